@@ -10,8 +10,6 @@ from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.testing import LocalCluster
 
 LOCAL = {"type": "Localhost", "localhostProfile": "p"}
-RULES = [{"action": "RestartAllContainers", "exitCodes": {"operator": "In", "values": [42]}}]
-
 
 ROWS: list[tuple[str, Any, str]] = [
     (
@@ -28,11 +26,6 @@ ROWS: list[tuple[str, Any, str]] = [
         "pods",
         container(securityContext={"appArmorProfile": {"type": "RuntimeDefault"}}),
         "spec.containers[0].securityContext.appArmorProfile",
-    ),
-    (
-        "pods",
-        container(restartPolicy="Always", restartPolicyRules=RULES),
-        "spec.containers[0].restartPolicyRules: ",
     ),
     (
         "deployments.apps",

@@ -50,8 +50,8 @@ async def test_a_watch_is_framed(server: LocalCluster) -> None:
     kinds = []
     while data:
         size, rest = int.from_bytes(data[:4], "big"), data[4:]
-        event, data = protobuf._numbered(rest[:size]), rest[size:]
-        inner = protobuf._numbered(event[2])[1]
+        event, data = protobuf.wire.numbered(rest[:size]), rest[size:]
+        inner = protobuf.wire.numbered(event[2])[1]
         kinds.append((event[1].decode(), opened(inner, core_v1.ConfigMap)[0]))
     assert kinds[0] == ("ADDED", "v1/ConfigMap")
 

@@ -17,6 +17,7 @@ from tests.network.builders import slice_of
 from tiphys.addons.dns import codec, encoded
 from tiphys.addons.dns.codec import UnansweredError
 from tiphys.addons.dns.encoded import EncodedAnswers
+from tiphys.addons.dns.metrics import Tally
 from tiphys.addons.dns.zone import Zone
 
 _LONGEST_TURN = 0.05  # seconds of CPU that one packet may take the event loop
@@ -98,7 +99,8 @@ def test_a_flood_of_names_is_remembered_to_a_bound(monkeypatch: pytest.MonkeyPat
     for number in range(200):
         wire = dns.message.make_query(f"x{number}.d.svc.{DOMAIN}", "A").to_wire()
         query = codec.read(wire)
-        answers.put(wire, query, answered(wire), zone().subject(query.question.labels))
+        subject = zone().subject(query.question.labels)
+        answers.put(wire, query, [answered(wire)], subject, Tally())
     assert len(answers) <= 30
     assert sum(map(len, answers._by_subject.values())) <= 30
 

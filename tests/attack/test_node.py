@@ -21,14 +21,14 @@ from tiphys.api import core_v1
 from tiphys.api.base import from_builtins
 from tiphys.api.storage_v1 import StorageClass
 from tiphys.machinery import handles
+from tiphys.node.containers.logs import LogOptions, end_of_log, read
 from tiphys.node.cri.runtime import CRIRuntime
-from tiphys.node.handlers import http_get
-from tiphys.node.logs import LogOptions, end_of_log, read
-from tiphys.node.mounts import unmount_below
-from tiphys.node.podfiles import make_termination_log, termination_message, write_hosts
-from tiphys.node.projection import File, write_files
+from tiphys.node.probes.handlers import http_get
 from tiphys.node.states import PodIdentity
-from tiphys.node.subpaths import SubPath, SubPathError, mount_sub_path
+from tiphys.node.volumes.mounts import unmount_below
+from tiphys.node.volumes.podfiles import make_termination_log, termination_message, write_hosts
+from tiphys.node.volumes.projection import File, write_files
+from tiphys.node.volumes.subpaths import SubPath, SubPathError, mount_sub_path
 from tiphys.testing import LocalCluster
 
 LIBC = ctypes.CDLL(None)
@@ -234,7 +234,7 @@ def test_what_is_mounted_in_a_volume_is_not_emptied(volume: Path, host: Path) ->
 
 
 def bind_folder(what: Path, place: Path) -> None:
-    from tiphys.node.mounts import _BIND, _mount
+    from tiphys.node.volumes.mounts import _BIND, _mount
 
     _mount(os.fsencode(what), place, None, _BIND, None)
 

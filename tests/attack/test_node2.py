@@ -13,8 +13,8 @@ from tiphys.api import authentication_v1, core_v1, rbac_v1
 from tiphys.api.base import decode
 from tiphys.api.catalog import resource_of
 from tiphys.api.meta_v1 import ObjectMeta
-from tiphys.node import pages
-from tiphys.node.access import Access, AccessError, subresources
+from tiphys.node.server import pages
+from tiphys.node.server.access import Access, AccessError, subresources
 from tiphys.testing import LocalCluster
 
 CERTIFICATE = {"subject": ((("commonName", "somebody"),), (("organizationName", "some"),))}

@@ -15,7 +15,7 @@ from tests.network.node import HERE, Node
 from tests.network.policies import facts, policy
 from tests.network.sockets import Try, ip
 from tiphys.network.policy.script import base, script
-from tiphys.node.admission import unfit
+from tiphys.node.resources.admission import unfit
 
 pytestmark = [pytest.mark.root, pytest.mark.needs("nft", "ip", "unshare")]
 

@@ -37,10 +37,10 @@ from tiphys.client.delegation import caller_of
 from tiphys.client.upgrade import _body, _head
 from tiphys.controllers.signing import subject_of
 from tiphys.machinery.errors import StatusError
-from tiphys.node.access import Access
-from tiphys.node.logserver import log_options
-from tiphys.node.pages import Host
-from tiphys.node.streaming import StreamingServer
+from tiphys.node.server.access import Access
+from tiphys.node.server.logserver import log_options
+from tiphys.node.server.pages import Host
+from tiphys.node.server.streaming import StreamingServer
 from tiphys.testing import LocalCluster
 from tiphys.testing.cluster import free_port
 

@@ -179,7 +179,7 @@ async def test_one_informer_serves_all_who_ask_for_a_kind(server: LocalCluster) 
 async def test_an_informer_gives_up_a_watch_that_falls_silent(
     server: LocalCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tiphys.client.client._SILENCE", 0.05)
+    monkeypatch.setattr("tiphys.client.transport._SILENCE", 0.05)
     await server.client.create(config_map("a"))
     listed = await server.client.list(core_v1.ConfigMap)
     with pytest.raises(Unreachable):

@@ -17,6 +17,7 @@ from tests.e2e.machine import (
     run_pod,
     running,
 )
+from tiphys.node.resources.cgroups import ROOT, is_unified
 
 
 def test_probes_restart_and_hold_back(machine: Machine) -> None:
@@ -295,3 +296,87 @@ def test_a_ready_pod_stays_ready_while_its_agent_is_killed(machine: Machine) -> 
         before["containerStatuses"][0]["ready"]
         and "ContainersNotReady" not in told.split('"deletionTimestamp"')[0]
     )
+
+
+def test_a_pod_has_its_part_of_the_machine_as_a_whole(machine: Machine) -> None:
+    """A group for the pod, with the sum of its containers' requests and limits, below that of its
+    class."""
+    asked = {"requests": {"cpu": "300m", "memory": "32Mi"}, "limits": {"memory": "64Mi"}}
+    run_pod(machine, "part", "exec sleep 3600", container={"resources": asked})
+    running(machine, "part")
+    uid = machine.get("pod/part")["metadata"]["uid"]
+    assert _group_file(uid, "cpu", "cpu.shares", "cpu.weight") in ("307", "12")
+    assert _group_file(uid, "memory", "memory.limit_in_bytes", "memory.max") == str(64 << 20)
+    gone(machine, "part")
+    machine.eventually(lambda: not list(ROOT.glob(f"**/pod{uid}")))
+
+
+def _group_file(uid: str, controller: str, first: str, second: str) -> str:
+    """A file of a burstable pod's group, in version 1 or 2 of control groups."""
+    top, name = (ROOT, second) if is_unified() else (ROOT / controller, first)
+    [group] = top.glob(f"**/burstable/pod{uid}")
+    return (group / name).read_text().strip()
+
+
+RULES = [{"action": "RestartAllContainers", "exitCodes": {"operator": "In", "values": [42]}}]
+
+
+def test_a_rule_restarts_all_containers_in_place(machine: Machine) -> None:
+    """The init container runs again, the address stays, and what is in a volume stays, too."""
+    script = "echo x >> /data/runs; [ $(wc -l < /data/runs) -gt 2 ] && exec sleep 3600; exit 42"
+    mounts = [{"name": "data", "mountPath": "/data"}]
+    shared = {"image": IMAGE, "volumeMounts": mounts}
+    run_pod(
+        machine,
+        "again",
+        "exec sleep 3600",
+        volumes=[{"name": "data", "emptyDir": {}}],
+        initContainers=[
+            {"name": "i", "command": ["sh", "-c", "echo i >> /data/inits"], **shared},
+            {
+                "name": "t",
+                "command": ["sh", "-c", script],
+                "restartPolicy": "Always",
+                "restartPolicyRules": RULES,
+                **shared,
+            },
+        ],
+    )
+    machine.eventually(lambda: restarts(machine, "again") == {"c": 2, "i": 2, "t": 2})
+    running(machine, "again")
+    count = ["exec", "again", "-c", "t", "--", "sh", "-c", "wc -l < /data/inits"]
+    assert machine.kubectl(*count).strip() == "3"
+    [condition] = [
+        one
+        for one in machine.get("pod/again")["status"]["conditions"]
+        if one["type"] == "AllContainersRestarting"
+    ]
+    assert condition["status"] == "False"
+    gone(machine, "again")
+
+
+def restarts(machine: Machine, name: str) -> dict[str, int]:
+    status = machine.get(f"pod/{name}")["status"]
+    statuses = [*status.get("containerStatuses", []), *status.get("initContainerStatuses", [])]
+    return {one["name"]: one["restartCount"] for one in statuses}
+
+
+def test_a_runtime_class_chooses_among_the_runtimes_that_are_installed(machine: Machine) -> None:
+    classes = [
+        {
+            "apiVersion": "node.k8s.io/v1",
+            "kind": "RuntimeClass",
+            "metadata": {"name": handler},
+            "handler": handler,
+        }
+        for handler in ("runc", "absent")
+    ]
+    body = json.dumps({"apiVersion": "v1", "kind": "List", "items": classes})
+    machine.kubectl("apply", "-f", "-", stdin=body)
+    run_pod(machine, "chosen", "exec sleep 3600", runtimeClassName="runc")
+    run_pod(machine, "unserved", "exec sleep 3600", runtimeClassName="absent")
+    running(machine, "chosen")
+    reason = 'no runtime for "absent" is configured'
+    machine.eventually(lambda: reason in machine.kubectl("describe", "pod", "unserved"))
+    gone(machine, "chosen", "unserved")
+    machine.kubectl("delete", "runtimeclass", "runc", "absent")

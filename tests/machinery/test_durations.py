@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tiphys.machinery.durations import DurationError, human, seconds
+from tiphys.machinery.durations import DurationError, go_text, human, seconds
 
 
 @pytest.mark.parametrize(
@@ -67,3 +67,11 @@ def test_others_are_refused_as_go_refuses_them(text: str, message: str) -> None:
 )
 def test_ages_are_shown_as_kubectl_shows_them(age: float, shown: str) -> None:
     assert human(age) == shown
+
+
+@pytest.mark.parametrize(
+    ("span", "text"),
+    [(0, "0s"), (10.9, "10s"), (59, "59s"), (60, "1m0s"), (160, "2m40s"), (3610, "1h0m10s")],
+)
+def test_whole_seconds_are_written_as_go_writes_them(span: float, text: str) -> None:
+    assert go_text(span) == text

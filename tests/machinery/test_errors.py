@@ -55,6 +55,28 @@ def test_what_an_error_is(error: Exception, predicates: set[str]) -> None:
         (errors.forbidden("pods", "a", "no"), 403, 'pods "a" is forbidden: no'),
         (errors.too_old(3, 7), 410, "too old resource version: 3 (7)"),
         (errors.internal("x"), 500, "Internal error occurred: x"),
+        (errors.already_exists("pods", "a"), 409, 'pods "a" already exists'),
+        (errors.conflict("pods", "a", "no"), 409, 'Operation cannot be fulfilled on pods "a": no'),
+        (errors.path_forbidden("u", "get", "/x"), 403, 'forbidden: User "u" cannot get path "/x"'),
+        (errors.unauthorized(), 401, "Unauthorized"),
+        (errors.bad_request("x"), 400, "x"),
+        (
+            errors.method_not_allowed("Pod", "get"),
+            405,
+            'get is not supported on resources of kind "Pod"',
+        ),
+        (errors.not_acceptable("x"), 406, "x"),
+        (errors.unsupported_media_type("x"), 415, "x"),
+        (errors.too_large("x"), 413, "x"),
+        (errors.too_many_requests("x"), 429, "x"),
+        (errors.timeout("x"), 504, "x"),
+        (errors.too_large_version(7, 3), 504, "Timeout: Too large resource version: 7, current: 3"),
+        (errors.unavailable("x"), 503, "x"),
+        (
+            errors.invalid("Pod", "", "a", [errors.required("f")]),
+            422,
+            'Pod "a" is invalid: f: Required value',
+        ),
     ],
 )
 def test_what_an_error_says(error: StatusError, code: int, message: str) -> None:

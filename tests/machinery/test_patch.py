@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -163,3 +165,9 @@ def test_an_order_of_items_that_have_no_name_changes_nothing() -> None:
     target = {"spec": {"tolerations": [{"key": "a"}, {"key": "b"}]}}
     wanted = {"spec": {"$setElementOrder/tolerations": [{"key": "b"}, {"key": "a"}]}}
     assert patch.strategic(target, wanted, core_v1.Pod) == target
+
+
+@pytest.mark.parametrize("directive", ["merge", "", "Replace", 3])
+def test_a_directive_that_there_is_not_is_refused(directive: Any) -> None:
+    with pytest.raises(patch.PatchError):
+        patch.strategic({"a": 1}, {"$patch": directive, "a": 2}, None)

@@ -11,18 +11,18 @@ from tests.builders import pod
 from tiphys.api import core_v1
 from tiphys.api.meta_v1 import Status
 from tiphys.machinery.errors import StatusError
-from tiphys.node.containerstatus import Observation
+from tiphys.node.containers.records import ContainerRecords
 from tiphys.node.hollow import HollowRuntime
-from tiphys.node.lifecycle import PodActions, compute_actions
-from tiphys.node.managedpod import ManagedPod
 from tiphys.node.naming import ClusterDNS, Resolver
 from tiphys.node.nodecontext import NodeContext
-from tiphys.node.records import ContainerRecords
+from tiphys.node.pod.lifecycle import PodActions, compute_actions
+from tiphys.node.pod.managedpod import ManagedPod
 from tiphys.node.references import References
-from tiphys.node.resize import Resources
+from tiphys.node.resources.resize import Resources
 from tiphys.node.runtime import ContainerPlan
 from tiphys.node.states import RUNNING, ContainerState, PodState, SandboxState
-from tiphys.node.status import pod_status
+from tiphys.node.status.containerstatus import Observation
+from tiphys.node.status.podstatus import pod_status
 
 NO_RESOLVER = Resolver([], [], [])
 NEVER_PROBED: dict[str, str] = {}

@@ -11,8 +11,8 @@ from tiphys.machinery import timestamps
 from tiphys.node.cri.client import CRIClient
 from tiphys.node.cri.messages import VersionRequest, VersionResponse
 from tiphys.node.metrics import KubeletMetrics, operation_type
+from tiphys.node.pod.startup import PodStartup
 from tiphys.node.runtime import RuntimeFault
-from tiphys.node.startup import PodStartup
 
 CREATED = 1_000_000.0
 

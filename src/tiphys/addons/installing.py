@@ -26,7 +26,7 @@ from tiphys.api import (
 from tiphys.api.base import Struct, from_builtins, to_builtins
 from tiphys.api.meta_v1 import LabelSelector, ObjectMeta
 from tiphys.client.client import Client
-from tiphys.machinery.errors import StatusError
+from tiphys.machinery.errors import StatusError, is_not_found
 from tiphys.operator import definition
 from tiphys.operator.run import install as install_definitions
 
@@ -274,7 +274,7 @@ async def _list_custom(
     try:
         return list(msgspec.json.decode(await client.request("GET", path))["items"])
     except StatusError as error:
-        if error.code == 404:
+        if is_not_found(error):
             return []
         raise
 
@@ -305,7 +305,7 @@ async def _delete(client: Client, kind: type[Struct], name: str, namespace: str 
     try:
         await client.delete(kind, name, namespace, propagation="Background")
     except StatusError as error:
-        if error.code != 404:
+        if not is_not_found(error):
             raise
 
 
@@ -314,7 +314,7 @@ async def _gone(client: Client, kind: type[Struct], name: str) -> None:
         try:
             await client.get(kind, name)
         except StatusError as error:
-            if error.code == 404:
+            if is_not_found(error):
                 return
             raise
         await asyncio.sleep(0.05)

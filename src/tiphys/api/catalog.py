@@ -8,7 +8,7 @@ first use.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -113,6 +113,11 @@ class Resource:
         same_group = self.storage_group in (None, self.group)
         return same_group and self.storage_version in ("", self.version)
 
+    @cached_property
+    def stored_version(self) -> str:
+        """The version that objects are written in."""
+        return self.storage_version or self.version
+
     # What resources that are declared at run time answer otherwise (apiserver.custom.resource).
 
     built_in = True
@@ -152,6 +157,17 @@ class Resource:
     def kept_by_status(self) -> tuple[str, ...]:
         """Top-level fields that the status path leaves as they are, as in managed fields."""
         return ("f:spec",)
+
+    @property
+    def definition_version(self) -> tuple[str, str]:
+        """UID and resourceVersion of its definition, by which rows of one name differ. Empty for
+        what is compiled in."""
+        return ("", "")
+
+    @property
+    def declared_columns(self) -> Sequence[Any] | None:
+        """The printer columns of its definition; None if its slice has them."""
+        return None
 
     def subresource(self, name: str) -> Subresource | None:
         return next((sub for sub in self.subresources if sub.name == name), None)

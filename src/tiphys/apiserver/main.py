@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import ipaddress
 import logging
-import signal
 import ssl
 import sys
 from dataclasses import dataclass
@@ -15,10 +14,11 @@ from pathlib import Path
 from tiphys.apiserver.access.authentication import Authenticator, ServiceAccountTokens
 from tiphys.apiserver.access.authorization import Authorizer
 from tiphys.apiserver.access.bootstraptokens import BootstrapTokens
+from tiphys.apiserver.access.defaultroles import NODE_RULES
 from tiphys.apiserver.access.nodeauthorizer import NodeAuthorizer
 from tiphys.apiserver.admission import Admission, configuration
 from tiphys.apiserver.admission.chain import admission_chain
-from tiphys.apiserver.bootstrap import NODE_RULES, bootstrap, keep_kubernetes
+from tiphys.apiserver.bootstrap import bootstrap, keep_kubernetes
 from tiphys.apiserver.custom.controller import DefinitionController
 from tiphys.apiserver.eventloop.aside import SWITCH_INTERVAL
 from tiphys.apiserver.eventloop.memory import (
@@ -38,6 +38,7 @@ from tiphys.apiserver.resources.events import EventStrategy
 from tiphys.apiserver.server import APIServer
 from tiphys.apiserver.usage import Usage
 from tiphys.client.exposition import component_registry
+from tiphys.client.signals import stop_event
 from tiphys.client.tasks import TaskGroup
 from tiphys.store.engine import Engine
 from tiphys.store.metrics import StoreMetrics
@@ -208,10 +209,7 @@ async def run(options: Options) -> None:
     """Serves until SIGTERM or SIGINT."""
     settle_allocator()
     settle_collector()
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    stop = stop_event()
     sys.setswitchinterval(SWITCH_INTERVAL)
     running = RunningServer(options)
     await running.start()

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import sys
-from collections.abc import Coroutine
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -15,11 +12,14 @@ import click
 
 from tiphys.cli import machines
 from tiphys.cli.addon import addon
-from tiphys.cli.clusters import cluster_name, existing, explained, made_here
+from tiphys.cli.clusters import cluster_name, existing, explained
 from tiphys.cli.image import image
 from tiphys.cli.logs import configure, log_format
 from tiphys.cli.monitoring import monitored, serving
 from tiphys.cli.policy import policy
+from tiphys.cli.process import end_process, run_process
+from tiphys.cli.status import kubeconfig, status
+from tiphys.cli.store import store
 
 if TYPE_CHECKING:
     from tiphys.client.component import Ending
@@ -77,6 +77,9 @@ def cli() -> None:
     "--scheduler-config", type=FOLDER, default=None, help="File with a KubeSchedulerConfiguration."
 )
 @click.option(
+    "--kubelet-config", type=FOLDER, default=None, help="File with a KubeletConfiguration."
+)
+@click.option(
     "--address",
     default=None,
     help="Where other machines reach this one, so that they can join.",
@@ -106,6 +109,7 @@ def up(
     store: str | None,
     etcd_tls: tuple[str, str, str] | None,
     scheduler_config: Path | None,
+    kubelet_config: Path | None,
     address: str | None,
     pod_network: str | None,
     pod_routes: str | None,
@@ -118,8 +122,23 @@ def up(
     from tiphys.cli import up as command
 
     with explained():
-        options = (name, data_dir, port, nodes, runtime, store, etcd_tls, scheduler_config)
-        command.run(command.Asked(*options, address, pod_network, pod_routes), wait)
+        command.run(
+            command.Asked(
+                name,
+                data_dir,
+                port,
+                nodes,
+                runtime,
+                store,
+                etcd_tls,
+                scheduler_config,
+                kubelet_config,
+                address,
+                pod_network,
+                pod_routes,
+            ),
+            wait,
+        )
 
 
 @cli.command()
@@ -141,106 +160,7 @@ def down(name: str, purge: bool) -> None:
         click.echo(f"Your kubectl context is now {context}.")
 
 
-@cli.command()
-@cluster_name
-@click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text")
-def status(name: str, output: str) -> None:
-    """Show the status of a cluster and its components."""
-    from tiphys.cluster import status as cluster_status
-
-    with explained():
-        summary = cluster_status.summary(existing(name))
-    if output == "json":
-        click.echo(json.dumps(summary, indent=2))
-        return
-    running = "running" if summary["running"] else "stopped"
-    nodes = f"{summary['nodesReady']}/{summary['nodes']} nodes ready"
-    click.echo(f"{name}: {running}, {summary['server']}, {nodes}")
-    known_as = f"context {name} in {summary['kubeconfig']}"
-    if summary["node"]:
-        known_as = f"node {summary['node']}"
-    click.echo(f"{known_as}, data in {summary['dataDir']}")
-    for row in summary["components"]:
-        click.echo(f"  {_status_line(row)}")
-
-
-def _status_line(row: dict[str, Any]) -> str:
-    memory = f"{row['memory'] >> 20:>4} MiB"
-    restarts = f", {row['restarts']} restarts" if row["restarts"] else ""
-    process = f"pid {row['pid'] or '-':<8} {memory}"
-    return f"{row['name']:<12} {row['health']:<19} {process}  {row['address']}{restarts}"
-
-
-@cli.command()
-@cluster_name
-def kubeconfig(name: str) -> None:
-    """Print a cluster's kubeconfig."""
-    import yaml
-
-    from tiphys.cluster import kubeconfig as files
-
-    with explained():
-        click.echo(yaml.safe_dump(files.admin(made_here(name)), sort_keys=False), nl=False)
-
-
-@cli.group("store")
-def store_group() -> None:
-    """Find and remove corrupted values in a cluster's store."""
-
-
-@store_group.command("check")
-@cluster_name
-def store_check(name: str) -> None:
-    """List the keys that hold no objects, one a line; exit with 1 if there are any."""
-    from tiphys.cluster import stored
-
-    with explained():
-        corrupt = stored.check(made_here(name))
-    for value in corrupt:
-        click.echo(f"{value.key}\trevision {value.revision}\t{value.fault}")
-    if corrupt:
-        raise SystemExit(1)
-    click.echo("Every key holds an object.")
-
-
-@store_group.command("remove")
-@cluster_name
-@click.argument("key")
-def store_remove(name: str, key: str) -> None:
-    """Remove a key whose value is corrupted. With SQLite the cluster must be down."""
-    from tiphys.cluster import stored
-
-    with explained():
-        stored.remove(made_here(name), key)
-    click.echo(f"{key} is gone.")
-
-
 # --- components ---
-
-
-def _run(main: Coroutine[Any, Any, T]) -> T:
-    import gc
-
-    import uvloop
-
-    # What is loaded now lives as long as the process: collections need not look at it again.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 100)
-    return uvloop.run(main)
-
-
-def _end(ending: Ending) -> None:
-    """Exits with a status for how the component ended, or restarts its command in this process."""
-    import logging
-
-    from tiphys.client.component import Ending
-
-    if ending is Ending.LOST:
-        raise SystemExit(1)
-    if ending is Ending.SHRUNK:
-        logging.getLogger(__name__).info("Restarting this component: %s", ending.value)
-        os.execv(sys.executable, sys.orig_argv)
 
 
 @cli.command()
@@ -323,7 +243,7 @@ def apiserver(
         admission_config=admission_control_config_file,
     )
     try:
-        _run(run(options))
+        run_process(run(options))
     except (StoreError, OSError, ValueError) as error:
         raise click.ClickException(str(error)) from None
 
@@ -439,7 +359,7 @@ def controllers(
 
             return await lead_and_run(client, "kube-controller-manager", leader_elect, start)
 
-    _end(_run(main()))
+    end_process(run_process(main()))
 
 
 @cli.command()
@@ -484,7 +404,7 @@ def addons(
 
             return await lead_and_run(client, "tiphys-addons", False, start)
 
-    _end(_run(main()))
+    end_process(run_process(main()))
 
 
 @cli.command()
@@ -525,7 +445,7 @@ def scheduler(
 
             return await lead_and_run(client, "kube-scheduler", leader_elect, start)
 
-    _end(_run(main()))
+    end_process(run_process(main()))
 
 
 @cli.command()
@@ -555,6 +475,8 @@ def scheduler(
     show_default=True,
     help='Range of its pods; "" for the one that the cluster gives it.',
 )
+@click.option("--images", type=FOLDER, default=None, help="A folder on the disk of images.")
+@click.option("--config", type=FOLDER, default=None, help="A KubeletConfiguration.")
 @click.option(
     "--cluster-cidr",
     default="",
@@ -595,12 +517,15 @@ def node(log_format: str, **options: Any) -> None:
     from tiphys.cluster.nodeprocess import run
 
     configure(log_format)
-    _run(run(NodeProcess(**options)))
+    run_process(run(NodeProcess(**options)))
 
 
 cli.add_command(addon)
 cli.add_command(image)
 cli.add_command(policy)
+cli.add_command(status)
+cli.add_command(kubeconfig)
+cli.add_command(store)
 cli.add_command(machines.token)
 cli.add_command(machines.join)
 cli.add_command(machines.leave)

@@ -45,6 +45,7 @@ class Asked:
     store: str | None = None
     etcd_tls: tuple[str, ...] | None = None
     scheduler_config: Path | None = None
+    kubelet_config: Path | None = None
     address: str | None = None
     pod_network: str | None = None
     pod_routes: str | None = None
@@ -105,6 +106,8 @@ def configured(existing: Cluster | None, asked: Asked) -> Cluster:
         cluster.etcd_tls = [str(Path(file).absolute()) for file in asked.etcd_tls]
     if asked.scheduler_config:
         cluster.scheduler_config = str(asked.scheduler_config.absolute())
+    if asked.kubelet_config:
+        cluster.kubelet_config = str(asked.kubelet_config.absolute())
     if cluster.runtime == "containerd" and cluster.nodes > sandboxes.MOST:
         raise ClusterError(
             f"at most {sandboxes.MOST} nodes can run containers on one machine; "

@@ -6,19 +6,12 @@ Objects are structs of `tiphys.api` or dictionaries as YAML gives them, custom r
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import random
-import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar, overload
-from urllib.parse import urlsplit
 
-import aiohttp
 import msgspec
-from prometheus_client import CollectorRegistry
 
 from tiphys.api.base import Struct, decode, decoder, encode
 from tiphys.api.catalog import Resource
@@ -32,28 +25,33 @@ from tiphys.api.meta_v1 import (
 from tiphys.client.config import Config
 from tiphys.client.kinds import Kinds, Manifest, Named, name_of, namespace_of
 from tiphys.client.metrics import ComponentMetrics
+from tiphys.client.transport import JSON, Known, Transport, Unreachable
 from tiphys.machinery.errors import StatusError
+
+__all__ = [
+    "APPLY",
+    "JSON",
+    "JSON_PATCH",
+    "MERGE",
+    "METADATA",
+    "METADATA_LIST",
+    "STRATEGIC",
+    "Client",
+    "Known",
+    "Page",
+    "Unreachable",
+    "WatchEvent",
+]
 
 T = TypeVar("T", bound=Struct)
 Obj = TypeVar("Obj", bound=Struct | Mapping[str, Any])  # an object in either form
 
-JSON = "application/json"
 MERGE = "application/merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"
 APPLY = "application/apply-patch+yaml"
 METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
-
-_IN_FLIGHT = 64  # requests of one client at a time: more would only wait at the server
-_ATTEMPTS = 10  # of one request; client-go's with.retry makes as many
-_BUSY = (429, 500, 502, 503, 504)  # answers whose Retry-After counts
-_SILENCE = 150.0  # seconds without a byte until a watch is given up: bookmarks come every minute
-_TOKEN_LASTS = 60.0  # seconds after which a token file is read again, as by client-go
-
-
-class Unreachable(Exception):
-    """The server did not answer: whether it has done what was asked is unknown."""
 
 
 @dataclass(slots=True)
@@ -90,33 +88,7 @@ _event = msgspec.json.Decoder(_Event)
 Decode = Callable[[bytes | msgspec.Raw], Any]
 
 
-class _Token(NamedTuple):
-    """What a token file contained, and when (monotonic) it was read."""
-
-    text: str
-    read: float
-
-
-@dataclass(slots=True)
-class Known:
-    """The last answer to a request that is made again and again: see `Client.request`.
-
-    unchanged: whether the answer is still `data`, so that nothing of it was sent again
-    """
-
-    etag: str = ""
-    data: bytes = b""
-    unchanged: bool = False
-
-    def take(self, status: int, etag: str, data: bytes) -> bytes:
-        self.unchanged = status == 304
-        if not self.unchanged:
-            self.etag = etag
-            self.data = data if etag else b""
-        return self.data if self.unchanged else data
-
-
-class Client:
+class Client(Transport):
     """Calls as one identity. Close it when done, or use it as a context manager.
 
     agent:   the User-Agent, by which the server's log and metrics tell clients apart
@@ -129,144 +101,8 @@ class Client:
     def __init__(
         self, config: Config, agent: str = "tiphys", metrics: ComponentMetrics | None = None
     ) -> None:
-        self.config = config
-        self.metrics = metrics or ComponentMetrics(CollectorRegistry())
-        self._host = urlsplit(config.server).netloc
-        self._agent = agent
-        self._session: aiohttp.ClientSession | None = None
-        self._responses: set[aiohttp.ClientResponse] = set()  # whose bodies are being read
-        self._token: _Token | None = None
-        self._seats = asyncio.Semaphore(_IN_FLIGHT)
+        super().__init__(config, agent, metrics)
         self._kinds = Kinds(lambda path: self.request("GET", path))
-
-    async def __aenter__(self) -> Client:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        await self.drop_connections()
-
-    async def drop_connections(self) -> None:
-        """Ends every connection, those of watches too, and what waits on them gets Unreachable.
-
-        For who suspects that they lead nowhere (the machine slept): the kernel would notice only
-        minutes later. The next call opens new ones.
-        """
-        # aiohttp forgets who reads from a connection that it closes itself: such a reader would
-        # wait for ever.
-        for response in self._responses:
-            response.content.set_exception(
-                aiohttp.ClientConnectionError("the connection was dropped")
-            )
-        session = self._session
-        self._session = None
-        if session is not None:
-            await session.close()
-
-    @contextlib.asynccontextmanager
-    async def _response(
-        self, method: str, url: str, **options: Any
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """A response whose body can be read. Raises what aiohttp raises."""
-        began = time.monotonic()
-        try:
-            opening = await self._http().request(method, url, **options)
-        except (aiohttp.ClientError, OSError):
-            self.metrics.not_answered(method, self._host)
-            raise
-        async with opening as response:
-            seconds = time.monotonic() - began
-            self.metrics.answered(method, self._host, response.status, seconds)
-            self._responses.add(response)
-            try:
-                yield response
-            finally:
-                self._responses.discard(response)
-
-    def _http(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            is_tls = self.config.server.startswith("https")
-            tls = self.config.ssl_context() if is_tls else True
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(ssl=tls, limit=0, keepalive_timeout=60),
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=10),
-                headers={"User-Agent": self._agent},
-                read_bufsize=1 << 20,
-            )
-        return self._session
-
-    def _headers(self, content: str = "", accept: str = JSON) -> dict[str, str]:
-        headers = {"Accept": accept}
-        if content:
-            headers["Content-Type"] = content
-        token = self.config.token
-        if self.config.token_file is not None:
-            token = self._read_token(self.config.token_file)
-        if token:
-            headers["Authorization"] = f"Bearer {token}"
-        return headers
-
-    def _read_token(self, file: Path) -> str:
-        """The token of a file that is replaced before the token in it expires."""
-        now = time.monotonic()
-        if self._token is None or now - self._token.read > _TOKEN_LASTS:
-            self._token = _Token(file.read_text().strip(), now)
-        return self._token.text
-
-    async def request(
-        self,
-        method: str,
-        path: str,
-        body: bytes | None = None,
-        query: dict[str, str] | None = None,
-        content: str = JSON,
-        timeout: float = 60.0,
-        accept: str = JSON,
-        known: Known | None = None,
-    ) -> bytes:
-        """The raw bytes of an answer.
-
-        path:    from the server's root, such as ``/api/v1/namespaces``
-        content: media type of the body
-        timeout: seconds for everything. When the server is busy and says when to come again
-                 (Retry-After), it is asked again then, as often as fits, at most ten times
-        accept:  media types of the answer
-        known:   the last answer: a server that gave it an ETag need not send it again
-
-        Raises StatusError as the server answers, Unreachable when it does not answer.
-        """
-        refusal: StatusError | None = None
-        headers = self._headers(content if body else "", accept)
-        if known is not None and known.etag:
-            headers["If-None-Match"] = known.etag
-        try:
-            async with asyncio.timeout(timeout), self._seats:
-                for _ in range(_ATTEMPTS):
-                    async with self._response(
-                        method,
-                        self.config.server + path,
-                        data=body,
-                        params=query,
-                        headers=headers,
-                    ) as response:
-                        data = await response.read()
-                    if response.status < 400:
-                        if known is None:
-                            return data
-                        return known.take(response.status, response.headers.get("ETag", ""), data)
-                    refusal = StatusError(_status(data, response.status))
-                    retry_after = response.headers.get("Retry-After", "")
-                    if response.status not in _BUSY or not retry_after.isdigit():
-                        raise refusal
-                    # Not all at once: many are told the same time.
-                    await asyncio.sleep(int(retry_after) * random.uniform(1.0, 1.5))
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            if refusal is None:
-                raise Unreachable(f"{method} {path}: {type(error).__name__}: {error}") from None
-        assert refusal is not None
-        raise refusal
 
     # --- reading ---
 
@@ -394,22 +230,15 @@ class Client:
             timeoutSeconds=str(timeout or ""),
         )
         collection = await self._collection(kind, namespace, resource)
-        url = self.config.server + collection.path
-        headers = self._headers(accept=METADATA if kind is PartialObjectMetadata else JSON)
-        try:
-            async with self._response("GET", url, params=query, headers=headers) as response:
-                if response.status >= 400:
-                    raise StatusError(_status(await response.read(), response.status))
-                rest = b""
-                async for chunk in _chunks(response):
-                    *lines, rest = (rest + chunk).split(b"\n")
-                    for line in lines:
-                        event = _event.decode(line)
-                        if event.type == "ERROR":
-                            raise StatusError(decode(bytes(event.object), Status))
-                        yield WatchEvent(event.type, collection.decode(event.object))
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise Unreachable(f"watch {url}: {type(error).__name__}: {error}") from None
+        accept = METADATA if kind is PartialObjectMetadata else JSON
+        # Who stops watching half-way has the connection closed at once.
+        async with contextlib.aclosing(self.lines(collection.path, query, accept)) as answer:
+            async for lines in answer:
+                for line in lines:
+                    event = _event.decode(line)
+                    if event.type == "ERROR":
+                        raise StatusError(decode(bytes(event.object), Status))
+                    yield WatchEvent(event.type, collection.decode(event.object))
 
     async def _collection(
         self, kind: Named, namespace: str, resource: Resource | None
@@ -549,34 +378,3 @@ class _Collection(NamedTuple):
 
 def _query(**items: str) -> dict[str, str]:
     return {name: value for name, value in items.items() if value}
-
-
-def _status(data: bytes, code: int) -> Status:
-    """The Status of an answer; one is made up for an answer that is none, as of a proxy between us
-    and the server."""
-    try:
-        status = decode(data, Status)
-        if status.kind == "Status" and status.code:
-            return status
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        pass
-    return Status(
-        status="Failure",
-        code=code,
-        reason="Unknown",
-        message=data[:500].decode(errors="replace") or f"HTTP {code}",
-    )
-
-
-async def _chunks(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
-    """The bytes of a watch as they come. Raises TimeoutError when none come for `_SILENCE`.
-
-    A connection that ended was seen to leave its reader waiting, without an error: the agents of a
-    busy machine heard of no pod any more (aiohttp 3.14).
-    """
-    while True:
-        async with asyncio.timeout(_SILENCE):
-            chunk = await response.content.readany()
-        if not chunk:
-            return
-        yield chunk

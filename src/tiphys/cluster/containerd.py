@@ -9,10 +9,11 @@ import shutil
 import time
 from pathlib import Path
 
+from tiphys.cluster import runtimehandlers
 from tiphys.cluster.images import PAUSE
 from tiphys.cluster.sandboxes import NodePlace, places, tear_down
 from tiphys.cluster.state import Cluster, ClusterError
-from tiphys.node.mounts import unmount_below
+from tiphys.node.volumes.mounts import unmount_below
 
 PLUGINS = ("/usr/lib/cni", "/opt/cni/bin")
 _PROGRAMS = {
@@ -57,6 +58,18 @@ def _has_resource_capability() -> bool:
     return True
 
 
+def _runtimes() -> str:
+    """The runtimes that are installed here, each under the name that RuntimeClasses ask for."""
+    tables = []
+    for handler in runtimehandlers.installed():
+        name = f'plugins."io.containerd.grpc.v1.cri".containerd.runtimes."{handler.name}"'
+        table = f'    [{name}]\n      runtime_type = "{handler.type}"'
+        if handler.program:
+            table += f'\n      [{name}.options]\n        BinaryName = "{handler.program}"'
+        tables.append(table)
+    return "\n".join(tables)
+
+
 def write_config(place: NodePlace) -> None:
     plugins = next((folder for folder in PLUGINS if Path(folder, "ptp").exists()), PLUGINS[0])
     restrict = "false" if _has_resource_capability() else "true"
@@ -85,8 +98,7 @@ disabled_plugins = [
   max_container_log_line_size = 16384
   [plugins."io.containerd.grpc.v1.cri".containerd]
     snapshotter = "overlayfs"
-    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
-      runtime_type = "io.containerd.runc.v2"
+{_runtimes()}
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "{plugins}"
     conf_dir = "{place.cni}"

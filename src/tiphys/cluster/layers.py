@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
-from tiphys.node.imagenames import full_name
+from tiphys.node.images.names import full_name
 
 MERGED = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 """Folders that are links into usr, as on every Debian since 12."""

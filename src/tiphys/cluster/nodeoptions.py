@@ -41,6 +41,8 @@ class NodeProcess:
     policy_kubeconfig: Path | None = None
     domain: str = "cluster.local"
     forward_dns: str = ""
+    images: Path | None = None
+    config: Path | None = None
     pod_routes: str = ""
     pod_link: str = ""
     route_metric: int = 1

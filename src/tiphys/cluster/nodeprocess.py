@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+import yaml
 from prometheus_client import CollectorRegistry
 
 from tiphys.api import core_v1
@@ -26,6 +27,7 @@ from tiphys.client.tasks import TaskGroup
 from tiphys.cluster.nodeoptions import NodeProcess
 from tiphys.machinery.errors import StatusError
 from tiphys.node.agent import Agent, NodeOptions
+from tiphys.node.configuration import DEFAULT, ConfigurationError, KubeletConfiguration, read
 from tiphys.node.hollow import HollowRuntime
 from tiphys.node.metrics import KubeletMetrics
 from tiphys.node.naming import Resolver, machine_resolver
@@ -67,6 +69,16 @@ async def _start(
         await _hollow(options, client, tasks, informers, agents)
     else:
         await _containers(options, client, tasks, informers, agents)
+
+
+def read_kubelet_config(file: Path | None) -> KubeletConfiguration:
+    """Raises ConfigurationError, OSError."""
+    if file is None:
+        return DEFAULT
+    try:
+        return read(yaml.safe_load(file.read_text()))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"it cannot be read: {error}") from None
 
 
 async def _server(client: Client) -> None:
@@ -131,6 +143,7 @@ async def _containers(
 ) -> None:
     from tiphys import addons
     from tiphys.network.proxy.service_proxy import ServiceProxy
+    from tiphys.node.cri.logfiles import LogLimits
     from tiphys.node.cri.runtime import CRIRuntime
 
     policy_kubeconfig = options.policy_kubeconfig or options.kubeconfig
@@ -148,6 +161,7 @@ async def _containers(
     resolver = machine_resolver()
     if options.forward_dns:
         resolver = Resolver([options.forward_dns], [], [])
+    configuration = read_kubelet_config(options.config)
     own = NodeOptions(
         options.name,
         options.address,
@@ -160,6 +174,8 @@ async def _containers(
         options.domain,
         "" if options.node_certificate else options.pod_cidr,  # who is given one asks for none
         resolver=resolver,
+        images=options.images,
+        configuration=configuration,
     )
     await addons.start_on_node(
         addons.NodeContext(
@@ -173,7 +189,8 @@ async def _containers(
         )
     )
     metrics = KubeletMetrics(client.metrics.registry)
-    runtime = CRIRuntime(options.socket, options.logs, options.cgroup, metrics)
+    log_limits = LogLimits(configuration.log_bytes, configuration.log_files)
+    runtime = CRIRuntime(options.socket, options.logs, options.cgroup, metrics, log_limits)
     agent = Agent(
         client, runtime, own, lambda: list(services), tasks, isolation=policies, metrics=metrics
     )

@@ -186,7 +186,10 @@ def _node(place: NodePlace) -> Process:
         "--dns": cluster.dns_address,
         "--table": cluster.table,
         "--policy-kubeconfig": str(cluster.pki / "network-policy.kubeconfig"),
+        "--images": str(place.containerd_root),
     }
+    if cluster.kubelet_config:
+        flags["--config"] = cluster.kubelet_config
     if place.index:
         # The machine's name server may listen on its loopback, which a sandbox cannot reach: it
         # asks the machine's DNS server instead.

@@ -38,6 +38,8 @@ def check(cluster: Cluster) -> None:
         _check_machines(cluster)
     if cluster.scheduler_config:
         _check_profiles(Path(cluster.scheduler_config))
+    if cluster.kubelet_config:
+        _check_kubelet_config(Path(cluster.kubelet_config))
     kubeconfig.check()
     certificates.check(cluster.pki)
     _check_port(cluster)
@@ -53,6 +55,7 @@ def changed_options(running: Cluster, asked: Cluster) -> list[str]:
         ("--store", running.store, asked.store),
         ("--etcd-tls", running.etcd_tls, asked.etcd_tls),
         ("--scheduler-config", running.scheduler_config, asked.scheduler_config),
+        ("--kubelet-config", running.kubelet_config, asked.kubelet_config),
         ("--address", running.machine_address, asked.machine_address),
         ("--pod-network", running.pod_network, asked.pod_network),
         ("--pod-routes", running.pod_routes, asked.pod_routes),
@@ -173,6 +176,16 @@ def _check_profiles(file: Path) -> None:
 
     try:
         read_profiles(file)
+    except (ConfigurationError, OSError) as error:
+        raise ClusterError(f"{file}: {error}") from None
+
+
+def _check_kubelet_config(file: Path) -> None:
+    from tiphys.cluster.nodeprocess import read_kubelet_config
+    from tiphys.node.configuration import ConfigurationError
+
+    try:
+        read_kubelet_config(file)
     except (ConfigurationError, OSError) as error:
         raise ClusterError(f"{file}: {error}") from None
 

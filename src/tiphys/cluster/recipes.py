@@ -23,7 +23,7 @@ from msgspec import Meta
 
 from tiphys.cluster.layers import MERGED, Config, LayerFiles, write_image
 from tiphys.cluster.state import ClusterError
-from tiphys.node.imagenames import ImageNameError, full_name
+from tiphys.node.images.names import ImageNameError, full_name
 
 _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _PYTHON = "usr/local/lib/python3.11/dist-packages"  # where Debian 12's Python looks first

@@ -53,6 +53,7 @@ class Cluster:
     etcd_tls: list[str] = field(default_factory=list)  # files: CA, certificate, key
 
     scheduler_config: str = ""  # file: a KubeSchedulerConfiguration
+    kubelet_config: str = ""  # file: a KubeletConfiguration
     addons: bool = False  # whether add-ons are enabled, which a process of their own runs
 
     # where other machines reach this one, "" where there are none

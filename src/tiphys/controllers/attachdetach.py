@@ -18,7 +18,7 @@ from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.client.client import MERGE
 from tiphys.controllers.shell import Controller, sooner
 from tiphys.machinery import volumes
-from tiphys.machinery.errors import StatusError
+from tiphys.machinery.errors import StatusError, is_already_exists
 from tiphys.machinery.finished import pod_finished
 from tiphys.machinery.nodes import is_out_of_service
 
@@ -250,7 +250,7 @@ class AttachDetachController(Controller):
         try:
             await self.client.create(Attachment(metadata=ObjectMeta(name=wish.name), spec=spec))
         except StatusError as error:
-            if error.reason != "AlreadyExists":
+            if not is_already_exists(error):
                 raise
 
     def _refused_event(self, pod: core_v1.Pod, wish: Wish) -> None:

@@ -14,8 +14,7 @@ from tiphys.api.base import Struct, to_builtins
 from tiphys.client.client import MERGE, Client
 from tiphys.client.informer import Informer
 from tiphys.controllers.pods import is_active, owner_reference
-from tiphys.controllers.shell import CONFLICT, NOT_FOUND
-from tiphys.machinery.errors import StatusError
+from tiphys.machinery.errors import StatusError, is_write_overtaken
 from tiphys.machinery.selectors import Selector
 
 T = TypeVar("T", bound=Struct)
@@ -103,6 +102,6 @@ async def _unless_gone(call: Awaitable[T]) -> T | None:
     try:
         return await call
     except StatusError as error:
-        if error.code not in (NOT_FOUND, CONFLICT):
+        if not is_write_overtaken(error):
             raise
         return None

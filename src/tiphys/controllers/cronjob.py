@@ -15,7 +15,7 @@ from tiphys.controllers.pods import owner_reference
 from tiphys.controllers.shell import Controller, controller_of
 from tiphys.machinery import conditions, timestamps
 from tiphys.machinery.cron import Schedule, ScheduleError, parse_schedule, zone_of
-from tiphys.machinery.errors import StatusError
+from tiphys.machinery.errors import StatusError, is_already_exists
 from tiphys.machinery.finished import job_finished
 
 SCHEDULED = "batch.kubernetes.io/cronjob-scheduled-timestamp"
@@ -279,7 +279,7 @@ class CronJobController(Controller):
         try:
             job = await self.client.create(new_job(owner, due))
         except StatusError as error:
-            if error.reason == "AlreadyExists":
+            if is_already_exists(error):
                 status.last_schedule_time = timestamps.rfc3339(due)
                 return
             self.event(owner, "Warning", "FailedCreate", f"Error creating job: {error}")

@@ -16,15 +16,13 @@ from tiphys.controllers.expectations import Expectations
 from tiphys.controllers.history import REVISION_LABEL, History
 from tiphys.controllers.pods import FailureBackoff
 from tiphys.controllers.shell import (
-    CONFLICT,
-    NOT_FOUND,
     Context,
     Controller,
     controller_of,
     owner_index,
     sooner,
 )
-from tiphys.machinery.errors import StatusError
+from tiphys.machinery.errors import StatusError, is_write_overtaken
 from tiphys.machinery.selectors import from_label_selector
 
 _BURST = 250  # pods that are created or deleted in one step, as upstream
@@ -134,7 +132,7 @@ class DaemonSetController(Controller):
             await self.client.delete(core_v1.Pod, meta.name, meta.namespace, uid=meta.uid)
         except StatusError as error:
             self._expectations.deleted(key, meta.uid)
-            if error.code not in (NOT_FOUND, CONFLICT):
+            if not is_write_overtaken(error):
                 raise
             return
         self.event(owner, "Normal", "SuccessfulDelete", f"Deleted pod: {meta.name}")

@@ -33,7 +33,7 @@ from tiphys.controllers.rollout import (
 )
 from tiphys.controllers.shell import Controller, controller_of, owner_index
 from tiphys.machinery import conditions, timestamps
-from tiphys.machinery.errors import StatusError, already_exists
+from tiphys.machinery.errors import StatusError, already_exists, is_already_exists
 from tiphys.machinery.selectors import from_label_selector
 
 HISTORY = "deployment.kubernetes.io/revision-history"
@@ -134,7 +134,7 @@ class DeploymentController(Controller):
         try:
             created = await self.client.create(new)
         except StatusError as error:
-            if error.reason != "AlreadyExists":
+            if not is_already_exists(error):
                 self._progressing(deployment, "False", "ReplicaSetCreateError", str(error))
                 raise
             return await self._resolve_collision(deployment, new)

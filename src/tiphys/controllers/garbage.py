@@ -29,9 +29,9 @@ from tiphys.controllers.ownership import (
     decide,
     policy_of,
 )
-from tiphys.controllers.shell import NOT_FOUND, Controller
+from tiphys.controllers.shell import Controller
 from tiphys.machinery import conditions
-from tiphys.machinery.errors import StatusError
+from tiphys.machinery.errors import StatusError, is_not_found
 
 _PATIENCE = 0.2  # seconds that an owner may come later than what it owns
 _REMEMBERED = 5000  # owners that are known to be gone
@@ -253,7 +253,7 @@ class GarbageCollector(Controller):
         try:
             body = await self.client.request("GET", path, accept=METADATA)
         except StatusError as error:
-            if error.code == NOT_FOUND:
+            if is_not_found(error):
                 return None
             raise
         return decode(body, PartialObjectMetadata).metadata
@@ -297,5 +297,5 @@ class GarbageCollector(Controller):
         try:
             await self.client.request(method, path, msgspec.json.encode(body), content=content)
         except StatusError as error:
-            if error.code != NOT_FOUND:
+            if not is_not_found(error):
                 raise

@@ -13,8 +13,7 @@ from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.client.client import Client
 from tiphys.client.informer import Informer
 from tiphys.controllers.pods import owner_reference
-from tiphys.controllers.shell import NOT_FOUND
-from tiphys.machinery.errors import StatusError
+from tiphys.machinery.errors import StatusError, is_already_exists, is_not_found
 from tiphys.machinery.names import safe_encode
 
 HASH_LABEL = "controller.kubernetes.io/hash"
@@ -116,7 +115,7 @@ class History:
             try:
                 created = await self._client.create(wanted)
             except StatusError as error:
-                if error.reason != "AlreadyExists":
+                if not is_already_exists(error):
                     raise
             else:
                 self._written[owner.metadata.uid] = created
@@ -137,5 +136,5 @@ class History:
             try:
                 await self._client.delete(ControllerRevision, meta.name, meta.namespace)
             except StatusError as error:
-                if error.code != NOT_FOUND:
+                if not is_not_found(error):
                     raise

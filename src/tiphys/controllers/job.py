@@ -16,8 +16,6 @@ from tiphys.controllers.jobindexes import INDEX
 from tiphys.controllers.jobplan import TRACKING, Plan, plan
 from tiphys.controllers.pods import from_template
 from tiphys.controllers.shell import (
-    CONFLICT,
-    NOT_FOUND,
     Context,
     Controller,
     controller_of,
@@ -25,7 +23,7 @@ from tiphys.controllers.shell import (
     owner_key,
     sooner,
 )
-from tiphys.machinery.errors import StatusError
+from tiphys.machinery.errors import StatusError, is_not_found, is_write_overtaken
 from tiphys.machinery.selectors import NOTHING, Selector, from_label_selector
 
 _OURS = (None, "kubernetes.io/job-controller")  # values of spec.managedBy
@@ -209,7 +207,7 @@ class JobController(Controller):
             await self.client.delete(core_v1.Pod, meta.name, meta.namespace, uid=meta.uid)
         except StatusError as error:
             self._expectations.deleted(key, meta.uid)
-            if error.code != NOT_FOUND:
+            if not is_not_found(error):
                 raise
 
     async def _release(self, pod: core_v1.Pod) -> None:
@@ -221,7 +219,7 @@ class JobController(Controller):
         try:
             await self.client.patch(core_v1.Pod, meta.name, {"metadata": change}, meta.namespace)
         except StatusError as error:
-            if error.code not in (NOT_FOUND, CONFLICT):
+            if not is_write_overtaken(error):
                 raise
 
 

@@ -24,6 +24,8 @@ from tiphys.machinery.finished import job_finished, pod_finished
 
 TRACKING = "batch.kubernetes.io/job-tracking"  # the finalizer of pods that are not counted yet
 _DEFAULT_BACKOFF_LIMIT = 6
+# What announces the end of a job while its pods still end, and how the job ends then.
+_ANNOUNCED = {"FailureTarget": "Failed", "SuccessCriteriaMet": "Complete"}
 _UNLIMITED = (1 << 31) - 1  # the backoff limit of a job that has one for each index
 _MARGIN = 0.1  # seconds after a deadline until it is looked at
 
@@ -174,13 +176,10 @@ class _Look:
 
     def _outcome(self) -> Outcome | None:
         """How the job ends, once that is clear. One that was announced stands."""
-        for condition in self.job.status.conditions:
-            if condition.status != "True":
-                continue
-            if condition.type == "FailureTarget":
-                return Outcome("Failed", condition.reason, condition.message)
-            if condition.type == "SuccessCriteriaMet":
-                return Outcome("Complete", condition.reason, condition.message)
+        for announcement, outcome in _ANNOUNCED.items():
+            condition = conditions.find(self.job.status.conditions, announcement)
+            if condition is not None and condition.status == "True":
+                return Outcome(outcome, condition.reason, condition.message)
         return self._failure() or self._success()
 
     def _failure(self) -> Outcome | None:

@@ -8,9 +8,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from tiphys.client.client import Client
-from tiphys.controllers.shell import NOT_FOUND
 from tiphys.machinery import durations, timestamps
-from tiphys.machinery.errors import StatusError
+from tiphys.machinery.errors import StatusError, is_not_found
 from tiphys.machinery.quantity import milli
 
 _CUSTOM = "custom.metrics.k8s.io"
@@ -69,7 +68,7 @@ class MetricsAPIs:
         try:
             body = await self._client.request("GET", f"/apis/{_CUSTOM}")
         except StatusError as error:
-            if error.code == NOT_FOUND:
+            if is_not_found(error):
                 return []
             raise ValueError(f"unable to fetch metrics from custom metrics API: {error}") from None
         return [version["version"] for version in msgspec.json.decode(body)["versions"]]
@@ -88,7 +87,7 @@ class MetricsAPIs:
             body = await self._client.request("GET", path, query=query)
         except StatusError as error:
             reason = str(error)
-            if error.code == NOT_FOUND and resource:
+            if is_not_found(error) and resource:
                 reason = f"the server could not find the requested resource (get {resource})"
             raise ValueError(f"unable to fetch metrics from {api} metrics API: {reason}") from None
         items: list[dict[str, Any]] = msgspec.json.decode(body).get("items") or []

@@ -12,9 +12,9 @@ from tiphys.api.base import encode
 from tiphys.api.catalog import Resource, resource_of
 from tiphys.api.core_v1 import Namespace, NamespaceCondition
 from tiphys.controllers.discovery import deletable
-from tiphys.controllers.shell import NOT_FOUND, Controller
+from tiphys.controllers.shell import Controller
 from tiphys.machinery import conditions
-from tiphys.machinery.errors import StatusError
+from tiphys.machinery.errors import StatusError, is_not_found
 
 FINALIZER = "kubernetes"  # of spec.finalizers: what is in the namespace has to be deleted
 _NAMESPACES = resource_of(Namespace)
@@ -194,7 +194,7 @@ class NamespaceController(Controller):
         try:
             await self.client.request("DELETE", path, _BACKGROUND)
         except StatusError as error:
-            if error.code != NOT_FOUND:
+            if not is_not_found(error):
                 raise
 
     async def _note(self, namespace: Namespace, remains: Remains) -> None:

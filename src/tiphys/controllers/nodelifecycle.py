@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from tiphys.api import coordination_v1, core_v1
 from tiphys.controllers.pods import disruption_patch, is_ready
-from tiphys.controllers.shell import CONFLICT, NOT_FOUND, Controller, sooner
+from tiphys.controllers.shell import Controller, sooner
 from tiphys.controllers.taints import (
     NOT_READY,
     UNREACHABLE,
@@ -22,7 +22,7 @@ from tiphys.controllers.taints import (
     sightings,
 )
 from tiphys.machinery import conditions, nodes, timestamps
-from tiphys.machinery.errors import StatusError
+from tiphys.machinery.errors import StatusError, is_write_overtaken
 
 GRACE = 50.0  # seconds of silence until a node counts as unreachable (node-monitor-grace-period)
 ZONE = "topology.kubernetes.io/zone"
@@ -222,5 +222,5 @@ class NodeLifecycleController(Controller):
             await self.client.patch(core_v1.Pod, meta.name, change, meta.namespace, "status")
             await self.delete(pod)
         except StatusError as error:
-            if error.code not in (NOT_FOUND, CONFLICT):
+            if not is_write_overtaken(error):
                 raise

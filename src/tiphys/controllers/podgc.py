@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 from tiphys.api import core_v1
 from tiphys.controllers.pods import disruption_patch
-from tiphys.controllers.shell import CONFLICT, NOT_FOUND, Controller
-from tiphys.machinery.errors import StatusError
+from tiphys.controllers.shell import Controller
+from tiphys.machinery.errors import StatusError, is_write_overtaken
 from tiphys.machinery.finished import pod_finished
 from tiphys.machinery.nodes import is_out_of_service
 
@@ -81,7 +81,7 @@ class PodGarbageCollector(Controller):
                 await self._fail(lost)
             await self.delete(lost.pod, grace=0)
         except StatusError as error:
-            if error.code not in (NOT_FOUND, CONFLICT):
+            if not is_write_overtaken(error):
                 raise
 
     async def _fail(self, lost: Lost) -> None:

@@ -16,9 +16,9 @@ from tiphys.api.catalog import RESOURCES, Resource
 from tiphys.api.meta_v1 import PartialObjectMetadata
 from tiphys.client.informer import Informer
 from tiphys.controllers.discovery import deletable
-from tiphys.controllers.shell import CONFLICT, NOT_FOUND, Context, Controller, namespace_index
+from tiphys.controllers.shell import Context, Controller, namespace_index
 from tiphys.machinery import quota
-from tiphys.machinery.errors import StatusError
+from tiphys.machinery.errors import StatusError, is_write_overtaken
 from tiphys.machinery.finished import pod_finished
 from tiphys.machinery.quantity import nano
 
@@ -171,7 +171,7 @@ class QuotaController(Controller):
         try:
             await self.write_status(limits, status)
         except StatusError as error:
-            if error.code not in (NOT_FOUND, CONFLICT):
+            if not is_write_overtaken(error):
                 raise
             return _AFTER_CONFLICT  # admission has counted meanwhile
         return _SECOND_LOOK if has_shrunk(before, status) else _RESYNC

@@ -20,7 +20,6 @@ from tiphys.controllers.pods import (
     rejection_wait,
 )
 from tiphys.controllers.shell import (
-    NOT_FOUND,
     Context,
     Controller,
     controller_of,
@@ -28,7 +27,7 @@ from tiphys.controllers.shell import (
     sooner,
 )
 from tiphys.machinery import conditions
-from tiphys.machinery.errors import StatusError
+from tiphys.machinery.errors import StatusError, is_not_found
 from tiphys.machinery.finished import pod_finished
 from tiphys.machinery.selectors import Selector, from_label_selector, from_labels
 
@@ -198,7 +197,7 @@ class ReplicaSetController(Controller):
             await self.client.delete(core_v1.Pod, meta.name, meta.namespace, uid=meta.uid)
         except StatusError as error:
             self._expectations.deleted(key, meta.uid)
-            if error.code != NOT_FOUND:
+            if not is_not_found(error):
                 raise
             return
         self.event(owner, "Normal", "SuccessfulDelete", f"Deleted pod: {meta.name}")

@@ -7,8 +7,7 @@ import msgspec
 from tiphys.api import autoscaling_v1
 from tiphys.api.base import decode
 from tiphys.client.client import Client
-from tiphys.controllers.shell import NOT_FOUND
-from tiphys.machinery.errors import StatusError
+from tiphys.machinery.errors import StatusError, is_not_found
 
 
 class Scales:
@@ -38,7 +37,7 @@ class Scales:
         try:
             listed = msgspec.json.decode(await self._client.request("GET", _root(version)))
         except StatusError as error:
-            if error.code != NOT_FOUND:
+            if not is_not_found(error):
                 raise
             listed = {"resources": []}
         for resource in listed["resources"]:

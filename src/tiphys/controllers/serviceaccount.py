@@ -7,7 +7,7 @@ from typing import Any
 from tiphys.api import core_v1
 from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.controllers.shell import Controller, split_key
-from tiphys.machinery.errors import StatusError
+from tiphys.machinery.errors import StatusError, is_already_exists
 
 CA_NAME = "kube-root-ca.crt"
 _CA_DESCRIPTION = (
@@ -60,7 +60,7 @@ class _PerNamespace(Controller):
         try:
             await self.client.create(wanted)
         except StatusError as error:
-            if error.reason != "AlreadyExists":
+            if not is_already_exists(error):
                 raise
 
 

@@ -13,7 +13,7 @@ from tiphys.api.networking_v1 import IPAddress, ServiceCIDR
 from tiphys.client.client import MERGE
 from tiphys.controllers.shell import Controller
 from tiphys.machinery import conditions, timestamps
-from tiphys.machinery.errors import StatusError
+from tiphys.machinery.errors import StatusError, is_conflict
 
 FINALIZER = "networking.k8s.io/service-cidr-finalizer"
 _GRACE = (
@@ -131,7 +131,7 @@ class ServiceCIDRController(Controller):
         try:
             await self.write_status(cidr, status)
         except StatusError as error:
-            if error.reason != "Conflict":
+            if not is_conflict(error):
                 message = "The ServiceCIDR Status can not be set to Ready=True"
                 self.event(cidr, "Warning", "KubernetesServiceCIDRError", message)
             raise

@@ -41,15 +41,11 @@ from tiphys.client.events import ComponentRecorder, EventRecorder
 from tiphys.client.informer import Informer, Informers, key_of
 from tiphys.client.queue import WorkQueue
 from tiphys.client.tasks import TaskGroup
-from tiphys.machinery.errors import StatusError
+from tiphys.machinery.errors import StatusError, is_not_found, is_write_overtaken
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T", bound=Struct)
-
-NOT_FOUND = 404
-CONFLICT = 409
-_EVERYDAY = frozenset(("Conflict", "NotFound", "AlreadyExists"))
 
 
 @dataclass
@@ -166,7 +162,7 @@ class Controller:
                 revision=meta.resource_version if unchanged else None,
             )
         except StatusError as error:
-            if error.code not in (NOT_FOUND, CONFLICT):
+            if not is_write_overtaken(error):
                 raise
             return False
         return True
@@ -177,7 +173,7 @@ class Controller:
         try:
             return await self.client.get(kind, name, namespace)
         except StatusError as error:
-            if error.code != NOT_FOUND:
+            if not is_not_found(error):
                 raise
             return None
 
@@ -210,7 +206,7 @@ class Controller:
         log."""
         self.failed += 1
         self.queue.retry(key)
-        if isinstance(error, StatusError) and error.reason in _EVERYDAY:
+        if is_write_overtaken(error):
             return
         if isinstance(error, StatusError | Unreachable):
             log.info("The %s controller retries %s later: %s", self.name, key, error)

@@ -18,8 +18,8 @@ from tiphys.controllers.claiming import claim
 from tiphys.controllers.history import HASH_LABEL, REVISION_LABEL, History, template_of
 from tiphys.controllers.ordinals import Plan, member, ordinal, ordinals_of, plan, revision_of
 from tiphys.controllers.pods import FailureBackoff, from_template, is_active
-from tiphys.controllers.shell import CONFLICT, NOT_FOUND, Context, Controller, owner_index, sooner
-from tiphys.machinery.errors import StatusError
+from tiphys.controllers.shell import Context, Controller, owner_index, sooner
+from tiphys.machinery.errors import StatusError, is_already_exists, is_write_overtaken
 from tiphys.machinery.finished import pod_finished
 from tiphys.machinery.selectors import from_label_selector
 from tiphys.machinery.volumes import claim_index
@@ -184,7 +184,7 @@ class StatefulSetController(Controller):
         try:
             await self.client.create(obj)
         except StatusError as error:
-            if error.reason == "AlreadyExists":
+            if is_already_exists(error):
                 return
             self.event(owner, "Warning", "FailedCreate", f"{action} failed error: {error}")
             raise
@@ -198,7 +198,7 @@ class StatefulSetController(Controller):
         try:
             await self.client.delete(core_v1.Pod, meta.name, meta.namespace, uid=meta.uid)
         except StatusError as error:
-            if error.code in (NOT_FOUND, CONFLICT):
+            if is_write_overtaken(error):
                 return
             self.event(owner, "Warning", "FailedDelete", f"{action} failed error: {error}")
             raise

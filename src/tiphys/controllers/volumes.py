@@ -14,9 +14,9 @@ from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.api.storage_v1 import StorageClass
 from tiphys.client.client import MERGE
 from tiphys.controllers.pods import is_active, owner_reference
-from tiphys.controllers.shell import CONFLICT, NOT_FOUND, Controller
+from tiphys.controllers.shell import Controller
 from tiphys.machinery import volumes
-from tiphys.machinery.errors import StatusError
+from tiphys.machinery.errors import StatusError, is_already_exists, is_not_found, is_write_overtaken
 
 BOUND_BY = "pv.kubernetes.io/bound-by-controller"
 COMPLETE = "pv.kubernetes.io/bind-completed"
@@ -224,7 +224,7 @@ class VolumeController(Controller):
             try:
                 await self.client.create(Claim(metadata=meta, spec=spec))
             except StatusError as error:
-                if error.reason != "AlreadyExists":
+                if not is_already_exists(error):
                     raise
 
     # --- volumes ---
@@ -267,7 +267,7 @@ class VolumeController(Controller):
         try:
             await self.write_status(volume, status)
         except StatusError as error:
-            if error.code not in (NOT_FOUND, CONFLICT):
+            if not is_write_overtaken(error):
                 raise
 
     async def _patch_metadata(self, obj: Any, change: dict[str, Any]) -> None:
@@ -276,7 +276,7 @@ class VolumeController(Controller):
         try:
             await self.client.patch(type(obj), meta.name, body, meta.namespace, media=MERGE)
         except StatusError as error:
-            if error.code != NOT_FOUND:
+            if not is_not_found(error):
                 raise
 
 

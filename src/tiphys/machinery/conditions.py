@@ -40,6 +40,12 @@ def is_true(conditions: Iterable[Condition], kind: str) -> bool:
     return condition is not None and condition.status == "True"
 
 
+def state_of(conditions: Iterable[Condition], kind: str, absent: str = "Unknown") -> str:
+    """The status of the condition of that type: ``True``, ``False`` or ``Unknown``."""
+    condition = find(conditions, kind)
+    return absent if condition is None else condition.status
+
+
 def status_of(flag: bool) -> str:
     """``True`` or ``False``, as conditions write it."""
     return "True" if flag else "False"
@@ -51,6 +57,14 @@ def differs(standing: Condition | None, wanted: Condition) -> bool:
         return True
     said = (standing.status, standing.reason, standing.message)
     return said != (wanted.status, wanted.reason, wanted.message)
+
+
+def transition_time(standing: Condition | None, status: str, now: float) -> str:
+    """When a condition that has `status` now got it: as the standing one says while that has the
+    same status, otherwise `now` (seconds since the epoch)."""
+    if standing is not None and standing.status == status and standing.last_transition_time:
+        return standing.last_transition_time
+    return timestamps.rfc3339(now)
 
 
 def updated(conditions: Iterable[C], wanted: C, now: float, *, last: bool = False) -> list[C]:

@@ -57,6 +57,15 @@ def seconds(text: str) -> float:
     return parse(text).total_seconds()
 
 
+def go_text(seconds: float) -> str:
+    """Whole seconds as Go prints them: ``10s``, ``2m40s``, ``1h0m10s``."""
+    minutes, rest = divmod(int(seconds), 60)
+    if not minutes:
+        return f"{rest}s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes}m{rest}s" if hours else f"{minutes}m{rest}s"
+
+
 def human(seconds: float) -> str:
     """A duration as kubectl's AGE column shows it: ``45s``, ``3m5s``, ``2h``, ``5d``."""
     whole = int(seconds)

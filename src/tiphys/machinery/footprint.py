@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from tiphys.api import core_v1
 from tiphys.api.base import Quantity
-from tiphys.machinery import quantity
+from tiphys.machinery import conditions, quantity
 
 CPU, MEMORY = "cpu", "memory"
 _HUGE = "hugepages-"
@@ -80,7 +80,7 @@ def occupied(pod: core_v1.Pod, least: Mapping[str, int] = _NOTHING) -> dict[str,
     }
     if not told and status.resources is None:
         return requests_of(pod.spec, least)
-    pending = next((c for c in status.conditions if c.type == "PodResizePending"), None)
+    pending = conditions.find(status.conditions, "PodResizePending")
     hopeless = pending is not None and pending.reason == "Infeasible"
 
     def taken(

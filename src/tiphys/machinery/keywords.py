@@ -15,6 +15,7 @@ from tiphys.machinery.errors import (
 )
 from tiphys.machinery.formats import FORMATS
 from tiphys.machinery.goformat import quoted
+from tiphys.machinery.gowords import marshalled
 from tiphys.machinery.regexp import compiled
 
 Check = Callable[[Any, str], FieldError | None]
@@ -134,7 +135,14 @@ def _pattern(text: str, facts: dict[str, Any]) -> Check:
 
 
 def enum_texts(values: list[Any]) -> list[str]:
-    return [v if isinstance(v, str) else number_text(v) for v in values]
+    """Strings as they are, all else in JSON, as upstream's `validate` of apiextensions has it."""
+    return [_enum_text(value) for value in values]
+
+
+def _enum_text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    return number_text(value) if is_number(value) else marshalled(value)
 
 
 def _enum(values: list[Any], facts: dict[str, Any]) -> Check:

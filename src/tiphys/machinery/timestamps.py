@@ -6,8 +6,6 @@ import datetime
 import email.utils
 import functools
 
-from tiphys.machinery.durations import human as human_duration
-
 
 def rfc3339(seconds: float) -> str:
     """``2026-01-02T03:04:05Z`` of seconds since the epoch. Raises ValueError or OverflowError for
@@ -55,4 +53,4 @@ def split(text: str) -> tuple[int, int]:
     return int(moment.replace(microsecond=0).timestamp()), moment.microsecond
 
 
-__all__ = ["human_duration", "parse", "rfc1123", "rfc3339", "rfc3339_micro", "split"]
+__all__ = ["parse", "rfc1123", "rfc3339", "rfc3339_micro", "split"]

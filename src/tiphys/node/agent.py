@@ -4,6 +4,7 @@ and the streaming server."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,27 +15,39 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 
 from tiphys.api import core_v1
+from tiphys.api.base import canonical_quantity
 from tiphys.client.client import Client, Unreachable
 from tiphys.client.events import EventBudget, EventRecorder
 from tiphys.client.tasks import TaskGroup
 from tiphys.machinery.errors import StatusError
-from tiphys.node.access import Access
-from tiphys.node.admission import NODE_AFFINITY, Footprint, Rejection, insufficient_room, unfit
-from tiphys.node.capacity import PODS
-from tiphys.node.eviction import is_limited
+from tiphys.machinery.finished import pod_finished
+from tiphys.node.configuration import DEFAULT, KubeletConfiguration
+from tiphys.node.images.collection import PulledImages, reclaim
+from tiphys.node.images.names import ImageNameError, name_on_node
 from tiphys.node.isolation import Isolation, NoIsolation
-from tiphys.node.lifecycle import TERMINAL
 from tiphys.node.metrics import KubeletMetrics
 from tiphys.node.naming import ClusterDNS, Resolver
 from tiphys.node.nodecontext import NodeContext
-from tiphys.node.orphans import OrphanCollector
+from tiphys.node.pod.evictor import Evictor, Senses
+from tiphys.node.pod.orphans import OrphanCollector
+from tiphys.node.pod.worker import PodWorker
 from tiphys.node.references import References
 from tiphys.node.registration import BEAT, NodeFacts, Registration
-from tiphys.node.resize import shortage
+from tiphys.node.resources.admission import (
+    NODE_AFFINITY,
+    Footprint,
+    Rejection,
+    insufficient_room,
+    unfit,
+)
+from tiphys.node.resources.eviction import is_limited
+from tiphys.node.resources.observation import observe
+from tiphys.node.resources.pressure import refused_under_pressure
+from tiphys.node.resources.resize import shortage
 from tiphys.node.runtime import Runtime, RuntimeFault
+from tiphys.node.server.access import Access
+from tiphys.node.server.streaming import StreamingServer
 from tiphys.node.states import CREATED, EXITED, RUNNING, PodState, Usage
-from tiphys.node.streaming import StreamingServer
-from tiphys.node.worker import PodWorker
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +59,7 @@ _RELIST_PAUSE = 0.02  # seconds in which events of the runtime are gathered to o
 @dataclass(frozen=True)
 class NodeOptions:
     """`address` is where the node and its streaming server are reached; `port` 0 lets the system
-    choose. `resolver` is the machine's own."""
+    choose. `resolver` is the machine's own, `images` a folder on the file system of images."""
 
     name: str
     address: str
@@ -60,6 +73,8 @@ class NodeOptions:
     pod_cidr: str = ""
     labels: dict[str, str] | None = None
     resolver: Resolver = field(default_factory=lambda: Resolver([], [], []))
+    images: Path | None = None
+    configuration: KubeletConfiguration = DEFAULT
 
 
 class Agent:
@@ -85,6 +100,7 @@ class Agent:
         self._options = options
         self._tasks = tasks
         self._capacity = runtime.capacity(options.data_dir)
+        self._capacity["pods"] = canonical_quantity(str(options.configuration.max_pods))
         self._recorder = EventRecorder(client, "kubelet", options.name, budget=events)
         references = References(client)
         self._node = NodeContext(
@@ -103,14 +119,47 @@ class Agent:
             isolation=isolation or NoIsolation(),
             shortage=self._shortage,
             metrics=self.metrics,
+            pulled=PulledImages(options.data_dir / "pulled-images.json"),
         )
         self._workers: dict[str, PodWorker] = {}
         self._unclaimed: dict[str, PodState] = {}  # what an agent before this one left, by uid
         self._server = StreamingServer(self, Access(client, options.name))
+        self._evictor = self._make_evictor()
         self._stale = asyncio.Event()
         states = (CREATED, RUNNING, EXITED)
         counts = {state: partial(self._count_containers, state) for state in states}
         self.metrics.show_node(self.name, self._count_running_pods, counts)
+
+    def _make_evictor(self) -> Evictor:
+        options = self._options
+        images = options.images or options.data_dir
+        return Evictor(
+            options.configuration.eviction_hard,
+            Senses(
+                partial(observe, options.data_dir, images),
+                self.runtime.usage,
+                self._reclaim_images,
+                self._node.now,
+            ),
+            options.configuration.eviction_transition,
+        )
+
+    async def _reclaim_images(self) -> int:
+        """Removes pulled images that no pod names. Raises RuntimeFault, TimeoutError."""
+        assert self._node.pulled is not None
+        return await reclaim(self.runtime, self._node.pulled, self._images_in_use())
+
+    def _images_in_use(self) -> set[str]:
+        names = set()
+        for worker in self._workers.values():
+            spec = worker.pod.spec
+            images = [container.image for container in (*spec.containers, *spec.init_containers)]
+            images += [container.image for container in spec.ephemeral_containers]
+            images += [each.image.reference for each in spec.volumes if each.image is not None]
+            for image in images:
+                with contextlib.suppress(ImageNameError):
+                    names.add(name_on_node(image))
+        return names
 
     # --- start and end ---
 
@@ -185,7 +234,7 @@ class Agent:
         if worker is not None:
             worker.update(pod)
             return
-        has_ended = pod.status.phase in TERMINAL and not pod.metadata.deletion_timestamp
+        has_ended = pod_finished(pod) and not pod.metadata.deletion_timestamp
         if has_ended and uid not in self._unclaimed:
             return
         state = self._unclaimed.pop(uid, None)
@@ -218,8 +267,10 @@ class Agent:
             return True
         managed = worker.managed
         others = self._footprints(managed.pod.metadata.uid)
-        rejection = unfit(managed.pod.spec) or insufficient_room(
-            managed.footprint, others, self._capacity
+        rejection = (
+            unfit(managed.pod.spec)
+            or refused_under_pressure(managed.pod, self._evictor.conditions)
+            or insufficient_room(managed.footprint, others, self._capacity)
         )
         if rejection is None:
             managed.holds_room = True  # while the labels are looked at, too
@@ -285,6 +336,8 @@ class Agent:
                     used = await self.runtime.usage()
                 for worker in workers:
                     await worker.keep_house(used.get(worker.pod.metadata.uid, {}))
+                await self._evictor.look([worker.managed for worker in workers])
+                self._registration.show_pressures(self._evictor.conditions)
             except (RuntimeFault, TimeoutError, OSError) as error:
                 log.info("Housekeeping of node %s is put off: %s", self.name, error)
 
@@ -323,11 +376,15 @@ class Agent:
             "podCIDR": options.pod_cidr,
             "clusterDomain": options.domain,
             "clusterDNS": list(options.dns_servers),
-            "maxPods": PODS,
+            "maxPods": options.configuration.max_pods,
             "authentication": {"anonymous": {"enabled": False}, "webhook": {"enabled": True}},
             "authorization": {"mode": "Webhook"},
             "cgroupDriver": "cgroupfs",
-            "containerLogMaxSize": "10Mi",
-            "containerLogMaxFiles": 5,
+            "containerLogMaxSize": str(options.configuration.log_bytes),
+            "containerLogMaxFiles": options.configuration.log_files,
+            "evictionHard": {
+                threshold.signal: threshold.written
+                for threshold in options.configuration.eviction_hard
+            },
             "serializeImagePulls": False,
         }

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from tiphys.api import core_v1
-from tiphys.node.capacity import capacity
 from tiphys.node.naming import Resolver
 from tiphys.node.references import References
+from tiphys.node.resources.capacity import capacity
 from tiphys.node.runtime import ContainerPlan, Mount, PodVolumes, RuntimeFault, Streams
 from tiphys.node.states import (
     EXITED,
@@ -92,6 +92,8 @@ class HollowRuntime:
 
     async def mount_image(self, image: str, uid: str, volume: str, place: Path) -> None: ...
 
+    async def remove_image(self, image: str) -> None: ...
+
     async def release_images(self, uid: str) -> None: ...
 
     async def images(self) -> list[tuple[list[str], int]]:
@@ -99,8 +101,17 @@ class HollowRuntime:
 
     # --- sandboxes ---
 
+    async def reserve(
+        self, pod: core_v1.Pod, spec: core_v1.PodSpec, growing: bool = False
+    ) -> None: ...
+
     async def run_sandbox(
-        self, pod: core_v1.Pod, attempt: int, resolver: Resolver, hostname: str
+        self,
+        pod: core_v1.Pod,
+        attempt: int,
+        resolver: Resolver,
+        hostname: str,
+        handler: str = "",
     ) -> SandboxState:
         meta = pod.metadata
         state = self._pods.setdefault(meta.uid, PodState(meta.uid, meta.name, meta.namespace))
@@ -191,7 +202,10 @@ class HollowRuntime:
             self._finish(container, 0)
 
     async def remove_container(self, id: str) -> None:
-        self._uids.pop(id, None)
+        container = self._find(id)
+        uid = self._uids.pop(id, "")
+        if container is not None:
+            del self._pods[uid].containers[container.name]
 
     async def usage(self) -> dict[str, dict[str, Usage]]:
         return {}
@@ -266,5 +280,7 @@ class NoVolumes:
 
     def pod_uids(self) -> set[str]:
         return set()
+
+    def release(self, uid: str) -> None: ...
 
     def tear_down(self, uid: str) -> None: ...

@@ -12,11 +12,12 @@ from prometheus_client import CollectorRegistry
 from tiphys.api import core_v1
 from tiphys.client.client import Client
 from tiphys.client.events import EventRecorder
-from tiphys.node.admission import Footprint, Rejection
+from tiphys.node.images.collection import PulledImages
 from tiphys.node.isolation import Isolation, NoIsolation
 from tiphys.node.metrics import KubeletMetrics
 from tiphys.node.naming import ClusterDNS, Resolver
 from tiphys.node.references import References
+from tiphys.node.resources.admission import Footprint, Rejection
 from tiphys.node.runtime import PodVolumes, Runtime
 
 
@@ -34,6 +35,7 @@ class NodeContext:
     now: seconds since the epoch
     shortage: why the pod of a uid cannot grow to a footprint; None if it can
     metrics: what the node counts
+    pulled: the images that the node has pulled; None where nobody asks
     """
 
     name: str
@@ -52,3 +54,4 @@ class NodeContext:
     isolation: Isolation = field(default_factory=NoIsolation)
     shortage: Callable[[str, Footprint], Rejection | None] = _no_shortage
     metrics: KubeletMetrics = field(default_factory=lambda: KubeletMetrics(CollectorRegistry()))
+    pulled: PulledImages | None = None

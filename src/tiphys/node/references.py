@@ -11,12 +11,11 @@ from tiphys.api import authentication_v1, core_v1
 from tiphys.api.base import decode
 from tiphys.api.catalog import resource_of
 from tiphys.client.client import Client
-from tiphys.machinery.errors import StatusError
+from tiphys.machinery.errors import StatusError, is_not_found
 
 FRESH = 5.0  # seconds for which an object is taken as it was fetched
 _MOST_KEPT = 2000  # objects
 _TOKEN_AGE = 0.8  # of its time, after which a token is replaced, as upstream
-_NOT_FOUND = 404
 
 
 class _Fetch(NamedTuple):
@@ -62,7 +61,7 @@ class References:
         try:
             return await self.client.get(kind, name, namespace)
         except StatusError as error:
-            if error.code == _NOT_FOUND:
+            if is_not_found(error):
                 return None
             raise
 

@@ -8,15 +8,15 @@ import copy
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Collection, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
 from tiphys.api import coordination_v1, core_v1
 from tiphys.api.meta_v1 import ObjectMeta, OwnerReference
 from tiphys.client.client import Client, Unreachable
-from tiphys.machinery import timestamps
-from tiphys.machinery.errors import StatusError
+from tiphys.machinery import conditions, timestamps
+from tiphys.machinery.errors import StatusError, is_already_exists, is_not_found
 from tiphys.machinery.nodes import matches_node
 from tiphys.node.machine import architecture, system_info
 
@@ -28,14 +28,28 @@ BEAT = 10.0  # seconds between renewals of the node's lease
 REPORT = 300.0  # seconds between status updates that change nothing
 _LEASE_SECONDS = 40
 _MOST_IMAGES = 50  # in the node's status, as upstream
-_NOT_FOUND = 404
 
-# Conditions of a node that is short of nothing: (type, reason, message), all with status False.
-_NO_PRESSURE = (
-    ("MemoryPressure", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
-    ("DiskPressure", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
-    ("PIDPressure", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
-)
+# Conditions of a node that is, or is not, short of something: (type, status) -> reason, message.
+_PRESSURES = {
+    ("MemoryPressure", "False"): (
+        "KubeletHasSufficientMemory",
+        "kubelet has sufficient memory available",
+    ),
+    ("MemoryPressure", "True"): (
+        "KubeletHasInsufficientMemory",
+        "kubelet has insufficient memory available",
+    ),
+    ("DiskPressure", "False"): ("KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+    ("DiskPressure", "True"): ("KubeletHasDiskPressure", "kubelet has disk pressure"),
+    ("PIDPressure", "False"): (
+        "KubeletHasSufficientPID",
+        "kubelet has sufficient PID available",
+    ),
+    ("PIDPressure", "True"): (
+        "KubeletHasInsufficientPID",
+        "kubelet has insufficient PID available",
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -52,13 +66,15 @@ class NodeFacts:
 
 
 class Registration:
-    """Keeps the Node object and its lease. `images` are those on the node: (names, bytes)."""
+    """Keeps the Node object and its lease. `images` are those on the node: (names, bytes);
+    `pressures` the conditions that say that it is short of something."""
 
     def __init__(self, client: Client, facts: NodeFacts, labels: dict[str, str]) -> None:
         self._client = client
         self._facts = facts
         self._labels = {**_default_labels(facts.name), **labels}
         self.images: list[tuple[list[str], int]] = []
+        self.pressures: tuple[str, ...] = ()
         self._uid = ""
         self._node = core_v1.Node()
         self._report_wanted = asyncio.Event()
@@ -74,7 +90,7 @@ class Registration:
         try:
             registered = await self._client.create(node)
         except StatusError as error:
-            if error.reason != "AlreadyExists":
+            if not is_already_exists(error):
                 raise
             registered = await self._update_existing()
         self._uid = registered.metadata.uid
@@ -95,10 +111,16 @@ class Registration:
             self._report_wanted.set()  # there is nothing to report to: it registers again
             return
         self._node = new
-        ready = next((c for c in new.status.conditions if c.type == "Ready"), None)
+        ready = conditions.find(new.status.conditions, "Ready")
         is_given_up = ready is not None and ready.status == "Unknown"
         expected = {**new.status.capacity, **self._facts.capacity}
         if is_given_up or new.status.allocatable != expected:
+            self._report_wanted.set()
+
+    def show_pressures(self, pressures: tuple[str, ...]) -> None:
+        """Reports at once when they have changed."""
+        if pressures != self.pressures:
+            self.pressures = pressures
             self._report_wanted.set()
 
     async def suits(self, spec: core_v1.PodSpec) -> bool:
@@ -132,7 +154,9 @@ class Registration:
         status.node_info = system_info(facts.runtime)
         endpoint = core_v1.DaemonEndpoint(port=facts.port)
         status.daemon_endpoints = core_v1.NodeDaemonEndpoints(kubelet_endpoint=endpoint)
-        status.conditions = node_conditions(status.conditions, ready, reason, time.time())
+        status.conditions = node_conditions(
+            status.conditions, ready, reason, time.time(), self.pressures
+        )
         largest_first = sorted(self.images, key=lambda image: image[1], reverse=True)
         status.images = [
             core_v1.ContainerImage(names=names, size_bytes=size)
@@ -173,7 +197,7 @@ class Registration:
 
     async def _refused(self, error: StatusError, heart: _Heart) -> float:
         """Registers again if the Node object is gone; seconds until the next heartbeat."""
-        if error.code != _NOT_FOUND:
+        if not is_not_found(error):
             log.info("Heartbeat of node %s was refused: %s", self._facts.name, error)
             return heart.failed()
         try:
@@ -185,11 +209,19 @@ class Registration:
 
 
 def node_conditions(
-    before: list[core_v1.NodeCondition], ready: bool, reason: str, now: float
+    before: list[core_v1.NodeCondition],
+    ready: bool,
+    reason: str,
+    now: float,
+    pressures: Collection[str] = (),
 ) -> list[core_v1.NodeCondition]:
     """The node's own conditions after those of others. `reason` is why it is not ready, `now` in
-    seconds since the epoch."""
-    rows = [(type, "False", why, text) for type, why, text in _NO_PRESSURE]
+    seconds since the epoch, `pressures` the types of what it is short of."""
+    rows = [
+        (type, status, *explanation)
+        for (type, status), explanation in _PRESSURES.items()
+        if (status == "True") == (type in pressures)
+    ]
     if ready:
         rows.append(("Ready", "True", "KubeletReady", "kubelet is posting ready status"))
     else:
@@ -199,9 +231,6 @@ def node_conditions(
     own = []
     for type, status, why, text in rows:
         old = others.pop(type, None)
-        since: str | None = stamp
-        if old is not None and old.status == status:
-            since = old.last_transition_time
         own.append(
             core_v1.NodeCondition(
                 type=type,
@@ -209,7 +238,7 @@ def node_conditions(
                 reason=why,
                 message=text,
                 last_heartbeat_time=stamp,
-                last_transition_time=since,
+                last_transition_time=conditions.transition_time(old, status, now),
             )
         )
     return [*others.values(), *own]

@@ -98,6 +98,10 @@ class PodVolumes(Protocol):
         """The uids of pods that have something on disk."""
         ...
 
+    def release(self, uid: str) -> None:
+        """Removes the volumes of a pod that has ended. Its object is still there."""
+        ...
+
     def tear_down(self, uid: str) -> None:
         """Removes everything that the pod has on disk."""
         ...
@@ -163,6 +167,10 @@ class Runtime(Protocol):
 
     async def pull(self, image: str, auth: dict[str, str] | None) -> None: ...
 
+    async def remove_image(self, image: str) -> None:
+        """Removes an image of the node, by one of its names, with all of its names."""
+        ...
+
     async def mount_image(self, image: str, uid: str, volume: str, place: Path) -> None:
         """Mounts the files of an image on the node, read-only, at the folder `place`, for the
         volume of a pod."""
@@ -172,9 +180,22 @@ class Runtime(Protocol):
         """Lets go of the images that volumes of the pod were mounted from."""
         ...
 
+    async def reserve(self, pod: core_v1.Pod, spec: core_v1.PodSpec, growing: bool = False) -> None:
+        """Gives the pod as a whole what `spec` asks for: its own, with the resources that it was
+        granted. Before its sandbox is made, and around a resize of its containers; `growing`:
+        nothing is taken from it yet."""
+        ...
+
     async def run_sandbox(
-        self, pod: core_v1.Pod, attempt: int, resolver: Resolver, hostname: str
-    ) -> SandboxState: ...
+        self,
+        pod: core_v1.Pod,
+        attempt: int,
+        resolver: Resolver,
+        hostname: str,
+        handler: str = "",
+    ) -> SandboxState:
+        """`handler` is what the pod's RuntimeClass calls the runtime; "" is the usual one."""
+        ...
 
     async def start_container(
         self, pod: core_v1.Pod, sandbox: SandboxState, plan: ContainerPlan

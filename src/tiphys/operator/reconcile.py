@@ -18,7 +18,7 @@ from tiphys.client.events import ComponentRecorder, EventRecorder
 from tiphys.client.informer import Informer
 from tiphys.controllers.shell import Context, Controller, split_key
 from tiphys.machinery import conditions
-from tiphys.machinery.errors import StatusError
+from tiphys.machinery.errors import StatusError, is_not_found
 
 R = TypeVar("R", bound=Struct)
 K = TypeVar("K", bound=Struct)
@@ -191,7 +191,7 @@ class Shell(Controller):
         try:
             await self.client.patch(type(obj), name, patch, namespace, media=MERGE)
         except StatusError as error:
-            if error.code != 404:
+            if not is_not_found(error):
                 raise
 
 

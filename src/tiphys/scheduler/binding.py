@@ -15,7 +15,7 @@ from tiphys.api.catalog import resource_of
 from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.client.client import MERGE, Client, Unreachable
 from tiphys.machinery import volumes
-from tiphys.machinery.errors import StatusError
+from tiphys.machinery.errors import StatusError, is_not_found
 from tiphys.scheduler.active_profile import ActiveProfiles
 from tiphys.scheduler.cluster_events import ClusterEvent, EventKind
 from tiphys.scheduler.devices.binder import DeviceBinder
@@ -39,7 +39,7 @@ class BindingError(Exception):
 
     def __init__(self, plugin: str, cause: Exception) -> None:
         super().__init__(f"running {plugin}: {cause}")
-        self.is_gone = isinstance(cause, StatusError) and cause.code == 404
+        self.is_gone = is_not_found(cause)
 
 
 class Binder:

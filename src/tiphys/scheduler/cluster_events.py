@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from tiphys.api import core_v1
+from tiphys.machinery.finished import pod_finished
 from tiphys.scheduler.podinfo import PodInfo
 
 
@@ -69,15 +70,10 @@ def node_events(old: core_v1.Node | None, new: core_v1.Node | None) -> Iterator[
         yield ClusterEvent(EventKind.NODE_TAINTS, node=new, old_node=old)
 
 
-def is_terminal(pod: core_v1.Pod) -> bool:
-    """Whether a pod has ended, so that it takes nothing of its node any more."""
-    return pod.status.phase in ("Succeeded", "Failed")
-
-
 def pod_events(old: core_v1.Pod | None, new: core_v1.Pod | None) -> Iterator[ClusterEvent]:
     """The events of a pod that was assigned to a node, left it, or changed there. A pod without a
     node has none."""
-    if new is None or is_terminal(new):
+    if new is None or pod_finished(new):
         yield from _leaving(old, new)
     elif new.spec.node_name:
         if old is None or not old.spec.node_name:
@@ -87,7 +83,7 @@ def pod_events(old: core_v1.Pod | None, new: core_v1.Pod | None) -> Iterator[Clu
 
 
 def _leaving(old: core_v1.Pod | None, new: core_v1.Pod | None) -> Iterator[ClusterEvent]:
-    already_left = old is not None and is_terminal(old)
+    already_left = old is not None and pod_finished(old)
     last = old if old is not None else new
     if last is not None and last.spec.node_name and not already_left:
         yield ClusterEvent(EventKind.POD_DELETED, pod=PodInfo(last))

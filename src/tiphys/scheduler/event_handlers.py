@@ -12,10 +12,10 @@ from typing import Any
 from tiphys.api import core_v1
 from tiphys.api import resource_v1 as v1
 from tiphys.client.informer import Informer
+from tiphys.machinery.finished import pod_finished
 from tiphys.scheduler.cluster_events import (
     ClusterEvent,
     EventKind,
-    is_terminal,
     node_events,
     pod_events,
 )
@@ -127,7 +127,7 @@ class EventHandlers:
         if new is None:
             assert old is not None
             self._pod_left(old)
-        elif is_terminal(new):
+        elif pod_finished(new):
             self._pod_left(new)
         elif new.spec.node_name:
             self._pod_assigned(new)

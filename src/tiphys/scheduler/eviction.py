@@ -7,7 +7,7 @@ import logging
 from tiphys.api import core_v1
 from tiphys.client.client import Client, Unreachable
 from tiphys.client.tasks import TaskGroup
-from tiphys.machinery.errors import StatusError
+from tiphys.machinery.errors import StatusError, is_not_found
 from tiphys.scheduler.podinfo import PodInfo
 from tiphys.scheduler.preemption import PREEMPTION_BY_SCHEDULER, Candidate
 from tiphys.scheduler.reporting import Reporter
@@ -62,7 +62,7 @@ class Evictor:
                 await self._evict_victim(pod, victim)
             except (StatusError, Unreachable) as error:
                 log.info("Pod %s was not evicted for pod %s: %s", victim.key, pod.key, error)
-                is_gone = isinstance(error, StatusError) and error.code == 404
+                is_gone = is_not_found(error)
                 if is_gone:
                     continue
                 # No event would make the pod active again: the victim stays.

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tiphys.api.policy_v1 import PodDisruptionBudget
-from tiphys.machinery import timestamps
+from tiphys.machinery import conditions, timestamps
 from tiphys.machinery.selectors import Selector, from_label_selector
 from tiphys.scheduler.framework import Framework
 from tiphys.scheduler.nominator import is_nominated
@@ -118,10 +118,10 @@ def is_terminating_victim(pod: PodInfo) -> bool:
     """Whether a pod is being deleted because it was preempted."""
     if pod.pod.metadata.deletion_timestamp is None:
         return False
-    for condition in pod.pod.status.conditions:
-        if condition.type == "DisruptionTarget":
-            return condition.status == "True" and condition.reason == PREEMPTION_BY_SCHEDULER
-    return False
+    target = conditions.find(pod.pod.status.conditions, "DisruptionTarget")
+    if target is None or target.status != "True":
+        return False
+    return target.reason == PREEMPTION_BY_SCHEDULER
 
 
 class Preemptor:

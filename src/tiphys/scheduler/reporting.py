@@ -11,7 +11,7 @@ from tiphys.api import core_v1
 from tiphys.client.client import Client, Unreachable
 from tiphys.client.informer import Informer
 from tiphys.client.tasks import TaskGroup
-from tiphys.machinery import timestamps
+from tiphys.machinery import conditions
 from tiphys.machinery.errors import StatusError
 from tiphys.scheduler.active_profile import ActiveProfiles
 from tiphys.scheduler.podinfo import PodInfo
@@ -110,19 +110,19 @@ def condition_patch(
 ) -> dict[str, Any] | None:
     """A condition as the pod is to have it, in JSON; None when it has it already. The transition
     time stays as long as the value does; `now` is in seconds since 1970."""
-    current = next((c for c in pod.status.conditions if c.type == condition_type), None)
+    current = conditions.find(pod.status.conditions, condition_type)
     generation = pod.metadata.generation
-    transition_time = ""
-    if current is not None and current.status == value and current.last_transition_time:
-        transition_time = current.last_transition_time
-        is_same_text = (current.reason, current.message) == (reason, message)
-        if is_same_text and current.observed_generation == generation:
-            return None
+    wanted = core_v1.PodCondition(
+        type=condition_type, status=value, reason=str(reason), message=message
+    )
+    is_same = not conditions.differs(current, wanted)
+    if is_same and current is not None and current.observed_generation == generation:
+        return None
     return {
         "type": condition_type,
         "status": value,
         "reason": str(reason),
         "message": message,
         "observedGeneration": generation,
-        "lastTransitionTime": transition_time or timestamps.rfc3339(now),
+        "lastTransitionTime": conditions.transition_time(current, value, now),
     }

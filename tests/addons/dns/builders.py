@@ -22,6 +22,7 @@ class Objects:
         self.services = {
             "d/s": service(ports=ports),
             "d/six": service("six", "fd00::9"),
+            "d/dual": service("dual", "10.96.0.7", cluster_ips=["10.96.0.7", "fd00::7"]),
             "d/headless": service("headless", "None"),
             "d/eager": service("eager", "None", publish_not_ready_addresses=True),
             "d/empty": service("empty", "None"),
@@ -57,7 +58,9 @@ class Objects:
         return name in ("d", "kube-system")
 
     def by_address(self, address: str) -> list[str]:
-        return {"10.96.0.9": ["s.d"], "10.1.0.1": ["web-0.headless.d"]}.get(address, [])
+        return {"10.96.0.9": ["s.d"], "10.1.0.1": ["web-0.headless.d"], "fd00::9": ["six.d"]}.get(
+            address, []
+        )
 
 
 def alias(name: str, target: str) -> core_v1.Service:

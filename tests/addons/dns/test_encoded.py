@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.addons.dns.builders import DOMAIN, zone
 from tiphys.addons.dns import codec, encoded
 from tiphys.addons.dns.encoded import EncodedAnswers
+from tiphys.addons.dns.metrics import Tally
 
 NAMES = [f"{host}.d.svc.{DOMAIN}" for host in ("s", "headless", "_http._tcp.headless", "none")]
 
@@ -23,7 +24,7 @@ def written(wire: bytes) -> bytes:
 
 
 def remember(answers: EncodedAnswers, wire: bytes, subject: str = "d/s") -> None:
-    answers.put(wire, codec.read(wire), written(wire), subject)
+    answers.put(wire, codec.read(wire), [written(wire)], subject, Tally())
 
 
 def query(name: str, kind: str = "A", **options: object) -> bytes:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import dns.flags
 import dns.message
 import dns.rcode
@@ -11,6 +13,7 @@ from dns.message import Message
 from tests.addons.dns.builders import texts
 from tests.addons.dns.upstream import ADDRESS, Upstream, response, running
 from tiphys.addons.dns import forwarding
+from tiphys.addons.dns.configuration import Server, read
 from tiphys.addons.dns.forwarding import Forwarder, lifetime
 
 NAME = "example.org."
@@ -120,7 +123,7 @@ async def test_nobodys_answer_is_a_failure_that_is_not_kept() -> None:
     async with running(known) as upstream:
         asked = Forwarder([], Clock(), upstream.port)
         failed = await asked.ask(QUERY, over_tcp=False)
-        asked._name_servers = [ADDRESS]
+        asked._name_servers = (Server(ADDRESS, upstream.port),)
         assert texts(await asked.ask(QUERY, over_tcp=False)) == ["A 192.0.2.1"]
     assert (failed.rcode, failed.authoritative) == (dns.rcode.SERVFAIL, False)
 
@@ -148,6 +151,62 @@ async def test_an_aliass_target_is_asked_for_over_tcp_when_udp_is_too_short() ->
         )
     assert texts(answer) == ["A 192.0.2.1"]
     assert [protocol for protocol, _ in upstream.asked] == ["udp", "tcp"]
+
+
+async def test_a_stub_domain_has_its_own_server_and_the_rest_the_machines() -> None:
+    async with running(known) as machines, running(known) as stub:
+        asked = forwarder(machines)
+        corefile = f"""
+            corp.example:53 {{ forward . {ADDRESS}:{stub.port} {{ except secret.corp.example }}
+            }}
+            . {{ forward . /etc/resolv.conf
+            }}"""
+        asked.configure(read({"Corefile": corefile}, {}))
+        for name in ("a.corp.example", "corp.example", "corp.example.org"):
+            await asked.ask(dns.message.make_query(name, "A"), over_tcp=False)
+        secret = dns.message.make_query("b.secret.corp.example", "A")
+        excepted = await asked.ask(secret, over_tcp=False)
+    names = [[str(query.question[0].name) for _, query in each.asked] for each in (stub, machines)]
+    assert names == [["a.corp.example.", "corp.example."], ["corp.example.org."]]
+    assert excepted.rcode == SERVFAIL
+
+
+async def test_a_server_that_wants_tcp_is_asked_over_tcp() -> None:
+    async with running(known) as upstream:
+        asked = forwarder(upstream)
+        corefile = f". {{ forward . {ADDRESS}:{upstream.port} {{ \n force_tcp \n }} \n }}"
+        asked.configure(read({"Corefile": corefile}, {}))
+        await asked.ask(QUERY, over_tcp=False)
+    assert [protocol for protocol, _ in upstream.asked] == ["tcp"]
+
+
+async def test_no_answer_is_kept_where_the_cache_is_off() -> None:
+    async with running(known) as upstream:
+        asked = forwarder(upstream)
+        asked.configure(read({"Corefile": ". {\ncache 0 example.org\n}"}, {}))
+        for _ in range(2):
+            await asked.ask(QUERY, over_tcp=False)
+    assert len(upstream.asked) == 2
+
+
+@pytest.mark.parametrize(("questions", "remaining"), [(1, 20), (2, 15)])
+async def test_what_is_often_asked_for_is_fetched_before_it_ends(
+    questions: int, remaining: int
+) -> None:
+    clock = Clock()
+    async with running(known) as upstream:
+        asked = forwarder(upstream, clock)
+        await asked.ask(QUERY, over_tcp=False)
+        clock.seconds += 16
+        for _ in range(questions):
+            assert texts(await asked.ask(QUERY, over_tcp=False)) == ["A 192.0.2.1"]
+        while asked._fetched_ahead:  # noqa: ASYNC110 - a set that another task empties
+            await asyncio.sleep(0)
+        clock.seconds += 5
+        await asked.ask(QUERY, over_tcp=False)
+    assert len(upstream.asked) == 2, "ahead, or by the last question"
+    key = next(iter(asked._kept))
+    assert asked._kept[key].expires - clock.seconds == remaining
 
 
 async def test_no_more_is_kept_than_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,7 +41,7 @@ async def test_a_node_is_behind_the_service_and_comes_back_with_another_address(
         [endpoint] = published.endpoints
         assert endpoint.node_name == "n1"
     ports = [(port.name, port.port, port.protocol) for port in published.ports]
-    assert ports == [("dns", 53, "UDP"), ("dns-tcp", 53, "TCP")]
+    assert ports == [("dns", 53, "UDP"), ("dns-tcp", 53, "TCP"), ("metrics", 9153, "TCP")]
     assert published.metadata.labels == {"kubernetes.io/service-name": "kube-dns"}
 
 

@@ -18,6 +18,7 @@ from tests.addons.dns.upstream import ADDRESS, Upstream, response, running
 from tests.network.builders import service, slice_of
 from tiphys.addons.dns import forwarding
 from tiphys.addons.dns import server as module
+from tiphys.addons.dns.configuration import read
 from tiphys.addons.dns.forwarding import Forwarder
 from tiphys.addons.dns.server import DNSServer
 from tiphys.addons.dns.zone import Zone
@@ -90,6 +91,38 @@ async def test_what_changes_is_answered_as_it_is_now(place: Place) -> None:
     place.objects.services["d/s"] = service("s", "10.96.0.88")
     place.server.forget("d/s")
     assert texts(await place.udp(f"s.{SVC}")) == ["10.96.0.88"]
+
+
+async def test_clients_that_take_the_first_address_are_spread_over_all(place: Place) -> None:
+    addresses = [f"10.1.0.{number}" for number in range(1, 5)]
+    place.objects.by_service["d/headless"] = [slice_of("headless", *addresses)]
+    for ask in (place.udp, place.tcp):
+        replies = [texts(await ask(f"headless.{SVC}")) for _ in range(12)]
+        firsts = [reply[0] for reply in replies]
+        assert {firsts.count(address) for address in addresses} == {3}
+        assert all(set(reply) == set(addresses) for reply in replies)
+
+
+async def test_what_an_administrator_writes_holds_from_the_next_query_on(place: Place) -> None:
+    assert texts(await place.udp("example.org")) == ["192.0.2.1"]
+    assert texts(await place.udp(f"s.{SVC}")) == ["10.96.0.9"]
+    hosts = f". {{\nhosts {{\n192.0.2.8 example.org s.{SVC}\nfallthrough\n}}\n}}"
+    place.server.configure(read({"Corefile": hosts}, {}))
+    for name in ("example.org", f"s.{SVC}"):
+        assert texts(await place.udp(name)) == texts(await place.tcp(name)) == ["192.0.2.8"]
+    place.server.configure(read({}, {}))
+    assert texts(await place.udp("example.org")) == ["192.0.2.1"]
+    assert texts(await place.udp(f"s.{SVC}")) == ["10.96.0.9"]
+
+
+async def test_a_server_listens_at_an_ipv6_address() -> None:
+    server = DNSServer(Zone(DOMAIN, Objects()), Forwarder([]))
+    port = free_port()
+    await server.start("::1", port)
+    query = dns.message.make_query(f"s.{SVC}", "A")
+    for ask in (dns.asyncquery.udp, dns.asyncquery.tcp):
+        assert texts(await ask(query, "::1", 5, port)) == ["10.96.0.9"]
+    await server.stop()
 
 
 async def test_names_of_others_are_asked_for_over_the_clients_protocol(place: Place) -> None:

@@ -8,6 +8,7 @@ import pytest
 from tests.addons.dns.builders import DOMAIN, question, texts, zone
 
 SVC = f"d.svc.{DOMAIN}"
+IPV6 = "9." + "0." * 27 + "0.0.d.f.ip6.arpa"  # fd00::9
 NONE: list[str] = []
 SOA = f"SOA ns.dns.{DOMAIN}. hostmaster.{DOMAIN}. 1 7200 1800 86400 5"
 
@@ -82,11 +83,15 @@ OTHERS = [
     (f"dns-version.{DOMAIN}", "A", "NOERROR", NONE),
     (f"10-1-0-7.d.pod.{DOMAIN}", "A", "NOERROR", ["A 10.1.0.7"]),
     (f"10-1-0-7.d.pod.{DOMAIN}", "AAAA", "NOERROR", NONE),
+    (f"fd00--7.d.pod.{DOMAIN}", "AAAA", "NOERROR", ["AAAA fd00::7"]),
     (f"10-1-0-300.d.pod.{DOMAIN}", "A", "NXDOMAIN", NONE),
     (f"web.d.pod.{DOMAIN}", "A", "NXDOMAIN", NONE),
     (f"s.d.other.{DOMAIN}", "A", "NXDOMAIN", NONE),
     ("9.0.96.10.in-addr.arpa", "PTR", "NOERROR", [f"PTR s.{SVC}."]),
     ("9.0.96.10.in-addr.arpa", "A", "NOERROR", NONE),
+    (IPV6, "PTR", "NOERROR", [f"PTR six.{SVC}."]),
+    (f"dual.{SVC}", "A", "NOERROR", ["A 10.96.0.7"]),
+    (f"dual.{SVC}", "AAAA", "NOERROR", ["AAAA fd00::7"]),
     ("1.0.1.10.in-addr.arpa", "PTR", "NOERROR", [f"PTR web-0.headless.{SVC}."]),
 ]
 
@@ -169,6 +174,10 @@ SUBJECTS = [
     (f"d.svc.{DOMAIN}", "d"),
     (f"d.pod.{DOMAIN}", "d"),
     ("9.0.96.10.in-addr.arpa", "10.96.0.9"),
+    (IPV6, "fd00::9"),
+    (f"x{IPV6[1:]}", ""),
+    (f"9.{IPV6}", ""),
+    ("0.96.10.in-addr.arpa", ""),
     (f"ns.dns.{DOMAIN}", "kube-system/kube-dns"),
     (DOMAIN, "kube-system/kube-dns"),
     (f"dns-version.{DOMAIN}", ""),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from envoy.service.discovery.v3 import discovery_pb2
 from google.protobuf.wrappers_pb2 import StringValue
 
+from tiphys.network.xds import streams
 from tiphys.network.xds.cache import CLUSTER, ENDPOINTS, Cache
 from tiphys.network.xds.streams import Incremental, StateOfTheWorld
 
@@ -224,3 +226,15 @@ def test_what_went_and_came_back_is_acknowledged_anew() -> None:
     assert "a" not in client.subscriptions[CLUSTER].acknowledged
     client.request(subscribe(CLUSTER, nonce=again.nonce))
     assert "a" in client.subscriptions[CLUSTER].acknowledged
+
+
+def test_of_answers_that_nobody_acknowledges_the_last_few_are_known(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(streams, "_MOST_UNANSWERED", 2)
+    subscription = streams.Subscription()
+    for nonce in ("1", "2", "3"):
+        subscription.nonce = nonce
+        subscription.expect({nonce: "v"})
+    assert list(subscription.unanswered) == ["2", "3"]
+    assert subscription.sent == {"1": "v", "2": "v", "3": "v"}

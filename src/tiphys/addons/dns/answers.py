@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -16,6 +17,8 @@ from dns.rdtypes.IN.A import A
 from dns.rdtypes.IN.AAAA import AAAA
 from dns.rrset import RRset, from_rdata_list
 
+_ADDRESSES = (RdataType.A, RdataType.AAAA)
+_MOST_ORDERS = 8  # of the addresses of one answer, each of which is encoded once
 TTL = 5  # seconds, as CoreDNS' kubernetes plugin
 
 Labels = tuple[str, ...]
@@ -65,6 +68,27 @@ class Answer:
         target: Name = self.records[-1][0].target
         return target
 
+    @property
+    def orders(self) -> int:
+        """In how many orders the addresses should be given, one after the other, so that clients
+        that take the first are spread over all of them."""
+        lengths = [len(rrset) for rrset in self.records if rrset.rdtype in _ADDRESSES]
+        return min(max(lengths, default=1), _MOST_ORDERS)
+
+    def in_order(self, number: int) -> Answer:
+        """The same, its addresses beginning with another one for each of the `orders`."""
+        if self.orders == 1:
+            return self
+        return dataclasses.replace(self, records=[_turned(each, number) for each in self.records])
+
+
+def _turned(rrset: RRset, number: int) -> RRset:
+    if rrset.rdtype not in _ADDRESSES:
+        return rrset
+    rows = list(rrset)
+    first = number * max(len(rows) // _MOST_ORDERS, 1) % len(rows)
+    return from_rdata_list(rrset.name, rrset.ttl, rows[first:] + rows[:first])
+
 
 def only(question: Question, rows: Iterable[Rdata]) -> Answer:
     """Of the records of a name those that are asked for, one set for each type."""
@@ -80,8 +104,8 @@ def no_such_name() -> Answer:
     return Answer(Rcode.NXDOMAIN)
 
 
-def records(owner: Name, rows: Sequence[Rdata]) -> RRset:
-    return from_rdata_list(owner, TTL, rows)
+def records(owner: Name, rows: Sequence[Rdata], ttl: int = TTL) -> RRset:
+    return from_rdata_list(owner, ttl, rows)
 
 
 def address_record(text: str) -> Rdata:

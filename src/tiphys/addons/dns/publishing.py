@@ -9,18 +9,19 @@ from tiphys.api import discovery_v1
 from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.client.client import Client, Unreachable
 from tiphys.client.informer import Informers
-from tiphys.machinery.errors import StatusError
+from tiphys.machinery.errors import StatusError, is_already_exists
 
 log = logging.getLogger(__name__)
 
 _RETRY_SECONDS = 1.0
-_PORTS = (("dns", "UDP"), ("dns-tcp", "TCP"))
+METRICS_PORT = 9153  # that of CoreDNS
+_PORTS = (("dns", 53, "UDP"), ("dns-tcp", 53, "TCP"), ("metrics", METRICS_PORT, "TCP"))
 
 
 def endpoint_slice(node: str, address: str) -> discovery_v1.EndpointSlice:
     """The slice of kube-dns that one node keeps. It names no pod: the server is part of the node's
     process."""
-    published = discovery_v1.EndpointSlice(address_type="IPv4")
+    published = discovery_v1.EndpointSlice(address_type="IPv6" if ":" in address else "IPv4")
     published.metadata = ObjectMeta(
         name=f"kube-dns-{node}",
         namespace="kube-system",
@@ -31,8 +32,8 @@ def endpoint_slice(node: str, address: str) -> discovery_v1.EndpointSlice:
         discovery_v1.Endpoint(addresses=[address], conditions=ready, node_name=node)
     ]
     published.ports = [
-        discovery_v1.EndpointPort(name=name, port=53, protocol=protocol)
-        for name, protocol in _PORTS
+        discovery_v1.EndpointPort(name=name, port=port, protocol=protocol)
+        for name, port, protocol in _PORTS
     ]
     return published
 
@@ -68,6 +69,6 @@ async def _create_or_update(client: Client, published: discovery_v1.EndpointSlic
     try:
         await client.create(published)
     except StatusError as error:
-        if error.reason != "AlreadyExists":
+        if not is_already_exists(error):
             raise
         await client.update(published)

@@ -17,8 +17,11 @@ from dns.rdatatype import RdataType
 from tiphys.addons.dns import codec
 from tiphys.addons.dns.answers import Answer, Question, labels_of
 from tiphys.addons.dns.codec import Query, UnansweredError
+from tiphys.addons.dns.configuration import Configuration
 from tiphys.addons.dns.encoded import EncodedAnswers
 from tiphys.addons.dns.forwarding import Forwarder
+from tiphys.addons.dns.hosts import answer_of_hosts
+from tiphys.addons.dns.metrics import DNSMetrics, Tally
 from tiphys.addons.dns.zone import Zone
 from tiphys.client.tasks import TaskGroup
 
@@ -32,20 +35,23 @@ _RECEIVE_BUFFER = 1 << 20  # bytes
 
 
 class DNSServer:
-    """`answered` counts the queries that had a reply."""
+    """Answers out of the hosts that are configured, the zone, and what `forwarder` asks others."""
 
-    def __init__(self, zone: Zone, forwarder: Forwarder) -> None:
+    def __init__(self, zone: Zone, forwarder: Forwarder, metrics: DNSMetrics | None = None) -> None:
         self._zone = zone
         self._forwarder = forwarder
+        self._metrics = metrics or DNSMetrics()
+        self._configuration = Configuration()
         self._encoded = EncodedAnswers()
         self._slots = asyncio.Semaphore(_MOST_FORWARDED)
         self._tasks = TaskGroup("dns")
-        self.answered = 0
+        self._order = 0  # of the addresses in the next answer that is not remembered
 
     async def start(self, address: str, port: int = 53) -> None:
         """Raises OSError where the port is taken."""
         self._tcp = await asyncio.start_server(self._serve_connection, address, port)
-        self._udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        self._udp = socket.socket(family, socket.SOCK_DGRAM)
         self._udp.setblocking(False)
         self._udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
         self._udp.bind((address, port))
@@ -56,6 +62,18 @@ class DNSServer:
         self._udp.close()
         self._tcp.close()
         await self._tasks.stop()
+        await self._forwarder.stop()
+
+    @property
+    def answered(self) -> int:
+        """Queries that had a reply."""
+        return self._metrics.answered
+
+    def configure(self, configuration: Configuration) -> None:
+        """From the next query on."""
+        self._configuration = configuration
+        self._forwarder.configure(configuration)
+        self._encoded.clear()
 
     def forget(self, subject: str) -> None:
         """What the objects say about a subject (see `Zone.subject`) has changed."""
@@ -80,7 +98,6 @@ class DNSServer:
     def _send(self, reply: bytes, client: Any) -> None:
         with contextlib.suppress(OSError):  # the client asks again
             self._udp.sendto(reply, client)
-            self.answered += 1
 
     def _answer_packet(self, wire: bytes, client: Any) -> bytes:
         """The reply, or nothing when there is none or it comes later."""
@@ -88,18 +105,24 @@ class DNSServer:
             query = codec.read(wire)
         except UnansweredError as refusal:
             return refusal.reply
-        answer = self._zone.answer(query.question)
+        answer = self._own_answer(query.question)
         if answer is None or answer.alias is not None:
             if not self._slots.locked():
                 self._tasks.start(self._answer_later(query, client), "forward")
             return b""
-        reply = codec.write(query, answer, query.udp_limit)
-        self._encoded.put(wire, query, reply, self._zone.subject(query.question.labels))
-        return reply
+        replies = [
+            codec.write(query, answer.in_order(number), query.udp_limit)
+            for number in range(answer.orders)
+        ]
+        tally = self._tally(query, answer, "udp")
+        tally.count += 1
+        self._encoded.put(wire, query, replies, self._zone.subject(query.question.labels), tally)
+        return replies[0]
 
     async def _answer_later(self, query: Query, client: Any) -> None:
         async with self._slots:
             answer = await self._resolve(query, over_tcp=False)
+        self._tally(query, answer, "udp").count += 1
         self._send(codec.write(query, answer, query.udp_limit), client)
 
     # --- TCP ---
@@ -118,7 +141,6 @@ class DNSServer:
                     break
                 writer.write(struct.pack(">H", len(reply)) + reply)
                 await writer.drain()
-                self.answered += 1
         writer.close()
 
     async def _answer_over_tcp(self, wire: bytes) -> bytes:
@@ -127,16 +149,31 @@ class DNSServer:
         except UnansweredError as refusal:
             return refusal.reply
         answer = await self._resolve(query, over_tcp=True)
+        self._tally(query, answer, "tcp").count += 1
         return codec.write(query, answer, codec.MAX_TCP)
 
     # --- both ---
 
+    def _own_answer(self, question: Question) -> Answer | None:
+        """None for a name that others are asked about. Hosts come first, as in CoreDNS' chain."""
+        if self._configuration.hosts:
+            answer = answer_of_hosts(question, self._configuration.hosts)
+            if answer is not None:
+                return answer
+        return self._zone.answer(question)
+
+    def _tally(self, query: Query, answer: Answer, protocol: str) -> Tally:
+        zone = f"{self._zone.domain}." if answer.authoritative else "."
+        return self._metrics.tally(zone, protocol, query.question.rdtype, answer.rcode)
+
     async def _resolve(self, query: Query, over_tcp: bool) -> Answer:
-        answer = self._zone.answer(query.question)
+        answer = self._own_answer(query.question)
         if answer is None:
-            return await self._forwarder.ask(query.message, over_tcp)
-        await self._follow(query.question, answer)
-        return answer
+            answer = await self._forwarder.ask(query.message, over_tcp)
+        else:
+            await self._follow(query.question, answer)
+        self._order += 1
+        return answer.in_order(self._order)
 
     async def _follow(self, question: Question, answer: Answer) -> None:
         """An alias: the addresses of the name that it leads to belong into the answer."""
@@ -146,7 +183,7 @@ class DNSServer:
             target = answer.alias
             if target is None:
                 return
-            next_answer = self._zone.answer(Question(labels_of(target), question.rdtype))
+            next_answer = self._own_answer(Question(labels_of(target), question.rdtype))
             if next_answer is None:
                 outside = await self._forwarder.ask_addresses(target, question.rdtype)
                 answer.records += outside.records

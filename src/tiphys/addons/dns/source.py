@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from tiphys.addons.dns.zone import pod_label
+from tiphys.addons.dns.zone import cluster_ips, pod_label
 from tiphys.api import core_v1, discovery_v1
 from tiphys.client.informer import Informers
 
@@ -18,9 +18,14 @@ class InformerSource:
         self._services = informers.of(core_v1.Service)
         self._slices = informers.of(discovery_v1.EndpointSlice)
         self._namespaces = informers.of(core_v1.Namespace)
-        self._services.index("address", lambda service: [service.spec.cluster_ip])
+        self._services.index("address", cluster_ips)
         self._slices.index("service", lambda endpoint_slice: [_service_key(endpoint_slice)])
         self._slices.index("address", _addresses)
+
+    @property
+    def has_synced(self) -> bool:
+        informers = (self._services, self._slices, self._namespaces)
+        return all(informer.synced.is_set() for informer in informers)
 
     def service(self, namespace: str, name: str) -> core_v1.Service | None:
         return self._services.get(f"{namespace}/{name}")
@@ -84,7 +89,7 @@ class InformerSource:
         """Its name, its address, and those of its endpoints: their names end with the service's."""
         meta = service.metadata
         yield f"{meta.namespace}/{meta.name}"
-        yield service.spec.cluster_ip
+        yield from cluster_ips(service)
         for endpoint_slice in self.slices(meta.namespace, meta.name):
             yield from _addresses(endpoint_slice)
 

@@ -1,11 +1,13 @@
 """The names of a cluster: services, their endpoints and their ports. Pure: objects and a question
 in, records out.
 
-SERVICE.NAMESPACE.svc.DOMAIN                    the cluster IP, or the ready endpoints of a headless
-service HOST.SERVICE.NAMESPACE.svc.DOMAIN               one endpoint of a headless service, by
-hostname or dashed address _PORT._PROTOCOL.SERVICE.NAMESPACE.svc.DOMAIN    SRV records of a named
-port 1-2-3-4.NAMESPACE.pod.DOMAIN                    the address that the name spells
-4.3.2.1.in-addr.arpa                            the names of an address
+    SERVICE.NAMESPACE.svc.DOMAIN                  the cluster IPs, or the ready endpoints of a
+                                                  headless service
+    HOST.SERVICE.NAMESPACE.svc.DOMAIN             one endpoint of a headless service, by hostname
+                                                  or dashed address
+    _PORT._PROTOCOL.SERVICE.NAMESPACE.svc.DOMAIN  SRV records of a named port
+    1-2-3-4.NAMESPACE.pod.DOMAIN                  the address that the name spells
+    4.3.2.1.in-addr.arpa                          the names of an address, in ip6.arpa, too
 """
 
 from __future__ import annotations
@@ -101,8 +103,8 @@ class Zone:
     def subject(self, labels: Labels) -> str:
         """What the answer about a name depends on: ``NAMESPACE/SERVICE``, a namespace, an address,
         or nothing."""
-        if labels[-2:] == _REVERSE:
-            return _spelled_backwards(labels)
+        if labels[-2:] in (_REVERSE, _REVERSE_IPV6):
+            return _address_of(labels) or ""
         inside = self._inside(labels)
         match inside[::-1] if inside else ():
             case ["svc" | "pod", namespace]:
@@ -153,7 +155,7 @@ class Zone:
         """CoreDNS calls the zone's name server ns.dns.DOMAIN and gives it the address of its
         service."""
         service = self._source.service(*_DNS_SERVICE)
-        return [address_record(service.spec.cluster_ip)] if service is not None else []
+        return [address_record(each) for each in cluster_ips(service)] if service else []
 
     def _name(self, *labels: str) -> Name:
         return dns.name.Name([label.encode() for label in (*labels, *self._labels, "")])
@@ -170,9 +172,7 @@ class Zone:
         if service.spec.cluster_ip != "None":
             if host:
                 return no_such_name()
-            if not service.spec.cluster_ip:
-                return Answer()
-            return only(question, [address_record(service.spec.cluster_ip)])
+            return only(question, map(address_record, cluster_ips(service)))
         return self._headless(question, service, host)
 
     def _headless(self, question: Question, service: core_v1.Service, host: Labels) -> Answer:
@@ -223,8 +223,9 @@ class Zone:
         if service.spec.cluster_ip != "None":
             name = self._name(*owner)
             for port in service.spec.ports:
-                target = Target(name, port.port, service.spec.cluster_ip)
-                yield port.name or "", port.protocol or "TCP", target
+                for address in cluster_ips(service):
+                    target = Target(name, port.port, address)
+                    yield port.name or "", port.protocol or "TCP", target
             return
         for endpoint_slice in self._source.slices(meta.namespace, meta.name):
             published = list(_published(endpoint_slice, service))
@@ -239,9 +240,8 @@ class Zone:
     # --- addresses ---
 
     def _reverse(self, question: Question) -> Answer | None:
-        if question.labels[-2:] != _REVERSE:
-            return None
-        names = self._source.by_address(_spelled_backwards(question.labels))
+        address = _address_of(question.labels)
+        names = self._source.by_address(address) if address is not None else ()
         if not names:
             return None
         rows = [PTR(IN, RdataType.PTR, self._name(*name.split("."), "svc")) for name in names]
@@ -267,8 +267,26 @@ def _host_label(endpoint: discovery_v1.Endpoint, address: str) -> str:
     return endpoint.hostname or pod_label(address)
 
 
-def _spelled_backwards(labels: Labels) -> str:
-    return ".".join(labels[-3::-1])
+def cluster_ips(service: core_v1.Service) -> Sequence[str]:
+    """Of a service with both kinds of addresses two; none before it has been given any."""
+    spec = service.spec
+    if spec.cluster_ips:
+        return spec.cluster_ips
+    return [spec.cluster_ip] if spec.cluster_ip else []
+
+
+def _address_of(labels: Labels) -> str | None:
+    """The address that a name of in-addr.arpa or ip6.arpa spells backwards; None for another, or
+    for a part of one."""
+    spelled = labels[-3::-1]
+    if labels[-2:] == _REVERSE:
+        return ".".join(spelled) if len(spelled) == 4 else None
+    if len(spelled) != 32 or any(len(digit) != 1 for digit in spelled):
+        return None
+    try:
+        return str(ipaddress.IPv6Address(int("".join(spelled), 16)))
+    except ValueError:
+        return None
 
 
 def _external(question: Question, service: core_v1.Service) -> Answer:
@@ -284,11 +302,13 @@ def _external(question: Question, service: core_v1.Service) -> Answer:
 def _pod(question: Question, dashed: str) -> Answer:
     """CoreDNS' ``pods insecure``: any address that is well formed, whether or not there is such a
     pod."""
-    try:
-        address = str(ipaddress.IPv4Address(dashed.replace("-", ".")))
-    except ValueError:
-        return no_such_name()
-    return only(question, [address_record(address)])
+    for kind, separator in ((ipaddress.IPv4Address, "."), (ipaddress.IPv6Address, ":")):
+        try:
+            address = str(kind(dashed.replace("-", separator)))
+        except ValueError:
+            continue
+        return only(question, [address_record(address)])
+    return no_such_name()
 
 
 def _start_of_authority(domain: str) -> RRset:

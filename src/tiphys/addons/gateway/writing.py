@@ -20,7 +20,7 @@ from tiphys.api.base import Struct, encode, to_builtins
 from tiphys.client.client import MERGE, Client, Unreachable
 from tiphys.client.events import EventRecorder
 from tiphys.client.informer import Informers, key_of
-from tiphys.machinery.errors import StatusError
+from tiphys.machinery.errors import StatusError, is_not_found
 
 log = logging.getLogger(__name__)
 _AT_ONCE = 8  # writes
@@ -90,7 +90,7 @@ class Writer:
                     type(obj), meta.name, patch, meta.namespace, "status", media=MERGE
                 )
             except StatusError as error:
-                if error.code != 404:  # it is gone, and so is what could be said of it
+                if not is_not_found(error):  # it is gone, and so is what could be said of it
                     log.warning("the status of %s was not written: %s", key_of(obj), error)
             except Unreachable as error:
                 log.info("%s", error)

@@ -18,7 +18,7 @@ from tiphys.api.storage_v1 import StorageClass
 from tiphys.controllers.shell import Controller
 from tiphys.controllers.volumes import PROVISIONED_BY, STORAGE_PROVISIONER
 from tiphys.machinery import volumes
-from tiphys.machinery.errors import StatusError
+from tiphys.machinery.errors import StatusError, is_already_exists, is_not_found, is_write_overtaken
 from tiphys.machinery.quantity import nano
 
 
@@ -106,7 +106,7 @@ class LocalVolumeController(Controller):
         except ValueError as error:
             self._report_failure(claim, error)
         except StatusError as error:
-            if error.reason == "AlreadyExists":
+            if is_already_exists(error):
                 return  # by an earlier try, whose volume the watch has not shown yet
             self._report_failure(claim, error)
             raise
@@ -136,7 +136,7 @@ class LocalVolumeController(Controller):
         try:
             await self.client.delete(Volume, volume.metadata.name, uid=volume.metadata.uid)
         except StatusError as error:
-            if error.code not in (404, 409):
+            if not is_write_overtaken(error):
                 raise
 
     async def _is_claimed(self, volume: Volume) -> bool:
@@ -147,7 +147,7 @@ class LocalVolumeController(Controller):
         try:
             claim = await self.client.get(Claim, reference.name, reference.namespace)
         except StatusError as error:
-            if error.code != 404:
+            if not is_not_found(error):
                 raise
             return False
         bound_here = claim.spec.volume_name in ("", volume.metadata.name)

@@ -20,7 +20,7 @@ from tiphys.api.storage_v1 import StorageClass
 from tiphys.client.client import Client
 from tiphys.controllers.volumes import PROVISIONED_BY, VOLUME_PROTECTION, claim_reference
 from tiphys.machinery import volumes
-from tiphys.machinery.errors import StatusError
+from tiphys.machinery.errors import StatusError, is_already_exists, is_not_found
 
 PROVISIONER = "tiphys.io/local-path"
 _DEFAULT_FOLDER = "/var/lib/tiphys/volumes"
@@ -82,7 +82,7 @@ async def provision(client: Client, claim: Claim, storage_class: StorageClass) -
     try:
         await client.create(record)
     except StatusError as error:
-        if error.reason != "AlreadyExists":
+        if not is_already_exists(error):
             raise
         await client.update(record)  # it was that of an earlier volume of the same name
     return volume
@@ -103,7 +103,7 @@ async def _recorded_path(client: Client, volume: Volume) -> str:
     try:
         record = await client.get(core_v1.ConfigMap, name, _RECORD_NAMESPACE)
     except StatusError as error:
-        if error.code != 404:
+        if not is_not_found(error):
             raise
         raise NotRemovedError(
             "the local-path provisioner has no record of having made this volume"

@@ -28,7 +28,7 @@ from tiphys.addons.routeserver.compiling.options import Options
 from tiphys.addons.routeserver.compiling.tables import Compiled, compile_routes
 from tiphys.addons.routeserver.table import Table, Tables, table_of
 from tiphys.client.client import Client, Known, Unreachable
-from tiphys.machinery.errors import StatusError
+from tiphys.machinery.errors import StatusError, is_not_found
 
 log = logging.getLogger(__name__)
 
@@ -126,7 +126,7 @@ class Poller:
             known = self._known.setdefault(path, Known())
             answer = await self._client.request("GET", path, known=known)
         except StatusError as error:
-            if optional and error.code == 404:  # nobody has installed RouteGroups
+            if optional and is_not_found(error):  # nobody has installed RouteGroups
                 return _EMPTY
             raise
         return _without_revision(answer)

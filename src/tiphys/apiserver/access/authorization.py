@@ -16,6 +16,7 @@ from tiphys.api.catalog import BY_PATH
 from tiphys.apiserver.http.request import MASTERS, User
 from tiphys.apiserver.registry.mirrors import Mirror
 from tiphys.machinery import errors
+from tiphys.machinery.derived import Derived
 from tiphys.machinery.errors import StatusError
 from tiphys.machinery.selectors import from_label_selector
 from tiphys.store.cache import ResourceCache
@@ -148,6 +149,16 @@ class _Granted:
         return None in self._named or namespace in self._named
 
 
+class _Known:
+    """What was worked out from the roles and bindings as they are."""
+
+    __slots__ = ("answers", "granted")
+
+    def __init__(self) -> None:
+        self.granted: dict[tuple[str, tuple[str, ...]], _Granted] = {}
+        self.answers: dict[tuple[Any, ...], tuple[bool, str]] = {}  # by all that matters to them
+
+
 def _no_node(user: User, asked: Asked) -> bool:
     return False
 
@@ -159,9 +170,6 @@ class Authorizer:
     def __init__(self, store: Store, nodes: Callable[[User, Asked], bool] = _no_node) -> None:
         self._store = store
         self._nodes = nodes
-        self._seen: tuple[int, ...] = ()
-        self._granted: dict[tuple[str, tuple[str, ...]], _Granted] = {}
-        self._answers: dict[tuple[Any, ...], tuple[bool, str]] = {}  # by all that matters to them
         self._caches = [
             store.cache(r.prefix) for r in (_ROLES, _CLUSTER_ROLES, _BINDINGS, _CLUSTER_BINDINGS)
         ]
@@ -169,17 +177,18 @@ class Authorizer:
         self._wide = _Bindings(self._caches[3], rbac_v1.ClusterRoleBinding)
         # Rules of a role by its key in the store, with the role's revision.
         self._rules: dict[str, tuple[int, list[rbac_v1.PolicyRule]]] = {}
+        self._known = Derived(self._revisions, self._refreshed)
 
     def authorize(self, user: User, asked: Asked) -> tuple[bool, str]:
         """(allowed, reason)."""
         # For masters as well: changes that nobody has asked about would pile up until they take
         # long.
-        self.refresh()
+        known = self._known.get()
         if MASTERS in user.groups:
             return True, ""
         # Where no rule speaks of names, one answer holds for every object: those about 20,000 pods
         # that are deleted one by one took 15 MiB.
-        by_name = self._of(user).depends_on_name(asked.namespace)
+        by_name = self._granted_to(user, known).depends_on_name(asked.namespace)
         key = (
             user.name,
             user.groups,
@@ -191,48 +200,48 @@ class Authorizer:
             asked.name if by_name else "",
             asked.path,
         )
-        answer = self._answers.get(key)
+        answer = known.answers.get(key)
         if answer is None:
-            answer = self._decide(user, asked)
-            if len(self._answers) > _MOST_ANSWERS:
-                self._answers.clear()
-            self._answers[key] = answer
+            answer = self._decide(self._granted_to(user, known), asked)
+            if len(known.answers) > _MOST_ANSWERS:
+                known.answers.clear()
+            known.answers[key] = answer
         if not answer[0] and "system:nodes" in user.groups:
             return self._nodes(user, asked), ""
         return answer
 
     def refresh(self) -> None:
         """Applies changes of roles and bindings since the last call."""
-        seen = tuple([cache.revision for cache in self._caches])
-        if seen != self._seen:
-            self._seen = seen
-            self._scoped.refresh()
-            self._wide.refresh()
-            if len(self._rules) > _MOST_ROLES:
-                self._rules.clear()
-            self._granted.clear()
-            self._answers.clear()
+        self._known.get()
 
-    def _decide(self, user: User, asked: Asked) -> tuple[bool, str]:
-        within = self._of(user).within
+    def _revisions(self) -> tuple[int, ...]:
+        return tuple([cache.revision for cache in self._caches])
+
+    def _refreshed(self) -> _Known:
+        self._scoped.refresh()
+        self._wide.refresh()
+        if len(self._rules) > _MOST_ROLES:
+            self._rules.clear()
+        return _Known()
+
+    def _decide(self, granted: _Granted, asked: Asked) -> tuple[bool, str]:
         # A grant in a namespace opens no paths, which are in none.
         namespaces = (None,) if asked.path else (None, asked.namespace)
         for namespace in namespaces:
-            for grant in within.get(namespace, ()):
+            for grant in granted.within.get(namespace, ()):
                 if any(rule_allows(rule, asked) for rule in grant.rules):
                     return True, f"RBAC: allowed by {grant.source}"
         return False, ""
 
     def grants(self, user: User) -> list[Grant]:
         """Everything RBAC gives to a user, cluster-wide grants first."""
-        self.refresh()
-        return self._of(user).all
+        return self._granted_to(user, self._known.get()).all
 
-    def _of(self, user: User) -> _Granted:
+    def _granted_to(self, user: User, known: _Known) -> _Granted:
         key = (user.name, user.groups)
-        granted = self._granted.get(key)
+        granted = known.granted.get(key)
         if granted is None:
-            granted = self._granted[key] = _Granted(list(self._collect(user)))
+            granted = known.granted[key] = _Granted(list(self._collect(user)))
         return granted
 
     def _collect(self, user: User) -> Iterable[Grant]:

@@ -26,11 +26,10 @@ from tiphys.apiserver.admission.matching import (
     selects_namespace,
     selects_object,
 )
-from tiphys.apiserver.custom.conversion import convert
-from tiphys.apiserver.custom.resource import CustomResource
 from tiphys.apiserver.eventloop.turns import Steps
 from tiphys.apiserver.http.request import warn
 from tiphys.apiserver.proxying.webhooks import WebhookCaller, WebhookError
+from tiphys.apiserver.registry.conversion import conversion_of
 from tiphys.apiserver.registry.mirrors import Mirror
 from tiphys.apiserver.resources.base import Strategy
 from tiphys.machinery import decoding, errors, patch
@@ -147,13 +146,9 @@ class _Webhooks(Base):
 
     async def _as(self, resource: Resource, attributes: Attributes, plain: Any) -> Any:
         """An object in the version the webhook asked for."""
-        if (
-            plain is None
-            or resource is attributes.resource
-            or not isinstance(resource, CustomResource)
-        ):
+        if plain is None or resource is attributes.resource:
             return plain
-        return (await convert(resource, [plain], resource.api_version, self._caller()))[0]
+        return await conversion_of(resource).converted(plain, self._caller())
 
 
 def _refusal(name: str, given: dict[str, Any]) -> StatusError:
@@ -210,8 +205,8 @@ class MutatingWebhooks(_Webhooks):
         if after == before:
             return False
         own = attributes.resource
-        if isinstance(own, CustomResource) and resource is not own:
-            after = (await convert(own, [after], own.api_version, self._caller()))[0]
+        if resource is not own:
+            after = await conversion_of(own).converted(after, self._caller())
         strategy = self._registry().strategy_of(own)
         attributes.obj = replaced(attributes, after, strategy, f'webhook "{hook.name}"')
         return True

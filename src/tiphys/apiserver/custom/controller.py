@@ -26,7 +26,7 @@ from tiphys.apiserver.registry.served import NAMES, ServedResources
 from tiphys.apiserver.registry.writes import Write
 from tiphys.apiserver.resources.customresourcedefinitions.rules import FINALIZER, approval
 from tiphys.client.tasks import TaskGroup
-from tiphys.machinery import timestamps
+from tiphys.machinery import conditions
 from tiphys.machinery.errors import StatusError, is_conflict, is_not_found
 from tiphys.store.cache import Entry, Filter
 
@@ -244,16 +244,11 @@ class DefinitionController:
     def _condition(
         self, crd: Definition | Sketch, kind: str, on: bool, reason: str, message: str
     ) -> None:
-        state = "True" if on else "False"
-        present = next((c for c in crd.status.conditions if c.type == kind), None)
-        if present is None:
-            present = v1.CustomResourceDefinitionCondition(type=kind)
-            crd.status.conditions.append(present)
-        if present.status == state and present.reason == reason and present.message == message:
-            return
-        if present.status != state:
-            present.last_transition_time = timestamps.rfc3339(self._registry.now())
-        present.status, present.reason, present.message = state, reason, message
+        wanted = v1.CustomResourceDefinitionCondition(
+            type=kind, status=conditions.status_of(on), reason=reason, message=message
+        )
+        now = self._registry.now()
+        crd.status.conditions = conditions.updated(crd.status.conditions, wanted, now)
 
     async def _write_status(self, crd: Sketch, status: v1.CustomResourceDefinitionStatus) -> None:
         def change(old: Definition) -> Definition:
@@ -340,4 +335,4 @@ def _beside_spec(old: Definition) -> Definition:
 
 
 def _is(crd: Definition | Sketch, kind: str) -> bool:
-    return any(c.type == kind and c.status == "True" for c in crd.status.conditions)
+    return conditions.is_true(crd.status.conditions, kind)

@@ -91,6 +91,10 @@ class CustomConversion:
         self._fit(converted)
         return msgspec.json.encode(converted)
 
+    async def converted(self, plain: Any, caller: Caller) -> Any:
+        [converted] = await convert(self._resource, [plain], self._resource.api_version, caller)
+        return converted
+
     def _stored(self, entry: Entry) -> dict[str, Any]:
         """A stored object with what the version it is stored in has come to prune and default.
 

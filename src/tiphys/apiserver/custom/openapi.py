@@ -7,18 +7,19 @@ from __future__ import annotations
 from typing import Any
 
 from tiphys.api import docs
+from tiphys.api.catalog import Resource
 from tiphys.apiserver.custom.resource import CustomResource
 
 _REF = "#/components/schemas/"
 _META = "io.k8s.apimachinery.pkg.apis.meta.v1."
 
 
-def model_name(resource: CustomResource, kind: str) -> str:
+def model_name(resource: Resource, kind: str) -> str:
     """``com.example.stable.v1.CronTab``: the group's domain the other way round."""
     return ".".join([*reversed(resource.group.split(".")), resource.version, kind])
 
 
-def custom_definitions(resource: CustomResource, found: dict[str, dict[str, Any]]) -> None:
+def custom_definitions(resource: Resource, found: dict[str, dict[str, Any]]) -> None:
     """Adds the models of a resource and of its list."""
     name = model_name(resource, resource.kind)
     schema: dict[str, Any] = published(resource.schema.facts) or {"type": "object"}
@@ -59,7 +60,7 @@ def custom_definitions(resource: CustomResource, found: dict[str, dict[str, Any]
     }
 
 
-def _gvk(resource: CustomResource, kind: str) -> dict[str, str]:
+def _gvk(resource: Resource, kind: str) -> dict[str, str]:
     return {"group": resource.group, "version": resource.version, "kind": kind}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Generic, TypeVar
@@ -76,6 +76,12 @@ class _once(Generic[T]):
         return value
 
 
+_AGE = v1.CustomResourceColumnDefinition(
+    name="Age",
+    type="date",
+    json_path=".metadata.creationTimestamp",
+    description="Time since the object was made.",
+)
 _MADE = ("schema", "node", "strategy", "type")  # what `CustomResource.prepare` makes
 
 
@@ -88,9 +94,8 @@ class CustomResource(Resource):
     """
 
     definition: Sketch = field(default_factory=Sketch, repr=False)
-    versions: dict[str, Schema] = field(
-        default_factory=dict, repr=False
-    )  # compiled, by apiVersion; shared by all rows
+    # Compiled, by apiVersion; shared by all rows.
+    versions: dict[str, Schema] = field(default_factory=dict, repr=False)
     columns: tuple[v1.CustomResourceColumnDefinition, ...] = field(default=(), repr=False)
     selectable: tuple[Selectable, ...] = ()
     scale: ScalePaths | None = None
@@ -107,9 +112,8 @@ class CustomResource(Resource):
         "watch",
     )
 
-    __eq__ = (
-        object.__eq__
-    )  # two rows are the same only when they are one: a definition that changed makes new ones
+    # Two rows are the same only when they are one: a definition that changed makes new ones.
+    __eq__ = object.__eq__
     __hash__ = object.__hash__
 
     @_once
@@ -184,10 +188,22 @@ class CustomResource(Resource):
         return True  # objects are converted where they are read and written, see `conversion`
 
     @cached_property
+    def stored_version(self) -> str:
+        return next(v.name for v in self.definition.spec.versions if v.storage)
+
+    @cached_property
     def stored_api_version(self) -> str:
         """The apiVersion that objects are written in."""
-        version = next(v.name for v in self.definition.spec.versions if v.storage)
-        return f"{self.group}/{version}"
+        return f"{self.group}/{self.stored_version}"
+
+    @property
+    def definition_version(self) -> tuple[str, str]:
+        metadata = self.definition.metadata
+        return (metadata.uid, metadata.resource_version)
+
+    @property
+    def declared_columns(self) -> Sequence[v1.CustomResourceColumnDefinition]:
+        return self.columns or (_AGE,)
 
     @cached_property
     def head(self) -> bytes:
@@ -221,11 +237,9 @@ class CustomResource(Resource):
     @property
     def webhook(self) -> v1.WebhookConversion | None:
         conversion = self.definition.spec.conversion
-        return (
-            conversion.webhook
-            if conversion is not None and conversion.strategy == "Webhook"
-            else None
-        )
+        if conversion is None or conversion.strategy != "Webhook":
+            return None
+        return conversion.webhook
 
 
 def rows_of(crd: Sketch, since: int) -> list[CustomResource]:

@@ -9,8 +9,7 @@ from typing import Any
 
 import msgspec
 
-from tiphys.api.catalog import GroupVersion, Resource, Subresource, storage_of
-from tiphys.apiserver.custom.resource import CustomResource
+from tiphys.api.catalog import GroupVersion, Resource, Subresource
 from tiphys.apiserver.proxying.aggregation import Aggregator, Remote
 from tiphys.apiserver.registry.served import CUSTOM_PRIORITY, PRIORITIES, ServedResources
 from tiphys.machinery.derived import Derived
@@ -43,11 +42,8 @@ def _resource(resource: Resource) -> dict[str, Any]:
 def _storage_hash(resource: Resource) -> str:
     """Tells clients when the stored version of a resource has changed: they may want to write
     everything anew."""
-    if isinstance(resource, CustomResource):
-        version = next(v.name for v in resource.definition.spec.versions if v.storage)
-    else:
-        version = storage_of(resource).version
-    digest = hashlib.sha256(f"{resource.group}/{version}/{resource.kind}".encode()).digest()
+    stored = f"{resource.group}/{resource.stored_version}/{resource.kind}"
+    digest = hashlib.sha256(stored.encode()).digest()
     return base64.b64encode(digest[:8]).decode()
 
 

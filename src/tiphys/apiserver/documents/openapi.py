@@ -17,7 +17,6 @@ from tiphys.api.base import Struct
 from tiphys.api.catalog import RESOURCES, GroupVersion, Resource, Subresource
 from tiphys.apiserver.custom.openapi import custom_definitions, swagger_model
 from tiphys.apiserver.custom.openapi import model_name as custom_model_name
-from tiphys.apiserver.custom.resource import CustomResource
 from tiphys.apiserver.documents.openapi_merge import merged
 from tiphys.apiserver.documents.openapi_operations import paths as paths_of
 from tiphys.apiserver.documents.openapi_operations import shared_parameters
@@ -155,7 +154,7 @@ def _definitions(gv: GroupVersion, rows: Iterable[Resource]) -> dict[str, dict[s
     for resource in rows:
         if resource.gv != gv:
             continue
-        if isinstance(resource, CustomResource):
+        if not resource.built_in:
             custom_definitions(resource, found)
             continue
         _add(found, resource, resource.type)
@@ -209,7 +208,7 @@ def _model(resource: Resource, sub: str, verb: str) -> str:
         return model_name(kind) if kind is not None else ""
     if verb in ("delete", "deletecollection"):
         return _STATUS
-    if isinstance(resource, CustomResource):
+    if not resource.built_in:
         return custom_model_name(resource, resource.list_kind if verb == "list" else resource.kind)
     return model_name(_list_type(resource) if verb == "list" else resource.type)
 
@@ -313,7 +312,7 @@ class OpenAPI:
         known = self._models.get(resource)
         if known is None:
             custom: dict[str, dict[str, Any]] = {}
-            if isinstance(resource, CustomResource):
+            if not resource.built_in:
                 custom_definitions(resource, custom)
             known = self._models[resource] = {
                 name: swagger_model(schema) for name, schema in custom.items()

@@ -11,7 +11,6 @@ from tiphys.api import apiextensions_v1 as v1
 from tiphys.api.base import decode, encode, to_builtins
 from tiphys.api.catalog import Resource
 from tiphys.api.meta_v1 import PartialObjectMetadata
-from tiphys.apiserver.custom.resource import CustomResource
 from tiphys.apiserver.resources import facts_of
 from tiphys.apiserver.resources.columns import NAME, Column, since
 from tiphys.machinery.jsonpath import compile_path
@@ -19,19 +18,11 @@ from tiphys.machinery.jsonpath import compile_path
 META = b"meta.k8s.io/v1"
 
 
-_AGE_OF_CUSTOM = v1.CustomResourceColumnDefinition(
-    name="Age",
-    type="date",
-    json_path=".metadata.creationTimestamp",
-    description="Time since the object was made.",
-)
-
-
 def columns_of(resource: Resource) -> Sequence[Column]:
-    if isinstance(resource, CustomResource):
-        declared = resource.columns or (_AGE_OF_CUSTOM,)
-        return [NAME, *map(_custom_column, declared)]
-    return facts_of(resource).columns
+    declared = resource.declared_columns
+    if declared is None:
+        return facts_of(resource).columns
+    return [NAME, *map(_custom_column, declared)]
 
 
 def _custom_column(column: v1.CustomResourceColumnDefinition) -> Column:
@@ -73,7 +64,7 @@ class Printer:
 
     def __init__(self, resource: Resource, include: str, version: bytes = META) -> None:
         self._columns = columns_of(resource)
-        brief = not isinstance(resource, CustomResource) and facts_of(resource).table_of_metadata
+        brief = resource.built_in and facts_of(resource).table_of_metadata
         self._type = PartialObjectMetadata if brief else resource.type
         self._include, self._version = include, version
 

@@ -12,7 +12,6 @@ import secrets
 from aiohttp import web
 
 from tiphys.api.catalog import Resource
-from tiphys.apiserver.custom.resource import CustomResource
 from tiphys.apiserver.http.request import Call
 from tiphys.apiserver.http.respond import Accepted
 from tiphys.store.cache import Version
@@ -33,16 +32,12 @@ def list_etag(call: Call, resource: Resource, want: Accepted, version: Version) 
     query = call.query
     if want.shape or any(query.get(name) for name in _PAGED):
         return ""
-    definition = ("", "")
-    if isinstance(resource, CustomResource):
-        if resource.webhook is not None:
-            return ""
-        metadata = resource.definition.metadata
-        definition = (metadata.uid, metadata.resource_version)
+    if resource.webhook is not None:
+        return ""
     asked = (
         resource.prefix,
         resource.api_version,
-        definition,
+        resource.definition_version,
         call.info.namespace,
         call.info.name,
         want,

@@ -37,7 +37,7 @@ from tiphys.apiserver.registry.served import CUSTOM_PRIORITY, PRIORITIES
 from tiphys.apiserver.registry.writes import Write
 from tiphys.client.answers import TooLong, body_of
 from tiphys.client.upgrade import is_upgrade
-from tiphys.machinery import errors, timestamps
+from tiphys.machinery import conditions, errors
 from tiphys.machinery.addresses import authority
 from tiphys.machinery.errors import StatusError, is_already_exists, is_conflict, is_not_found
 from tiphys.store.cache import Filter
@@ -318,31 +318,21 @@ class Aggregator:
 
     async def _say(self, service: APIService, available: bool, reason: str, message: str) -> None:
         """Keeps the condition Available."""
-        state = "True" if available else "False"
-        standing = next((c for c in service.status.conditions if c.type == "Available"), None)
-        if standing is not None and (standing.status, standing.reason, standing.message) == (
-            state,
-            reason,
-            message,
-        ):
+        condition = APIServiceCondition(
+            type="Available",
+            status=conditions.status_of(available),
+            reason=reason,
+            message=message,
+        )
+        standing = conditions.find(service.status.conditions, condition.type)
+        if not conditions.differs(standing, condition):
             return
-        moved = standing is None or standing.status != state
-        stamp = timestamps.rfc3339(self._registry.now())
 
         def change(old: APIService) -> APIService:
             new = copy.deepcopy(old)
-            since = stamp if moved or standing is None else standing.last_transition_time
-            fresh = APIServiceCondition(
-                type="Available",
-                status=state,
-                reason=reason,
-                message=message,
-                last_transition_time=since,
-            )
-            new.status.conditions = [
-                *(c for c in old.status.conditions if c.type != "Available"),
-                fresh,
-            ]
+            now = self._registry.now()
+            wanted = copy.copy(condition)  # for a write that lost is made again
+            new.status.conditions = conditions.updated(old.status.conditions, wanted, now)
             return new
 
         await self._write(service.metadata.name, change)

@@ -44,6 +44,7 @@ from tiphys.apiserver.registry.registry import Registry
 from tiphys.client.upgrade import is_upgrade
 from tiphys.machinery import errors, goformat
 from tiphys.machinery.addresses import authority, is_global_unicast
+from tiphys.machinery.finished import pod_finished
 from tiphys.machinery.names import is_ip
 from tiphys.machinery.query import truth
 
@@ -191,7 +192,7 @@ class Connector:
         if not pod.spec.node_name:
             raise errors.bad_request(f"pod {pod.metadata.name} does not have a host assigned")
         if kind == "attach" or kind == "exec":
-            if pod.status.phase in ("Succeeded", "Failed"):
+            if pod_finished(pod):
                 raise errors.bad_request(
                     f"cannot {kind} a container in a completed pod; current phase is "
                     f"{pod.status.phase}"

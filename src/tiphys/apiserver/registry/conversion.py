@@ -124,6 +124,11 @@ class Conversion(Protocol):
         """The bytes to store of an object of this version."""
         ...
 
+    async def converted(self, plain: Any, caller: Caller) -> Any:
+        """An object of any version of this resource, plain, in this version. Raises StatusError
+        if a webhook fails."""
+        ...
+
 
 class _AsStored:
     """Of the version that the store holds."""
@@ -135,6 +140,9 @@ class _AsStored:
 
     async def stored(self, obj: Any, caller: Caller) -> bytes:
         return await aside(encode, obj)
+
+    async def converted(self, plain: Any, caller: Caller) -> Any:
+        return plain
 
 
 class _Renamed(_AsStored):

@@ -6,7 +6,7 @@ from tiphys.api.apiregistration_v1 import APIService, APIServiceSpec
 from tiphys.apiserver.resources import checks
 from tiphys.apiserver.resources.base import Strategy
 from tiphys.apiserver.resources.columns import AGE, NAME, Column
-from tiphys.machinery import errors
+from tiphys.machinery import conditions, errors
 from tiphys.machinery.errors import FieldError
 from tiphys.machinery.names import path_segment_errors
 
@@ -20,11 +20,12 @@ def _service(api_service: APIService) -> str:
 
 
 def _available(api_service: APIService) -> str:
-    for condition in api_service.status.conditions:
-        if condition.type == "Available":
-            available = condition.status == "True"
-            return "True" if available else f"{condition.status} ({condition.reason})"
-    return "Unknown"
+    condition = conditions.find(api_service.status.conditions, "Available")
+    if condition is None:
+        return "Unknown"
+    if condition.status == "True":
+        return "True"
+    return f"{condition.status} ({condition.reason})"
 
 
 class APIServiceStrategy(Strategy[APIService]):

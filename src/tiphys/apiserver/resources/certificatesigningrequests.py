@@ -14,10 +14,9 @@ from tiphys.apiserver.resources.base import Strategy
 from tiphys.apiserver.resources.columns import AGE, NAME, Column
 from tiphys.apiserver.resources.lookups import Objects
 from tiphys.apiserver.resources.subresources import Part
-from tiphys.machinery import errors, goformat
+from tiphys.machinery import durations, errors, goformat
 from tiphys.machinery.errors import FieldError
 from tiphys.machinery.names import dns_label_errors, dns_subdomain_errors
-from tiphys.machinery.timestamps import human_duration
 from tiphys.store.cache import Selectable
 
 LEGACY = "kubernetes.io/legacy-unknown"
@@ -58,7 +57,7 @@ USAGES = frozenset(
 
 def _duration(request: v1.CertificateSigningRequest) -> str:
     seconds = request.spec.expiration_seconds
-    return human_duration(seconds) if seconds else "<none>"
+    return durations.human(seconds) if seconds else "<none>"
 
 
 def _condition(request: v1.CertificateSigningRequest) -> str:

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from tiphys.api.meta_v1 import LabelSelector
-from tiphys.machinery import timestamps
+from tiphys.machinery import durations, timestamps
 from tiphys.machinery.selectors import from_label_selector, from_labels
-from tiphys.machinery.timestamps import human_duration
 
 WIDE = 1
 """The priority of columns that are shown with ``-o wide`` alone."""
@@ -42,7 +41,7 @@ def since(timestamp: str | None) -> str:
     """How long ago that was, as kubectl writes it: ``5d``, ``3h2m``."""
     if not timestamp:
         return "<unknown>"
-    return human_duration(time.time() - timestamps.parse(timestamp))
+    return durations.human(time.time() - timestamps.parse(timestamp))
 
 
 NAME = Column(

@@ -13,7 +13,7 @@ from tiphys.api.flowcontrol_v1 import (
 from tiphys.apiserver.resources import checks
 from tiphys.apiserver.resources.base import Strategy
 from tiphys.apiserver.resources.columns import AGE, NAME, Column
-from tiphys.machinery import errors
+from tiphys.machinery import conditions, errors
 from tiphys.machinery.errors import FieldError
 from tiphys.machinery.names import dns_label_errors, dns_subdomain_errors
 
@@ -50,7 +50,7 @@ def _distinguisher(schema: FlowSchema) -> str:
 
 
 def _missing_level(schema: FlowSchema) -> str:
-    return next((c.status for c in schema.status.conditions if c.type == "Dangling"), "?")
+    return conditions.state_of(schema.status.conditions, "Dangling", absent="?")
 
 
 class FlowSchemaStrategy(Strategy[FlowSchema]):

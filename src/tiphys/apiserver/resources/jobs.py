@@ -15,9 +15,9 @@ from tiphys.apiserver.resources.workloads import (
     TEMPLATE_COLUMNS,
     WorkloadStrategy,
 )
-from tiphys.machinery import errors, timestamps
+from tiphys.machinery import durations, errors, timestamps
 from tiphys.machinery.errors import FieldError
-from tiphys.machinery.timestamps import human_duration
+from tiphys.machinery.finished import finish_of
 from tiphys.store.cache import Selectable
 
 _UID_LABEL = "batch.kubernetes.io/controller-uid"
@@ -28,9 +28,9 @@ _OLDER_NAME_LABEL = "job-name"
 
 
 def _status(job: Job) -> str:
-    for condition in job.status.conditions:
-        if condition.status == "True" and condition.type in ("Complete", "Failed"):
-            return condition.type
+    finish = finish_of(job.status)
+    if finish is not None:
+        return finish.type
     if job.metadata.deletion_timestamp:
         return "Terminating"
     return "Suspended" if job.spec.suspend else "Running"
@@ -49,7 +49,7 @@ def _duration(job: Job) -> str:
     if not start:
         return ""
     end = timestamps.parse(job.status.completion_time) or time.time()
-    return human_duration(end - start)
+    return durations.human(end - start)
 
 
 class JobStrategy(WorkloadStrategy[Job]):

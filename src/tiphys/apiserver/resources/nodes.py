@@ -7,7 +7,7 @@ from tiphys.apiserver.resources import checks
 from tiphys.apiserver.resources.base import Strategy
 from tiphys.apiserver.resources.columns import AGE, NAME, WIDE, Column, joined
 from tiphys.apiserver.resources.subresources import Connection
-from tiphys.machinery import errors
+from tiphys.machinery import conditions, errors
 from tiphys.machinery.errors import FieldError
 from tiphys.machinery.names import label_value_errors
 from tiphys.store.cache import Selectable
@@ -20,7 +20,7 @@ _ONE_OF_EACH = "may specify no more than one CIDR for each IP family"
 
 
 def _status(node: Node) -> str:
-    ready = next((c for c in node.status.conditions if c.type == "Ready"), None)
+    ready = conditions.find(node.status.conditions, "Ready")
     status = "Unknown"
     if ready is not None:
         status = "Ready" if ready.status == "True" else "NotReady"

@@ -7,7 +7,6 @@ CEL demands.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from typing import Any
 
 from tiphys.machinery import patience
@@ -17,7 +16,6 @@ from tiphys.machinery.cel.frames import (
     COST_LIMIT,
     Evaluate,
     Frame,
-    as_bool,
     field_of,
     index_of,
     optional_field,
@@ -26,12 +24,11 @@ from tiphys.machinery.cel.frames import (
     unescaped,
 )
 from tiphys.machinery.cel.library import FUNCTIONS, METHODS
-from tiphys.machinery.cel.lists import sorted_list
+from tiphys.machinery.cel.macros import BIND, MACROS, bind
 from tiphys.machinery.cel.operators import OPERATORS
 from tiphys.machinery.cel.overloads import overloads
 from tiphys.machinery.cel.parser import TOO_DEEP, Node, explain, parse
 from tiphys.machinery.cel.values import (
-    NONE,
     PYTHON_TYPES,
     CelError,
     CostExceeded,
@@ -119,7 +116,7 @@ def compile_expression(text: str, variables: frozenset[str] | None = None) -> Pr
 
 @remembered(4096)
 def _compiled(text: str) -> Program:
-    compiler = _Compiler(text)
+    compiler = Compiler(text)
     try:
         return Program(text, compiler.compile(parse(text)), frozenset(compiler.free))
     except RecursionError:
@@ -155,13 +152,15 @@ def accepted(name: str, method: bool, count: int) -> tuple[frozenset[type], ...]
     return tuple(columns)
 
 
-class _Compiler:
+class Compiler:
+    """Compiles the nodes of one expression. `free` has the variables that it uses."""
+
     def __init__(self, text: str) -> None:
         self._text = text
         self._bound: list[str] = []
         self.free: set[str] = set()
 
-    def _fail(self, node: Node, why: str) -> CelError:
+    def fail(self, node: Node, why: str) -> CelError:
         return CelError(explain(why, max(node.at, 0), self._text))
 
     def compile(self, node: Node) -> Evaluate:
@@ -254,7 +253,7 @@ class _Compiler:
 
     def _message(self, node: Node) -> Evaluate:
         if node.value.split(".")[0] not in MESSAGES:
-            raise self._fail(node, f"undeclared reference to '{node.value}' (in container '')")
+            raise self.fail(node, f"undeclared reference to '{node.value}' (in container '')")
         build = self._map(node)
         return lambda frame: {unescaped(name): value for name, value in build(frame).items()}
 
@@ -273,12 +272,10 @@ class _Compiler:
                 and node.target.value in _NAMESPACES
                 and node.target.value not in self._bound
             ):
-                return (
-                    self._bind(node)
-                    if (node.target.value, name, len(node.args)) == _BIND
-                    else self._qualified(node)
-                )
-            macro = _MACROS.get((name, len(node.args)))
+                if (node.target.value, name, len(node.args)) == BIND:
+                    return bind(self, node)
+                return self._qualified(node)
+            macro = MACROS.get((name, len(node.args)))
             if macro is not None:
                 return macro(self, node)
         return self._function(node)
@@ -287,7 +284,7 @@ class _Compiler:
         assert node.target is not None
         name = f"{node.target.value}.{node.value}"
         if name not in FUNCTIONS:
-            raise self._fail(
+            raise self.fail(
                 node.target, f"undeclared reference to '{node.target.value}' (in container '')"
             )
         return self._function(Node("call", name, node.args, at=node.at))
@@ -297,7 +294,7 @@ class _Compiler:
         if node.target is None:
             function = FUNCTIONS.get(node.value)
             if function is None:
-                raise self._fail(node, f"undeclared reference to '{node.value}' (in container '')")
+                raise self.fail(node, f"undeclared reference to '{node.value}' (in container '')")
         else:
             function = METHODS.get(node.value, None)
             args.insert(0, self.compile(node.target))
@@ -311,7 +308,7 @@ class _Compiler:
                     return method(own, *rest)
 
                 if own not in OWN_METHODS:
-                    raise self._fail(node, f"undeclared reference to '{own}' (in container '')")
+                    raise self.fail(node, f"undeclared reference to '{own}' (in container '')")
         called, name = function, node.value
         kinds = accepted(name, node.target is not None, len(args))
 
@@ -333,7 +330,7 @@ class _Compiler:
     def _has(self, node: Node) -> Evaluate:
         [inner] = node.args if len(node.args) == 1 else [node]
         if inner.kind != "select":
-            raise self._fail(node, "invalid argument to has() macro")
+            raise self.fail(node, "invalid argument to has() macro")
         operand, name = self.compile(inner.args[0]), inner.value
 
         def has(frame: Frame) -> bool:
@@ -353,7 +350,7 @@ class _Compiler:
 
     # --- macros ---
 
-    def _inside(self, names: list[str], body: Node) -> Evaluate:
+    def inside(self, names: list[str], body: Node) -> Evaluate:
         """Compiles a body in which some names are bound."""
         self._bound += names
         try:
@@ -361,142 +358,14 @@ class _Compiler:
         finally:
             del self._bound[-len(names) :]
 
-    def _variables(self, node: Node, count: int) -> list[str]:
+    def variables(self, node: Node, count: int) -> list[str]:
+        """The names that the first `count` arguments of a macro give. Raises CelError."""
         names = []
         for arg in node.args[:count]:
             if arg.kind != "name":
-                raise self._fail(arg, "argument must be a simple name")
+                raise self.fail(arg, "argument must be a simple name")
             names.append(arg.value)
         return names
-
-    def _rows(self, node: Node, count: int) -> tuple[list[str], Callable[[Frame], Any]]:
-        """The names of a comprehension's variables, and what yields a frame for each element."""
-        assert node.target is not None
-        names, target = self._variables(node, count), self.compile(node.target)
-
-        def frames(frame: Frame) -> Any:
-            value = target(frame)
-            if isinstance(value, dict):
-                pairs: Any = value.items()
-            elif isinstance(value, list):
-                pairs = enumerate(value) if count == 2 else ((item, None) for item in value)
-            else:
-                raise CelError("no such overload")
-            inner = dict(frame)
-            for first, second in pairs:
-                spend(inner, 2)
-                inner[names[0]] = first
-                if count == 2:
-                    inner[names[1]] = second
-                yield inner
-
-        return names, frames
-
-    def _all(self, node: Node) -> Evaluate:
-        return self._quantifier(node, stop=False)
-
-    def _exists(self, node: Node) -> Evaluate:
-        return self._quantifier(node, stop=True)
-
-    def _quantifier(self, node: Node, stop: bool) -> Evaluate:
-        names, frames = self._rows(node, len(node.args) - 1)
-        body = self._inside(names, node.args[-1])
-
-        def run(frame: Frame) -> bool:
-            failure: CelError | None = None
-            for inner in frames(frame):
-                try:
-                    if as_bool(body(inner)) is stop:
-                        return stop
-                except CostExceeded:
-                    raise
-                except CelError as error:
-                    failure = error
-            if failure is not None:
-                raise failure
-            return not stop
-
-        return run
-
-    def _exists_one(self, node: Node) -> Evaluate:
-        names, frames = self._rows(node, len(node.args) - 1)
-        body = self._inside(names, node.args[-1])
-        return lambda frame: sum(as_bool(body(inner)) for inner in frames(frame)) == 1
-
-    def _filter(self, node: Node) -> Evaluate:
-        names, frames = self._rows(node, 1)
-        body = self._inside(names, node.args[1])
-        return lambda frame: [inner[names[0]] for inner in frames(frame) if as_bool(body(inner))]
-
-    def _transform(
-        self, node: Node, count: int
-    ) -> tuple[Callable[[Frame], Any], Evaluate, Evaluate]:
-        """(frames, condition, what each becomes) of a macro with an optional condition before its
-        last argument."""
-        names, frames = self._rows(node, count)
-        body = self._inside(names, node.args[-1])
-        if len(node.args) == count + 2:
-            return frames, self._inside(names, node.args[count]), body
-        return frames, lambda frame: True, body
-
-    def _map_macro(self, node: Node) -> Evaluate:
-        frames, keep, body = self._transform(node, 1)
-        return lambda frame: [body(inner) for inner in frames(frame) if as_bool(keep(inner))]
-
-    def _transform_list(self, node: Node) -> Evaluate:
-        frames, keep, body = self._transform(node, 2)
-        return lambda frame: [body(inner) for inner in frames(frame) if as_bool(keep(inner))]
-
-    def _transform_map(self, node: Node) -> Evaluate:
-        frames, keep, body = self._transform(node, 2)
-        key = node.args[0].value
-        return lambda frame: {
-            inner[key]: body(inner) for inner in frames(frame) if as_bool(keep(inner))
-        }
-
-    def _transform_entry(self, node: Node) -> Evaluate:
-        frames, keep, body = self._transform(node, 2)
-
-        def run(frame: Frame) -> dict[Any, Any]:
-            made: dict[Any, Any] = {}
-            for inner in frames(frame):
-                if as_bool(keep(inner)):
-                    made |= body(inner)
-            return made
-
-        return run
-
-    def _opt_map(self, node: Node) -> Evaluate:
-        return self._optional_macro(node, lambda value: Optional(True, value))
-
-    def _opt_flat_map(self, node: Node) -> Evaluate:
-        return self._optional_macro(node, lambda value: value)
-
-    def _optional_macro(self, node: Node, wrap: Callable[[Any], Any]) -> Evaluate:
-        assert node.target is not None
-        [name] = self._variables(node, 1)
-        target, body = self.compile(node.target), self._inside([name], node.args[1])
-
-        def run(frame: Frame) -> Any:
-            value = target(frame)
-            if not isinstance(value, Optional):
-                raise CelError("no such overload")
-            return wrap(body({**frame, name: value.value})) if value.present else NONE
-
-        return run
-
-    def _bind(self, node: Node) -> Evaluate:
-        """``cel.bind(name, value, expression)``: the value has the name in the expression."""
-        [name] = self._variables(node, 1)
-        value, body = self.compile(node.args[1]), self._inside([name], node.args[2])
-        return lambda frame: body({**frame, name: value(frame)})
-
-    def _sort_by(self, node: Node) -> Evaluate:
-        names, frames = self._rows(node, 1)
-        body = self._inside(names, node.args[1])
-        return lambda frame: sorted_list(
-            [(inner[names[0]], body(inner)) for inner in frames(frame)]
-        )
 
 
 # Messages that an expression may make: what a mutating policy applies, and operations of a JSON
@@ -522,27 +391,3 @@ OWN_METHODS = frozenset(
         "labelSelector",
     )
 )
-
-_BIND = ("cel", "bind", 3)
-
-_MACROS: dict[tuple[str, int], Callable[[_Compiler, Node], Evaluate]] = {
-    ("all", 2): _Compiler._all,
-    ("all", 3): _Compiler._all,
-    ("exists", 2): _Compiler._exists,
-    ("exists", 3): _Compiler._exists,
-    ("exists_one", 2): _Compiler._exists_one,
-    ("existsOne", 2): _Compiler._exists_one,
-    ("existsOne", 3): _Compiler._exists_one,
-    ("filter", 2): _Compiler._filter,
-    ("map", 2): _Compiler._map_macro,
-    ("map", 3): _Compiler._map_macro,
-    ("transformList", 3): _Compiler._transform_list,
-    ("transformList", 4): _Compiler._transform_list,
-    ("transformMap", 3): _Compiler._transform_map,
-    ("transformMap", 4): _Compiler._transform_map,
-    ("transformMapEntry", 3): _Compiler._transform_entry,
-    ("transformMapEntry", 4): _Compiler._transform_entry,
-    ("optMap", 2): _Compiler._opt_map,
-    ("optFlatMap", 2): _Compiler._opt_flat_map,
-    ("sortBy", 2): _Compiler._sort_by,
-}

@@ -63,12 +63,10 @@ def _distinct(items: list[Any]) -> list[Any]:
 def _flatten(items: list[Any], depth: int = 1) -> list[Any]:
     if depth < 0:
         raise CelError("level must be non-negative")
-    made: list[Any] = []
+    flat: list[Any] = []
     for item in items:
-        made += (
-            (_flatten(item, depth - 1) if depth > 1 else item) if isinstance(item, list) else [item]
-        )
-    return made
+        flat += _flatten(item, depth - 1) if isinstance(item, list) and depth else [item]
+    return flat
 
 
 def _slice(items: list[Any], start: int, end: int) -> list[Any]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from tiphys.api import networking_v1
+from tiphys.machinery.finished import is_final
 from tiphys.machinery.selectors import EVERYTHING, Selector, from_label_selector
 
 PROTOCOLS = ("TCP", "UDP", "SCTP")
@@ -106,7 +107,7 @@ def facts_of(pod: AnyPod, address: str = "") -> PodFacts:
     """`address` is the pod's where its status does not have it yet."""
     meta, spec, status = pod.metadata, pod.spec, pod.status
     address = address or status.pod_ip
-    if spec.host_network or status.phase in ("Succeeded", "Failed") or ":" in address:
+    if spec.host_network or is_final(status.phase) or ":" in address:
         address = ""
     labels = _shared(frozenset(meta.labels.items()))
     return PodFacts(meta.namespace, meta.name, labels, address, spec.node_name, _named_ports(spec))

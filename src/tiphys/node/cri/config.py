@@ -9,6 +9,7 @@ from tiphys.api import core_v1
 from tiphys.machinery import quantity
 from tiphys.node.cri import messages as m
 from tiphys.node.naming import Resolver
+from tiphys.node.resources import cgroups
 from tiphys.node.runtime import ContainerPlan
 from tiphys.node.states import PodIdentity
 
@@ -22,11 +23,6 @@ CONTAINER_LABEL = "io.kubernetes.container.name"
 _POD_MODE, _CONTAINER_MODE, _NODE_MODE, _TARGET_MODE = range(4)
 # SecurityProfile.ProfileType of CRI.
 _RUNTIME_DEFAULT, _UNCONFINED = range(2)
-
-_CPU_PERIOD = 100_000  # microseconds, the kernel's default
-_LEAST_QUOTA = 1000  # microseconds: the kernel accepts no less
-_LEAST_SHARES = 2  # the kernel accepts no less
-_SHARES_PER_CPU = 1024
 
 # What upstream hides of /proc and /sys in containers that are not privileged.
 _MASKED_PATHS = [
@@ -120,13 +116,12 @@ def container_resources(pod: core_v1.Pod, container: Any) -> m.LinuxContainerRes
     requests, limits = container.resources.requests, container.resources.limits
     milli_cpu = quantity.milli(requests.get("cpu") or limits.get("cpu", "0"))
     resources = m.LinuxContainerResources(
-        cpu_shares=max(_LEAST_SHARES, milli_cpu * _SHARES_PER_CPU // 1000),
+        cpu_shares=cgroups.shares(milli_cpu),
         oom_score_adj=oom_score(pod, container, _machine_memory()),
     )
     if "cpu" in limits:
-        quota = quantity.milli(limits["cpu"]) * _CPU_PERIOD // 1000
-        resources.cpu_period = _CPU_PERIOD
-        resources.cpu_quota = max(_LEAST_QUOTA, quota)
+        resources.cpu_period = cgroups.CPU_PERIOD
+        resources.cpu_quota = cgroups.quota(quantity.milli(limits["cpu"]))
     if "memory" in limits:
         resources.memory_limit_in_bytes = quantity.ceil_units(limits["memory"])
     return resources

@@ -12,8 +12,8 @@ import msgspec
 from tiphys.node.cri import messages as m
 from tiphys.node.cri import snapshots
 from tiphys.node.cri.client import CRIClient
-from tiphys.node.mounts import mount_read_only
 from tiphys.node.runtime import RuntimeFault
+from tiphys.node.volumes.mounts import mount_read_only
 
 _PULL_TIMEOUT = 1800.0  # seconds
 
@@ -102,6 +102,11 @@ class CRIImages:
                 request = snapshots.RemoveRequest(key=snapshot.name)
                 with contextlib.suppress(RuntimeFault):
                     await self._client.snapshots("Remove", request, snapshots.RemoveResponse)
+
+    async def remove_image(self, image: str) -> None:
+        request = m.RemoveImageRequest(image=m.ImageSpec(image=image))
+        await self._client.call("ImageService/RemoveImage", request, m.RemoveImageResponse)
+        self._present.clear()  # the same image may have had other names
 
     async def images(self) -> list[tuple[list[str], int]]:
         response = await self._client.call(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import NamedTuple
 
 from tiphys.machinery import handles
 from tiphys.node.cri import messages as m
@@ -16,12 +17,20 @@ from tiphys.node.runtime import RuntimeFault
 from tiphys.node.states import ContainerState, PodIdentity
 
 
+class LogLimits(NamedTuple):
+    """Bytes of one file, and how many files a container has at most, at least two."""
+
+    bytes: int = rotation.LARGEST
+    files: int = rotation.MOST
+
+
 class CRILogs:
     """The part of `runtime.Runtime` that is about logs, which are below the folder `logs`."""
 
-    def __init__(self, client: CRIClient, logs: Path) -> None:
+    def __init__(self, client: CRIClient, logs: Path, limits: LogLimits) -> None:
         self._client = client
         self._logs = logs
+        self._limits = limits
 
     def make_log_folder(self, pod: PodIdentity, container: str = "") -> None:
         """Makes the folder of a pod's logs, or of one of its containers. Raises OSError."""
@@ -41,9 +50,10 @@ class CRILogs:
     async def rotate_log(self, pod: PodIdentity, container: ContainerState) -> None:
         folder = f"{_folder(pod)}/{container.name}"
         name = _file(container.attempt)
-        if not rotation.is_full(self._logs, folder, name):
+        if not rotation.is_full(self._logs, folder, name, self._limits.bytes):
             return
-        rotated = await asyncio.to_thread(rotation.rotate, self._logs, folder, name)
+        most = self._limits.files
+        rotated = await asyncio.to_thread(rotation.rotate, self._logs, folder, name, most)
         request = m.ReopenContainerLogRequest(container_id=container.id)
         try:
             await self._client.call(

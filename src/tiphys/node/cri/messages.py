@@ -391,6 +391,14 @@ class ListImagesRequest(Struct):
     pass
 
 
+class RemoveImageRequest(Struct):
+    image: Annotated[ImageSpec | None, F(1)] = None
+
+
+class RemoveImageResponse(Struct):
+    pass
+
+
 class Image(Struct):
     id: Annotated[str, F(1)] = ""
     repo_tags: Annotated[list[str], F(2)] = []

@@ -15,19 +15,20 @@ from prometheus_client import CollectorRegistry
 from tiphys.api import core_v1
 from tiphys.api.base import Struct
 from tiphys.client.tasks import TaskGroup
-from tiphys.node.capacity import machine_capacity
 from tiphys.node.cri import listing
 from tiphys.node.cri import messages as m
 from tiphys.node.cri.client import CRIClient
 from tiphys.node.cri.config import UID_LABEL, container_config, container_resources, sandbox_config
 from tiphys.node.cri.images import CRIImages
-from tiphys.node.cri.logfiles import CRILogs
+from tiphys.node.cri.logfiles import CRILogs, LogLimits
 from tiphys.node.metrics import KubeletMetrics
 from tiphys.node.naming import Resolver
 from tiphys.node.references import References
+from tiphys.node.resources.capacity import machine_capacity
+from tiphys.node.resources.cgroups import ControlGroups, group_limits
 from tiphys.node.runtime import ContainerPlan, PodVolumes, RuntimeFault, Streams
 from tiphys.node.states import ContainerState, PodIdentity, PodState, SandboxState, Usage
-from tiphys.node.volumes import Volumes
+from tiphys.node.volumes.podvolumes import Volumes
 
 T = TypeVar("T", bound=Struct)
 
@@ -37,7 +38,6 @@ _SANDBOX_TIMEOUT = 240.0  # seconds
 _STOP_MARGIN = 60.0  # seconds beyond the grace period that stopping a container may take
 _EXEC_MARGIN = 5.0  # seconds beyond its own timeout that a command may take
 _EXIT_TOPICS = (b"/tasks/exit", b"/tasks/oom")  # of containerd's events
-_CGROUPS = Path("/sys/fs/cgroup")
 _NO_RESOLVER = Resolver([], [], [])
 
 
@@ -50,12 +50,18 @@ class CRIRuntime(CRIImages, CRILogs):
     parallel_starts = 6
 
     def __init__(
-        self, socket: str, logs: Path, cgroup: str, metrics: KubeletMetrics | None = None
+        self,
+        socket: str,
+        logs: Path,
+        cgroup: str,
+        metrics: KubeletMetrics | None = None,
+        log_limits: LogLimits = LogLimits(),
     ) -> None:
         client = CRIClient(socket, metrics or KubeletMetrics(CollectorRegistry()))
         CRIImages.__init__(self, client)
-        CRILogs.__init__(self, client, logs)
-        self._cgroup = cgroup
+        CRILogs.__init__(self, client, logs, log_limits)
+        machine = os.cpu_count() or 1
+        self._groups = ControlGroups(cgroup, 1000 * machine)
         self._configs: dict[str, m.PodSandboxConfig] = {}  # of sandboxes, by pod uid
         self._tasks = TaskGroup("cri")
         self.name = "containerd://unknown"
@@ -158,8 +164,18 @@ class CRIRuntime(CRIImages, CRILogs):
 
     # --- sandboxes ---
 
+    async def reserve(self, pod: core_v1.Pod, spec: core_v1.PodSpec, growing: bool = False) -> None:
+        qos = pod.status.qos_class
+        limits = group_limits(spec, qos)
+        await asyncio.to_thread(self._groups.hold, pod.metadata.uid, qos, limits, growing)
+
     async def run_sandbox(
-        self, pod: core_v1.Pod, attempt: int, resolver: Resolver, hostname: str
+        self,
+        pod: core_v1.Pod,
+        attempt: int,
+        resolver: Resolver,
+        hostname: str,
+        handler: str = "",
     ) -> SandboxState:
         if pod.spec.host_users is False:
             raise _sandbox_fault(
@@ -167,7 +183,7 @@ class CRIRuntime(CRIImages, CRILogs):
             )
         config = self._sandbox_config(pod, attempt, resolver, hostname)
         self.make_log_folder(PodIdentity.of(pod))
-        request = m.RunPodSandboxRequest(config=config)
+        request = m.RunPodSandboxRequest(config=config, runtime_handler=handler)
         try:
             response = await self._runtime(
                 "RunPodSandbox", request, m.RunPodSandboxResponse, _SANDBOX_TIMEOUT
@@ -181,7 +197,7 @@ class CRIRuntime(CRIImages, CRILogs):
         self, pod: core_v1.Pod, attempt: int, resolver: Resolver, hostname: str
     ) -> m.PodSandboxConfig:
         logs = str(self.log_folder(PodIdentity.of(pod)))
-        cgroup = f"{self._cgroup}/pod{pod.metadata.uid}"
+        cgroup = self._groups.path(pod.metadata.uid, pod.status.qos_class)
         return sandbox_config(pod, attempt, resolver, hostname, logs, cgroup)
 
     async def stop_sandbox(self, id: str) -> None:
@@ -195,11 +211,7 @@ class CRIRuntime(CRIImages, CRILogs):
     def forget(self, uid: str) -> None:
         """Removes the pod's control groups."""
         self._configs.pop(uid, None)
-        is_unified = (_CGROUPS / "cgroup.controllers").exists()  # version 2 has one tree
-        roots = [_CGROUPS] if is_unified else list(_CGROUPS.iterdir())
-        for root in roots:
-            with contextlib.suppress(OSError):
-                os.rmdir(root / self._cgroup.lstrip("/") / f"pod{uid}")
+        self._groups.remove(uid)
 
     # --- containers ---
 

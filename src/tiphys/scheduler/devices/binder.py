@@ -8,7 +8,7 @@ from collections.abc import Callable
 from tiphys.api import resource_v1 as v1
 from tiphys.client.client import Client, Unreachable
 from tiphys.machinery.devices import FINALIZER, consumer, is_reserved_for
-from tiphys.machinery.errors import StatusError
+from tiphys.machinery.errors import StatusError, is_conflict
 from tiphys.scheduler.devices.requests import Unallocatable
 from tiphys.scheduler.devices.tracker import DeviceTracker
 from tiphys.scheduler.podinfo import PodInfo
@@ -80,7 +80,7 @@ class DeviceBinder:
                 await self._write(current)
                 return True
             except StatusError as error:
-                if error.reason != "Conflict":
+                if not is_conflict(error):
                     raise
         raise Unreachable(f"resourceclaim {meta.name} is changed all the time")
 

@@ -18,6 +18,7 @@ from tiphys.apiserver.resources.customresourcedefinitions.rules import (
     judged,
     stored_version_errors,
 )
+from tiphys.machinery import conditions
 from tiphys.machinery.errors import FieldError
 
 
@@ -113,7 +114,7 @@ class CustomResourceDefinitionStrategy(Strategy[v1.CustomResourceDefinition]):
     ) -> list[FieldError]:
         violations = immutable("spec.group", new.spec.group, old.spec.group)
         violations += immutable("spec.names.plural", new.spec.names.plural, old.spec.names.plural)
-        if any(c.type == "Established" and c.status == "True" for c in old.status.conditions):
+        if conditions.is_true(old.status.conditions, "Established"):
             violations += immutable("spec.scope", new.spec.scope, old.spec.scope)
             violations += immutable("spec.names.kind", new.spec.names.kind, old.spec.names.kind)
         return violations

@@ -10,7 +10,7 @@ from tiphys.api.core_v1 import Binding, Pod, PodCondition
 from tiphys.api.meta_v1 import Status
 from tiphys.apiserver.resources.actions import Action, ActionContext
 from tiphys.apiserver.resources.base import Strategy
-from tiphys.machinery import errors
+from tiphys.machinery import conditions, errors
 
 
 async def bind(binding: Binding, context: ActionContext) -> Struct:
@@ -33,7 +33,7 @@ def _bound(pod: Pod, binding: Binding, now: str) -> Pod:
     bound.metadata.annotations.update(binding.metadata.annotations)
     bound.metadata.labels.update(binding.metadata.labels)
     scheduled = PodCondition(type="PodScheduled", status="True", last_transition_time=now)
-    others = [c for c in bound.status.conditions if c.type != scheduled.type]
+    others = conditions.without(bound.status.conditions, scheduled.type)
     bound.status.conditions = [*others, scheduled]
     return bound
 

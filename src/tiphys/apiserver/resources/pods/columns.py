@@ -6,8 +6,8 @@ import time
 
 from tiphys.api.core_v1 import ContainerState, ContainerStateTerminated, Pod
 from tiphys.apiserver.resources.columns import AGE, NAME, WIDE, Column
-from tiphys.machinery import timestamps
-from tiphys.machinery.timestamps import human_duration
+from tiphys.machinery import conditions, durations, timestamps
+from tiphys.machinery.finished import pod_finished
 
 
 def _sidecars(pod: Pod) -> set[str]:
@@ -16,7 +16,7 @@ def _sidecars(pod: Pod) -> set[str]:
 
 
 def _has(pod: Pod, condition_type: str) -> bool:
-    return any(c.type == condition_type and c.status == "True" for c in pod.status.conditions)
+    return conditions.is_true(pod.status.conditions, condition_type)
 
 
 def _ready(pod: Pod) -> str:
@@ -31,7 +31,7 @@ def pod_reason(pod: Pod) -> str:
     if pod.metadata.deletion_timestamp:
         if pod.status.reason == "NodeLost":
             return "Unknown"
-        if pod.status.phase not in ("Failed", "Succeeded"):
+        if not pod_finished(pod):
             return "Terminating"
     initializing = _initializing(pod)
     reason = initializing or _scheduling(pod) or pod.status.reason or pod.status.phase
@@ -41,9 +41,9 @@ def pod_reason(pod: Pod) -> str:
 
 
 def _scheduling(pod: Pod) -> str:
-    conditions = pod.status.conditions
-    gated = any(c.type == "PodScheduled" and c.reason == "SchedulingGated" for c in conditions)
-    return "SchedulingGated" if gated else ""
+    scheduled = conditions.find(pod.status.conditions, "PodScheduled")
+    is_gated = scheduled is not None and scheduled.reason == "SchedulingGated"
+    return "SchedulingGated" if is_gated else ""
 
 
 def _initializing(pod: Pod) -> str:
@@ -99,7 +99,7 @@ def _restarts(pod: Pod) -> str:
     last = max((timestamps.parse(end.finished_at) for end in ends), default=0.0)
     if not count or not last:
         return str(count)
-    return f"{count} ({human_duration(time.time() - last)} ago)"
+    return f"{count} ({durations.human(time.time() - last)} ago)"
 
 
 def _ip(pod: Pod) -> str:

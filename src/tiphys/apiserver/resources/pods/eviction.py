@@ -10,7 +10,7 @@ from tiphys.api.core_v1 import Pod, PodCondition
 from tiphys.api.meta_v1 import DeleteOptions, Preconditions, Status, StatusCause
 from tiphys.api.policy_v1 import Eviction, PodDisruptionBudget
 from tiphys.apiserver.resources.actions import Action, ActionContext
-from tiphys.machinery import errors
+from tiphys.machinery import conditions, errors
 from tiphys.machinery.errors import StatusError
 from tiphys.machinery.selectors import from_label_selector
 
@@ -53,11 +53,10 @@ async def _mark_as_target(pod: Pod, options: DeleteOptions, context: ActionConte
     def mark(stored: Pod) -> Pod:
         if preconditions is not None and not _meets(stored, preconditions):
             return stored  # the deletion will say so
-        conditions = stored.status.conditions
-        if any(c.type == condition.type and c.status == "True" for c in conditions):
+        if conditions.is_true(stored.status.conditions, condition.type):
             return stored
         marked = copy.deepcopy(stored)
-        others = [c for c in marked.status.conditions if c.type != condition.type]
+        others = conditions.without(marked.status.conditions, condition.type)
         marked.status.conditions = [*others, condition]
         return marked
 
@@ -101,7 +100,7 @@ def _covers(budget: PodDisruptionBudget, pod: Pod) -> bool:
 def _counts(budget: PodDisruptionBudget, pod: Pod) -> bool:
     """Whether the pod's going takes anything from the application: one that is not ready may, by
     the budget's policy, go for nothing."""
-    if any(c.type == "Ready" and c.status == "True" for c in pod.status.conditions):
+    if conditions.is_true(pod.status.conditions, "Ready"):
         return True
     if budget.spec.unhealthy_pod_eviction_policy == "AlwaysAllow":
         return False

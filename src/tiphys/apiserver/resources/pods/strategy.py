@@ -21,6 +21,7 @@ from tiphys.apiserver.resources.podspec.warnings import hostname_warnings, pod_w
 from tiphys.apiserver.resources.subresources import Connection, Part
 from tiphys.machinery import errors, timestamps
 from tiphys.machinery.errors import FieldError
+from tiphys.machinery.finished import pod_finished
 from tiphys.store.cache import Selectable
 
 _DEFAULT_GRACE = 30  # seconds
@@ -104,7 +105,7 @@ class PodStrategy(Strategy[Pod]):
         """A pod that no node runs, or that has ended, goes at once; one that is being deleted
         may only go sooner."""
         meta = obj.metadata
-        if not obj.spec.node_name or obj.status.phase in ("Failed", "Succeeded"):
+        if not obj.spec.node_name or pod_finished(obj):
             seconds = 0
         elif requested is not None:
             seconds = _bounded(requested)

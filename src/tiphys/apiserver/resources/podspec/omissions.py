@@ -23,9 +23,6 @@ NOT_CARRIED_OUT = "is not carried out by nodes of Tiphys"
 
 def omissions(spec: PodSpec, path: str) -> Iterator[str]:
     """Of a pod, or of a template of pods."""
-    if spec.runtime_class_name:
-        reason = "every pod runs on the same runtime"
-        yield f"{path}.runtimeClassName: {NOT_CARRIED_OUT}: {reason}"
     if spec.security_context is not None:
         yield from _security(spec.security_context, f"{path}.securityContext")
     for index, volume in enumerate(spec.volumes):
@@ -61,7 +58,7 @@ def _is_plain(container: Container) -> bool:
     created."""
     if container.security_context is not None or container.lifecycle is not None:
         return False
-    return not (container.volume_devices or container.restart_policy_rules)
+    return not container.volume_devices
 
 
 def _container(container: Container, path: str) -> Iterator[str]:
@@ -73,8 +70,5 @@ def _container(container: Container, path: str) -> Iterator[str]:
     if container.volume_devices:
         reason = "the container has no such device"
         yield f"{path}.volumeDevices: {NOT_CARRIED_OUT}: {reason}"
-    if any(rule.action == "RestartAllContainers" for rule in container.restart_policy_rules):
-        reason = "the container alone is started again"
-        yield (f"{path}.restartPolicyRules: RestartAllContainers {NOT_CARRIED_OUT}: {reason}")
     if container.lifecycle is not None and container.lifecycle.stop_signal:
         yield f"{path}.lifecycle.stopSignal: {NOT_CARRIED_OUT}: the image's signal is sent"

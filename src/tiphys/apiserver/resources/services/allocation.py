@@ -21,7 +21,7 @@ from tiphys.apiserver.registry.writes import Write
 from tiphys.apiserver.resources.lookups import Allocator
 from tiphys.apiserver.resources.services import ranges
 from tiphys.machinery import errors
-from tiphys.machinery.errors import StatusError
+from tiphys.machinery.errors import StatusError, is_already_exists
 from tiphys.store.engine import Conflict
 
 NODE_PORTS = range(30000, 32768)
@@ -101,7 +101,7 @@ async def _claim(objects: Allocator, address: str, service: Service, taken: list
     try:
         await objects.create(Write(_ADDRESSES), record)
     except StatusError as error:
-        if error.reason == "AlreadyExists":
+        if is_already_exists(error):
             return _Claim.FOREIGN
         raise
     taken.append(_ADDRESSES.key("", address))

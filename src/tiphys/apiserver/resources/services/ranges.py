@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from tiphys.api.base import decode
 from tiphys.api.networking_v1 import ServiceCIDR
 from tiphys.apiserver.resources.lookups import Objects
+from tiphys.machinery import conditions
 
 _TRIED = 64  # addresses of each range
 _SMALL = 1024  # addresses of a range that is tried as a whole
@@ -26,8 +27,8 @@ def service_ranges(objects: Objects, own: ipaddress.IPv4Network) -> list[ipaddre
 
 
 def _in_force(cidr: ServiceCIDR) -> bool:
-    unready = any(c.type == "Ready" and c.status == "False" for c in cidr.status.conditions)
-    return not cidr.metadata.deletion_timestamp and not unready
+    is_unready = conditions.state_of(cidr.status.conditions, "Ready") == "False"
+    return not cidr.metadata.deletion_timestamp and not is_unready
 
 
 def candidates(network: ipaddress.IPv4Network) -> Iterator[str]:

@@ -1,0 +1,48 @@
+"""The container runtimes that a machine has beside runc: what a RuntimeClass's `handler` may be.
+
+There is nothing to configure: whatever is installed can be asked for (as with k3s). A program that
+works as runc does, or a shim of containerd on the path (`containerd-shim-kata-v2` is the handler
+`kata`).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+_RUNC = "io.containerd.runc.v2"
+# Programs with runc's command line.
+_LIKE_RUNC = {
+    "crun": "crun",
+    "youki": "youki",
+    "nvidia": "nvidia-container-runtime",
+    "nvidia-cdi": "nvidia-container-runtime.cdi",
+}
+_SHIM = re.compile(r"containerd-shim-([a-z0-9]([-a-z0-9]*[a-z0-9])?)-(v\d+)")
+
+
+class Handler(NamedTuple):
+    """`type` is containerd's name of the shim; `program` what runc's shim runs in place of runc."""
+
+    name: str
+    type: str
+    program: str = ""
+
+
+def installed(path: str | None = None) -> list[Handler]:
+    """Of this machine, runc first. `path`: folders to look in, $PATH by default."""
+    handlers = {"runc": Handler("runc", _RUNC)}
+    for name, program in _LIKE_RUNC.items():
+        found = shutil.which(program, path=path)
+        if found is not None:
+            handlers[name] = Handler(name, _RUNC, found)
+    for folder in (os.environ.get("PATH", "") if path is None else path).split(os.pathsep):
+        for file in sorted(Path(folder).glob("containerd-shim-*")) if folder else ():
+            shim = _SHIM.fullmatch(file.name)
+            if shim is not None and os.access(file, os.X_OK):
+                name, version = shim[1], shim[3]
+                handlers.setdefault(name, Handler(name, f"io.containerd.{name}.{version}"))
+    return list(handlers.values())

@@ -1,0 +1,75 @@
+"""What the node remembers of each container of a pod between two looks at the runtime."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from tiphys.api import core_v1
+from tiphys.node.containers.backoff import RestartBackoff, StartBackoff
+from tiphys.node.states import ContainerState
+
+
+class WaitingReason(NamedTuple):
+    """Why a container does not run, as its status shows it."""
+
+    reason: str
+    message: str
+
+
+class ActualResources(NamedTuple):
+    """What the container of this id was started or resized with."""
+
+    container_id: str
+    resources: core_v1.ResourceRequirements
+
+
+@dataclass(slots=True)
+class ContainerRecord:
+    """One container of the pod's spec, over all of its attempts.
+
+    ready, started: as the probes say, of the attempt that runs
+    failed_probe: the kind of the probe whose failure threshold the container has reached
+    probed_id: id of the attempt that the probes run against
+    probes: their tasks, by kind
+    allocated: the resources that the node has granted; None for containers that are not resized
+    restart_for_resize: it was ended to be started with other resources
+    next_attempt, removed: what it is started as, and how the attempt before ended, after all
+        containers of the pod were removed to be restarted
+    """
+
+    name: str
+    starting: asyncio.Task[None] | None = None
+    waiting: WaitingReason | None = None
+    restarts: RestartBackoff = field(default_factory=RestartBackoff)
+    start_failures: StartBackoff = field(default_factory=StartBackoff)
+    ready: bool = False
+    started: bool = False
+    failed_probe: str = ""
+    probed_id: str = ""
+    probes: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    allocated: core_v1.ResourceRequirements | None = None
+    actual: ActualResources | None = None
+    restart_for_resize: bool = False
+    next_attempt: int = 0
+    removed: ContainerState | None = None
+
+
+class ContainerRecords(dict[str, ContainerRecord]):
+    """The records of one pod, by container name. A record is made when it is first asked for."""
+
+    def __missing__(self, name: str) -> ContainerRecord:
+        record = self[name] = ContainerRecord(name)
+        return record
+
+    def starts(self) -> list[asyncio.Task[None]]:
+        """The starts that are under way."""
+        return [record.starting for record in self.values() if record.starting is not None]
+
+    def cancel_starts(self) -> bool:
+        """Returns whether there were any."""
+        starts = self.starts()
+        for start in starts:
+            start.cancel()
+        return bool(starts)

@@ -1,0 +1,71 @@
+"""Resizing the containers of a pod in place: granting what its spec asks for, and applying it."""
+
+from __future__ import annotations
+
+from tiphys.node.pod.lifecycle import Kill, PodActions
+from tiphys.node.pod.managedpod import ManagedPod
+from tiphys.node.resources.admission import Footprint
+from tiphys.node.resources.resize import ContainerResize
+from tiphys.node.runtime import RuntimeFault
+
+_RETRY = 2.0  # seconds after a resize that the runtime failed at
+
+
+def grant_resources(managed: ManagedPod) -> None:
+    """Grants the pod the resources of its spec, if the node has room for them."""
+    resources = managed.resources
+    if resources.are_granted(managed.pod):
+        resources.pending = None
+        return
+    wanted = Footprint(managed.pod.spec)
+    pending_before = resources.pending
+    resources.pending = managed.node.shortage(managed.pod.metadata.uid, wanted)
+    if resources.pending is None:
+        resources.grant(managed.pod)
+        managed.footprint = wanted
+    elif resources.pending != pending_before:
+        reason, message = resources.pending
+        managed.event("Warning", f"Resize{reason}", message)
+
+
+async def apply_resources(managed: ManagedPod, actions: PodActions) -> None:
+    """Gives running containers what they were granted. Those that must be restarted for it are
+    added to the actions' kills."""
+    if actions.kill_pod or actions.make_sandbox or actions.finished:
+        return
+    resources = managed.resources
+    resizes = resources.unfinished(managed.pod, managed.state)
+    if resizes:
+        await managed.reserve(growing=True)
+    for resize in resizes:
+        if resize.restarts:
+            _restart(managed, resize, actions)
+        else:
+            await _apply(managed, resize, actions)
+    if not resizes or resources.are_restarting():
+        return
+    if not resources.unfinished(managed.pod, managed.state):
+        await managed.reserve()
+        managed.event("Normal", "ResizeCompleted", "Pod resize completed")
+
+
+def _restart(managed: ManagedPod, resize: ContainerResize, actions: PodActions) -> None:
+    name = resize.container.name
+    managed.records[name].restart_for_resize = True
+    current = managed.state.containers[name]
+    if all(kill.container is not current for kill in actions.kill):
+        actions.kill.append(Kill(current, f"Container {name} resize requires restart"))
+
+
+async def _apply(managed: ManagedPod, resize: ContainerResize, actions: PodActions) -> None:
+    container = resize.container
+    try:
+        await managed.node.runtime.resize_container(managed.pod, container, resize.id)
+    except (RuntimeFault, TimeoutError) as error:
+        managed.resources.error = str(error)
+        text = f"Resizing container {container.name}: {error}"
+        managed.event("Warning", "ResizeError", text, container.name)
+        actions.retry(_RETRY)
+        return
+    managed.resources.error = ""
+    managed.resources.set_actual(container.name, resize.id, container.resources)

@@ -1,0 +1,98 @@
+"""Creating the sandbox of a pod, with its volumes beside it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+from tiphys.api import node_v1
+from tiphys.node.naming import HostNameError, host_and_domain, host_in_kernel, resolver_of
+from tiphys.node.pod import claims
+from tiphys.node.pod.managedpod import ManagedPod
+from tiphys.node.pod.reporting import StatusReporter
+from tiphys.node.runtime import RuntimeFault
+from tiphys.node.states import SandboxState
+
+UNREPORTED = 0.05  # seconds that a step may take before the pod's status is written meanwhile
+
+# The sandbox and the paths of volumes, or what each of them failed with.
+_Created = tuple[SandboxState | BaseException, dict[str, str] | BaseException]
+
+
+class SandboxStarter:
+    """Makes the sandboxes of one pod."""
+
+    def __init__(self, managed: ManagedPod, reporter: StatusReporter) -> None:
+        self._managed = managed
+        self._reporter = reporter
+
+    async def start(self) -> None:
+        """Creates a sandbox, and stops the one before it. Raises RuntimeFault, VolumeError,
+        StatusError, Unreachable, TimeoutError."""
+        managed, node = self._managed, self._managed.node
+        pod = managed.pod
+        if pod.spec.resource_claims and not node.runtime.prepares_devices:
+            await claims.prepare(node.client, pod)
+        host, domain = host_and_domain(pod, node.dns.domain)
+        try:
+            kernel_host = host_in_kernel(pod, host, domain)
+        except HostNameError as error:
+            message = f"Failed to create pod sandbox: {error}"
+            raise RuntimeFault("FailedCreatePodSandBox", message) from None
+        attempt = 0
+        if managed.state.sandbox is not None:
+            attempt = managed.state.sandbox.attempt + 1
+            await self._stop(managed.state.sandbox)
+        sandbox, volumes = await self._create(attempt, kernel_host)
+        if isinstance(sandbox, BaseException):
+            raise sandbox
+        managed.state.sandbox = sandbox
+        node.volumes.write_hosts(pod, sandbox.ip or node.address, host, domain)
+        if isinstance(volumes, BaseException):
+            raise volumes
+
+    async def _stop(self, sandbox: SandboxState) -> None:
+        managed = self._managed
+        text = "Pod sandbox changed, it will be killed and re-created."
+        managed.event("Normal", "SandboxChanged", text)
+        await self._reporter.report()
+        with contextlib.suppress(RuntimeFault):
+            await managed.node.runtime.stop_sandbox(sandbox.id)
+
+    async def _create(self, attempt: int, hostname: str) -> _Created:
+        """Creates the sandbox and the volumes at the same time. Writes the status in the meantime
+        if they take long."""
+        creating = self._managed.tasks.start(self._create_both(attempt, hostname), "sandbox")
+        try:
+            done, _ = await asyncio.wait({creating}, timeout=UNREPORTED)
+            if not done:
+                await self._reporter.report()
+            created: _Created = await creating
+            return created
+        finally:
+            creating.cancel()
+
+    async def _handler(self) -> str:
+        """What the runtime is called that the pod's RuntimeClass wants; "" for the usual one."""
+        name = self._managed.pod.spec.runtime_class_name
+        if not name:
+            return ""
+        chosen = await self._managed.node.references.get(node_v1.RuntimeClass, "", name)
+        if chosen is None:
+            missing = f'runtimeclass.node.k8s.io "{name}" not found'
+            message = f"Failed to create pod sandbox: {missing}"
+            raise RuntimeFault("FailedCreatePodSandBox", message)
+        handler: str = chosen.handler
+        return handler
+
+    async def _create_both(self, attempt: int, hostname: str) -> _Created:
+        managed, node = self._managed, self._managed.node
+        resolver = resolver_of(managed.pod, node.dns, node.resolver)
+        handler = await self._handler()
+        async with node.starting:
+            await managed.reserve()
+            return await asyncio.gather(
+                node.runtime.run_sandbox(managed.pod, attempt, resolver, hostname, handler),
+                managed.set_up_volumes(),
+                return_exceptions=True,
+            )

@@ -1,0 +1,221 @@
+"""The worker of one pod: reads what the runtime shows, computes what to do, does it, reports the
+status, and waits until something changes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+
+from tiphys.api import core_v1
+from tiphys.client.client import Unreachable
+from tiphys.machinery.errors import StatusError
+from tiphys.machinery.finished import pod_finished
+from tiphys.node.nodecontext import NodeContext
+from tiphys.node.pod.containerstart import ContainerStarter
+from tiphys.node.pod.housekeeping import keep_house
+from tiphys.node.pod.inplaceresize import apply_resources, grant_resources
+from tiphys.node.pod.lifecycle import Kill, PodActions, compute_actions, deadline_exceeded
+from tiphys.node.pod.managedpod import ManagedPod
+from tiphys.node.pod.reporting import StatusReporter
+from tiphys.node.pod.restarting import restart_all
+from tiphys.node.pod.sandboxstart import UNREPORTED, SandboxStarter
+from tiphys.node.pod.termination import PodTerminator
+from tiphys.node.resources.admission import Rejection
+from tiphys.node.runtime import RuntimeFault
+from tiphys.node.states import PodState, Usage
+from tiphys.node.volumes.volumefiles import VolumeError
+
+log = logging.getLogger(__name__)
+
+_REFRESH = 15.0  # seconds between looks at the objects that volumes are made from
+_RETRY = 2.0  # seconds after a step that failed
+_EVICTION_GRACE = 1.0  # seconds that an evicted pod has, as upstream
+_EVICTED = "Evicted"
+_DEADLINE_EXCEEDED = Rejection(
+    "DeadlineExceeded", "Pod was active on the node longer than the specified deadline"
+)
+
+
+class PodWorker:
+    """Runs one pod until it is gone from this node."""
+
+    def __init__(self, node: NodeContext, pod: core_v1.Pod, state: PodState | None = None) -> None:
+        """`state` is what an agent before this one left of the pod."""
+        managed = ManagedPod(node, pod, state)
+        self.managed = managed
+        self._reporter = StatusReporter(managed)
+        self._terminator = PodTerminator(managed, self._reporter)
+        self._sandbox = SandboxStarter(managed, self._reporter)
+        self._starter = ContainerStarter(managed, self._terminator)
+
+    # --- what the agent asks ---
+
+    @property
+    def pod(self) -> core_v1.Pod:
+        return self.managed.pod
+
+    @property
+    def state(self) -> PodState:
+        return self.managed.state
+
+    def update(self, pod: core_v1.Pod) -> None:
+        """The pod's object changed."""
+        node = self.managed.node
+        self.managed.startup.observe(pod, node.now(), node.metrics)
+        self.managed.pod = pod
+        if pod_finished(pod):
+            self.managed.holds_room = False
+        self.managed.wake()
+
+    async def reject(self, rejection: Rejection) -> None:
+        """Fails the pod without having run anything of it. Raises StatusError, Unreachable."""
+        await self._reporter.reject(rejection)
+
+    async def keep_house(self, used: Mapping[str, Usage]) -> None:
+        """Rotates logs and checks disk usage. `used` is by container."""
+        await keep_house(self.managed, used)
+
+    async def abandon(self) -> None:
+        """The pod's object is gone although this worker has not ended it: whatever still runs is
+        ended. Raises RuntimeFault, TimeoutError."""
+        managed = self.managed
+        if managed.gone:
+            return
+        managed.gone = True
+        managed.records.cancel_starts()
+        managed.wake()
+        managed.state = await managed.node.runtime.pod(managed.pod.metadata.uid)
+        await self._terminator.kill(_EVICTION_GRACE)
+        await self._terminator.clean_up()
+
+    # --- the loop ---
+
+    async def run(self) -> None:
+        """Returns when the pod is gone from this node."""
+        managed = self.managed
+        refreshed_at = time.monotonic()
+        if managed.state.sandbox is not None:  # an agent before this one has started it
+            await managed.reserve()
+        try:
+            while not managed.gone:
+                managed.acknowledge()
+                pause = await self._try_step()
+                if managed.gone:
+                    break
+                await managed.changed(_REFRESH if pause is None else min(pause, _REFRESH))
+                if time.monotonic() - refreshed_at > _REFRESH and managed.has_volumes():
+                    refreshed_at = time.monotonic()
+                    await self._refresh_volumes()
+        finally:
+            managed.probes.stop_all()
+            await managed.tasks.stop()
+
+    async def _refresh_volumes(self) -> None:
+        managed = self.managed
+        try:
+            await managed.node.volumes.refresh(managed.pod)
+        except (StatusError, Unreachable, OSError) as error:
+            log.info("Volumes of pod %s are not refreshed: %s", managed.identity, error)
+
+    async def _try_step(self) -> float | None:
+        """One step; seconds until the next one is due, or None."""
+        identity = self.managed.identity
+        try:
+            return await self._step()
+        except VolumeError as error:
+            self._event_of_failure("FailedMount", f"MountVolume.SetUp failed: {error}")
+        except RuntimeFault as fault:
+            self._event_of_failure(fault.reason, str(fault))
+        except (StatusError, Unreachable, TimeoutError, OSError) as error:
+            log.info("Pod %s is tried again: %s", identity, error)
+        except Exception:  # a bug in one step must not end the pod's only worker
+            log.exception("Pod %s is tried again after an unexpected error", identity)
+            return _RETRY
+        try:
+            await self._reporter.report(is_final=self._terminator.is_terminating)
+        except (StatusError, Unreachable) as error:
+            log.info("The status of pod %s is not written: %s", identity, error)
+        return _RETRY
+
+    def _event_of_failure(self, reason: str, message: str) -> None:
+        self.managed.event("Warning", reason, message)
+
+    async def _step(self) -> float | None:
+        managed = self.managed
+        await managed.refresh_state()
+        if managed.pod.metadata.deletion_timestamp:
+            await self._terminator.terminate()
+            return None
+        if managed.failure is not None and managed.failure.reason == _EVICTED:
+            await self._terminator.kill(_EVICTION_GRACE)
+            await self._reporter.report()
+            await managed.release_volumes()
+            return None
+        managed.probes.watch(managed.pod, managed.state)
+        grant_resources(managed)
+        now = managed.node.now()
+        actions = compute_actions(managed.pod, managed.state, managed.records, now)
+        # A container that is being started may show as created and not running, which is no reason
+        # to start it again.
+        actions.start = [
+            start
+            for start in actions.start
+            if managed.records[start.container.name].starting is None
+        ]
+        await apply_resources(managed, actions)
+        await self._carry_out(actions)
+        return actions.retry_after
+
+    async def _carry_out(self, actions: PodActions) -> None:
+        managed = self.managed
+        managed.waiting.update(actions.waiting, managed.pod)
+        if actions.kill_pod:
+            await self._terminator.kill(self._terminator.grace_period())
+        for kill in actions.kill:
+            await self._kill_container(kill)
+        if actions.reset:
+            await restart_all(managed, self._reporter, actions.reset)
+            return
+        if actions.finished:
+            actions.retry_after = None
+            await self._finish()
+            return
+        if actions.make_sandbox:
+            actions.retry_after = None
+            await self._sandbox.start()
+            managed.wake()
+            return
+        await self._start_containers(actions)
+        await self._reporter.report()
+        if actions.kill:
+            managed.wake()
+
+    async def _kill_container(self, kill: Kill) -> None:
+        managed = self.managed
+        name = kill.container.name
+        managed.event("Normal", "Killing", kill.message, name)
+        grace = self._terminator.grace_period(name)
+        managed.probes.stop(name)
+        await self._terminator.stop_container(kill.container, grace)
+        managed.expect_changes()
+
+    async def _finish(self) -> None:
+        """Reports the end of a pod of which nothing runs any more."""
+        managed = self.managed
+        if not pod_finished(managed.pod):
+            if deadline_exceeded(managed.pod, managed.node.now()):
+                managed.failure = _DEADLINE_EXCEEDED
+        await self._reporter.report()
+        await managed.release_volumes()
+
+    async def _start_containers(self, actions: PodActions) -> None:
+        managed = self.managed
+        for start in actions.start:
+            self._starter.begin(start.container, start.attempt)
+        starts = managed.records.starts()
+        if actions.start and starts:
+            # Most starts end at once: their status need not be written twice.
+            await asyncio.wait(starts, timeout=UNREPORTED)
+            managed.probes.watch(managed.pod, managed.state)

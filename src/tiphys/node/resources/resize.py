@@ -1,0 +1,184 @@
+"""Resizing containers in place: what the spec asks for, what the node has granted, and what the
+containers have.
+
+The spec's resources become an allocation when the node has room for them. The allocation becomes
+actual when the runtime has changed the container or, where its resize policy wants that, when it
+was restarted. Pure.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from tiphys.api import core_v1
+from tiphys.machinery.footprint import units
+from tiphys.node.containers.records import ActualResources, ContainerRecords
+from tiphys.node.resources.admission import Footprint, Rejection
+from tiphys.node.states import RUNNING, PodState
+
+Requirements = core_v1.ResourceRequirements
+PENDING, IN_PROGRESS = "PodResizePending", "PodResizeInProgress"  # condition types
+_RESIZABLE = ("cpu", "memory")
+
+
+class ContainerResize(NamedTuple):
+    """A running container that has other resources than it was granted.
+
+    container: its spec with the resources that it is to have
+    restarts: whether it must be restarted to get them
+    """
+
+    container: Any
+    id: str
+    restarts: bool
+
+
+def resizable(spec: core_v1.PodSpec) -> list[Any]:
+    """Main containers and sidecars. Init containers that end and ephemeral ones are not resized."""
+    return [*spec.containers, *(c for c in spec.init_containers if c.restart_policy == "Always")]
+
+
+def shortage(
+    pod: Footprint, others: Iterable[Footprint], allocatable: Mapping[str, str]
+) -> Rejection | None:
+    """Why a pod cannot grow to `pod` on a node that also holds `others`; None if it can.
+
+    Infeasible is what the node never has room for; Deferred what it has not now.
+    """
+    others = list(others)
+    for name in _RESIZABLE:
+        requested = pod.requests.get(name, 0)
+        total = units(name, allocatable[name])
+        amounts = f"{name}, requested: {requested}"
+        if requested > total:
+            text = f"Node didn't have enough capacity: {amounts}, capacity: {total}"
+            return Rejection("Infeasible", text)
+        used = sum(other.requests.get(name, 0) for other in others)
+        if used + requested > total:
+            text = f"Node didn't have enough resource: {amounts}, used: {used}, capacity: {total}"
+            return Rejection("Deferred", text)
+    return None
+
+
+class Resources:
+    """The resources of one pod's containers, kept in their records.
+
+    pending: why the spec's resources are not granted yet
+    error: why the runtime did not apply granted ones
+    """
+
+    def __init__(self, pod: core_v1.Pod, records: ContainerRecords) -> None:
+        """Starts from the pod's status: an agent before this one may have granted something."""
+        self._records = records
+        self.pending: Rejection | None = None
+        self.error = ""
+        statuses = {
+            status.name: status
+            for status in [*pod.status.container_statuses, *pod.status.init_container_statuses]
+        }
+        for container in resizable(pod.spec):
+            self._restore(container, statuses.get(container.name))
+
+    def _restore(self, container: Any, status: core_v1.ContainerStatus | None) -> None:
+        record = self._records[container.name]
+        record.allocated = container.resources
+        if status is None or status.resources is None:
+            return
+        record.allocated = copy.copy(container.resources)
+        record.allocated.requests = status.allocated_resources or status.resources.requests
+        record.allocated.limits = status.resources.limits
+        if status.container_id:
+            id = status.container_id.partition("://")[2]
+            record.actual = ActualResources(id, status.resources)
+
+    def are_granted(self, pod: core_v1.Pod) -> bool:
+        """Whether the node has granted what the spec asks for."""
+        return all(
+            self._records[container.name].allocated == container.resources
+            for container in resizable(pod.spec)
+        )
+
+    def grant(self, pod: core_v1.Pod) -> None:
+        """Grants what the spec asks for."""
+        self.pending = None
+        for container in resizable(pod.spec):
+            self._records[container.name].allocated = container.resources
+
+    def with_allocated(self, container: Any) -> Any:
+        """The container's spec with the resources that it was granted."""
+        allocated = self._records[container.name].allocated
+        if allocated is None or allocated == container.resources:
+            return container
+        changed = copy.copy(container)
+        changed.resources = allocated
+        return changed
+
+    def allocated_spec(self, pod: core_v1.Pod) -> core_v1.PodSpec:
+        """The pod's spec with the resources that were granted."""
+        spec = copy.copy(pod.spec)
+        spec.containers = [self.with_allocated(c) for c in spec.containers]
+        spec.init_containers = [self.with_allocated(c) for c in spec.init_containers]
+        return spec
+
+    def set_actual(self, name: str, id: str, resources: Requirements) -> None:
+        """The container was started or resized with these resources."""
+        self._records[name].actual = ActualResources(id, resources)
+
+    def actual(self, name: str, id: str) -> Requirements | None:
+        """What the container of this id has; None if nothing but its allocation is known."""
+        actual = self._records[name].actual
+        if actual is None or actual.container_id != id:
+            return None
+        return actual.resources
+
+    def unfinished(self, pod: core_v1.Pod, state: PodState) -> list[ContainerResize]:
+        """The running containers that do not have what they were granted."""
+        resizes = []
+        for container in resizable(pod.spec):
+            current = state.containers.get(container.name)
+            if current is None or current.state != RUNNING:
+                continue
+            actual = self.actual(container.name, current.id)
+            allocated = self._records[container.name].allocated
+            if actual is None or allocated is None:
+                continue
+            if changed := _changed(actual, allocated):
+                restarts = bool(changed & _resources_that_restart(container))
+                target = self.with_allocated(container)
+                resizes.append(ContainerResize(target, current.id, restarts))
+        return resizes
+
+    def are_restarting(self) -> bool:
+        """Whether a container was ended to be started with other resources."""
+        return any(record.restart_for_resize for record in self._records.values())
+
+    def conditions(self, pod: core_v1.Pod, state: PodState) -> list[core_v1.PodCondition]:
+        """Those that hold, with type, reason and message alone."""
+        held = []
+        if self.pending is not None:
+            reason, message = self.pending
+            held.append(core_v1.PodCondition(type=PENDING, reason=reason, message=message))
+        if self.are_restarting() or self.unfinished(pod, state):
+            reason = "Error" if self.error else ""
+            held.append(core_v1.PodCondition(type=IN_PROGRESS, reason=reason, message=self.error))
+        return held
+
+
+def _resources_that_restart(container: Any) -> set[str]:
+    return {
+        policy.resource_name
+        for policy in container.resize_policy
+        if policy.restart_policy == "RestartContainer"
+    }
+
+
+def _changed(actual: Requirements, target: Requirements) -> set[str]:
+    changed = set()
+    for name in _RESIZABLE:
+        requests_differ = actual.requests.get(name) != target.requests.get(name)
+        limits_differ = actual.limits.get(name) != target.limits.get(name)
+        if requests_differ or limits_differ:
+            changed.add(name)
+    return changed

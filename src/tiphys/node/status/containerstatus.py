@@ -1,0 +1,102 @@
+"""The status of one container, from what the runtime shows and what the node remembers. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from tiphys.api import core_v1 as v1
+from tiphys.machinery import timestamps
+from tiphys.node.containers.records import ContainerRecords, WaitingReason
+from tiphys.node.resources.admission import Rejection
+from tiphys.node.resources.resize import Resources
+from tiphys.node.states import EXITED, RUNNING, ContainerState, PodState
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What the status of a pod is made from.
+
+    scheme: of container ids, the runtime's name: ``containerd``
+    now: seconds since the epoch
+    failure: why the node fails the pod, whatever its containers do
+    is_final: nothing of the pod runs any more, so no container is ready
+    """
+
+    pod: v1.Pod
+    state: PodState
+    records: ContainerRecords
+    resources: Resources
+    scheme: str
+    host_ip: str
+    now: float
+    failure: Rejection | None = None
+    is_final: bool = False
+
+
+def container_status(seen: Observation, container: Any, default_reason: str) -> v1.ContainerStatus:
+    """`default_reason` is why a container waits that nothing is known of."""
+    name = container.name
+    record = seen.records[name]
+    current = seen.state.containers.get(name)
+    status = v1.ContainerStatus(name=name, image=container.image, ready=False, started=False)
+    if current is None:
+        status.state = _waiting(record.waiting or WaitingReason(default_reason, ""))
+        status.restart_count = record.next_attempt
+        if record.removed is not None:
+            status.last_state = _terminated(record.removed, seen.scheme)
+        return status
+    status.image = current.image or container.image
+    status.image_id = current.image_ref
+    status.container_id = f"{seen.scheme}://{current.id}"
+    status.restart_count = current.attempt
+    last = seen.state.previous.get(name) or record.removed
+    if current.state == RUNNING:
+        started_at = timestamps.rfc3339(current.started_at)
+        status.state = v1.ContainerState(running=v1.ContainerStateRunning(started_at=started_at))
+        status.ready = record.ready and not seen.is_final
+        status.started = record.started
+    elif current.state == EXITED and record.waiting is None:
+        status.state = _terminated(current, seen.scheme)
+    elif current.state == EXITED and record.waiting is not None:
+        status.state = _waiting(record.waiting)
+        last = current
+    else:
+        status.state = _waiting(record.waiting or WaitingReason("ContainerCreating", ""))
+    if last is not None and last.state == EXITED:
+        status.last_state = _terminated(last, seen.scheme)
+    return status
+
+
+def add_resources(seen: Observation, container: Any, status: v1.ContainerStatus) -> None:
+    """Shows what the container was granted and what it has; a container that does not run has
+    what it was granted."""
+    allocated = seen.resources.with_allocated(container).resources
+    current = seen.state.containers.get(container.name)
+    actual = None
+    if current is not None and current.state == RUNNING:
+        actual = seen.resources.actual(container.name, current.id)
+    shown = actual or allocated
+    status.allocated_resources = allocated.requests
+    status.resources = v1.ResourceRequirements(limits=shown.limits, requests=shown.requests)
+
+
+def _waiting(reason: WaitingReason) -> v1.ContainerState:
+    waiting = v1.ContainerStateWaiting(reason=reason.reason, message=reason.message)
+    return v1.ContainerState(waiting=waiting)
+
+
+def _terminated(container: ContainerState, scheme: str) -> v1.ContainerState:
+    reason = container.reason
+    if reason in ("", "Unknown"):
+        reason = "Completed" if container.exit_code == 0 else "Error"
+    terminated = v1.ContainerStateTerminated(
+        exit_code=container.exit_code,
+        signal=0,
+        reason=reason,
+        message=container.message,
+        started_at=timestamps.rfc3339(container.started_at),
+        finished_at=timestamps.rfc3339(container.finished_at),
+        container_id=f"{scheme}://{container.id}",
+    )
+    return v1.ContainerState(terminated=terminated)

@@ -1,0 +1,181 @@
+"""A pod's status, from its spec and what the runtime shows. Pure."""
+
+from __future__ import annotations
+
+from tiphys.api import core_v1 as v1
+from tiphys.machinery import timestamps
+from tiphys.machinery.finished import is_final
+from tiphys.node.containers.restartpolicy import init_policy, is_restarted, is_sidecar
+from tiphys.node.resources.admission import Rejection
+from tiphys.node.states import EXITED, RUNNING, ContainerState, PodState
+from tiphys.node.status.conditions import conditions
+from tiphys.node.status.containerstatus import Observation, add_resources, container_status
+
+_MESSAGES = 12 << 10  # bytes of all termination messages of a pod, as upstream
+
+
+def pod_status(seen: Observation) -> v1.PodStatus:
+    """The whole status, with the fields that the node does not set left empty."""
+    pod = seen.pod
+    status = v1.PodStatus(
+        qos_class=pod.status.qos_class,
+        host_ip=seen.host_ip,
+        host_ips=[v1.HostIP(ip=seen.host_ip)] if seen.host_ip else [],
+        observed_generation=pod.metadata.generation,
+        start_time=pod.status.start_time or timestamps.rfc3339(seen.now),
+    )
+    _set_container_statuses(seen, status)
+    is_restarting = any(record.removed is not None for record in seen.records.values())
+    status.phase = phase(pod, seen.state, is_restarting)
+    if failure := seen.failure or _earlier_failure(pod):
+        status.phase = "Failed"
+        status.reason = failure.reason
+        status.message = failure.message
+    if is_final(status.phase):
+        for main in status.container_statuses:
+            main.ready = False
+    if ip := _pod_ip(seen):
+        status.pod_ip = ip
+        status.pod_ips = [v1.PodIP(ip=ip)]
+    status.conditions = conditions(seen, status)
+    _cut_messages(status)
+    return status
+
+
+def _earlier_failure(pod: v1.Pod) -> Rejection | None:
+    """Why a node failed the pod before, as its status says."""
+    if pod.status.reason not in ("DeadlineExceeded", "Evicted"):
+        return None
+    return Rejection(pod.status.reason, pod.status.message)
+
+
+def _pod_ip(seen: Observation) -> str:
+    sandbox = seen.state.sandbox
+    ip = seen.host_ip if seen.pod.spec.host_network else sandbox.ip if sandbox is not None else ""
+    return ip or seen.pod.status.pod_ip
+
+
+def _set_container_statuses(seen: Observation, status: v1.PodStatus) -> None:
+    spec, old = seen.pod.spec, seen.pod.status
+    default = "PodInitializing" if spec.init_containers else "ContainerCreating"
+    for container in spec.containers:
+        status.container_statuses.append(container_status(seen, container, default))
+    for container in spec.init_containers:
+        init = container_status(seen, container, "PodInitializing")
+        if not is_sidecar(container) and init.state.terminated is not None:
+            init.ready = init.state.terminated.exit_code == 0
+        status.init_container_statuses.append(init)
+    for ephemeral in spec.ephemeral_containers:
+        one = container_status(seen, ephemeral, "ContainerCreating")
+        status.ephemeral_container_statuses.append(one)
+    restarts = {
+        one.name: one.restart_count
+        for one in [*old.container_statuses, *old.init_container_statuses]
+    }
+    resizable = [*spec.containers, *spec.init_containers]
+    statuses = [*status.container_statuses, *status.init_container_statuses]
+    for container, one in zip(resizable, statuses, strict=True):
+        add_resources(seen, container, one)
+        if one.name not in seen.state.containers:
+            one.restart_count = max(one.restart_count, restarts.get(one.name, 0))
+
+
+def phase(pod: v1.Pod, state: PodState, is_restarting: bool = False) -> str:
+    """Pending until every main container has started once; then it depends on those that ended.
+    `is_restarting`: containers were removed to begin again."""
+    spec = pod.spec
+    if any(_has_failed_for_good(pod, state, container) for container in spec.init_containers):
+        return "Failed"
+    mains = [state.containers.get(container.name) for container in spec.containers]
+    started: list[ContainerState] = []
+    for main in mains:
+        if main is not None and main.state in (RUNNING, EXITED):
+            started.append(main)
+    if len(started) < len(mains):
+        was_running = pod.status.phase not in ("", "Pending")
+        is_known = is_restarting or any(main is not None for main in mains)
+        return "Running" if was_running and is_known else "Pending"
+    for container, main in zip(spec.containers, started, strict=True):
+        if main.state == RUNNING or is_restarted(spec.restart_policy, container, main):
+            return "Running"
+    return "Failed" if any(main.exit_code for main in started) else "Succeeded"
+
+
+def _has_failed_for_good(pod: v1.Pod, state: PodState, container: v1.Container) -> bool:
+    current = state.containers.get(container.name)
+    if is_sidecar(container) or current is None or current.state != EXITED:
+        return False
+    policy = init_policy(pod.spec.restart_policy)
+    return current.exit_code != 0 and not is_restarted(policy, container, current)
+
+
+def _cut_messages(status: v1.PodStatus) -> None:
+    """Keeps all termination messages of a pod together within a bound: each container has an equal
+    part of it."""
+    statuses = [
+        *status.container_statuses,
+        *status.init_container_statuses,
+        *status.ephemeral_container_statuses,
+    ]
+    for one in statuses:
+        for terminated in (one.state.terminated, one.last_state.terminated):
+            if terminated is not None:
+                terminated.message = _cut(terminated.message, _MESSAGES // len(statuses))
+
+
+def _cut(text: str, limit: int) -> str:
+    """At most `limit` bytes of a text, in whole characters."""
+    longest_encoding = len(text) * 4
+    if longest_encoding <= limit:
+        return text
+    return text.encode()[:limit].decode(errors="ignore")
+
+
+def settle(pod: v1.Pod, status: v1.PodStatus) -> None:
+    """Gives a status its final phase when nothing of the pod will run any more.
+
+    As upstream, a container that was created and never seen to end counts as failed.
+    """
+    if is_final(status.phase):
+        return
+    mains = status.container_statuses
+    inits = status.init_container_statuses
+    if _has_initialized(pod, status):
+        _mark_as_lost(mains)
+    last_created = max((n for n, init in enumerate(inits) if _was_created(init)), default=0)
+    _mark_as_lost(inits[: last_created + 1])
+    have_succeeded = [
+        main.state.terminated is not None and main.state.terminated.exit_code == 0 for main in mains
+    ]
+    status.phase = "Succeeded" if all(have_succeeded) else "Failed"
+
+
+def _was_created(status: v1.ContainerStatus) -> bool:
+    return status.state.waiting is None or status.last_state.terminated is not None
+
+
+def _has_initialized(pod: v1.Pod, status: v1.PodStatus) -> bool:
+    if not pod.spec.init_containers:
+        return True
+    if any(_was_created(main) for main in status.container_statuses):
+        return True
+    last = status.init_container_statuses[-1]
+    if is_sidecar(pod.spec.init_containers[-1]):
+        return last.state.running is not None and bool(last.started)
+    terminated = last.state.terminated or last.last_state.terminated
+    return terminated is not None and terminated.exit_code == 0
+
+
+def _mark_as_lost(statuses: list[v1.ContainerStatus]) -> None:
+    """Reports containers whose end nobody saw, with the exit code of a killed process."""
+    for status in statuses:
+        if status.state.terminated is not None:
+            continue
+        terminated = v1.ContainerStateTerminated(
+            exit_code=137,
+            reason="ContainerStatusUnknown",
+            message="The container could not be located when the pod was terminated",
+        )
+        status.state = v1.ContainerState(terminated=terminated)
+        status.ready = False
+        status.started = False

@@ -1,0 +1,116 @@
+"""Folders of the node that pods mount: host paths, and volumes that lie on the node's disk."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from pathlib import Path
+
+from tiphys.api import core_v1
+from tiphys.node.references import References
+from tiphys.node.volumes.ownership import give_to_group
+from tiphys.node.volumes.volumefiles import VolumeError
+
+_PROVISIONED_BY, _LOCAL_PATH = "pv.kubernetes.io/provisioned-by", "tiphys.io/local-path"
+
+
+def host_path(source: core_v1.HostPathVolumeSource) -> str:
+    """The path, of the type that the source asks for. Raises VolumeError."""
+    try:
+        return _checked(source)
+    except (OSError, ValueError) as error:
+        raise VolumeError(f"hostPath {source.path!r}: {error}") from None
+
+
+def _checked(source: core_v1.HostPathVolumeSource) -> str:
+    path = Path(source.path)
+    kind = source.type or ""
+    if kind == "DirectoryOrCreate":
+        path.mkdir(parents=True, exist_ok=True)
+    elif kind == "FileOrCreate":
+        path.touch(exist_ok=True)
+    checks = {
+        "Directory": path.is_dir,
+        "File": path.is_file,
+        "Socket": path.is_socket,
+        "CharDevice": path.is_char_device,
+        "BlockDevice": path.is_block_device,
+    }
+    if kind in checks and not checks[kind]():
+        raise VolumeError(f"hostPath type check failed: {source.path} is not a {kind.lower()}")
+    if not kind and not path.exists():
+        path.mkdir(parents=True, exist_ok=True)
+    return source.path
+
+
+class ClaimedVolumes:
+    """Persistent volumes of the kinds that lie on the node's disk."""
+
+    def __init__(self, references: References) -> None:
+        self._references = references
+
+    async def path(self, pod: core_v1.Pod, name: str, read_only: bool, is_own: bool) -> str:
+        """Where the volume of the pod's claim `name` is. A claim that `is_own` must have been made
+        for the pod. Raises VolumeError."""
+        claim = await self._claim(pod, name, is_own)
+        volume_name = claim.spec.volume_name
+        volume = await self._references.get(core_v1.PersistentVolume, "", volume_name)
+        if volume is not None and volume.spec.host_path is not None:
+            return await self._host_path(pod, volume, read_only)
+        if volume is not None and volume.spec.local is not None:
+            path = str(volume.spec.local.path)
+            if not read_only:
+                await _give_to_group_of(pod, path)
+            return path
+        text = f'persistentvolume "{volume_name}" is of a kind that this node does not support'
+        raise VolumeError(text)
+
+    async def _claim(
+        self, pod: core_v1.Pod, name: str, is_own: bool
+    ) -> core_v1.PersistentVolumeClaim:
+        meta = pod.metadata
+        claim: core_v1.PersistentVolumeClaim | None = await self._references.get(
+            core_v1.PersistentVolumeClaim, meta.namespace, name
+        )
+        if claim is None or claim.status.phase != "Bound":
+            raise VolumeError(f'persistentvolumeclaim "{name}" is not bound')
+        owners = {owner.uid for owner in claim.metadata.owner_references}
+        if is_own and meta.uid not in owners:
+            names = f"PVC {meta.namespace}/{name}", f"pod {meta.namespace}/{meta.name}"
+            text = f"{names[0]} was not created for {names[1]} (pod is not owner)"
+            raise VolumeError(text)
+        return claim
+
+    async def _host_path(
+        self, pod: core_v1.Pod, volume: core_v1.PersistentVolume, read_only: bool
+    ) -> str:
+        assert volume.spec.host_path is not None
+        is_provisioned = volume.metadata.annotations.get(_PROVISIONED_BY) == _LOCAL_PATH
+        if is_provisioned:
+            _make_writable_folder(Path(volume.spec.host_path.path))
+        path = host_path(volume.spec.host_path)
+        if is_provisioned and not read_only:
+            await _give_to_group_of(pod, path)
+        return path
+
+
+def _make_writable_folder(path: Path) -> None:
+    """Makes the folder of a volume of the local-path provisioner. As with upstream's, any user of a
+    pod may write to it."""
+    if path.exists():
+        return
+    with contextlib.suppress(FileExistsError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.mkdir()
+        path.chmod(0o777)
+
+
+async def _give_to_group_of(pod: core_v1.Pod, path: str) -> None:
+    security = pod.spec.security_context
+    if security is None or security.fs_group is None:
+        return
+    group = security.fs_group
+    try:
+        await asyncio.to_thread(give_to_group, path, group, security.fs_group_change_policy)
+    except OSError as error:
+        raise VolumeError(f"giving {path} to group {group}: {error}") from None

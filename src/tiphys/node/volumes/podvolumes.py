@@ -1,0 +1,245 @@
+"""A pod's volumes: prepared on disk before its containers start, kept up to date while they run,
+and removed at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+from tiphys.api import core_v1
+from tiphys.machinery import handles, quantity
+from tiphys.node.containers.environment import expand
+from tiphys.node.containers.restartpolicy import is_sidecar
+from tiphys.node.references import References
+from tiphys.node.runtime import Mount
+from tiphys.node.volumes.hostpaths import ClaimedVolumes, host_path
+from tiphys.node.volumes.mounts import mount_tmpfs, unmount_below
+from tiphys.node.volumes.nesting import places_inside
+from tiphys.node.volumes.podfiles import make_termination_log, write_hosts
+from tiphys.node.volumes.projection import Files, write_files
+from tiphys.node.volumes.subpaths import SubPath, SubPathError, mount_sub_path
+from tiphys.node.volumes.volumefiles import VolumeError, VolumeFiles, is_made_of_objects
+
+log = logging.getLogger(__name__)
+
+_PROPAGATION = {"HostToContainer": 1, "Bidirectional": 2}  # CRI's numbers; 0 is private
+_VOLUMES = "volumes"
+_SECRETS_OPTIONS = "mode=0755,size=64m"  # of the tmpfs of a volume with secrets
+
+
+class Volumes:
+    """The volumes of all pods of a node, below `root`/pods/UID."""
+
+    def __init__(self, root: Path, references: References, allocatable: dict[str, str]) -> None:
+        self._pods = root / "pods"
+        self._allocatable = allocatable
+        self._files = VolumeFiles(references, allocatable)
+        self._claimed = ClaimedVolumes(references)
+
+    def folder(self, uid: str) -> Path:
+        return self._pods / uid
+
+    def path(self, pod: core_v1.Pod, volume: core_v1.Volume) -> Path:
+        """Where a volume lies in the pod's folder; laid out as upstream does it."""
+        kinds = core_v1.VolumeSource.__struct_fields__
+        kind = next((kind for kind in kinds if getattr(volume, kind) is not None), "empty_dir")
+        plugin = f"kubernetes.io~{kind.replace('_', '-')}"
+        return self.folder(pod.metadata.uid) / _VOLUMES / plugin / volume.name
+
+    async def set_up(self, pod: core_v1.Pod) -> dict[str, str]:
+        """Volume name -> host path. Raises VolumeError."""
+        volumes = pod.spec.volumes
+        paths = await asyncio.gather(*(self._set_up(pod, volume) for volume in volumes))
+        return {volume.name: path for volume, path in zip(volumes, paths, strict=True)}
+
+    async def refresh(self, pod: core_v1.Pod) -> None:
+        """Writes again what is projected from objects that may have changed."""
+        for volume in pod.spec.volumes:
+            if is_made_of_objects(volume):
+                with contextlib.suppress(VolumeError):
+                    files = await self._files.of(pod, volume)
+                    _write(self.path(pod, volume), files, _group(pod))
+
+    async def _set_up(self, pod: core_v1.Pod, volume: core_v1.Volume) -> str:
+        if volume.host_path is not None:
+            return host_path(volume.host_path)
+        if volume.persistent_volume_claim is not None:
+            claim = volume.persistent_volume_claim
+            return await self._claimed.path(pod, claim.claim_name, claim.read_only, is_own=False)
+        if volume.ephemeral is not None:
+            name = f"{pod.metadata.name}-{volume.name}"
+            return await self._claimed.path(pod, name, read_only=False, is_own=True)
+        path = self.path(pod, volume)
+        path.mkdir(parents=True, exist_ok=True)
+        if volume.empty_dir is not None:
+            self._make_empty_dir(path, volume.empty_dir, pod)
+        elif is_made_of_objects(volume):
+            files = await self._files.of(pod, volume)
+            if volume.secret is not None or volume.projected is not None:
+                _mount_tmpfs(path, _SECRETS_OPTIONS)  # secrets and tokens never reach the disk
+            _write(path, files, _group(pod))
+            _make_places(path, places_inside(pod, volume.name))
+        elif volume.image is None:  # an image is mounted there before a container with it starts
+            text = f'volume "{volume.name}" is of a kind that this node does not support'
+            raise VolumeError(text)
+        return str(path)
+
+    def _make_empty_dir(
+        self, path: Path, source: core_v1.EmptyDirVolumeSource, pod: core_v1.Pod
+    ) -> None:
+        if source.medium == "Memory":
+            _mount_tmpfs(path, f"size={memory_size(pod.spec, source, self._allocatable)}")
+        group = _group(pod)
+        with handles.folder(path) as folder:
+            if group is not None:
+                os.fchown(folder, -1, group)
+            # What is made in a group's folder belongs to the group, too.
+            os.fchmod(folder, 0o777 if group is None else 0o2777)
+
+    # --- mounts of one container ---
+
+    def mounts(
+        self,
+        pod: core_v1.Pod,
+        container: Any,
+        paths: dict[str, str],
+        env: dict[str, str],
+        attempt: int,
+    ) -> list[Mount]:
+        """Raises VolumeError."""
+        volumes = {volume.name: volume for volume in pod.spec.volumes}
+        mounts = []
+        for index, mount in enumerate(container.volume_mounts):
+            if mount.recursive_read_only == "Enabled":
+                why = "requested recursive read-only mode, but it is not supported by the runtime"
+                raise VolumeError(f'volume "{mount.name}" {why}')
+            path = paths[mount.name]
+            sub_path = mount.sub_path
+            if mount.sub_path_expr:
+                sub_path = expand(mount.sub_path_expr, env)
+            if sub_path:
+                wanted = SubPath(path, sub_path, mount.name, container.name, index)
+                path = self._sub_path(pod, wanted)
+            read_only = mount.read_only or _is_read_only(volumes[mount.name])
+            propagation = _PROPAGATION.get(mount.mount_propagation or "", 0)
+            mounts.append(Mount(path, mount.mount_path, read_only, propagation))
+        return mounts + self._own_files(pod, container, attempt)
+
+    def _sub_path(self, pod: core_v1.Pod, wanted: SubPath) -> str:
+        try:
+            return mount_sub_path(self.folder(pod.metadata.uid), wanted)
+        except SubPathError as error:
+            raise VolumeError(str(error)) from None
+
+    def _own_files(self, pod: core_v1.Pod, container: Any, attempt: int) -> list[Mount]:
+        """The termination log, and /etc/hosts unless the container brings its own."""
+        folder = self.folder(pod.metadata.uid)
+        log_file = make_termination_log(folder, container.name, attempt)
+        mounts = [Mount(str(log_file), container.termination_message_path)]
+        if all(mount.mount_path != "/etc/hosts" for mount in container.volume_mounts):
+            mounts.append(Mount(str(folder / "etc-hosts"), "/etc/hosts"))
+        return mounts
+
+    def write_hosts(self, pod: core_v1.Pod, ip: str, hostname: str, domain: str) -> None:
+        """Writes the pod's /etc/hosts."""
+        write_hosts(self.folder(pod.metadata.uid), pod, ip, hostname, domain)
+
+    # --- the end ---
+
+    def pod_uids(self) -> set[str]:
+        """The uids of pods that have something on disk."""
+        try:
+            return set(os.listdir(self._pods))
+        except FileNotFoundError:
+            return set()
+
+    def release(self, uid: str) -> None:
+        """Removes the volumes of a pod that has ended, as upstream does; what its status was read
+        from stays until it is deleted."""
+        folder = self.folder(uid)
+        unmount_below(folder)
+        try:
+            with handles.folder(folder) as pod:
+                handles.remove_tree(pod, _VOLUMES)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            log.warning("Volumes of pod %s stay in %s: %s", uid, folder, error)
+
+    def tear_down(self, uid: str) -> None:
+        """Removes all that a pod had on disk, and nothing that its containers linked or mounted
+        there."""
+        unmount_below(self.folder(uid))
+        try:
+            with handles.folder(self._pods) as pods:
+                handles.remove_tree(pods, uid)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            log.warning("Files of pod %s stay in %s: %s", uid, self.folder(uid), error)
+
+
+def memory_size(
+    spec: core_v1.PodSpec, source: core_v1.EmptyDirVolumeSource, allocatable: dict[str, str]
+) -> int:
+    """Bytes of a volume in memory. As upstream, the least of the node's memory, the pod's limit (if
+    every container has one) and the volume's own."""
+    sizes = [quantity.ceil_units(allocatable["memory"])]
+    if limit := _memory_limit(spec):
+        sizes.append(limit)
+    if source.size_limit:
+        sizes.append(quantity.ceil_units(source.size_limit))
+    return min(size for size in sizes if size > 0)
+
+
+def _memory_limit(spec: core_v1.PodSpec) -> int:
+    """Bytes that the pod may use at most; 0 if a container has no limit."""
+    lasting = [*spec.containers, *(init for init in spec.init_containers if is_sidecar(init))]
+    limits = [_limit(container) for container in [*spec.containers, *spec.init_containers]]
+    if not all(limits):
+        return 0
+    return max(sum(_limit(container) for container in lasting), *limits)
+
+
+def _limit(container: core_v1.Container) -> int:
+    return quantity.ceil_units(container.resources.limits.get("memory", "0"))
+
+
+def _is_read_only(volume: core_v1.Volume) -> bool:
+    """Whether no container may write to it, whatever its mount says, as upstream."""
+    claim = volume.persistent_volume_claim
+    is_read_only_claim = claim is not None and claim.read_only
+    return is_made_of_objects(volume) or volume.image is not None or is_read_only_claim
+
+
+def _write(volume: Path, files: Files, group: int | None) -> None:
+    try:
+        write_files(volume, files, group)
+    except OSError as error:
+        raise VolumeError(str(error)) from None
+
+
+def _make_places(volume: Path, places: list[str]) -> None:
+    try:
+        with handles.folder(volume) as root:
+            for place in places:
+                with handles.folder(place, root, make=0o755):
+                    pass
+    except OSError as error:
+        raise VolumeError(f"making room for mounts inside of it: {error}") from None
+
+
+def _mount_tmpfs(path: Path, options: str) -> None:
+    try:
+        mount_tmpfs(path, options)
+    except OSError as error:
+        raise VolumeError(f"mounting a tmpfs failed: {error}") from None
+
+
+def _group(pod: core_v1.Pod) -> int | None:
+    security = pod.spec.security_context
+    return security.fs_group if security is not None else None

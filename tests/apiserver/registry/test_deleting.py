@@ -1,0 +1,125 @@
+"""Deletion: what stays, what goes, and what refuses to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.apiserver.registry.builders import created, registry, write_of
+from tests.builders import config_map, pod
+from tiphys.api import batch_v1, core_v1
+from tiphys.api.base import decode
+from tiphys.api.catalog import resource_of
+from tiphys.api.meta_v1 import DeleteOptions, Preconditions
+from tiphys.apiserver.registry.writes import Write
+from tiphys.machinery.errors import StatusError
+from tiphys.machinery.selectors import parse_labels
+from tiphys.store.cache import Filter
+
+MAPS = resource_of(core_v1.ConfigMap)
+
+
+def job() -> batch_v1.Job:
+    made = batch_v1.Job()
+    made.metadata.name = "j"
+    made.metadata.namespace = "default"
+    made.spec.template.spec.containers = [core_v1.Container(name="c", image="i")]
+    made.spec.template.spec.restart_policy = "Never"
+    return made
+
+
+@pytest.mark.parametrize(
+    ("has", "options", "left"),
+    [
+        ([], {}, []),
+        (["a.b/c"], {}, ["a.b/c"]),
+        ([], {"propagation_policy": "Orphan"}, ["orphan"]),
+        ([], {"propagation_policy": "Foreground"}, ["foregroundDeletion"]),
+        (["orphan"], {"propagation_policy": "Background"}, []),
+        (["foregroundDeletion"], {"propagation_policy": "Orphan"}, ["orphan"]),
+        ([], {"orphan_dependents": True}, ["orphan"]),
+        (["orphan"], {"orphan_dependents": False}, []),
+        (["orphan"], {}, ["orphan"]),
+        (["orphan"], {"orphan_dependents": True, "propagation_policy": "Background"}, []),
+    ],
+)
+async def test_the_propagation_policy_decides_on_the_finalizers(
+    has: list[str], options: dict[str, Any], left: list[str]
+) -> None:
+    async with registry() as objects:
+        obj = config_map()
+        obj.metadata.finalizers = has
+        stored = await created(objects, obj)
+        deleted = await objects.delete(write_of(stored), DeleteOptions(**options))
+        assert deleted.gone == (not left)
+        if left:
+            meta = decode(deleted.entry.data, core_v1.ConfigMap).metadata
+            assert meta.finalizers == left
+            assert meta.deletion_timestamp
+
+
+async def test_a_job_leaves_its_pods_unless_it_is_told_otherwise() -> None:
+    async with registry() as objects:
+        stored = await created(objects, job())
+        deleted = await objects.delete(write_of(stored), DeleteOptions())
+        assert decode(deleted.entry.data, batch_v1.Job).metadata.finalizers == ["orphan"]
+    async with registry() as objects:
+        stored = await created(objects, job())
+        background = DeleteOptions(propagation_policy="Background")
+        assert (await objects.delete(write_of(stored), background)).gone
+
+
+@pytest.mark.parametrize("wrong", ["uid", "resource_version"])
+async def test_a_precondition_that_does_not_hold_refuses_the_deletion(wrong: str) -> None:
+    async with registry() as objects:
+        stored = await created(objects, config_map())
+        options = DeleteOptions(preconditions=Preconditions(**{wrong: "123"}))
+        with pytest.raises(StatusError, match="in the precondition") as refused:
+            await objects.delete(write_of(stored), options)
+        assert refused.value.reason == "Conflict"
+        meta = stored.metadata
+        right = Preconditions(uid=meta.uid, resource_version=meta.resource_version)
+        assert (await objects.delete(write_of(stored), DeleteOptions(preconditions=right))).gone
+
+
+async def test_a_dry_run_deletes_nothing() -> None:
+    async with registry() as objects:
+        stored = await created(objects, config_map())
+        await objects.delete(write_of(stored, dry_run=True), DeleteOptions())
+        await objects.delete(write_of(stored), DeleteOptions(dry_run=["All"]))
+        assert objects.find(core_v1.ConfigMap, "default", "c") is not None
+
+
+async def test_a_pod_that_is_being_deleted_may_only_go_sooner() -> None:
+    async with registry() as objects:
+        obj = pod(nodeName="n")
+        stored = await created(objects, obj)
+        seconds = []
+        for grace in (30, 40, 10):
+            options = DeleteOptions(grace_period_seconds=grace)
+            deleted = await objects.delete(write_of(stored), options)
+            meta = decode(deleted.entry.data, core_v1.Pod).metadata
+            seconds.append(meta.deletion_grace_period_seconds)
+        assert seconds == [30, 30, 10]
+        now = DeleteOptions(grace_period_seconds=0)
+        assert (await objects.delete(write_of(stored), now)).gone
+
+
+async def test_a_collection_is_what_the_view_shows() -> None:
+    async with registry() as objects:
+        for name, label in (("a", "x"), ("b", "y"), ("c", "x")):
+            obj = config_map(name)
+            obj.metadata.labels = {"l": label}
+            await created(objects, obj)
+        view = Filter(f"{MAPS.prefix}default/", parse_labels("l=x"))
+        gone = await objects.delete_collection(Write(MAPS, "default"), view, DeleteOptions())
+        assert [entry.key.rpartition("/")[2] for entry in gone] == ["a", "c"]
+        assert objects.find(core_v1.ConfigMap, "default", "b") is not None
+
+
+async def test_what_is_not_there_cannot_be_deleted() -> None:
+    async with registry() as objects:
+        with pytest.raises(StatusError) as refused:
+            await objects.delete(write_of(config_map()), DeleteOptions())
+        assert refused.value.reason == "NotFound"

@@ -1,0 +1,49 @@
+"""Which runtimes a machine offers, by the programs on its path."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tiphys.cluster.runtimehandlers import Handler, installed
+
+RUNC = Handler("runc", "io.containerd.runc.v2")
+
+
+def program(folder: Path, name: str, mode: int = 0o755) -> str:
+    file = folder / name
+    file.write_text("")
+    file.chmod(mode)
+    return str(file)
+
+
+def test_runc_is_always_there(tmp_path: Path) -> None:
+    assert installed(str(tmp_path)) == [RUNC]
+
+
+def test_a_program_like_runc_stands_in_for_it(tmp_path: Path) -> None:
+    crun = program(tmp_path, "crun")
+    program(tmp_path, "youki", mode=0o644)
+    assert installed(str(tmp_path)) == [RUNC, Handler("crun", "io.containerd.runc.v2", crun)]
+
+
+@pytest.mark.parametrize(
+    ("name", "handler"),
+    [
+        ("containerd-shim-kata-v2", Handler("kata", "io.containerd.kata.v2")),
+        ("containerd-shim-runsc-v1", Handler("runsc", "io.containerd.runsc.v1")),
+        ("containerd-shim-kata-qemu-v2", Handler("kata-qemu", "io.containerd.kata-qemu.v2")),
+    ],
+)
+def test_a_shim_is_a_handler_of_its_name(tmp_path: Path, name: str, handler: Handler) -> None:
+    program(tmp_path, name)
+    assert installed(f"{tmp_path}:{tmp_path}/none:") == [RUNC, handler]
+
+
+@pytest.mark.parametrize(
+    "name", ["containerd-shim-runc-v2", "containerd-shim", "containerd-shim-a.b-v1", "kata-v2"]
+)
+def test_other_programs_are_none(tmp_path: Path, name: str) -> None:
+    program(tmp_path, name)
+    assert installed(str(tmp_path)) == [RUNC]

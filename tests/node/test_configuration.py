@@ -1,0 +1,66 @@
+"""KubeletConfiguration: what is followed, and what is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tiphys.node.configuration import (
+    API_VERSION,
+    DEFAULT,
+    KIND,
+    ConfigurationError,
+    KubeletConfiguration,
+    read,
+)
+
+
+def document(**fields: Any) -> dict[str, Any]:
+    return {"apiVersion": API_VERSION, "kind": KIND, **fields}
+
+
+def test_an_empty_one_is_the_default() -> None:
+    assert read(document()) == DEFAULT
+    assert [one.signal for one in DEFAULT.eviction_hard] == [
+        "memory.available",
+        "nodefs.available",
+        "nodefs.inodesFree",
+    ]
+
+
+def test_fields_are_followed() -> None:
+    configuration = read(
+        document(
+            evictionHard={"nodefs.available": "10%", "memory.available": "0"},
+            evictionPressureTransitionPeriod="1m30s",
+            maxPods=7,
+            containerLogMaxSize="1Mi",
+            containerLogMaxFiles=3,
+        )
+    )
+    [threshold] = configuration.eviction_hard
+    assert threshold.amount(1000) == 100
+    rest = (90.0, 7, 1 << 20, 3)
+    assert configuration == KubeletConfiguration((threshold,), *rest)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "problem"),
+    [
+        ([], "it is no object"),
+        ({"kind": KIND}, "apiVersion and kind must be kubelet.config"),
+        (document(cpuManagerPolicy="static"), "cpuManagerPolicy: nodes of Tiphys follow only "),
+        (document(maxPods=0), "maxPods: 0 is no number above 0"),
+        (document(maxPods=True), "maxPods: True is no number"),
+        (document(containerLogMaxSize="-1"), "containerLogMaxSize: '-1' is no amount above 0"),
+        (document(evictionHard=[]), "evictionHard: it is no map"),
+        (document(evictionHard={"x": "1"}), "evictionHard: 'x<1' is no threshold"),
+        (document(evictionPressureTransitionPeriod="soon"), "time: invalid duration"),
+        (document(evictionPressureTransitionPeriod="-1s"), "is negative"),
+    ],
+)
+def test_what_cannot_be_followed_is_refused(wrong: Any, problem: str) -> None:
+    with pytest.raises(ConfigurationError) as refusal:
+        read(wrong)
+    assert problem in str(refusal.value)
