@@ -66,13 +66,14 @@ def path_mtu(address: str, longest: int) -> int:
         probe.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, _IP_PMTUDISC_DO)
         try:
             probe.connect((address, PORT))
-            probe.send(bytes(longest - _HEADERS))
-            poll = select.poll()
-            poll.register(probe, select.POLLERR)
-            poll.poll(_ICMP_SECONDS * 1000)
-            return min(longest, probe.getsockopt(socket.IPPROTO_IP, _IP_MTU))
         except OSError:
             return longest
+        with contextlib.suppress(OSError):  # it is known already that this is too long
+            probe.send(bytes(longest - _HEADERS))
+        poll = select.poll()
+        poll.register(probe, select.POLLERR)
+        poll.poll(_ICMP_SECONDS * 1000)
+        return min(longest, probe.getsockopt(socket.IPPROTO_IP, _IP_MTU))
 
 
 def mtu_between(address: str, server: str, mode: str) -> int:
