@@ -22,7 +22,7 @@ def run(cluster: Cluster, seconds: float, force: bool) -> None:
             _drain(cluster, seconds, force)
     except ClusterError as error:
         if not force:
-            raise
+            raise _advised(error) from None
         click.echo(f"Leaving all the same: {error}", err=True)
     with steps.step("Everything on this machine ends"):
         removal.down(cluster, purge=False)
@@ -31,10 +31,20 @@ def run(cluster: Cluster, seconds: float, force: bool) -> None:
             leaving.delete_node(cluster)
     except ClusterError as error:
         if not force:
-            raise
-        click.echo(f"The Node stays: {error}", err=True)
+            raise _advised(error) from None
+        delete = f"kubectl delete node {cluster.joined.node}"
+        click.echo(f"The Node stays, {error}; on the server: {delete}", err=True)
     removal.down(cluster, purge=True)
     click.echo(f"This machine has left {cluster.server}.")
+
+
+def _advised(error: ClusterError) -> ClusterError:
+    if not isinstance(error, leaving.ServerAwayError):
+        return error
+    return ClusterError(
+        f"{error}; to leave without it (the Node stays until it is deleted there): "
+        "tiphys leave --force"
+    )
 
 
 def _drain(cluster: Cluster, seconds: float, force: bool) -> None:

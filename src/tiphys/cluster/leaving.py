@@ -28,6 +28,10 @@ _GONE_WITHIN = 60.0  # seconds that the Node may take to be deleted
 Report = Callable[[str], None]
 
 
+class ServerAwayError(ClusterError):
+    """The API server does not answer."""
+
+
 def drain(cluster: Cluster, seconds: float, force: bool, report: Report) -> None:
     """Cordons the node and evicts its pods. Raises ClusterError when some stay."""
     asyncio.run(_as_node(cluster, lambda client: _drain(client, cluster, seconds, force, report)))
@@ -43,10 +47,7 @@ async def _as_node(cluster: Cluster, work: Callable[[Client], object]) -> None:
         try:
             await work(client)  # type: ignore[misc]
         except Unreachable:
-            raise ClusterError(
-                f"{cluster.server} does not answer; to leave without it (the Node stays until it "
-                "is deleted there): tiphys leave --force"
-            ) from None
+            raise ServerAwayError(f"{cluster.server} does not answer") from None
         except StatusError as error:
             raise ClusterError(f"the server refuses: {error}") from None
 
