@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 
 import pytest
@@ -11,6 +12,7 @@ from prometheus_client.openmetrics.parser import (
 )
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
+from tests.servers import served
 from tiphys.api import core_v1
 from tiphys.apiserver.http.metrics import InFlight
 from tiphys.client.client import APPLY, Client
@@ -36,7 +38,7 @@ def config(name: str) -> bytes:
     return json.dumps({"metadata": {"name": name}}).encode()
 
 
-def total(text: str, name: str, **labels: str) -> float:
+def total(text: str, name: str, /, **labels: str) -> float:
     """The sum of the samples of a name that have these labels."""
     return sum(
         sample.value
@@ -57,7 +59,9 @@ async def test_requests_are_counted_by_upstreams_labels(server: LocalCluster) ->
     assert total(text, "apiserver_request_duration_seconds_count", **CREATED) == 1
     assert total(text, "apiserver_request_duration_seconds_bucket", le="60.0", **CREATED) == 1
     written = {"operation": "create", "group": "", "resource": "configmaps"}
-    assert total(text, "etcd_request_duration_seconds_count", **written) == 2  # kube-root-ca.crt
+    assert (
+        total(text, "etcd_request_duration_seconds_count", **written) == 3
+    )  # kube-root-ca.crt, coredns
 
 
 @pytest.mark.parametrize(
@@ -167,3 +171,68 @@ def test_a_page_is_compressed_for_who_takes_it() -> None:
     shown = render(CollectorRegistry(), accept_encoding="gzip, deflate")
     assert shown.headers["Content-Encoding"] == "gzip" and shown.body.startswith(b"\x1f\x8b")
     assert "Content-Encoding" not in render(CollectorRegistry()).headers
+
+
+async def test_what_admission_takes_is_told(server: LocalCluster) -> None:
+    await server.client.request("POST", MAPS, config("a"))
+    refused = b'{"metadata": {"name": "a"}}'
+    with pytest.raises(StatusError):
+        await server.client.request("POST", MAPS.replace("default", "nowhere"), refused)
+    text = await page(server.client)
+    took = "apiserver_admission_controller_admission_duration_seconds_count"
+    lifecycle = {"name": "NamespaceLifecycle", "operation": "CREATE"}
+    assert total(text, took, rejected="false", **lifecycle) >= 1
+    assert total(text, took, rejected="true", **lifecycle) == 1
+    step = "apiserver_admission_step_admission_duration_seconds_bucket"
+    told = {"operation": "CREATE", "rejected": "false", "le": "+Inf"}
+    assert total(text, step, type="validate", **told) >= 1
+
+
+async def test_webhooks_are_counted_and_what_waits_for_them_is_no_fault_of_ours(
+    server: LocalCluster,
+) -> None:
+    def refuse(request: object) -> object:
+        uid = behind.bodies[-1]["request"]["uid"]
+        return {"response": {"uid": uid, "allowed": False, "status": {"code": 418}}}
+
+    async with served() as behind:
+        behind.answer = refuse
+        rule = {"operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"]}
+        authority = base64.b64encode(behind.authority.read_bytes()).decode()
+        hook = {
+            "name": "a.b.c",
+            "sideEffects": "None",
+            "admissionReviewVersions": ["v1"],
+            "clientConfig": {"url": behind.url, "caBundle": authority},
+            "rules": [{**rule, "resources": ["configmaps"]}],
+        }
+        path = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
+        made = {"metadata": {"name": "w"}, "webhooks": [hook]}
+        await server.client.request("POST", path, json.dumps(made).encode())
+        with pytest.raises(StatusError):
+            await server.client.request("POST", MAPS, config("a"))
+    text = await page(server.client)
+    asked = {"name": "a.b.c", "type": "validating", "operation": "CREATE"}
+    prefix = "apiserver_admission_webhook"
+    assert total(text, f"{prefix}_request_total", code="418", rejected="true", **asked) == 1
+    assert total(text, f"{prefix}_admission_duration_seconds_count", **asked) == 1
+    told = {"error_type": "no_error", "rejection_code": "418", **asked}
+    assert total(text, f"{prefix}_rejection_count", **told) == 1
+    about = {name: CREATED[name] for name in CREATED if name != "dry_run"}
+    whole = total(text, "apiserver_request_duration_seconds_sum", **about)
+    own = total(text, "apiserver_request_sli_duration_seconds_sum", **about)
+    waited = total(text, f"{prefix}_admission_duration_seconds_sum", **asked)
+    assert own == pytest.approx(whole - waited, abs=0.01)
+    assert total(text, "apiserver_request_sli_duration_seconds_count", **about) == total(
+        text, "apiserver_request_duration_seconds_count", **about
+    )
+
+
+async def test_sizes_of_answers_to_reads_are_told(server: LocalCluster) -> None:
+    await server.client.request("POST", MAPS, config("a"))
+    body = await server.client.request("GET", f"{MAPS}/a")
+    text = await page(server.client)
+    about = {**CREATED, "verb": "GET"}
+    del about["dry_run"]
+    assert total(text, "apiserver_response_sizes_sum", **about) == len(body)
+    assert total(text, "apiserver_response_sizes_bucket", le="1000.0", **about) == 1

@@ -24,12 +24,12 @@ from tests.apiserver.test_custom import call
 from tests.apiserver.test_rights import grant, rule
 from tests.attack.wire import ask
 from tests.builders import machine_address, pod
+from tiphys.addons.metrics.serving import ResourceMetrics
 from tiphys.api import core_v1
 from tiphys.api.apiregistration_v1 import APIServiceSpec
 from tiphys.apiserver.documents import openapi_proto
 from tiphys.apiserver.eventloop.memory import resident_memory
 from tiphys.apiserver.proxying import aggregation
-from tiphys.apiserver.usage import Usage
 from tiphys.client import front, listening
 from tiphys.client.answers import TooLong, body_of
 from tiphys.client.client import JSON, MERGE, Client
@@ -218,11 +218,11 @@ async def test_a_node_that_says_nonsense_costs_nobody_else_his_metrics(
     summary: bytes | None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("tiphys.apiserver.usage._LONGEST_SUMMARY", 1 << 20)
+    monkeypatch.setattr("tiphys.addons.metrics.serving._LONGEST_SUMMARY", 1 << 20)
     made, port = others
     made.answers["/stats/summary"] = summary
     await is_node(server, port)
-    usage = Usage(server.server.registry, server.client.config.ssl_context())
+    usage = ResourceMetrics(server.server.registry, server.client.config.ssl_context())
     before = resident_memory()
     await usage.collect()
     await usage.close()

@@ -90,6 +90,13 @@ def test_a_scheduler_configuration_is_passed_on() -> None:
     assert "--scheduler-config" not in processes(runtime="none")["controllers"].command
 
 
+def test_an_audit_policy_is_passed_on_with_a_log() -> None:
+    server = processes(runtime="none", audit_policy="/p.yaml")["apiserver"]
+    assert flag(server, "--audit-policy-file") == "/p.yaml"
+    assert flag(server, "--audit-log-path").endswith("/audit/audit.log")
+    assert "--audit-log-path" not in processes(runtime="none")["apiserver"].command
+
+
 def test_the_supervisor_reads_what_is_written(tmp_path: Path) -> None:
     cluster = Cluster("c", str(tmp_path))
     components = read_plan(plan.write(cluster))

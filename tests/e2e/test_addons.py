@@ -35,16 +35,29 @@ def path(tmp_path: Path) -> str:
     return f"{tmp_path}:{os.environ['PATH']}"
 
 
-SLOWER = pytest.param("gateway", marks=pytest.mark.slow)
+SLOWER = [pytest.param(name, marks=pytest.mark.slow) for name in ("gateway", "registry")]
 
 
 # Those whose README takes more than seconds, or more than is on every machine, have tests of their
 # own.
 @pytest.mark.parametrize(
-    "addon", [*(addon.name for addon in ADDONS), "echo", "endpoints", "routeserver", SLOWER]
+    "addon", [*(addon.name for addon in ADDONS), "echo", "endpoints", "routeserver", *SLOWER]
 )
 def test_the_commands_of_a_readme_work(machine: Machine, path: str, addon: str) -> None:
-    script = commands(ROOT / "src/tiphys/addons" / addon / "README.md")
+    output = run_commands(machine, path, ROOT / "src/tiphys/addons" / addon / "README.md")
+    assert output
+
+
+@pytest.mark.slow  # its image has Debian's Python and grpcio
+def test_the_example_of_endpoint_discovery(machine: Machine, path: str) -> None:
+    folder = ROOT / "src/tiphys/addons/endpoints/example"
+    output = run_commands(machine, path, folder / "README.md")
+    assert "1 pods answered" in output and "3 pods answered" in output
+
+
+def run_commands(machine: Machine, path: str, readme: Path) -> str:
+    """What the commands of a README print, in which nothing fails."""
+    script = commands(readme)
     assert "kubectl" in script
     done = subprocess.run(
         ["sh", "-exc", script],
@@ -55,6 +68,7 @@ def test_the_commands_of_a_readme_work(machine: Machine, path: str, addon: str) 
         timeout=300,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 def test_every_add_on_says_what_it_is_and_what_to_try() -> None:

@@ -8,10 +8,24 @@ component around it. May import every room below `cluster`; no room below import
 
 from __future__ import annotations
 
-from tiphys.addons import dns, echo, endpoints, gateway, local_volumes, routeserver
+from typing import TYPE_CHECKING
+
+from tiphys.addons import (
+    dns,
+    echo,
+    endpoints,
+    gateway,
+    local_volumes,
+    metrics,
+    registry,
+    routeserver,
+)
 from tiphys.addons.addon import Addon, NodeContext
 from tiphys.addons.optional import OptionalAddon
-from tiphys.controllers.shell import Controller
+
+if TYPE_CHECKING:
+    from tiphys.apiserver.parts import Part
+    from tiphys.controllers.shell import Controller
 
 __all__ = [
     "ADDONS",
@@ -20,12 +34,15 @@ __all__ = [
     "NodeContext",
     "OptionalAddon",
     "controllers",
+    "served_groups",
     "start_on_node",
 ]
 
 ADDONS: tuple[Addon, ...] = (
     # what pods find each other by: started first, for everything that starts later looks names up
     dns.ADDON,
+    # what `kubectl top` shows and autoscalers read
+    metrics.ADDON,
     # what claims of the default storage class get
     local_volumes.ADDON,
 )
@@ -39,6 +56,8 @@ OPTIONAL: dict[str, OptionalAddon] = {
         endpoints.ADDON,
         # requests from outside, by host and path
         gateway.ADDON,
+        # images that are built on this machine
+        registry.ADDON,
         # routes for hundreds of routers
         routeserver.ADDON,
     )
@@ -49,6 +68,11 @@ OPTIONAL: dict[str, OptionalAddon] = {
 def controllers() -> tuple[type[Controller], ...]:
     """The controllers of all add-ons, in the order of the list."""
     return tuple(kind for addon in ADDONS for kind in addon.controllers())
+
+
+def served_groups() -> tuple[Part, ...]:
+    """What add-ons answer inside the API server, in the order of the list."""
+    return tuple(addon.served_group for addon in ADDONS if addon.served_group is not None)
 
 
 async def start_on_node(node: NodeContext) -> None:

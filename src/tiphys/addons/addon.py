@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from tiphys.client.client import Client
 from tiphys.client.informer import Informers
 from tiphys.client.tasks import TaskGroup
-from tiphys.controllers.shell import Controller
+
+if TYPE_CHECKING:
+    from tiphys.apiserver.parts import Part
+    from tiphys.controllers.shell import Controller
 
 
 @dataclass(frozen=True)
@@ -43,8 +47,10 @@ async def nothing_on_nodes(node: NodeContext) -> None:
 class Addon:
     """`name` is that of its folder. `controllers` run in the controllers' process, supervised like
     the cluster's own. `start_on_node` is awaited once by every node that runs containers; it
-    returns when the add-on is ready there."""
+    returns when the add-on is ready there. `served_group` answers a group of the API inside the API
+    server."""
 
     name: str
     controllers: Callable[[], tuple[type[Controller], ...]] = no_controllers
     start_on_node: Callable[[NodeContext], Awaitable[None]] = nothing_on_nodes
+    served_group: Part | None = None

@@ -8,16 +8,20 @@ import ipaddress
 import logging
 import ssl
 import sys
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from tiphys.apiserver.access.authentication import Authenticator, ServiceAccountTokens
+from tiphys.apiserver.access.authentication import ServiceAccountTokens
+from tiphys.apiserver.access.authenticationoptions import Authentication, AuthenticationOptions
 from tiphys.apiserver.access.authorization import Authorizer
+from tiphys.apiserver.access.authorizationoptions import Authorization, AuthorizationOptions
 from tiphys.apiserver.access.bootstraptokens import BootstrapTokens
 from tiphys.apiserver.access.defaultroles import NODE_RULES
 from tiphys.apiserver.access.nodeauthorizer import NodeAuthorizer
 from tiphys.apiserver.admission import Admission, configuration
 from tiphys.apiserver.admission.chain import admission_chain
+from tiphys.apiserver.audit.options import AuditOptions, auditor_of
 from tiphys.apiserver.bootstrap import bootstrap, keep_kubernetes
 from tiphys.apiserver.custom.controller import DefinitionController
 from tiphys.apiserver.eventloop.aside import SWITCH_INTERVAL
@@ -26,17 +30,19 @@ from tiphys.apiserver.eventloop.memory import (
     settle_allocator,
     settle_collector,
 )
-from tiphys.apiserver.http.serving import serve, tls_context
+from tiphys.apiserver.http.auditing import Audited
+from tiphys.apiserver.http.serving import Answering, serve, tls_context
+from tiphys.apiserver.parts import Part, ServerContext
 from tiphys.apiserver.proxying.aggregation import Aggregator, FrontProxy
 from tiphys.apiserver.proxying.connect import Connector
 from tiphys.apiserver.proxying.webhooks import WebhookCaller
+from tiphys.apiserver.registry.admissionmetrics import AdmissionMetrics
 from tiphys.apiserver.registry.expiry import expire_events
 from tiphys.apiserver.registry.registry import Registry
 from tiphys.apiserver.resources import Strategies, selectable_fields
 from tiphys.apiserver.resources.base import Settings
 from tiphys.apiserver.resources.events import EventStrategy
 from tiphys.apiserver.server import APIServer
-from tiphys.apiserver.usage import Usage
 from tiphys.client.exposition import component_registry
 from tiphys.client.signals import stop_event
 from tiphys.client.tasks import TaskGroup
@@ -73,6 +79,9 @@ class Options:
     enable_admission: tuple[str, ...] = ()  # names of plugins, as upstream spells them
     disable_admission: tuple[str, ...] = ()
     admission_config: Path | None = None  # an AdmissionConfiguration
+    audit: AuditOptions = field(default_factory=AuditOptions)
+    authorization: AuthorizationOptions = field(default_factory=AuthorizationOptions)
+    authentication: AuthenticationOptions = field(default_factory=AuthenticationOptions)
 
 
 def engine_of(options: Options) -> Engine:
@@ -94,10 +103,11 @@ def engine_of(options: Options) -> Engine:
 
 
 class RunningServer:
-    """A started server; `stop()` ends it cleanly."""
+    """A started server; `stop()` ends it cleanly. `parts` are of add-ons."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, parts: Sequence[Part] = ()) -> None:
         self.options = options
+        self._parts = parts
         self.collectors = component_registry()
         self.store = Store(engine_of(options), selectable_fields, StoreMetrics(self.collectors))
         self.registry: Registry
@@ -105,9 +115,14 @@ class RunningServer:
 
     async def start(self) -> None:
         options = self.options
+        self._auditor = auditor_of(options.audit, self.collectors)
         await self.store.open()
         nodes = NodeAuthorizer(self.store, NODE_RULES)
+        address = f"{options.address}:{options.port}"
         self._caller, authorizer = WebhookCaller(self.store), Authorizer(self.store, nodes.allows)
+        self._authorization = Authorization(
+            options.authorization, authorizer, self.collectors, address
+        )
         admission: Admission = admission_chain(
             lambda: self.registry,
             lambda: authorizer,
@@ -116,25 +131,29 @@ class RunningServer:
             options.disable_admission,
             configuration.read(options.admission_config),
         )
+        admission.count_in(AdmissionMetrics(self.collectors))
         strategies = Strategies(Settings(ipaddress.IPv4Network(options.service_cidr)))
         self.registry = Registry(self.store, admission, strategies.of, self._caller)
         tokens = ServiceAccountTokens(options.token_key.read_bytes(), options.issuer, self.store)
         self._connector = Connector(self.registry, _node_tls(options))
         joining = BootstrapTokens(self.store, tokens.now)
-        authenticator = Authenticator(tokens, options.token_file, joining)
-        address = f"{options.address}:{options.port}"
+        self._authentication = Authentication(
+            options.authentication, tokens, options.token_file, self.collectors, address, joining
+        )
         proxy = FrontProxy(*options.front_proxy[1:]) if options.front_proxy else None
         self._aggregator = Aggregator(self.registry, self._caller, proxy)
-        self._usage = Usage(self.registry, _node_tls(options))
+        place = ServerContext(self.registry, _node_tls(options))
+        self._groups = [part(place) for part in self._parts]
         self.server = APIServer(
             self.registry,
-            authenticator,
+            self._authentication.authenticator,
             authorizer,
             self._connector,
             self._aggregator,
-            self._usage,
+            {group.group: group for group in self._groups},
             address,
             self.collectors,
+            self._auditor,
         )
         definitions = DefinitionController(
             self.registry, self.server.reader.watches.end_of, self._tasks
@@ -151,7 +170,8 @@ class RunningServer:
         kept = keep_kubernetes(self.registry, options.address, options.port)
         self._tasks.start(kept, "kubernetes-service")
         self._tasks.start(self._aggregator.run(), "aggregator")
-        self._tasks.start(self._usage.run(), "usage")
+        for group in self._groups:
+            self._tasks.start(group.run(), group.group)
         authorizer.refresh()
         self.server.watchdog.start()
         self.server.ready = True
@@ -161,7 +181,13 @@ class RunningServer:
             expire_events(self.store, self.registry.now, EventStrategy.lifetime), "expire-events"
         )
         context = tls_context(options.certificate, options.key, options.client_ca)
-        self._runner = await serve(self.server, options.bind, options.port, context)
+        self._authentication.start()
+        self._authorization.start()
+        front: Answering = self.server
+        if self._auditor is not None:
+            self._auditor.start()
+            front = Audited(self.server)
+        self._runner = await serve(front, options.bind, options.port, context)
         log.info("serving on https://%s:%d", options.bind, options.port)
 
     async def stop(self) -> None:
@@ -170,11 +196,16 @@ class RunningServer:
         await self._tasks.stop()
         await self.server.reader.tasks.stop()
         await self._runner.cleanup()
+        await self._authentication.stop()
+        await self._authorization.stop()
+        if self._auditor is not None:
+            await self._auditor.stop()
         await self._connector.close()
         await self._caller.close()
         await self.registry.workers.close()
         await self._aggregator.close()
-        await self._usage.close()
+        for group in self._groups:
+            await group.close()
         await self.store.close()
 
 
@@ -205,13 +236,13 @@ def _node_tls(options: Options) -> ssl.SSLContext | None:
     return context
 
 
-async def run(options: Options) -> None:
+async def run(options: Options, parts: Sequence[Part] = ()) -> None:
     """Serves until SIGTERM or SIGINT."""
     settle_allocator()
     settle_collector()
     stop = stop_event()
     sys.setswitchinterval(SWITCH_INTERVAL)
-    running = RunningServer(options)
+    running = RunningServer(options, parts)
     await running.start()
     await stop.wait()
     with contextlib.suppress(asyncio.TimeoutError):

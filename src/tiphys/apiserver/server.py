@@ -1,14 +1,13 @@
 """The HTTP front and the order in which a request passes through it.
 
 1. name the request         request.parse
-2. authenticate             certificate, token, anonymous
+2. authenticate             certificate, token, anonymous; here its audit record begins
 3. impersonate              if asked and allowed
 4. read the body            of whoever may do what he asks for
 5. wait for a seat          priority and fairness
    and authorize            RBAC and the node authorizer
 6. route                    discovery and health, or a resource's verb
 7. answer                   errors become a Status here and nowhere else
-(Audit will stand between 3 and 4.)
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -32,8 +31,9 @@ from tiphys.apiserver.access.authorization import Asked, Authorizer, refusal
 from tiphys.apiserver.access.fairness import Fairness
 from tiphys.apiserver.access.impersonation import Impersonation
 from tiphys.apiserver.access.nodeauthorizer import GROUP as NODES
+from tiphys.apiserver.audit.auditor import Auditor
 from tiphys.apiserver.documents import discovery, openapi
-from tiphys.apiserver.eventloop.aside import aside, weigh_body
+from tiphys.apiserver.eventloop.aside import answered, aside, weigh_body
 from tiphys.apiserver.eventloop.watchdog import Watchdog
 from tiphys.apiserver.http import respond
 from tiphys.apiserver.http.actions import Actions
@@ -47,6 +47,8 @@ from tiphys.apiserver.http.request import (
     Call,
     RequestInfo,
     User,
+    annotate,
+    collect_annotations,
     collect_warnings,
     parse,
     parse_query,
@@ -55,6 +57,7 @@ from tiphys.apiserver.http.routes import check_creatable, check_path, is_custom_
 from tiphys.apiserver.http.scales import Scales
 from tiphys.apiserver.http.watching import begins_with_list
 from tiphys.apiserver.http.writing import Writer
+from tiphys.apiserver.parts import ServedGroup
 from tiphys.apiserver.proxying.aggregation import Aggregator, Remote
 from tiphys.apiserver.proxying.connect import Connector
 from tiphys.apiserver.proxying.forwarding import TOKEN_PROTOCOL
@@ -62,7 +65,6 @@ from tiphys.apiserver.registry.registry import Registry
 from tiphys.apiserver.registry.views import read_selectors
 from tiphys.apiserver.resources.actions import Action
 from tiphys.apiserver.resources.subresources import Connection, Part
-from tiphys.apiserver.usage import Usage
 from tiphys.machinery import decoding, errors
 from tiphys.machinery.cel import CelError
 from tiphys.machinery.cel.conversions import parse_duration
@@ -86,9 +88,10 @@ class APIServer:
         authorizer: Authorizer,
         connector: Connector,
         aggregator: Aggregator,
-        usage: Usage,
+        groups: Mapping[str, ServedGroup],
         address: str,
         collectors: CollectorRegistry,
+        audit: Auditor | None = None,
     ) -> None:
         self.collectors = collectors
         self.authenticator = authenticator
@@ -97,6 +100,7 @@ class APIServer:
         self.registry = registry
         self.address = address
         self._served = registry.served
+        self.audit = audit
         self.metrics = RequestMetrics(collectors, self._served)
         self.reader = Reader(registry, self.metrics)
         self.discovery, self.documents = (
@@ -104,7 +108,7 @@ class APIServer:
             openapi.OpenAPI(self._served, aggregator),
         )
         self._aggregator = aggregator
-        self._usage = usage
+        self._groups = groups
         self._connector = connector
         self._actions = Actions(registry, authenticator, authorizer)
         self.fairness = Fairness(registry.store)
@@ -115,7 +119,12 @@ class APIServer:
         self.ready = False
         collectors.register(
             StateCollector(
-                VERSION, registry.store, self.reader.watches, self.fairness, self.watchdog
+                VERSION,
+                self.metrics,
+                registry.store,
+                self.reader.watches,
+                self.fairness,
+                self.watchdog,
             )
         )
         self._pages = Pages(self)
@@ -171,10 +180,15 @@ class APIServer:
             )
             call = Call(info, ANONYMOUS, query, query_text, request)
             collect_warnings(call.warnings)
-            call.user = self._impersonate(call, self._authenticate(request))
+            user = await self._authenticate(call)
+            if self.audit is not None:
+                await self._begin_record(self.audit, call, user)
+            call.user = await answered(self._impersonate, call, user)
             call.flow = self.fairness.flow_of(call.user, info)
             response = await self._answered(call)
             if isinstance(response, respond.Unwritten):
+                if call.record is not None:
+                    call.record.answers(response.body)
                 write = self.workers.to_yaml if response.form == "yaml" else self.workers.indented
                 response.body = await write(response.body)  # type: ignore[arg-type]
         except StatusError as error:
@@ -184,6 +198,8 @@ class APIServer:
                 request.protocol.abort()  # type: ignore[attr-defined]
                 raise ConnectionResetError("the answer was given up") from None
             response = respond.failure(error, call)
+            if request.record is not None:  # type: ignore[attr-defined]
+                request.record.failed(error.status)  # type: ignore[attr-defined]
         except (asyncio.CancelledError, ConnectionError):
             raise
         except web.HTTPRequestEntityTooLarge:
@@ -194,11 +210,14 @@ class APIServer:
             response = respond.failure(errors.bad_request("json: exceeded max depth"), call)
         except Exception as error:
             log.exception("%s %s failed", request.method, request.path)
+            if request.record is not None:  # type: ignore[attr-defined]
+                await request.record.panicked(error)  # type: ignore[attr-defined]
             response = respond.failure(errors.internal(str(error) or type(error).__name__), call)
         if call is not None and call.flow is not None and not response.prepared:
             response.headers.update(call.flow.headers)
         if call is not None:
-            self.metrics.answered(call, response.status, time.perf_counter() - began)
+            seconds = time.perf_counter() - began
+            self.metrics.answered(call, response.status, seconds, _size(request, response))
         return response
 
     async def _answered(self, call: Call) -> web.StreamResponse:
@@ -206,7 +225,7 @@ class APIServer:
         deadline. A watch takes a seat until it has sent what there is.
         """
         if _is_long(call.info):
-            self._authorize(call)
+            await answered(self._authorize, call)
             with self.metrics.long_running(call).track_inprogress():
                 if begins_with_list(call):
                     return await self._seated(call, known=True)
@@ -233,7 +252,7 @@ class APIServer:
         flow = call.flow
         assert flow is not None
         if call.http.can_read_body and not known:
-            self._authorize(call)
+            await answered(self._authorize, call)
             known = True
             await self._receive(call)
         if flow.level.exempt:
@@ -254,7 +273,7 @@ class APIServer:
 
     async def _allowed(self, call: Call, known: bool) -> web.StreamResponse:
         if not known:
-            self._authorize(call)
+            await answered(self._authorize, call)
         return await self._route(call)
 
     async def _receive(self, call: Call) -> None:
@@ -282,18 +301,28 @@ class APIServer:
             if not self._receiving[account]:
                 del self._receiving[account]
 
-    def _authenticate(self, request: web.BaseRequest) -> User:
+    async def _authenticate(self, call: Call) -> User:
         """Certificate, then token, then nobody. One that is not valid is an error, not nobody."""
-        der = request.protocol.certificate  # type: ignore[attr-defined]
+        request = call.http
+        der = request.protocol.certificate
         try:
             if der and (user := self.authenticator.certificate(der)) is not None:
                 return user
             token = _bearer(request.headers.get(hdrs.AUTHORIZATION, "")) or _websocket_token(
                 request
             )
-            return self.authenticator.token(token) if token else ANONYMOUS
+            if token:
+                return await self.authenticator.token(token)
+            return self.authenticator.anonymous(call.info.path)
         except InvalidToken:
+            if self.audit is not None:
+                request.record = await self.audit.refuse(call, _attempted(request))
             raise errors.unauthorized() from None
+
+    async def _begin_record(self, audit: Auditor, call: Call, user: User) -> None:
+        record = await audit.begin(call, user, _is_long(call.info))
+        call.record = call.http.record = record
+        collect_annotations(record)
 
     def _impersonate(self, call: Call, user: User) -> User:
         for name in call.http.headers:  # a plain loop: every request passes here
@@ -303,14 +332,27 @@ class APIServer:
 
     def _authorize(self, call: Call) -> None:
         info = call.info
-        asked = _asked(call, call.user)
-        if not self._authorizer.authorize(call.user, asked)[0]:
-            raise refusal(call.user, asked)
+        asked = _asked(call, call.user, self._authorizer.chain is not None)
+        allowed, reason = self._authorizer.authorize(call.user, asked)
+        if call.record is not None:
+            call.record.decided(allowed, reason)
+        if not allowed:
+            raise self._refusal(call, asked, reason)
         if info.subresource in _UPGRADED and info.verb == "get" and info.resource == "pods":
             # A WebSocket begins with GET; what it does is no read. Upstream asks both since 1.35.
             asked = replace(asked, verb="create")
             if not self._authorizer.authorize(call.user, asked)[0]:
                 raise refusal(call.user, asked)
+
+    def _refusal(self, call: Call, asked: Asked, reason: str) -> StatusError:
+        """403, or 500 when nobody allows the request and somebody could not be asked."""
+        error = self._authorizer.decide(call.user, asked).error
+        if not error:
+            return refusal(call.user, asked, reason)
+        if call.record is not None:
+            call.record.annotations["authorization.k8s.io/reason"] = "internal error"
+            call.record.annotations.pop("authorization.k8s.io/decision", None)
+        return errors.internal(error)
 
     # --- routing ---
 
@@ -351,6 +393,7 @@ class APIServer:
         deprecation = resource.deprecation or self.registry.strategy_of(resource).deprecation
         if deprecation and (resource.built_in or info.verb != "watch"):
             call.warnings.append(deprecation)
+            annotate("k8s.io/deprecated", "true")
         call.resource = resource
         if len(call.query_text) > _LONG_QUERY:
             await read_selectors(call)
@@ -387,8 +430,8 @@ class APIServer:
             handler = self._action(action) if info.verb == "create" else None
         elif resource.plural == "componentstatuses":
             handler = self._components.answer if info.verb in ("get", "list") else None
-        elif resource.group == "metrics.k8s.io":
-            handler = self._usage.answer if info.verb in resource.verbs else None
+        elif (group := self._groups.get(resource.group)) is not None:
+            handler = group.answer if info.verb in resource.verbs else None
         else:
             handler = self._verbs.get(info.verb) if info.verb in resource.verbs else None
             if (
@@ -436,13 +479,16 @@ _LONG_QUERY = 2048  # characters of a query that is not read on the event loop
 _MOST_UNDER_WAY = 128 << 20  # bytes of bodies that one account is sending
 
 
-def _asked(call: Call, user: User) -> Asked:
-    """What the authorizers are asked about the request."""
+def _asked(call: Call, user: User, whole: bool = False) -> Asked:
+    """What the authorizers are asked about the request. `whole`: with its selectors, whoever asks;
+    else they matter to the nodes' authorizer alone."""
     info = call.info
     if not info.is_resource:
         return Asked(info.verb, path=info.path)
     selects = info.verb in _SELECTING and not info.by_path
-    fields = call.query.get("fieldSelector", "") if selects and NODES in user.groups else ""
+    fields = ""
+    if selects and (whole or NODES in user.groups):
+        fields = call.query.get("fieldSelector", "")
     return Asked(
         info.verb,
         info.group,
@@ -452,7 +498,24 @@ def _asked(call: Call, user: User) -> Asked:
         info.name,
         version=info.version,
         fields=fields,
+        labels=call.query.get("labelSelector", "") if selects and whole else "",
     )
+
+
+def _size(request: Any, response: web.StreamResponse) -> int:
+    """Bytes of an answer: of its body, or of what has been written if it went in pieces."""
+    body = getattr(response, "body", None)
+    if isinstance(body, bytes):
+        return len(body)
+    size: int = request._payload_writer.output_size
+    return size
+
+
+def _attempted(request: Any) -> list[str]:
+    """The ways in which a request tried to say who sends it, as upstream's audit names them."""
+    header = request.headers.get(hdrs.AUTHORIZATION, "").strip().lower()
+    ways = [way for way in ("basic", "bearer") if header.startswith(f"{way} ")]
+    return [*ways, "x509"] if request.protocol.certificate else ways
 
 
 def _is_long(info: RequestInfo) -> bool:

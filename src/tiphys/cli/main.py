@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from tiphys.cli import machines
+from tiphys.cli.accessflags import (
+    authentication_flags,
+    authentication_options,
+    authorization_flags,
+    authorization_options,
+)
 from tiphys.cli.addon import addon
+from tiphys.cli.auditflags import audit_flags, audit_options
 from tiphys.cli.clusters import cluster_name, existing, explained
 from tiphys.cli.image import image
 from tiphys.cli.logs import configure, log_format
@@ -80,6 +87,13 @@ def cli() -> None:
     "--kubelet-config", type=FOLDER, default=None, help="File with a KubeletConfiguration."
 )
 @click.option(
+    "--audit-policy",
+    type=FOLDER,
+    default=None,
+    help="File with an audit.k8s.io/v1 Policy; what it asks for is written to audit/audit.log in "
+    "the cluster's folder.",
+)
+@click.option(
     "--address",
     default=None,
     help="Where other machines reach this one, so that they can join.",
@@ -110,6 +124,7 @@ def up(
     etcd_tls: tuple[str, str, str] | None,
     scheduler_config: Path | None,
     kubelet_config: Path | None,
+    audit_policy: Path | None,
     address: str | None,
     pod_network: str | None,
     pod_routes: str | None,
@@ -133,6 +148,7 @@ def up(
                 etcd_tls,
                 scheduler_config,
                 kubelet_config,
+                audit_policy,
                 address,
                 pod_network,
                 pod_routes,
@@ -197,6 +213,9 @@ def down(name: str, purge: bool) -> None:
     type=FOLDER,
     help="An AdmissionConfiguration: defaults and exemptions.",
 )
+@authentication_flags
+@authorization_flags
+@audit_flags
 @log_format
 def apiserver(
     pki: Path,
@@ -214,14 +233,20 @@ def apiserver(
     disable_admission_plugins: str,
     admission_control_config_file: Path | None,
     log_format: str,
+    **more: Any,
 ) -> None:
     """Run the API server."""
+    from tiphys import addons
     from tiphys.apiserver.main import Options, run
     from tiphys.store.engine import StoreError
 
     configure(log_format)
     kubelet_certificate = pki / "apiserver-kubelet-client.crt"
     kubelet_key = pki / "apiserver-kubelet-client.key"
+    try:
+        authentication = authentication_options(more)
+    except ValueError as error:
+        raise click.ClickException(str(error)) from None
     options = Options(
         pki / "apiserver.crt",
         pki / "apiserver.key",
@@ -241,9 +266,12 @@ def apiserver(
         enable_admission=_names(enable_admission_plugins),
         disable_admission=_names(disable_admission_plugins),
         admission_config=admission_control_config_file,
+        audit=audit_options(more),
+        authentication=authentication,
+        authorization=authorization_options(more),
     )
     try:
-        run_process(run(options))
+        run_process(run(options, addons.served_groups()))
     except (StoreError, OSError, ValueError) as error:
         raise click.ClickException(str(error)) from None
 

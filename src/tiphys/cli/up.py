@@ -46,6 +46,7 @@ class Asked:
     etcd_tls: tuple[str, ...] | None = None
     scheduler_config: Path | None = None
     kubelet_config: Path | None = None
+    audit_policy: Path | None = None
     address: str | None = None
     pod_network: str | None = None
     pod_routes: str | None = None
@@ -108,6 +109,8 @@ def configured(existing: Cluster | None, asked: Asked) -> Cluster:
         cluster.scheduler_config = str(asked.scheduler_config.absolute())
     if asked.kubelet_config:
         cluster.kubelet_config = str(asked.kubelet_config.absolute())
+    if asked.audit_policy:
+        cluster.audit_policy = str(asked.audit_policy.absolute())
     if cluster.runtime == "containerd" and cluster.nodes > sandboxes.MOST:
         raise ClusterError(
             f"at most {sandboxes.MOST} nodes can run containers on one machine; "

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple
 
 from tiphys.client.tasks import TaskGroup
@@ -92,10 +92,16 @@ def is_upgrade(headers: Mapping[str, str]) -> bool:
     return "upgrade" in wanted and bool(headers.get("Upgrade"))
 
 
-async def splice(request: Any, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def splice(
+    request: Any,
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    answers: Callable[[int], Awaitable[None]] | None = None,
+) -> None:
     """Passes the answer on and, if it is 101, bytes both ways until either side ends.
 
     `request` is aiohttp's; nothing may have been answered yet. Its connection is closed at the end.
+    `answers` is told the status before the client is.
     """
     protocol = request.protocol
     transport = request.transport
@@ -104,7 +110,10 @@ async def splice(request: Any, reader: asyncio.StreamReader, writer: asyncio.Str
     protocol.set_parser(client_side)
     try:
         head = await _head(reader)
-        upgraded = head.split(b" ", 2)[1:2] == [_SWITCHING]
+        status = head.split(b" ", 2)[1:2]
+        upgraded = status == [_SWITCHING]
+        if answers is not None and status and status[0].isdigit():
+            await answers(int(status[0]))
         if upgraded:
             transport.write(head)
             client_side.open()

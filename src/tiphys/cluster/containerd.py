@@ -9,7 +9,7 @@ import shutil
 import time
 from pathlib import Path
 
-from tiphys.cluster import runtimehandlers
+from tiphys.cluster import pushing, runtimehandlers
 from tiphys.cluster.images import PAUSE
 from tiphys.cluster.sandboxes import NodePlace, places, tear_down
 from tiphys.cluster.state import Cluster, ClusterError
@@ -102,6 +102,8 @@ disabled_plugins = [
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "{plugins}"
     conf_dir = "{place.cni}"
+  [plugins."io.containerd.grpc.v1.cri".registry]
+    config_path = "{pushing.hosts_folder(place.cluster)}"
 """)
 
 

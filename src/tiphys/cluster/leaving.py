@@ -16,13 +16,12 @@ from tiphys.client.client import MERGE, Client, Unreachable
 from tiphys.client.config import load
 from tiphys.cluster.state import Cluster, ClusterError
 from tiphys.controllers.nodeleaving import LEAVES
-from tiphys.machinery.errors import StatusError, is_not_found
+from tiphys.machinery.errors import StatusError, is_not_found, is_too_many_requests
 from tiphys.machinery.finished import is_final
 from tiphys.machinery.podrefs import MIRROR
 
 _PODS = resource_of(core_v1.Pod)
 _AGAIN = 2.0  # seconds until a pod is tried again whose disruption budget is used up
-_TOO_MANY = 429
 _GONE_WITHIN = 60.0  # seconds that the Node may take to be deleted
 
 Report = Callable[[str], None]
@@ -116,7 +115,7 @@ async def _evict(client: Client, pod: core_v1.Pod, report: Report) -> None:
         await client.post(_PODS, meta.namespace, meta.name, "eviction", eviction)
         report(f"pod {_name(pod)} is evicted")
     except StatusError as error:
-        if error.code == _TOO_MANY:
+        if is_too_many_requests(error):
             await asyncio.sleep(_AGAIN)
         elif not is_not_found(error):
             raise

@@ -20,7 +20,7 @@ from tiphys.client.client import Client, Unreachable
 from tiphys.client.informer import Informer
 from tiphys.client.tasks import TaskGroup
 from tiphys.cluster.nodeoptions import NodeProcess
-from tiphys.machinery.errors import StatusError
+from tiphys.machinery.errors import StatusError, is_already_exists
 from tiphys.network import pods, tunnel
 from tiphys.node.certificates import (
     CertificateError,
@@ -33,7 +33,6 @@ from tiphys.node.certificates import (
 log = logging.getLogger(__name__)
 
 _RETRY = 1.0  # seconds until the API server is asked again
-_ALREADY_EXISTS = "AlreadyExists"
 
 
 class RangeChangedError(Exception):
@@ -96,7 +95,7 @@ class Membership:
             await self._client.create(node)
             return
         except StatusError as error:
-            if error.reason != _ALREADY_EXISTS:
+            if not is_already_exists(error):
                 raise
         there = await self._client.get(core_v1.Node, name)
         if there.status.addresses != addresses:

@@ -123,6 +123,9 @@ def _apiserver(cluster: Cluster) -> Process:
         "--store": store,
         "--service-cidr": cluster.service_cidr,
     }
+    if cluster.audit_policy:
+        flags["--audit-policy-file"] = cluster.audit_policy
+        flags["--audit-log-path"] = str(cluster.root / "audit" / "audit.log")
     # Of a cluster without TLS to etcd there are no files.
     flags |= zip(("--etcd-ca", "--etcd-cert", "--etcd-key"), cluster.etcd_tls, strict=False)
     return Process("apiserver", [*_TIPHYS, "apiserver", *_words(flags)], cluster.server)

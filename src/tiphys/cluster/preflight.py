@@ -40,6 +40,8 @@ def check(cluster: Cluster) -> None:
         _check_profiles(Path(cluster.scheduler_config))
     if cluster.kubelet_config:
         _check_kubelet_config(Path(cluster.kubelet_config))
+    if cluster.audit_policy:
+        _check_audit_policy(Path(cluster.audit_policy))
     kubeconfig.check()
     certificates.check(cluster.pki)
     _check_port(cluster)
@@ -56,6 +58,7 @@ def changed_options(running: Cluster, asked: Cluster) -> list[str]:
         ("--etcd-tls", running.etcd_tls, asked.etcd_tls),
         ("--scheduler-config", running.scheduler_config, asked.scheduler_config),
         ("--kubelet-config", running.kubelet_config, asked.kubelet_config),
+        ("--audit-policy", running.audit_policy, asked.audit_policy),
         ("--address", running.machine_address, asked.machine_address),
         ("--pod-network", running.pod_network, asked.pod_network),
         ("--pod-routes", running.pod_routes, asked.pod_routes),
@@ -78,6 +81,16 @@ def check_unchanged(running: Cluster, asked: Cluster) -> None:
 
 def _as_typed(value: object) -> str:
     return " ".join(value) if isinstance(value, list) else str(value)
+
+
+def _check_audit_policy(file: Path) -> None:
+    from tiphys.apiserver.audit.policy import load
+    from tiphys.machinery.configfiles import ConfigFileError
+
+    try:
+        load(file)
+    except ConfigFileError as error:
+        raise ClusterError(str(error)) from None
 
 
 def _check_store(cluster: Cluster) -> None:

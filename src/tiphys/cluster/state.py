@@ -54,6 +54,7 @@ class Cluster:
 
     scheduler_config: str = ""  # file: a KubeSchedulerConfiguration
     kubelet_config: str = ""  # file: a KubeletConfiguration
+    audit_policy: str = ""  # file: an audit Policy
     addons: bool = False  # whether add-ons are enabled, which a process of their own runs
 
     # where other machines reach this one, "" where there are none

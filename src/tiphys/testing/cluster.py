@@ -85,7 +85,7 @@ class LocalCluster:
             front_proxy=(front.path, *front.ensure("front-proxy-client", "front-proxy-client")),
             **self._options,
         )
-        self.server = RunningServer(options)
+        self.server = RunningServer(options, addons.served_groups())
         await self.server.start()
         self.client = self.client_as("kubernetes-admin", ("system:masters",))
         if self._controllers:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from tests.addons.gateway.world import backend, ingress
+from tests.addons.gateway.world import backend, ingress, pair, secret
 from tiphys.addons.gateway import CONTROLLER
 from tiphys.addons.gateway.addresses import Pool
+from tiphys.addons.gateway.envoy import ResourceMaker
 from tiphys.addons.gateway.envoy_routes import routes
 from tiphys.addons.gateway.gateways import Report, compile_gateways
 from tiphys.addons.gateway.ingress import Compiled, compile_ingresses, is_ours
@@ -21,6 +24,7 @@ from tiphys.addons.gateway.model import (
     Redirect,
     Rule,
     Target,
+    World,
     covering,
     covers,
     intersection,
@@ -29,7 +33,7 @@ from tiphys.addons.gateway.model import (
 )
 from tiphys.addons.gateway.routes import seconds
 from tiphys.addons.gateway.snapshot import Objects
-from tiphys.addons.gateway.statuses import route_status
+from tiphys.addons.gateway.statuses import gateway_status, route_status
 from tiphys.addons.gateway.types.gateways import Gateway, GatewayClass
 from tiphys.addons.gateway.types.http import HTTPRoute
 from tiphys.addons.gateway.types.policies import BackendTLSPolicy, ReferenceGrant
@@ -286,6 +290,61 @@ def test_one_host_name_twice_is_a_conflict_and_two_are_not() -> None:
     assert reasons(report(gateway(both)))["Conflicted"] == "NoConflicts"
 
 
+SECRETS = {
+    f"default/{name}": secret(name, *pair(*names))
+    for name, names in {
+        "wild": ("*.a.example",),
+        "one": ("x.a.example",),
+        "b": ("b.example",),
+    }.items()
+}
+
+
+def https(name: str, certificate: str, hostname: str) -> dict[str, Any]:
+    tls = {"certificateRefs": [{"name": certificate}]}
+    return listener(name, "HTTPS", 443, hostname=hostname, tls=tls)
+
+
+@pytest.mark.parametrize(
+    ("listeners", "expected"),
+    [
+        ([https("1", "b", "x.a.example"), https("2", "wild", "b.example")], ["", ""]),
+        (
+            [
+                https("1", "b", "*.a.example"),
+                https("2", "wild", "x.a.example"),
+                https("3", "b", "c.b"),
+            ],
+            ["OverlappingCertificates", "OverlappingHostnames", "OverlappingCertificates"],
+        ),
+        (
+            [https("1", "wild", "y.a.example"), https("2", "one", "b.example")],
+            ["OverlappingCertificates"] * 2,
+        ),
+        ([https("1", "b", "b.example"), {**https("2", "b", "c.b"), "port": 444}], ["", ""]),
+    ],
+)
+def test_listeners_whose_tls_is_for_the_same_hosts_say_so(
+    listeners: list[dict[str, Any]], expected: list[str]
+) -> None:
+    made = report(gateway(listeners), secrets=SECRETS)
+    found = [
+        {one.type: one.reason for one in state.verdicts()}.get("OverlappingTLSConfig", "")
+        for state in made.gateways[0].listeners
+    ]
+    assert found == expected
+
+
+def test_an_overlap_that_is_mended_is_not_spoken_of_any_more() -> None:
+    two = [https("1", "wild", "y.a.example"), https("2", "one", "b.example")]
+    edge = gateway(two)
+    edge.status = gateway_status(report(edge, secrets=SECRETS).gateways[0], "", 0.0)
+    assert "OverlappingTLSConfig" in {one.type for one in edge.status.listeners[0].conditions}
+    edge.spec.listeners = edge.spec.listeners[:1]
+    status = gateway_status(report(edge, secrets=SECRETS).gateways[0], "", 1.0)
+    assert "OverlappingTLSConfig" not in {one.type for one in status.listeners[0].conditions}
+
+
 def test_gateways_have_an_address_each_and_share_a_single_one_by_port() -> None:
     two = (gateway([listener("a")], "one"), gateway([listener("a")], "two"))
     assert [one.address for one in report(*two).ports] == ["127.0.80.2", "127.0.80.3"]
@@ -360,6 +419,65 @@ def test_other_controllers_parents_stay_in_a_status() -> None:
 def test_an_address_that_is_asked_for_is_given_once() -> None:
     pool = Pool("127.0.80.0/29")
     given = pool.assign(
-        [("a", "127.0.80.4", None), ("b", "127.0.80.4", None), ("c", None, "127.0.80.5")]
+        [
+            ("a", ["127.0.80.4", "127.0.80.2"], []),
+            ("b", ["127.0.80.4"], []),
+            ("c", [], ["127.0.80.5"]),
+            ("d", [], ["127.0.80.2"]),
+        ]
     )
-    assert given == {"a": "127.0.80.4", "c": "127.0.80.5"}
+    assert given == {
+        "a": ["127.0.80.4", "127.0.80.2"],
+        "b": [],
+        "c": ["127.0.80.5"],
+        "d": ["127.0.80.3"],
+    }
+
+
+def test_a_gateway_listens_at_every_address_that_it_asks_for() -> None:
+    def asking(*values: str) -> Report:
+        asked = [{"type": "IPAddress", "value": value} for value in values]
+        return report(gateway([listener("a")], addresses=asked), http_route())
+
+    made = asking("127.0.80.7", "127.0.80.9")
+    assert [port.name for port in made.ports] == ["127.0.80.7:80", "127.0.80.9:80"]
+    status = gateway_status(made.gateways[0], "", 0.0)
+    assert [one.value for one in status.addresses] == ["127.0.80.7", "127.0.80.9"]
+    partly = asking("127.0.80.7", "10.0.0.1")
+    programmed = partly.gateways[0].verdicts[1]
+    assert (programmed.ok, programmed.reason) == (False, "AddressNotUsable")
+    assert "10.0.0.1" in programmed.message and "127.0.80.7" not in programmed.message
+
+
+# --- what changed, and nothing else ---
+
+
+def world_of(hosts: dict[str, str]) -> World:
+    """Of routes by host name with their services, behind one Gateway."""
+    made = []
+    for number, (name, target) in enumerate(hosts.items()):
+        route = http_route(ref={"name": target, "port": 80}, hostnames=[name])
+        route.metadata.name = f"r{number}"
+        made.append(route)
+    return World(tuple(report(gateway([listener("a")]), *made).ports))
+
+
+def test_a_world_that_is_equal_gives_the_very_same_resources() -> None:
+    maker = ResourceMaker()
+    first = maker.resources_of(world_of({"a.example": "shop"}))
+    assert maker.resources_of(world_of({"a.example": "shop"})) is first
+    assert maker.resources_of(world_of({"a.example": "news"})) is not first
+
+
+HOSTS = st.dictionaries(
+    st.sampled_from("abc"), st.sampled_from(["shop", "news", "rest"]), max_size=3
+)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(HOSTS, min_size=2, max_size=5))
+def test_what_is_made_after_a_change_is_what_is_made_anew(worlds: list[dict[str, str]]) -> None:
+    maker = ResourceMaker()
+    for hosts in worlds:
+        world = world_of({f"{name}.example": target for name, target in hosts.items()})
+        assert maker.resources_of(world) == ResourceMaker().resources_of(world)

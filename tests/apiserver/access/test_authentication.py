@@ -288,17 +288,17 @@ def test_a_certificate_ends_while_its_connection_lasts(
         authenticator.certificate(der)
 
 
-def test_static_tokens(tokens: ServiceAccountTokens, tmp_path: Path) -> None:
+async def test_static_tokens(tokens: ServiceAccountTokens, tmp_path: Path) -> None:
     file = tmp_path / "tokens.csv"
     file.write_text('abc,jane,1,"devs, ops"\nshort,row\n\ndef,joe,2\n')
     authenticator = Authenticator(tokens, file)
-    jane = authenticator.token("abc")
+    jane = await authenticator.token("abc")
     assert (jane.name, jane.uid) == ("jane", "1")
     assert jane.groups == ("devs", "ops", "system:authenticated")
-    assert authenticator.token("def").groups == ("system:authenticated",)
-    assert authenticator.review("abc", [ISSUER, "x"])[1] == [ISSUER]
+    assert (await authenticator.token("def")).groups == ("system:authenticated",)
+    assert (await authenticator.review("abc", [ISSUER, "x"]))[1] == [ISSUER]
     for refused in ("short", "ab", "abcd", ""):
         with pytest.raises(InvalidToken):
-            authenticator.token(refused)
+            await authenticator.token(refused)
     with pytest.raises(InvalidToken):
-        authenticator.review("abc", ["vault"])
+        await authenticator.review("abc", ["vault"])

@@ -1,9 +1,10 @@
-"""Which address a Gateway has: one of a range to itself, the same as long as it lives."""
+"""Which addresses a Gateway has: one of a range to itself, or those that it asks for, the same as
+long as it lives."""
 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from tiphys.addons.installing import AddonError
 
@@ -40,32 +41,38 @@ class Pool:
         except ValueError:
             return False
 
-    def assign(self, wanted: Iterable[tuple[str, str | None, str | None]]) -> dict[str, str]:
-        """An address for each (key, asked for, had before), in the order of who comes first.
+    def assign(
+        self, wanted: Iterable[tuple[str, Sequence[str], Sequence[str]]]
+    ) -> dict[str, list[str]]:
+        """Addresses for each (key, asked for, had before), in the order of who comes first.
 
-        Who asks for one has that, if it is in the range and nobody else has it; the rest have what
-        they had, or the next free one. Who gets none is missing.
+        Who asks has what it asks for, as far as that is in the range and nobody else has it; the
+        rest have the one that they had, or the next free one. Who gets none has an empty list.
         """
         listed = list(wanted)
         if self.is_shared:
-            return {key: self.first for key, asked, _ in listed if asked in (None, self.first)}
-        given: dict[str, str] = {}
+            return {key: [self.first] if self._is_met(asked) else [] for key, asked, _ in listed}
+        given: dict[str, list[str]] = {key: [] for key, _, _ in listed}
         used = {self.first}
-        for choose in (1, 2):  # what is asked for, then what was had
-            for entry in listed:
-                address = entry[choose]
-                if entry[0] in given or (choose == 2 and entry[1]):
-                    continue
-                if address and self.has(address) and address not in used:
-                    given[entry[0]] = address
-                    used.add(address)
-        free = (str(self._first + offset) for offset in range(1, self._network.num_addresses))
+
+        def give(key: str, address: str) -> None:
+            if self.has(address) and address not in used:
+                given[key].append(address)
+                used.add(address)
+
         for key, asked, _ in listed:
-            if key in given or asked:
-                continue
-            address = next((one for one in free if one not in used and self.has(one)), None)
-            if address is None:
-                break
-            given[key] = address
-            used.add(address)
+            for address in asked:
+                give(key, address)
+        unasked = [(key, had) for key, asked, had in listed if not asked]
+        for key, had in unasked:
+            for address in had[:1]:
+                give(key, address)
+        free = (str(self._first + offset) for offset in range(1, self._network.num_addresses))
+        for key, _ in unasked:
+            while not given[key] and (address := next(free, "")):
+                give(key, address)
         return given
+
+    def _is_met(self, asked: Sequence[str]) -> bool:
+        """Of the one address that there is."""
+        return not asked or self.first in asked

@@ -8,13 +8,13 @@ import shutil
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 from tiphys.addons.gateway.compiling import Outcome, compile_world
-from tiphys.addons.gateway.envoy import resources_of
+from tiphys.addons.gateway.envoy import ResourceMaker, Resources
 from tiphys.addons.gateway.gateways import refuse
 from tiphys.addons.gateway.process import Envoy, program
 from tiphys.addons.gateway.publishing import Publisher, Refused
+from tiphys.addons.gateway.snapshot import Objects
 from tiphys.addons.gateway.watching import Watcher
 from tiphys.addons.gateway.writing import Writer
 from tiphys.addons.optional import Context
@@ -54,6 +54,8 @@ class _Gateway:
             context.now,
         )
         self._envoy = Envoy(path, sockets, context.data_dir / "envoy.log")
+        self._maker = ResourceMaker()
+        self._published: Resources | None = None  # the last ones, if none was refused
         self._said: set[str] = set()
         self._took = 0.0  # seconds for the last compilation
 
@@ -103,11 +105,22 @@ class _Gateway:
         objects = self._watcher.objects()
         started = time.monotonic()
         # In a thread: a large world takes a while, and others share this loop.
-        outcome, resources = await asyncio.to_thread(_compile, objects, self._context.settings)
+        outcome, resources = await asyncio.to_thread(self._compile, objects)
         self._took = time.monotonic() - started
-        refused = await self._publisher.publish(resources)
+        if resources is self._published:  # most changes of Services and Secrets are none to Envoy
+            refused = await self._publisher.unchanged(resources)
+        else:
+            self._published = None
+            refused = await self._publisher.publish(resources)
         self._log(refused)
+        # What was refused is sent again the next time.
+        self._published = None if refused else resources
         return outcome, refused.get(LISTENER, {})
+
+    def _compile(self, objects: Objects) -> tuple[Outcome, Resources]:
+        """Runs in a thread, one at a time."""
+        outcome = compile_world(objects, self._context.settings)
+        return outcome, self._maker.resources_of(outcome.world)
 
     def _log(self, refused: Refused) -> None:
         """Each refusal once, however often it is tried again."""
@@ -119,11 +132,6 @@ class _Gateway:
         for text in sorted(now - self._said):
             log.error("Envoy refused %s", text)
         self._said = now
-
-
-def _compile(objects: Any, settings: Any) -> tuple[Outcome, Any]:
-    outcome = compile_world(objects, settings)
-    return outcome, resources_of(outcome.world)
 
 
 def _message(outcome: Outcome) -> str:

@@ -20,7 +20,7 @@ from envoy.type.matcher.v3 import string_pb2
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
 
-from tiphys.addons.gateway.envoy_routes import route_configuration
+from tiphys.addons.gateway.envoy_routes import MadeHosts, route_configuration
 from tiphys.addons.gateway.model import Backend, Certificate, Port, Site, Target, World
 from tiphys.network.xds import services
 from tiphys.network.xds.cache import CLUSTER, LISTENER, ROUTE, SECRET, Message
@@ -32,20 +32,42 @@ _TLS = "envoy.transport_sockets.tls"
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 
-def resources_of(world: World) -> dict[str, dict[str, Message]]:
-    """Every resource by type and name but for the endpoints, which services have."""
-    made: dict[str, dict[str, Message]] = {CLUSTER: {}, LISTENER: {}, ROUTE: {}, SECRET: {}}
-    for name, certificate in world.secrets:
-        made[SECRET][name] = secret(name, certificate)
-    for target in sorted(world.targets(), key=lambda one: one.cluster):
-        made[CLUSTER][target.cluster] = cluster(target)
-    for port in world.ports:
-        made[LISTENER][port.name] = listener(port)
-        for site in port.sites:
-            if site.hosts is not None:
-                name = route_name(port, site)
-                made[ROUTE][name] = route_configuration(name, port.port, site)
-    return made
+Resources = dict[str, dict[str, Message]]
+"""By type and name."""
+
+
+class ResourceMaker:
+    """Makes the resources of one world after the other, and again only what has changed."""
+
+    def __init__(self) -> None:
+        self._world: World | None = None
+        self._made: Resources = {}
+        self._hosts = MadeHosts()
+        self._clusters: dict[Target, Message] = {}
+
+    def resources_of(self, world: World) -> Resources:
+        """All but the endpoints, which services have; the very same for a world that is equal."""
+        if world != self._world:
+            self._made = self._make(world)
+            self._world = world
+        return self._made
+
+    def _make(self, world: World) -> Resources:
+        made: Resources = {CLUSTER: {}, LISTENER: {}, ROUTE: {}, SECRET: {}}
+        self._hosts.begin()
+        for name, certificate in world.secrets:
+            made[SECRET][name] = secret(name, certificate)
+        targets = world.targets()
+        self._clusters = {one: self._clusters.get(one) or cluster(one) for one in targets}
+        by_name = {target.cluster: message for target, message in self._clusters.items()}
+        made[CLUSTER] = dict(sorted(by_name.items()))
+        for port in world.ports:
+            made[LISTENER][port.name] = listener(port)
+            for site in port.sites:
+                if site.hosts is not None:
+                    name = route_name(port, site)
+                    made[ROUTE][name] = route_configuration(name, port.port, site, self._hosts)
+        return made
 
 
 def route_name(port: Port, site: Site) -> str:

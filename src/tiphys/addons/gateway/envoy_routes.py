@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from envoy.config.core.v3 import base_pb2
 from envoy.config.route.v3 import route_components_pb2, route_pb2
@@ -38,7 +38,42 @@ _SET = base_pb2.HeaderValueOption.HeaderAppendAction.OVERWRITE_IF_EXISTS_OR_ADD
 _REDIRECTS = {301: 0, 302: 1, 303: 2, 307: 3, 308: 4}
 
 
-def route_configuration(name: str, port: int, site: Site) -> route_pb2.RouteConfiguration:
+class MadeHosts:
+    """Virtual hosts as they were made the last time: a change of one host leaves the others.
+
+    Call `begin` before the configurations of a world are made: what is not asked for in it is
+    forgotten after the next one.
+    """
+
+    def __init__(self) -> None:
+        self._before: dict[tuple[str, str], _Made] = {}
+        self._now: dict[tuple[str, str], _Made] = {}
+
+    def begin(self) -> None:
+        self._before = self._now
+        self._now = {}
+
+    def virtual_host(
+        self, configuration: str, host: Host, port: int, secure: bool
+    ) -> route_components_pb2.VirtualHost:
+        key = (configuration, host.name)
+        made = self._before.get(key)
+        if made is None or (made.host, made.port, made.secure) != (host, port, secure):
+            made = _Made(host, port, secure, _virtual_host(host, port, secure))
+        self._now[key] = made
+        return made.message
+
+
+class _Made(NamedTuple):
+    host: Host
+    port: int
+    secure: bool
+    message: route_components_pb2.VirtualHost
+
+
+def route_configuration(
+    name: str, port: int, site: Site, made: MadeHosts
+) -> route_pb2.RouteConfiguration:
     """Of a site that speaks HTTP. What no host has is not found."""
     secure = bool(site.secrets)
     hosts = list(site.hosts or ())
@@ -46,7 +81,7 @@ def route_configuration(name: str, port: int, site: Site) -> route_pb2.RouteConf
         hosts.append(Host(EVERYTHING))
     return route_pb2.RouteConfiguration(
         name=name,
-        virtual_hosts=[_virtual_host(host, port, secure) for host in hosts],
+        virtual_hosts=[made.virtual_host(name, host, port, secure) for host in hosts],
         ignore_port_in_host_matching=True,
     )
 

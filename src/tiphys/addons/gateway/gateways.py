@@ -24,15 +24,15 @@ from tiphys.addons.gateway.snapshot import Objects, Verdict, oldest_first
 from tiphys.addons.gateway.types.gateways import Gateway, GatewayClass
 
 _MISDIRECTED = 421
-_INSECURE = "InsecureFrontendValidationMode"
+INSECURE = "InsecureFrontendValidationMode"
 
 
 @dataclass
 class GatewayState:
-    """A Gateway of ours; without an `address` it cannot be served."""
+    """A Gateway of ours; without `addresses` it cannot be served."""
 
     gateway: Gateway
-    address: str
+    addresses: list[str]
     listeners: list[State]
     verdicts: list[Verdict]
 
@@ -62,19 +62,20 @@ def compile_gateways(objects: Objects, pool: Pool, taken: set[tuple[str, int]]) 
     claimed = dict.fromkeys(taken, "")
     for gateway in gateways:
         key = _key(gateway)
-        address = addresses.get(key, "")
-        unavailable = {port for (at, port), who in claimed.items() if at == address and who != key}
+        mine = addresses[key]
+        unavailable = {port for (at, port), who in claimed.items() if at in mine and who != key}
         listeners = states(gateway, objects, unavailable)
         by_key[key] = listeners
-        claimed |= {(address, one.listener.port): key for one in listeners if not one.accepted}
-        made.gateways.append(GatewayState(gateway, address, listeners, []))
+        ports = [one.listener.port for one in listeners if not one.accepted]
+        claimed |= {(address, port): key for address in mine for port in ports}
+        made.gateways.append(GatewayState(gateway, mine, listeners, []))
     resolver = Resolver(objects)
     for route in oldest_first(objects.routes):
         state, _ = attach(route, by_key, objects, resolver)
         made.routes.append(state)
     for gateway_state in made.gateways:
         judge(gateway_state)
-        if gateway_state.address and gateway_state.verdicts[0].ok:
+        if gateway_state.addresses and gateway_state.verdicts[0].ok:
             _serve(gateway_state, made)
     made.policies = resolver.policies
     return made
@@ -91,14 +92,14 @@ def _key(gateway: Gateway) -> str:
     return f"{gateway.metadata.namespace}/{gateway.metadata.name}"
 
 
-def _asked(gateway: Gateway) -> str | None:
-    """The address that the spec names: the first, for each has one."""
+def _asked(gateway: Gateway) -> list[str]:
+    """The addresses that the spec names; one without a value asks for any."""
     values = [one.value for one in gateway.spec.addresses if one.type == "IPAddress"]
-    return values[0] if values else None
+    return [value for value in values if value]
 
 
-def _had(gateway: Gateway) -> str | None:
-    return gateway.status.addresses[0].value if gateway.status.addresses else None
+def _had(gateway: Gateway) -> list[str]:
+    return [one.value for one in gateway.status.addresses]
 
 
 # --- conditions ---
@@ -110,7 +111,7 @@ def judge(state: GatewayState) -> None:
     state.verdicts = [accepted, _programmed(state, accepted)]
     if any(one.clients is not None and one.clients.is_optional for one in state.listeners):
         message = "clients without a certificate of the named authorities are let in"
-        insecure = Verdict(_INSECURE, True, "ConfigurationChanged", message)
+        insecure = Verdict(INSECURE, True, "ConfigurationChanged", message)
         state.verdicts.append(insecure)
 
 
@@ -118,7 +119,8 @@ def refuse(report: Report, ports: dict[str, str]) -> None:
     """Notes which ports Envoy refuses, by name: what is served there is not programmed."""
     for state in report.gateways:
         for one in state.listeners:
-            one.refused = ports.get(f"{state.address}:{one.listener.port}", "")
+            names = (f"{address}:{one.listener.port}" for address in state.addresses)
+            one.refused = next((ports[name] for name in names if name in ports), "")
         judge(state)
 
 
@@ -142,11 +144,11 @@ def _accepted(state: GatewayState) -> Verdict:
 def _programmed(state: GatewayState, accepted: Verdict) -> Verdict:
     if not accepted.ok:
         return Verdict("Programmed", False, "Invalid", accepted.message)
-    if not state.address:
-        asked = _asked(state.gateway)
-        if asked:
-            message = f"{asked} is not ours to give, or another Gateway's"
-            return Verdict("Programmed", False, "AddressNotUsable", message)
+    missing = [one for one in _asked(state.gateway) if one not in state.addresses]
+    if missing:
+        message = f"not ours to give, or another Gateway's: {', '.join(missing)}"
+        return Verdict("Programmed", False, "AddressNotUsable", message)
+    if not state.addresses:
         return Verdict("Programmed", False, "AddressNotAssigned", "no address is left")
     refused = [one.refused for one in state.listeners if one.refused]
     if refused:
@@ -166,7 +168,7 @@ def _serve(state: GatewayState, made: Report) -> None:
     for number, listeners in sorted(by_port.items()):
         sites = _sites(state, listeners)
         if sites:
-            made.ports.append(Port(state.address, number, sites))
+            made.ports += [Port(address, number, sites) for address in state.addresses]
 
 
 def _sites(state: GatewayState, listeners: list[State]) -> tuple[Site, ...]:

@@ -6,11 +6,24 @@ Source: the documentation of Gateway and its listeners' conditions in gateway-ap
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from tiphys.addons.gateway import GROUP
-from tiphys.addons.gateway.model import EVERYTHING, Backend, Certificate, ClientCheck, Rule
-from tiphys.addons.gateway.secrets import CertificateError, authorities_of, certificate_of
+from tiphys.addons.gateway.model import (
+    EVERYTHING,
+    Backend,
+    Certificate,
+    ClientCheck,
+    Rule,
+    covering,
+)
+from tiphys.addons.gateway.secrets import (
+    CertificateError,
+    authorities_of,
+    certificate_of,
+    names_of,
+)
 from tiphys.addons.gateway.snapshot import Objects, Route, Verdict
 from tiphys.addons.gateway.types.gateways import (
     FrontendTLSValidation,
@@ -28,6 +41,9 @@ KINDS = {
 }
 _FAMILY = {"HTTP": "HTTP", "HTTPS": "TLS", "TLS": "TLS", "TCP": "TCP"}
 """Protocols of one family share a port: host names tell them apart."""
+
+
+OVERLAPPING = "OverlappingTLSConfig"
 
 
 @dataclass
@@ -52,6 +68,7 @@ class State:
     rules: dict[str, list[Rule]] = field(default_factory=dict)
     streams: dict[str, list[Backend]] = field(default_factory=dict)
     refused: str = ""  # what Envoy has against its port
+    overlap: str = ""  # why its TLS may be another listener's on a connection that is used again
 
     @property
     def hostname(self) -> str:
@@ -78,6 +95,8 @@ class State:
         reasons = self.messages
         accepted = self.accepted or self.conflict
         served = self.is_served and not self.refused
+        # By the specification this one is there only while it is true.
+        overlap = [Verdict(OVERLAPPING, True, self.overlap, reasons.get(self.overlap, ""))]
         return [
             Verdict("Accepted", not accepted, accepted or "Accepted", reasons.get(accepted, "")),
             Verdict(
@@ -93,6 +112,7 @@ class State:
                 reasons.get(self.resolved, ""),
             ),
             Verdict("Conflicted", bool(self.conflict), self.conflict or "NoConflicts"),
+            *(overlap if self.overlap else ()),
         ]
 
     def allows_namespace(self, namespace: str, objects: Objects) -> bool:
@@ -125,6 +145,7 @@ def states(gateway: Gateway, objects: Objects, unavailable: set[int]) -> list[St
             _certificates(state, objects)
             _client_check(state, objects)
     _conflicts(made)
+    _overlaps(made)
     return made
 
 
@@ -234,3 +255,47 @@ def _conflicts(states: list[State]) -> None:
             state.messages["HostnameConflict"] = (
                 f"another listener of port {port} has its host name"
             )
+
+
+def _overlaps(states: list[State]) -> None:
+    """Listeners of a port whose TLS is for the same hosts, by their host names or certificates."""
+    by_port: dict[int, list[State]] = {}
+    for state in states:
+        if _FAMILY.get(state.listener.protocol) == "TLS" and not state.conflict:
+            by_port.setdefault(state.listener.port, []).append(state)
+    for listeners in by_port.values():
+        _overlapping_names(
+            listeners, "OverlappingHostnames", [frozenset((one.hostname,)) for one in listeners]
+        )
+        certified = [
+            frozenset().union(*(names_of(one.chain) for one in state.secrets.values()))
+            for state in listeners
+        ]
+        # Of both reasons the specification prefers this one.
+        _overlapping_names(listeners, "OverlappingCertificates", certified)
+
+
+def _overlapping_names(
+    listeners: list[State], reason: str, names: Sequence[frozenset[str]]
+) -> None:
+    """Notes who has a host name of another one, or a wider one. In time that grows with the names:
+    two owners of each are enough to tell everybody who shares it."""
+    owners: dict[str, list[State]] = {}
+    for state, mine in zip(listeners, names, strict=True):
+        for name in mine:
+            known = owners.setdefault(name, [])
+            if len(known) < 2:
+                known.append(state)
+    for state, mine in zip(listeners, names, strict=True):
+        for name in mine:
+            for wider in covering(name):
+                for other in owners.get(wider, ()):
+                    if other is not state:
+                        _note_overlap(state, other, reason)
+                        _note_overlap(other, state, reason)
+
+
+def _note_overlap(state: State, other: State, reason: str) -> None:
+    state.overlap = reason
+    what = "is" if reason == "OverlappingHostnames" else "has certificates"
+    state.messages.setdefault(reason, f"listener {other.listener.name} {what} for the same hosts")

@@ -69,12 +69,21 @@ class Publisher:
         await self._settle(self._cache.update(removals))
         return refused
 
-    def refresh(self, ports: set[str]) -> None:
-        """Endpoints of ports of services (``SERVICE.NAMESPACE:PORT``) changed, and nothing else."""
+    async def unchanged(self, resources: Resources) -> Refused:
+        """Those that were published before are still all there is, but for endpoints. Returns what
+        Envoy, which may be another one by now, has against listeners."""
+        self.refresh()
+        refused = await self._settle({LISTENER: resources.get(LISTENER, {})})
+        self._refused = set(refused.get(LISTENER, ()))
+        return refused
+
+    def refresh(self, ports: set[str] | None = None) -> None:
+        """Endpoints of ports of services (``SERVICE.NAMESPACE:PORT``) changed, of all of them for
+        None, and nothing else."""
         changed = {
             name: self._endpoints_of(name)
             for name in self._cache.all(ENDPOINTS)
-            if name.partition("|")[0] in ports
+            if ports is None or name.partition("|")[0] in ports
         }
         if changed:
             self._cache.update({ENDPOINTS: changed})

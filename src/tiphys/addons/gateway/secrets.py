@@ -17,6 +17,7 @@ from tiphys.addons.gateway.model import Certificate
 from tiphys.api import core_v1
 
 _SHORTEST_RSA = 2048
+_MOST_NAMES = 100
 _CURVES = ("secp256r1", "secp384r1", "secp521r1")
 """What Envoy takes."""
 
@@ -58,6 +59,18 @@ def _check(chain: bytes, key: bytes) -> None:
     form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     if first.public_key().public_bytes(*form) != private.public_key().public_bytes(*form):
         raise CertificateError("holds a key that is not that of its certificate")
+
+
+@functools.lru_cache(1024)
+def names_of(chain: str) -> frozenset[str]:
+    """The first hundred host names that a certificate is for; its chain was looked at before."""
+    first = x509.load_pem_x509_certificates(chain.encode())[0]
+    try:
+        names = first.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        listed = names.get_values_for_type(x509.DNSName)[:_MOST_NAMES]
+        return frozenset(name.lower() for name in listed)
+    except (x509.ExtensionNotFound, ValueError):  # none, or what is no certificate's extension
+        return frozenset()
 
 
 def authorities_of(data: str) -> str:

@@ -8,8 +8,8 @@ from typing import Any
 from tiphys.addons.gateway import CONTROLLER, GROUP
 from tiphys.addons.gateway.attachment import RouteState
 from tiphys.addons.gateway.backends import PolicyState
-from tiphys.addons.gateway.gateways import GatewayState
-from tiphys.addons.gateway.listeners import State
+from tiphys.addons.gateway.gateways import INSECURE, GatewayState
+from tiphys.addons.gateway.listeners import OVERLAPPING, State
 from tiphys.addons.gateway.snapshot import Verdict
 from tiphys.addons.gateway.types.gateways import (
     GatewayClass,
@@ -25,6 +25,8 @@ from tiphys.api import networking_v1
 from tiphys.api.meta_v1 import Condition
 from tiphys.machinery import conditions
 
+_WHILE_TRUE = frozenset((OVERLAPPING, INSECURE))
+
 FEATURES = (
     "BackendTLSPolicy",
     "BackendTLSPolicySANValidation",
@@ -35,6 +37,7 @@ FEATURES = (
     "GatewayHTTPListenerIsolation",
     "GatewayHTTPSListenerDetectMisdirectedRequests",
     "GatewayPort8080",
+    "GatewayStaticAddresses",
     "HTTPRoute",
     "HTTPRoute303RedirectStatusCode",
     "HTTPRoute307RedirectStatusCode",
@@ -85,7 +88,7 @@ def class_status(obj: GatewayClass, verdict: Verdict, now: float) -> GatewayClas
 
 
 def gateway_status(state: GatewayState, published: str, now: float) -> GatewayStatus:
-    """`published` replaces the address where clients reach another one."""
+    """`published` replaces the addresses where clients reach another one."""
     gateway = state.gateway
     before: dict[str, list[Condition]] = {
         one.name: one.conditions for one in gateway.status.listeners
@@ -96,8 +99,8 @@ def gateway_status(state: GatewayState, published: str, now: float) -> GatewaySt
             _listener(one, before.get(one.listener.name, []), now) for one in state.listeners
         ],
     )
-    if state.address:
-        made.addresses = [GatewayStatusAddress(value=published or state.address)]
+    shown = [published] if published and state.addresses else state.addresses
+    made.addresses = [GatewayStatusAddress(value=address) for address in shown]
     return made
 
 
@@ -155,8 +158,11 @@ def policy_status(state: PolicyState, now: float) -> PolicyStatus:
 def conditions_of(
     obj: Any, standing: Iterable[Condition], verdicts: Iterable[Verdict], now: float
 ) -> list[Condition]:
-    """`standing` with the verdicts; each keeps its time of transition with its status."""
-    made = list(standing)
+    """`standing` with the verdicts; each keeps its time of transition with its status. Conditions
+    that are there only while they are true go with their verdicts."""
+    verdicts = list(verdicts)
+    gone = _WHILE_TRUE - {one.type for one in verdicts}
+    made = [one for one in standing if one.type not in gone]
     for one in verdicts:
         wanted = Condition(
             type=one.type,

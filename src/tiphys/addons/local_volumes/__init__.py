@@ -13,8 +13,12 @@ to be on the machine of the node.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from tiphys.addons.addon import Addon
-from tiphys.controllers.shell import Controller
+
+if TYPE_CHECKING:
+    from tiphys.controllers.shell import Controller
 
 
 def controllers() -> tuple[type[Controller], ...]:

@@ -1,4 +1,5 @@
-"""Who is asking: by client certificate, static token, bootstrap token or service account token."""
+"""Who is asking: client certificates, static tokens, bootstrap tokens, service account tokens,
+other issuers' tokens, and those that a webhook knows, in that order."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ import hmac
 import time
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,11 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from tiphys.api.catalog import BY_PATH, Resource
+from tiphys.apiserver.access.authenticationconfiguration import Anonymous
 from tiphys.apiserver.access.bootstraptokens import BootstrapTokens
-from tiphys.apiserver.http.request import User
+from tiphys.apiserver.access.issuers import Issuers, TokenError
+from tiphys.apiserver.access.tokenwebhooks import TokenWebhook, WebhookRefusal
+from tiphys.apiserver.http.request import ANONYMOUS, User
 from tiphys.machinery import goformat, timestamps
 from tiphys.store.store import Store
 
@@ -32,6 +37,7 @@ _POD = BY_PATH["", "v1", "pods"]
 _ACCOUNT = BY_PATH["", "v1", "serviceaccounts"]
 _SECRET = BY_PATH["", "v1", "secrets"]
 _NODE = BY_PATH["", "v1", "nodes"]
+_BELIEVED = 10.0  # seconds that another's token is not verified again
 _MOST_REMEMBERED = 4096  # tokens, and certificates, that are not read again
 _CREDENTIAL = "authentication.kubernetes.io/credential-id"
 
@@ -144,6 +150,12 @@ class ServiceAccountTokens:
             "sub": f"system:serviceaccount:{namespace}:{name}",
         }
         return jwt.encode(claims, self._private, _ALGORITHM, {"kid": self.key_id}), now + seconds
+
+    @staticmethod
+    def credential_id(token: str) -> str:
+        """What audit events call a token that was signed here."""
+        claims = jwt.decode(token, options={"verify_signature": False})
+        return f"JTI={claims['jti']}"
 
     def review(self, token: str, audiences: list[str] | None = None) -> tuple[User, list[str]]:
         """(user of a valid token, those of `audiences` that it is for). Raises InvalidToken."""
@@ -262,12 +274,40 @@ class Authenticator:
         self,
         tokens: ServiceAccountTokens,
         static: Path | None = None,
+        issuers: Issuers | None = None,
+        webhook: TokenWebhook | None = None,
+        anonymous: Anonymous | None = None,
         bootstrap: BootstrapTokens | None = None,
     ) -> None:
         self.tokens = tokens
+        self.issuers = issuers or Issuers([])
+        self._webhook = webhook
         self._bootstrap = bootstrap
         self._static = _read_static(static) if static else []
         self._certificates: dict[bytes, tuple[User, float]] = {}
+        # Users of others' tokens, by a digest of these, and until when that holds.
+        self._others: dict[bytes, tuple[User, float]] = {}
+        anonymous = anonymous or Anonymous(enabled=True)
+        self._lets_anybody = anonymous.enabled and not anonymous.conditions
+        self._open_paths = frozenset(one.path for one in anonymous.conditions)
+
+    async def close(self) -> None:
+        await self.issuers.close()
+        if self._webhook is not None:
+            await self._webhook.close()
+
+    async def trust(self, issuers: Issuers) -> None:
+        """From here on these issuers are believed, and no others."""
+        before, self.issuers = self.issuers, issuers
+        self._others.clear()
+        await before.close()
+
+    def anonymous(self, path: str) -> User:
+        """The user of a request that does not say who sends it. Raises InvalidToken where such are
+        not let in."""
+        if self._lets_anybody or path in self._open_paths:
+            return ANONYMOUS
+        raise InvalidToken("anonymous requests are not allowed here")
 
     def certificate(self, der: bytes) -> User | None:
         """The user named by a client certificate that TLS has already verified: CN and O. None when
@@ -284,22 +324,60 @@ class Authenticator:
             raise InvalidToken("x509: certificate has expired or is not yet valid")
         return user
 
-    def token(self, token: str) -> User:
+    async def token(self, token: str) -> User:
         """The user behind a bearer token. Raises InvalidToken."""
-        return self.review(token)[0]
+        return (await self.review(token))[0]
 
-    def review(self, token: str, audiences: list[str] | None = None) -> tuple[User, list[str]]:
+    async def review(
+        self, token: str, audiences: list[str] | None = None
+    ) -> tuple[User, list[str]]:
         """(user behind a bearer token, those of `audiences` that it is for; none: this server).
         Raises InvalidToken."""
         digest = hashlib.sha256(token.encode(errors="surrogatepass")).digest()
         here = self.tokens.issuer
+        is_meant_here = here in (audiences or [here])
         for known, user in self._static:
-            if hmac.compare_digest(known, digest) and here in (audiences or [here]):
+            if hmac.compare_digest(known, digest) and is_meant_here:
                 return user, [here]
         joining = self._bootstrap.user(token) if self._bootstrap is not None else None
-        if joining is not None and here in (audiences or [here]):
+        if joining is not None and is_meant_here:
             return joining, [here]
-        return self.tokens.review(token, audiences)
+        try:
+            return self.tokens.review(token, audiences)
+        except InvalidToken as error:
+            problem = error
+        if is_meant_here and (other := await self._of_issuer(token, digest)) is not None:
+            return other, [here]
+        if self._webhook is not None:
+            try:
+                user, shared = await self._webhook.user(token, audiences or [here])
+                return _authenticated(user), shared
+            except WebhookRefusal as refusal:
+                raise InvalidToken(str(refusal)) from None
+        raise problem
+
+    async def _of_issuer(self, token: str, digest: bytes) -> User | None:
+        """The user of another issuer's token, None if it is of none that is known. What was
+        verified is remembered for a moment, as upstream does."""
+        user, until = self._others.get(digest, (None, 0.0))
+        now = self.tokens.now()
+        if user is not None and now < until:
+            return user
+        try:
+            found = await self.issuers.user(token)
+        except TokenError as error:
+            raise InvalidToken(str(error)) from None
+        if found is None:
+            return None
+        if len(self._others) >= _MOST_REMEMBERED:
+            self._others.clear()
+        user = _authenticated(found[0])
+        self._others[digest] = user, min(found[1], now + _BELIEVED)
+        return user
+
+
+def _authenticated(user: User) -> User:
+    return replace(user, groups=_with_authenticated(list(user.groups)))
 
 
 def _read_certificate(der: bytes) -> tuple[User | None, float]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import math
+import time
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -23,7 +24,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from tiphys.api import flowcontrol_v1 as v1
 from tiphys.api.base import decode
 from tiphys.api.catalog import resource_of
-from tiphys.apiserver.http.request import RequestInfo, User
+from tiphys.apiserver.http.request import RequestInfo, User, waited
 from tiphys.machinery import errors
 from tiphys.store.store import Store
 
@@ -35,18 +36,31 @@ _MOST_SEATS = 10  # of one request
 _MOST_SHARE = 0.15  # of its level's seats, likewise
 _ACCOUNT = "system:serviceaccount:"
 _MOST_KNOWN = 20_000  # kinds of requests whose flows are remembered
-# (name, type, help, attribute of a level) of each metric
+# (name, type, help, attribute of the counts of a flow schema) of each metric
 _METRICS: tuple[tuple[str, type[GaugeMetricFamily | CounterMetricFamily], str, str], ...] = (
-    ("nominal_limit_seats", GaugeMetricFamily, "Seats of a level's own.", "nominal"),
-    ("current_executing_requests", GaugeMetricFamily, "Seats that are taken.", "used"),
+    ("current_executing_requests", GaugeMetricFamily, "Requests that have seats.", "executing"),
+    ("current_executing_seats", GaugeMetricFamily, "Seats that are taken.", "seats"),
     ("current_inqueue_requests", GaugeMetricFamily, "Requests that wait for seats.", "waiting"),
     ("dispatched_requests_total", CounterMetricFamily, "Requests that got seats.", "served"),
-    ("rejected_requests_total", CounterMetricFamily, "Requests that got none.", "refused"),
 )
 _SCHEMAS, _LEVELS = resource_of(v1.FlowSchema), resource_of(v1.PriorityLevelConfiguration)
 
 
 # --- the level: seats and queues ---
+
+
+@dataclass(slots=True)
+class Counts:
+    """What the requests of one flow schema do at a level. `refused`: by upstream's reason."""
+
+    executing: int = 0
+    seats: int = 0
+    waiting: int = 0
+    served: int = 0
+    refused: dict[str, int] = field(default_factory=dict)
+
+    def refuse(self, reason: str) -> None:
+        self.refused[reason] = self.refused.get(reason, 0) + 1
 
 
 @dataclass(eq=False)
@@ -68,6 +82,7 @@ class Level:
     waiting: int = 0
     served: int = 0
     refused: int = 0
+    schemas: dict[str, Counts] = field(default_factory=dict)
     _next: int = 0
 
     def shard(self, flow: str) -> int:
@@ -117,14 +132,22 @@ class Seat:
     """What a request holds while it is served. It may give it back before it ends, when what is
     left costs little."""
 
-    __slots__ = ("_fairness", "_level", "_seats")
+    __slots__ = ("_counts", "_fairness", "_level", "_seats")
 
-    def __init__(self, fairness: Fairness, level: Level, seats: int) -> None:
-        self._fairness, self._level, self._seats = fairness, level, seats
+    def __init__(self, fairness: Fairness, flow: Flow, seats: int) -> None:
+        self._fairness = fairness
+        self._level = flow.level
+        self._seats = seats
+        self._counts = counts = flow.counts
+        counts.served += 1
+        counts.executing += 1
+        counts.seats += seats
 
     def release(self) -> None:
         seats, self._seats = self._seats, 0
         if seats:
+            self._counts.executing -= 1
+            self._counts.seats -= seats
             self._fairness.leave(self._level, seats)
 
 
@@ -137,6 +160,7 @@ class Flow:
     level: Level
     key: str
     headers: tuple[tuple[str, str], ...]
+    counts: Counts = field(default_factory=Counts)
 
 
 # --- the schemas: pure ---
@@ -237,7 +261,8 @@ class Fairness:
                 ("X-Kubernetes-Pf-Flowschema-Uid", schema.metadata.uid),
                 ("X-Kubernetes-Pf-Prioritylevel-Uid", level.uid),
             )
-            return Flow(name, level, f"{name}/{distinguisher}", headers)
+            counts = level.schemas.setdefault(name, Counts())
+            return Flow(name, level, f"{name}/{distinguisher}", headers, counts)
         # Before the first schemas are written.
         return Flow("", Level("exempt", exempt=True), "", ())
 
@@ -289,8 +314,12 @@ class Fairness:
         level = flow.level
         seats = level.width(objects) if objects > _PER_SEAT else 1
         if not self.enter(level, seats):
-            await self.queue(flow, seats)
-        return Seat(self, level, seats)
+            began = time.perf_counter()
+            try:
+                await self.queue(flow, seats)
+            finally:
+                waited(began)
+        return Seat(self, flow, seats)
 
     def _may_borrow(self, level: Level, seats: int) -> bool:
         if level.used + seats - level.nominal > level.borrowing:
@@ -308,13 +337,14 @@ class Fairness:
         in time."""
         level = flow.level
         if not level.queues:
-            raise self._refusal(level)
+            raise self._refusal(flow, "concurrency-limit")
         queue = level.queues[level.shard(flow.key)]
         if len(queue) >= level.length:
-            raise self._refusal(level)
+            raise self._refusal(flow, "queue-full")
         waiter = asyncio.get_running_loop().create_future()
         queue.append(Waiter(waiter, seats))
         level.waiting += 1
+        flow.counts.waiting += 1
         self._crowded += 1
         try:
             async with asyncio.timeout(PATIENCE):
@@ -324,15 +354,17 @@ class Fairness:
                 self.leave(level, seats)  # it got its seats in the same moment
             waiter.cancel()
             if isinstance(error, TimeoutError):
-                raise self._refusal(level) from None
+                raise self._refusal(flow, "time-out") from None
             raise
         finally:
             level.waiting -= 1
+            flow.counts.waiting -= 1
             self._crowded -= 1
 
     @staticmethod
-    def _refusal(level: Level) -> errors.StatusError:
-        level.refused += 1
+    def _refusal(flow: Flow, reason: str) -> errors.StatusError:
+        flow.level.refused += 1
+        flow.counts.refuse(reason)
         return _too_many()
 
     def leave(self, level: Level, seats: int = 1) -> None:
@@ -348,11 +380,33 @@ class Fairness:
     def metrics(self) -> Iterator[Metric]:
         """What each level has and does. May be called on any thread."""
         levels = list(self.levels.values())
-        for name, kind, help_text, attribute in _METRICS:
-            family = kind(f"apiserver_flowcontrol_{name}", help_text, labels=("priority_level",))
-            for level in levels:
-                family.add_metric((level.name,), getattr(level, attribute))
+        prefix = "apiserver_flowcontrol"
+        nominal = GaugeMetricFamily(
+            f"{prefix}_nominal_limit_seats", "Seats of a level's own.", labels=("priority_level",)
+        )
+        for level in levels:
+            nominal.add_metric((level.name,), level.nominal)
+        yield nominal
+        rows = [
+            ((level.name, schema), counts)
+            for level in levels
+            for schema, counts in list(level.schemas.items())
+        ]
+        names = ("priority_level", "flow_schema")
+        for name, kind, text, attribute in _METRICS:
+            family = kind(f"{prefix}_{name}", text, labels=names)
+            for place, counts in rows:
+                family.add_metric(place, getattr(counts, attribute))
             yield family
+        rejected = CounterMetricFamily(
+            f"{prefix}_rejected_requests_total",
+            "Requests that got no seats.",
+            labels=(*names, "reason"),
+        )
+        for place, counts in rows:
+            for reason, count in list(counts.refused.items()):
+                rejected.add_metric((*place, reason), count)
+        yield rejected
 
 
 def _shares(one: v1.PriorityLevelConfiguration) -> int:

@@ -16,7 +16,7 @@ from multidict import CIMultiDictProxy
 
 from tiphys.apiserver.access.authentication import AUTHENTICATED
 from tiphys.apiserver.access.authorization import Asked, Authorizer, refusal
-from tiphys.apiserver.http.request import ANONYMOUS, MASTERS, User
+from tiphys.apiserver.http.request import ANONYMOUS, MASTERS, User, note_impersonation
 from tiphys.machinery import errors
 from tiphys.machinery.errors import StatusError
 from tiphys.machinery.names import dns_subdomain_errors
@@ -58,6 +58,7 @@ class Impersonation:
                 first = first or error
                 continue
             self._remember(user, mode)
+            note_impersonation(impersonated, mode.verb if mode.name else "")
             return impersonated
         assert first is not None  # the last mode applies to everybody
         raise first

@@ -88,4 +88,5 @@ def admission_chain(
         "RBACEscalation",
         "PolicyParameters",
     }  # no plugins upstream: its storage does this, always
-    return Admission([plugin for name, plugin in plugins.items() if name not in off])
+    names = {id(plugin): name for name, plugin in plugins.items()}
+    return Admission([plugin for name, plugin in plugins.items() if name not in off], names)

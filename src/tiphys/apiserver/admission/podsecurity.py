@@ -3,7 +3,6 @@ about."""
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Callable
 from typing import Any
@@ -13,15 +12,15 @@ from tiphys.api.base import decode
 from tiphys.api.catalog import resource_of
 from tiphys.apiserver.admission import Attributes, Base
 from tiphys.apiserver.admission.configuration import MODES, PodSecurityConfiguration
-from tiphys.apiserver.http.request import warn
+from tiphys.apiserver.http.request import annotate, warn
 from tiphys.machinery import errors
 from tiphys.machinery.errors import FieldError
 from tiphys.machinery.podsecurity import LEVELS, violations
 from tiphys.store.cache import Filter
 
-log = logging.getLogger(__name__)
 PREFIX = "pod-security.kubernetes.io/"
 _PODS = resource_of(core_v1.Pod)
+_PRIVILEGED = ("privileged", "latest")  # where nothing is said
 _MOST_CHECKED = 3000  # existing pods of a namespace, as upstream
 _MOST_WARNINGS = 10  # about them
 _VERSION = re.compile(r"latest|v1\.\d+")
@@ -85,7 +84,15 @@ class PodSecurity(Base):
             return
         config = self._config
         policy = {**config.defaults, **policy_of(self._registry().labels_of(a.namespace) or {})}
-        if not policy or a.namespace in config.namespaces or a.user.name in config.usernames:
+        exempt = "namespace" if a.namespace in config.namespaces else ""
+        exempt = exempt or ("user" if a.user.name in config.usernames else "")
+        if exempt:
+            annotate(f"{PREFIX}exempt", exempt)
+            return
+        enforced = policy.get("enforce", _PRIVILEGED)
+        if name == "pods" and (a.old is None or a.subresource or _spec_changed(a.old, a.obj)):
+            annotate(f"{PREFIX}enforce-policy", ":".join(enforced))
+        if not policy:
             return
         if name == "pods":
             if a.old is not None and not a.subresource and not _spec_changed(a.old, a.obj):
@@ -101,8 +108,13 @@ class PodSecurity(Base):
         self, policy: dict[str, tuple[str, str]], pod: core_v1.Pod, a: Attributes, enforce: bool
     ) -> None:
         if pod.spec.runtime_class_name in self._config.runtime_classes:
+            annotate(f"{PREFIX}exempt", "runtimeClass")
             return
-        for mode, (level, version) in policy.items():
+        refusal: errors.StatusError | None = None
+        for mode in MODES:
+            if mode not in policy:
+                continue
+            level, version = policy[mode]
             broken = violations(pod, level)
             if not broken:
                 continue
@@ -110,12 +122,14 @@ class PodSecurity(Base):
             name = a.name or a.obj.metadata.name
             if mode == "enforce":
                 if enforce:
-                    raise errors.forbidden("pods", name, f"violates {rules}")
+                    refusal = errors.forbidden("pods", name, f"violates {rules}")
             elif mode == "warn":
-                warn(f"would violate {rules}")
+                if refusal is None:
+                    warn(f"would violate {rules}")
             else:
-                kind = a.resource.group_resource
-                log.info("Audit: %s %s/%s violates %s", kind, a.namespace, name, rules)
+                annotate(f"{PREFIX}audit-violations", f"would violate {rules}")
+        if refusal is not None:
+            raise refusal
 
     def _namespace(self, a: Attributes) -> None:
         problems = label_errors(a.obj.metadata.labels)

@@ -4,10 +4,11 @@ bindings."""
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from tiphys.api import admissionregistration_v1 as v1
 from tiphys.api.base import to_builtins
@@ -28,15 +29,18 @@ from tiphys.apiserver.admission.matching import (
 from tiphys.apiserver.admission.webhooks import replaced
 from tiphys.apiserver.eventloop.aside import aside
 from tiphys.apiserver.eventloop.turns import Steps
-from tiphys.apiserver.http.request import warn
+from tiphys.apiserver.http.request import annotate, annotate_more, warn
 from tiphys.apiserver.registry.mirrors import Mirror
 from tiphys.apiserver.registry.ownership import node_for
 from tiphys.machinery import errors, patch, typed
 from tiphys.machinery.cel import Budget, CelError, OutOfBudget
 from tiphys.machinery.selectors import from_label_selector
 
-log = logging.getLogger(__name__)
 _CODES = {"Unauthorized": 401, "Forbidden": 403, "Invalid": 422, "RequestEntityTooLarge": 413}
+
+
+_FAILURE = "validation.policy.admission.k8s.io/validation_failure"
+_LONGEST_ANNOTATION = 10 * 1024  # characters, as upstream cuts them
 
 
 class PolicyError(Exception):
@@ -51,6 +55,17 @@ class Bound:
     binding: Any
     variables: dict[str, Any]
     budget: Budget
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A validation that did not hold, or could not be evaluated. `index`: of its expression."""
+
+    policy: Any
+    binding: Any
+    message: str
+    reason: str | None = None
+    index: int = 0
 
 
 class _Policies(Base):
@@ -208,21 +223,23 @@ class ValidatingPolicies(_Policies):
             else:
                 policy, binding, error = evaluation
                 reason = f"failed to configure binding: {error}"
-                self._failed(policy, binding, reason, attributes, denials)
+                self._failed(Failure(policy, binding, reason), attributes, denials)
         if denials:
             raise denials[0]
 
     async def _judge_all(self, bound: Bound, attributes: Attributes, denials: list[Any]) -> None:
         """Every validation of a policy, as far as its budget goes."""
         try:
-            for validation in bound.policy.spec.validations:
-                await aside(self._judge, bound, validation, attributes, denials)
+            for index in range(len(bound.policy.spec.validations)):
+                await aside(self._judge, bound, index, attributes, denials)
+            for annotation in bound.policy.spec.audit_annotations:
+                await aside(self._annotate, bound, annotation, attributes, denials)
         except OutOfBudget as error:
-            self._failed(bound.policy, bound.binding, str(error), attributes, denials)
+            failure = Failure(bound.policy, bound.binding, str(error))
+            self._failed(failure, attributes, denials)
 
-    def _judge(
-        self, bound: Bound, validation: v1.Validation, attributes: Attributes, denials: list[Any]
-    ) -> None:
+    def _judge(self, bound: Bound, index: int, attributes: Attributes, denials: list[Any]) -> None:
+        validation = bound.policy.spec.validations[index]
         text = validation.expression
         try:
             result = bound.budget.run(text, bound.variables)
@@ -230,44 +247,79 @@ class ValidatingPolicies(_Policies):
             raise
         except CelError as error:
             message = f"expression '{text.strip()}' resulted in error: {error}"
-            self._failed(bound.policy, bound.binding, message, attributes, denials)
+            failure = Failure(bound.policy, bound.binding, message, index=index)
+            self._failed(failure, attributes, denials)
             return
         if result is not True:
             message = _message(validation, bound)
             reason = validation.reason
-            self._act(bound.policy, bound.binding, message, reason, attributes, denials)
+            failure = Failure(bound.policy, bound.binding, message, reason, index)
+            self._act(failure, attributes, denials)
 
-    def _failed(
-        self, policy: Any, binding: Any, message: str, attributes: Attributes, denials: list[Any]
-    ) -> None:
-        if policy.spec.failure_policy == "Ignore":
-            return
-        self._act(policy, binding, message, None, attributes, denials)
-
-    def _act(
+    def _annotate(
         self,
-        policy: Any,
-        binding: Any,
-        message: str,
-        reason: str | None,
+        bound: Bound,
+        annotation: v1.AuditAnnotation,
         attributes: Attributes,
         denials: list[Any],
     ) -> None:
-        """Warns, logs or denies, as the binding says."""
-        name = f"'{policy.metadata.name}' with binding '{binding.metadata.name}'"
-        actions = binding.spec.validation_actions
+        """What a policy has to say to audit events. A failure denies, whatever the binding says."""
+        policy = bound.policy
+        try:
+            value = bound.budget.run(annotation.value_expression, bound.variables)
+        except OutOfBudget:
+            raise
+        except CelError as error:
+            if policy.spec.failure_policy != "Ignore":
+                failure = Failure(policy, bound.binding, str(error))
+                denials.append(_denial(failure, attributes))
+            return
+        if isinstance(value, str) and value.strip():
+            key = f"{policy.metadata.name}/{annotation.key}"
+            annotate_more(key, value.strip()[:_LONGEST_ANNOTATION])
+
+    def _failed(self, failure: Failure, attributes: Attributes, denials: list[Any]) -> None:
+        if failure.policy.spec.failure_policy != "Ignore":
+            self._act(failure, attributes, denials)
+
+    def _act(self, failure: Failure, attributes: Attributes, denials: list[Any]) -> None:
+        """Warns, tells audit events or denies, as the binding says."""
+        actions = failure.binding.spec.validation_actions
         if "Warn" in actions:
-            warn(f"Validation failed for ValidatingAdmissionPolicy {name}: {message}")
+            warn(f"Validation failed for {_named(failure)}: {failure.message}")
         if "Audit" in actions:
-            log.info("Audit: validation failed for ValidatingAdmissionPolicy %s: %s", name, message)
+            annotate(_FAILURE, _audited(failure))
         if "Deny" in actions:
-            text = f"ValidatingAdmissionPolicy {name} denied request: {message}"
-            refusal = errors.forbidden(attributes.resource.group_resource, attributes.name, text)
-            refusal.status.reason = reason or "Invalid"
-            refusal.status.code = _CODES.get(refusal.status.reason, 422)
-            if refusal.status.details is not None:
-                refusal.status.details.causes.append(StatusCause(message=message))
-            denials.append(refusal)
+            denials.append(_denial(failure, attributes))
+
+
+def _named(failure: Failure) -> str:
+    return (
+        f"ValidatingAdmissionPolicy '{failure.policy.metadata.name}' with binding "
+        f"'{failure.binding.metadata.name}'"
+    )
+
+
+def _denial(failure: Failure, attributes: Attributes) -> errors.StatusError:
+    text = f"{_named(failure)} denied request: {failure.message}"
+    refusal = errors.forbidden(attributes.resource.group_resource, attributes.name, text)
+    refusal.status.reason = failure.reason or "Invalid"
+    refusal.status.code = _CODES.get(refusal.status.reason, 422)
+    if refusal.status.details is not None:
+        refusal.status.details.causes.append(StatusCause(message=failure.message))
+    return refusal
+
+
+def _audited(failure: Failure) -> str:
+    """A failed validation as audit events tell it."""
+    told = {
+        "message": failure.message,
+        "policy": failure.policy.metadata.name,
+        "binding": failure.binding.metadata.name,
+        "expressionIndex": failure.index,
+        "validationActions": list(failure.binding.spec.validation_actions),
+    }
+    return msgspec.json.encode([told]).decode()
 
 
 def _message(validation: v1.Validation, bound: Bound) -> str:

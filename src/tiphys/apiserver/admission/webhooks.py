@@ -6,6 +6,7 @@ import asyncio
 import base64
 import copy
 import logging
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -27,7 +28,7 @@ from tiphys.apiserver.admission.matching import (
     selects_object,
 )
 from tiphys.apiserver.eventloop.turns import Steps
-from tiphys.apiserver.http.request import warn
+from tiphys.apiserver.http.request import annotate, waited, warn
 from tiphys.apiserver.proxying.webhooks import WebhookCaller, WebhookError
 from tiphys.apiserver.registry.conversion import conversion_of
 from tiphys.apiserver.registry.mirrors import Mirror
@@ -37,12 +38,15 @@ from tiphys.machinery.cel import CelError
 from tiphys.machinery.errors import StatusError
 
 log = logging.getLogger(__name__)
+_FAILED = 500  # the status of a webhook that did not answer, as upstream counts it
 
 
 class _Webhooks(Base):
     """What both kinds share: `kind` is the configuration's type."""
 
     kind: Any
+    prefix = ""  # of what audit events are told
+    step = ""  # as metrics name it
 
     def __init__(
         self,
@@ -118,6 +122,9 @@ class _Webhooks(Base):
             "apiVersion": f"admission.k8s.io/{version}",
             "request": request,
         }
+        metrics = self._registry().admission.metrics
+        about = (hook.name, self.step, attributes.operation)
+        began = time.perf_counter()
         try:
             answer = await self._caller().call(
                 hook.client_config, review, float(hook.timeout_seconds or 10)
@@ -130,19 +137,41 @@ class _Webhooks(Base):
                     f'expected response.uid="{seen.uid}", got "{response.get("uid")}"'
                 )
         except WebhookError as error:
-            if hook.failure_policy == "Ignore":
+            spent = waited(began)
+            ignored = hook.failure_policy == "Ignore"
+            metrics.webhook(*about, spent, _FAILED, not ignored)
+            if ignored:
+                metrics.failed_open(hook.name, self.step)
                 log.warning(
                     "Webhook %s failed and is ignored, as its policy says: %s", hook.name, error
                 )
+                annotate(f"failed-open.{self.prefix}{self._place(attributes, hook)}", hook.name)
                 return {}
+            metrics.rejection(*about, "calling_webhook_error", _FAILED)
             raise errors.internal(
                 f'failed calling webhook "{hook.name}": failed to call webhook: {error}'
             ) from None
+        allowed = bool(response.get("allowed"))
+        refusal = None if allowed else _refusal(hook.name, response.get("status") or {})
+        code = 200 if refusal is None else refusal.code
+        metrics.webhook(*about, waited(began), code, not allowed)
         for text in response.get("warnings") or ():
             warn(str(text))
-        if not response.get("allowed"):
-            raise _refusal(hook.name, response.get("status") or {})
+        for key, value in (response.get("auditAnnotations") or {}).items():
+            annotate(f"{hook.name}/{key}", str(value))
+        if refusal is not None:
+            metrics.rejection(*about, "no_error", refusal.code)
+            raise refusal
         return response
+
+    def _place(self, attributes: Attributes, hook: Any) -> str:
+        """Which call of a webhook it is, as audit events have it."""
+        places = (number for number, (_, other) in enumerate(self._known) if other is hook)
+        return f"round_{int(attributes.second)}_index_{next(places, 0)}"
+
+    def _configuration_of(self, hook: Any) -> str:
+        names = (name for name, other in self._known if other is hook)
+        return next(names, "").removesuffix(f"/{hook.name}").rpartition("/")[2]
 
     async def _as(self, resource: Resource, attributes: Attributes, plain: Any) -> Any:
         """An object in the version the webhook asked for."""
@@ -170,6 +199,8 @@ class MutatingWebhooks(_Webhooks):
     them."""
 
     kind = v1.MutatingWebhookConfiguration
+    prefix = "mutation.webhook.admission.k8s.io/"
+    step = "admit"
 
     async def mutate(self, attributes: Attributes) -> None:
         if attributes.resource.group == EXEMPT or not self._configured():
@@ -184,8 +215,18 @@ class MutatingWebhooks(_Webhooks):
             resource = await self._wants(hook, attributes, seen)
             if resource is not None:
                 changed = await self._apply(hook, resource, attributes, seen)
+                self._annotate(hook, attributes, changed)
                 rounds.done(attributes, name, hook.reinvocation_policy, changed)
         rounds.left(seen.plain("obj"))
+
+    def _annotate(self, hook: Any, attributes: Attributes, changed: bool) -> None:
+        told = {
+            "configuration": self._configuration_of(hook),
+            "webhook": hook.name,
+            "mutated": changed,
+        }
+        value = msgspec.json.encode(told).decode()
+        annotate(f"{self.prefix}{self._place(attributes, hook)}", value)
 
     async def _apply(
         self, hook: Any, resource: Resource, attributes: Attributes, seen: Seen
@@ -202,6 +243,14 @@ class MutatingWebhooks(_Webhooks):
             raise errors.internal(
                 f'failed to apply the patch of webhook "{hook.name}": {error}'
             ) from None
+        key = f"patch.webhook.admission.k8s.io/{self._place(attributes, hook)}"
+        told = {
+            "configuration": self._configuration_of(hook),
+            "webhook": hook.name,
+            "patch": operations,
+            "patchType": "JSONPatch",
+        }
+        annotate(key, msgspec.json.encode(told).decode(), with_objects=True)
         if after == before:
             return False
         own = attributes.resource
@@ -216,6 +265,8 @@ class ValidatingWebhooks(_Webhooks):
     """All at once; the first no, in their order, is the answer."""
 
     kind = v1.ValidatingWebhookConfiguration
+    prefix = "validating.webhook.admission.k8s.io/"
+    step = "validating"
 
     async def validate(self, attributes: Attributes) -> None:
         if attributes.resource.group == EXEMPT or not self._configured():

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
@@ -64,16 +64,41 @@ def _free_each(objects: list[Any]) -> None:
         objects.pop()
 
 
+class Unanswered(BaseException):
+    """Work cannot go on before another server has been asked, which takes time. Nothing that
+    handles errors of the work itself may stop this one.
+
+    `ask` gets the answer; then the work begins again, and finds it.
+    """
+
+    def __init__(self, ask: Callable[[], Awaitable[None]]) -> None:
+        super().__init__()
+        self.ask = ask
+
+
+async def answered(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """The result of a function that may have questions to other servers. It is called again for
+    each, so it must change nothing before the last."""
+    while True:
+        try:
+            return function(*args, **kwargs)
+        except Unanswered as question:
+            await question.ask()
+
+
 async def aside(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """The function's result: computed at once, or on the thread when what this task works on is
-    large or takes long.
-    """
-    if not _is_large():
+    large or takes long. What it asks of other servers is awaited, and it is called again."""
+    while True:
         try:
-            with patience.Brief():
-                return function(*args, **kwargs)
-        except patience.Unfinished:
-            pass  # what has been done so far is done again
-    context = contextvars.copy_context()
-    work = partial(context.run, function, *args, **kwargs)
-    return await asyncio.get_running_loop().run_in_executor(_THREAD, work)
+            if not _is_large():
+                try:
+                    with patience.Brief():
+                        return function(*args, **kwargs)
+                except patience.Unfinished:
+                    pass  # what has been done so far is done again
+            context = contextvars.copy_context()
+            work = partial(context.run, function, *args, **kwargs)
+            return await asyncio.get_running_loop().run_in_executor(_THREAD, work)
+        except Unanswered as question:
+            await question.ask()

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from tiphys.api.base import to_builtins
+from tiphys.api.base import encode, to_builtins
 from tiphys.api.catalog import Resource
 from tiphys.api.custom import CustomObject
 from tiphys.apiserver.http import respond
@@ -64,6 +64,20 @@ def input_type(call: Call) -> str:
 
 def read_object(call: Call, data: bytes, kind: Any, resource: Resource) -> Any:
     """A typed object of the request's body, checked as fieldValidation asks. Raises 400 or 415."""
+    obj = _read_object(call, data, kind, resource)
+    if call.record is not None:
+        call.record.posted(obj, lambda: _as_json(call, data, obj))
+    return obj
+
+
+def _as_json(call: Call, data: bytes, obj: Any) -> bytes:
+    """What was posted, in JSON, whatever form it came in."""
+    if call.document is not None:
+        return call.document.json
+    return data if data[:1] == b"{" else encode(obj)
+
+
+def _read_object(call: Call, data: bytes, kind: Any, resource: Resource) -> Any:
     media = input_type(call)
     if media == protobuf.MEDIA_TYPE:
         return _from_protobuf(data, kind)

@@ -14,7 +14,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+)
 from prometheus_client.registry import Collector
 
 from tiphys.api.catalog import Resource
@@ -22,7 +26,7 @@ from tiphys.apiserver.access.fairness import Fairness
 from tiphys.apiserver.eventloop.watchdog import Watchdog
 from tiphys.apiserver.http.request import Call, RequestInfo
 from tiphys.apiserver.registry.served import ServedResources
-from tiphys.client.exposition import LATENCY_BUCKETS
+from tiphys.client.exposition import LATENCY_BUCKETS, Tally, exponential_buckets
 from tiphys.store.store import Store
 
 if TYPE_CHECKING:
@@ -49,6 +53,7 @@ _OTHER = "other"
 _CONNECTING = frozenset(("log", "exec", "portforward", "attach", "proxy"))
 _MUTATING = frozenset(("create", "update", "patch", "delete", "deletecollection"))
 _HEALTH = frozenset(("/healthz", "/livez", "/readyz"))  # upstream counts these pages, too
+_SIZES = exponential_buckets(1000, 10, 7)  # bytes
 _WINDOW = 1.0  # seconds over which the most requests at a time are told
 
 
@@ -65,9 +70,10 @@ class _Place(NamedTuple):
 
 class _Series:
     """The children of the requests of one verb about one resource. `codes`: those of the counter,
-    by the status of the answer."""
+    by the status of the answer. `sizes`: of answers to reads. `whole` and `own` are about requests
+    that have waited for others: how long they took, and how long without that."""
 
-    __slots__ = ("codes", "dry_run", "duration", "place", "verb")
+    __slots__ = ("codes", "dry_run", "duration", "own", "place", "sizes", "verb", "whole")
 
     def __init__(self, verb: str, dry_run: str, place: _Place, duration: Histogram) -> None:
         self.verb = verb
@@ -75,6 +81,15 @@ class _Series:
         self.place = place
         self.duration = duration
         self.codes: dict[int, Counter] = {}
+        self.sizes = Tally(_SIZES) if verb in ("GET", "LIST") else None
+        self.whole: Tally | None = None
+        self.own: Tally | None = None
+
+    def waited(self, seconds: float, waited: float) -> None:
+        if self.whole is None or self.own is None:
+            self.whole, self.own = Tally(LATENCY_BUCKETS), Tally(LATENCY_BUCKETS)
+        self.whole.observe(seconds)
+        self.own.observe(max(seconds - waited, 0.0))
 
 
 class InFlight:
@@ -156,8 +171,8 @@ class RequestMetrics:
         """Of the requests of that verb's kind."""
         return self._mutating if verb in _MUTATING else self._read_only
 
-    def answered(self, call: Call, status: int, seconds: float) -> None:
-        """Takes note of an answer: its status, and how long it took."""
+    def answered(self, call: Call, status: int, seconds: float, size: int) -> None:
+        """Takes note of an answer: its status, how long it took, and its bytes."""
         series = self._series_of(call)
         counter = series.codes.get(status)
         if counter is None:
@@ -165,6 +180,29 @@ class RequestMetrics:
             counter = series.codes[status] = self._requests.labels(*labels)
         counter.inc()
         series.duration.observe(seconds)
+        if series.sizes is not None:
+            series.sizes.observe(size)
+        if call.warnings.waited:
+            series.waited(seconds, call.warnings.waited)
+
+    def families(self) -> Iterator[Metric]:
+        """What is put together when somebody asks. May be called on any thread."""
+        sizes = HistogramMetricFamily(
+            "apiserver_response_sizes", "Bytes of answers to reads.", labels=("verb", *_PLACE)
+        )
+        slis = HistogramMetricFamily(
+            "apiserver_request_sli_duration_seconds",
+            "Seconds of requests without those in which they waited for webhooks and for seats.",
+            labels=("verb", *_PLACE),
+        )
+        for series in list(self._series.values()):
+            labels = [series.verb, *series.place]
+            if series.sizes is not None:
+                sizes.add_metric(labels, series.sizes.buckets(), series.sizes.sum)
+            if not series.dry_run:
+                slis.add_metric(labels, *_sli(series))
+        yield sizes
+        yield slis
 
     def long_running(self, call: Call) -> Gauge:
         """The gauge of requests like this one."""
@@ -226,6 +264,19 @@ class RequestMetrics:
         return _Series(shown, dry_run, place, duration)
 
 
+def _sli(series: _Series) -> tuple[list[tuple[str, float]], float]:
+    """Buckets and sum of a series' durations without waiting. Few requests wait: what they took is
+    replaced, so that the others are observed once."""
+    samples = list(series.duration._child_samples())
+    buckets = [(row.labels["le"], row.value) for row in samples if row.name == "_bucket"]
+    total = next(row.value for row in samples if row.name == "_sum")
+    if series.whole is None or series.own is None:
+        return buckets, total
+    rows = zip(buckets, series.whole.buckets(), series.own.buckets(), strict=True)
+    corrected = [(bound, count - whole + own) for (bound, count), (_, whole), (_, own) in rows]
+    return corrected, total - series.whole.sum + series.own.sum
+
+
 def _scope(info: RequestInfo) -> str:
     if info.name or info.verb == "create":
         return "resource"
@@ -251,12 +302,14 @@ class StateCollector(Collector):
     def __init__(
         self,
         version: dict[str, str],
+        requests: RequestMetrics,
         store: Store,
         watches: OpenWatches,
         fairness: Fairness,
         watchdog: Watchdog,
     ) -> None:
         self._version = version
+        self._requests = requests
         self._store = store
         self._watches = watches
         self._fairness = fairness
@@ -275,6 +328,7 @@ class StateCollector(Collector):
         )
         commits.add_metric((), self._store.commits)
         yield commits
+        yield from self._requests.families()
         yield from self._fairness.metrics()
         yield from self._watchdog.metrics()
 

@@ -136,6 +136,8 @@ class Reader:
             return await self._listed(call, resource, listing, view, limit)
 
         body = await self.bulk.shared(key, make)
+        if call.record is not None and want.form != "protobuf":
+            call.record.lists(body.length, body.whole)
         response = web.StreamResponse(headers=HEADERS)
         response.headers["Content-Type"] = media_of(want)
         warn_of(response, call.warnings)

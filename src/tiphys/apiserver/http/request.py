@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,11 +15,29 @@ from tiphys.machinery.query import truth
 from tiphys.machinery.selectors import SelectorError, parse_fields
 
 _warnings: ContextVar[list[str] | None] = ContextVar("warnings", default=None)
+_record: ContextVar[Any] = ContextVar("record", default=None)  # of audit.records.Record
+
+
+class Notes(list[str]):
+    """The warnings of a request, and how many seconds it has waited for others: webhooks, and a
+    seat."""
+
+    waited = 0.0
 
 
 def collect_warnings(into: list[str]) -> None:
     """From here on, in this task, `warn` adds to `into`."""
     _warnings.set(into)
+
+
+def waited(began: float) -> float:
+    """Notes that the request has waited for somebody else since then, a time of
+    `time.perf_counter`; returns how long."""
+    spent = time.perf_counter() - began
+    into = _warnings.get()
+    if isinstance(into, Notes):
+        into.waited += spent
+    return spent
 
 
 def warn(text: str) -> None:
@@ -35,6 +54,34 @@ def add_warning(into: list[str], text: str) -> None:
     """Adds what has not been said."""
     if len(into) < _MOST_WARNINGS and text not in into:
         into.append(text)
+
+
+def collect_annotations(record: Any) -> None:
+    """From here on, in this task, `annotate` adds to the record of the request."""
+    _record.set(record)
+
+
+def annotate(key: str, value: str, with_objects: bool = False) -> None:
+    """Adds to what audit events say of the request that is being answered. `with_objects`: only
+    to those that tell objects, too."""
+    record = _record.get()
+    if record is not None and (record.wants_request or not with_objects):
+        record.annotate(key, value)
+
+
+def annotate_more(key: str, value: str) -> None:
+    """As `annotate`; values that come later are added to those before."""
+    record = _record.get()
+    if record is not None:
+        before = record.annotations.get(key, value)
+        record.annotations[key] = value if before == value else f"{before}, {value}"
+
+
+def note_impersonation(user: User, constraint: str) -> None:
+    """Tells audit events whom the request acts as, and by which right (`impersonate:MODE`)."""
+    record = _record.get()
+    if record is not None:
+        record.impersonates(user, constraint)
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,8 +257,9 @@ class Call:
     query_text: str
     http: Any  # aiohttp's request, None for calls from within
     resource: Resource | None = None
-    warnings: list[str] = field(default_factory=list)
+    warnings: Notes = field(default_factory=Notes)
     flow: Any = None  # of fairness.Flow
+    record: Any = None  # of audit.records.Record, where the request is audited
     document: Document | None = None  # of a body in YAML
     selectors: dict[str, Any] = field(
         default_factory=dict

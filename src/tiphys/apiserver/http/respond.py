@@ -207,6 +207,8 @@ def one(call: Call, resource: Resource, data: bytes, code: int = 200) -> web.Res
     elif want.shape:
         data = tables.partial(data, want.version)
     if want.form == "protobuf":
+        if call.record is not None:
+            call.record.answers(data)
         kind = PartialObjectMetadata if want.shape else resource.type
         return answer(protobuf.wrap(decode(data, kind)), code, call.warnings, protobuf.MEDIA_TYPE)
     return formed(call, data, want, code)
@@ -230,5 +232,7 @@ def status(call: Call, obj: Any, code: int = 200) -> web.Response:
     """Any API struct, in the form the client asked for."""
     want = accepted(call.http.headers.get("Accept", ""), declared=True, shapes=False)
     if want.form == "protobuf":
+        if call.record is not None:
+            call.record.answers(encode(obj))
         return answer(protobuf.wrap(obj), code, call.warnings, protobuf.MEDIA_TYPE)
     return formed(call, encode(obj), want, code)

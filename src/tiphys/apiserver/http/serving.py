@@ -25,11 +25,18 @@ _LINGERING = 1.0  # seconds in which the rest of a refused body is thrown away
 _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 
 
-class _Request(web.BaseRequest):
-    """A request whose body may be as large as upstream allows."""
+class Request(web.BaseRequest):
+    """A request whose body may be as large as upstream allows. `record` is what is told of it
+    where requests are audited."""
+
+    record: Any = None  # of audit.records.Record
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, client_max_size=MAX_BODY, **kwargs)
+
+    async def _prepare_hook(self, response: web.StreamResponse) -> None:
+        if self.record is not None:
+            await self.record.prepares(response)
 
 
 def tls_context(certificate: Path, key: Path, client_ca: Path) -> ssl.SSLContext:
@@ -99,4 +106,4 @@ async def serve(
 def _request_factory(
     message: Any, payload: Any, protocol: Any, writer: Any, task: Any
 ) -> web.BaseRequest:
-    return _Request(message, payload, protocol, writer, task, asyncio.get_running_loop())
+    return Request(message, payload, protocol, writer, task, asyncio.get_running_loop())

@@ -7,11 +7,11 @@ from typing import Any
 
 from aiohttp import web
 
-from tiphys.api.base import decode
+from tiphys.api.base import decode, encode
 from tiphys.api.catalog import Resource
 from tiphys.api.meta_v1 import DeleteOptions, PartialObjectMetadata, Status, StatusDetails
 from tiphys.apiserver.access.authorization import Asked, Authorizer, refusal
-from tiphys.apiserver.eventloop.aside import LARGE, aside, weigh_body
+from tiphys.apiserver.eventloop.aside import LARGE, answered, aside, weigh_body
 from tiphys.apiserver.http import respond
 from tiphys.apiserver.http.bodies import (
     body,
@@ -158,6 +158,8 @@ class Writer:
         data = await body(call)
         check_write(call, "PatchOptions")
         patch = await aside(read_patch, media, data, resource.type)
+        if call.record is not None:
+            call.record.patched(data)
         if patch.grows:
             weigh_body(LARGE + 1)
         validation = field_validation(call)
@@ -171,6 +173,8 @@ class Writer:
         data = await body(call)
         check_write(call, "PatchOptions", apply=True)
         config = await aside(configuration, call, resource, data)
+        if call.record is not None:
+            call.record.patched(data if call.document is None else call.document.json)
         part = self._part(call, resource) if call.info.subresource else None
         write = self.write_of(call, resource)
         change = Apply(write.resource, config, author_of(call), part)
@@ -182,7 +186,7 @@ class Writer:
         options = await self._options(call)
         write = self._deletion(call, resource, options)
         if options.ignore_store_read_error_with_cluster_breaking_potential:
-            self._check_unsafe(call, resource)
+            await answered(self._check_unsafe, call, resource)
             await self._registry.delete_corrupt(write)
             return respond.status(call, Status(status="Success"))
         entry, gone = await self._registry.delete(write, options)
@@ -236,6 +240,8 @@ class Writer:
             return respond.answer(answer.whole(), 200, call.warnings, media_of(want))
         response = web.StreamResponse(headers={**respond.HEADERS, "Content-Type": media_of(want)})
         respond.warn_of(response, call.warnings)
+        if call.record is not None:
+            call.record.lists(answer.length, answer.whole)
         call.seat.release()  # all is deleted, what is left is the client's to take
         return await self._bulk.write(call, response, answer)
 
@@ -251,5 +257,7 @@ class Writer:
                     options = decoding.convert(value, DeleteOptions) if value else options
             except (DecodeError, protobuf.WireError) as error:
                 raise errors.bad_request(str(error)) from None
+            if call.record is not None:
+                call.record.patched(encode(options))
         complete_delete(options, call)
         return options

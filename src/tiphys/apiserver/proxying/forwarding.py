@@ -178,7 +178,8 @@ async def tunnel(
     headers["Upgrade"] = call.http.headers["Upgrade"]
     host = authority(backend.host, backend.port)
     writer.write(request_head(call.http.method, target, host, headers))
-    await splice(call.http, reader, writer)
+    told = call.record.started if call.record is not None else None
+    await splice(call.http, reader, writer, told)
     return web.StreamResponse()
 
 

@@ -4,12 +4,18 @@ it.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
+
+from prometheus_client import CollectorRegistry
 
 from tiphys.api.catalog import Resource
+from tiphys.apiserver.eventloop.aside import Unanswered
 from tiphys.apiserver.http.request import User
+from tiphys.apiserver.registry.admissionmetrics import AdmissionMetrics
+from tiphys.machinery.errors import StatusError
 
 
 @dataclass(slots=True)
@@ -73,37 +79,108 @@ class Asking(Base):
         self._registry = registry
 
 
+class _Link(NamedTuple):
+    """A plugin in a chain. `took` is told the seconds of each call that did not refuse."""
+
+    plugin: Plugin
+    name: str
+    took: Callable[[float], None]
+
+
 class Admission:
-    """The plugins in their order. Which of them care about a resource is worked out once."""
+    """The plugins in their order. Which of them care about an operation on a resource is worked out
+    once. `names` are those of plugins, by their identity, where they are not their classes'."""
 
-    def __init__(self, plugins: list[Plugin]) -> None:
+    def __init__(self, plugins: list[Plugin], names: dict[int, str] | None = None) -> None:
         self._plugins = plugins
-        self._chains: dict[str, tuple[list[Plugin], list[Plugin]]] = {}
+        self._names = names or {}
+        # (mutating, validating) by resource and operation
+        self._chains: dict[tuple[str, str], tuple[list[_Link], list[_Link]]] = {}
+        self.metrics = AdmissionMetrics(CollectorRegistry())
 
-    def _chain(self, name: str) -> tuple[list[Plugin], list[Plugin]]:
-        chain = self._chains.get(name)
+    def count_in(self, metrics: AdmissionMetrics) -> None:
+        """From here on what plugins take is told there."""
+        self.metrics = metrics
+        self._chains.clear()
+
+    def _chain(self, attributes: Attributes) -> tuple[list[_Link], list[_Link]]:
+        key = (attributes.resource.group_resource, attributes.operation)
+        chain = self._chains.get(key)
         if chain is None:
-            caring = [
-                plugin
-                for plugin in self._plugins
-                if not plugin.resources or name in plugin.resources
-            ]
-            mutating = [p for p in caring if getattr(type(p), "mutate", None) is not Base.mutate]
-            validating = [
-                p for p in caring if getattr(type(p), "validate", None) is not Base.validate
-            ]
-            chain = self._chains[name] = (mutating, validating)
+            chain = self._chains[key] = (
+                self._links(*key, "mutate", "admit"),
+                self._links(*key, "validate", "validate"),
+            )
         return chain
 
+    def _links(self, resource: str, operation: str, method: str, kind: str) -> list[_Link]:
+        """The plugins that look at a resource and have a method of their own."""
+        links = []
+        for plugin in self._plugins:
+            cares = not plugin.resources or resource in plugin.resources
+            if cares and getattr(type(plugin), method, None) is not getattr(Base, method):
+                name = self._names.get(id(plugin), type(plugin).__name__)
+                tally = self.metrics.plugin(name, kind, operation)
+                links.append(_Link(plugin, name, tally.observe))
+        return links
+
     async def mutate(self, attributes: Attributes) -> None:
-        chain = self._chain(attributes.resource.group_resource)[0]
-        for plugin in chain:
-            await plugin.mutate(attributes)
-        if attributes.changed:
-            attributes.second = True
-            for plugin in chain:
+        chain = self._chain(attributes)[0]
+        began = time.perf_counter()
+        try:
+            await self._mutate(chain, attributes, began)
+            if attributes.changed:
+                attributes.second = True
+                await self._mutate(chain, attributes, time.perf_counter())
+        except StatusError:
+            self._took("admit", attributes, began, rejected=True)
+            raise
+        self._took("admit", attributes, began)
+
+    async def _mutate(self, chain: list[_Link], attributes: Attributes, before: float) -> None:
+        for plugin, name, took in chain:
+            try:
                 await plugin.mutate(attributes)
+            except StatusError:
+                self._refused(name, "admit", attributes, before)
+                raise
+            now = time.perf_counter()
+            took(now - before)
+            before = now
 
     async def validate(self, attributes: Attributes) -> None:
-        for plugin in self._chain(attributes.resource.group_resource)[1]:
-            await plugin.validate(attributes)
+        began = before = time.perf_counter()
+        for plugin, name, took in self._chain(attributes)[1]:
+            try:
+                await plugin.validate(attributes)
+            except Unanswered as question:
+                await _validate_again(plugin, attributes, question)
+            except StatusError:
+                self._refused(name, "validate", attributes, before)
+                self._took("validate", attributes, began, rejected=True)
+                raise
+            now = time.perf_counter()
+            took(now - before)
+            before = now
+        self._took("validate", attributes, began)
+
+    def _refused(self, name: str, kind: str, attributes: Attributes, began: float) -> None:
+        tally = self.metrics.plugin(name, kind, attributes.operation, rejected=True)
+        tally.observe(time.perf_counter() - began)
+
+    def _took(
+        self, kind: str, attributes: Attributes, began: float, rejected: bool = False
+    ) -> None:
+        tally = self.metrics.step(kind, attributes.operation, rejected)
+        tally.observe(time.perf_counter() - began)
+
+
+async def _validate_again(plugin: Plugin, attributes: Attributes, question: Unanswered) -> None:
+    """Lets a plugin go on that wants to know what a user may do, which another server decides. It
+    begins anew: judging changes nothing."""
+    while True:
+        await question.ask()
+        try:
+            return await plugin.validate(attributes)
+        except Unanswered as another:
+            question = another

@@ -6,7 +6,7 @@ from typing import Any
 
 from tiphys.api.catalog import Resource
 from tiphys.api.meta_v1 import ObjectMeta
-from tiphys.apiserver.eventloop.aside import LARGE, aside, free_aside, weigh_object
+from tiphys.apiserver.eventloop.aside import LARGE, answered, aside, free_aside, weigh_object
 from tiphys.apiserver.http.request import warn
 from tiphys.apiserver.registry import ownership
 from tiphys.apiserver.registry.admission import Attributes
@@ -75,7 +75,7 @@ async def _create(objects: Objects, write: Write, strategy: Strategy[Any], chang
         raise errors.not_found(write.resource.group_resource, write.name)
     weigh_object(0)
     obj = await _changed(change, None, objects.stamp())
-    write.check_create()
+    await answered(write.check_create)
     return await create(objects, write, obj, change.manages_fields)
 
 

@@ -21,6 +21,7 @@ from tiphys.api.authorization_v1 import (
 from tiphys.api.base import Struct
 from tiphys.api.meta_v1 import FieldSelectorRequirement, LabelSelectorRequirement
 from tiphys.apiserver.access.authorization import Asked
+from tiphys.apiserver.eventloop.aside import answered
 from tiphys.apiserver.http.request import User
 from tiphys.apiserver.resources.actions import Action, ActionContext
 from tiphys.apiserver.resources.base import Strategy
@@ -41,8 +42,13 @@ async def review_access(review: R, context: ActionContext) -> Struct:
     spec = review.spec
     if isinstance(spec, SubjectAccessReviewSpec):
         user = User(spec.user, tuple(spec.groups), spec.uid, spec.extra)
-    allowed, reason = context.authorizer.authorize(user, question_of(spec))
-    review.status = SubjectAccessReviewStatus(allowed=allowed, reason=reason)
+    decision = await answered(context.authorizer.decide, user, question_of(spec))
+    review.status = SubjectAccessReviewStatus(
+        allowed=decision.allowed,
+        denied=decision.denied,
+        reason=decision.reason,
+        evaluation_error=decision.error,
+    )
     return review
 
 

@@ -30,6 +30,9 @@ async def review_rules(review: SelfSubjectRulesReview, context: ActionContext) -
     if MASTERS in context.user.groups:
         status.resource_rules.append(ResourceRule(verbs=["*"], api_groups=["*"], resources=["*"]))
         status.non_resource_rules.append(NonResourceRule(verbs=["*"], non_resource_urls=["*"]))
+    unknown = context.authorizer.unknown_rules(context.user)
+    status.incomplete = bool(unknown)
+    status.evaluation_error = ", ".join(unknown) if len(unknown) < 2 else f"[{', '.join(unknown)}]"
     grants = [
         grant
         for grant in context.authorizer.grants(context.user)

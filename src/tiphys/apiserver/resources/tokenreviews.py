@@ -17,7 +17,7 @@ async def review_token(review: TokenReview, context: ActionContext) -> Struct:
         raise errors.bad_request("token is required for TokenReview in authentication")
     status = TokenReviewStatus()
     try:
-        user, status.audiences = context.authenticator.review(spec.token, spec.audiences)
+        user, status.audiences = await context.authenticator.review(spec.token, spec.audiences)
         status.authenticated = True
         status.user = user_info(user)
     except InvalidToken as error:

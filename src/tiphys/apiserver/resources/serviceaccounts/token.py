@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from tiphys.api.authentication_v1 import BoundObjectReference, TokenRequest
 from tiphys.api.base import Struct
 from tiphys.api.core_v1 import Node, Pod, Secret, ServiceAccount
+from tiphys.apiserver.http.request import annotate
 from tiphys.apiserver.resources import checks
 from tiphys.apiserver.resources.actions import Action, ActionContext
 from tiphys.machinery import errors, timestamps
@@ -42,6 +43,7 @@ async def issue(request: TokenRequest, context: ActionContext) -> Struct:
     token, expiry = tokens.sign(
         namespace, name, account.metadata.uid, seconds, audiences, bound.reference, bound.extra
     )
+    annotate("authentication.kubernetes.io/issued-credential-id", tokens.credential_id(token))
     request.metadata.name = name
     request.metadata.namespace = namespace
     request.metadata.uid = account.metadata.uid

@@ -1,0 +1,183 @@
+"""The resource metrics API at work: asks the nodes, and answers.
+
+Every few seconds each node is asked for its summary; two of them make a rate. Hollow nodes have no
+containers to measure, and are not asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+import time
+from collections.abc import Sequence
+
+import aiohttp
+import msgspec
+from aiohttp import web
+
+from tiphys.addons.metrics import GROUP
+from tiphys.addons.metrics.objects import node_metrics, pod_metrics
+from tiphys.addons.metrics.sampling import Sample, Sampler, declared, total
+from tiphys.api import core_v1
+from tiphys.api.base import decode, encode
+from tiphys.api.catalog import Resource, resource_of
+from tiphys.api.metrics_v1beta1 import NodeMetrics, PodMetrics
+from tiphys.apiserver.http import respond
+from tiphys.apiserver.http.lists import short_list
+from tiphys.apiserver.http.request import Call
+from tiphys.apiserver.registry.registry import Registry
+from tiphys.apiserver.registry.views import view_of
+from tiphys.client.answers import body_of
+from tiphys.machinery import errors
+from tiphys.machinery.addresses import authority
+from tiphys.machinery.names import is_ip
+from tiphys.store.cache import Entry
+
+log = logging.getLogger(__name__)
+_EVERY = 10.0  # seconds
+_SOON = 1.0
+_WANTED = 300.0  # seconds for which a question keeps many nodes being asked
+_FEW = 20  # nodes that are asked whether anybody wants to know or not
+_LONGEST_SUMMARY = 16 << 20  # bytes: that of a thousand pods is under two
+_PATIENCE = 5  # seconds that a node has to answer
+_SOME = 20  # objects that are worked on in one step: about a millisecond
+_NODES, _PODS = resource_of(core_v1.Node), resource_of(core_v1.Pod)
+# A node that says nonsense loses its own numbers, and nobody else's.
+_NONSENSE = (
+    TimeoutError,
+    aiohttp.ClientError,
+    OSError,
+    LookupError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    RecursionError,
+)
+
+
+class ResourceMetrics:
+    """The group metrics.k8s.io. `tls` is for connections to nodes."""
+
+    group = GROUP
+
+    def __init__(self, registry: Registry, tls: ssl.SSLContext | None) -> None:
+        self._registry = registry
+        self._tls = tls
+        self._session: aiohttp.ClientSession | None = None
+        self._sampler = Sampler()
+        self._asked = -_WANTED  # monotonic: when somebody last wanted to know
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def run(self) -> None:
+        """Asks the nodes again and again; many of them only while somebody wants to know."""
+        while True:
+            is_wanted = time.monotonic() - self._asked < _WANTED
+            if is_wanted or len(self._registry.cache(_NODES)) <= _FEW:
+                await self.collect()
+            # A rate takes two looks: the second one soon, so that there is something to show.
+            is_soon = self._sampler.is_new or not self._sampler.has_counters
+            await asyncio.sleep(_SOON if is_soon else _EVERY)
+
+    async def collect(self) -> None:
+        """One round over all nodes."""
+        nodes = [decode(entry.data, core_v1.Node) for entry in self._registry.cache(_NODES)]
+        self._sampler.keep_only({node.metadata.name for node in nodes})
+        await asyncio.gather(*(self._ask(node) for node in nodes if not _is_hollow(node)))
+
+    async def _ask(self, node: core_v1.Node) -> None:
+        addresses = {one.type: one.address for one in node.status.addresses}
+        host = addresses.get("InternalIP", "")
+        port = node.status.daemon_endpoints.kubelet_endpoint.port
+        if not is_ip(host) or not 0 < port < 1 << 16 or self._tls is None:
+            return
+        name = node.metadata.name
+        if self._session is None:
+            timeout = aiohttp.ClientTimeout(total=_PATIENCE)
+            self._session = aiohttp.ClientSession(timeout=timeout)
+        try:
+            url = f"https://{authority(host, port)}/stats/summary"
+            async with self._session.get(
+                url, ssl=self._tls, server_hostname=name, allow_redirects=False
+            ) as answer:
+                body = await body_of(answer, _LONGEST_SUMMARY) if answer.status == 200 else b"{}"
+            self._sampler.note(name, msgspec.json.decode(body), time.time())
+        except _NONSENSE as error:
+            log.debug("metrics of %s: %s", name, error)
+
+    # --- answers ---
+
+    async def answer(self, call: Call, resource: Resource) -> web.StreamResponse:
+        """GET of one or of all, in a namespace or everywhere, with label selectors."""
+        self._asked = time.monotonic()
+        if self._sampler.is_empty:
+            await self.collect()
+        source = _PODS if resource.plural == "pods" else _NODES
+        if call.info.name and call.info.verb == "get":
+            entry = self._registry.entry(source, call.info.namespace, call.info.name)
+            made = await self._made(call, source, [entry])
+            if not made:
+                raise errors.not_found(f"{source.plural}.{GROUP}", call.info.name)
+            return _answered(call, made[0])
+        entries = list(self._registry.cache(source).select(view_of(call, source, self._registry)))
+        return _answered(call, short_list(resource, await self._made(call, source, entries)))
+
+    async def _made(self, call: Call, source: Resource, entries: Sequence[Entry]) -> list[bytes]:
+        """The metrics of those pods or nodes of which something is known, in steps."""
+        is_pods = source is _PODS
+        by_node = {} if is_pods else await self._hollow_pods(call, entries)
+        made: list[bytes] = []
+        async for some in self._registry.turns.sliced(call.user.name, entries, _SOME):
+            for entry in some:
+                metrics = self._pod(entry) if is_pods else self._node(entry, by_node)
+                if metrics is not None:
+                    made.append(encode(metrics))
+        return made
+
+    async def _hollow_pods(self, call: Call, nodes: Sequence[Entry]) -> dict[str, list[Sample]]:
+        """What the pods of hollow nodes use, by node."""
+        hollow = {
+            entry.fields["metadata.name"] for entry in nodes if entry.labels.get("type") == "hollow"
+        }
+        samples: dict[str, list[Sample]] = {name: [] for name in hollow}
+        if not hollow:
+            return samples
+        pods = list(self._registry.cache(_PODS))
+        async for some in self._registry.turns.sliced(call.user.name, pods, _SOME):
+            for entry in some:
+                node = entry.fields.get("spec.nodeName", "")
+                if node in hollow:
+                    pod = decode(entry.data, core_v1.Pod)
+                    samples[node] += declared(pod, time.time()).values()
+        return samples
+
+    def _pod(self, entry: Entry) -> PodMetrics | None:
+        pod = decode(entry.data, core_v1.Pod)
+        node = pod.spec.node_name
+        samples = self._sampler.containers(node, pod.metadata.uid)
+        if samples is None:
+            place = self._registry.cache(_NODES).get(_NODES.key("", node))
+            if place is None or place.labels.get("type") != "hollow":
+                return None
+            samples = declared(pod, time.time())
+        return pod_metrics(pod, samples)
+
+    def _node(self, entry: Entry, hollow: dict[str, list[Sample]]) -> NodeMetrics | None:
+        node = decode(entry.data, core_v1.Node)
+        name = node.metadata.name
+        if name in hollow:
+            return node_metrics(node, total(hollow[name], time.time()))
+        sample = self._sampler.machine(name)
+        return node_metrics(node, sample) if sample is not None else None
+
+
+def _is_hollow(node: core_v1.Node) -> bool:
+    return node.metadata.labels.get("type") == "hollow"
+
+
+def _answered(call: Call, data: bytes) -> web.Response:
+    # Not in protobuf: a window is a message of its own there, for the sake of one field.
+    return respond.formed(call, data, respond.accepted(call.http.headers.get("Accept", "")))

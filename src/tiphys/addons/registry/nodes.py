@@ -1,0 +1,49 @@
+"""How the nodes of the cluster find the registry by its names: files that containerd reads when it
+pulls (`hosts.toml`). Pure, but for writing them."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from tiphys.api import core_v1
+from tiphys.machinery.names import is_ip
+
+
+def hosts_toml(server: str, mirror: str) -> str:
+    """Has containerd ask the mirror first, then the server; both are URLs."""
+    return f'server = "{server}"\n\n[host."{mirror}"]\n  capabilities = ["pull", "resolve"]\n'
+
+
+def write_hosts(folder: Path, names: Iterable[str], port: int, address: str) -> None:
+    """A folder for each name, `localhost:5000` for example. On a node in a namespace of its own
+    that is not this machine, so all are led to the machine's address among nodes."""
+    mirror = f"http://{address}:{port}"
+    for name in names:
+        place = folder / name
+        place.mkdir(parents=True, exist_ok=True)
+        server = f"http://{name}" if name.startswith("localhost") else mirror
+        temporary = place / "hosts.new"
+        temporary.write_text(hosts_toml(server, mirror))
+        temporary.rename(place / "hosts.toml")
+
+
+def remove_hosts(folder: Path) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(folder)
+
+
+def address_of(node: core_v1.Node) -> str:
+    """Of a node on containerd, "" where it has none. Hollow nodes pull nothing. Nodes say their
+    addresses themselves: one that others could reach from afar is none of theirs here."""
+    if node.metadata.labels.get("type") == "hollow":
+        return ""
+    for one in node.status.addresses:
+        if one.type == "InternalIP" and is_ip(one.address):
+            found = ipaddress.ip_address(one.address)
+            if found.is_private and not (found.is_loopback or found.is_unspecified):
+                return one.address
+    return ""

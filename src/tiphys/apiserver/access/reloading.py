@@ -1,0 +1,125 @@
+"""Configuration files that are read again when they change, while the server runs.
+
+What cannot be used is told in the log and counted, and the server goes on with what it has.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+from tiphys.machinery.configfiles import ConfigFileError
+
+log = logging.getLogger(__name__)
+_EVERY = 2.0  # seconds between two looks at a file
+
+
+class NotYet(Exception):
+    """A configuration that is right and cannot be used now: it is tried again."""
+
+
+class ReloadMetrics:
+    """By upstream's names. `subject` is authentication or authorization; `server` names it."""
+
+    def __init__(self, registry: CollectorRegistry, subject: str, server: str) -> None:
+        prefix = f"apiserver_{subject}_config_controller"
+        self._server = _hash(server.encode())
+        self._total = Counter(
+            f"{prefix}_automatic_reloads_total",
+            "Reloads of the configuration file, by their success.",
+            ("status", "apiserver_id_hash"),
+            registry=registry,
+        )
+        self._last = Gauge(
+            f"{prefix}_automatic_reload_last_timestamp_seconds",
+            "When the configuration file was last reloaded, by success.",
+            ("status", "apiserver_id_hash"),
+            registry=registry,
+        )
+        self._info = Gauge(
+            f"{prefix}_last_config_info",
+            "The hash of the configuration that is in force; always 1.",
+            ("apiserver_id_hash", "hash"),
+            registry=registry,
+        )
+
+    def loaded(self, data: bytes) -> None:
+        self._info.clear()
+        self._info.labels(self._server, _hash(data)).set(1)
+
+    def reloaded(self, status: str) -> None:
+        self._total.labels(status, self._server).inc()
+        self._last.labels(status, self._server).set(time.time())
+
+
+def _hash(data: bytes) -> str:
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+class ConfigFile:
+    """One file. `apply` takes its bytes, and raises ConfigFileError or NotYet."""
+
+    def __init__(
+        self,
+        file: Path,
+        subject: str,
+        metrics: ReloadMetrics,
+        apply: Callable[[bytes], Awaitable[None]],
+    ) -> None:
+        self._file = file
+        self._subject = subject
+        self._metrics = metrics
+        self._apply = apply
+        self._seen = b""
+
+    def read(self) -> bytes:
+        """The file as the server starts with it. Raises ConfigFileError."""
+        try:
+            self._seen = self._file.read_bytes()
+        except OSError as error:
+            raise ConfigFileError(f"{self._file}: {error.strerror}") from None
+        self._metrics.loaded(self._seen)
+        return self._seen
+
+    async def run(self) -> None:
+        """Looks at the file for as long as the server runs."""
+        stamp = self._stamp()
+        while True:
+            await asyncio.sleep(_EVERY)
+            now = self._stamp()
+            if now is not None and now != stamp and await self._reload():
+                stamp = now
+
+    def _stamp(self) -> tuple[int, ...] | None:
+        try:
+            found = self._file.stat()
+        except OSError:
+            return None
+        return found.st_mtime_ns, found.st_size, found.st_ino
+
+    async def _reload(self) -> bool:
+        """Whether the file need not be tried again as it is."""
+        try:
+            data = self._file.read_bytes()
+            if data == self._seen:
+                return True
+            await self._apply(data)
+        except ConfigFileError as error:
+            log.error("The %s configuration is not reloaded: %s", self._subject, error)
+            self._metrics.reloaded("failure")
+            return True
+        except (NotYet, OSError) as error:
+            log.error("The %s configuration cannot be reloaded yet: %s", self._subject, error)
+            self._metrics.reloaded("failure")
+            return False
+        self._seen = data
+        self._metrics.reloaded("success")
+        self._metrics.loaded(data)
+        log.info("Reloaded the %s configuration", self._subject)
+        return True
