@@ -75,7 +75,7 @@ class Options:
     node_key: Path | None = None
     front_proxy: tuple[Path, Path, Path] | None = None  # authority, certificate, key
     issuer: str = "https://kubernetes.default.svc.cluster.local"
-    service_cidr: str = "10.96.0.0/16"
+    service_cidr: str = "10.96.0.0/16"  # or two of them, one of each family
     enable_admission: tuple[str, ...] = ()  # names of plugins, as upstream spells them
     disable_admission: tuple[str, ...] = ()
     admission_config: Path | None = None  # an AdmissionConfiguration
@@ -132,7 +132,8 @@ class RunningServer:
             configuration.read(options.admission_config),
         )
         admission.count_in(AdmissionMetrics(self.collectors))
-        strategies = Strategies(Settings(ipaddress.IPv4Network(options.service_cidr)))
+        service_cidrs = map(ipaddress.ip_network, options.service_cidr.split(","))
+        strategies = Strategies(Settings(tuple(service_cidrs)))
         self.registry = Registry(self.store, admission, strategies.of, self._caller)
         tokens = ServiceAccountTokens(options.token_key.read_bytes(), options.issuer, self.store)
         self._connector = Connector(self.registry, _node_tls(options))

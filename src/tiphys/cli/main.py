@@ -84,6 +84,12 @@ def cli() -> None:
     "--scheduler-config", type=FOLDER, default=None, help="File with a KubeSchedulerConfiguration."
 )
 @click.option(
+    "--ip-family",
+    type=click.Choice(["ipv4", "dual"]),
+    default=None,
+    help="Addresses of pods and services: IPv4, or of both families [default: ipv4].",
+)
+@click.option(
     "--kubelet-config", type=FOLDER, default=None, help="File with a KubeletConfiguration."
 )
 @click.option(
@@ -125,6 +131,7 @@ def up(
     scheduler_config: Path | None,
     kubelet_config: Path | None,
     audit_policy: Path | None,
+    ip_family: str | None,
     address: str | None,
     pod_network: str | None,
     pod_routes: str | None,
@@ -149,6 +156,7 @@ def up(
                 scheduler_config,
                 kubelet_config,
                 audit_policy,
+                ip_family,
                 address,
                 pod_network,
                 pod_routes,
@@ -329,6 +337,11 @@ def _profiles(config: Path | None) -> Any:
     show_default=True,
     help="Where the metrics of the scheduler in this process are served.",
 )
+@click.option(
+    "--load-balancer-pools",
+    default="",
+    help="Comma-separated networks of addresses for services of type LoadBalancer.",
+)
 @monitored(10257)
 @log_format
 def controllers(
@@ -343,6 +356,7 @@ def controllers(
     scheduler_config: Path | None,
     log_format: str,
     scheduler_secure_port: int,
+    load_balancer_pools: str,
     endpoint: Endpoint | None,
 ) -> None:
     """Run the controllers."""
@@ -371,7 +385,13 @@ def controllers(
                     "server_names": names_of(server_certificate),
                 }
                 informers = await run_controllers(
-                    client, tasks, ca.read_text(), key, addons.controllers(), machines
+                    client,
+                    tasks,
+                    ca.read_text(),
+                    key,
+                    addons.controllers(),
+                    load_balancer_pools,
+                    machines,
                 )
                 if scheduler_kubeconfig is not None:
                     from tiphys.scheduler.main import Scheduler
@@ -493,6 +513,11 @@ def scheduler(
 @click.option("--certificate", type=FOLDER, default=Path(), help="The node's serving certificate.")
 @click.option("--key", type=FOLDER, default=Path(), help="Its key.")
 @click.option("--address", default="127.0.0.1")
+@click.option(
+    "--addresses",
+    default="",
+    help="Comma-separated addresses of the node, one of each family [default: --address].",
+)
 @click.option("--port", default=10250, show_default=True)
 @click.option("--socket", default="/run/containerd/containerd.sock", show_default=True)
 @click.option("--logs", type=FOLDER, default=Path("/var/log/pods"), show_default=True)

@@ -47,6 +47,7 @@ class Asked:
     scheduler_config: Path | None = None
     kubelet_config: Path | None = None
     audit_policy: Path | None = None
+    ip_family: str | None = None
     address: str | None = None
     pod_network: str | None = None
     pod_routes: str | None = None
@@ -100,6 +101,7 @@ def configured(existing: Cluster | None, asked: Asked) -> Cluster:
     cluster.runtime = asked.runtime or cluster.runtime
     cluster.store = asked.store or cluster.store
     cluster.nodes = asked.nodes or cluster.nodes
+    cluster.ip_family = asked.ip_family or cluster.ip_family
     cluster.machine_address = asked.address or cluster.machine_address
     cluster.pod_network = asked.pod_network or cluster.pod_network
     cluster.pod_routes = asked.pod_routes or cluster.pod_routes

@@ -148,5 +148,6 @@ async def _restart(old: list[str], new: list[str]) -> None:
 
 def _set_up_network(options: NodeProcess, server: str) -> None:
     mtu = tunnel.mtu_between(options.address, server, options.pod_routes)
-    pods.write_cni(options.cni, options.cni_name, options.pod_cidr, options.leases, mtu)
-    pods.set_up_link(options.pod_link, options.gateway)
+    pods.write_cni(options.cni, options.cni_name, [options.pod_cidr], options.leases, mtu)
+    pods.set_up_link(options.pod_link, [options.gateway])
+    pods.route(options.pod_link, [options.service_cidr])

@@ -11,7 +11,7 @@ from pathlib import Path
 class NodeProcess:
     """Everything the command line says. `nodes` counts hollow nodes.
 
-    pod_cidr:            the node's range of pods; "" for a machine that is given one
+    pod_cidr:            the node's ranges of pods, with commas; "" for a machine that is given one
     cluster_cidr:        the networks of all pods, with commas
     pod_routes:          of `network.podroutes.MODES`; "" where all pods are on one machine
     pod_link:            the device that holds the node's address among its pods
@@ -33,6 +33,7 @@ class NodeProcess:
     socket: str = ""
     logs: Path = Path("/var/log/pods")
     cgroup: str = "/tiphys"
+    addresses: str = ""  # all of the node's, with commas; "" for `address` alone
     pod_cidr: str = ""
     cluster_cidr: str = ""
     service_cidr: str = ""
@@ -55,4 +56,6 @@ class NodeProcess:
     @property
     def gateway(self) -> str:
         """The node's address among its pods."""
-        return str(ipaddress.ip_network(self.pod_cidr)[1]) if self.pod_cidr else self.address
+        if not self.pod_cidr:
+            return self.address
+        return str(ipaddress.ip_network(self.pod_cidr.split(",")[0])[1])

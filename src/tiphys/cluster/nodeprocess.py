@@ -33,7 +33,7 @@ from tiphys.node.metrics import KubeletMetrics
 from tiphys.node.naming import Resolver, machine_resolver
 
 if TYPE_CHECKING:
-    from tiphys.network.policy.enforcer import PolicyEnforcer
+    from tiphys.network.policy.enforcer import EveryVersion
 
 log = logging.getLogger(__name__)
 
@@ -142,7 +142,7 @@ async def _containers(
     agents: list[Agent],
 ) -> None:
     from tiphys import addons
-    from tiphys.network.proxy.service_proxy import ServiceProxy
+    from tiphys.network.proxy.service_proxy import ProxyNode, ServiceProxy
     from tiphys.node.cri.logfiles import LogLimits
     from tiphys.node.cri.runtime import CRIRuntime
 
@@ -153,10 +153,14 @@ async def _containers(
     services = informers.of(core_v1.Service)
     policies = _policies(options, policy_client, tasks, informers)
     await _routes(options, client, tasks, informers)
-    pods_cidr = options.cluster_cidr or options.pod_cidr
-    proxy = ServiceProxy(
-        informers, options.name, options.address, options.table, pods_cidr, options.service_cidr
+    place = ProxyNode(
+        options.name,
+        _addresses(options),
+        options.table,
+        options.cluster_cidr or options.pod_cidr,
+        options.service_cidr,
     )
+    proxy = ServiceProxy(informers, place)
     tasks.start(proxy.run(), "proxy", vital=True)
     resolver = machine_resolver()
     if options.forward_dns:
@@ -174,6 +178,7 @@ async def _containers(
         options.domain,
         "" if options.node_certificate else options.pod_cidr,  # who is given one asks for none
         resolver=resolver,
+        addresses=_addresses(options),
         images=options.images,
         configuration=configuration,
     )
@@ -200,6 +205,7 @@ async def _containers(
     tasks.start(pods.run(), "informer-pods", vital=True)
     this = Informer(client, core_v1.Node, fields=f"metadata.name={options.name}")
     this.on_change(agent.node_changed)
+    this.on_change(proxy.node_changed)
     tasks.start(this.run(), "informer-node", vital=True)
     await services.synced.wait()
     await pods.synced.wait()
@@ -244,16 +250,22 @@ async def _routes(
     device = tunnel.Device(
         f"{options.pod_link}-vx", options.gateway, options.address, options.route_metric, mtu
     )
-    networks = [ipaddress.IPv4Network(text) for text in options.cluster_cidr.split(",")]
+    listed = options.cluster_cidr.split(",")
+    networks = [ipaddress.IPv4Network(text) for text in listed if ":" not in text]
     keeper = RouteKeeper(informers, options.name, networks, options.pod_routes, device)
     tasks.start(keeper.run(), "routes", vital=True)
 
 
+def _addresses(options: NodeProcess) -> tuple[str, ...]:
+    return tuple(options.addresses.split(",")) if options.addresses else (options.address,)
+
+
 def _policies(
     options: NodeProcess, client: Client, tasks: TaskGroup, informers: Informers
-) -> PolicyEnforcer:
+) -> EveryVersion:
     """Network policies. An identity that may watch the pods of all nodes does so for them."""
-    from tiphys.network.policy.enforcer import PolicyEnforcer, table_name
+    from tiphys.network.policy.enforcer import EveryVersion, PolicyEnforcer, table_name
+    from tiphys.network.policy.script import IPV4, IPV6
     from tiphys.network.policy.watched import WatchedPod
 
     pods = Informer(client, WatchedPod, resource=resource_of(core_v1.Pod))
@@ -263,9 +275,14 @@ def _policies(
             await pods.run()
 
     tasks.start(watch_pods(), "informer-all-pods", vital=True)
-    enforcer = PolicyEnforcer(informers, pods, options.name, table_name(options.table))
-    tasks.start(enforcer.run(), "network-policies", vital=True)
-    return enforcer
+    table = table_name(options.table)
+    enforcers = []
+    for version in (IPV4, IPV6):
+        if any((":" in network) == (version is IPV6) for network in options.pod_cidr.split(",")):
+            enforcer = PolicyEnforcer(informers, pods, options.name, table, version=version)
+            tasks.start(enforcer.run(), f"network-policies-{version.ip}", vital=True)
+            enforcers.append(enforcer)
+    return EveryVersion(enforcers)
 
 
 async def _runtime_ready(agent: Agent) -> None:

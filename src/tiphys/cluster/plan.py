@@ -121,7 +121,7 @@ def _apiserver(cluster: Cluster) -> Process:
         "--port": str(cluster.port),
         "--address": cluster.address,
         "--store": store,
-        "--service-cidr": cluster.service_cidr,
+        "--service-cidr": ",".join(cluster.service_cidrs),
     }
     if cluster.audit_policy:
         flags["--audit-policy-file"] = cluster.audit_policy
@@ -154,6 +154,8 @@ def _controllers(cluster: Cluster) -> Process:
         flags["--cluster-cidr"] = cluster.pod_network
         flags["--service-cluster-ip-range"] = cluster.service_cidr
         flags["--server-certificate"] = str(cluster.pki / "apiserver.crt")
+    if cluster.load_balancer_pools:
+        flags["--load-balancer-pools"] = ",".join(cluster.load_balancer_pools)
     if cluster.scheduler_config:
         flags["--scheduler-config"] = cluster.scheduler_config
     address = f"https://127.0.0.1:{ports.controllers}"
@@ -180,12 +182,13 @@ def _node(place: NodePlace) -> Process:
         "--ca": str(cluster.pki / "ca.crt"),
         **_serving_flags(place),
         "--address": place.address,
+        "--addresses": ",".join(place.addresses),
         "--socket": str(place.socket),
         "--logs": str(place.pod_logs),
         "--cgroup": place.cgroup,
         **_network_flags(place),
         "--cluster-cidr": ",".join(pod_networks(cluster)),
-        "--service-cidr": cluster.service_cidr,
+        "--service-cidr": ",".join(cluster.service_cidrs),
         "--dns": cluster.dns_address,
         "--table": cluster.table,
         "--policy-kubeconfig": str(cluster.pki / "network-policy.kubeconfig"),
@@ -217,7 +220,7 @@ def _serving_flags(place: NodePlace) -> dict[str, str]:
 def _network_flags(place: NodePlace) -> dict[str, str]:
     """The node's range of pods, and how it reaches those of others."""
     cluster = place.cluster
-    flags = {"--pod-cidr": "" if cluster.joined else place.pod_cidr}
+    flags = {"--pod-cidr": "" if cluster.joined else ",".join(place.pod_cidrs)}
     if not cluster.machine_address:
         return flags
     flags |= {

@@ -33,6 +33,8 @@ def check(cluster: Cluster) -> None:
             "the clock of this machine is years behind: certificates would not be valid; set it "
             "and try again"
         )
+    if cluster.is_dual and not Path("/proc/sys/net/ipv6").exists():
+        raise ClusterError("--ip-family dual needs IPv6, which this machine's kernel has not")
     _check_store(cluster)
     if cluster.machine_address:
         _check_machines(cluster)
@@ -56,6 +58,7 @@ def changed_options(running: Cluster, asked: Cluster) -> list[str]:
         ("--nodes", running.nodes, asked.nodes),
         ("--store", running.store, asked.store),
         ("--etcd-tls", running.etcd_tls, asked.etcd_tls),
+        ("--ip-family", running.ip_family, asked.ip_family),
         ("--scheduler-config", running.scheduler_config, asked.scheduler_config),
         ("--kubelet-config", running.kubelet_config, asked.kubelet_config),
         ("--audit-policy", running.audit_policy, asked.audit_policy),
@@ -123,6 +126,11 @@ def _check_machines(cluster: Cluster) -> None:
             "hollow nodes have no network that other machines could reach; with --address use "
             "--runtime containerd, or none"
         )
+    if cluster.is_dual:
+        raise ClusterError(
+            "--address and --ip-family dual cannot both be given: machines reach each other's pods "
+            "over IPv4 alone"
+        )
     check_machine_address(cluster.machine_address)
     if cluster.runtime == "containerd" and cluster.nodes > 1:
         raise ClusterError(
@@ -177,7 +185,7 @@ def check_pod_network(cluster: Cluster) -> None:
         raise ClusterError(
             f"--pod-network {text} is too small: every machine gets a /{_NODE_PREFIX} of it"
         )
-    own = [place.pod_cidr for place in places(cluster)]
+    own = [network for place in places(cluster) for network in place.pod_cidrs]
     for other in (*own, cluster.service_cidr, f"{cluster.machine_address}/32"):
         if network.overlaps(ipaddress.IPv4Network(other)):
             raise ClusterError(f"--pod-network {text} overlaps with {other}; choose another")

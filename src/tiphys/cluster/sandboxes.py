@@ -48,19 +48,35 @@ class NodePlace:
         return f"10.{244 if not self.index else 224 + self.index}.{self.cluster.number}"
 
     @property
-    def pod_cidr(self) -> str:
-        """Of a machine that has joined "" until it was given one."""
-        return _given_range(self) if self.cluster.joined else f"{self.network}.0/24"
+    def network6(self) -> str:
+        """The same of IPv6, whose four groups tell what those three numbers do."""
+        return "fd" + self.network.replace(".", ":")
 
     @property
-    def gateway(self) -> str:
-        """The node's address among its pods."""
-        return f"{self.network}.1"
+    def pod_cidrs(self) -> list[str]:
+        """One of each family that the cluster has; none of a machine that has joined until it was
+        given one."""
+        if self.cluster.joined:
+            return _given_ranges(self)
+        both = [f"{self.network}.0/24", f"{self.network6}::/64"]
+        return both if self.cluster.is_dual else both[:1]
+
+    @property
+    def gateways(self) -> list[str]:
+        """The node's addresses among its pods, one of each family."""
+        both = [f"{self.network}.1", f"{self.network6}::1"]
+        return both if self.cluster.is_dual else both[:1]
 
     @property
     def address(self) -> str:
         """Where others reach the node."""
-        return self.cluster.machine_address or self.gateway
+        return self.cluster.machine_address or self.gateways[0]
+
+    @property
+    def addresses(self) -> list[str]:
+        """`address`, and one of the other family where the cluster has it."""
+        both = [self.address, f"{self.network6}::1"]
+        return both if self.cluster.is_dual else both[:1]
 
     @property
     def namespace(self) -> str:
@@ -142,17 +158,17 @@ def pod_networks(cluster: Cluster) -> list[str]:
     """The networks of all pods of the cluster."""
     if cluster.joined:
         return cluster.joined.pod_networks
-    own = [place.pod_cidr for place in places(cluster)]
+    own = [network for place in places(cluster) for network in place.pod_cidrs]
     return [*own, cluster.pod_network] if cluster.machine_address else own
 
 
-def _given_range(place: NodePlace) -> str:
+def _given_ranges(place: NodePlace) -> list[str]:
     """The range that the node's process has written down when it was given one."""
     try:
         written = json.loads((place.cni / pods.CNI_FILE).read_text())
-        return str(written["plugins"][0]["ipam"]["ranges"][0][0]["subnet"])
+        return [str(written["plugins"][0]["ipam"]["ranges"][0][0]["subnet"])]
     except (OSError, ValueError, LookupError, TypeError):
-        return ""
+        return []
 
 
 def set_up(place: NodePlace) -> None:
@@ -165,12 +181,14 @@ def set_up(place: NodePlace) -> None:
     if place.cluster.joined:
         return
     pods.write_cni(
-        place.cni, place.cni_name, place.pod_cidr, place.run / "ipam", _pod_mtu(place.cluster)
+        place.cni, place.cni_name, place.pod_cidrs, place.run / "ipam", _pod_mtu(place.cluster)
     )
     if not place.index:
-        pods.set_up_link(place.link, place.gateway)
+        pods.set_up_link(place.link, place.gateways)
+        cluster = place.cluster
+        pods.route(place.link, [*cluster.service_cidrs, *cluster.load_balancer_pools])
     elif not Path("/run/netns", place.namespace).exists():
-        _set_up_namespace(place, first.gateway)
+        _set_up_namespace(place, first.gateways)
 
 
 def _pod_mtu(cluster: Cluster) -> int:
@@ -180,42 +198,40 @@ def _pod_mtu(cluster: Cluster) -> int:
     return podroutes.pod_mtu(link, link, cluster.pod_routes)
 
 
-def _set_up_namespace(place: NodePlace, machine: str) -> None:
+def _set_up_namespace(place: NodePlace, machine: list[str]) -> None:
     name = place.namespace
     run("ip", "netns", "add", name)
     run("ip", "link", "del", place.link, check=False)
     run("ip", "link", "add", place.link, "type", "veth", "peer", "name", "eth0", "netns", name)
     run("ip", "link", "set", place.link, "up")
-    for command in (
-        ("link", "set", "lo", "up"),
-        ("addr", "add", f"{place.gateway}/32", "dev", "eth0"),
-        ("link", "set", "eth0", "up"),
-        ("route", "add", "default", "via", machine, "dev", "eth0", "onlink"),
-    ):
-        run("ip", "-n", name, *command)
-    run(
-        "ip",
-        "route",
-        "replace",
-        place.pod_cidr,
-        "via",
-        place.gateway,
-        "dev",
-        place.link,
-        "onlink",
-        "src",
-        machine,
-    )
-    run(*place.inside("sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward"))
+    run("ip", "-n", name, "link", "set", "lo", "up")
+    run("ip", "-n", name, "link", "set", "eth0", "up")
+    for address, far, network in zip(place.gateways, machine, place.pod_cidrs, strict=True):
+        _route(place, address, far, network)
+    for forwarding in pods.forwarding(place.gateways):
+        run(*place.inside("sh", "-c", f"echo 1 > {forwarding}"))
+
+
+def _route(place: NodePlace, address: str, machine: str, network: str) -> None:
+    """From the sandbox to everywhere by the machine, and from there to the sandbox's pods."""
+    inside = ("ip", "-n", place.namespace)
+    run(*inside, "addr", "add", *pods.alone(address), "dev", "eth0")
+    if ":" in address:
+        # A neighbour is found by the addresses of the link alone, unlike IPv4's.
+        run("ip", "addr", "add", *pods.alone(machine), "dev", place.link)
+    run(*inside, "route", "add", "default", "via", machine, "dev", "eth0", "onlink")
+    way = ("via", address, "dev", place.link, "onlink", "src", machine)
+    run("ip", "route", "replace", network, *way)
 
 
 def pod_links(place: NodePlace) -> list[tuple[str, str]]:
     """(link, network namespace) of the node's pods: where the routes to their addresses lead."""
     ip = ("ip", "-n", place.namespace) if place.index else ("ip",)
-    if not place.pod_cidr or (place.index and not Path("/run/netns", place.namespace).exists()):
+    if not place.pod_cidrs or (place.index and not Path("/run/netns", place.namespace).exists()):
         return []
     links = []
-    for line in run(*ip, "-o", "route", "show", "root", place.pod_cidr, check=False).splitlines():
+    network = place.pod_cidrs[0]
+    for line in run(*ip, "-o", "route", "show", "root", network, check=False).splitlines():
         route = line.split()
         if "dev" not in route:
             continue

@@ -8,7 +8,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 
@@ -23,6 +23,7 @@ def home() -> Path:
     return Path(os.environ.get("XDG_DATA_HOME", Path.home() / ".local" / "share")) / "tiphys"
 
 
+_ALWAYS_SAID = ("name", "data_dir", "port", "runtime", "nodes", "store", "number")
 JOINED_PODS = "10.244.128.0/17"  # apart from the ranges of every cluster's first machine
 
 
@@ -55,6 +56,7 @@ class Cluster:
     scheduler_config: str = ""  # file: a KubeSchedulerConfiguration
     kubelet_config: str = ""  # file: a KubeletConfiguration
     audit_policy: str = ""  # file: an audit Policy
+    ip_family: str = "ipv4"  # of pods and services: ipv4, or dual for both
     addons: bool = False  # whether add-ons are enabled, which a process of their own runs
 
     # where other machines reach this one, "" where there are none
@@ -102,6 +104,23 @@ class Cluster:
         return self.joined.service_network if self.joined else f"10.{96 + self.number}.0.0/16"
 
     @property
+    def service_cidrs(self) -> list[str]:
+        """The ranges of services' addresses, one of each family."""
+        return [self.service_cidr, *([f"fd10:96:{self.number}::/112"] if self.is_dual else [])]
+
+    @property
+    def load_balancer_pools(self) -> list[str]:
+        """The networks of load balancers' addresses, which the nodes of the cluster answer at."""
+        both = [f"10.224.{self.number}.0/24", f"fd10:224:{self.number}::/120"]
+        if self.runtime != "containerd":
+            return []
+        return both if self.is_dual else both[:1]
+
+    @property
+    def is_dual(self) -> bool:
+        return self.ip_family == "dual"
+
+    @property
     def dns_address(self) -> str:
         return self.joined.dns if self.joined else f"10.{96 + self.number}.0.10"
 
@@ -135,7 +154,14 @@ class Cluster:
     def save(self) -> None:
         self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
         temporary = self.root / "cluster.json.new"
-        temporary.write_text(json.dumps(asdict(self), indent=1))
+        plain = asdict(Cluster(self.name, self.data_dir))
+        # What is as in every cluster is left out: earlier releases read the file, too.
+        said = {
+            name: value
+            for name, value in asdict(self).items()
+            if name in _ALWAYS_SAID or value != plain[name]
+        }
+        temporary.write_text(json.dumps(said, indent=1))
         temporary.rename(self.root / "cluster.json")
 
 
@@ -146,14 +172,18 @@ def load(name: str, data_dir: Path | None = None) -> Cluster | None:
     root = data_dir or (Path(known) if known else home() / name)
     file = root / "cluster.json"
     try:
-        return Cluster(**json.loads(file.read_text()))
+        options = {one.name for one in fields(Cluster)}
+        said = json.loads(file.read_text())
+        # Another release may say more of it. A cluster that cannot be read would be none to those
+        # that look for a free number.
+        return Cluster(**{name: value for name, value in said.items() if name in options})
     except (FileNotFoundError, NotADirectoryError):
         return None
     except PermissionError:
         raise ClusterError(
             f"{file}: permission denied; are you the user who made this cluster?"
         ) from None
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise ClusterError(
             f"{file} is damaged ({error}); restore it from a backup, or remove {root} to begin "
             "afresh without its data"

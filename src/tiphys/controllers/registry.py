@@ -17,7 +17,9 @@ from tiphys.controllers.disruption import DisruptionController
 from tiphys.controllers.endpoints import EndpointsController, EndpointSliceController
 from tiphys.controllers.flowschema import FlowSchemaController
 from tiphys.controllers.garbage import GarbageCollector
+from tiphys.controllers.ipaddresses import IPAddressController
 from tiphys.controllers.job import JobController
+from tiphys.controllers.loadbalancers import LoadBalancerController
 from tiphys.controllers.mirroring import EndpointSliceMirroringController
 from tiphys.controllers.namespace import NamespaceController
 from tiphys.controllers.nodeipam import NodeRangeController
@@ -61,6 +63,8 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     EndpointsController,
     EndpointSliceMirroringController,
     ServiceCIDRController,
+    IPAddressController,
+    LoadBalancerController,
     # nodes, how they come and go, and what runs on them
     BootstrapSigner,
     TokenCleaner,

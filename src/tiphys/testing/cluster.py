@@ -92,7 +92,12 @@ class LocalCluster:
             secret = (pki / "ca.key").read_text()
             ca = authority.path.read_text()
             informers = await run_controllers(
-                self.client, self.tasks, ca, secret, addons.controllers(), self._machines
+                self.client,
+                self.tasks,
+                ca,
+                secret,
+                addons.controllers(),
+                machines=self._machines,
             )
             self.tasks.start(
                 Scheduler(self.client, self.tasks, informers=informers).run(),
