@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import ipaddress
 import logging
+import pickle
+import socket
 import ssl
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from tiphys.apiserver.access.authentication import ServiceAccountTokens
@@ -31,7 +35,7 @@ from tiphys.apiserver.eventloop.memory import (
     settle_collector,
 )
 from tiphys.apiserver.http.auditing import Audited
-from tiphys.apiserver.http.serving import Answering, serve, tls_context
+from tiphys.apiserver.http.serving import Answering, listen, serve, tls_context
 from tiphys.apiserver.parts import Part, ServerContext
 from tiphys.apiserver.proxying.aggregation import Aggregator, FrontProxy
 from tiphys.apiserver.proxying.connect import Connector
@@ -43,14 +47,20 @@ from tiphys.apiserver.resources import Strategies, selectable_fields
 from tiphys.apiserver.resources.base import Settings
 from tiphys.apiserver.resources.events import EventStrategy
 from tiphys.apiserver.server import APIServer
+from tiphys.apiserver.workers.handover import Taking
+from tiphys.apiserver.workers.pool import Pool
 from tiphys.client.exposition import component_registry
 from tiphys.client.signals import stop_event
 from tiphys.client.tasks import TaskGroup
 from tiphys.store.engine import Engine
 from tiphys.store.metrics import StoreMetrics
+from tiphys.store.replica import ReplicaEngine
+from tiphys.store.sharing import SharedEngine
 from tiphys.store.store import Store
+from tiphys.store.wire import Published
 
 log = logging.getLogger(__name__)
+_LONGEST_OPTIONS = 1 << 16  # bytes
 
 
 @dataclass(frozen=True)
@@ -82,6 +92,8 @@ class Options:
     audit: AuditOptions = field(default_factory=AuditOptions)
     authorization: AuthorizationOptions = field(default_factory=AuthorizationOptions)
     authentication: AuthenticationOptions = field(default_factory=AuthenticationOptions)
+    workers: int = 0  # processes that serve clients; none: this one does
+    log_format: str = "text"
 
 
 def engine_of(options: Options) -> Engine:
@@ -103,19 +115,35 @@ def engine_of(options: Options) -> Engine:
 
 
 class RunningServer:
-    """A started server; `stop()` ends it cleanly. `parts` are of add-ons."""
+    """A started server; `stop()` ends it cleanly. `parts` are of add-ons.
 
-    def __init__(self, options: Options, parts: Sequence[Part] = ()) -> None:
+    With `options.workers` it is their primary, and they serve the clients. With `replica` it is one
+    of them: `take` is given the connections, and what one process of a server has to do is left to
+    the primary.
+    """
+
+    def __init__(
+        self, options: Options, parts: Sequence[Part] = (), replica: ReplicaEngine | None = None
+    ) -> None:
         self.options = options
         self._parts = parts
         self.collectors = component_registry()
-        self.store = Store(engine_of(options), selectable_fields, StoreMetrics(self.collectors))
+        self._replica = replica
+        self._shared: SharedEngine | None = None
+        engine: Engine = replica or engine_of(options)
+        if options.workers and replica is None:
+            engine = self._shared = SharedEngine(engine)
+        self.store = Store(engine, selectable_fields, StoreMetrics(self.collectors))
+        if replica is not None:
+            replica.forget = self.store.forget
         self.registry: Registry
+        self.pool: Pool | None = None
         self._tasks = TaskGroup("apiserver")
 
     async def start(self) -> None:
         options = self.options
-        self._auditor = auditor_of(options.audit, self.collectors)
+        serves = self._shared is None
+        self._auditor = auditor_of(options.audit, self.collectors) if serves else None
         await self.store.open()
         nodes = NodeAuthorizer(self.store, NODE_RULES)
         address = f"{options.address}:{options.port}"
@@ -160,6 +188,24 @@ class RunningServer:
             self.registry, self.server.reader.watches.end_of, self._tasks
         )
         definitions.serve()
+        leads = self._replica is None
+        if leads:
+            await self._bootstrap()
+        self._tasks.start(definitions.run(leads), "definitions")
+        self._tasks.start(self._aggregator.run(leads), "aggregator")
+        if self._shared is None:
+            for group in self._groups:
+                self._tasks.start(group.run(), group.group)
+        authorizer.refresh()
+        self.server.watchdog.start()
+        self.server.ready = True
+        trimmer = MemoryTrimmer(self.store.compress_history, lambda: self.server.watchdog.requests)
+        self._tasks.start(trimmer.run(), "trim-memory")
+        await self._serve()
+
+    async def _bootstrap(self) -> None:
+        """What there is from the beginning, and who keeps it."""
+        options = self.options
         await bootstrap(
             self.registry,
             options.address,
@@ -167,39 +213,55 @@ class RunningServer:
             authorities=_authorities(options),
             volumes=str(options.data_dir.absolute() / "volumes"),
         )
-        self._tasks.start(definitions.run(), "definitions")
         kept = keep_kubernetes(self.registry, options.address, options.port)
         self._tasks.start(kept, "kubernetes-service")
-        self._tasks.start(self._aggregator.run(), "aggregator")
-        for group in self._groups:
-            self._tasks.start(group.run(), group.group)
-        authorizer.refresh()
-        self.server.watchdog.start()
-        self.server.ready = True
-        trimmer = MemoryTrimmer(self.store.compress_history)
-        self._tasks.start(trimmer.run(), "trim-memory")
         self._tasks.start(
             expire_events(self.store, self.registry.now, EventStrategy.lifetime), "expire-events"
         )
-        context = tls_context(options.certificate, options.key, options.client_ca)
-        self._authentication.start()
-        self._authorization.start()
-        front: Answering = self.server
-        if self._auditor is not None:
-            self._auditor.start()
-            front = Audited(self.server)
-        self._runner = await serve(front, options.bind, options.port, context)
-        log.info("serving on https://%s:%d", options.bind, options.port)
+
+    async def _serve(self) -> None:
+        options = self.options
+        if self._shared is not None:
+            self.pool = Pool(
+                options.workers,
+                partial(_of_worker, options),
+                options.log_format,
+                self._shared,
+                self.store,
+            )
+            await self.pool.start()
+            self._listener = await listen(self.pool.take, options.bind, options.port)
+        else:
+            self._authentication.start()
+            self._authorization.start()
+            front: Answering = self.server
+            if self._auditor is not None:
+                self._auditor.start()
+                front = Audited(self.server)
+            context = tls_context(options.certificate, options.key, options.client_ca)
+            self._runner, self._site = await serve(
+                front, options.bind, options.port, context, listens=self._replica is None
+            )
+        if self._replica is None:
+            log.info("serving on https://%s:%d", options.bind, options.port)
+
+    def take(self, connection: socket.socket) -> None:
+        """Serves a connection that another process has accepted."""
+        self._site.take(connection)
 
     async def stop(self) -> None:
+        if self.pool is not None:
+            self._listener.close()
+            await self.pool.stop()
         self.server.watchdog.stop()
         self.server.reader.watches.end_all()
         await self._tasks.stop()
         await self.server.reader.tasks.stop()
-        await self._runner.cleanup()
+        if self.pool is None:
+            await self._runner.cleanup()
         await self._authentication.stop()
         await self._authorization.stop()
-        if self._auditor is not None:
+        if self._auditor is not None and self.pool is None:
             await self._auditor.stop()
         await self._connector.close()
         await self._caller.close()
@@ -237,14 +299,54 @@ def _node_tls(options: Options) -> ssl.SSLContext | None:
     return context
 
 
+def _of_worker(options: Options, number: int) -> Options:
+    """A worker's own options: of a file for the audit log, each process turns its own over."""
+    path = options.audit.log.path
+    if path in ("", "-"):
+        return options
+    own = str(Path(path).with_name(f"worker-{number}-{Path(path).name}"))
+    audit = replace(options.audit, log=replace(options.audit.log, path=own))
+    return replace(options, audit=audit)
+
+
 async def run(options: Options, parts: Sequence[Part] = ()) -> None:
     """Serves until SIGTERM or SIGINT."""
+    stop = _settled()
+    running = RunningServer(options, parts)
+    await running.start()
+    gc.freeze()  # what starting has made stays
+    await stop.wait()
+    await _stopped(running)
+
+
+async def run_worker(stream: int, door: int, published: int, parts: Sequence[Part] = ()) -> None:
+    """Serves what the primary hands over, until it says so or ends.
+
+    The arguments are descriptors: of the stream of `store.wire`, of the socket that connections
+    come through (`workers.handover`), and of `wire.Published`.
+    """
+    stop = _settled()
+    end = socket.socket(fileno=door)
+    options: Options = pickle.loads(end.recv(_LONGEST_OPTIONS))  # of our own primary
+    engine = ReplicaEngine(socket.socket(fileno=stream), Published(published), stop.set)
+    running = RunningServer(options, parts, engine)
+    await running.start()
+    gc.freeze()
+    taking = Taking(end, running.take, stop.set)
+    await stop.wait()
+    taking.close()
+    await _stopped(running)
+
+
+def _settled() -> asyncio.Event:
+    """Readies the process for serving. Returns what is set when it is told to stop."""
     settle_allocator()
     settle_collector()
     stop = stop_event()
     sys.setswitchinterval(SWITCH_INTERVAL)
-    running = RunningServer(options, parts)
-    await running.start()
-    await stop.wait()
+    return stop
+
+
+async def _stopped(running: RunningServer) -> None:
     with contextlib.suppress(asyncio.TimeoutError):
         await asyncio.wait_for(running.stop(), 10)

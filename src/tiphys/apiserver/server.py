@@ -38,6 +38,7 @@ from tiphys.apiserver.eventloop.watchdog import Watchdog
 from tiphys.apiserver.http import respond
 from tiphys.apiserver.http.actions import Actions
 from tiphys.apiserver.http.components import ComponentStatuses
+from tiphys.apiserver.http.freshness import fresh
 from tiphys.apiserver.http.metrics import RequestMetrics, StateCollector
 from tiphys.apiserver.http.pages import VERSION, Pages, no_page
 from tiphys.apiserver.http.reading import Reader
@@ -100,6 +101,7 @@ class APIServer:
         self.registry = registry
         self.address = address
         self._served = registry.served
+        self._lags = registry.store.lags
         self.audit = audit
         self.metrics = RequestMetrics(collectors, self._served)
         self.reader = Reader(registry, self.metrics)
@@ -165,6 +167,8 @@ class APIServer:
         began = time.perf_counter()
         self.watchdog.touch(request._message)
         try:
+            if self._lags():  # what others were told of before is known here before we answer
+                await fresh(self.registry.store, "")
             path, _, query_text = request._message.path.partition("?")
             long = len(query_text) > _LONG_QUERY
             query = (
@@ -218,6 +222,7 @@ class APIServer:
         if call is not None:
             seconds = time.perf_counter() - began
             self.metrics.answered(call, response.status, seconds, _size(request, response))
+            self.reader.bulk.write_in_pieces(call, response)
         return response
 
     async def _answered(self, call: Call) -> web.StreamResponse:

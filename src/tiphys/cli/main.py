@@ -90,6 +90,12 @@ def cli() -> None:
     help="Addresses of pods and services: IPv4, or of both families [default: ipv4].",
 )
 @click.option(
+    "--api-workers",
+    type=click.IntRange(0, 64),
+    default=None,
+    help="Processes of the API server that serve clients; 0: it does itself.",
+)
+@click.option(
     "--kubelet-config", type=FOLDER, default=None, help="File with a KubeletConfiguration."
 )
 @click.option(
@@ -120,23 +126,7 @@ def cli() -> None:
     is_flag=True,
     help="Wait until the nodes are ready and earlier pods run again.",
 )
-def up(
-    name: str,
-    data_dir: Path | None,
-    port: int | None,
-    nodes: int | None,
-    runtime: str | None,
-    store: str | None,
-    etcd_tls: tuple[str, str, str] | None,
-    scheduler_config: Path | None,
-    kubelet_config: Path | None,
-    audit_policy: Path | None,
-    ip_family: str | None,
-    address: str | None,
-    pod_network: str | None,
-    pod_routes: str | None,
-    wait: bool,
-) -> None:
+def up(wait: bool, **asked: Any) -> None:
     """Start a cluster and add it to your kubeconfig.
 
     A cluster that exists keeps its options; those you give change it, once it is down.
@@ -144,25 +134,7 @@ def up(
     from tiphys.cli import up as command
 
     with explained():
-        command.run(
-            command.Asked(
-                name,
-                data_dir,
-                port,
-                nodes,
-                runtime,
-                store,
-                etcd_tls,
-                scheduler_config,
-                kubelet_config,
-                audit_policy,
-                ip_family,
-                address,
-                pod_network,
-                pod_routes,
-            ),
-            wait,
-        )
+        command.run(command.Asked(**asked), wait)
 
 
 @cli.command()
@@ -221,6 +193,13 @@ def down(name: str, purge: bool) -> None:
     type=FOLDER,
     help="An AdmissionConfiguration: defaults and exemptions.",
 )
+@click.option(
+    "--workers",
+    type=click.IntRange(0, 64),
+    default=0,
+    show_default=True,
+    help="Processes that serve clients; 0: the server itself does.",
+)
 @authentication_flags
 @authorization_flags
 @audit_flags
@@ -240,6 +219,7 @@ def apiserver(
     enable_admission_plugins: str,
     disable_admission_plugins: str,
     admission_control_config_file: Path | None,
+    workers: int,
     log_format: str,
     **more: Any,
 ) -> None:
@@ -274,12 +254,32 @@ def apiserver(
         enable_admission=_names(enable_admission_plugins),
         disable_admission=_names(disable_admission_plugins),
         admission_config=admission_control_config_file,
+        workers=workers,
+        log_format=log_format,
         audit=audit_options(more),
         authentication=authentication,
         authorization=authorization_options(more),
     )
     try:
         run_process(run(options, addons.served_groups()))
+    except (StoreError, OSError, ValueError) as error:
+        raise click.ClickException(str(error)) from None
+
+
+@cli.command("apiserver-worker", hidden=True)
+@click.argument("stream", type=int)
+@click.argument("door", type=int)
+@click.argument("published", type=int)
+@log_format
+def apiserver_worker(stream: int, door: int, published: int, log_format: str) -> None:
+    """A process of an API server, started by it with open descriptors."""
+    from tiphys import addons
+    from tiphys.apiserver.main import run_worker
+    from tiphys.store.engine import StoreError
+
+    configure(log_format)
+    try:
+        run_process(run_worker(stream, door, published, addons.served_groups()))
     except (StoreError, OSError, ValueError) as error:
         raise click.ClickException(str(error)) from None
 

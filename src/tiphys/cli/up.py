@@ -45,6 +45,7 @@ class Asked:
     store: str | None = None
     etcd_tls: tuple[str, ...] | None = None
     scheduler_config: Path | None = None
+    api_workers: int | None = None
     kubelet_config: Path | None = None
     audit_policy: Path | None = None
     ip_family: str | None = None
@@ -109,6 +110,8 @@ def configured(existing: Cluster | None, asked: Asked) -> Cluster:
         cluster.etcd_tls = [str(Path(file).absolute()) for file in asked.etcd_tls]
     if asked.scheduler_config:
         cluster.scheduler_config = str(asked.scheduler_config.absolute())
+    if asked.api_workers is not None:
+        cluster.api_workers = asked.api_workers
     if asked.kubelet_config:
         cluster.kubelet_config = str(asked.kubelet_config.absolute())
     if asked.audit_policy:

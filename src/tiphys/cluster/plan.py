@@ -123,6 +123,8 @@ def _apiserver(cluster: Cluster) -> Process:
         "--store": store,
         "--service-cidr": ",".join(cluster.service_cidrs),
     }
+    if cluster.api_workers:
+        flags["--workers"] = str(cluster.api_workers)
     if cluster.audit_policy:
         flags["--audit-policy-file"] = cluster.audit_policy
         flags["--audit-log-path"] = str(cluster.root / "audit" / "audit.log")

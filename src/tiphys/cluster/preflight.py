@@ -60,6 +60,7 @@ def changed_options(running: Cluster, asked: Cluster) -> list[str]:
         ("--etcd-tls", running.etcd_tls, asked.etcd_tls),
         ("--ip-family", running.ip_family, asked.ip_family),
         ("--scheduler-config", running.scheduler_config, asked.scheduler_config),
+        ("--api-workers", running.api_workers, asked.api_workers),
         ("--kubelet-config", running.kubelet_config, asked.kubelet_config),
         ("--audit-policy", running.audit_policy, asked.audit_policy),
         ("--address", running.machine_address, asked.machine_address),

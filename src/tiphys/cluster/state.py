@@ -54,6 +54,7 @@ class Cluster:
     etcd_tls: list[str] = field(default_factory=list)  # files: CA, certificate, key
 
     scheduler_config: str = ""  # file: a KubeSchedulerConfiguration
+    api_workers: int = 0  # processes of the API server that serve clients; none: it does itself
     kubelet_config: str = ""  # file: a KubeletConfiguration
     audit_policy: str = ""  # file: an audit Policy
     ip_family: str = "ipv4"  # of pods and services: ipv4, or dual for both

@@ -292,6 +292,9 @@ class EtcdEngine:
             raise Conflict(write.key, current[0].mod_revision if current else 0)
         return int(response.header.revision)
 
+    def lags(self) -> bool:
+        return False
+
     async def barrier(self) -> int:
         request = pb.RangeRequest(key=self._prefix, count_only=True)
         try:

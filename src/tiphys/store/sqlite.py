@@ -115,6 +115,9 @@ class SQLiteEngine:
     async def ping(self) -> None:
         await self._call(lambda: self._db.execute("SELECT 1"))
 
+    def lags(self) -> bool:
+        return False
+
     async def barrier(self) -> int:
         return self._published  # what is on disk and not yet published is not acknowledged either
 

@@ -40,6 +40,8 @@ class LocalCluster:
     options:     further ones of the API server (`tiphys.apiserver.main.Options`)
     """
 
+    workers = 0  # of the API server, if not said otherwise
+
     def __init__(
         self,
         nodes: int = 0,
@@ -50,7 +52,7 @@ class LocalCluster:
         machines: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> None:
-        self._options = options
+        self._options = {"workers": self.workers, **options}
         self._addons = addons
         self._machines = machines
         self._nodes = nodes

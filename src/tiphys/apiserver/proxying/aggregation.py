@@ -112,6 +112,7 @@ class Aggregator:
         self._contexts: dict[tuple[bool, bytes, int], ssl.SSLContext] = {}
         self.remotes: dict[tuple[str, str], Remote] = {}
         self.generation = 0
+        self._leads = True
 
     async def close(self) -> None:
         if self._session is not None:
@@ -178,8 +179,12 @@ class Aggregator:
 
     # --- the loop ---
 
-    async def run(self) -> None:
-        """Checks every server in turn, and keeps the APIServices of what is served here."""
+    async def run(self, leads: bool = True) -> None:
+        """Checks every server in turn, and keeps the APIServices of what is served here.
+
+        Of a server's processes one `leads`: the others write nothing about what they find.
+        """
+        self._leads = leads
         watcher = self._cache.watch(
             Filter(_SERVICES.prefix), self._registry.store.revision, self._wake.set
         )
@@ -189,7 +194,8 @@ class Aggregator:
                 self._wake.clear()
                 for change in watcher.take():
                     self._due.pop(change[1].key, None)
-                await self._keep_local()
+                if leads:
+                    await self._keep_local()
                 await self._check_all(loop.time())
                 soonest = min(self._due.values(), default=loop.time() + _EVERY) - loop.time()
                 try:
@@ -318,6 +324,8 @@ class Aggregator:
 
     async def _say(self, service: APIService, available: bool, reason: str, message: str) -> None:
         """Keeps the condition Available."""
+        if not self._leads:
+            return
         condition = APIServiceCondition(
             type="Available",
             status=conditions.status_of(available),
