@@ -88,6 +88,19 @@ def test_what_other_machines_cannot_join_is_refused(
         preflight.check(cluster)
 
 
+@pytest.mark.parametrize(
+    ("address", "services"),
+    [("10.96.0.7", "10.97.0.0/16"), ("10.9.0.7", "10.96.0.0/16"), ("", "10.96.0.0/16")],
+)
+def test_services_have_no_addresses_of_the_machines_network(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, address: str, services: str
+) -> None:
+    monkeypatch.setattr(state, "home", lambda: tmp_path / "home")
+    cluster.machine_address = address
+    state.remember(cluster)
+    assert cluster.service_cidr == services
+
+
 @pytest.mark.parametrize("text", ["{ broken: [", "just words", "users: 3", "clusters: [1]", "\x00"])
 def test_a_kubeconfig_that_is_none_is_found_and_left_alone(cluster: Cluster, text: str) -> None:
     kubeconfig.user_file().write_text(text)

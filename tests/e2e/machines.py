@@ -13,8 +13,9 @@ from typing import Any
 
 from tests.e2e.machine import Machine
 
-OFFICE, ANNEX = "10.99.1", "10.99.2"
-_LINE = "10.99.9"  # between the routers
+# Apart from what clusters give pods and services, which depends on how many clusters there are.
+OFFICE, ANNEX = "172.31.1", "172.31.2"
+_LINE = "172.31.9"  # between the routers
 _ROUTER = 254  # last number of the router's addresses
 
 

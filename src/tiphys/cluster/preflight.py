@@ -159,13 +159,18 @@ def check_machine_address(address: str) -> None:
 
 
 def check_neighbours(cluster: Cluster) -> None:
-    """Whether no other cluster's services have the addresses of this one's here. Raises
-    ClusterError."""
+    """Whether neither this machine nor another cluster's services here have addresses of this
+    one's services. Raises ClusterError."""
+    services = ipaddress.ip_network(cluster.service_cidr)
+    if ipaddress.ip_address(cluster.machine_address) in services:
+        raise ClusterError(
+            f"{cluster.machine_address} is among the addresses of the cluster's services, "
+            f"{services}: this machine would not be reached at it; give another with --address"
+        )
     try:
         tables = run("nft", "list", "tables").split()
     except NetworkError:
         return
-    services = ipaddress.ip_network(cluster.service_cidr)
     for other in state.everyone():
         is_here = other.name != cluster.name and other.table in tables
         if is_here and services.overlaps(ipaddress.ip_network(other.service_cidr)):

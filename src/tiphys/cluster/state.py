@@ -24,6 +24,7 @@ def home() -> Path:
 
 
 _ALWAYS_SAID = ("name", "data_dir", "port", "runtime", "nodes", "store", "number")
+_FIRST_SERVICES = 96  # second number of the addresses of the first cluster's services
 JOINED_PODS = "10.244.128.0/17"  # apart from the ranges of every cluster's first machine
 
 
@@ -102,7 +103,9 @@ class Cluster:
 
     @property
     def service_cidr(self) -> str:
-        return self.joined.service_network if self.joined else f"10.{96 + self.number}.0.0/16"
+        if self.joined:
+            return self.joined.service_network
+        return f"10.{_FIRST_SERVICES + self.number}.0.0/16"
 
     @property
     def service_cidrs(self) -> list[str]:
@@ -123,7 +126,7 @@ class Cluster:
 
     @property
     def dns_address(self) -> str:
-        return self.joined.dns if self.joined else f"10.{96 + self.number}.0.10"
+        return self.joined.dns if self.joined else f"10.{_FIRST_SERVICES + self.number}.0.10"
 
     @property
     def domain(self) -> str:
@@ -216,9 +219,12 @@ def _registry_lock() -> Iterator[dict[str, str]]:
 
 
 def remember(cluster: Cluster) -> None:
-    """Enters a new cluster into the user's list and gives it a number that no other has."""
+    """Enters a new cluster into the user's list and gives it a number that no other has, and whose
+    addresses of services are not those of the machine's own network."""
     with _registry_lock() as known:
         taken = {other.number for other in _readable(known) if other.name != cluster.name}
+        if cluster.machine_address.startswith("10."):
+            taken.add(int(cluster.machine_address.split(".")[1]) - _FIRST_SERVICES)
         cluster.number = next(n for n in range(128) if n not in taken)
         cluster.save()
         known[cluster.name] = cluster.data_dir
