@@ -21,6 +21,7 @@ from tiphys.apiserver.access.authentication import ServiceAccountTokens
 from tiphys.apiserver.access.authenticationoptions import Authentication, AuthenticationOptions
 from tiphys.apiserver.access.authorization import Authorizer
 from tiphys.apiserver.access.authorizationoptions import Authorization, AuthorizationOptions
+from tiphys.apiserver.access.bootstraptokens import BootstrapTokens
 from tiphys.apiserver.access.defaultroles import NODE_RULES
 from tiphys.apiserver.access.nodeauthorizer import NodeAuthorizer
 from tiphys.apiserver.admission import Admission, configuration
@@ -208,8 +209,9 @@ class RunningServer:
         self.registry = Registry(self.store, admission, strategies.of, self._caller)
         tokens = ServiceAccountTokens(options.token_key.read_bytes(), options.issuer, self.store)
         self._connector = Connector(self.registry, _node_tls(options))
+        joining = BootstrapTokens(self.store, tokens.now)
         self._authentication = Authentication(
-            options.authentication, tokens, options.token_file, self.collectors, address
+            options.authentication, tokens, options.token_file, self.collectors, address, joining
         )
         proxy = FrontProxy(*options.front_proxy[1:]) if options.front_proxy else None
         self._aggregator = Aggregator(self.registry, self._caller, proxy)

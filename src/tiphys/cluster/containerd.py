@@ -144,11 +144,7 @@ def _end_shims(place: NodePlace) -> None:
     """Kills what is in the node's control groups, then the shims that watched over it."""
     marker = f"-address {place.socket} "
     for _ in range(50):
-        inside = {
-            int(pid)
-            for file in _cgroup_folders(place.cgroup, "cgroup.procs")
-            for pid in file.read_text().split()
-        }
+        inside = _inside(place.cgroup)
         shims = {
             pid
             for pid, command in _processes()
@@ -160,6 +156,15 @@ def _end_shims(place: NodePlace) -> None:
         if not inside and not shims:
             return
         time.sleep(0.05)
+
+
+def _inside(cgroup: str) -> set[int]:
+    """The processes in a control group and those below it. Groups may go while they are read."""
+    inside: set[int] = set()
+    for file in _cgroup_folders(cgroup, "cgroup.procs"):
+        with contextlib.suppress(OSError):
+            inside.update(int(pid) for pid in file.read_text().split())
+    return inside
 
 
 def _cgroup_folders(cgroup: str, name: str) -> list[Path]:
