@@ -174,7 +174,9 @@ def _cgroup_folders(cgroup: str, name: str) -> list[Path]:
         if (root / "cgroup.controllers").exists()
         else [folder / own for folder in root.iterdir() if folder.is_dir()]
     )
-    return [file for top in tops if top.exists() for file in top.rglob(name)]
+    # `walk`, unlike `rglob`, does not mind that groups go while it looks.
+    walked = (entry for top in tops for entry in os.walk(top))
+    return [Path(folder, name) for folder, _, files in walked if name in files]
 
 
 def _remove_cgroups(cluster: Cluster) -> None:
