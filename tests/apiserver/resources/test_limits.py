@@ -17,6 +17,8 @@ from tiphys.apiserver.resources.podspec.omissions import omissions
 
 STRATEGIES = Strategies()
 
+from tiphys.machinery.errors import StatusError
+
 
 def violations(name: str, parts: dict[str, Any]) -> list[str]:
     """The fields that are wrong with a valid object of the resource once some are replaced."""
@@ -24,7 +26,11 @@ def violations(name: str, parts: dict[str, Any]) -> list[str]:
     obj = from_builtins(changed(body_of(resource, "a"), parts), resource.type)
     strategy = STRATEGIES.of(resource)
     strategy.default(obj)
-    strategy.prepare_for_create(obj)
+    try:
+        strategy.prepare_for_create(obj)
+    except StatusError as refusal:
+        assert refusal.status.details is not None
+        return [cause.field for cause in refusal.status.details.causes]
     return [error.field for error in strategy.validate(obj)]
 
 
