@@ -14,10 +14,9 @@ from tiphys.apiserver.resources import Strategies
 from tiphys.apiserver.resources.certificatesigningrequests import signer_name_errors
 from tiphys.apiserver.resources.customresourcedefinitions.rules import judged
 from tiphys.apiserver.resources.podspec.omissions import omissions
+from tiphys.machinery.errors import StatusError
 
 STRATEGIES = Strategies()
-
-from tiphys.machinery.errors import StatusError
 
 
 def violations(name: str, parts: dict[str, Any]) -> list[str]:
