@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tiphys.cluster.state import Cluster, load
+import pytest
+
+from tiphys.cluster import state
+from tiphys.cluster.state import Cluster, ClusterError, load, remember
 
 
 def test_a_cluster_is_read_as_it_was_saved(tmp_path: Path) -> None:
@@ -14,12 +17,24 @@ def test_a_cluster_is_read_as_it_was_saved(tmp_path: Path) -> None:
     assert load("c", tmp_path) == saved
 
 
-def test_earlier_and_later_releases_read_each_others_files(tmp_path: Path) -> None:
-    """One that cannot be read gives its number away to the next cluster."""
+def test_an_earlier_release_can_read_what_is_as_before(tmp_path: Path) -> None:
     plain = Cluster("c", str(tmp_path), number=3)
     plain.save()
-    file = tmp_path / "cluster.json"
+    said = json.loads((tmp_path / "cluster.json").read_text())
+    assert "ip_family" not in said and said["number"] == 3 and load("c", tmp_path) == plain
+
+
+def test_a_cluster_of_a_later_release_is_refused_and_keeps_its_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(state, "home", lambda: tmp_path / "home")
+    later = Cluster("later", str(tmp_path / "later"))
+    remember(later)
+    file = later.root / "cluster.json"
     said = json.loads(file.read_text())
-    assert "ip_family" not in said and said["number"] == 3
     file.write_text(json.dumps(said | {"of_the_next_release": True}))
-    assert load("c", tmp_path) == plain
+    with pytest.raises(ClusterError, match="it has of_the_next_release"):
+        load("later")
+    other = Cluster("other", str(tmp_path / "other"))
+    remember(other)
+    assert (later.number, other.number) == (0, 1)

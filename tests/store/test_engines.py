@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from tests.store.kit import CHECKS
+from tests.store.test_encryption import keyed, transformers
+from tiphys.store.encryption.sealed import SealedEngine
 from tiphys.store.engine import Change, Engine
 from tiphys.store.memory import MemoryEngine
 from tiphys.store.replica import ReplicaEngine
@@ -29,7 +31,9 @@ async def replica_of(primary: SharedEngine, store: Store, seen: list[Change]) ->
     return replica
 
 
-@pytest.fixture(params=["memory", "sqlite", "etcd", "replica"])
+@pytest.fixture(
+    params=["memory", "sqlite", "etcd", "replica", "encrypted sqlite", "encrypted etcd"]
+)
 async def engine(
     request: pytest.FixtureRequest, tmp_path: Path
 ) -> AsyncIterator[tuple[Engine, list[Change]]]:
@@ -37,7 +41,7 @@ async def engine(
     made: Any
     if request.param == "memory":
         made = MemoryEngine()
-    elif request.param == "sqlite":
+    elif "sqlite" in request.param:
         made = SQLiteEngine(tmp_path / "db")
     elif request.param == "replica":
         made = SharedEngine(MemoryEngine())
@@ -50,6 +54,8 @@ async def engine(
         yield await replica_of(made, Store(MemoryEngine()), seen), seen
         await made.close()
         return
+    if "encrypted" in request.param:
+        made = SealedEngine(made, transformers(keyed("secretbox"), resources=("*.*",)))
     await made.open(lambda changes: seen.extend(changes))
     yield made, seen
     await made.close()

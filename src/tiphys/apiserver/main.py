@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tiphys.apiserver.access.authentication import ServiceAccountTokens
 from tiphys.apiserver.access.authenticationoptions import Authentication, AuthenticationOptions
@@ -49,18 +50,25 @@ from tiphys.apiserver.resources.events import EventStrategy
 from tiphys.apiserver.server import APIServer
 from tiphys.apiserver.workers.handover import Taking
 from tiphys.apiserver.workers.pool import Pool
+from tiphys.client import certfiles
 from tiphys.client.exposition import component_registry
+from tiphys.client.front import Site
 from tiphys.client.signals import stop_event
 from tiphys.client.tasks import TaskGroup
 from tiphys.store.engine import Engine
 from tiphys.store.metrics import StoreMetrics
 from tiphys.store.replica import ReplicaEngine
 from tiphys.store.sharing import SharedEngine
-from tiphys.store.store import Store
+from tiphys.store.store import IsStale, Store, never_stale
 from tiphys.store.wire import Published
+
+if TYPE_CHECKING:
+    from tiphys.store.encryption.reloading import Reloader
 
 log = logging.getLogger(__name__)
 _LONGEST_OPTIONS = 1 << 16  # bytes
+_LEAVING = 0.5  # seconds in which clients are told to take new connections
+_LEAVING_AT_MOST = 6  # times that long, while handshakes are not over
 
 
 @dataclass(frozen=True)
@@ -89,6 +97,9 @@ class Options:
     enable_admission: tuple[str, ...] = ()  # names of plugins, as upstream spells them
     disable_admission: tuple[str, ...] = ()
     admission_config: Path | None = None  # an AdmissionConfiguration
+    encryption_config: Path | None = None  # an EncryptionConfiguration
+    inherited: int | None = None  # file descriptor of a socket that listens already
+    encryption_reload: bool = False  # whether the file is read again when it changes
     audit: AuditOptions = field(default_factory=AuditOptions)
     authorization: AuthorizationOptions = field(default_factory=AuthorizationOptions)
     authentication: AuthenticationOptions = field(default_factory=AuthenticationOptions)
@@ -100,7 +111,8 @@ def engine_of(options: Options) -> Engine:
     if options.store == "sqlite":
         from tiphys.store.sqlite import SQLiteEngine
 
-        return SQLiteEngine(options.data_dir / "state.db")
+        scrubs = options.encryption_config is not None
+        return SQLiteEngine(options.data_dir / "state.db", scrubs)
     if options.store == "memory":
         from tiphys.store.memory import MemoryEngine
 
@@ -130,21 +142,53 @@ class RunningServer:
         self.collectors = component_registry()
         self._replica = replica
         self._shared: SharedEngine | None = None
-        engine: Engine = replica or engine_of(options)
-        if options.workers and replica is None:
-            engine = self._shared = SharedEngine(engine)
-        self.store = Store(engine, selectable_fields, StoreMetrics(self.collectors))
-        if replica is not None:
-            replica.forget = self.store.forget
+        self._reloader: Reloader | None = None
+        self.store = self._store()
         self.registry: Registry
         self.pool: Pool | None = None
         self._tasks = TaskGroup("apiserver")
+
+    def _store(self) -> Store:
+        """The store, with encryption around its engine when that is wanted. Raises
+        ConfigurationError."""
+        metrics = StoreMetrics(self.collectors)
+        if self._replica is not None:
+            store = Store(self._replica, selectable_fields, metrics, self._stale_of_worker())
+            self._replica.forget = store.forget
+            return store
+        engine, stale = self._engine()
+        if self.options.workers:
+            engine = self._shared = SharedEngine(engine)
+        return Store(engine, selectable_fields, metrics, stale)
+
+    def _engine(self) -> tuple[Engine, IsStale]:
+        """With what says which keys are to be written again, though nothing about them changes."""
+        options = self.options
+        engine = engine_of(options)
+        if options.encryption_config is None:
+            return engine, never_stale
+        from tiphys.store.encryption.reloading import encrypted
+
+        sealed, reloader = encrypted(engine, options.encryption_config, self.collectors)
+        self._reloader = reloader if options.encryption_reload else None
+        return sealed, sealed.is_stale
+
+    def _stale_of_worker(self) -> IsStale:
+        """A worker cannot see with which key its primary has sealed a value: what is sealed at all
+        is always written."""
+        if self.options.encryption_config is None:
+            return never_stale
+        from tiphys.store.encryption.reloading import sealed_at_all
+
+        return sealed_at_all(self.options.encryption_config)
 
     async def start(self) -> None:
         options = self.options
         serves = self._shared is None
         self._auditor = auditor_of(options.audit, self.collectors) if serves else None
         await self.store.open()
+        if self._reloader is not None:
+            self._tasks.start(self._reloader.run(), "encryption-config")
         nodes = NodeAuthorizer(self.store, NODE_RULES)
         address = f"{options.address}:{options.port}"
         self._caller, authorizer = WebhookCaller(self.store), Authorizer(self.store, nodes.allows)
@@ -230,7 +274,9 @@ class RunningServer:
                 self.store,
             )
             await self.pool.start()
-            self._listener = await listen(self.pool.take, options.bind, options.port)
+            self._listener = await listen(
+                self.pool.take, options.bind, options.port, options.inherited
+            )
         else:
             self._authentication.start()
             self._authorization.start()
@@ -240,7 +286,12 @@ class RunningServer:
                 front = Audited(self.server)
             context = tls_context(options.certificate, options.key, options.client_ca)
             self._runner, self._site = await serve(
-                front, options.bind, options.port, context, listens=self._replica is None
+                front,
+                options.bind,
+                options.port,
+                context,
+                options.inherited,
+                listens=self._replica is None,
             )
         if self._replica is None:
             log.info("serving on https://%s:%d", options.bind, options.port)
@@ -249,10 +300,27 @@ class RunningServer:
         """Serves a connection that another process has accepted."""
         self._site.take(connection)
 
+    async def _leave(self) -> None:
+        """Sees off the clients before another server takes over the socket: new connections wait
+        for it, and those that are there are closed after their next answer."""
+        sites = [site for site in self._runner.sites if isinstance(site, Site)]
+        if not any(site.listens for site in sites):
+            return
+        for site in sites:
+            site.pause()
+        self.server.leaving = True
+        for _ in range(_LEAVING_AT_MOST):
+            await asyncio.sleep(_LEAVING)
+            if not any(site.busy for site in sites):
+                break
+
     async def stop(self) -> None:
         if self.pool is not None:
+            self._listener.pause()
             self._listener.close()
             await self.pool.stop()
+        elif self.options.inherited is not None:
+            await self._leave()
         self.server.watchdog.stop()
         self.server.reader.watches.end_all()
         await self._tasks.stop()
@@ -291,7 +359,7 @@ def _node_tls(options: Options) -> ssl.SSLContext | None:
     if options.node_certificate is None or options.node_key is None:
         return None
     context = ssl.create_default_context(cafile=str(options.client_ca))
-    context.load_cert_chain(options.node_certificate, options.node_key)
+    certfiles.use(context, options.node_certificate, options.node_key)
     # Nodes are reached by address, but it is the node that has to be there: a node that says
     # another's address, or this
     # server's own, gets nobody's requests there. The name is given with each connection.
@@ -301,6 +369,7 @@ def _node_tls(options: Options) -> ssl.SSLContext | None:
 
 def _of_worker(options: Options, number: int) -> Options:
     """A worker's own options: of a file for the audit log, each process turns its own over."""
+    options = replace(options, inherited=None)  # the socket is the primary's
     path = options.audit.log.path
     if path in ("", "-"):
         return options

@@ -119,6 +119,7 @@ class APIServer:
         self._receiving: dict[str, int] = {}  # account → bytes of the bodies that it is sending
         self._warm: set[int] = set()  # ids of the rows whose types have been read once
         self.ready = False
+        self.leaving = False  # whether clients are told to take new connections
         collectors.register(
             StateCollector(
                 VERSION,
@@ -217,6 +218,8 @@ class APIServer:
             if request.record is not None:  # type: ignore[attr-defined]
                 await request.record.panicked(error)  # type: ignore[attr-defined]
             response = respond.failure(errors.internal(str(error) or type(error).__name__), call)
+        if self.leaving and not response.prepared:
+            response.force_close()
         if call is not None and call.flow is not None and not response.prepared:
             response.headers.update(call.flow.headers)
         if call is not None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from tiphys.cli import machines
+from tiphys.cli import keeping, machines
 from tiphys.cli.accessflags import (
     authentication_flags,
     authentication_options,
@@ -122,6 +123,19 @@ def cli() -> None:
     help="How machines reach each other's pods. auto: directly on one network, else by VXLAN.",
 )
 @click.option(
+    "--certificate-days",
+    type=click.FloatRange(0, min_open=True),
+    default=None,
+    help="How long certificates last; they are renewed after two thirds of it [default: 365].",
+)
+@click.option("--encrypt", is_flag=True, help="Store Secrets encrypted, with a key made for it.")
+@click.option(
+    "--encryption-config",
+    type=FOLDER,
+    default=None,
+    help="File with an EncryptionConfiguration: what is stored encrypted, with which keys.",
+)
+@click.option(
     "--wait",
     is_flag=True,
     help="Wait until the nodes are ready and earlier pods run again.",
@@ -200,6 +214,18 @@ def down(name: str, purge: bool) -> None:
     show_default=True,
     help="Processes that serve clients; 0: the server itself does.",
 )
+@click.option(
+    "--encryption-provider-config",
+    type=FOLDER,
+    help="An EncryptionConfiguration: which resources are stored encrypted, with which keys.",
+)
+@click.option(
+    "--encryption-provider-config-automatic-reload",
+    type=bool,
+    default=False,
+    show_default=True,
+    help="Read that file again when it changes.",
+)
 @authentication_flags
 @authorization_flags
 @audit_flags
@@ -220,12 +246,15 @@ def apiserver(
     disable_admission_plugins: str,
     admission_control_config_file: Path | None,
     workers: int,
+    encryption_provider_config: Path | None,
+    encryption_provider_config_automatic_reload: bool,
     log_format: str,
     **more: Any,
 ) -> None:
     """Run the API server."""
     from tiphys import addons
     from tiphys.apiserver.main import Options, run
+    from tiphys.cluster.supervisor import LISTENING
     from tiphys.store.engine import StoreError
 
     configure(log_format)
@@ -256,6 +285,9 @@ def apiserver(
         admission_config=admission_control_config_file,
         workers=workers,
         log_format=log_format,
+        inherited=int(os.environ[LISTENING]) if LISTENING in os.environ else None,
+        encryption_config=encryption_provider_config,
+        encryption_reload=encryption_provider_config_automatic_reload,
         audit=audit_options(more),
         authentication=authentication,
         authorization=authorization_options(more),
@@ -576,6 +608,8 @@ def node(log_format: str, **options: Any) -> None:
 cli.add_command(addon)
 cli.add_command(image)
 cli.add_command(policy)
+for command in keeping.COMMANDS:
+    cli.add_command(command)
 cli.add_command(status)
 cli.add_command(kubeconfig)
 cli.add_command(store)

@@ -19,6 +19,7 @@ from tiphys.cli.progress import Steps
 from tiphys.cluster import (
     components,
     containerd,
+    encryption,
     kubeconfig,
     preflight,
     publishing,
@@ -52,6 +53,9 @@ class Asked:
     address: str | None = None
     pod_network: str | None = None
     pod_routes: str | None = None
+    certificate_days: float | None = None
+    encrypt: bool = False
+    encryption_config: Path | None = None
 
 
 def run(asked: Asked, wait: bool) -> None:
@@ -106,12 +110,14 @@ def configured(existing: Cluster | None, asked: Asked) -> Cluster:
     cluster.machine_address = asked.address or cluster.machine_address
     cluster.pod_network = asked.pod_network or cluster.pod_network
     cluster.pod_routes = asked.pod_routes or cluster.pod_routes
+    cluster.certificate_days = asked.certificate_days or cluster.certificate_days
     if asked.etcd_tls:
         cluster.etcd_tls = [str(Path(file).absolute()) for file in asked.etcd_tls]
     if asked.scheduler_config:
         cluster.scheduler_config = str(asked.scheduler_config.absolute())
     if asked.api_workers is not None:
         cluster.api_workers = asked.api_workers
+    _configure_encryption(cluster, asked)
     if asked.kubelet_config:
         cluster.kubelet_config = str(asked.kubelet_config.absolute())
     if asked.audit_policy:
@@ -122,6 +128,17 @@ def configured(existing: Cluster | None, asked: Asked) -> Cluster:
             "use --runtime hollow for more"
         )
     return cluster
+
+
+def _configure_encryption(cluster: Cluster, asked: Asked) -> None:
+    if asked.encrypt and asked.encryption_config:
+        raise ClusterError(
+            "--encrypt makes a configuration, --encryption-config names one: use one of them"
+        )
+    if asked.encryption_config:
+        cluster.encryption_config = str(asked.encryption_config.absolute())
+    elif asked.encrypt and not cluster.encryption_config:
+        cluster.encryption_config = str(encryption.own_file(cluster))
 
 
 def _default_runtime() -> str:

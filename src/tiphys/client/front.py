@@ -191,7 +191,11 @@ class Front(web.Server):
 class Site(web.TCPSite):
     """A listener whose handshakes have a deadline, and follow one another. One that does not listen
     itself is given connections that another process has accepted.
+
+    inherited: a listening socket's file descriptor, in place of an address
     """
+
+    inherited: int | None = None
 
     def __init__(self, *args: Any, listens: bool = True, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -213,8 +217,27 @@ class Site(web.TCPSite):
         self._listener = Listener(
             shaking.add, HANDSHAKE_SECONDS, lambda: front.room() - shaking.waiting
         )
-        await self._listener.open(self._host or "", self._port, self._backlog)
+        if self.inherited is not None:
+            self._listener.inherit(self.inherited)
+        else:
+            await self._listener.open(self._host or "", self._port, self._backlog)
         self._bound_port = self._listener.sockets[0].getsockname()[1]
+
+    def pause(self) -> None:
+        """Takes no more connections, and goes on with those that are there."""
+        if self._listener is not None:
+            self._listener.pause()
+
+    @property
+    def listens(self) -> bool:
+        """Whether connections can still come: to us, or to who comes after us."""
+        return self._listener is not None and self._listener.listens
+
+    @property
+    def busy(self) -> bool:
+        """Whether there are connections whose handshake is not over."""
+        is_waiting = self._listener is not None and self._listener.busy
+        return is_waiting or self._handshakes.busy
 
     async def stop(self) -> None:
         if self._listener is not None:

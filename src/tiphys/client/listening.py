@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
+import os
 import socket
 import ssl
 import time
@@ -56,6 +58,11 @@ class Handshakes:
     def waiting(self) -> int:
         """How many have not begun."""
         return len(self._ready)
+
+    @property
+    def busy(self) -> bool:
+        """Whether there are any that are not over."""
+        return bool(self._ready or self._under_way)
 
     def add(self, connection: socket.socket) -> None:
         self._ready.append(connection)
@@ -122,6 +129,29 @@ class Listener:
         self._loop = asyncio.get_running_loop()
         self._sweeper: asyncio.TimerHandle | None = None
 
+    def inherit(self, handle: int) -> None:
+        """Listens on a socket that whoever started this process holds: while this one is replaced
+        by another, connections wait there and none is refused."""
+        listening = socket.socket(fileno=os.dup(handle))
+        listening.setblocking(False)
+        self.sockets.append(listening)
+        self._loop.add_reader(listening, self._accept, listening)
+
+    def pause(self) -> None:
+        """Leaves further connections to whoever listens on the same socket next."""
+        for listening in self.sockets:
+            self._loop.remove_reader(listening)
+
+    @property
+    def listens(self) -> bool:
+        """Whether connections can still come: to us, or to who comes after us."""
+        return any(one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) for one in self.sockets)
+
+    @property
+    def busy(self) -> bool:
+        """Whether there are connections whose clients have not spoken."""
+        return bool(self._silent)
+
     async def open(self, host: str, port: int, backlog: int) -> None:
         """Listens. Raises OSError when the port is taken."""
         found = await self._loop.getaddrinfo(
@@ -160,6 +190,11 @@ class Listener:
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as error:  # no files, no memory
+                if (
+                    error.errno == errno.EINVAL
+                ):  # it listens no more: whoever held it has ended that
+                    self._loop.remove_reader(listening)
+                    return
                 log.error("cannot accept connections: %s", error)
                 self._loop.remove_reader(listening)
                 self._loop.call_later(_PAUSE, self._resume, listening)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -21,18 +21,21 @@ _TIPHYS = (sys.executable, "-m", "tiphys.cli.main")
 @dataclass(frozen=True)
 class Process:
     """A process of the plan: a row of the file that `supervisor.read_plan` reads. `address` is
-    what `tiphys status` shows, `env` is added to the supervisor's environment."""
+    what `tiphys status` shows, `env` is added to the supervisor's environment, and `listen` is the
+    address (``host:port``) of a socket that the supervisor holds for it."""
 
     name: str
     command: list[str]
     address: str = ""
     env: dict[str, str] = field(default_factory=dict)
+    listen: str = ""
 
 
-def write(cluster: Cluster) -> Path:
-    """Writes the plan into the cluster's folder, at once, and returns its path."""
+def write(cluster: Cluster, without: Collection[str] = ()) -> Path:
+    """Writes the plan into the cluster's folder, at once, and returns its path. Processes whose
+    names are in `without` are left out."""
     file = cluster.root / "components.json"
-    rows = [asdict(process) for process in processes(cluster)]
+    rows = [asdict(process) for process in processes(cluster) if process.name not in without]
     temporary = file.with_suffix(".new")
     temporary.write_text(json.dumps({"components": rows}))
     temporary.rename(file)
@@ -51,7 +54,7 @@ def _processes(cluster: Cluster) -> Iterator[Process]:
             yield _node(place)
         return
     if cluster.store == "etcd":
-        yield _etcd(cluster)
+        yield etcd(cluster)
     yield _apiserver(cluster)
     for place in places(cluster):
         yield _containerd(place)
@@ -96,7 +99,8 @@ def _monitoring_flags(cluster: Cluster, port: int) -> dict[str, str]:
     }
 
 
-def _etcd(cluster: Cluster) -> Process:
+def etcd(cluster: Cluster) -> Process:
+    """The cluster's own etcd."""
     client, peer = (f"http://127.0.0.1:{port}" for port in etcd_ports(cluster.port))
     flags = {
         "--data-dir": str(cluster.root / "etcd"),
@@ -125,12 +129,17 @@ def _apiserver(cluster: Cluster) -> Process:
     }
     if cluster.api_workers:
         flags["--workers"] = str(cluster.api_workers)
+    if cluster.encryption_config:
+        flags["--encryption-provider-config"] = cluster.encryption_config
+        flags["--encryption-provider-config-automatic-reload"] = "true"
     if cluster.audit_policy:
         flags["--audit-policy-file"] = cluster.audit_policy
         flags["--audit-log-path"] = str(cluster.root / "audit" / "audit.log")
     # Of a cluster without TLS to etcd there are no files.
     flags |= zip(("--etcd-ca", "--etcd-cert", "--etcd-key"), cluster.etcd_tls, strict=False)
-    return Process("apiserver", [*_TIPHYS, "apiserver", *_words(flags)], cluster.server)
+    command = [*_TIPHYS, "apiserver", *_words(flags)]
+    # Clients wait while one API server follows another, and are not refused.
+    return Process("apiserver", command, cluster.server, listen=f"0.0.0.0:{cluster.port}")
 
 
 def _containerd(place: NodePlace) -> Process:

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from tiphys.cluster import certificates, containerd, kubeconfig, state
+from tiphys.cluster import certificates, containerd, encryption, kubeconfig, state
 from tiphys.cluster.sandboxes import places
 from tiphys.cluster.state import Cluster, ClusterError
 from tiphys.network import tunnel
@@ -35,7 +35,8 @@ def check(cluster: Cluster) -> None:
         )
     if cluster.is_dual and not Path("/proc/sys/net/ipv6").exists():
         raise ClusterError("--ip-family dual needs IPv6, which this machine's kernel has not")
-    _check_store(cluster)
+    check_store(cluster)
+    encryption.check(cluster)
     if cluster.machine_address:
         _check_machines(cluster)
     if cluster.scheduler_config:
@@ -61,6 +62,7 @@ def changed_options(running: Cluster, asked: Cluster) -> list[str]:
         ("--ip-family", running.ip_family, asked.ip_family),
         ("--scheduler-config", running.scheduler_config, asked.scheduler_config),
         ("--api-workers", running.api_workers, asked.api_workers),
+        ("--encryption-config", running.encryption_config, asked.encryption_config),
         ("--kubelet-config", running.kubelet_config, asked.kubelet_config),
         ("--audit-policy", running.audit_policy, asked.audit_policy),
         ("--address", running.machine_address, asked.machine_address),
@@ -97,7 +99,8 @@ def _check_audit_policy(file: Path) -> None:
         raise ClusterError(str(error)) from None
 
 
-def _check_store(cluster: Cluster) -> None:
+def check_store(cluster: Cluster) -> None:
+    """Whether the store of a cluster can be used. Raises ClusterError."""
     store = cluster.store
     if store == "sqlite":
         return

@@ -56,6 +56,9 @@ class Cluster:
 
     scheduler_config: str = ""  # file: a KubeSchedulerConfiguration
     api_workers: int = 0  # processes of the API server that serve clients; none: it does itself
+    release: str = ""  # of tiphys that ran it last
+    certificate_days: float = 0  # that certificates last, 0: a year
+    encryption_config: str = ""  # file: an EncryptionConfiguration
     kubelet_config: str = ""  # file: a KubeletConfiguration
     audit_policy: str = ""  # file: an audit Policy
     ip_family: str = "ipv4"  # of pods and services: ipv4, or dual for both
@@ -159,7 +162,8 @@ class Cluster:
         self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
         temporary = self.root / "cluster.json.new"
         plain = asdict(Cluster(self.name, self.data_dir))
-        # What is as in every cluster is left out: earlier releases read the file, too.
+        # What is as in every cluster is left out, so that a release from before it was there can
+        # read the file.
         said = {
             name: value
             for name, value in asdict(self).items()
@@ -176,11 +180,14 @@ def load(name: str, data_dir: Path | None = None) -> Cluster | None:
     root = data_dir or (Path(known) if known else home() / name)
     file = root / "cluster.json"
     try:
-        options = {one.name for one in fields(Cluster)}
         said = json.loads(file.read_text())
-        # Another release may say more of it. A cluster that cannot be read would be none to those
-        # that look for a free number.
-        return Cluster(**{name: value for name, value in said.items() if name in options})
+        newer = said.keys() - {each.name for each in fields(Cluster)}
+        if newer:
+            raise ClusterError(
+                f"{file} is of a newer release (it has {', '.join(sorted(newer))}); "
+                "install that one again"
+            )
+        return Cluster(**said)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except PermissionError:
@@ -222,12 +229,21 @@ def remember(cluster: Cluster) -> None:
     """Enters a new cluster into the user's list and gives it a number that no other has, and whose
     addresses of services are not those of the machine's own network."""
     with _registry_lock() as known:
-        taken = {other.number for other in _readable(known) if other.name != cluster.name}
+        others = {name: folder for name, folder in known.items() if name != cluster.name}
+        taken = set(_numbers(others.values()))
         if cluster.machine_address.startswith("10."):
             taken.add(int(cluster.machine_address.split(".")[1]) - _FIRST_SERVICES)
-        cluster.number = next(n for n in range(128) if n not in taken)
+        # Its own again if it can be: objects in its store have addresses of its networks.
+        cluster.number = next(n for n in (cluster.number, *range(128)) if n not in taken)
         cluster.save()
         known[cluster.name] = cluster.data_dir
+
+
+def _numbers(folders: Iterable[str]) -> Iterator[int]:
+    """Of clusters in these folders; also of those whose files only another release can read."""
+    for folder in folders:
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            yield int(json.loads(Path(folder, "cluster.json").read_text())["number"])
 
 
 def forget(cluster: Cluster) -> None:

@@ -198,10 +198,6 @@ class Agent:
         await self._server.stop()
         await self.runtime.close()
 
-    def reload_certificate(self) -> None:
-        """The certificate of the node's own server was renewed."""
-        self._server.reload_certificate()
-
     async def _health(self) -> tuple[bool, str]:
         try:
             async with asyncio.timeout(BEAT):

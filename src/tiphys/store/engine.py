@@ -33,12 +33,13 @@ class Write:
 @dataclass(slots=True)
 class Change:
     """One durable change. `value` None is a deletion; `previous` is the revision it replaced, 0 for
-    a creation."""
+    a creation; `fault` says why an encrypted value could not be opened."""
 
     revision: int
     key: str
     value: bytes | None
     previous: int
+    fault: str = ""
 
 
 class Conflict(Exception):

@@ -13,11 +13,14 @@ from prometheus_client import CollectorRegistry
 
 from tiphys.client.tasks import TaskGroup
 from tiphys.store.cache import Contents, ResourceCache
-from tiphys.store.corruption import Corrupt, corrupt_of, is_resource_key
+from tiphys.store.corruption import Corrupt, corrupt_of, is_resource_key, prefix_of
 from tiphys.store.engine import Change, Engine, StoreError, StoreTimeout, Write
 from tiphys.store.entries import Entry, Selectable, with_revision
 from tiphys.store.metrics import StoreMetrics
 from tiphys.store.packing import pack, packed_alike
+
+# Whether the value of a key is to be written again, though a write changes nothing about it.
+IsStale = Callable[[str], bool]
 
 log = logging.getLogger(__name__)
 
@@ -25,11 +28,6 @@ COMPACT_EVERY = 60.0  # seconds
 KEEP = 5  # rounds of history that stay: five minutes, upstream's --etcd-compaction-interval
 DEADLINE = 30.0  # seconds that the engine has for a write
 _PACKED_AT_ONCE = 100  # objects that are compressed in one step, of about 5 ms
-
-
-def prefix_of(key: str) -> str:
-    """``/group/plural/`` of a key. ValueError for a key of no resource (see `corruption`)."""
-    return key[: key.index("/", key.index("/", 1) + 1) + 1]
 
 
 class Retention:
@@ -45,11 +43,17 @@ class Retention:
         return self._revisions.popleft() if len(self._revisions) > KEEP else None
 
 
+def never_stale(key: str) -> bool:
+    return False
+
+
 class Store:
     """Every resource of one engine.
 
     fields:  gives, for the prefix of a resource, what its field selectors may name
     metrics: where writes are counted
+    stale:   whether the value of a key is to be written again although nothing changes in it: it is
+             encrypted with an old key, say
     """
 
     def __init__(
@@ -57,10 +61,12 @@ class Store:
         engine: Engine,
         fields: Callable[[str], tuple[Selectable, ...]] = lambda prefix: (),
         metrics: StoreMetrics | None = None,
+        stale: IsStale = never_stale,
     ) -> None:
         self._engine = engine
         self._metrics = metrics or StoreMetrics(CollectorRegistry())
         self._fields = fields
+        self.is_stale = stale
         self._caches: dict[str, ResourceCache] = {}
         self._tasks = TaskGroup("store")
         self._early: list[Change] | None = []  # came before the snapshot; None once it is open

@@ -19,6 +19,7 @@ from aiohttp.http_exceptions import BadHttpMethod
 from tiphys.apiserver.http import respond
 from tiphys.apiserver.http.handshakes import Handshake
 from tiphys.apiserver.http.request import MAX_BODY
+from tiphys.client import certfiles
 from tiphys.client.front import (
     HANDSHAKE_SECONDS,
     Connection,
@@ -54,7 +55,7 @@ def tls_context(certificate: Path, key: Path, client_ca: Path) -> ssl.SSLContext
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(_CIPHERS)
-    context.load_cert_chain(certificate, key)
+    certfiles.use(context, certificate, key)
     context.load_verify_locations(client_ca)
     context.verify_mode = ssl.CERT_OPTIONAL
     # A ticket takes 0.4 ms, a sixth of a handshake, and clients of Kubernetes resume nothing:
@@ -100,9 +101,15 @@ class Answering(Protocol):
 
 
 async def serve(
-    server: Answering, host: str, port: int, context: ssl.SSLContext, listens: bool = True
+    server: Answering,
+    host: str,
+    port: int,
+    context: ssl.SSLContext,
+    inherited: int | None = None,
+    listens: bool = True,
 ) -> tuple[web.ServerRunner, Site]:
-    """Listens, or waits for connections to be given to the site; returns what `cleanup()` stops."""
+    """Listens, on an inherited socket if there is one, or waits for connections to be given to the
+    site; returns what `cleanup()` stops."""
     front = Front(
         server.handle,
         connection=_Connection,
@@ -114,15 +121,21 @@ async def serve(
     runner = web.ServerRunner(front, access_log=None, shutdown_timeout=2)
     await runner.setup()
     site = Site(runner, host, port, ssl_context=context, backlog=_BACKLOG, listens=listens)
+    site.inherited = inherited
     await site.start()
     return runner, site
 
 
-async def listen(take: Callable[[socket.socket], None], host: str, port: int) -> Listener:
+async def listen(
+    take: Callable[[socket.socket], None], host: str, port: int, inherited: int | None = None
+) -> Listener:
     """Accepts connections for others: `take` is given each, once its client has spoken."""
     most = room_for_connections()
     listener = Listener(take, HANDSHAKE_SECONDS, lambda: most)
-    await listener.open(host, port, _BACKLOG)
+    if inherited is not None:
+        listener.inherit(inherited)
+    else:
+        await listener.open(host, port, _BACKLOG)
     return listener
 
 

@@ -35,6 +35,7 @@ from tiphys.apiserver.registry.changes import Mutation
 from tiphys.apiserver.registry.registry import Registry
 from tiphys.apiserver.registry.served import CUSTOM_PRIORITY, PRIORITIES
 from tiphys.apiserver.registry.writes import Write
+from tiphys.client import certfiles
 from tiphys.client.answers import TooLong, body_of
 from tiphys.client.upgrade import is_upgrade
 from tiphys.machinery import conditions, errors
@@ -171,7 +172,7 @@ class Aggregator:
         if context is None:
             context = _client_context(spec)
             if self._proxy is not None:
-                context.load_cert_chain(self._proxy.certificate, self._proxy.key)
+                certfiles.use(context, self._proxy.certificate, self._proxy.key)
             if len(self._contexts) >= _MOST_CONTEXTS:
                 self._contexts.clear()
             self._contexts[key] = context

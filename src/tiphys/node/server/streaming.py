@@ -5,13 +5,12 @@ from __future__ import annotations
 
 import ssl
 import time
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 from aiohttp import web
 
 from tiphys.api import core_v1
+from tiphys.client import certfiles
 from tiphys.client.front import Front, Site, room_for_connections
 from tiphys.client.tasks import TaskGroup
 from tiphys.machinery.query import truth
@@ -42,14 +41,12 @@ class StreamingServer:
         self._started_at = time.time()
         self._tasks = TaskGroup("streaming")
         self._runner: web.ServerRunner | None = None
-        self._reload: Callable[[], None] | None = None
 
     async def start(self, address: str, port: int, certificate: Path, key: Path, ca: Path) -> int:
         """Listens and returns the port, which the system chooses for 0."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.load_cert_chain(certificate, key)
-        self._reload = partial(context.load_cert_chain, certificate, key)
+        certfiles.use(context, certificate, key)
         context.load_verify_locations(ca)
         context.verify_mode = ssl.CERT_OPTIONAL  # clients without one come with a token
         most = room_for_connections(_MOST_CONNECTIONS)
@@ -59,11 +56,6 @@ class StreamingServer:
         site = Site(self._runner, address, port, ssl_context=context, backlog=_BACKLOG)
         await site.start()
         return site.port
-
-    def reload_certificate(self) -> None:
-        """Connections that begin from now on are shown what stands in the files."""
-        if self._reload is not None:
-            self._reload()
 
     async def stop(self) -> None:
         if self._runner is not None:
