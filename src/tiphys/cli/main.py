@@ -107,6 +107,19 @@ def cli() -> None:
     "the cluster's folder.",
 )
 @click.option(
+    "--certificate-days",
+    type=click.FloatRange(0, min_open=True),
+    default=None,
+    help="How long certificates last; they are renewed after two thirds of it [default: 365].",
+)
+@click.option("--encrypt", is_flag=True, help="Store Secrets encrypted, with a key made for it.")
+@click.option(
+    "--encryption-config",
+    type=FOLDER,
+    default=None,
+    help="File with an EncryptionConfiguration: what is stored encrypted, with which keys.",
+)
+@click.option(
     "--address",
     default=None,
     help="Where other machines reach this one, so that they can join.",
@@ -121,19 +134,6 @@ def cli() -> None:
     type=click.Choice(["auto", "host", "vxlan"]),
     default=None,
     help="How machines reach each other's pods. auto: directly on one network, else by VXLAN.",
-)
-@click.option(
-    "--certificate-days",
-    type=click.FloatRange(0, min_open=True),
-    default=None,
-    help="How long certificates last; they are renewed after two thirds of it [default: 365].",
-)
-@click.option("--encrypt", is_flag=True, help="Store Secrets encrypted, with a key made for it.")
-@click.option(
-    "--encryption-config",
-    type=FOLDER,
-    default=None,
-    help="File with an EncryptionConfiguration: what is stored encrypted, with which keys.",
 )
 @click.option(
     "--wait",

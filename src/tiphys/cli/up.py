@@ -50,12 +50,12 @@ class Asked:
     kubelet_config: Path | None = None
     audit_policy: Path | None = None
     ip_family: str | None = None
-    address: str | None = None
-    pod_network: str | None = None
-    pod_routes: str | None = None
     certificate_days: float | None = None
     encrypt: bool = False
     encryption_config: Path | None = None
+    address: str | None = None
+    pod_network: str | None = None
+    pod_routes: str | None = None
 
 
 def run(asked: Asked, wait: bool) -> None:
@@ -107,10 +107,10 @@ def configured(existing: Cluster | None, asked: Asked) -> Cluster:
     cluster.store = asked.store or cluster.store
     cluster.nodes = asked.nodes or cluster.nodes
     cluster.ip_family = asked.ip_family or cluster.ip_family
+    cluster.certificate_days = asked.certificate_days or cluster.certificate_days
     cluster.machine_address = asked.address or cluster.machine_address
     cluster.pod_network = asked.pod_network or cluster.pod_network
     cluster.pod_routes = asked.pod_routes or cluster.pod_routes
-    cluster.certificate_days = asked.certificate_days or cluster.certificate_days
     if asked.etcd_tls:
         cluster.etcd_tls = [str(Path(file).absolute()) for file in asked.etcd_tls]
     if asked.scheduler_config:
