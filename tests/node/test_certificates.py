@@ -96,7 +96,7 @@ async def test_a_certificate_is_renewed_in_the_last_third_of_its_life(
     client = await member(server)
     path, renewals = tmp_path / "c.pem", list[bytes]()
 
-    async def renewed() -> None:
+    def renewed() -> None:
         renewals.append(path.read_bytes())
         clock["ahead"] = 0.0
 

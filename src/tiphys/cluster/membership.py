@@ -8,10 +8,7 @@ import asyncio
 import copy
 import logging
 import random
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from functools import partial
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from tiphys.api import core_v1
@@ -40,19 +37,13 @@ class RangeChangedError(Exception):
 
 
 class Membership:
-    """`renewed` is called with the path of a certificate that was replaced."""
+    """`client` is the node's own. Whoever uses a certificate takes a renewed one by itself
+    (`client.certfiles`)."""
 
-    def __init__(
-        self,
-        options: NodeProcess,
-        client: Client,
-        tasks: TaskGroup,
-        renewed: Callable[[Path], Awaitable[None]],
-    ) -> None:
+    def __init__(self, options: NodeProcess, client: Client, tasks: TaskGroup) -> None:
         self._options = options
         self._client = client
         self._tasks = tasks
-        self._renewed = renewed
         self._given = asyncio.Event()
         self._ranges: list[str] = []
 
@@ -124,9 +115,7 @@ class Membership:
             options.policy_certificate: policy_client(),
         }
         rotations = [
-            Rotation(self._client, path, what, partial(self._renewed, path))
-            for path, what in wanted.items()
-            if path is not None
+            Rotation(self._client, path, what) for path, what in wanted.items() if path is not None
         ]
         await asyncio.gather(*(_ensured(rotation) for rotation in rotations))
         for rotation in rotations:

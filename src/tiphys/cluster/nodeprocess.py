@@ -142,14 +142,15 @@ async def _containers(
     agents: list[Agent],
 ) -> None:
     from tiphys import addons
+    from tiphys.cluster.membership import Membership
     from tiphys.network.proxy.service_proxy import ProxyNode, ServiceProxy
     from tiphys.node.cri.logfiles import LogLimits
     from tiphys.node.cri.runtime import CRIRuntime
 
     policy_kubeconfig = options.policy_kubeconfig or options.kubeconfig
-    policy_client = Client(load(policy_kubeconfig), "tiphys-network-policy")
     if options.node_certificate is not None:
-        options = await _joined(options, client, policy_client, tasks)
+        options = await Membership(options, client, tasks).prepare()
+    policy_client = Client(load(policy_kubeconfig), "tiphys-network-policy")
     services = informers.of(core_v1.Service)
     policies = _policies(options, policy_client, tasks, informers)
     await _routes(options, client, tasks, informers)
@@ -212,25 +213,6 @@ async def _containers(
     pods.on_change(agent.pod_changed)
     pods.on_change(proxy.pod_changed)
     await agent.remove_orphaned_pods({pod.metadata.uid for pod in pods})
-
-
-async def _joined(
-    options: NodeProcess,
-    client: Client,
-    policy_client: Client,
-    tasks: TaskGroup,
-) -> NodeProcess:
-    """The options of a machine that has joined, once it has its certificates and its range."""
-    from tiphys.cluster.membership import Membership
-
-    async def renewed(path: Path) -> None:
-        """Whoever uses the certificate takes the new one."""
-        if path == options.node_certificate:
-            await client.drop_connections()
-        elif path == options.policy_certificate:
-            await policy_client.drop_connections()
-
-    return await Membership(options, client, tasks, renewed).prepare()
 
 
 async def _routes(

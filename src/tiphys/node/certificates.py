@@ -13,7 +13,7 @@ import logging
 import os
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -203,7 +203,7 @@ class Rotation:
         client: Client,
         path: Path,
         wanted: Wanted,
-        renewed: Callable[[], Awaitable[None]],
+        renewed: Callable[[], None] = lambda: None,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._client = client
@@ -240,4 +240,4 @@ class Rotation:
                 continue
             log.info("The certificate %s was renewed", self._path.name)
             self._part = random.uniform(_EARLIEST, _LATEST)
-            await self._renewed()
+            self._renewed()
