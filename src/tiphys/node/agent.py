@@ -44,7 +44,7 @@ from tiphys.node.resources.admission import (
 )
 from tiphys.node.resources.eviction import is_limited
 from tiphys.node.resources.observation import observe
-from tiphys.node.resources.pressure import refused_under_pressure
+from tiphys.node.resources.pressure import binary_text, refused_under_pressure
 from tiphys.node.resources.resize import shortage
 from tiphys.node.runtime import Runtime, RuntimeFault
 from tiphys.node.server.access import Access
@@ -79,6 +79,7 @@ class NodeOptions:
     resolver: Resolver = field(default_factory=lambda: Resolver([], [], []))
     images: Path | None = None
     configuration: KubeletConfiguration = DEFAULT
+    addresses: tuple[str, ...] = ()  # `address`, and one of the other family; () for it alone
 
 
 class Agent:
@@ -115,6 +116,7 @@ class Agent:
         self._node = NodeContext(
             name=options.name,
             address=options.address,
+            addresses=options.addresses,
             runtime=runtime,
             client=client,
             recorder=self._recorder,
@@ -211,7 +213,12 @@ class Agent:
                 options.address, options.port, options.certificate, options.key, options.ca
             )
         facts = NodeFacts(
-            options.name, options.address, port, self.runtime.name, self._capacity, options.pod_cidr
+            options.name,
+            self._node.addresses,
+            port,
+            self.runtime.name,
+            self._capacity,
+            options.pod_cidr,
         )
         self._registration = Registration(self._client, facts, options.labels or {})
         if self._drivers is not None:
@@ -442,7 +449,7 @@ class Agent:
             "authentication": {"anonymous": {"enabled": False}, "webhook": {"enabled": True}},
             "authorization": {"mode": "Webhook"},
             "cgroupDriver": "cgroupfs",
-            "containerLogMaxSize": str(options.configuration.log_bytes),
+            "containerLogMaxSize": binary_text(options.configuration.log_bytes),
             "containerLogMaxFiles": options.configuration.log_files,
             "evictionHard": {
                 threshold.signal: threshold.written
