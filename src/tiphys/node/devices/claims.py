@@ -71,6 +71,8 @@ class Claims:
         self._drivers = drivers
         self._checkpoint: Checkpoint[list[PreparedClaim]] = Checkpoint(file, list[PreparedClaim])
         remembered = self._checkpoint.read() or []
+        for claim in remembered:  # a driver may have forgotten it with the machine
+            claim.is_prepared = False
         self._claims = {(claim.namespace, claim.name): claim for claim in remembered}
         self._changing = asyncio.Lock()
 
@@ -112,7 +114,7 @@ class Claims:
     async def _prepare(self, pod: core_v1.Pod, claims: list[v1.ResourceClaim]) -> None:
         """Raises DriverError, OSError."""
         noted = [self._note(pod, claim) for claim in claims]
-        self._save()
+        await self._save()
         batches: defaultdict[str, list[PreparedClaim]] = defaultdict(list)
         unprepared = {one.uid: one for one in noted if not one.is_prepared}
         for one in unprepared.values():
@@ -127,7 +129,7 @@ class Claims:
                 ]
         for one in unprepared.values():
             one.is_prepared = True
-        self._save()
+        await self._save()
 
     def _note(self, pod: core_v1.Pod, claim: v1.ResourceClaim) -> PreparedClaim:
         """Raises DriverError."""
@@ -190,7 +192,7 @@ class Claims:
             del self._claims[claim.namespace, claim.name]
         for claim in used:
             claim.pods.discard(uid)
-        self._save()
+        await self._save()
 
     async def reconcile(self, active: set[str]) -> None:
         """Lets go of what pods used that are not among the uids `active`: they went while no agent
@@ -202,9 +204,9 @@ class Claims:
             except (DriverError, OSError) as error:
                 log.info("Devices of pod %s are not given back yet: %s", uid, error)
 
-    def _save(self) -> None:
+    async def _save(self) -> None:
         """Raises OSError."""
-        self._checkpoint.write(list(self._claims.values()))
+        await self._checkpoint.write(list(self._claims.values()))
 
 
 def _drivers_of(claim: v1.ResourceClaim) -> Iterable[str]:

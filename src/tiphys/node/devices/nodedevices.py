@@ -39,10 +39,6 @@ class NodeDevices(Protocol):
         """Before a pod is admitted: why it cannot have its devices, None if it has them."""
         ...
 
-    def forget(self, uid: str) -> None:
-        """A pod will not run here."""
-        ...
-
     async def prepare(self, pod: core_v1.Pod) -> None:
         """Before its sandbox is made. Raises RuntimeFault."""
         ...
@@ -66,8 +62,6 @@ class NoDevices:
 
     async def allocate(self, pod: core_v1.Pod) -> Rejection | None:
         return None
-
-    def forget(self, uid: str) -> None: ...
 
     async def prepare(self, pod: core_v1.Pod) -> None: ...
 
@@ -130,7 +124,7 @@ class DriverDevices:
     async def keep_house(self) -> None:
         """Gives back what pods have that are gone."""
         active = self._active()
-        self._plugins.keep(active)
+        await self._plugins.keep(active)
         await self._claims.reconcile(active)
 
     # --- for a pod ---
@@ -142,9 +136,6 @@ class DriverDevices:
             text = f"Allocate failed due to {error}, which is unexpected"
             return Rejection("UnexpectedAdmissionError", text)
         return None
-
-    def forget(self, uid: str) -> None:
-        self._plugins.free(uid)
 
     async def prepare(self, pod: core_v1.Pod) -> None:
         if pod.spec.resource_claims:
