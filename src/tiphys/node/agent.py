@@ -142,8 +142,19 @@ class Agent:
         data = self._options.data_dir
         folder = KubeletFolder(data / "kubelet")
         return DriverDevices(
-            self._client, self.name, data, folder, self._active, self._devices_changed
+            self._client,
+            self.name,
+            data,
+            folder,
+            self._active,
+            self._devices_changed,
+            self._wake,
         )
+
+    def _wake(self, uids: set[str]) -> None:
+        """What the status of these pods says has changed."""
+        for uid in uids & self._workers.keys():
+            self._workers[uid].managed.wake()
 
     def _active(self) -> set[str]:
         """Uids of the pods that have not ended."""

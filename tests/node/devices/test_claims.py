@@ -147,6 +147,7 @@ async def test_a_container_gets_the_devices_of_its_request(
     await here.register()
     await here.claims.prepare(one)
     assert here.claims.cdi(one, one.spec.containers[0]) == ["example.com/gpu=c"]
+    assert here.claims.shown(one, one.spec.containers[0]) == {"claim:gpu/r": ["example.com/gpu=c"]}
     other = using("p", request="another").spec.containers[0]
     assert here.claims.cdi(one, other) == []
 

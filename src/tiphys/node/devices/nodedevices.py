@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,6 @@ from tiphys.api import core_v1
 from tiphys.api import resource_v1 as v1
 from tiphys.client.client import Client, Unreachable
 from tiphys.client.tasks import TaskGroup
-from tiphys.machinery.devices import NotMade
 from tiphys.machinery.errors import StatusError
 from tiphys.node.devices import cdi
 from tiphys.node.devices.allocations import AllocationError
@@ -52,8 +52,8 @@ class NodeDevices(Protocol):
         else may get its claims then. Raises RuntimeFault."""
         ...
 
-    def health(self, uid: str, container: str) -> dict[str, dict[str, str]]:
-        """Of the devices that a container has: by resource, health by device."""
+    def health(self, pod: core_v1.Pod, container: core_v1.Container) -> dict[str, dict[str, str]]:
+        """Of the devices that a container has: by resource or claim, health by device."""
         ...
 
 
@@ -70,7 +70,7 @@ class NoDevices:
 
     async def release(self, pod: core_v1.Pod) -> None: ...
 
-    def health(self, uid: str, container: str) -> dict[str, dict[str, str]]:
+    def health(self, pod: core_v1.Pod, container: core_v1.Container) -> dict[str, dict[str, str]]:
         return {}
 
 
@@ -82,6 +82,7 @@ class DriverDevices:
     folder: what pods see as /var/lib/kubelet
     active: gives the uids of the node's pods that have not ended
     changed: called when the node has more or fewer devices
+    unwell: called with the uids of pods whose devices may have changed their health
     """
 
     def __init__(
@@ -92,11 +93,13 @@ class DriverDevices:
         folder: KubeletFolder,
         active: Callable[[], set[str]],
         changed: Callable[[], None],
+        unwell: Callable[[set[str]], None],
     ) -> None:
         self._client = client
         self._name = name
         self._active = active
-        self._plugins = DeviceManager(folder, data / "device-plugins.json", active, changed)
+        file = data / "device-plugins.json"
+        self._plugins = DeviceManager(folder, file, active, changed, unwell)
         self._drivers = Drivers(folder, self._driver_changed)
         self._claims = Claims(client, self._drivers, data / "claims.json")
         self.applies_cdi = False  # whether the runtime does
@@ -154,8 +157,6 @@ class DriverDevices:
                 edits = described
         except (AllocationError, PluginError, DriverError, cdi.CDIError, OSError) as error:
             raise RuntimeFault("CreateContainerConfigError", str(error)) from None
-        except NotMade as error:
-            raise RuntimeFault("CreateContainerConfigError", f"{error} is not made") from None
         return edits
 
     async def release(self, pod: core_v1.Pod) -> None:
@@ -165,8 +166,12 @@ class DriverDevices:
             text = f"unprepare dynamic resources: {error}"
             raise RuntimeFault("FailedUnprepareDynamicResources", text) from None
 
-    def health(self, uid: str, container: str) -> dict[str, dict[str, str]]:
-        return self._plugins.health(uid, container)
+    def health(self, pod: core_v1.Pod, container: core_v1.Container) -> dict[str, dict[str, str]]:
+        shown = self._plugins.health(pod.metadata.uid, container.name)
+        with contextlib.suppress(DriverError):
+            for label, devices in self._claims.shown(pod, container).items():
+                shown[label] = dict.fromkeys(devices, "Unknown")  # drivers are not asked
+        return shown
 
     # --- slices of drivers that are gone ---
 
