@@ -67,11 +67,10 @@ class Node:
         self._server = server
         self._file = root / "claims.json"
         self.folder = KubeletFolder(root / "kubelet")
-        self.changed: list[str] = []
         self.restart()
 
     def restart(self) -> None:
-        self.drivers = Drivers(self.folder, self.changed.append)
+        self.drivers = Drivers(self.folder)
         self.claims = Claims(self._server.client, self.drivers, self._file)
 
     async def register(self, version: str = "v1.DRAPlugin") -> None:

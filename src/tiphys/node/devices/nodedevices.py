@@ -4,32 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
 from tiphys.api import core_v1
-from tiphys.api import resource_v1 as v1
-from tiphys.client.client import Client, Unreachable
+from tiphys.client.client import Client
 from tiphys.client.tasks import TaskGroup
-from tiphys.machinery.errors import StatusError
 from tiphys.node.devices import cdi
 from tiphys.node.devices.allocations import AllocationError
 from tiphys.node.devices.claims import Claims
 from tiphys.node.devices.devicemanager import Count, DeviceManager
 from tiphys.node.devices.draplugins import DriverError, Drivers
 from tiphys.node.devices.edits import ContainerEdits
+from tiphys.node.devices.slices import DriverSlices
 from tiphys.node.plugins.channel import PluginError
 from tiphys.node.plugins.watcher import PluginHandler, PluginWatcher
 from tiphys.node.resources.admission import Rejection
 from tiphys.node.runtime import RuntimeFault
 from tiphys.node.volumes.kubeletfolder import KubeletFolder
-
-log = logging.getLogger(__name__)
-
-_WIPE_DELAY = 30.0  # seconds after which the slices of a driver that is gone go, as upstream
-_WIPE_RETRY = 5.0
 
 
 class NodeDevices(Protocol):
@@ -100,7 +93,8 @@ class DriverDevices:
         self._active = active
         file = data / "device-plugins.json"
         self._plugins = DeviceManager(folder, file, active, changed, unwell)
-        self._drivers = Drivers(folder, self._driver_changed)
+        self._drivers = Drivers(folder)
+        self._slices = DriverSlices(client, name)
         self._claims = Claims(client, self._drivers, data / "claims.json")
         self.applies_cdi = False  # whether the runtime does
         handlers: dict[str, PluginHandler] = {
@@ -109,7 +103,6 @@ class DriverDevices:
         }
         self._watcher = PluginWatcher(folder, handlers)
         self._tasks = TaskGroup("devices")
-        self._wipes: dict[str, asyncio.Task[None]] = {}
 
     async def start(self) -> None:
         """Raises OSError."""
@@ -125,10 +118,12 @@ class DriverDevices:
         return self._plugins.counts()
 
     async def keep_house(self) -> None:
-        """Gives back what pods have that are gone."""
+        """Gives back what pods have that are gone, and takes from the scheduler what drivers offer
+        that are gone."""
         active = self._active()
         await self._plugins.keep(active)
         await self._claims.reconcile(active)
+        await self._slices.look(await asyncio.to_thread(self._drivers.usable))
 
     # --- for a pod ---
 
@@ -172,27 +167,3 @@ class DriverDevices:
             for label, devices in self._claims.shown(pod, container).items():
                 shown[label] = dict.fromkeys(devices, "Unknown")  # drivers are not asked
         return shown
-
-    # --- slices of drivers that are gone ---
-
-    def _driver_changed(self, name: str) -> None:
-        """Nobody else takes the devices of a driver from the scheduler that does not come back."""
-        wipe = self._wipes.pop(name, None)
-        if wipe is not None:
-            wipe.cancel()
-        if name not in self._drivers:
-            self._wipes[name] = self._tasks.start(self._wipe(name), f"wipe-{name}")
-
-    async def _wipe(self, driver: str) -> None:
-        await asyncio.sleep(_WIPE_DELAY)
-        chosen = f"spec.nodeName={self._name},spec.driver={driver}"
-        while True:
-            try:
-                page = await self._client.list(v1.ResourceSlice, fields=chosen)
-                for one in page.items:
-                    await self._client.delete(v1.ResourceSlice, one.metadata.name)
-                log.info("Slices of driver %s are removed: it is gone", driver)
-                return
-            except (StatusError, Unreachable) as error:
-                log.info("Slices of driver %s are not removed yet: %s", driver, error)
-            await asyncio.sleep(_WIPE_RETRY)
