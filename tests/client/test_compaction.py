@@ -8,6 +8,7 @@ import pytest
 
 from tests.builders import deployment, node, pod
 from tiphys.api.base import Struct, decode, encode
+from tiphys.client import compaction
 from tiphys.client.compaction import compact
 
 NAMED = [
@@ -49,3 +50,11 @@ def test_a_copy_of_what_is_shared_may_be_changed() -> None:
     changed = copy.deepcopy(one)
     changed.metadata.annotations["x"] = "y"
     assert not one.metadata.annotations
+
+
+def test_so_many_parts_are_kept_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compaction, "_parts", {})
+    monkeypatch.setattr(compaction, "_MOST", 3)
+    for number in range(10):
+        compact(pod(labels={"l": str(number)}))
+        assert len(compaction._parts) <= 3

@@ -65,6 +65,12 @@ def test_a_scheduler_configuration_is_passed_on() -> None:
     assert "--scheduler-config" not in processes(runtime="none")["controllers"].command
 
 
+def test_the_server_gets_its_workers() -> None:
+    started = processes(runtime="none", api_workers=2)
+    assert flag(started["apiserver"], "--workers") == "2"
+    assert "--workers" not in processes(runtime="none")["apiserver"].command
+
+
 def test_an_audit_policy_is_passed_on_with_a_log() -> None:
     server = processes(runtime="none", audit_policy="/p.yaml")["apiserver"]
     assert flag(server, "--audit-policy-file") == "/p.yaml"

@@ -217,3 +217,16 @@ def test_lists_of_ephemeral_containers_have_keys_as_those_of_containers() -> Non
         "f:env"
     ]
     assert env == {'k:{"name":"A"}': {".": {}, "f:name": {}, "f:value": {}}}
+
+
+def test_the_time_of_a_manager_is_that_of_its_last_change() -> None:
+    managed = Managed({}, {})
+    first = apply(managed, {}, config({"a": "1"}), NODE, owner("me"), False, "t1")
+    again = apply(
+        Managed.decode(first.entries), first.obj, config({"a": "1"}), NODE, owner("me"), False, "t2"
+    )
+    changed = apply(
+        Managed.decode(again.entries), again.obj, config({"a": "2"}), NODE, owner("me"), False, "t3"
+    )
+    times = [[entry.time for entry in done.entries] for done in (first, again, changed)]
+    assert times == [["t1"], ["t1"], ["t3"]]

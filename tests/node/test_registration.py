@@ -64,7 +64,7 @@ async def link(server: LocalCluster) -> AsyncIterator[tuple[Link, Registration]]
     config = load(server.kubeconfig())
     config.server = f"https://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
     async with Client(config) as client:
-        facts = NodeFacts("n", "10.0.0.1", 10250, "hollow://1", {"cpu": "1"})
+        facts = NodeFacts("n", ("10.0.0.1", "fd00::1"), 10250, "hollow://1", {"cpu": "1"})
         node = Registration(client, facts, {})
         await node.register()
 

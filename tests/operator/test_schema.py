@@ -8,9 +8,9 @@ import pytest
 from msgspec import Meta
 
 from tests.operator.echo import Echo, EchoSpec
-from tiphys.api.base import JSON, Int32, Quantity, Struct, Time, to_builtins
+from tiphys.api.base import JSON, Int32, Quantity, Struct, Time, always, to_builtins
 from tiphys.api.meta_v1 import Object
-from tiphys.operator import Rule, custom_resource, definition
+from tiphys.operator import Rule, Scale, custom_resource, definition
 from tiphys.operator.schema import NoSchema, schema_of
 
 
@@ -159,3 +159,24 @@ def test_a_rule_may_stand_at_a_field_beside_those_of_its_struct() -> None:
     ]
     rules = [one["rule"] for one in made["inner"]["x-kubernetes-validations"]]
     assert rules == ["self.a != ''", "has(self.a)"]
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+def test_a_resource_without_a_status_has_the_subresources_that_it_declares(scaled: bool) -> None:
+    scale = Scale(spec_replicas=".spec.size", status_replicas=".spec.size") if scaled else None
+
+    @custom_resource("test.tiphys.dev", plural="plains", scale=scale)
+    class Plain(Object):
+        """Has no status."""
+
+        api_version: str = always("test.tiphys.dev/v1")
+        kind: str = always("Plain")
+        size: int = 0
+
+    [version] = definition(Plain).spec.versions
+    if not scaled:
+        assert version.subresources is None
+    else:
+        assert version.subresources is not None and version.subresources.status is None
+        assert version.subresources.scale is not None
+        assert version.subresources.scale.spec_replicas_path == ".spec.size"

@@ -80,3 +80,15 @@ def test_positions_count_what_is_no_longer_kept() -> None:
     assert [event.revision for event in made.newer_than(3)] == [5, 4]
     assert [event.revision for event in made.last(2) or ()] == [5, 4]
     assert made.last(4) is None and made.last(0) == []
+
+
+def test_what_is_forgotten_is_no_longer_recent() -> None:
+    made = history(Limits(recent=10), 4)
+    made.forget(2)
+    big = Entry(key("a"), 9, with_revision(value(label="x" * 10_000), 9), SELECTABLE)
+    assert made.packable(10) == []
+    made.append(event(5, big))
+    for revision in range(6, 16):
+        made.append(event(revision))
+    assert made.packable(10) == [big]
+    assert made.packable(10) == []

@@ -64,7 +64,11 @@ async def test_one_file_has_one_owner(tmp_path: Path) -> None:
     await first.open(lambda changes: None)
     with pytest.raises(StoreError, match="in use"):
         await SQLiteEngine(tmp_path / "db").open(lambda changes: None)
+    assert (tmp_path / "db.lock").stat().st_mode & 0o777 == 0o600
     await first.close()
+    second = SQLiteEngine(tmp_path / "db")
+    await second.open(lambda changes: None)
+    await second.close()
 
 
 async def test_a_compaction_that_fails_keeps_nothing_from_being_written(

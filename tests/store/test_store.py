@@ -6,14 +6,17 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from tests.store.builders import value
 from tiphys.store import store as module
 from tiphys.store.cache import Expired, Filter
+from tiphys.store.corruption import prefix_of
 from tiphys.store.engine import Change, Conflict, Listener, Snapshot, StoreError, StoreTimeout
 from tiphys.store.engine import Write as EngineWrite
 from tiphys.store.memory import MemoryEngine
-from tiphys.store.store import Retention, Store, prefix_of
+from tiphys.store.metrics import StoreMetrics
+from tiphys.store.store import Retention, Store
 
 PODS = "/core/pods/"
 KEY = "/core/pods/ns/a"
@@ -107,6 +110,24 @@ async def test_an_engine_that_does_not_answer_is_waited_for_until_the_deadline(
         await store.delete(KEY, None)
 
 
+@pytest.mark.parametrize("fault", ["broken", "silent"])
+async def test_a_write_that_fails_is_counted(
+    engine: Faulty, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    monkeypatch.setattr(module, "DEADLINE", 0.01)
+    registry = CollectorRegistry()
+    store = Store(engine, metrics=StoreMetrics(registry))
+    await store.open()
+    engine.broken = fault == "broken"
+    if fault == "silent":
+        engine.answers.clear()
+    with pytest.raises(StoreError):
+        await store.delete(KEY, None)
+    labels = {"operation": "delete", "group": "", "resource": "pods"}
+    assert registry.get_sample_value("etcd_request_errors_total", labels) == 1
+    await store.close()
+
+
 async def test_health_is_asked_once_for_all_who_wait(store: Store, engine: Faulty) -> None:
     engine.answers.clear()
     assert await asyncio.gather(*(store.answers(0.01) for _ in range(3))) == [False] * 3
@@ -190,4 +211,5 @@ async def test_values_that_are_not_objects_are_noted_under_their_resource() -> N
     pods = store.cache(PODS)
     assert list(pods.corrupt) == [KEY] and list(store.counts()) == [PODS]
     assert len(pods) == 1 and store.revision == 3
+    assert pods.corruptions == 1
     await store.close()

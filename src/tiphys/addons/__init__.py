@@ -16,6 +16,7 @@ from tiphys.addons import (
     endpoints,
     gateway,
     local_volumes,
+    mesh,
     metrics,
     registry,
     routeserver,
@@ -56,6 +57,8 @@ OPTIONAL: dict[str, OptionalAddon] = {
         endpoints.ADDON,
         # requests from outside, by host and path
         gateway.ADDON,
+        # services that prove to each other who they are
+        mesh.ADDON,
         # images that are built on this machine
         registry.ADDON,
         # routes for hundreds of routers

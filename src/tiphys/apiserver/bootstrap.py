@@ -72,9 +72,10 @@ async def bootstrap(
         await _ensure(registry, priority)
     if volumes:
         await _ensure(registry, _storage_class(volumes))
-    service_range = registry.strategy_of(resource_of(core_v1.Service)).settings.service_cidr
+    ranges = registry.strategy_of(resource_of(core_v1.Service)).settings.service_cidrs
+    service_range = ranges[0]
     cidr = networking_v1.ServiceCIDR(metadata=metadata("kubernetes"))
-    cidr.spec.cidrs = [str(service_range)]
+    cidr.spec.cidrs = [str(one) for one in ranges]
     await _ensure(registry, cidr)
     await _kubernetes(registry, address, port)
     await _ensure(registry, _dns_service(dns or str(service_range[10])), "kube-system")
@@ -175,7 +176,7 @@ async def keep_kubernetes(registry: Registry, address: str, port: int) -> None:
 
 
 async def _kubernetes(registry: Registry, address: str, port: int) -> None:
-    service_range = registry.strategy_of(resource_of(core_v1.Service)).settings.service_cidr
+    service_range = registry.strategy_of(resource_of(core_v1.Service)).settings.service_cidrs[0]
     service = core_v1.Service(
         metadata=metadata("kubernetes", labels={"component": "apiserver", "provider": "kubernetes"})
     )
@@ -198,7 +199,7 @@ async def _kubernetes(registry: Registry, address: str, port: int) -> None:
     slice_ = discovery_v1.EndpointSlice(
         metadata=metadata("kubernetes", labels={"kubernetes.io/service-name": "kubernetes"})
     )
-    slice_.address_type = "IPv4"
+    slice_.address_type = "IPv6" if ":" in address else "IPv4"
     slice_.endpoints = [discovery_v1.Endpoint(addresses=[address], conditions=conditions)]
     slice_.ports = [discovery_v1.EndpointPort(name="https", port=port, protocol="TCP")]
     await _replace(registry, slice_, "default")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from tiphys.cli import keeping
 from tiphys.cli.accessflags import (
     authentication_flags,
     authentication_options,
@@ -83,6 +85,18 @@ def cli() -> None:
     "--scheduler-config", type=FOLDER, default=None, help="File with a KubeSchedulerConfiguration."
 )
 @click.option(
+    "--ip-family",
+    type=click.Choice(["ipv4", "dual"]),
+    default=None,
+    help="Addresses of pods and services: IPv4, or of both families [default: ipv4].",
+)
+@click.option(
+    "--api-workers",
+    type=click.IntRange(0, 64),
+    default=None,
+    help="Processes of the API server that serve clients; 0: it does itself.",
+)
+@click.option(
     "--kubelet-config", type=FOLDER, default=None, help="File with a KubeletConfiguration."
 )
 @click.option(
@@ -93,23 +107,24 @@ def cli() -> None:
     "the cluster's folder.",
 )
 @click.option(
+    "--certificate-days",
+    type=click.FloatRange(0, min_open=True),
+    default=None,
+    help="How long certificates last; they are renewed after two thirds of it [default: 365].",
+)
+@click.option("--encrypt", is_flag=True, help="Store Secrets encrypted, with a key made for it.")
+@click.option(
+    "--encryption-config",
+    type=FOLDER,
+    default=None,
+    help="File with an EncryptionConfiguration: what is stored encrypted, with which keys.",
+)
+@click.option(
     "--wait",
     is_flag=True,
     help="Wait until the nodes are ready and earlier pods run again.",
 )
-def up(
-    name: str,
-    data_dir: Path | None,
-    port: int | None,
-    nodes: int | None,
-    runtime: str | None,
-    store: str | None,
-    etcd_tls: tuple[str, str, str] | None,
-    scheduler_config: Path | None,
-    kubelet_config: Path | None,
-    audit_policy: Path | None,
-    wait: bool,
-) -> None:
+def up(wait: bool, **asked: Any) -> None:
     """Start a cluster and add it to your kubeconfig.
 
     A cluster that exists keeps its options; those you give change it, once it is down.
@@ -117,21 +132,7 @@ def up(
     from tiphys.cli import up as command
 
     with explained():
-        command.run(
-            command.Asked(
-                name,
-                data_dir,
-                port,
-                nodes,
-                runtime,
-                store,
-                etcd_tls,
-                scheduler_config,
-                kubelet_config,
-                audit_policy,
-            ),
-            wait,
-        )
+        command.run(command.Asked(**asked), wait)
 
 
 @cli.command()
@@ -190,6 +191,25 @@ def down(name: str, purge: bool) -> None:
     type=FOLDER,
     help="An AdmissionConfiguration: defaults and exemptions.",
 )
+@click.option(
+    "--workers",
+    type=click.IntRange(0, 64),
+    default=0,
+    show_default=True,
+    help="Processes that serve clients; 0: the server itself does.",
+)
+@click.option(
+    "--encryption-provider-config",
+    type=FOLDER,
+    help="An EncryptionConfiguration: which resources are stored encrypted, with which keys.",
+)
+@click.option(
+    "--encryption-provider-config-automatic-reload",
+    type=bool,
+    default=False,
+    show_default=True,
+    help="Read that file again when it changes.",
+)
 @authentication_flags
 @authorization_flags
 @audit_flags
@@ -209,12 +229,16 @@ def apiserver(
     enable_admission_plugins: str,
     disable_admission_plugins: str,
     admission_control_config_file: Path | None,
+    workers: int,
+    encryption_provider_config: Path | None,
+    encryption_provider_config_automatic_reload: bool,
     log_format: str,
     **more: Any,
 ) -> None:
     """Run the API server."""
     from tiphys import addons
     from tiphys.apiserver.main import Options, run
+    from tiphys.cluster.supervisor import LISTENING
     from tiphys.store.engine import StoreError
 
     configure(log_format)
@@ -243,12 +267,35 @@ def apiserver(
         enable_admission=_names(enable_admission_plugins),
         disable_admission=_names(disable_admission_plugins),
         admission_config=admission_control_config_file,
+        workers=workers,
+        log_format=log_format,
+        inherited=int(os.environ[LISTENING]) if LISTENING in os.environ else None,
+        encryption_config=encryption_provider_config,
+        encryption_reload=encryption_provider_config_automatic_reload,
         audit=audit_options(more),
         authentication=authentication,
         authorization=authorization_options(more),
     )
     try:
         run_process(run(options, addons.served_groups()))
+    except (StoreError, OSError, ValueError) as error:
+        raise click.ClickException(str(error)) from None
+
+
+@cli.command("apiserver-worker", hidden=True)
+@click.argument("stream", type=int)
+@click.argument("door", type=int)
+@click.argument("published", type=int)
+@log_format
+def apiserver_worker(stream: int, door: int, published: int, log_format: str) -> None:
+    """A process of an API server, started by it with open descriptors."""
+    from tiphys import addons
+    from tiphys.apiserver.main import run_worker
+    from tiphys.store.engine import StoreError
+
+    configure(log_format)
+    try:
+        run_process(run_worker(stream, door, published, addons.served_groups()))
     except (StoreError, OSError, ValueError) as error:
         raise click.ClickException(str(error)) from None
 
@@ -298,6 +345,11 @@ def _profiles(config: Path | None) -> Any:
     show_default=True,
     help="Where the metrics of the scheduler in this process are served.",
 )
+@click.option(
+    "--load-balancer-pools",
+    default="",
+    help="Comma-separated networks of addresses for services of type LoadBalancer.",
+)
 @monitored(10257)
 @log_format
 def controllers(
@@ -309,6 +361,7 @@ def controllers(
     scheduler_config: Path | None,
     log_format: str,
     scheduler_secure_port: int,
+    load_balancer_pools: str,
     endpoint: Endpoint | None,
 ) -> None:
     """Run the controllers."""
@@ -331,7 +384,7 @@ def controllers(
             async def start(tasks: TaskGroup) -> Informers:
                 key = ca_key.read_text() if ca_key else ""
                 informers = await run_controllers(
-                    client, tasks, ca.read_text(), key, addons.controllers()
+                    client, tasks, ca.read_text(), key, addons.controllers(), load_balancer_pools
                 )
                 if scheduler_kubeconfig is not None:
                     from tiphys.scheduler.main import Scheduler
@@ -453,6 +506,11 @@ def scheduler(
 @click.option("--certificate", type=FOLDER, default=Path(), help="The node's serving certificate.")
 @click.option("--key", type=FOLDER, default=Path(), help="Its key.")
 @click.option("--address", default="127.0.0.1")
+@click.option(
+    "--addresses",
+    default="",
+    help="Comma-separated addresses of the node, one of each family [default: --address].",
+)
 @click.option("--port", default=10250, show_default=True)
 @click.option("--socket", default="/run/containerd/containerd.sock", show_default=True)
 @click.option("--logs", type=FOLDER, default=Path("/var/log/pods"), show_default=True)
@@ -492,6 +550,8 @@ def node(log_format: str, **options: Any) -> None:
 cli.add_command(addon)
 cli.add_command(image)
 cli.add_command(policy)
+for command in keeping.COMMANDS:
+    cli.add_command(command)
 cli.add_command(status)
 cli.add_command(kubeconfig)
 cli.add_command(store)

@@ -19,6 +19,7 @@ from tiphys.cli.progress import Steps
 from tiphys.cluster import (
     components,
     containerd,
+    encryption,
     kubeconfig,
     preflight,
     readiness,
@@ -44,8 +45,13 @@ class Asked:
     store: str | None = None
     etcd_tls: tuple[str, ...] | None = None
     scheduler_config: Path | None = None
+    api_workers: int | None = None
     kubelet_config: Path | None = None
     audit_policy: Path | None = None
+    ip_family: str | None = None
+    certificate_days: float | None = None
+    encrypt: bool = False
+    encryption_config: Path | None = None
 
 
 def run(asked: Asked, wait: bool) -> None:
@@ -83,10 +89,15 @@ def configured(existing: Cluster | None, asked: Asked) -> Cluster:
     cluster.runtime = asked.runtime or cluster.runtime
     cluster.store = asked.store or cluster.store
     cluster.nodes = asked.nodes or cluster.nodes
+    cluster.ip_family = asked.ip_family or cluster.ip_family
+    cluster.certificate_days = asked.certificate_days or cluster.certificate_days
     if asked.etcd_tls:
         cluster.etcd_tls = [str(Path(file).absolute()) for file in asked.etcd_tls]
     if asked.scheduler_config:
         cluster.scheduler_config = str(asked.scheduler_config.absolute())
+    if asked.api_workers is not None:
+        cluster.api_workers = asked.api_workers
+    _configure_encryption(cluster, asked)
     if asked.kubelet_config:
         cluster.kubelet_config = str(asked.kubelet_config.absolute())
     if asked.audit_policy:
@@ -97,6 +108,17 @@ def configured(existing: Cluster | None, asked: Asked) -> Cluster:
             "use --runtime hollow for more"
         )
     return cluster
+
+
+def _configure_encryption(cluster: Cluster, asked: Asked) -> None:
+    if asked.encrypt and asked.encryption_config:
+        raise ClusterError(
+            "--encrypt makes a configuration, --encryption-config names one: use one of them"
+        )
+    if asked.encryption_config:
+        cluster.encryption_config = str(asked.encryption_config.absolute())
+    elif asked.encrypt and not cluster.encryption_config:
+        cluster.encryption_config = str(encryption.own_file(cluster))
 
 
 def _default_runtime() -> str:

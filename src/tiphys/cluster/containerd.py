@@ -13,6 +13,7 @@ from tiphys.cluster import pushing, runtimehandlers
 from tiphys.cluster.images import PAUSE
 from tiphys.cluster.sandboxes import NodePlace, places, tear_down
 from tiphys.cluster.state import Cluster, ClusterError
+from tiphys.network.pods import write_plugins
 from tiphys.node.volumes.mounts import unmount_below
 
 PLUGINS = ("/usr/lib/cni", "/opt/cni/bin")
@@ -72,6 +73,10 @@ def _runtimes() -> str:
 
 def write_config(place: NodePlace) -> None:
     plugins = next((folder for folder in PLUGINS if Path(folder, "ptp").exists()), PLUGINS[0])
+    if place.cluster.is_dual:
+        own = place.cni / "plugins"
+        write_plugins(own, Path(plugins))
+        plugins = str(own)
     restrict = "false" if _has_resource_capability() else "true"
     # The default CRI plugin tries to load an AppArmor profile; machines without AppArmor must not
     # be asked.

@@ -31,7 +31,7 @@ from tiphys.node.metrics import KubeletMetrics
 from tiphys.node.naming import Resolver, machine_resolver
 
 if TYPE_CHECKING:
-    from tiphys.network.policy.enforcer import PolicyEnforcer
+    from tiphys.network.policy.enforcer import EveryVersion
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +53,7 @@ class NodeProcess:
     socket: str = ""
     logs: Path = Path("/var/log/pods")
     cgroup: str = "/tiphys"
+    addresses: str = ""  # all of the node's, with commas; "" for `address` alone
     pod_cidr: str = ""
     cluster_cidr: str = ""
     service_cidr: str = ""
@@ -169,16 +170,20 @@ async def _containers(
     agents: list[Agent],
 ) -> None:
     from tiphys import addons
-    from tiphys.network.proxy.service_proxy import ServiceProxy
+    from tiphys.network.proxy.service_proxy import ProxyNode, ServiceProxy
     from tiphys.node.cri.logfiles import LogLimits
     from tiphys.node.cri.runtime import CRIRuntime
 
     services = informers.of(core_v1.Service)
     policies = _policies(options, tasks, informers)
-    pods_cidr = options.cluster_cidr or options.pod_cidr
-    proxy = ServiceProxy(
-        informers, options.name, options.address, options.table, pods_cidr, options.service_cidr
+    place = ProxyNode(
+        options.name,
+        _addresses(options),
+        options.table,
+        options.cluster_cidr or options.pod_cidr,
+        options.service_cidr,
     )
+    proxy = ServiceProxy(informers, place)
     tasks.start(proxy.run(), "proxy", vital=True)
     resolver = machine_resolver()
     if options.forward_dns:
@@ -196,6 +201,7 @@ async def _containers(
         options.domain,
         options.pod_cidr,
         resolver=resolver,
+        addresses=_addresses(options),
         images=options.images,
         configuration=configuration,
     )
@@ -222,6 +228,7 @@ async def _containers(
     tasks.start(pods.run(), "informer-pods", vital=True)
     this = Informer(client, core_v1.Node, fields=f"metadata.name={options.name}")
     this.on_change(agent.node_changed)
+    this.on_change(proxy.node_changed)
     tasks.start(this.run(), "informer-node", vital=True)
     await services.synced.wait()
     await pods.synced.wait()
@@ -230,9 +237,14 @@ async def _containers(
     await agent.remove_orphaned_pods({pod.metadata.uid for pod in pods})
 
 
-def _policies(options: NodeProcess, tasks: TaskGroup, informers: Informers) -> PolicyEnforcer:
+def _addresses(options: NodeProcess) -> tuple[str, ...]:
+    return tuple(options.addresses.split(",")) if options.addresses else (options.address,)
+
+
+def _policies(options: NodeProcess, tasks: TaskGroup, informers: Informers) -> EveryVersion:
     """Network policies. An identity that may watch the pods of all nodes does so for them."""
-    from tiphys.network.policy.enforcer import PolicyEnforcer, table_name
+    from tiphys.network.policy.enforcer import EveryVersion, PolicyEnforcer, table_name
+    from tiphys.network.policy.script import IPV4, IPV6
     from tiphys.network.policy.watched import WatchedPod
 
     client = Client(load(options.policy_kubeconfig or options.kubeconfig), "tiphys-network-policy")
@@ -243,9 +255,14 @@ def _policies(options: NodeProcess, tasks: TaskGroup, informers: Informers) -> P
             await pods.run()
 
     tasks.start(watch_pods(), "informer-all-pods", vital=True)
-    enforcer = PolicyEnforcer(informers, pods, options.name, table_name(options.table))
-    tasks.start(enforcer.run(), "network-policies", vital=True)
-    return enforcer
+    table = table_name(options.table)
+    enforcers = []
+    for version in (IPV4, IPV6):
+        if any((":" in network) == (version is IPV6) for network in options.pod_cidr.split(",")):
+            enforcer = PolicyEnforcer(informers, pods, options.name, table, version=version)
+            tasks.start(enforcer.run(), f"network-policies-{version.ip}", vital=True)
+            enforcers.append(enforcer)
+    return EveryVersion(enforcers)
 
 
 async def _runtime_ready(agent: Agent) -> None:

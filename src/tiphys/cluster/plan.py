@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -18,18 +18,21 @@ _TIPHYS = (sys.executable, "-m", "tiphys.cli.main")
 @dataclass(frozen=True)
 class Process:
     """A process of the plan: a row of the file that `supervisor.read_plan` reads. `address` is
-    what `tiphys status` shows, `env` is added to the supervisor's environment."""
+    what `tiphys status` shows, `env` is added to the supervisor's environment, and `listen` is the
+    address (``host:port``) of a socket that the supervisor holds for it."""
 
     name: str
     command: list[str]
     address: str = ""
     env: dict[str, str] = field(default_factory=dict)
+    listen: str = ""
 
 
-def write(cluster: Cluster) -> Path:
-    """Writes the plan into the cluster's folder, at once, and returns its path."""
+def write(cluster: Cluster, without: Collection[str] = ()) -> Path:
+    """Writes the plan into the cluster's folder, at once, and returns its path. Processes whose
+    names are in `without` are left out."""
     file = cluster.root / "components.json"
-    rows = [asdict(process) for process in processes(cluster)]
+    rows = [asdict(process) for process in processes(cluster) if process.name not in without]
     temporary = file.with_suffix(".new")
     temporary.write_text(json.dumps({"components": rows}))
     temporary.rename(file)
@@ -43,7 +46,7 @@ def processes(cluster: Cluster) -> list[Process]:
 
 def _processes(cluster: Cluster) -> Iterator[Process]:
     if cluster.store == "etcd":
-        yield _etcd(cluster)
+        yield etcd(cluster)
     yield _apiserver(cluster)
     for place in places(cluster):
         yield _containerd(place)
@@ -88,7 +91,8 @@ def _monitoring_flags(cluster: Cluster, port: int) -> dict[str, str]:
     }
 
 
-def _etcd(cluster: Cluster) -> Process:
+def etcd(cluster: Cluster) -> Process:
+    """The cluster's own etcd."""
     client, peer = (f"http://127.0.0.1:{port}" for port in etcd_ports(cluster.port))
     flags = {
         "--data-dir": str(cluster.root / "etcd"),
@@ -113,14 +117,21 @@ def _apiserver(cluster: Cluster) -> Process:
         "--port": str(cluster.port),
         "--address": cluster.address,
         "--store": store,
-        "--service-cidr": cluster.service_cidr,
+        "--service-cidr": ",".join(cluster.service_cidrs),
     }
+    if cluster.api_workers:
+        flags["--workers"] = str(cluster.api_workers)
+    if cluster.encryption_config:
+        flags["--encryption-provider-config"] = cluster.encryption_config
+        flags["--encryption-provider-config-automatic-reload"] = "true"
     if cluster.audit_policy:
         flags["--audit-policy-file"] = cluster.audit_policy
         flags["--audit-log-path"] = str(cluster.root / "audit" / "audit.log")
     # Of a cluster without TLS to etcd there are no files.
     flags |= zip(("--etcd-ca", "--etcd-cert", "--etcd-key"), cluster.etcd_tls, strict=False)
-    return Process("apiserver", [*_TIPHYS, "apiserver", *_words(flags)], cluster.server)
+    command = [*_TIPHYS, "apiserver", *_words(flags)]
+    # Clients wait while one API server follows another, and are not refused.
+    return Process("apiserver", command, cluster.server, listen=f"0.0.0.0:{cluster.port}")
 
 
 def _containerd(place: NodePlace) -> Process:
@@ -142,6 +153,8 @@ def _controllers(cluster: Cluster) -> Process:
         "--scheduler-secure-port": str(ports.scheduler),
         **_monitoring_flags(cluster, ports.controllers),
     }
+    if cluster.load_balancer_pools:
+        flags["--load-balancer-pools"] = ",".join(cluster.load_balancer_pools)
     if cluster.scheduler_config:
         flags["--scheduler-config"] = cluster.scheduler_config
     address = f"https://127.0.0.1:{ports.controllers}"
@@ -169,12 +182,13 @@ def _node(place: NodePlace) -> Process:
         "--certificate": str(cluster.pki / f"kubelet{place.suffix}.crt"),
         "--key": str(cluster.pki / f"kubelet{place.suffix}.key"),
         "--address": place.address,
+        "--addresses": ",".join(place.addresses),
         "--socket": str(place.socket),
         "--logs": str(place.pod_logs),
         "--cgroup": place.cgroup,
-        "--pod-cidr": place.pod_cidr,
-        "--cluster-cidr": ",".join(other.pod_cidr for other in places(cluster)),
-        "--service-cidr": cluster.service_cidr,
+        "--pod-cidr": ",".join(place.pod_cidrs),
+        "--cluster-cidr": _pod_networks(cluster),
+        "--service-cidr": ",".join(cluster.service_cidrs),
         "--dns": cluster.dns_address,
         "--table": cluster.table,
         "--policy-kubeconfig": str(cluster.pki / "network-policy.kubeconfig"),
@@ -188,6 +202,11 @@ def _node(place: NodePlace) -> Process:
         flags["--forward-dns"] = cluster.node_address
     command = place.inside(*_TIPHYS, "node", *_words(flags))
     return Process(f"node{place.suffix}", command, place.address)
+
+
+def _pod_networks(cluster: Cluster) -> str:
+    """Those of all nodes."""
+    return ",".join(network for place in places(cluster) for network in place.pod_cidrs)
 
 
 def _addons(cluster: Cluster) -> Process:

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from tiphys.cluster import certificates, containerd, kubeconfig
+from tiphys.cluster import certificates, containerd, encryption, kubeconfig
 from tiphys.cluster.state import Cluster, ClusterError
 
 _BEFORE_OUR_TIME = 1_700_000_000  # seconds since the epoch: no clock that is right shows less
@@ -27,7 +27,10 @@ def check(cluster: Cluster) -> None:
             "the clock of this machine is years behind: certificates would not be valid; set it "
             "and try again"
         )
-    _check_store(cluster)
+    if cluster.is_dual and not Path("/proc/sys/net/ipv6").exists():
+        raise ClusterError("--ip-family dual needs IPv6, which this machine's kernel has not")
+    check_store(cluster)
+    encryption.check(cluster)
     if cluster.scheduler_config:
         _check_profiles(Path(cluster.scheduler_config))
     if cluster.kubelet_config:
@@ -48,7 +51,10 @@ def changed_options(running: Cluster, asked: Cluster) -> list[str]:
         ("--nodes", running.nodes, asked.nodes),
         ("--store", running.store, asked.store),
         ("--etcd-tls", running.etcd_tls, asked.etcd_tls),
+        ("--ip-family", running.ip_family, asked.ip_family),
         ("--scheduler-config", running.scheduler_config, asked.scheduler_config),
+        ("--api-workers", running.api_workers, asked.api_workers),
+        ("--encryption-config", running.encryption_config, asked.encryption_config),
         ("--kubelet-config", running.kubelet_config, asked.kubelet_config),
         ("--audit-policy", running.audit_policy, asked.audit_policy),
     )
@@ -82,7 +88,8 @@ def _check_audit_policy(file: Path) -> None:
         raise ClusterError(str(error)) from None
 
 
-def _check_store(cluster: Cluster) -> None:
+def check_store(cluster: Cluster) -> None:
+    """Whether the store of a cluster can be used. Raises ClusterError."""
     store = cluster.store
     if store == "sqlite":
         return

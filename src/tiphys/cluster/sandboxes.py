@@ -45,12 +45,25 @@ class NodePlace:
         return f"10.{244 if not self.index else 224 + self.index}.{self.cluster.number}"
 
     @property
-    def pod_cidr(self) -> str:
-        return f"{self.network}.0/24"
+    def network6(self) -> str:
+        """The same of IPv6, whose four groups tell what those three numbers do."""
+        return "fd" + self.network.replace(".", ":")
+
+    @property
+    def pod_cidrs(self) -> list[str]:
+        """One of each family that the cluster has."""
+        both = [f"{self.network}.0/24", f"{self.network6}::/64"]
+        return both if self.cluster.is_dual else both[:1]
 
     @property
     def address(self) -> str:
         return f"{self.network}.1"
+
+    @property
+    def addresses(self) -> list[str]:
+        """`address`, and one of the other family where the cluster has it."""
+        both = [self.address, f"{self.network6}::1"]
+        return both if self.cluster.is_dual else both[:1]
 
     @property
     def namespace(self) -> str:
@@ -123,44 +136,42 @@ def set_up(place: NodePlace) -> None:
     """The node's place in the network. Raises NetworkError."""
     first = NodePlace(place.cluster, 0)
     place.run.mkdir(parents=True, exist_ok=True)
-    pods.write_cni(
-        place.cni, f"tiphys-{place.cluster.name}{place.suffix}", place.pod_cidr, place.run / "ipam"
-    )
+    name = f"tiphys-{place.cluster.name}{place.suffix}"
+    pods.write_cni(place.cni, name, place.pod_cidrs, place.run / "ipam")
     for leftover in (place.run / "ipam").glob("*/last_reserved_ip.*"):
         leftover.unlink(missing_ok=True)
     if not place.index:
-        pods.set_up_link(place.link, place.address)
+        pods.set_up_link(place.link, place.addresses)
+        cluster = place.cluster
+        pods.route(place.link, [*cluster.service_cidrs, *cluster.load_balancer_pools])
     elif not Path("/run/netns", place.namespace).exists():
-        _set_up_namespace(place, first.address)
+        _set_up_namespace(place, first.addresses)
 
 
-def _set_up_namespace(place: NodePlace, machine: str) -> None:
+def _set_up_namespace(place: NodePlace, machine: list[str]) -> None:
     name = place.namespace
     run("ip", "netns", "add", name)
     run("ip", "link", "del", place.link, check=False)
     run("ip", "link", "add", place.link, "type", "veth", "peer", "name", "eth0", "netns", name)
     run("ip", "link", "set", place.link, "up")
-    for command in (
-        ("link", "set", "lo", "up"),
-        ("addr", "add", f"{place.address}/32", "dev", "eth0"),
-        ("link", "set", "eth0", "up"),
-        ("route", "add", "default", "via", machine, "dev", "eth0", "onlink"),
-    ):
-        run("ip", "-n", name, *command)
-    run(
-        "ip",
-        "route",
-        "replace",
-        place.pod_cidr,
-        "via",
-        place.address,
-        "dev",
-        place.link,
-        "onlink",
-        "src",
-        machine,
-    )
-    run(*place.inside("sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward"))
+    run("ip", "-n", name, "link", "set", "lo", "up")
+    run("ip", "-n", name, "link", "set", "eth0", "up")
+    for address, far, network in zip(place.addresses, machine, place.pod_cidrs, strict=True):
+        _route(place, address, far, network)
+    for forwarding in pods.forwarding(place.addresses):
+        run(*place.inside("sh", "-c", f"echo 1 > {forwarding}"))
+
+
+def _route(place: NodePlace, address: str, machine: str, network: str) -> None:
+    """From the sandbox to everywhere by the machine, and from there to the sandbox's pods."""
+    inside = ("ip", "-n", place.namespace)
+    run(*inside, "addr", "add", *pods.alone(address), "dev", "eth0")
+    if ":" in address:
+        # A neighbour is found by the addresses of the link alone, unlike IPv4's.
+        run("ip", "addr", "add", *pods.alone(machine), "dev", place.link)
+    run(*inside, "route", "add", "default", "via", machine, "dev", "eth0", "onlink")
+    way = ("via", address, "dev", place.link, "onlink", "src", machine)
+    run("ip", "route", "replace", network, *way)
 
 
 def pod_links(place: NodePlace) -> list[tuple[str, str]]:
@@ -169,7 +180,8 @@ def pod_links(place: NodePlace) -> list[tuple[str, str]]:
     if place.index and not Path("/run/netns", place.namespace).exists():
         return []
     links = []
-    for line in run(*ip, "-o", "route", "show", "root", place.pod_cidr, check=False).splitlines():
+    network = place.pod_cidrs[0]
+    for line in run(*ip, "-o", "route", "show", "root", network, check=False).splitlines():
         route = line.split()
         if "dev" not in route:
             continue

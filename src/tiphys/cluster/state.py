@@ -8,7 +8,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 
@@ -21,6 +21,9 @@ def home() -> Path:
     if os.geteuid() == 0:
         return Path("/var/lib/tiphys")
     return Path(os.environ.get("XDG_DATA_HOME", Path.home() / ".local" / "share")) / "tiphys"
+
+
+_ALWAYS_SAID = ("name", "data_dir", "port", "runtime", "nodes", "store", "number")
 
 
 @dataclass
@@ -37,8 +40,13 @@ class Cluster:
     etcd_tls: list[str] = field(default_factory=list)  # files: CA, certificate, key
 
     scheduler_config: str = ""  # file: a KubeSchedulerConfiguration
+    api_workers: int = 0  # processes of the API server that serve clients; none: it does itself
+    release: str = ""  # of tiphys that ran it last
+    certificate_days: float = 0  # that certificates last, 0: a year
+    encryption_config: str = ""  # file: an EncryptionConfiguration
     kubelet_config: str = ""  # file: a KubeletConfiguration
     audit_policy: str = ""  # file: an audit Policy
+    ip_family: str = "ipv4"  # of pods and services: ipv4, or dual for both
     addons: bool = False  # whether add-ons are enabled, which a process of their own runs
 
     # --- where things lie ---
@@ -76,6 +84,23 @@ class Cluster:
         return f"10.{96 + self.number}.0.0/16"
 
     @property
+    def service_cidrs(self) -> list[str]:
+        """The ranges of services' addresses, one of each family."""
+        return [self.service_cidr, *([f"fd10:96:{self.number}::/112"] if self.is_dual else [])]
+
+    @property
+    def load_balancer_pools(self) -> list[str]:
+        """The networks of load balancers' addresses, which the nodes of the cluster answer at."""
+        both = [f"10.224.{self.number}.0/24", f"fd10:224:{self.number}::/120"]
+        if self.runtime != "containerd":
+            return []
+        return both if self.is_dual else both[:1]
+
+    @property
+    def is_dual(self) -> bool:
+        return self.ip_family == "dual"
+
+    @property
     def dns_address(self) -> str:
         return f"10.{96 + self.number}.0.10"
 
@@ -101,7 +126,15 @@ class Cluster:
     def save(self) -> None:
         self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
         temporary = self.root / "cluster.json.new"
-        temporary.write_text(json.dumps(asdict(self), indent=1))
+        plain = asdict(Cluster(self.name, self.data_dir))
+        # What is as in every cluster is left out, so that a release from before it was there can
+        # read the file.
+        said = {
+            name: value
+            for name, value in asdict(self).items()
+            if name in _ALWAYS_SAID or value != plain[name]
+        }
+        temporary.write_text(json.dumps(said, indent=1))
         temporary.rename(self.root / "cluster.json")
 
 
@@ -112,14 +145,21 @@ def load(name: str, data_dir: Path | None = None) -> Cluster | None:
     root = data_dir or (Path(known) if known else home() / name)
     file = root / "cluster.json"
     try:
-        return Cluster(**json.loads(file.read_text()))
+        said = json.loads(file.read_text())
+        newer = said.keys() - {each.name for each in fields(Cluster)}
+        if newer:
+            raise ClusterError(
+                f"{file} is of a newer release (it has {', '.join(sorted(newer))}); "
+                "install that one again"
+            )
+        return Cluster(**said)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except PermissionError:
         raise ClusterError(
             f"{file}: permission denied; are you the user who made this cluster?"
         ) from None
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise ClusterError(
             f"{file} is damaged ({error}); restore it from a backup, or remove {root} to begin "
             "afresh without its data"
@@ -153,10 +193,19 @@ def _registry_lock() -> Iterator[dict[str, str]]:
 def remember(cluster: Cluster) -> None:
     """Enters a new cluster into the user's list and gives it a number that no other has."""
     with _registry_lock() as known:
-        taken = {other.number for other in _readable(known) if other.name != cluster.name}
-        cluster.number = next(n for n in range(128) if n not in taken)
+        others = {name: folder for name, folder in known.items() if name != cluster.name}
+        taken = set(_numbers(others.values()))
+        # Its own again if it can be: objects in its store have addresses of its networks.
+        cluster.number = next(n for n in (cluster.number, *range(128)) if n not in taken)
         cluster.save()
         known[cluster.name] = cluster.data_dir
+
+
+def _numbers(folders: Iterable[str]) -> Iterator[int]:
+    """Of clusters in these folders; also of those whose files only another release can read."""
+    for folder in folders:
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            yield int(json.loads(Path(folder, "cluster.json").read_text())["number"])
 
 
 def forget(cluster: Cluster) -> None:

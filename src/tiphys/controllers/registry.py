@@ -16,7 +16,9 @@ from tiphys.controllers.disruption import DisruptionController
 from tiphys.controllers.endpoints import EndpointsController, EndpointSliceController
 from tiphys.controllers.flowschema import FlowSchemaController
 from tiphys.controllers.garbage import GarbageCollector
+from tiphys.controllers.ipaddresses import IPAddressController
 from tiphys.controllers.job import JobController
+from tiphys.controllers.loadbalancers import LoadBalancerController
 from tiphys.controllers.mirroring import EndpointSliceMirroringController
 from tiphys.controllers.namespace import NamespaceController
 from tiphys.controllers.nodelifecycle import NodeLifecycleController
@@ -58,6 +60,8 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     EndpointsController,
     EndpointSliceMirroringController,
     ServiceCIDRController,
+    IPAddressController,
+    LoadBalancerController,
     # nodes and what runs on them
     NodeLifecycleController,
     PodGarbageCollector,

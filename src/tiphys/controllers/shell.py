@@ -54,7 +54,7 @@ class Context:
 
     `now` is the wall clock in seconds since the epoch, which tests may replace. `settings` are what
     single controllers need beside the API: ``ca``, the cluster's CA certificate in PEM, and
-    ``authority``, (certificate, key) in PEM or None.
+    ``authority``, (certificate, key) in PEM or None, and ``pools``, networks with commas.
     """
 
     client: Client

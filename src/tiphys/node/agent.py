@@ -78,6 +78,7 @@ class NodeOptions:
     resolver: Resolver = field(default_factory=lambda: Resolver([], [], []))
     images: Path | None = None
     configuration: KubeletConfiguration = DEFAULT
+    addresses: tuple[str, ...] = ()  # `address`, and one of the other family; () for it alone
 
 
 class Agent:
@@ -114,6 +115,7 @@ class Agent:
         self._node = NodeContext(
             name=options.name,
             address=options.address,
+            addresses=options.addresses,
             runtime=runtime,
             client=client,
             recorder=self._recorder,
@@ -214,7 +216,12 @@ class Agent:
                 options.address, options.port, options.certificate, options.key, options.ca
             )
         facts = NodeFacts(
-            options.name, options.address, port, self.runtime.name, self._capacity, options.pod_cidr
+            options.name,
+            self._node.addresses,
+            port,
+            self.runtime.name,
+            self._capacity,
+            options.pod_cidr,
         )
         self._registration = Registration(self._client, facts, options.labels or {})
         if self._devices is not None:

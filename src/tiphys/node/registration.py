@@ -59,11 +59,11 @@ class NodeFacts:
     streaming server, `capacity` by resource in canonical quantities."""
 
     name: str
-    address: str
+    addresses: tuple[str, ...]
     port: int
     runtime: str
     capacity: dict[str, Any]
-    pod_cidr: str = ""
+    pod_cidr: str = ""  # or several with commas, one of each family
 
 
 class DeviceCount(Protocol):
@@ -100,8 +100,8 @@ class Registration:
         facts = self._facts
         node = core_v1.Node(metadata=ObjectMeta(name=facts.name, labels=self._labels))
         if facts.pod_cidr:
-            node.spec.pod_cidr = facts.pod_cidr
-            node.spec.pod_cidrs = [facts.pod_cidr]
+            node.spec.pod_cidrs = facts.pod_cidr.split(",")
+            node.spec.pod_cidr = node.spec.pod_cidrs[0]
         self._fill(node, True, "")
         try:
             registered = await self._client.create(node)
@@ -174,7 +174,7 @@ class Registration:
         status = node.status
         status.capacity, status.allocatable = self._resources(status.capacity)
         status.addresses = [
-            core_v1.NodeAddress(type="InternalIP", address=facts.address),
+            *(core_v1.NodeAddress(type="InternalIP", address=one) for one in facts.addresses),
             core_v1.NodeAddress(type="Hostname", address=facts.name),
         ]
         status.node_info = system_info(facts.runtime)

@@ -39,6 +39,8 @@ class LocalCluster:
     options:     further ones of the API server (`tiphys.apiserver.main.Options`)
     """
 
+    workers = 0  # of the API server, if not said otherwise
+
     def __init__(
         self,
         nodes: int = 0,
@@ -48,7 +50,7 @@ class LocalCluster:
         addons: Sequence[str] = (),
         **options: Any,
     ) -> None:
-        self._options = options
+        self._options = {"workers": self.workers, **options}
         self._addons = addons
         self._nodes = nodes
         self._controllers = bool(nodes) if controllers is None else controllers

@@ -18,8 +18,8 @@ from tiphys.store.store import Store
 
 
 @contextlib.asynccontextmanager
-async def registry() -> AsyncIterator[Registry]:
-    store = Store(MemoryEngine(), selectable_fields)
+async def registry(engine: MemoryEngine | None = None) -> AsyncIterator[Registry]:
+    store = Store(engine or MemoryEngine(), selectable_fields)
     await store.open()
     try:
         yield Registry(store, Admission([]), Strategies().of, NoWebhook())

@@ -14,8 +14,11 @@ from tiphys.api.catalog import resource_of
 from tiphys.api.meta_v1 import DeleteOptions, Preconditions
 from tiphys.apiserver.registry.writes import Write
 from tiphys.machinery.errors import StatusError
-from tiphys.machinery.selectors import parse_labels
+from tiphys.machinery.selectors import EVERYTHING, parse_labels
 from tiphys.store.cache import Filter
+from tiphys.store.engine import Change, Listener, Snapshot
+from tiphys.store.engine import Write as EngineWrite
+from tiphys.store.memory import MemoryEngine
 
 MAPS = resource_of(core_v1.ConfigMap)
 
@@ -123,3 +126,26 @@ async def test_what_is_not_there_cannot_be_deleted() -> None:
         with pytest.raises(StatusError) as refused:
             await objects.delete(write_of(config_map()), DeleteOptions())
         assert refused.value.reason == "NotFound"
+
+
+class Corrupted(MemoryEngine):
+    """Has a value that is no object."""
+
+    async def open(self, listener: Listener) -> Snapshot:
+        await super().open(lambda changes: None)
+        key = MAPS.key("default", "b")
+        revision = await self.commit(EngineWrite(key, b"[]", 0))
+        await super().open(listener)
+        return Snapshot(revision, 0, [Change(revision, key, b"[]", 0)])
+
+
+async def test_a_collection_with_what_cannot_be_read_is_not_deleted() -> None:
+    async with registry(Corrupted()) as objects:
+        await created(objects, config_map("a"))
+        view = Filter(f"{MAPS.prefix}default/", EVERYTHING)
+        with pytest.raises(StatusError) as refused:
+            await objects.delete_collection(Write(MAPS, "default"), view, DeleteOptions())
+        assert refused.value.reason == "StorageReadError"
+        assert objects.find(core_v1.ConfigMap, "default", "a") is not None
+        other = Filter(f"{MAPS.prefix}other/", EVERYTHING)
+        assert await objects.delete_collection(Write(MAPS, "other"), other, DeleteOptions()) == []

@@ -15,6 +15,7 @@ from tiphys.apiserver.registry.metadata import (
     validate_annotations,
     validate_labels,
     validate_metadata,
+    validate_metadata_update,
 )
 from tiphys.machinery.errors import StatusError
 from tiphys.machinery.names import dns_subdomain_errors
@@ -118,3 +119,34 @@ def test_owners_named_twice_are_kept_once() -> None:
     meta = ObjectMeta(owner_references=[owner(), owner("p"), owner()])
     drop_double_owners(meta)
     assert [one.name for one in meta.owner_references] == ["o", "p"]
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value"),
+    [
+        ("name", "b"),
+        ("namespace", "other"),
+        ("uid", "u"),
+        ("creation_timestamp", "2026-01-01T00:00:00Z"),
+        ("deletion_timestamp", "2026-01-01T00:00:00Z"),
+        ("deletion_grace_period_seconds", 3),
+    ],
+)
+def test_what_the_server_says_of_an_object_does_not_change(attribute: str, value: Any) -> None:
+    old = ObjectMeta(name="a", namespace="ns")
+    new = ObjectMeta(name="a", namespace="ns", labels={"l": "v"})
+    assert validate_metadata_update(new, old) == []
+    setattr(new, attribute, value)
+    [error] = validate_metadata_update(new, old)
+    assert "field is immutable" in error.detail
+
+
+def test_an_object_that_is_being_deleted_gets_no_further_finalizers() -> None:
+    old = ObjectMeta(name="a", finalizers=["a.b/c"], deletion_timestamp="2026-01-01T00:00:00Z")
+    fewer = ObjectMeta(name="a", deletion_timestamp="2026-01-01T00:00:00Z")
+    more = ObjectMeta(
+        name="a", finalizers=["a.b/c", "d.e/f"], deletion_timestamp="2026-01-01T00:00:00Z"
+    )
+    assert validate_metadata_update(fewer, old) == []
+    [error] = validate_metadata_update(more, old)
+    assert "no new finalizers can be added" in error.detail and "d.e/f" in error.detail

@@ -52,6 +52,7 @@ async def names(kind: Any, request: Any) -> list[str]:
         (call(fieldSelector="metadata.name=y"), ["a/y", "b/y"]),
         (call(fieldSelector="metadata.namespace=b"), ["b/x", "b/y"]),
         (call("a", fieldSelector="metadata.namespace=b"), []),
+        (call("a", fieldSelector="metadata.namespace=a"), ["a/x", "a/y"]),
         (call("a", fieldSelector="metadata.name=y,spec.nodeName=nx"), []),
         (call("a", fieldSelector="metadata.name=y,metadata.name=x"), []),
         (call("a", fieldSelector="metadata.name=y", labelSelector="l=x"), []),

@@ -78,6 +78,7 @@ async def test_a_dry_run_writes_nothing() -> None:
     async with registry() as objects:
         entry = await objects.create(Write(MAPS, "default", dry_run=True), config_map())
         assert decode(entry.data, core_v1.ConfigMap).metadata.name == "c"
+        assert entry.revision == 0
         assert objects.find(core_v1.ConfigMap, "default", "c") is None
 
 

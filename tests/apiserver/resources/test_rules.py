@@ -6,12 +6,17 @@ import ipaddress
 
 import pytest
 
-from tiphys.api.core_v1 import Service, ServicePort, ServiceSpec
+from tests.apiserver.access.builders import stored
+from tests.apiserver.admission.builders import registry_of
+from tiphys.api.core_v1 import PersistentVolumeClaim, Service, ServicePort, ServiceSpec
+from tiphys.api.meta_v1 import Condition, ObjectMeta
+from tiphys.api.networking_v1 import ServiceCIDR
 from tiphys.apiserver.resources import checks
 from tiphys.apiserver.resources.base import Settings, immutable
 from tiphys.apiserver.resources.columns import shortened
 from tiphys.apiserver.resources.jobspec import parse_indexes
-from tiphys.apiserver.resources.services.ranges import candidates
+from tiphys.apiserver.resources.persistentvolumeclaims import PersistentVolumeClaimStrategy
+from tiphys.apiserver.resources.services.ranges import candidates, service_ranges
 from tiphys.apiserver.resources.services.strategy import ServiceStrategy
 from tiphys.apiserver.resources.workloads import count_or_percent, is_zero
 
@@ -127,3 +132,54 @@ def test_a_service_without_node_ports_any_more_drops_those_it_had() -> None:
     old = spec("NodePort", ServicePort(name="a", port=80, node_port=30001))
     assert updated(spec("ClusterIP", *old.ports), old).ports[0].node_port == 0
     assert updated(spec("ExternalName"), old).cluster_ip == ""
+
+
+@pytest.mark.parametrize(
+    ("ready", "deleted", "counts"),
+    [(None, False, True), ("True", False, True), ("False", False, False), (None, True, False)],
+)
+async def test_addresses_come_from_ranges_that_are_in_force(
+    ready: str | None, deleted: bool, counts: bool
+) -> None:
+    own = ipaddress.IPv4Network("10.96.0.0/16")
+    cidr = ServiceCIDR(metadata=ObjectMeta(name="more"))
+    cidr.spec.cidrs = ["10.97.0.0/16", "fd00::/64"]
+    if ready is not None:
+        cidr.status.conditions = [Condition(type="Ready", status=ready)]
+    if deleted:
+        cidr.metadata.deletion_timestamp = "2026-01-01T00:00:00Z"
+    further = [ipaddress.IPv4Network("10.97.0.0/16")] if counts else []
+    assert service_ranges(registry_of(stored(cidr)), own) == [own, *further]
+
+
+@pytest.mark.parametrize(
+    ("mode", "right"), [(None, True), (-1, False), (0, True), (0o777, True), (0o1000, False)]
+)
+def test_the_mode_of_a_file_is_one_of_permissions(mode: int | None, right: bool) -> None:
+    assert (checks.file_mode(mode, "p") == []) == right
+
+
+def claim(storage: str, phase: str = "Bound", volume: str = "v") -> PersistentVolumeClaim:
+    made = PersistentVolumeClaim()
+    made.spec.resources.requests = {"storage": storage}
+    made.spec.volume_name = volume
+    made.status.phase = phase
+    return made
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "allowed"),
+    [
+        (claim("1Gi"), claim("1Gi"), True),
+        (claim("1Gi"), claim("2Gi"), True),
+        (claim("1Gi", "Pending"), claim("2Gi", "Pending"), False),
+        (claim("2Gi"), claim("1Gi"), False),
+        (claim("1Gi", "Pending", ""), claim("1Gi", "Pending", "v"), True),
+        (claim("1Gi"), claim("1Gi", volume="w"), False),
+    ],
+)
+def test_a_bound_claim_may_grow_and_nothing_else_of_it_changes(
+    old: PersistentVolumeClaim, new: PersistentVolumeClaim, allowed: bool
+) -> None:
+    violations = PersistentVolumeClaimStrategy(Settings()).validate_update(new, old)
+    assert (violations == []) == allowed

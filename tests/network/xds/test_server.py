@@ -12,7 +12,8 @@ from envoy.service.discovery.v3 import ads_pb2_grpc, discovery_pb2
 from envoy.service.status.v3 import csds_pb2, csds_pb2_grpc
 from google.protobuf.wrappers_pb2 import StringValue
 
-from tiphys.network.xds.cache import CLUSTER, ENDPOINTS, Cache
+from tiphys.network.xds import server as xds_server
+from tiphys.network.xds.cache import CLUSTER, ENDPOINTS, LISTENER, Cache
 from tiphys.network.xds.server import XdsServer
 
 
@@ -127,3 +128,38 @@ async def test_a_change_is_settled_when_every_client_has_had_its_word(served: An
     refused = await asyncio.wait_for(server.settled({ENDPOINTS: ["a", "b"]}), 10)
     assert refused == {ENDPOINTS: {"a": "no"}}
     client.cancel()
+
+
+@pytest.mark.parametrize("limit", ["MOST_NAMES", "MOST_TYPES"])
+async def test_a_client_that_asks_for_too_much_is_refused(
+    served: Any, monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    monkeypatch.setattr(xds_server, limit, 2)
+    cache, _, channel = served
+    put(cache, ENDPOINTS, a="1")
+    client = Client(channel, "c")
+    await client.ask(ENDPOINTS, "a", "b")
+    assert len((await client.answer()).resources) == 1
+    if limit == "MOST_NAMES":
+        await client.ask(ENDPOINTS, "a", "b", "c")
+    else:
+        await client.ask(CLUSTER)
+        await client.answer()
+        await client.ask(LISTENER)
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await client.answer()
+    assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+async def test_a_look_inside_shows_so_many_rows_and_no_more(
+    served: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(xds_server, "_MOST_ROWS", 4)
+    cache, server, channel = served
+    put(cache, ENDPOINTS, a="1", b="1", c="1")
+    clients = [Client(channel, f"c{number}") for number in range(3)]
+    for client in clients:
+        await client.ask(ENDPOINTS, "a", "b", "c")
+        await client.answer()
+    shown = server.statuses().config
+    assert [len(config.generic_xds_configs) for config in shown] == [3]

@@ -238,3 +238,21 @@ def test_of_answers_that_nobody_acknowledges_the_last_few_are_known(
         subscription.expect({nonce: "v"})
     assert list(subscription.unanswered) == ["2", "3"]
     assert subscription.sent == {"1": "v", "2": "v", "3": "v"}
+
+
+def test_everything_is_no_name_among_others() -> None:
+    stream = Incremental(cache(a="1", b="1"))
+    answer = delta(stream.request(subscribe(CLUSTER, "*")))
+    assert sorted(one.name for one in answer.resources) == ["a", "b"]
+    assert stream.subscriptions[CLUSTER].names == frozenset()
+    assert stream.subscriptions[CLUSTER].wildcard
+    stream.request(subscribe(CLUSTER, resource_names_unsubscribe=["*"]))
+    assert not stream.subscriptions[CLUSTER].wildcard
+
+
+def test_what_is_unsubscribed_is_no_longer_acknowledged() -> None:
+    stream = Incremental(cache(a="1"))
+    first = delta(stream.request(subscribe(ENDPOINTS, "a")))
+    stream.request(subscribe(ENDPOINTS, nonce=first.nonce, resource_names_unsubscribe=["a"]))
+    subscription = stream.subscriptions[ENDPOINTS]
+    assert (subscription.acknowledged, subscription.sent) == ({}, {})

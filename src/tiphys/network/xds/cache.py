@@ -4,6 +4,7 @@ waits for which."""
 from __future__ import annotations
 
 import hashlib
+from collections import ChainMap
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
@@ -85,12 +86,12 @@ class Cache:
         found = self._types.get(type_url)
         return found.resources.get(name) if found is not None else None
 
-    def all(self, type_url: str) -> dict[str, Resource]:
+    def all(self, type_url: str) -> Mapping[str, Resource]:
         """Every resource of a type by name. Not to be changed."""
         found = self._types.get(type_url)
         return found.resources if found is not None else {}
 
-    def once(self, type_url: str, make: Callable[[dict[str, Resource]], T]) -> T:
+    def once(self, type_url: str, make: Callable[[Mapping[str, Resource]], T]) -> T:
         """What `make` makes of every resource of a type, made anew only when one has changed. There
         is one such `make`."""
         held = self._types.setdefault(type_url, _Type())
@@ -121,7 +122,7 @@ class Cache:
 
     def replace(self, type_url: str, messages: Mapping[str, Message]) -> frozenset[str]:
         """Makes `messages` all there is of a type. Returns the names whose content changed."""
-        gone = dict.fromkeys(set(self.all(type_url)) - set(messages))
+        gone = dict.fromkeys(set(Cache.all(self, type_url)) - set(messages))
         return self.update({type_url: {**gone, **messages}}).get(type_url, frozenset())
 
     def _put(self, type_url: str, messages: Mapping[str, Message | None]) -> frozenset[str]:
@@ -140,6 +141,36 @@ class Cache:
                 names.add(name)
         held.generation += bool(names)
         return frozenset(names)
+
+
+class View(Cache):
+    """What one client has: everything of a cache that many share, and resources of its own, which
+    nobody else is served. A name is in one of the two.
+    """
+
+    def __init__(self, shared: Cache) -> None:
+        super().__init__()
+        self._shared = shared
+
+    def listen(self, listener: Listener) -> Callable[[], None]:
+        forget = (super().listen(listener), self._shared.listen(listener))
+
+        def forget_both() -> None:
+            for one in forget:
+                one()
+
+        return forget_both
+
+    def get(self, type_url: str, name: str) -> Resource | None:
+        return super().get(type_url, name) or self._shared.get(type_url, name)
+
+    def all(self, type_url: str) -> Mapping[str, Resource]:
+        own = super().all(type_url)
+        shared = self._shared.all(type_url)
+        return ChainMap(own, shared) if own and shared else own or shared  # type: ignore[arg-type]
+
+    def once(self, type_url: str, make: Callable[[Mapping[str, Resource]], T]) -> T:
+        return make(self.all(type_url))
 
 
 def _rank(type_url: str) -> int:

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import logging
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import grpc
@@ -31,6 +32,9 @@ from tiphys.network.xds.streams import Conversation, Incremental, StateOfTheWorl
 
 log = logging.getLogger(__name__)
 
+Admit = Callable[[Any], AbstractAsyncContextManager[Cache]]
+"""Who may have a stream, and what there is for him while it lasts. Takes the call's context; who is
+not let in is told by `abort`."""
 _ADS = "envoy.service.discovery.v3.AggregatedDiscoveryService"
 _MOST_ROWS = 4000  # of what CSDS shows: each takes ten microseconds
 _CSDS = "envoy.service.status.v3.ClientStatusDiscoveryService"
@@ -53,6 +57,7 @@ class Connection:
         on_request: Callable[[], None],
     ) -> None:
         self.conversation = conversation
+        self.cache = conversation.cache
         self._on_request = on_request
         self._held = held
         self._share = Share()
@@ -143,10 +148,16 @@ class Connection:
 
 
 class XdsServer:
-    """Serves a cache. `connections` are the clients of now."""
+    """Serves a cache, or with `admit` each client what is for it. `connections` are the clients of
+    now.
 
-    def __init__(self, cache: Cache) -> None:
+    With `admit` nobody is shown what others have: there is no CSDS.
+    """
+
+    def __init__(self, cache: Cache, admit: Admit | None = None) -> None:
         self._cache = cache
+        self._admit = admit or self._anybody
+        self._is_open = admit is None
         self._server: grpc.aio.Server | None = None
         self._tasks = TaskGroup("xds")
         self.connections: set[Connection] = set()
@@ -164,7 +175,7 @@ class XdsServer:
     async def start(self, address: str, credentials: grpc.ServerCredentials | None = None) -> int:
         """Listens at ``host:port`` and returns the port. Raises OSError when it is taken."""
         server = grpc.aio.server(options=_OPTIONS, maximum_concurrent_rpcs=STREAMS)
-        server.add_generic_rpc_handlers((_ads(self), _csds(self)))
+        server.add_generic_rpc_handlers((_ads(self), *((_csds(self),) if self._is_open else ())))
         try:
             if credentials is None:
                 port = server.add_insecure_port(address)
@@ -183,20 +194,31 @@ class XdsServer:
 
     async def aggregated(self, requests: AsyncIterator[Any], context: Any) -> AsyncIterator[bytes]:
         """StreamAggregatedResources: the state of the world."""
-        async for answer in self._stream(StateOfTheWorld(self._cache), requests, context):
+        async for answer in self._stream(StateOfTheWorld, requests, context):
             yield answer
 
     async def incremental(self, requests: AsyncIterator[Any], context: Any) -> AsyncIterator[bytes]:
         """DeltaAggregatedResources."""
-        async for answer in self._stream(Incremental(self._cache), requests, context):
+        async for answer in self._stream(Incremental, requests, context):
             yield answer
 
+    @asynccontextmanager
+    async def _anybody(self, context: Any) -> AsyncIterator[Cache]:
+        yield self._cache
+
     async def _stream(
+        self, form: type[Conversation], requests: AsyncIterator[Any], context: Any
+    ) -> AsyncIterator[bytes]:
+        async with self._admit(context) as cache:
+            async for answer in self._converse(form(cache), requests, context):
+                yield answer
+
+    async def _converse(
         self, conversation: Conversation, requests: AsyncIterator[Any], context: Any
     ) -> AsyncIterator[bytes]:
         connection = Connection(conversation, self._held, self._on_the_way, self._heard.set)
         self.connections.add(connection)
-        forget = self._cache.listen(connection.announce)
+        forget = conversation.cache.listen(connection.announce)
         try:
             async for answer in connection.answers(requests, self._tasks):
                 yield answer
@@ -251,7 +273,7 @@ class XdsServer:
         name: str,
         refused: dict[str, dict[str, str]],
     ) -> bool:
-        current = self._cache.get(type_url, name)
+        current = connection.cache.get(type_url, name)
         subscription = connection.conversation.subscriptions.get(type_url)
         if connection.has_to_tell(type_url, name):
             return False

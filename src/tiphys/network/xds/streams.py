@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -66,7 +66,7 @@ class Conversation:
     """What both forms have in common. `refusals` counts the answers that the client refused."""
 
     def __init__(self, cache: Cache, client: str = "") -> None:
-        self._cache = cache
+        self.cache = cache
         self.client = client
         self.subscriptions: dict[str, Subscription] = {}
         self.refusals = 0
@@ -125,7 +125,7 @@ class StateOfTheWorld(Conversation):
             return self._everything(type_url, subscription)
         if not added:
             return None
-        return self._answer(type_url, subscription, self._cache.select(type_url, sorted(added)))
+        return self._answer(type_url, subscription, self.cache.select(type_url, sorted(added)))
 
     def change(self, type_url: str, names: Iterable[str]) -> bytes | None:
         """What to tell the client after a change; None when it is not concerned."""
@@ -137,7 +137,7 @@ class StateOfTheWorld(Conversation):
             return None
         if type_url in _WHOLE:
             return self._everything(type_url, subscription)
-        found = self._cache.select(type_url, concerned)
+        found = self.cache.select(type_url, concerned)
         if not found:
             return None  # nothing says that it is gone: the cluster or listener that names it goes
         return self._answer(type_url, subscription, found)
@@ -146,9 +146,9 @@ class StateOfTheWorld(Conversation):
         """All that the client wants of a type. That of who wants everything is made once for all of
         them."""
         if not subscription.wildcard:
-            wanted = self._cache.select(type_url, sorted(subscription.names))
+            wanted = self.cache.select(type_url, sorted(subscription.names))
             return self._answer(type_url, subscription, wanted)
-        whole = self._cache.once(type_url, lambda resources: _whole(type_url, resources))
+        whole = self.cache.once(type_url, lambda resources: _whole(type_url, resources))
         subscription.nonce = whole.nonce
         subscription.unanswered = {whole.nonce: whole.versions}
         subscription.sent = whole.versions
@@ -218,7 +218,7 @@ class Incremental(Conversation):
     def _all_names(self, type_url: str, subscription: Subscription) -> set[str]:
         names = set(subscription.names) | set(subscription.sent)
         if subscription.wildcard:
-            names |= set(self._cache.all(type_url))
+            names |= set(self.cache.all(type_url))
         return names
 
     def _answer(
@@ -232,10 +232,10 @@ class Incremental(Conversation):
         said to be gone."""
         found = [
             one
-            for one in self._cache.select(type_url, sorted(names))
+            for one in self.cache.select(type_url, sorted(names))
             if subscription.sent.get(one.name) != one.version
         ]
-        known = self._cache.all(type_url)
+        known = self.cache.all(type_url)
         gone = [
             name
             for name in sorted(names)
@@ -282,7 +282,7 @@ class _Whole:
     body: bytes
 
 
-def _whole(type_url: str, resources: dict[str, Resource]) -> _Whole:
+def _whole(type_url: str, resources: Mapping[str, Resource]) -> _Whole:
     listed = list(resources.values())
     version = _version(listed)
     versions = {one.name: one.version for one in listed}

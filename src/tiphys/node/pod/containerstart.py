@@ -89,7 +89,7 @@ class ContainerStarter:
         await self._mount_images(container, paths)
         managed.records[container.name].start_failures.reset()
         await self._check_user(container)
-        facts = ContainerFacts(pod, container, managed.pod_ip(), node.address, node.allocatable)
+        facts = ContainerFacts(pod, container, managed.pod_ips(), node.addresses, node.allocatable)
         env = await environment(facts, node.references, node.services(), paths)
         edits = await node.devices.edits(pod, container)
         env = {**edits.env, **env}
@@ -108,7 +108,7 @@ class ContainerStarter:
         )
         sandbox = managed.state.sandbox
         assert sandbox is not None
-        await node.isolation.isolate(pod, sandbox.ip)
+        await node.isolation.isolate(pod, sandbox.ips)
         async with node.starting:
             return await node.runtime.start_container(pod, sandbox, plan)
 
