@@ -12,6 +12,7 @@ import pytest
 from tiphys.api import core_v1
 from tiphys.client.client import Client
 from tiphys.client.config import load
+from tiphys.node.devices.devicemanager import Count
 from tiphys.node.registration import NodeFacts, Registration, node_conditions
 from tiphys.testing import LocalCluster
 
@@ -125,6 +126,20 @@ async def test_a_node_whose_object_was_deleted_registers_again_at_once(
 
 
 EARLIER = "2020-01-01T00:00:00Z"
+
+
+async def test_devices_that_are_not_well_are_capacity_and_not_allocatable(
+    server: LocalCluster,
+) -> None:
+    facts = NodeFacts("m", "10.0.0.1", 10250, "hollow://1", {"cpu": "1"})
+    node = Registration(server.client, facts, {})
+    node.devices = lambda: {"example.com/it": Count(3, 2)}
+    await node.register()
+    stored = (await server.client.get(core_v1.Node, "m")).status
+    assert (stored.capacity["example.com/it"], stored.allocatable["example.com/it"]) == ("3", "2")
+    node.devices = lambda: {"example.com/it": Count(0, 0)}
+    stored = (await node.report(True)).status
+    assert stored.capacity == stored.allocatable == {"cpu": "1", "example.com/it": "0"}
 
 
 def condition(kind: str, status: str) -> core_v1.NodeCondition:

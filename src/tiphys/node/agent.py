@@ -57,6 +57,7 @@ log = logging.getLogger(__name__)
 
 _HOUSEKEEPING = 10.0  # seconds between looks at logs and disks, as upstream
 _ADMISSION_RETRY = 1.0  # seconds after the API server did not answer
+_DEVICES_PAUSE = 1.0  # seconds in which changes of devices are gathered to one report
 _RELIST_PAUSE = 0.02  # seconds in which events of the runtime are gathered to one look
 
 
@@ -110,6 +111,8 @@ class Agent:
         references = References(client)
         self._kubelet = KubeletFolder(options.data_dir / "kubelet")
         self._workers: dict[str, PodWorker] = {}
+        self._abandoned: set[str] = set()  # uids of pods that are being ended without an object
+        self._devices_shown: asyncio.TimerHandle | None = None
         self._knows_pods = False  # whether all pods of the node have been seen
         self._drivers = self._make_drivers(references) if runtime.runs_processes else None
         self._devices = self._make_devices() if runtime.runs_processes else None
@@ -158,16 +161,40 @@ class Agent:
 
     def _make_devices(self) -> DriverDevices:
         data = self._options.data_dir
-        handlers = {"CSIPlugin": self._drivers.drivers} if self._drivers is not None else {}
-        return DriverDevices(
-            self._client, self.name, data, self._kubelet, self._active, self._report_soon, handlers
+        devices = DriverDevices(
+            self._client,
+            self.name,
+            data,
+            self._kubelet,
+            self._active,
+            self._devices_changed,
+            self._wake,
         )
+        if self._drivers is not None:
+            devices.take("CSIPlugin", self._drivers.drivers)
+        return devices
+
+    def _wake(self, uids: set[str]) -> None:
+        """What the status of these pods says has changed."""
+        for uid in uids & self._workers.keys():
+            self._workers[uid].managed.wake()
 
     def _active(self) -> set[str]:
         """Uids of the pods that have not ended."""
-        return {uid for uid, worker in self._workers.items() if not pod_finished(worker.pod)}
+        running = {uid for uid, worker in self._workers.items() if not pod_finished(worker.pod)}
+        return running | self._abandoned
 
     def _report_soon(self) -> None:
+        self._registration.report_soon()
+
+    def _devices_changed(self) -> None:
+        """Shown soon, and no plugin makes the node write its status more than once a second."""
+        if self._devices_shown is None:
+            loop = asyncio.get_running_loop()
+            self._devices_shown = loop.call_later(_DEVICES_PAUSE, self._show_devices)
+
+    def _show_devices(self) -> None:
+        self._devices_shown = None
         self._registration.report_soon()
 
     def _make_evictor(self) -> Evictor:
@@ -281,7 +308,15 @@ class Agent:
         worker = self._workers.get(pod.metadata.uid)
         if worker is not None:
             worker.managed.holds_room = False
-            self._tasks.start(worker.abandon(), "abandon")
+            self._tasks.start(self._abandon(worker), "abandon")
+
+    async def _abandon(self, worker: PodWorker) -> None:
+        uid = worker.pod.metadata.uid
+        self._abandoned.add(uid)
+        try:
+            await worker.abandon()
+        finally:
+            self._abandoned.discard(uid)
 
     def _pod_updated(self, pod: core_v1.Pod) -> None:
         uid = pod.metadata.uid

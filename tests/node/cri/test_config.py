@@ -15,8 +15,9 @@ from tiphys.node.cri.config import (
     oom_score,
     sandbox_config,
 )
+from tiphys.node.cri.runtime import applies_cdi
 from tiphys.node.naming import Resolver
-from tiphys.node.runtime import ContainerPlan, Mount
+from tiphys.node.runtime import ContainerPlan, DeviceNode, Mount
 
 POD, CONTAINER, NODE, TARGET = range(4)  # NamespaceMode
 RUNTIME_DEFAULT, UNCONFINED = range(2)  # SecurityProfile.ProfileType
@@ -190,3 +191,33 @@ def test_a_container() -> None:
     assert (mount.host_path, mount.container_path) == ("/host", "/inside")
     assert (mount.readonly, mount.propagation) == (True, 1)
     assert told.labels["io.kubernetes.container.name"] == "c"
+
+
+def test_a_container_with_devices() -> None:
+    devices = [DeviceNode("/dev/null", "/dev/it", "rw")]
+    plan = ContainerPlan(
+        one().spec.containers[0],
+        0,
+        "i",
+        [],
+        [],
+        {},
+        [],
+        devices=devices,
+        annotations={"a": "b"},
+        cdi=["example.com/gpu=one"],
+    )
+    told = container_config(one(), plan)
+    assert [(d.host_path, d.container_path, d.permissions) for d in told.devices] == [
+        ("/dev/null", "/dev/it", "rw")
+    ]
+    assert [device.name for device in told.CDI_devices] == ["example.com/gpu=one"]
+    assert told.annotations == {"a": "b"}
+
+
+@pytest.mark.parametrize(
+    ("version", "does"),
+    [("1.6.20", False), ("1.7.0", True), ("2.0.0-rc.1", True), ("unknown", False)],
+)
+def test_a_runtime_applies_cdi_from_1_7_on(version: str, does: bool) -> None:
+    assert applies_cdi(version) is does

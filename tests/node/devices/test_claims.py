@@ -67,11 +67,10 @@ class Node:
         self._server = server
         self._file = root / "claims.json"
         self.folder = KubeletFolder(root / "kubelet")
-        self.changed: list[str] = []
         self.restart()
 
     def restart(self) -> None:
-        self.drivers = Drivers(self.folder, self.changed.append)
+        self.drivers = Drivers(self.folder)
         self.claims = Claims(self._server.client, self.drivers, self._file)
 
     async def register(self, version: str = "v1.DRAPlugin") -> None:
@@ -147,6 +146,7 @@ async def test_a_container_gets_the_devices_of_its_request(
     await here.register()
     await here.claims.prepare(one)
     assert here.claims.cdi(one, one.spec.containers[0]) == ["example.com/gpu=c"]
+    assert here.claims.shown(one, one.spec.containers[0]) == {"claim:gpu/r": ["example.com/gpu=c"]}
     other = using("p", request="another").spec.containers[0]
     assert here.claims.cdi(one, other) == []
 

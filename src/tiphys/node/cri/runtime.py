@@ -83,7 +83,7 @@ class CRIRuntime(CRIImages, CRILogs):
         version = await self._runtime("Version", m.VersionRequest(version="v1"), m.VersionResponse)
         number = version.runtime_version.split("~")[0].lstrip("v")
         self.name = f"{version.runtime_name}://{number}"
-        self.applies_cdi = _applies_cdi(number)
+        self.applies_cdi = applies_cdi(number)
         self._tasks.start(self._listen(wake), "events")
         self._tasks.start(self._wake_regularly(wake), "relist")
 
@@ -304,7 +304,7 @@ class CRIRuntime(CRIImages, CRILogs):
         return (await self._runtime("PortForward", request, m.PortForwardResponse)).url
 
 
-def _applies_cdi(version: str) -> bool:
+def applies_cdi(version: str) -> bool:
     """Whether a containerd has the field of CRI for the names of devices: since 1.7."""
     major, _, rest = version.partition(".")
     minor = rest.partition(".")[0]

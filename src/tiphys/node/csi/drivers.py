@@ -57,6 +57,8 @@ class Drivers:
         self._folder = folder
         self._info = info
         self._drivers: dict[str, Driver] = {}
+        self.ready = asyncio.Event()  # cleared until the node is registered itself
+        self.ready.set()
         self._lock = asyncio.Lock()  # CSINode is written by one registration at a time
 
     def get(self, name: str) -> Driver:
@@ -83,6 +85,7 @@ class Drivers:
 
     async def register(self, plugin: Plugin) -> None:
         """Raises PluginRefused, PluginError."""
+        await self.ready.wait()
         driver = Driver(plugin.name, PluginChannel(self._folder, plugin.endpoint))
         try:
             facts = await driver.facts()

@@ -64,6 +64,7 @@ class NodeVolumes:
         self._references = references
         self._info = NodeInfo(client, name)
         self.drivers = Drivers(folder, self._info)
+        self.drivers.ready.clear()
         self._mounter = Mounter(folder, name, self.drivers, references, node, changed)
         self._expander = Expander(client, recorder, self.drivers, self._mounter)
         self._tasks = TaskGroup("csi")
@@ -78,6 +79,7 @@ class NodeVolumes:
 
     async def start(self) -> None:
         """Once the node is registered."""
+        self.drivers.ready.set()
         self._tasks.start(self._show(), "csinode")
 
     async def stop(self) -> None:

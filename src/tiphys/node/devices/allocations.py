@@ -43,9 +43,9 @@ class Allocations:
         self._pods = remembered.pods
         self.resources = remembered.resources
 
-    def save(self, resources: Iterable[str]) -> None:
+    async def save(self, resources: Iterable[str]) -> None:
         """Raises OSError."""
-        self._checkpoint.write(_Remembered(self._pods, sorted(resources)))
+        await self._checkpoint.write(_Remembered(self._pods, sorted(resources)))
 
     def of(self, uid: str, container: str) -> dict[str, Grant]:
         """By resource."""

@@ -5,10 +5,11 @@ They lie outside of what drivers can write to.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import msgspec
 
@@ -22,6 +23,7 @@ class Checkpoint(Generic[T]):
     def __init__(self, file: Path, kind: type[T]) -> None:
         self._file = file
         self._kind = kind
+        self._writing = asyncio.Lock()
 
     def read(self) -> T | None:
         """None if there is none that can be read."""
@@ -33,12 +35,17 @@ class Checkpoint(Generic[T]):
             log.warning("%s cannot be read, so it is begun anew: %s", self._file, error)
             return None
 
-    def write(self, value: Any) -> None:
-        """Durably. Raises OSError."""
+    async def write(self, value: T) -> None:
+        """Durably, as `value` is now. Raises OSError."""
+        encoded = msgspec.json.encode(value)
+        async with self._writing:
+            await asyncio.to_thread(self._write, encoded)
+
+    def _write(self, encoded: bytes) -> None:
         temporary = self._file.with_suffix(".new")
         self._file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with temporary.open("wb") as file:
-            file.write(msgspec.json.encode(value))
+            file.write(encoded)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, self._file)

@@ -31,10 +31,16 @@ log = logging.getLogger(__name__)
 
 class PreparedDevice(msgspec.Struct):
     """requests: of the claim that it is for; none means all
-    cdi: names of what a container gets of it"""
+    cdi: names of what a container gets of it
+    place: DRIVER/POOL/DEVICE"""
 
     requests: list[str] = []
     cdi: list[str] = []
+    place: str = ""
+
+    def id(self) -> str:
+        """As the status of a container names it."""
+        return self.cdi[0] if self.cdi else self.place
 
 
 class PreparedClaim(msgspec.Struct):
@@ -52,14 +58,13 @@ class PreparedClaim(msgspec.Struct):
     def message(self) -> m.Claim:
         return m.Claim(namespace=self.namespace, uid=self.uid, name=self.name)
 
-    def cdi(self, request: str) -> list[str]:
-        """Names of what a container gets that uses one request, or, with "", all."""
+    def of(self, request: str) -> list[PreparedDevice]:
+        """The devices of a container that uses one request, or, with "", all."""
         return [
-            name
+            device
             for devices in self.drivers.values()
             for device in devices
             if not request or not device.requests or request in device.requests
-            for name in device.cdi
         ]
 
 
@@ -71,6 +76,8 @@ class Claims:
         self._drivers = drivers
         self._checkpoint: Checkpoint[list[PreparedClaim]] = Checkpoint(file, list[PreparedClaim])
         remembered = self._checkpoint.read() or []
+        for claim in remembered:  # a driver may have forgotten it with the machine
+            claim.is_prepared = False
         self._claims = {(claim.namespace, claim.name): claim for claim in remembered}
         self._changing = asyncio.Lock()
 
@@ -112,7 +119,7 @@ class Claims:
     async def _prepare(self, pod: core_v1.Pod, claims: list[v1.ResourceClaim]) -> None:
         """Raises DriverError, OSError."""
         noted = [self._note(pod, claim) for claim in claims]
-        self._save()
+        await self._save()
         batches: defaultdict[str, list[PreparedClaim]] = defaultdict(list)
         unprepared = {one.uid: one for one in noted if not one.is_prepared}
         for one in unprepared.values():
@@ -121,13 +128,10 @@ class Claims:
         for driver, batch in batches.items():
             prepared = await self._drivers.find(driver).prepare([one.message() for one in batch])
             for one in batch:
-                one.drivers[driver] = [
-                    PreparedDevice(device.request_names, device.cdi_device_ids)
-                    for device in prepared[one.uid]
-                ]
+                one.drivers[driver] = [_prepared(driver, device) for device in prepared[one.uid]]
         for one in unprepared.values():
             one.is_prepared = True
-        self._save()
+        await self._save()
 
     def _note(self, pod: core_v1.Pod, claim: v1.ResourceClaim) -> PreparedClaim:
         """Raises DriverError."""
@@ -150,7 +154,7 @@ class Claims:
         uses = container.resources.claims
         if not uses:
             return []
-        names = dict(claims_of(pod))
+        names = _names(pod)
         found: list[str] = []
         for use in uses:
             name = names.get(use.name)
@@ -160,8 +164,23 @@ class Claims:
             if noted is None:
                 text = f"internal error: unable to get claim info for ResourceClaim {name}"
                 raise DriverError(f"{text} in namespace {pod.metadata.namespace}")
-            found += noted.cdi(use.request)
+            found += [cdi for device in noted.of(use.request) for cdi in device.cdi]
         return list(dict.fromkeys(found))
+
+    def shown(self, pod: core_v1.Pod, container: core_v1.Container) -> dict[str, list[str]]:
+        """Ids of the devices that a container uses, by the claim or the request of it that they
+        are of, as its status names both."""
+        uses = container.resources.claims
+        if not uses:
+            return {}
+        names = _names(pod)
+        shown = {}
+        for use in uses:
+            noted = self._claims.get((pod.metadata.namespace, names.get(use.name, "")))
+            if noted is not None and (devices := noted.of(use.request)):
+                label = f"claim:{use.name}/{use.request}" if use.request else f"claim:{use.name}"
+                shown[label] = list(dict.fromkeys(device.id() for device in devices))
+        return shown
 
     # --- after a pod's end ---
 
@@ -190,7 +209,7 @@ class Claims:
             del self._claims[claim.namespace, claim.name]
         for claim in used:
             claim.pods.discard(uid)
-        self._save()
+        await self._save()
 
     async def reconcile(self, active: set[str]) -> None:
         """Lets go of what pods used that are not among the uids `active`: they went while no agent
@@ -202,9 +221,22 @@ class Claims:
             except (DriverError, OSError) as error:
                 log.info("Devices of pod %s are not given back yet: %s", uid, error)
 
-    def _save(self) -> None:
+    async def _save(self) -> None:
         """Raises OSError."""
-        self._checkpoint.write(list(self._claims.values()))
+        await self._checkpoint.write(list(self._claims.values()))
+
+
+def _prepared(driver: str, device: m.Device) -> PreparedDevice:
+    place = f"{driver}/{device.pool_name}/{device.device_name}"
+    return PreparedDevice(device.request_names, device.cdi_device_ids, place)
+
+
+def _names(pod: core_v1.Pod) -> dict[str, str]:
+    """ResourceClaims by their names in the pod. Raises DriverError."""
+    try:
+        return dict(claims_of(pod))
+    except NotMade as missing:
+        raise DriverError(f"ResourceClaim of {missing} not created yet") from None
 
 
 def _drivers_of(claim: v1.ResourceClaim) -> Iterable[str]:

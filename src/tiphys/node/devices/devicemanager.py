@@ -130,6 +130,7 @@ class DeviceManager:
         self._tasks.start(self._watch(resource, endpoint), name)
         if before is not None:
             await before.close()
+        await self._save()
 
     async def _watch(self, resource: _Resource, endpoint: Endpoint) -> None:
         try:
@@ -152,13 +153,12 @@ class DeviceManager:
         if resource is None or resource.devices == healths:
             return
         resource.devices = healths
-        self._save()
         self._changed()
         self._unwell(self._allocations.pods_with(name))
 
-    def _save(self) -> None:
+    async def _save(self) -> None:
         try:
-            self._allocations.save(self._resources)
+            await self._allocations.save(self._resources)
         except OSError as error:
             log.warning("Allocations of devices cannot be written down: %s", error)
 
@@ -172,7 +172,6 @@ class DeviceManager:
         for name, resource in list(self._resources.items()):
             if resource.endpoint is None and now - resource.stopped_at > _FORGOTTEN:
                 del self._resources[name]
-                self._save()
                 counts[name] = Count(0, 0)
             else:
                 counts[name] = Count(len(resource.devices), len(resource.healthy()))
@@ -216,7 +215,7 @@ class DeviceManager:
                 self._allocations.free(pod.metadata.uid)
                 raise
             finally:
-                self._save()
+                await self._save()
 
     async def _allocate_all(self, pod: core_v1.Pod) -> None:
         uid = pod.metadata.uid
@@ -283,7 +282,7 @@ class DeviceManager:
         if any(name not in self._allocations.of(uid, container.name) for name in wanted):
             async with self._allocating:
                 await self._allocate(uid, container, {})
-                self._save()
+                await self._save()
         for grant in self._allocations.of(uid, container.name).values():
             response = protobuf.decode(grant.response, m.ContainerAllocateResponse)
             edits.add(_edits(response, self._folder))
@@ -302,15 +301,10 @@ class DeviceManager:
             raise AllocationError(f"{text}, container {container}, resource {name}")
         await known.endpoint.pre_start(grant.devices)
 
-    def free(self, uid: str) -> None:
-        """What a pod had that will not run here."""
-        if self._allocations.free(uid):
-            self._save()
-
-    def keep(self, active: set[str]) -> None:
+    async def keep(self, active: set[str]) -> None:
         """Frees what all other pods had."""
         if self._allocations.keep(active):
-            self._save()
+            await self._save()
 
 
 def _edits(response: m.ContainerAllocateResponse, folder: KubeletFolder) -> ContainerEdits:

@@ -24,6 +24,7 @@ T = TypeVar("T", bound=Struct)
 
 VERSION = "v1beta1"
 FOLDER = "device-plugins"
+_MOST_BYTES = 64 << 10  # of a registration
 _SERVICE = f"{VERSION}.DevicePlugin"
 _OPTIONS = 10.0  # seconds that a plugin has to say what it can
 _CALL = 120.0  # seconds for an allocation; upstream waits without end
@@ -129,7 +130,7 @@ class RegistrationServer:
         self._folder = folder
         self._register = register
         self._opened = contextlib.ExitStack()
-        self._server = grpc.aio.server()
+        self._server = grpc.aio.server(options=[("grpc.max_receive_message_length", _MOST_BYTES)])
         handler = grpc.unary_unary_rpc_method_handler(
             self._on_register,
             request_deserializer=lambda data: protobuf.decode(data, m.RegisterRequest),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -82,11 +81,10 @@ def _check(method: str, claims: list[m.Claim], errors: dict[str, str]) -> None:
 
 class Drivers:
     """The drivers that are registered, each with the plugins that it has, the newest last: while a
-    driver is updated there are two. `changed` is told the name of a driver that came or went."""
+    driver is updated there are two."""
 
-    def __init__(self, folder: KubeletFolder, changed: Callable[[str], None]) -> None:
+    def __init__(self, folder: KubeletFolder) -> None:
         self._folder = folder
-        self._changed = changed
         self._plugins: dict[str, list[Driver]] = {}
 
     def find(self, name: str) -> Driver:
@@ -97,8 +95,17 @@ class Drivers:
             raise DriverError(f"DRA driver {name} is not registered")
         return self._plugins[name][-1]
 
-    def __contains__(self, name: str) -> bool:
-        return name in self._plugins
+    def usable(self) -> set[str]:
+        """The drivers with a plugin that somebody serves. Looks at sockets."""
+        return {
+            name
+            for name, plugins in self._plugins.items()
+            if any(plugin.folder.is_served(plugin.endpoint) for plugin in plugins)
+        }
+
+    def names(self) -> set[str]:
+        """The drivers that are registered."""
+        return set(self._plugins)
 
     def validate(self, plugin: Plugin) -> None:
         """Raises PluginRefused."""
@@ -112,7 +119,6 @@ class Drivers:
             text = f"endpoint {plugin.endpoint} already registered for DRA driver plugin"
             raise PluginRefused(f"{text} {plugin.name}")
         registered.append(driver)
-        self._changed(plugin.name)
 
     async def deregister(self, plugin: Plugin) -> None:
         registered = self._plugins.get(plugin.name, [])
@@ -121,7 +127,6 @@ class Drivers:
             self._plugins[plugin.name] = left
         else:
             self._plugins.pop(plugin.name, None)
-        self._changed(plugin.name)
 
     def _service(self, plugin: Plugin) -> str:
         problem = "empty list of supported gRPC services (aka supported versions)"

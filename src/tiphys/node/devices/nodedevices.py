@@ -3,33 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
 from tiphys.api import core_v1
-from tiphys.api import resource_v1 as v1
-from tiphys.client.client import Client, Unreachable
+from tiphys.client.client import Client
 from tiphys.client.tasks import TaskGroup
-from tiphys.machinery.devices import NotMade
-from tiphys.machinery.errors import StatusError
 from tiphys.node.devices import cdi
 from tiphys.node.devices.allocations import AllocationError
 from tiphys.node.devices.claims import Claims
 from tiphys.node.devices.devicemanager import Count, DeviceManager
 from tiphys.node.devices.draplugins import DriverError, Drivers
 from tiphys.node.devices.edits import ContainerEdits
+from tiphys.node.devices.slices import DriverSlices
 from tiphys.node.plugins.channel import PluginError
 from tiphys.node.plugins.watcher import PluginHandler, PluginWatcher
 from tiphys.node.resources.admission import Rejection
 from tiphys.node.runtime import RuntimeFault
 from tiphys.node.volumes.kubeletfolder import KubeletFolder
-
-log = logging.getLogger(__name__)
-
-_WIPE_DELAY = 30.0  # seconds after which the slices of a driver that is gone go, as upstream
-_WIPE_RETRY = 5.0
 
 
 class NodeDevices(Protocol):
@@ -37,10 +30,6 @@ class NodeDevices(Protocol):
 
     async def allocate(self, pod: core_v1.Pod) -> Rejection | None:
         """Before a pod is admitted: why it cannot have its devices, None if it has them."""
-        ...
-
-    def forget(self, uid: str) -> None:
-        """A pod will not run here."""
         ...
 
     async def prepare(self, pod: core_v1.Pod) -> None:
@@ -56,8 +45,8 @@ class NodeDevices(Protocol):
         else may get its claims then. Raises RuntimeFault."""
         ...
 
-    def health(self, uid: str, container: str) -> dict[str, dict[str, str]]:
-        """Of the devices that a container has: by resource, health by device."""
+    def health(self, pod: core_v1.Pod, container: core_v1.Container) -> dict[str, dict[str, str]]:
+        """Of the devices that a container has: by resource or claim, health by device."""
         ...
 
 
@@ -67,8 +56,6 @@ class NoDevices:
     async def allocate(self, pod: core_v1.Pod) -> Rejection | None:
         return None
 
-    def forget(self, uid: str) -> None: ...
-
     async def prepare(self, pod: core_v1.Pod) -> None: ...
 
     async def edits(self, pod: core_v1.Pod, container: core_v1.Container) -> ContainerEdits:
@@ -76,7 +63,7 @@ class NoDevices:
 
     async def release(self, pod: core_v1.Pod) -> None: ...
 
-    def health(self, uid: str, container: str) -> dict[str, dict[str, str]]:
+    def health(self, pod: core_v1.Pod, container: core_v1.Container) -> dict[str, dict[str, str]]:
         return {}
 
 
@@ -88,7 +75,7 @@ class DriverDevices:
     folder: what pods see as /var/lib/kubelet
     active: gives the uids of the node's pods that have not ended
     changed: called when the node has more or fewer devices
-    others: what takes plugins of other types than those of devices
+    unwell: called with the uids of pods whose devices may have changed their health
     """
 
     def __init__(
@@ -99,23 +86,27 @@ class DriverDevices:
         folder: KubeletFolder,
         active: Callable[[], set[str]],
         changed: Callable[[], None],
-        others: Mapping[str, PluginHandler] | None = None,
+        unwell: Callable[[set[str]], None],
     ) -> None:
         self._client = client
         self._name = name
         self._active = active
-        self._plugins = DeviceManager(folder, data / "device-plugins.json", active, changed)
-        self._drivers = Drivers(folder, self._driver_changed)
+        file = data / "device-plugins.json"
+        self._plugins = DeviceManager(folder, file, active, changed, unwell)
+        self._drivers = Drivers(folder)
+        self._slices = DriverSlices(client, name)
         self._claims = Claims(client, self._drivers, data / "claims.json")
         self.applies_cdi = False  # whether the runtime does
-        handlers: dict[str, PluginHandler] = {
+        self._handlers: dict[str, PluginHandler] = {
             "DevicePlugin": self._plugins,
             "DRAPlugin": self._drivers,
-            **(others or {}),
         }
-        self._watcher = PluginWatcher(folder, handlers)
+        self._watcher = PluginWatcher(folder, self._handlers)
         self._tasks = TaskGroup("devices")
-        self._wipes: dict[str, asyncio.Task[None]] = {}
+
+    def take(self, kind: str, handler: PluginHandler) -> None:
+        """Hands plugins of one more type to a handler, from the start on."""
+        self._handlers[kind] = handler
 
     async def start(self) -> None:
         """Raises OSError."""
@@ -131,10 +122,12 @@ class DriverDevices:
         return self._plugins.counts()
 
     async def keep_house(self) -> None:
-        """Gives back what pods have that are gone."""
+        """Gives back what pods have that are gone, and takes from the scheduler what drivers offer
+        that are gone."""
         active = self._active()
-        self._plugins.keep(active)
+        await self._plugins.keep(active)
         await self._claims.reconcile(active)
+        await self._slices.look(await asyncio.to_thread(self._drivers.usable))
 
     # --- for a pod ---
 
@@ -145,9 +138,6 @@ class DriverDevices:
             text = f"Allocate failed due to {error}, which is unexpected"
             return Rejection("UnexpectedAdmissionError", text)
         return None
-
-    def forget(self, uid: str) -> None:
-        self._plugins.free(uid)
 
     async def prepare(self, pod: core_v1.Pod) -> None:
         if pod.spec.resource_claims:
@@ -166,8 +156,6 @@ class DriverDevices:
                 edits = described
         except (AllocationError, PluginError, DriverError, cdi.CDIError, OSError) as error:
             raise RuntimeFault("CreateContainerConfigError", str(error)) from None
-        except NotMade as error:
-            raise RuntimeFault("CreateContainerConfigError", f"{error} is not made") from None
         return edits
 
     async def release(self, pod: core_v1.Pod) -> None:
@@ -177,29 +165,9 @@ class DriverDevices:
             text = f"unprepare dynamic resources: {error}"
             raise RuntimeFault("FailedUnprepareDynamicResources", text) from None
 
-    def health(self, uid: str, container: str) -> dict[str, dict[str, str]]:
-        return self._plugins.health(uid, container)
-
-    # --- slices of drivers that are gone ---
-
-    def _driver_changed(self, name: str) -> None:
-        """Nobody else takes the devices of a driver from the scheduler that does not come back."""
-        wipe = self._wipes.pop(name, None)
-        if wipe is not None:
-            wipe.cancel()
-        if name not in self._drivers:
-            self._wipes[name] = self._tasks.start(self._wipe(name), f"wipe-{name}")
-
-    async def _wipe(self, driver: str) -> None:
-        await asyncio.sleep(_WIPE_DELAY)
-        chosen = f"spec.nodeName={self._name},spec.driver={driver}"
-        while True:
-            try:
-                page = await self._client.list(v1.ResourceSlice, fields=chosen)
-                for one in page.items:
-                    await self._client.delete(v1.ResourceSlice, one.metadata.name)
-                log.info("Slices of driver %s are removed: it is gone", driver)
-                return
-            except (StatusError, Unreachable) as error:
-                log.info("Slices of driver %s are not removed yet: %s", driver, error)
-            await asyncio.sleep(_WIPE_RETRY)
+    def health(self, pod: core_v1.Pod, container: core_v1.Container) -> dict[str, dict[str, str]]:
+        shown = self._plugins.health(pod.metadata.uid, container.name)
+        with contextlib.suppress(DriverError):
+            for label, devices in self._claims.shown(pod, container).items():
+                shown[label] = dict.fromkeys(devices, "Unknown")  # drivers are not asked
+        return shown

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
 from typing import TypeVar
 
 import grpc
 import grpc.aio
+import msgspec
 
 from tiphys.api.base import Struct
 from tiphys.machinery import protobuf
 from tiphys.node.volumes.kubeletfolder import KubeletFolder
 
 T = TypeVar("T", bound=Struct)
+
+_LONG = 64 << 10  # bytes of an answer that are decoded on a thread
 
 _OPTIONS = [
     ("grpc.default_authority", "localhost"),  # some servers refuse one that is a path
@@ -43,26 +47,22 @@ class PluginChannel:
         """Calls a method such as ``v1beta1.DevicePlugin/Allocate``. Raises PluginError, also after
         `timeout` seconds."""
         call = self._channel.unary_unary(
-            f"/{method}",
-            request_serializer=protobuf.encode,
-            response_deserializer=lambda data: protobuf.decode(data, response),
+            f"/{method}", request_serializer=protobuf.encode, response_deserializer=bytes
         )
         try:
-            answer: T = await call(request, timeout=timeout)
+            answer = await call(request, timeout=timeout)
         except grpc.aio.AioRpcError as error:
             raise _refusal(error) from None
-        return answer
+        return await _decoded(answer, response)
 
     async def stream(self, method: str, request: Struct, response: type[T]) -> AsyncIterator[T]:
         """What a method sends until it ends. Raises PluginError."""
         call = self._channel.unary_stream(
-            f"/{method}",
-            request_serializer=protobuf.encode,
-            response_deserializer=lambda data: protobuf.decode(data, response),
+            f"/{method}", request_serializer=protobuf.encode, response_deserializer=bytes
         )(request)
         try:
             async for answer in call:
-                yield answer
+                yield await _decoded(answer, response)
         except grpc.aio.AioRpcError as error:
             raise _refusal(error) from None
         finally:
@@ -77,6 +77,17 @@ class PluginChannel:
             await self._channel.close()
         finally:
             os.close(handle)
+
+
+async def _decoded(answer: bytes, response: type[T]) -> T:
+    """Long ones aside: four megabytes take more than a second. Raises PluginError."""
+    try:
+        if len(answer) < _LONG:
+            return protobuf.decode(answer, response)
+        return await asyncio.to_thread(protobuf.decode, answer, response)
+    except (ValueError, TypeError, msgspec.ValidationError) as error:
+        text = "grpc: error unmarshalling request"
+        raise PluginError(f"rpc error: code = Internal desc = {text}: {error}") from None
 
 
 def _refusal(error: grpc.aio.AioRpcError) -> PluginError:

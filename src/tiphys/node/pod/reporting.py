@@ -40,6 +40,8 @@ class StatusReporter:
 
     def _observation(self, is_final: bool) -> Observation:
         managed = self._managed
+        pod = managed.pod
+        devices = managed.node.devices
         return Observation(
             managed.pod,
             managed.state,
@@ -50,6 +52,7 @@ class StatusReporter:
             now=managed.node.now(),
             failure=managed.failure,
             is_final=is_final,
+            devices={one.name: devices.health(pod, one) for one in pod.spec.containers},
         )
 
     async def reject(self, rejection: Rejection) -> None:

@@ -4,6 +4,7 @@ status, and waits until something changes."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Mapping
@@ -91,6 +92,8 @@ class PodWorker:
         managed.wake()
         managed.state = await managed.node.runtime.pod(managed.pod.metadata.uid)
         await self._terminator.kill(_EVICTION_GRACE)
+        with contextlib.suppress(RuntimeFault):  # the agent tries again later
+            await managed.node.devices.release(managed.pod)
         await self._terminator.clean_up()
 
     # --- the loop ---

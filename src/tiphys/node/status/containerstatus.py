@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from tiphys.api import core_v1 as v1
@@ -11,6 +12,8 @@ from tiphys.node.containers.records import ContainerRecords, WaitingReason
 from tiphys.node.resources.admission import Rejection
 from tiphys.node.resources.resize import Resources
 from tiphys.node.states import EXITED, RUNNING, ContainerState, PodState
+
+Devices = Mapping[str, Mapping[str, Mapping[str, str]]]
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,7 @@ class Observation:
     now: seconds since the epoch
     failure: why the node fails the pod, whatever its containers do
     is_final: nothing of the pod runs any more, so no container is ready
+    devices: health of the devices of containers: by container, resource and device
     """
 
     pod: v1.Pod
@@ -32,6 +36,7 @@ class Observation:
     now: float
     failure: Rejection | None = None
     is_final: bool = False
+    devices: Devices = field(default_factory=dict)
 
 
 def container_status(seen: Observation, container: Any, default_reason: str) -> v1.ContainerStatus:
@@ -79,6 +84,19 @@ def add_resources(seen: Observation, container: Any, status: v1.ContainerStatus)
     shown = actual or allocated
     status.allocated_resources = allocated.requests
     status.resources = v1.ResourceRequirements(limits=shown.limits, requests=shown.requests)
+
+
+def add_devices(seen: Observation, status: v1.ContainerStatus) -> None:
+    """Shows how the devices are that a container has."""
+    status.allocated_resources_status = [
+        v1.ResourceStatus(
+            name=resource,
+            resources=[
+                v1.ResourceHealth(resource_id=id, health=health) for id, health in healths.items()
+            ],
+        )
+        for resource, healths in seen.devices.get(status.name, {}).items()
+    ]
 
 
 def _waiting(reason: WaitingReason) -> v1.ContainerState:

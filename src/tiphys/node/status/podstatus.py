@@ -9,7 +9,12 @@ from tiphys.node.containers.restartpolicy import init_policy, is_restarted, is_s
 from tiphys.node.resources.admission import Rejection
 from tiphys.node.states import EXITED, RUNNING, ContainerState, PodState
 from tiphys.node.status.conditions import conditions
-from tiphys.node.status.containerstatus import Observation, add_resources, container_status
+from tiphys.node.status.containerstatus import (
+    Observation,
+    add_devices,
+    add_resources,
+    container_status,
+)
 
 _MESSAGES = 12 << 10  # bytes of all termination messages of a pod, as upstream
 
@@ -65,7 +70,9 @@ def _set_container_statuses(seen: Observation, status: v1.PodStatus) -> None:
     spec, old = seen.pod.spec, seen.pod.status
     default = "PodInitializing" if spec.init_containers else "ContainerCreating"
     for container in spec.containers:
-        status.container_statuses.append(container_status(seen, container, default))
+        main = container_status(seen, container, default)
+        add_devices(seen, main)
+        status.container_statuses.append(main)
     for container in spec.init_containers:
         init = container_status(seen, container, "PodInitializing")
         if not is_sidecar(container) and init.state.terminated is not None:

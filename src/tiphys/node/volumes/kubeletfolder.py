@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import socket
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,6 +46,20 @@ class KubeletFolder:
             handle = handles.find(root, inside, SHOWN, _FOLDER_MODE)
         try:
             return os.readlink(f"/proc/self/fd/{handle}")
+        finally:
+            os.close(handle)
+
+    def is_served(self, path: str) -> bool:
+        """Whether somebody listens on the socket that a plugin calls `path`."""
+        try:
+            handle = self.open_socket(path)
+        except OSError:
+            return False
+        try:
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.setblocking(False)
+                # A listener that is busy (EAGAIN) is one, too.
+                return connection.connect_ex(f"/proc/self/fd/{handle}") in (0, errno.EAGAIN)
         finally:
             os.close(handle)
 
