@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,8 @@ class DriverProgram(Serving):
     calls: methods and requests, in order
     can: capabilities that it has
     refuses: methods that fail, and how
+    hangs: the volume about which it never answers; `hung` is set once it was asked
+    forgets: it takes nothing back, and says that it has
     """
 
     def __init__(self, folder: KubeletFolder, can: tuple[int, ...] = ()) -> None:
@@ -29,6 +33,8 @@ class DriverProgram(Serving):
         self.can = can or (m.STAGE_UNSTAGE_VOLUME, m.EXPAND_VOLUME, m.GET_VOLUME_STATS)
         self.calls: list[tuple[str, Any]] = []
         self.refuses: dict[str, tuple[grpc.StatusCode, str]] = {}
+        self.hangs, self.hung = "", asyncio.Event()
+        self.forgets = False
         self.info = m.NodeGetInfoResponse(node_id="n-1")
         requests = {
             name.removesuffix("Request"): kind
@@ -40,6 +46,9 @@ class DriverProgram(Serving):
 
     def _answer(self, method: str) -> Any:
         async def answer(request: Any, context: Any) -> Any:
+            if self.hangs and getattr(request, "volume_id", "") == self.hangs:
+                self.hung.set()
+                await asyncio.Event().wait()
             if method in self.refuses:
                 await context.abort(*self.refuses[method])
             if method == "NodeGetInfo":
@@ -56,8 +65,9 @@ class DriverProgram(Serving):
     def _carry_out(self, method: str, request: Any) -> None:
         if method == "NodePublishVolume":
             self._place(request.target_path).mkdir(exist_ok=True)
-        if method == "NodeUnpublishVolume" and self._place(request.target_path).exists():
-            self._place(request.target_path).rmdir()
+        if method == "NodeUnpublishVolume" and not self.forgets:
+            with contextlib.suppress(FileNotFoundError):
+                self._place(request.target_path).rmdir()
 
     def _place(self, path: str) -> Path:
         """Where on the machine a path is that the node gave it."""

@@ -34,8 +34,8 @@ def test_versions_that_are_not_spoken(tmp_path: Path, versions: tuple[str, ...],
     drivers.validate(Plugin(NAME, "/var/lib/kubelet/x", (*versions, "1.0.0")))
 
 
-async def test_a_driver_comes_and_goes(tmp_path: Path, cluster: LocalCluster) -> None:
-    client, folder = cluster.client, KubeletFolder(tmp_path / "kubelet")
+async def test_a_driver_comes_and_goes(tmp_path: Path, server: LocalCluster) -> None:
+    client, folder = server.client, KubeletFolder(tmp_path / "kubelet")
     await client.create(a_node("n"))
     program = DriverProgram(folder)
     topology = m.Topology(segments={ZONE: "east"})
@@ -56,22 +56,22 @@ async def test_a_driver_comes_and_goes(tmp_path: Path, cluster: LocalCluster) ->
     await program.stop()
 
 
-async def test_a_driver_cannot_move_the_node(tmp_path: Path, cluster: LocalCluster) -> None:
+async def test_a_driver_cannot_move_the_node(tmp_path: Path, server: LocalCluster) -> None:
     folder = KubeletFolder(tmp_path / "kubelet")
     there = a_node("n")
     there.metadata.labels[ZONE] = "west"
-    await cluster.client.create(there)
+    await server.client.create(there)
     program = DriverProgram(folder)
     program.info = m.NodeGetInfoResponse("n-1", 0, m.Topology(segments={ZONE: "east"}))
     await program.start()
-    drivers = Drivers(folder, NodeInfo(cluster.client, "n"))
+    drivers = Drivers(folder, NodeInfo(server.client, "n"))
     with pytest.raises(PluginRefused, match="detected topology value collision"):
         await drivers.register(PLUGIN)
     await program.stop()
 
 
-async def test_the_csinode_of_a_node_before_this_one_is_replaced(cluster: LocalCluster) -> None:
-    client = cluster.client
+async def test_the_csinode_of_a_node_before_this_one_is_replaced(server: LocalCluster) -> None:
+    client = server.client
     await client.create(a_node("n"))
     before = await NodeInfo(client, "n").initialize()
     await client.delete(core_v1.Node, "n")
