@@ -169,6 +169,16 @@ async def test_a_volume_of_a_driver_is_attached_for_its_pod(cluster: LocalCluste
         "csi.example.com",
         "pv",
     )
+    wish.status.attach_error = storage_v1.VolumeError(message="rpc error: no room")
+    wish = await client.update_status(wish)
+
+    async def problem() -> list[str]:
+        events = (await client.list(core_v1.Event, "default")).items
+        return [event.message for event in events if event.reason == "FailedAttachVolume"]
+
+    [message] = await cluster.eventually(problem)
+    assert message == 'AttachVolume.Attach failed for volume "pv" : rpc error: no room'
+    wish.status.attach_error = None
     wish.status.attached = True
     await client.update_status(wish)
 

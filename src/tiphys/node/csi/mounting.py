@@ -104,10 +104,11 @@ class Mounter:
 
     # --- to a pod ---
 
-    async def mount(self, pod: core_v1.Pod, source: VolumeSource) -> str:
-        """The path on the machine: a folder, or a device. Raises VolumeError."""
+    async def mount(self, pod: core_v1.Pod, source: VolumeSource, is_again: bool = False) -> str:
+        """The path on the machine: a folder, or a device. What is mounted again has been given to
+        the pod's group before. Raises VolumeError."""
         try:
-            return await self._mount(pod, source)
+            return await self._mount(pod, source, is_again)
         except PluginError as error:
             raise VolumeError(str(error), _step(source), source.name) from None
         except VolumeError as error:
@@ -116,7 +117,7 @@ class Mounter:
         except (OSError, StatusError, Unreachable) as error:
             raise VolumeError(f"kubernetes.io/csi: {error}", _step(source), source.name) from None
 
-    async def _mount(self, pod: core_v1.Pod, source: VolumeSource) -> str:
+    async def _mount(self, pod: core_v1.Pod, source: VolumeSource, is_again: bool) -> str:
         about = await self._references.get(storage_v1.CSIDriver, "", source.driver)
         if problem := requests.lifecycle_problem(source, about):
             where = "kubernetes.io/csi: mounter.SetupAt failed to check volume lifecycle mode"
@@ -139,7 +140,8 @@ class Mounter:
             self._published[one.uid][one.name] = one
             self._wanted.discard((one.uid, source.unique_name))
             await self._publish(pod, source, driver, one, context)
-        await self._give_to_group(pod, source, about, driver, self.target(one))
+        if not is_again:
+            await self._give_to_group(pod, source, about, driver, self.target(one))
         return self.target(one)
 
     def _driver(self, source: VolumeSource) -> Driver:
@@ -285,7 +287,7 @@ class Mounter:
         may be new. Raises VolumeError."""
         about = await self._references.get(storage_v1.CSIDriver, "", source.driver)
         if about is not None and about.spec.requires_republish:
-            await self.mount(pod, source)
+            await self.mount(pod, source, is_again=True)
 
     # --- from a pod ---
 
