@@ -2,7 +2,8 @@
 
 A driver announces itself by a socket (`plugins`); `drivers` keeps those that are registered and
 `nodeinfo` shows them in the CSINode object. `source` says what a volume asks of its driver,
-`requests` puts the calls together, both pure. `mounting` stages and publishes volumes for pods and
+`requests` puts the calls together, both pure; `credentials` has secrets and
+tokens. `mounting` stages and publishes volumes for pods and
 takes them back; what it did is on disk (`records`), for an agent that comes after this one.
 `expansion` tells drivers of larger volumes, `stats` asks them how full theirs are.
 

@@ -13,6 +13,7 @@ from tiphys.machinery import quantity
 from tiphys.machinery.errors import StatusError
 from tiphys.node.csi import messages as m
 from tiphys.node.csi import records, requests
+from tiphys.node.csi.credentials import Credentials
 from tiphys.node.csi.drivers import Drivers
 from tiphys.node.csi.mounting import Mounter
 from tiphys.node.csi.source import VolumeSource
@@ -48,12 +49,18 @@ class Expander:
     """Tells drivers."""
 
     def __init__(
-        self, client: Client, recorder: EventRecorder, drivers: Drivers, mounter: Mounter
+        self,
+        client: Client,
+        recorder: EventRecorder,
+        drivers: Drivers,
+        mounter: Mounter,
+        credentials: Credentials,
     ) -> None:
         self._client = client
         self._recorder = recorder
         self._drivers = drivers
         self._mounter = mounter
+        self._credentials = credentials
 
     async def expand(
         self,
@@ -101,7 +108,7 @@ class Expander:
             capacity_range=size,
             staging_target_path=self._mounter.staging_path(source),
             volume_capability=requests.capability(source, driver.can, None),
-            secrets=await self._mounter.secrets(source.expand_secret, "NodeExpandSecretRef"),
+            secrets=await self._credentials.secrets(source.expand_secret, "NodeExpandSecretRef"),
         )
         await driver.call("NodeExpandVolume", request, m.NodeExpandVolumeResponse)
         return True

@@ -17,11 +17,11 @@ from tiphys.client.client import Unreachable
 from tiphys.machinery.errors import StatusError
 from tiphys.node.csi import messages as m
 from tiphys.node.csi import records, requests
+from tiphys.node.csi.credentials import Credentials
 from tiphys.node.csi.drivers import Driver, Drivers
 from tiphys.node.csi.records import Published, Records, Staged
 from tiphys.node.csi.source import (
     EPHEMERAL,
-    SecretName,
     VolumeSource,
     attachment_name,
     unique_name,
@@ -35,7 +35,6 @@ from tiphys.node.volumes.volumefiles import VolumeError, VolumePending
 log = logging.getLogger(__name__)
 
 _MOUNT_DEVICE, _SET_UP = "MountVolume.MountDevice", "MountVolume.SetUp"
-_TOKEN_SECONDS = 3600  # that a driver's token is valid, unless it says otherwise
 
 
 class Mounter:
@@ -57,6 +56,7 @@ class Mounter:
         self._name = name
         self._drivers = drivers
         self._references = references
+        self._credentials = Credentials(references)
         self._node = node
         self._changed = changed
         self._records = Records(folder, name)
@@ -203,7 +203,7 @@ class Mounter:
             publish_context=context,
             staging_target_path=records.shown(staged.target),
             volume_capability=requests.capability(source, driver.can, _group(pod)),
-            secrets=await self.secrets(source.stage_secret, "NodeStageSecretRef"),
+            secrets=await self._credentials.secrets(source.stage_secret, "NodeStageSecretRef"),
             volume_context=dict(source.attributes),
         )
         try:
@@ -222,12 +222,12 @@ class Mounter:
         context: dict[str, str],
     ) -> None:
         about = await self._references.get(storage_v1.CSIDriver, "", source.driver)
-        secrets = await self.secrets(source.publish_secret, "NodePublishSecretRef")
+        secrets = await self._credentials.secrets(source.publish_secret, "NodePublishSecretRef")
         attributes = dict(source.attributes)
         if about is not None and about.spec.pod_info_on_mount:
             attributes |= requests.pod_info(pod, source)
         if about is not None and about.spec.token_requests:
-            tokens = await self._tokens(pod, about)
+            tokens = await self._credentials.tokens(pod, about)
             if about.spec.service_account_token_in_secrets:
                 secrets |= tokens
             else:
@@ -243,26 +243,6 @@ class Mounter:
             volume_context=attributes,
         )
         await driver.call("NodePublishVolume", request, m.NodePublishVolumeResponse)
-
-    async def secrets(self, name: SecretName | None, field: str) -> dict[str, str]:
-        if name is None:
-            return {}
-        secret = await self._references.get(core_v1.Secret, name.namespace, name.name)
-        if secret is None:
-            raise VolumeError(
-                f"fetching {field} {name.namespace}/{name.name} failed: "
-                f"kubernetes.io/csi: failed to find the secret {name.name} in the namespace "
-                f'{name.namespace} with error: secrets "{name.name}" not found'
-            )
-        return {key: value.decode(errors="replace") for key, value in secret.data.items()}
-
-    async def _tokens(self, pod: core_v1.Pod, about: storage_v1.CSIDriver) -> dict[str, str]:
-        tokens = {}
-        for wanted in about.spec.token_requests:
-            seconds = wanted.expiration_seconds or _TOKEN_SECONDS
-            token = await self._references.token_with_end(pod, wanted.audience, seconds)
-            tokens[wanted.audience] = token
-        return requests.tokens(tokens)
 
     async def _give_to_group(
         self,

@@ -15,6 +15,7 @@ from tiphys.client.tasks import TaskGroup
 from tiphys.machinery.errors import StatusError
 from tiphys.node.csi import messages as m
 from tiphys.node.csi import records
+from tiphys.node.csi.credentials import Credentials
 from tiphys.node.csi.drivers import Drivers
 from tiphys.node.csi.expansion import Expander
 from tiphys.node.csi.mounting import Mounter
@@ -66,7 +67,9 @@ class NodeVolumes:
         self.drivers = Drivers(folder, self._info)
         self.drivers.ready.clear()
         self._mounter = Mounter(folder, name, self.drivers, references, node, changed)
-        self._expander = Expander(client, recorder, self.drivers, self._mounter)
+        self._expander = Expander(
+            client, recorder, self.drivers, self._mounter, Credentials(references)
+        )
         self._tasks = TaskGroup("csi")
         self._cleaning: asyncio.Task[None] | None = None
         self._measuring: asyncio.Task[None] | None = None
