@@ -94,7 +94,6 @@ async def node(tmp_path: Path) -> AsyncIterator[Node]:
     await made.program.start()
     await made.drivers.register(PLUGIN)
     yield made
-    await made.drivers.close()
     await made.program.stop()
 
 
@@ -127,7 +126,6 @@ async def test_it_is_unstaged_after_the_last_pod(node: Node) -> None:
 
 async def test_another_agent_takes_back_what_one_before_it_mounted(node: Node) -> None:
     await node.mounter.mount(a_pod("a"), SOURCE)
-    await node.drivers.close()
     node.restart()
     with pytest.raises(VolumeError, match="not found in the list of registered CSI drivers"):
         await node.mounter.release("a")
@@ -287,9 +285,17 @@ async def test_a_block_volume_has_places_of_its_own(node: Node) -> None:
     published = node.program.last("Publish")
     assert published.target_path == f"{devices}/publish/pv/a"
     assert published.volume_capability.block is not None
-    await node.drivers.close()
     node.restart()
     await node.drivers.register(PLUGIN)
     await node.mounter.release("a")
     assert node.program.methods()[-2:] == ["Unpublish", "Unstage"]
     assert node.files() == []
+
+
+async def test_a_driver_that_restarts_is_found_again(node: Node) -> None:
+    await node.mounter.mount(a_pod("a"), SOURCE)
+    await node.program.stop()
+    node.program = DriverProgram(node.folder)
+    await node.program.start()
+    await node.mounter.mount(a_pod("b"), SOURCE)
+    assert node.program.methods() == ["Publish"]

@@ -25,16 +25,25 @@ _VERSION = re.compile(r"v?1\.\d+(\.\d+)?([-+].*)?")  # 0.x is not spoken any mor
 
 
 class Driver:
-    """One driver. `can` are the capabilities of its Node service (RPC.Type)."""
+    """One driver. `can` are the capabilities of its Node service (RPC.Type).
 
-    def __init__(self, name: str, channel: PluginChannel) -> None:
+    Each call looks its socket up anew, as upstream: the driver may have restarted without the side
+    car that registered it.
+    """
+
+    def __init__(self, name: str, folder: KubeletFolder, endpoint: str) -> None:
         self.name = name
         self.can: frozenset[int] = frozenset()
-        self._channel = channel
+        self._folder = folder
+        self._endpoint = endpoint
 
     async def call(self, method: str, request: Struct, response: type[T]) -> T:
         """Calls a method of its Node service. Raises PluginError."""
-        return await self._channel.call(f"csi.v1.Node/{method}", request, response, _TIMEOUT)
+        channel = PluginChannel(self._folder, self._endpoint)
+        try:
+            return await channel.call(f"csi.v1.Node/{method}", request, response, _TIMEOUT)
+        finally:
+            await channel.close()
 
     async def facts(self) -> DriverFacts:
         """Asks what it says of itself and this node. Raises PluginError."""
@@ -45,9 +54,6 @@ class Driver:
         topology = info.accessible_topology
         segments = dict(topology.segments) if topology is not None else {}
         return DriverFacts(self.name, info.node_id, info.max_volumes_per_node, segments)
-
-    async def close(self) -> None:
-        await self._channel.close()
 
 
 class Drivers:
@@ -86,35 +92,21 @@ class Drivers:
     async def register(self, plugin: Plugin) -> None:
         """Raises PluginRefused, PluginError."""
         await self.ready.wait()
-        driver = Driver(plugin.name, PluginChannel(self._folder, plugin.endpoint))
+        driver = Driver(plugin.name, self._folder, plugin.endpoint)
         try:
             facts = await driver.facts()
             async with self._lock:
                 await self._info.install(facts)
         except (NodeInfoError, StatusError, Unreachable) as error:
-            await driver.close()
             raise PluginRefused(str(error)) from None
-        except BaseException:
-            await driver.close()
-            raise
-        before = self._drivers.get(plugin.name)
         self._drivers[plugin.name] = driver
-        if before is not None:
-            await before.close()
         log.info("CSI driver %s is registered as node %s", plugin.name, facts.node_id)
 
     async def deregister(self, plugin: Plugin) -> None:
-        driver = self._drivers.pop(plugin.name, None)
-        if driver is None:
+        if self._drivers.pop(plugin.name, None) is None:
             return
-        await driver.close()
         try:
             async with self._lock:
                 await self._info.uninstall(plugin.name)
         except (StatusError, Unreachable) as error:
             log.warning("CSI driver %s stays in CSINode: %s", plugin.name, error)
-
-    async def close(self) -> None:
-        for driver in self._drivers.values():
-            await driver.close()
-        self._drivers.clear()

@@ -87,7 +87,6 @@ class NodeVolumes:
 
     async def stop(self) -> None:
         await self._tasks.stop()
-        await self.drivers.close()
 
     async def _show(self) -> None:
         """Makes the node's CSINode, which is there before any driver is."""
