@@ -8,11 +8,20 @@ from typing import Any
 import pytest
 
 from tests.builders import pod
-from tests.node.builders import Events, RecordingRuntime, lasting_pod, node_context, running
+from tests.node.builders import (
+    Events,
+    RecordingRuntime,
+    StatusServer,
+    lasting_pod,
+    node_context,
+    running,
+)
 from tiphys.api import core_v1
+from tiphys.node.devices.nodedevices import NoDevices
 from tiphys.node.pod.managedpod import ManagedPod
 from tiphys.node.pod.reporting import StatusReporter
 from tiphys.node.pod.termination import PodTerminator
+from tiphys.node.runtime import RuntimeFault
 
 
 def terminator(managed: ManagedPod) -> PodTerminator:
@@ -198,3 +207,31 @@ async def test_nothing_is_left_of_a_pod() -> None:
         ("remove sandbox", "u-0"),
     ]
     assert released == ["p"] and await managed.node.runtime.pods() == {}
+
+
+class BusyDriver(NoDevices):
+    """Devices that their driver does not take back while it `is_busy`."""
+
+    is_busy = True
+
+    async def release(self, pod: core_v1.Pod) -> None:
+        if self.is_busy:
+            raise RuntimeFault("FailedUnprepareDynamicResources", "it is busy")
+
+
+async def test_a_pod_stays_until_its_drivers_have_its_devices_back() -> None:
+    """Whoever gets its claim next must not find it in use."""
+    server, driver = StatusServer(), BusyDriver()
+    one = lasting_pod()
+    one.metadata.resource_version = "0"
+    managed = await running(one, node_context(client=server, devices=driver))
+    ending = terminator(managed)
+    with pytest.raises(RuntimeFault, match="it is busy"):
+        await ending.terminate()
+    assert not managed.state.running()
+    assert not server.deleted and not any(
+        sent["status"]["phase"] == "Failed" for sent in server.sent
+    )
+    driver.is_busy = False
+    await ending.terminate()
+    assert server.deleted == [managed.pod.metadata.name]
