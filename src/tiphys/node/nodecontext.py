@@ -14,6 +14,7 @@ from tiphys.client.client import Client
 from tiphys.client.events import EventRecorder
 from tiphys.node.images.collection import PulledImages
 from tiphys.node.isolation import Isolation, NoIsolation
+from tiphys.node.managers.placement import Placement
 from tiphys.node.metrics import KubeletMetrics
 from tiphys.node.naming import ClusterDNS, Resolver
 from tiphys.node.references import References
@@ -36,6 +37,7 @@ class NodeContext:
     shortage: why the pod of a uid cannot grow to a footprint; None if it can
     metrics: what the node counts
     pulled: the images that the node has pulled; None where nobody asks
+    placement: which cores and NUMA nodes containers may use
     """
 
     name: str
@@ -55,3 +57,4 @@ class NodeContext:
     shortage: Callable[[str, Footprint], Rejection | None] = _no_shortage
     metrics: KubeletMetrics = field(default_factory=lambda: KubeletMetrics(CollectorRegistry()))
     pulled: PulledImages | None = None
+    placement: Placement = field(default_factory=Placement)

@@ -9,7 +9,7 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Collection, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from tiphys.api import coordination_v1, core_v1
@@ -55,7 +55,8 @@ _PRESSURES = {
 @dataclass(frozen=True)
 class NodeFacts:
     """What a node's object says of it. `runtime` as ``containerd://1.6.20``, `port` of the
-    streaming server, `capacity` by resource in canonical quantities."""
+    streaming server, `capacity` by resource in canonical quantities, `allocatable` what of it is
+    for pods: all where it says nothing."""
 
     name: str
     address: str
@@ -63,6 +64,7 @@ class NodeFacts:
     runtime: str
     capacity: dict[str, Any]
     pod_cidr: str = ""
+    allocatable: dict[str, Any] = field(default_factory=dict)
 
 
 class Registration:
@@ -112,7 +114,11 @@ class Registration:
         self._node = new
         ready = conditions.find(new.status.conditions, "Ready")
         is_given_up = ready is not None and ready.status == "Unknown"
-        expected = {**new.status.capacity, **self._facts.capacity}
+        expected = {
+            **new.status.capacity,
+            **self._facts.capacity,
+            **self._facts.allocatable,
+        }
         if is_given_up or new.status.allocatable != expected:
             self._report_wanted.set()
 
@@ -142,10 +148,9 @@ class Registration:
     def _fill(self, node: core_v1.Node, ready: bool, reason: str) -> None:
         facts = self._facts
         status = node.status
-        # Extended resources that others have added stay. All of the capacity can be allocated, as
-        # upstream's kubelet says when nothing is reserved.
+        # Extended resources that others have added stay.
         status.capacity = {**status.capacity, **facts.capacity}
-        status.allocatable = dict(status.capacity)
+        status.allocatable = {**status.capacity, **facts.allocatable}
         status.addresses = [
             core_v1.NodeAddress(type="InternalIP", address=facts.address),
             core_v1.NodeAddress(type="Hostname", address=facts.name),

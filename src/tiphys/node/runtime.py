@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -24,6 +24,20 @@ class Mount:
     propagation: int = 0
 
 
+class Confinement(NamedTuple):
+    """Where a container runs.
+
+    cpus:         as ``0-3``; "" on all
+    memory_nodes: NUMA nodes that it has its memory from, in the same way
+    is_alone:     nobody else runs on its CPUs: they are its limit, and the scheduler of the kernel
+                  need not hold it back (upstream's gate DisableCPUQuotaWithExclusiveCPUs)
+    """
+
+    cpus: str = ""
+    memory_nodes: str = ""
+    is_alone: bool = False
+
+
 @dataclass(slots=True)
 class ContainerPlan:
     """Everything that a container is created from, with all references resolved."""
@@ -36,6 +50,7 @@ class ContainerPlan:
     env: dict[str, str]
     mounts: list[Mount]
     target: str = ""  # id of the container whose process namespace it joins
+    confinement: Confinement = field(default_factory=Confinement)
 
 
 class Streams(NamedTuple):
@@ -205,6 +220,10 @@ class Runtime(Protocol):
         self, pod: core_v1.Pod, container: core_v1.Container, id: str
     ) -> None:
         """Gives the running container `id` the resources of `container`."""
+        ...
+
+    async def pin_container(self, id: str, cpus: str) -> None:
+        """Has the running container `id` run on these CPUs, as ``0-3``."""
         ...
 
     async def stop_container(self, id: str, grace: float) -> None:

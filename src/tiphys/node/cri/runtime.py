@@ -248,6 +248,11 @@ class CRIRuntime(CRIImages, CRILogs):
         request = m.UpdateContainerResourcesRequest(container_id=id, linux=linux)
         await self._runtime("UpdateContainerResources", request, m.UpdateContainerResourcesResponse)
 
+    async def pin_container(self, id: str, cpus: str) -> None:
+        linux = m.LinuxContainerResources(cpuset_cpus=cpus)
+        request = m.UpdateContainerResourcesRequest(container_id=id, linux=linux)
+        await self._runtime("UpdateContainerResources", request, m.UpdateContainerResourcesResponse)
+
     async def stop_container(self, id: str, grace: float) -> None:
         request = m.StopContainerRequest(container_id=id, timeout=max(0, round(grace)))
         await self._runtime("StopContainer", request, m.StopContainerResponse, grace + _STOP_MARGIN)

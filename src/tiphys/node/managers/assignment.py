@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from tiphys.node.managers.cpusets import NONE, CPUSet
-from tiphys.node.managers.topology import Layout, Topology
+from tiphys.node.managers.topology import Topology
 
 
 class NotEnoughCPUs(Exception):
@@ -20,9 +20,7 @@ class NotEnoughCPUs(Exception):
         )
 
 
-def take(
-    topology: Topology, available: CPUSet, count: int, by_cache: bool = False
-) -> CPUSet:
+def take(topology: Topology, available: CPUSet, count: int, by_cache: bool = False) -> CPUSet:
     """`count` CPUs, packed together: whole sockets and NUMA nodes first, then, with `by_cache`,
     those behind as few last-level caches as possible, then whole cores, then what is left of
     cores that others use already. Raises NotEnoughCPUs."""
@@ -134,8 +132,5 @@ class Accumulator:
 
     def _ordered_cpus(self) -> list[int]:
         return [
-            cpu
-            for core in self.ordered("core")
-            for cpu in sorted(self.free.within("core", core))
+            cpu for core in self.ordered("core") for cpu in sorted(self.free.within("core", core))
         ]
-

@@ -15,7 +15,7 @@ from tiphys.node.images.pulling import ImagePuller, ImageRequest
 from tiphys.node.pod.managedpod import ManagedPod
 from tiphys.node.pod.termination import PodTerminator
 from tiphys.node.probes.prober import Target
-from tiphys.node.runtime import ContainerPlan, RuntimeFault
+from tiphys.node.runtime import Confinement, ContainerPlan, RuntimeFault
 from tiphys.node.states import EXITED, ContainerState
 from tiphys.node.volumes.volumefiles import VolumeError
 
@@ -100,12 +100,24 @@ class ContainerStarter:
             env=env,
             mounts=node.volumes.mounts(pod, container, paths, env, attempt),
             target=self._target(container),
+            confinement=self._confinement(container.name),
         )
         sandbox = managed.state.sandbox
         assert sandbox is not None
         await node.isolation.isolate(pod, sandbox.ip)
         async with node.starting:
-            return await node.runtime.start_container(pod, sandbox, plan)
+            state = await node.runtime.start_container(pod, sandbox, plan)
+        node.placement.note_applied(state.id, plan.confinement.cpus)
+        return state
+
+    def _confinement(self, name: str) -> Confinement:
+        placement = self._managed.node.placement
+        uid = self._managed.pod.metadata.uid
+        return Confinement(
+            placement.cpus(uid, name),
+            placement.memory_nodes(uid, name),
+            placement.has_own_cpus(uid, name),
+        )
 
     async def _pull(self, request: ImageRequest) -> None:
         """Raises RuntimeFault."""

@@ -19,7 +19,8 @@ def grant_resources(managed: ManagedPod) -> None:
         return
     wanted = Footprint(managed.pod.spec)
     pending_before = resources.pending
-    resources.pending = managed.node.shortage(managed.pod.metadata.uid, wanted)
+    problem = managed.node.placement.resize_problem(managed.pod)
+    resources.pending = problem or managed.node.shortage(managed.pod.metadata.uid, wanted)
     if resources.pending is None:
         resources.grant(managed.pod)
         managed.footprint = wanted

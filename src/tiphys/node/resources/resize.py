@@ -40,6 +40,22 @@ def resizable(spec: core_v1.PodSpec) -> list[Any]:
     return [*spec.containers, *(c for c in spec.init_containers if c.restart_policy == "Always")]
 
 
+def without_cpu_limits(spec: core_v1.PodSpec) -> core_v1.PodSpec:
+    """The spec of a pod of which a container has CPUs for itself: these are the limit, and a quota
+    beside them would only hold it back (upstream)."""
+    unlimited = copy.copy(spec)
+    unlimited.containers = [_without_cpu_limit(each) for each in spec.containers]
+    unlimited.init_containers = [_without_cpu_limit(each) for each in spec.init_containers]
+    return unlimited
+
+
+def _without_cpu_limit(container: core_v1.Container) -> core_v1.Container:
+    limits = {name: each for name, each in container.resources.limits.items() if name != "cpu"}
+    unlimited = copy.copy(container)
+    unlimited.resources = Requirements(requests=container.resources.requests, limits=limits)
+    return unlimited
+
+
 def shortage(
     pod: Footprint, others: Iterable[Footprint], allocatable: Mapping[str, str]
 ) -> Rejection | None:
