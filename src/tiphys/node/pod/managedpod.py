@@ -155,6 +155,8 @@ class ManagedPod:
         if self._has_own_cpus():
             granted = without_cpu_limits(granted)
         await self.node.runtime.reserve(self.pod, granted, growing)
+        if not growing:
+            self.resources.pod_was_reserved()
 
     def _has_own_cpus(self) -> bool:
         uid = self.pod.metadata.uid

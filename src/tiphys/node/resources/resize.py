@@ -79,10 +79,12 @@ def shortage(
 
 
 class Resources:
-    """The resources of one pod's containers, kept in their records.
+    """The resources of one pod's containers, kept in their records, and of the pod as a whole where
+    it asks for some.
 
     pending: why the spec's resources are not granted yet
     error: why the runtime did not apply granted ones
+    allocated_to_pod, actual_of_pod: what the pod as a whole was granted and has
     """
 
     def __init__(self, pod: core_v1.Pod, records: ContainerRecords) -> None:
@@ -90,6 +92,8 @@ class Resources:
         self._records = records
         self.pending: Rejection | None = None
         self.error = ""
+        self.allocated_to_pod = _granted_to_pod(pod)
+        self.actual_of_pod = _actual_of_pod(pod)
         statuses = {
             status.name: status
             for status in [*pod.status.container_statuses, *pod.status.init_container_statuses]
@@ -111,7 +115,7 @@ class Resources:
 
     def are_granted(self, pod: core_v1.Pod) -> bool:
         """Whether the node has granted what the spec asks for."""
-        return all(
+        return self.allocated_to_pod == pod.spec.resources and all(
             self._records[container.name].allocated == container.resources
             for container in resizable(pod.spec)
         )
@@ -119,6 +123,7 @@ class Resources:
     def grant(self, pod: core_v1.Pod) -> None:
         """Grants what the spec asks for."""
         self.pending = None
+        self.allocated_to_pod = pod.spec.resources
         for container in resizable(pod.spec):
             self._records[container.name].allocated = container.resources
 
@@ -136,7 +141,17 @@ class Resources:
         spec = copy.copy(pod.spec)
         spec.containers = [self.with_allocated(c) for c in spec.containers]
         spec.init_containers = [self.with_allocated(c) for c in spec.init_containers]
+        spec.resources = self.allocated_to_pod
         return spec
+
+    def pod_is_unfinished(self) -> bool:
+        """Whether the pod as a whole does not have what it was granted."""
+        allocated, actual = self.allocated_to_pod, self.actual_of_pod
+        return allocated is not None and actual is not None and bool(_changed(actual, allocated))
+
+    def pod_was_reserved(self) -> None:
+        """The pod as a whole has what it was granted."""
+        self.actual_of_pod = self.allocated_to_pod
 
     def set_actual(self, name: str, id: str, resources: Requirements) -> None:
         """The container was started or resized with these resources."""
@@ -176,10 +191,40 @@ class Resources:
         if self.pending is not None:
             reason, message = self.pending
             held.append(core_v1.PodCondition(type=PENDING, reason=reason, message=message))
-        if self.are_restarting() or self.unfinished(pod, state):
+        is_unfinished = self.pod_is_unfinished() or bool(self.unfinished(pod, state))
+        if self.are_restarting() or is_unfinished:
             reason = "Error" if self.error else ""
             held.append(core_v1.PodCondition(type=IN_PROGRESS, reason=reason, message=self.error))
         return held
+
+
+def _granted_to_pod(pod: core_v1.Pod) -> Requirements | None:
+    """What the pod as a whole was granted: an agent before this one may have granted something
+    else than its spec asks for."""
+    wanted, status = pod.spec.resources, pod.status
+    if wanted is None or status.resources is None:
+        return wanted
+    granted = copy.copy(wanted)
+    granted.requests = _of_names(status.allocated_resources, wanted.requests)
+    # While the pod has other limits than it was granted these are not in its status: those it has
+    # are granted again, and the spec's from there.
+    granted.limits = _of_names(status.resources.limits, wanted.limits)
+    return granted
+
+
+def _actual_of_pod(pod: core_v1.Pod) -> Requirements | None:
+    wanted, shown = pod.spec.resources, pod.status.resources
+    if wanted is None or shown is None:
+        return None
+    actual = copy.copy(wanted)
+    actual.requests = _of_names(shown.requests, wanted.requests)
+    actual.limits = _of_names(shown.limits, wanted.limits)
+    return actual
+
+
+def _of_names(amounts: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """A status has what containers ask for, too."""
+    return {name: amount for name, amount in amounts.items() if name in wanted}
 
 
 def _resources_that_restart(container: Any) -> set[str]:
