@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -69,10 +70,14 @@ def test_a_guaranteed_pod_has_a_core_and_the_others_share_the_rest(pinned: Machi
     assert cpus(pinned, "shares") == ALL
     run_pod(pinned, "alone", SLEEP, container={"resources": {"limits": ALONE}})
     running(pinned, "alone")
+    assert pids_limit(pinned, "alone") == "64"
     own = cpus(pinned, "alone")
     rest = written(parse(ALL) - parse(own))
     assert own == "1"
     pinned.eventually(lambda: cpus(pinned, "shares") == rest)
+
+    restart_node(pinned)
+    assert (cpus(pinned, "alone"), cpus(pinned, "shares")) == (own, rest)
 
     node = pinned.get("nodes")["items"][0]
     wanted = {"limits": ALONE}
@@ -86,6 +91,30 @@ def test_a_guaranteed_pod_has_a_core_and_the_others_share_the_rest(pinned: Machi
     pinned.eventually(lambda: cpus(pinned, "shares") == ALL)
     allocatable = int(node["status"]["allocatable"]["cpu"])
     assert allocatable == int(node["status"]["capacity"]["cpu"]) - 1
+
+
+def pids_limit(machine: Machine, pod: str) -> str:
+    """How many processes the kernel lets the pod have."""
+    uid = machine.get(f"pod/{pod}")["metadata"]["uid"]
+    [file] = {
+        folder / "pids.max"
+        for folder in Path("/sys/fs/cgroup").glob(f"**/pod{uid}")
+        if (folder / "pids.max").exists()
+    }
+    return file.read_text().strip()
+
+
+def restart_node(machine: Machine) -> None:
+    def process() -> int:
+        rows = machine.status()["components"]
+        return int(next(row["pid"] or 0 for row in rows if row["name"].startswith("node")))
+
+    before = process()
+    os.kill(before, signal.SIGKILL)
+    machine.eventually(lambda: process() not in (0, before))
+    run_pod(machine, "after", SLEEP)
+    running(machine, "after")
+    gone(machine, "after")
 
 
 def status(machine: Machine, pod: str) -> dict[str, str]:
