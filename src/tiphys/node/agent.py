@@ -27,6 +27,7 @@ from tiphys.node.images.names import ImageNameError, name_on_node
 from tiphys.node.isolation import Isolation, NoIsolation
 from tiphys.node.managers.discovery import discover
 from tiphys.node.managers.placement import Placement, place
+from tiphys.node.managers.settings import shown
 from tiphys.node.metrics import KubeletMetrics
 from tiphys.node.naming import ClusterDNS, Resolver
 from tiphys.node.nodecontext import NodeContext
@@ -423,4 +424,5 @@ class Agent:
                 for threshold in options.configuration.eviction_hard
             },
             "serializeImagePulls": False,
+            **shown(options.configuration.managers),
         }

@@ -9,7 +9,7 @@ import pytest
 from tiphys.node.configuration import API_VERSION, KIND, ConfigurationError, read
 from tiphys.node.managers.cpusets import parse
 from tiphys.node.managers.options import CPUOptions, TopologyOptions
-from tiphys.node.managers.settings import Settings
+from tiphys.node.managers.settings import Settings, shown
 
 
 def settings(**fields: Any) -> Settings:
@@ -44,6 +44,23 @@ def test_fields_are_followed() -> None:
         {"memory": 2048},
         100,
     )
+
+
+def test_they_are_shown_as_they_were_said() -> None:
+    said = {
+        "cpuManagerPolicy": "static",
+        "cpuManagerReconcilePeriod": "5s",
+        "reservedSystemCPUs": "0,2-3",
+        "memoryManagerPolicy": "Static",
+        "reservedMemory": [{"numaNode": 1, "limits": {"memory": "1024"}}],
+        "topologyManagerPolicy": "restricted",
+        "topologyManagerScope": "pod",
+        "systemReserved": {"cpu": "500m", "memory": "1024"},
+        "kubeReserved": {},
+        "podPidsLimit": 100,
+    }
+    assert shown(settings(**said)) == said
+    assert shown(Settings())["podPidsLimit"] == -1
 
 
 def test_cpus_that_are_named_are_what_is_reserved() -> None:

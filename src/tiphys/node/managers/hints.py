@@ -77,40 +77,35 @@ def merged(lists: Sequence[Sequence[Hint]], everywhere: Mask, order: Order = bre
     """The best hint that takes one of each list: nodes that all of them have, preferred if all are
     preferred and say the same nodes. `everywhere` not preferred if no nodes are common to any.
 
-    Upstream tries every combination, 16 million of three resources on eight nodes. What a
-    combination comes to is its common nodes and whether it is preferred: only these are kept from
-    one list to the next.
+    Upstream tries every combination, 16 million of three resources on eight nodes. Here only what
+    combinations come to is kept from one list to the next (docs/decisions/0030).
     """
-    outcomes = {_Outcome(everywhere, True, None)}
+    agreed: set[Mask | None] = {None}  # of preferred ones: what all hints said, None if nothing
+    common: set[Mask] = set()  # of the others: nodes that all hints have
     for hints in lists:
-        outcomes = {outcome.joined(hint) for outcome in outcomes for hint in set(hints)}
+        named = {everywhere if hint.nodes is None else hint.nodes for hint in hints}
+        before = common | {everywhere if mask is None else mask for mask in agreed}
+        common = {mask & nodes for mask in before for nodes in named}
+        agreed = _agreed(agreed, {hint.nodes for hint in hints if hint.preferred})
+    preferred = {everywhere if mask is None else mask & everywhere for mask in agreed} - {0}
+    if preferred:
+        return Hint(min(preferred, key=order), True)
     target = max((_narrowest(hints) for hints in lists), default=0)
-    candidates = [outcome for outcome in outcomes if outcome.nodes]
-    if not candidates:
-        return Hint(everywhere, False)
 
-    def merit(outcome: _Outcome) -> tuple[float, ...]:
-        return (*_rank(outcome, target), *order(outcome.nodes))
+    def merit(mask: Mask) -> tuple[float, ...]:
+        return (*_distance(mask, target), *order(mask))
 
-    best = min(candidates, key=merit)
-    return Hint(best.nodes, best.preferred)
+    return Hint(min(common - {0}, key=merit, default=everywhere), False)
 
 
-class _Outcome(NamedTuple):
-    """What a combination of hints comes to. `said` is the set that all of them named, as long as
-    they are preferred."""
-
-    nodes: Mask
-    preferred: bool
-    said: Mask | None
-
-    def joined(self, hint: Hint) -> _Outcome:
-        if hint.nodes is None:
-            preferred = self.preferred and hint.preferred
-            return _Outcome(self.nodes, preferred, self.said if preferred else None)
-        agrees = self.said is None or self.said == hint.nodes
-        preferred = self.preferred and hint.preferred and agrees
-        return _Outcome(self.nodes & hint.nodes, preferred, hint.nodes if preferred else None)
+def _agreed(before: set[Mask | None], said: set[Mask | None]) -> set[Mask | None]:
+    """What hints that agree say, once more of them have said something."""
+    agreed = before & said
+    if None in before:
+        agreed |= said
+    if None in said:
+        agreed |= before
+    return agreed
 
 
 def _narrowest(hints: Sequence[Hint]) -> int:
@@ -118,13 +113,11 @@ def _narrowest(hints: Sequence[Hint]) -> int:
     return min((hint.nodes.bit_count() for hint in hints if hint.nodes is not None), default=0)
 
 
-def _rank(outcome: _Outcome, target: int) -> tuple[int, int, int]:
-    """Preferred ones first. Of the others, those of as many nodes as the resource that needs most
-    (`target`), then those of fewer nodes, then those of more."""
-    if outcome.preferred:
-        return 0, 0, 0
-    distance = target - outcome.nodes.bit_count()
-    return 1, int(distance < 0), abs(distance)
+def _distance(mask: Mask, target: int) -> tuple[int, int]:
+    """Sets of as many nodes as the resource that needs most (`target`) first, then those of fewer,
+    then those of more."""
+    missing = target - mask.bit_count()
+    return int(missing < 0), abs(missing)
 
 
 def single_node_only(lists: Iterable[Sequence[Hint]]) -> list[Sequence[Hint]]:

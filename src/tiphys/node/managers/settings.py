@@ -11,7 +11,7 @@ from typing import Any
 from tiphys.machinery import durations
 from tiphys.machinery.footprint import units
 from tiphys.node.managers import options
-from tiphys.node.managers.cpusets import NONE, CPUSet, parse
+from tiphys.node.managers.cpusets import NONE, CPUSet, parse, written
 from tiphys.node.managers.options import CPUOptions, TopologyOptions
 
 _RECONCILE = 10.0  # seconds, as upstream
@@ -51,6 +51,29 @@ class Settings:
         if self.reserved_cpus:
             total["cpu"] = 1000 * len(self.reserved_cpus)
         return total
+
+
+def shown(settings: Settings) -> dict[str, Any]:
+    """Under the names of a KubeletConfiguration."""
+    return {
+        "cpuManagerPolicy": settings.cpu_policy,
+        "cpuManagerReconcilePeriod": f"{settings.reconcile:g}s",
+        "reservedSystemCPUs": written(settings.reserved_cpus),
+        "memoryManagerPolicy": settings.memory_policy,
+        "reservedMemory": [
+            {"numaNode": node, "limits": {name: str(size) for name, size in limits.items()}}
+            for node, limits in settings.reserved_memory
+        ],
+        "topologyManagerPolicy": settings.topology_policy,
+        "topologyManagerScope": settings.topology_scope,
+        "systemReserved": _amounts(settings.system),
+        "kubeReserved": _amounts(settings.kube),
+        "podPidsLimit": -1 if settings.pids is None else settings.pids,
+    }
+
+
+def _amounts(amounts: Amounts) -> dict[str, str]:
+    return {name: f"{size}m" if name == "cpu" else str(size) for name, size in amounts.items()}
 
 
 def _cpu_policy(value: Any) -> str:
