@@ -192,6 +192,9 @@ def test_a_pod_is_resized_as_a_whole_while_it_runs(machine: Machine) -> None:
     assert after["status"]["allocatedResources"] == {"cpu": "150m", "memory": "40Mi"}
     assert after["status"]["containerStatuses"][0]["restartCount"] == 0
     assert pod_memory_limit(after["metadata"]["uid"]) == 80 << 20
+    script = "cat /sys/fs/cgroup/memory.max || cat /sys/fs/cgroup/memory/memory.limit_in_bytes"
+    own = machine.kubectl("exec", "roomy", "--", "sh", "-c", script)
+    assert own.strip() == str(80 << 20), "the container has no limit of its own"
     assert not [c for c in after["status"]["conditions"] if c["type"].startswith("PodResize")]
     gone(machine, "roomy")
 

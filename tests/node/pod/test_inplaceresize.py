@@ -118,6 +118,8 @@ def whole(cpu: str) -> core_v1.Pod:
 async def test_a_pod_is_resized_as_a_whole() -> None:
     managed = await running(whole("2"), node_context(Resizing()))
     await managed.reserve()
+    current = managed.state.containers["c"]
+    managed.resources.set_actual("c", current.id, managed.pod.spec.containers[0].resources)
     managed.pod = whole("3")
     grant_resources(managed)
     [progress] = managed.resources.conditions(managed.pod, managed.state)
@@ -126,6 +128,10 @@ async def test_a_pod_is_resized_as_a_whole() -> None:
     assert shown.resources is not None
     assert shown.resources.limits == {"cpu": "2"}, "until the control group has more"
     await apply_resources(managed, PodActions())
+    assert managed.node.runtime.calls == [("resize", "c")], "it has the limits of the pod"
+    assert managed.resources.for_runtime(managed.pod.spec.containers[0]).resources.limits == {
+        "cpu": "3"
+    }
     assert managed.node.recorder.reasons() == ["ResizeCompleted"]
     assert managed.resources.conditions(managed.pod, managed.state) == []
     shown = pod_status(observation(managed.pod, managed.state, resources=managed.resources))

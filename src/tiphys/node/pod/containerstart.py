@@ -92,7 +92,7 @@ class ContainerStarter:
         facts = ContainerFacts(pod, container, managed.pod_ip(), node.address, node.allocatable)
         env = await environment(facts, node.references, node.services(), paths)
         plan = ContainerPlan(
-            container,
+            managed.resources.for_runtime(container),
             attempt,
             container.image,
             command=[expand(argument, env) for argument in container.command],

@@ -62,7 +62,8 @@ def _restart(managed: ManagedPod, resize: ContainerResize, actions: PodActions) 
 async def _apply(managed: ManagedPod, resize: ContainerResize, actions: PodActions) -> None:
     container = resize.container
     try:
-        await managed.node.runtime.resize_container(managed.pod, container, resize.id)
+        limited = managed.resources.for_runtime(container)
+        await managed.node.runtime.resize_container(managed.pod, limited, resize.id)
     except (RuntimeFault, TimeoutError) as error:
         managed.resources.error = str(error)
         text = f"Resizing container {container.name}: {error}"

@@ -111,7 +111,7 @@ class Resources:
         record.allocated.limits = status.resources.limits
         if status.container_id:
             id = status.container_id.partition("://")[2]
-            record.actual = ActualResources(id, status.resources)
+            record.actual = ActualResources(id, status.resources, _limits(self.actual_of_pod))
 
     def are_granted(self, pod: core_v1.Pod) -> bool:
         """Whether the node has granted what the spec asks for."""
@@ -136,6 +136,16 @@ class Resources:
         changed.resources = allocated
         return changed
 
+    def for_runtime(self, container: core_v1.Container) -> core_v1.Container:
+        """The container's spec with the limits that hold for it: those of the pod as a whole where
+        it has none itself (upstream)."""
+        whole = _limits(self.allocated_to_pod)
+        if whole.keys() <= container.resources.limits.keys():
+            return container
+        limited = copy.copy(container)
+        limited.resources = _within(container.resources, whole)
+        return limited
+
     def allocated_spec(self, pod: core_v1.Pod) -> core_v1.PodSpec:
         """The pod's spec with the resources that were granted."""
         spec = copy.copy(pod.spec)
@@ -155,7 +165,7 @@ class Resources:
 
     def set_actual(self, name: str, id: str, resources: Requirements) -> None:
         """The container was started or resized with these resources."""
-        self._records[name].actual = ActualResources(id, resources)
+        self._records[name].actual = ActualResources(id, resources, _limits(self.allocated_to_pod))
 
     def actual(self, name: str, id: str) -> Requirements | None:
         """What the container of this id has; None if nothing but its allocation is known."""
@@ -171,11 +181,12 @@ class Resources:
             current = state.containers.get(container.name)
             if current is None or current.state != RUNNING:
                 continue
-            actual = self.actual(container.name, current.id)
+            actual = self._records[container.name].actual
             allocated = self._records[container.name].allocated
-            if actual is None or allocated is None:
+            if actual is None or actual.container_id != current.id or allocated is None:
                 continue
-            if changed := _changed(actual, allocated):
+            has = _within(actual.resources, actual.pod_limits)
+            if changed := _changed(has, _within(allocated, _limits(self.allocated_to_pod))):
                 restarts = bool(changed & _resources_that_restart(container))
                 target = self.with_allocated(container)
                 resizes.append(ContainerResize(target, current.id, restarts))
@@ -225,6 +236,18 @@ def _actual_of_pod(pod: core_v1.Pod) -> Requirements | None:
 def _of_names(amounts: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
     """A status has what containers ask for, too."""
     return {name: amount for name, amount in amounts.items() if name in wanted}
+
+
+def _limits(resources: Requirements | None) -> Mapping[str, Any]:
+    return resources.limits if resources is not None else {}
+
+
+def _within(resources: Requirements, pod_limits: Mapping[str, Any]) -> Requirements:
+    """What holds for a container of a pod that has limits as a whole."""
+    if not pod_limits:
+        return resources
+    limits = {name: each for name, each in pod_limits.items() if name in _RESIZABLE}
+    return Requirements(requests=resources.requests, limits={**limits, **resources.limits})
 
 
 def _resources_that_restart(container: Any) -> set[str]:
