@@ -279,7 +279,7 @@ class Agent:
         uid = worker.pod.metadata.uid
         try:
             if worker.managed.holds_room:
-                self._placer.place_again(worker.pod)
+                await self._placer.place_again(worker.pod)
             if worker.managed.holds_room or await self._is_admitted(worker):
                 await worker.run()
         finally:
@@ -301,12 +301,12 @@ class Agent:
         if worker.pod.metadata.deletion_timestamp:
             return True
         managed = worker.managed
-        others = self._footprints(managed.pod.metadata.uid)
+        uid = managed.pod.metadata.uid
         rejection = (
             unfit(managed.pod.spec)
             or refused_under_pressure(managed.pod, self._evictor.conditions)
-            or self._placer.place(managed.pod)
-            or insufficient_room(managed.footprint, others, self._allocatable)
+            or await self._placer.place(managed.pod)
+            or insufficient_room(managed.footprint, self._footprints(uid), self._allocatable)
         )
         if rejection is None:
             managed.holds_room = True  # while the labels are looked at, too
@@ -314,7 +314,7 @@ class Agent:
                 return True
             managed.holds_room = False
             rejection = NODE_AFFINITY
-        self._placer.release(managed.pod.metadata.uid)
+        self._placer.release(uid)
         await worker.reject(rejection)
         return bool(worker.pod.metadata.deletion_timestamp)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ async def sharing(folder: Path) -> tuple[PodPlacer, ManagedPod, Pinning]:
     """A node on which a pod runs that has no cores for itself."""
     runtime = Pinning()
     placement = static(MACHINE, folder)
-    burstable = guaranteed("shares", "1")
+    burstable = guaranteed("shares", "1", restartPolicy="Always")
     burstable.status.qos_class = "Burstable"
     managed = await running(burstable, node_context(runtime, placement=placement))
     managed.holds_room = True
@@ -40,7 +41,7 @@ async def sharing(folder: Path) -> tuple[PodPlacer, ManagedPod, Pinning]:
 
 async def test_others_move_aside_and_come_back(tmp_path: Path) -> None:
     placer, _, runtime = await sharing(tmp_path)
-    assert placer.place(guaranteed("alone", "2")) is None
+    assert await placer.place(guaranteed("alone", "2")) is None
     await placer.pin_containers()
     await placer.pin_containers()
     assert runtime.calls == [("pin", "0,3")], "once"
@@ -62,19 +63,38 @@ async def test_what_the_runtime_refuses_is_tried_again(tmp_path: Path) -> None:
 async def test_a_pod_that_has_ended_leaves_its_cores_to_the_next(tmp_path: Path) -> None:
     placer, managed, _ = await sharing(tmp_path)
     managed.pod.status.qos_class = "Guaranteed"
-    assert placer.place(managed.pod) is None
-    assert placer.place(guaranteed("next", "3")) is not None
+    assert await placer.place(managed.pod) is None
+    assert await placer.place(guaranteed("next", "3")) is not None
     managed.holds_room = False
-    assert placer.place(guaranteed("next", "3")) is None
+    assert await placer.place(guaranteed("next", "3")) is None
 
 
 async def test_what_an_agent_before_gave_stays_until_its_pod_is_known(tmp_path: Path) -> None:
     static(MACHINE, tmp_path).admit(guaranteed("earlier", "1"))
     placement = static(MACHINE, tmp_path)
     placer = PodPlacer(placement, RecordingRuntime(), list, lambda: {"earlier"})
-    assert placer.place(guaranteed("next", "3")) is not None
-    placer.place_again(guaranteed("earlier", "1"))
+    assert await placer.place(guaranteed("next", "3")) is not None
+    await placer.place_again(guaranteed("earlier", "1"))
     assert placement.cpus("earlier", "c0") == "1"
+
+
+async def test_a_pod_keeps_its_cores_until_it_holds_room(tmp_path: Path) -> None:
+    placer, _, _ = await sharing(tmp_path)
+    first, second = guaranteed("first", "2"), guaranteed("second", "2")
+    answers = await asyncio.gather(placer.place(first), placer.place(second))
+    assert [answer is None for answer in answers] == [True, False]
+    placer.release("first")
+    assert await placer.place(second) is None
+
+
+async def test_who_ends_while_another_is_decided_on_is_released_then(tmp_path: Path) -> None:
+    placer, _, _ = await sharing(tmp_path)
+    assert await placer.place(guaranteed("first", "3")) is None
+    deciding = asyncio.create_task(placer.place(guaranteed("second", "1")))
+    await asyncio.sleep(0)  # the decision has begun
+    placer.release("first")
+    assert await deciding is not None
+    assert await placer.place(guaranteed("second", "3")) is None
 
 
 async def test_a_guaranteed_pod_is_not_resized(tmp_path: Path) -> None:

@@ -52,9 +52,29 @@ class HintProvider(Protocol):
         ...
 
 
+def is_sidecar(container: core_v1.Container) -> bool:
+    return container.restart_policy == "Always"
+
+
 def containers_of(spec: core_v1.PodSpec) -> list[core_v1.Container]:
     """Those that something is allocated to, in the order in which they start."""
     return [*spec.init_containers, *spec.containers]
+
+
+class EndingInits:
+    """The init containers that end before others start, by name: sidecars do not. Looked up for the
+    pod that was asked about last, for it may have thousands."""
+
+    def __init__(self) -> None:
+        self._pod: core_v1.Pod | None = None
+        self._names: frozenset[str] = frozenset()
+
+    def has(self, pod: core_v1.Pod, container: core_v1.Container) -> bool:
+        if pod is not self._pod:
+            self._pod = pod
+            inits = pod.spec.init_containers
+            self._names = frozenset(each.name for each in inits if not is_sidecar(each))
+        return container.name in self._names
 
 
 class TopologyManager:

@@ -8,7 +8,7 @@ import math
 
 from tiphys.api import core_v1
 from tiphys.machinery import quantity
-from tiphys.node.managers.alignment import AllocationError, containers_of
+from tiphys.node.managers.alignment import AllocationError, EndingInits, containers_of, is_sidecar
 from tiphys.node.managers.assignment import NotEnoughCPUs, take
 from tiphys.node.managers.checkpoint import CheckpointError
 from tiphys.node.managers.cpusets import NONE, CPUSet, written
@@ -17,8 +17,6 @@ from tiphys.node.managers.distribution import distribute
 from tiphys.node.managers.hints import Hint, Hints, Mask, mask_of, masks, nodes_of
 from tiphys.node.managers.options import CPUOptions
 from tiphys.node.managers.topology import Topology
-
-_SIDECAR = "Always"  # the restart policy of one
 
 
 def whole_cpus(pod: core_v1.Pod, container: core_v1.Container) -> int:
@@ -41,7 +39,7 @@ def whole_cpus_of_pod(pod: core_v1.Pod) -> int:
     sidecars = peak = 0
     for container in pod.spec.init_containers:
         wanted = whole_cpus(pod, container)
-        if container.restart_policy == _SIDECAR:
+        if is_sidecar(container):
             sidecars += wanted
         else:
             peak = max(peak, sidecars + wanted)
@@ -64,6 +62,7 @@ class CPUManager:
         self.reserved = reserved
         cores = (topology.layout[cpu].core for cpu in reserved)
         self._reserved_cores = topology.layout.within("core", *cores)
+        self._ending = EndingInits()
         self._reusable: dict[str, CPUSet] = {}  # of init containers that ended, by pod uid
         self._check_state()
 
@@ -193,7 +192,7 @@ class CPUManager:
         """An init container has ended when the next one starts, which may have its CPUs."""
         uid = pod.metadata.uid
         reusable = self._reusable.get(uid, NONE)
-        ends = container in pod.spec.init_containers and container.restart_policy != _SIDECAR
+        ends = self._ending.has(pod, container)
         self._reusable = {uid: reusable | cpus if ends else reusable - cpus}
 
     # --- hints ---

@@ -8,11 +8,11 @@ together, never to both: the kernel would else take memory of the group away fro
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from tiphys.api import core_v1
 from tiphys.machinery import quantity
-from tiphys.node.managers.alignment import AllocationError, containers_of
+from tiphys.node.managers.alignment import AllocationError, EndingInits, containers_of, is_sidecar
 from tiphys.node.managers.checkpoint import CheckpointError
 from tiphys.node.managers.cpus import has_pod_resources
 from tiphys.node.managers.hints import Hint, Hints, Mask, breadth, mask_of, masks, nodes_of
@@ -22,7 +22,6 @@ from tiphys.node.managers.topology import Topology
 MEMORY, HUGE = "memory", "hugepages-"
 Amounts = dict[str, int]  # bytes by resource
 Reserved = Mapping[int, Mapping[str, int]]  # bytes by NUMA node and resource
-_SIDECAR = "Always"  # the restart policy of one
 
 
 def memory_of(container: core_v1.Container) -> Amounts:
@@ -39,7 +38,7 @@ def memory_of_pod(spec: core_v1.PodSpec) -> Amounts:
     mains, sidecars, peak = Amounts(), Amounts(), Amounts()
     for container in spec.init_containers:
         for name, amount in memory_of(container).items():
-            if container.restart_policy == _SIDECAR:
+            if is_sidecar(container):
                 sidecars[name] = sidecars.get(name, 0) + amount
             else:
                 peak[name] = max(peak.get(name, 0), sidecars.get(name, 0) + amount)
@@ -61,7 +60,11 @@ class MemoryManager:
         if not any(amounts.get(MEMORY, 0) for amounts in reserved.values()):
             raise ValueError("[memorymanager] you should specify the system reserved memory")
         self._state = state
-        self._reusable: dict[str, dict[tuple[Mask, str], int]] = {}  # by pod uid
+        self._ending = EndingInits()
+        # Of the pod that is being let in, by its uid: how much init containers that ended leave,
+        # and the blocks that it is in.
+        self._reusable: dict[str, dict[tuple[Mask, str], int]] = {}
+        self._handed_on: dict[str, list[Block]] = {}
         empty = _machine(topology, reserved)
         if not state.machine:
             if state.assigned:
@@ -86,6 +89,7 @@ class MemoryManager:
     def release(self, uid: str) -> None:
         """What the pod had is free again."""
         self._reusable.pop(uid, None)
+        self._handed_on.pop(uid, None)
         for blocks in self._state.assigned.pop(uid, {}).values():
             for block in blocks:
                 self._give_back(block)
@@ -116,7 +120,7 @@ class MemoryManager:
             blocks = [Block(nodes, resource, size) for resource, size in wanted.items()]
             for block in blocks:
                 self._reserve(uid, block)
-            self._shrink_init_blocks(pod, container, blocks)
+            self._shrink_init_blocks(uid, blocks)
             self._state.assigned.setdefault(uid, {})[container.name] = blocks
         self._note_reusable(pod, container, blocks)
 
@@ -181,26 +185,26 @@ class MemoryManager:
             left = node.give(block.type, left)
 
     def _note_reusable(
-        self, pod: core_v1.Pod, container: core_v1.Container, blocks: Iterable[Block]
+        self, pod: core_v1.Pod, container: core_v1.Container, blocks: Sequence[Block]
     ) -> None:
         """An init container has ended when the next container starts, which may have its
         memory."""
         uid = pod.metadata.uid
         reusable = self._reusable.get(uid, {})
-        ends = container in pod.spec.init_containers and container.restart_policy != _SIDECAR
+        ends = self._ending.has(pod, container)
+        if ends:
+            self._handed_on.setdefault(uid, []).extend(blocks)
         for block in blocks:
             key = (mask_of(block.numa_affinity), block.type)
             before = reusable.get(key, 0)
             reusable[key] = max(before, block.size) if ends else max(0, before - block.size)
         self._reusable = {uid: reusable}
 
-    def _shrink_init_blocks(
-        self, pod: core_v1.Pod, container: core_v1.Container, blocks: Iterable[Block]
-    ) -> None:
+    def _shrink_init_blocks(self, uid: str, blocks: Iterable[Block]) -> None:
         """What a container has of the init containers before it is counted once."""
         for block in blocks:
             left = block.size
-            for earlier in self._init_blocks_before(pod, container):
+            for earlier in self._handed_on.get(uid, []):
                 is_same = (
                     earlier.type == block.type and earlier.numa_affinity == block.numa_affinity
                 )
@@ -208,16 +212,8 @@ class MemoryManager:
                     taken = min(left, earlier.size)
                     earlier.size -= taken
                     left -= taken
-
-    def _init_blocks_before(
-        self, pod: core_v1.Pod, container: core_v1.Container
-    ) -> Iterable[Block]:
-        own = self._state.assigned.get(pod.metadata.uid, {})
-        for init in pod.spec.init_containers:
-            if init.name == container.name:
-                return
-            if init.restart_policy != _SIDECAR:
-                yield from own.get(init.name, [])
+        handed_on = [each for each in self._handed_on.get(uid, []) if each.size]
+        self._handed_on = {uid: handed_on}
 
     # --- hints ---
 

@@ -83,6 +83,11 @@ class Placement:
     # --- where containers run ---
 
     @property
+    def gives(self) -> bool:
+        """Whether anybody is given anything."""
+        return self._topology is not None and bool(self._topology.providers)
+
+    @property
     def pins(self) -> bool:
         """Whether containers have CPUs that may change while they run."""
         return self._cpus is not None
