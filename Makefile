@@ -5,7 +5,7 @@ PACKAGES := containerd runc containernetworking-plugins nftables conntrack iprou
 .DEFAULT_GOAL := help
 # Compiled modules are kept, whatever the machine says: tests start hundreds of processes.
 unexport PYTHONDONTWRITEBYTECODE
-.PHONY: help demo down test check attack compat fuzz test-systems bench bench-isolation bench-scheduler bench-workloads bench-policy bench-xds bench-dns bench-mesh machine test-machine clean
+.PHONY: help demo down test check attack compat fuzz test-systems bench bench-isolation bench-scheduler bench-workloads bench-policy bench-xds bench-dns bench-mesh machine test-machine clean bench-network
 
 help:  ## what can be done here
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -69,6 +69,9 @@ bench-workloads: $(VENV)/.dev  ## 1,000 replicas and 5,000 Deployments on hollow
 
 bench-policy: $(VENV)/.dev  ## 1,000 pods under 100 network policies (root, nft)
 	@$(PYTHON) bench/policy.py
+
+bench-network: $(VENV)/.dev  ## 5,000 services with 50,000 endpoints in the kernel (root, nft)
+	@$(PYTHON) bench/network.py
 
 bench-xds: $(VENV)/.dev  ## a changed endpoint's way to 100 xDS clients
 	@$(PYTHON) bench/endpoint_push.py

@@ -93,6 +93,8 @@ class Server:
             "--bind",
             "127.0.0.1",
         ]
+        if "--workers" in sys.argv:
+            command += ["--workers", sys.argv[sys.argv.index("--workers") + 1]]
         if "--profile" in sys.argv:
             command[1:3] = [
                 "-m",
@@ -125,9 +127,14 @@ class Server:
         """Seconds of CPU so far."""
         return _cpu_of(self.process.pid)
 
+    def processes(self) -> list[int]:
+        """The server's process and its workers."""
+        listed = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
+        return [self.process.pid, *map(int, listed.split())]
+
     def memory(self) -> int:
-        """Resident bytes."""
-        return _memory_of(self.process.pid)
+        """Resident bytes, of its workers, too."""
+        return sum(_memory_of(pid) for pid in self.processes())
 
     def stop(self) -> None:
         self.process.terminate()

@@ -8,12 +8,30 @@ import socket
 import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator
+from itertools import cycle
 
 import pytest
 
+from tiphys.apiserver.workers.pool import Bursts
 from tiphys.client import compaction, informer
 from tiphys.testing import LocalCluster
 from tiphys.testing.cluster import free_port
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--api-workers", type=int, default=0, help="processes of each API server that is started"
+    )
+
+
+@pytest.fixture(autouse=True)
+def served_by_workers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With --api-workers N, connections go to the workers in turn, whoever they are from."""
+    count = request.config.getoption("--api-workers")
+    if count:
+        burst = cycle([False, True])
+        monkeypatch.setattr(LocalCluster, "workers", count)
+        monkeypatch.setattr(Bursts, "is_one", lambda *_: next(burst))
 
 
 @pytest.fixture

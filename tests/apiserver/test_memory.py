@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import gc
+import weakref
+from collections.abc import Iterator
 
 import pytest
 
-from tiphys.apiserver.eventloop.memory import MemoryTrimmer
+from tiphys.apiserver.eventloop import memory
+from tiphys.apiserver.eventloop.memory import MemoryTrimmer, settle_collector
 
 MIB = 1 << 20
 
@@ -14,12 +17,16 @@ MIB = 1 << 20
 class Process:
     """A process whose memory is what the test says. Trimming leaves `kept`."""
 
-    def __init__(self, memory: int, kept: int = 70) -> None:
+    def __init__(self, memory: int, kept: int = 70, requests: int = 0) -> None:
         self.memory = memory
         self.kept = kept
         self.compressed = 0
+        self.requests = 0
         self.trimmed = 0
-        self.trimmer = MemoryTrimmer(self._compress, lambda: self.memory * MIB, self._trim)
+        self.trimmer = MemoryTrimmer(
+            self._compress, lambda: self.requests, lambda: self.memory * MIB, self._trim
+        )
+        self.requests = requests
 
     async def _compress(self) -> None:
         assert self.trimmed == self.compressed, "history is compressed before memory is trimmed"
@@ -29,10 +36,10 @@ class Process:
         self.trimmed += 1
         self.memory = min(self.memory, self.kept)
 
-    async def looks(self, *memory: int) -> list[int]:
+    async def looks(self, *sizes: int) -> list[int]:
         """How often it was trimmed after each look, at which it had so many MiB."""
         trimmed = []
-        for self.memory in memory:
+        for self.memory in sizes:
             await self.trimmer.look()
             trimmed.append(self.trimmed)
         return trimmed
@@ -66,31 +73,55 @@ async def test_a_large_process_is_trimmed_now_and_then_and_a_small_one_is_not() 
     assert await small.looks(*[80] * 20) == [0] * 20
 
 
-async def test_full_collections_wait_for_a_calm_moment(monkeypatch: pytest.MonkeyPatch) -> None:
-    collected: list[str] = []
-    monkeypatch.setattr(gc, "get_count", lambda: (0, 0, 3))
-    monkeypatch.setattr(gc, "collect", lambda: collected.append("collected"))
-    monkeypatch.setattr(gc, "freeze", lambda: collected.append("frozen"))
-    process = Process(70, kept=200)
-    await process.looks(80, 90, 100)
-    assert collected == []
-    await process.looks(100)
-    assert collected == ["collected", "frozen"]
+class Cycle:
+    """What nothing but a collection frees."""
+
+    def __init__(self) -> None:
+        self.itself = self
 
 
-async def test_full_collections_do_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    collected: list[str] = []
-    monkeypatch.setattr(gc, "get_count", lambda: (0, 0, 3))
-    monkeypatch.setattr(gc, "collect", lambda: collected.append("collected"))
-    monkeypatch.setattr(gc, "freeze", lambda: None)
-    process = Process(70)
-    await process.looks(*range(80, 80 + 19 * 5, 5))
-    assert collected == []
-    await process.looks(500)
-    assert collected == ["collected"]
+@pytest.fixture
+def settled() -> Iterator[None]:
+    before = gc.get_threshold()
+    settle_collector()
+    yield
+    gc.callbacks.remove(memory._freeze_survivors)
+    gc.set_threshold(*before)
+    gc.unfreeze()
 
 
-async def test_what_is_not_due_is_not_collected(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gc, "get_count", lambda: (0, 0, 2))
-    monkeypatch.setattr(gc, "collect", lambda: pytest.fail("collected"))
-    await Process(70).looks(70, 70, 70)
+def test_what_survives_two_collections_is_not_looked_at_again(settled: None) -> None:
+    living = [Cycle() for _ in range(1000)]
+    gc.collect(1)
+    assert not any(one in gc.get_objects() for one in living[:10])
+    del living
+    assert gc.collect() < 1000, "frozen cycles stay"
+    gc.unfreeze()
+    assert gc.collect() >= 1000
+
+
+@pytest.mark.parametrize(
+    ("waited", "frozen", "requests", "collected"),
+    [
+        (1799, 0, 0, False),
+        (1801, 0, 5, True),
+        (1801, 0, 6, False),  # requests come
+        (21_601, 0, 1000, True),  # they come all the time
+        (601, 40_000, 5, True),  # much was frozen
+        (599, 40_000, 5, False),
+        (601, 40_000, 6, False),
+    ],
+)
+async def test_everything_is_collected_in_a_calm_moment(
+    monkeypatch: pytest.MonkeyPatch, waited: float, frozen: int, requests: int, collected: bool
+) -> None:
+    process = Process(70, requests=requests)
+    begun = memory.time.monotonic()
+    monkeypatch.setattr(memory.time, "monotonic", lambda: begun + waited)
+    gone = weakref.ref(cycle := Cycle())
+    gc.freeze()
+    process.trimmer._frozen = gc.get_freeze_count() - frozen
+    del cycle
+    await process.looks(70)
+    assert (gone() is None) == collected
+    gc.unfreeze()

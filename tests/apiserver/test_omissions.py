@@ -32,7 +32,6 @@ ROWS: list[tuple[str, Any, str]] = [
         {"spec": {"template": {"spec": {"securityContext": {"seLinuxOptions": {"level": "s0"}}}}}},
         "spec.template.spec.securityContext.seLinuxOptions: is not carried out by nodes of Tiphys",
     ),
-    ("services", {"spec": {"trafficDistribution": "PreferClose"}}, "spec.trafficDistribution: "),
 ]
 
 

@@ -80,9 +80,9 @@ def test_fields_that_selectors_may_name_follow_the_slice() -> None:
 
 def test_strategies_belong_to_a_server() -> None:
     ranges = [ipaddress.IPv4Network(text) for text in ("10.70.0.0/16", "10.80.0.0/16")]
-    servers = [Strategies(Settings(service_range)) for service_range in ranges]
-    seen = [server.of(BY_NAME["services"]).settings.service_cidr for server in servers]
-    assert seen == ranges
+    servers = [Strategies(Settings((service_range,))) for service_range in ranges]
+    seen = [server.of(BY_NAME["services"]).settings.service_cidrs for server in servers]
+    assert seen == [(service_range,) for service_range in ranges]
 
 
 async def test_two_servers_in_one_process_give_addresses_of_their_own_ranges() -> None:

@@ -6,8 +6,10 @@ import asyncio
 
 import pytest
 
-from tiphys.apiserver.eventloop import turns
-from tiphys.apiserver.eventloop.turns import Rounds, Turns
+from tiphys.apiserver.eventloop import turns, worker
+from tiphys.apiserver.eventloop.turns import Pace, Rounds, Turns
+from tiphys.apiserver.eventloop.workers import Workers
+from tiphys.machinery.errors import StatusError
 
 
 async def test_users_take_turns_however_many_requests_each_has() -> None:
@@ -83,3 +85,33 @@ async def test_a_callback_that_fails_takes_no_other_with_it() -> None:
     rounds.add(fails)
     rounds.add(ran.set)
     await asyncio.wait_for(ran.wait(), 5)
+
+
+async def test_a_job_that_takes_too_much_processor_time_is_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    start = Workers._started
+
+    async def started_and_exhausted() -> asyncio.subprocess.Process:
+        process = await start()
+        process.send_signal(worker.EXHAUSTED)
+        return process
+
+    monkeypatch.setattr(Workers, "_started", staticmethod(started_and_exhausted))
+    with pytest.raises(StatusError, match="took too long") as given_up:
+        await Workers().run(worker.READ_YAML, b"a: 1")
+    assert given_up.value.code == 504
+
+
+async def test_a_flow_at_a_pace_lets_others_go_between_two_things() -> None:
+    line, order = Turns(), list[str]()
+
+    async def work(flow: str) -> None:
+        pace = Pace(line, flow)
+        for _ in range(3):
+            order.append(flow)
+            pace._until = 0.0  # as if a millisecond had passed
+            await pace.next()
+
+    await asyncio.gather(work("a"), work("b"))
+    assert "b" in order[:3] and "a" in order[3:]

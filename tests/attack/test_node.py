@@ -265,7 +265,7 @@ def test_a_pods_hosts_file_is_not_written_through_a_link(tmp_path: Path, host: P
     (tmp_path / "pod").mkdir()
     (tmp_path / "pod" / "etc-hosts").symlink_to(host / "precious")
     with pytest.raises(OSError):
-        write_hosts(tmp_path / "pod", pod(), "10.0.0.1", "p", "")
+        write_hosts(tmp_path / "pod", pod(), ["10.0.0.1"], "p", "")
     assert untouched(host)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tiphys.testing.cluster import free_port
 
 SLEEPER = [sys.executable, "-c", "import signal; signal.pause()"]
 
@@ -82,3 +85,32 @@ def test_a_damaged_plan_changes_nothing(supervised: Supervised) -> None:
     supervised.plan("one", "two")
     supervised.reload()
     assert supervised.until("one", "two")["one"] == before["one"]
+
+
+ACCEPTER = """
+import os, socket
+held = socket.socket(fileno=int(os.environ["TIPHYS_LISTENING"]))
+connection, _ = held.accept()
+connection.send(str(os.getpid()).encode())
+"""
+
+
+def test_connections_wait_for_the_next_process_while_one_is_replaced(
+    supervised: Supervised,
+) -> None:
+    """Each takes one connection and exits: the second client waits for the second process."""
+    port = free_port()
+    row = {"name": "a", "command": [sys.executable, "-c", ACCEPTER], "listen": f"127.0.0.1:{port}"}
+    plan = {"components": [row | {"of a later release": 1}]}
+    (supervised.root / "components.json").write_text(json.dumps(plan))
+    supervised.start()
+    first = supervised.until("a")["a"]
+    answers = set()
+    for _ in range(2):
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+            answers.add(int(connection.recv(100)))
+    assert first in answers and len(answers) == 2
+    supervised.process.terminate()
+    supervised.process.wait(30)
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port), timeout=30)

@@ -153,3 +153,40 @@ def test_endpoints_have_a_thousand_addresses_at_the_most() -> None:
 )
 def test_services_without_a_selector_are_left_to_users(spec: dict[str, Any], selects: bool) -> None:
     assert endpoints.selects_pods(service(**spec)) is selects
+
+
+# --- families and hints ---
+
+
+def test_each_family_of_a_service_has_the_pods_that_have_an_address_of_it() -> None:
+    dual = member("a")
+    dual.status.pod_ips = [core_v1.PodIP(ip="10.0.0.1"), core_v1.PodIP(ip="fd00::1")]
+    pods = [dual, member("b", ip="10.0.0.2")]
+    one = service(http(), ip_families=["IPv6", "IPv4"])
+    assert endpoints.families_of(one) == ["IPv6", "IPv4"]
+    [of_6] = endpoints.desired_slices(one, pods, {}, "IPv6")
+    [of_4] = endpoints.desired_slices(one, pods, {}, "IPv4")
+    assert [row.addresses for row in of_6.endpoints] == [["fd00::1"]]
+    assert [row.addresses for row in of_4.endpoints] == [["10.0.0.1"], ["10.0.0.2"]]
+    [subset] = endpoints.desired_subsets(one, pods)
+    assert [address.ip for address in subset.addresses] == ["fd00::1"]
+
+
+HINTS = [
+    (None, True, [], []),
+    ("PreferClose", True, ["west"], []),
+    ("PreferSameZone", True, ["west"], []),
+    ("PreferSameNode", True, ["west"], ["n"]),
+    ("PreferSameNode", False, [], []),
+]
+
+
+@pytest.mark.parametrize(("distribution", "ready", "zones", "nodes"), HINTS)
+def test_a_ready_endpoint_is_hinted_to_those_near_it_where_the_service_prefers_that(
+    distribution: str | None, ready: bool, zones: list[str], nodes: list[str]
+) -> None:
+    pod = member("p", ready=ready, nodeName="n")
+    one = service(traffic_distribution=distribution)
+    hints = endpoints.endpoint_of(one, pod, {"n": "west"}).hints
+    assert [zone.name for zone in hints.for_zones] == zones if hints else not zones
+    assert [node.name for node in hints.for_nodes] == nodes if hints else not nodes

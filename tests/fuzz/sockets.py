@@ -49,6 +49,7 @@ _MEMORY_RETURNS = 90.0  # seconds: a minute, and what a busy machine adds
 # What the server needs, or what has nothing to do with its memory.
 _KEPT = ("namespaces", "clusterroles", "clusterrolebindings", *_SKIPPED)
 _CONNECTIONS = 12
+_ANSWER = 70.0  # seconds for an answer: a server's own limit, and some
 _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})")
 _LENGTH = re.compile(rb"\r\nContent-Length: (\d+)", re.I)
 
@@ -163,7 +164,7 @@ class Run:
                 writer.write(data)
                 if not answered:
                     return
-                async with asyncio.timeout(70):
+                async with asyncio.timeout(_ANSWER):
                     code, body = await _answer(reader, data.startswith(b"HEAD"))
                 self.codes[code] += 1
                 if code in (503, 504):
@@ -196,7 +197,12 @@ class Run:
         worst = buckets["+Inf"] - buckets[str(_WORST_HOLD)]
         if worst or held > _FEW:
             warnings = [part for part in said.split("WARNING:") if "event loop was held" in part]
-            raise Broken("the event loop was held:\n" + "\n".join(warnings[-3:])[:6000])
+            longest = re.findall(
+                r"longest_hold_seconds(\{.*)", (await self._ask("GET", "/metrics")).decode()
+            )
+            raise Broken(
+                f"the event loop was held: {longest} {buckets}\n" + "\n".join(warnings[-3:])[:6000]
+            )
         memory = next(n for name, _, n in numbers if name == "process_resident_memory_bytes")
         if memory > MOST_MEMORY:
             raise Broken(f"{memory / 2**20:.0f} MiB of memory")
@@ -238,7 +244,7 @@ class Run:
             limit=1 << 26,
         )
         writer.write(f"{method} {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(_ANSWER):
             _, body = await _answer(reader)
         writer.transport.abort()
         return body
@@ -286,7 +292,7 @@ def main() -> None:
                     attack(seed, min((end - time.monotonic()) / 60, 10), calms_down=True)
                 )
             except Broken as error:
-                sys.exit(f"seed {seed}: {error}")
+                sys.exit(f"seed {seed}, after {total} requests of other seeds: {error}")
         total += run.sent
         print(
             f"seed {seed}: {run.sent} requests, {dict(sorted(run.codes.items()))}; {total} in all",

@@ -47,7 +47,8 @@ def slice_with(
 ) -> discovery_v1.EndpointSlice:
     """A slice of the service `name`; ports are (name, number, protocol)."""
     built = discovery_v1.EndpointSlice(
-        metadata=ObjectMeta(name=name, namespace="d", labels={SERVICE_NAME: name})
+        metadata=ObjectMeta(name=name, namespace="d", labels={SERVICE_NAME: name}),
+        address_type="IPv4",
     )
     built.endpoints = endpoints
     built.ports = [

@@ -73,7 +73,7 @@ def observation(
     one: core_v1.Pod, shown: PodState, known: ContainerRecords | None = None, **more: Any
 ) -> Observation:
     known = known or records()
-    facts: dict[str, Any] = {"scheme": "containerd", "host_ip": "1.2.3.4", "now": 5.0, **more}
+    facts: dict[str, Any] = {"scheme": "containerd", "host_ips": ("1.2.3.4",), "now": 5.0, **more}
     resources = facts.pop("resources", None) or Resources(one, known)
     return Observation(one, shown, known, resources, **facts)
 

@@ -4,7 +4,7 @@ ended."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -27,8 +27,8 @@ class Gate:
         self.refuses = False
         self.released: list[str] = []
 
-    async def isolate(self, pod: core_v1.Pod, address: str) -> None:
-        self.addresses.append(address)
+    async def isolate(self, pod: core_v1.Pod, addresses: Sequence[str]) -> None:
+        self.addresses += addresses
         self.asked.set()
         if self.refuses:
             raise TimeoutError("network policies about the pod are not in force")

@@ -24,8 +24,9 @@ from tiphys.testing.cluster import free_port
 class Killed:
     """A server process that is killed and started again, with its files."""
 
-    def __init__(self, root: Path, store: str) -> None:
+    def __init__(self, root: Path, store: str, *options: str) -> None:
         self.root, self.store, self.port = root, store, free_port()
+        self.options = options
         authority = Authority(root / "pki")
         authority.ensure("apiserver", "kube-apiserver", (), ("127.0.0.1",), server=True)
         write_private(root / "pki" / "sa.key", key_pem(new_key()))
@@ -50,6 +51,7 @@ class Killed:
             "127.0.0.1",
             "--store",
             self.store,
+            *self.options,
         ]
         self.process = await asyncio.create_subprocess_exec(
             *command, stderr=asyncio.subprocess.DEVNULL
@@ -144,10 +146,10 @@ async def _write_until_killed(
             return
 
 
-async def check_kills(root: Path, store: str, rounds: int) -> tuple[int, int]:
+async def check_kills(root: Path, store: str, rounds: int, *options: str) -> tuple[int, int]:
     """Kills a server so many times while it is written to. Returns how many writes were
     acknowledged, and how often a watch had to list anew."""
-    server = Killed(root, store)
+    server = Killed(root, store, *options)
     client = await server.start()
     follower = Follower((await client.list(core_v1.ConfigMap, "default")).revision)
     seed = random.randrange(1 << 30)

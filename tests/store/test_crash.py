@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.store.crashes import check_kills
+from tests.store.test_encryption import document, keyed
 
 ROUNDS = 20
 
@@ -21,3 +22,13 @@ async def test_sigkill_loses_nothing(
     written, relisted = await check_kills(tmp_path, store, ROUNDS)
     assert written > ROUNDS
     assert engine == "etcd" or not relisted
+
+
+@pytest.mark.slow
+async def test_sigkill_loses_nothing_of_an_encrypted_store(tmp_path: Path) -> None:
+    config = tmp_path / "encryption.yaml"
+    config.write_text(document(keyed("secretbox"), resources=("*.*",)))
+    options = ("--encryption-provider-config", str(config))
+    written, relisted = await check_kills(tmp_path, "sqlite", 4, *options)
+    assert written > 4 and not relisted
+    assert b'"metadata"' not in (tmp_path / "state.db").read_bytes()

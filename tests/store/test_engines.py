@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -9,12 +11,29 @@ from typing import Any
 import pytest
 
 from tests.store.kit import CHECKS
+from tests.store.test_encryption import keyed, transformers
+from tiphys.store.encryption.sealed import SealedEngine
 from tiphys.store.engine import Change, Engine
 from tiphys.store.memory import MemoryEngine
+from tiphys.store.replica import ReplicaEngine
+from tiphys.store.sharing import SharedEngine
 from tiphys.store.sqlite import SQLiteEngine
+from tiphys.store.store import Store
 
 
-@pytest.fixture(params=["memory", "sqlite", "etcd"])
+async def replica_of(primary: SharedEngine, store: Store, seen: list[Change]) -> ReplicaEngine:
+    """A replica in this process, open."""
+    ours, theirs = socket.socketpair()
+    replica = ReplicaEngine(theirs, primary.published, lambda: None)
+    await asyncio.gather(
+        primary.attach(ours, store, lambda: None), replica.open(lambda new: seen.extend(new))
+    )
+    return replica
+
+
+@pytest.fixture(
+    params=["memory", "sqlite", "etcd", "replica", "encrypted sqlite", "encrypted etcd"]
+)
 async def engine(
     request: pytest.FixtureRequest, tmp_path: Path
 ) -> AsyncIterator[tuple[Engine, list[Change]]]:
@@ -22,12 +41,21 @@ async def engine(
     made: Any
     if request.param == "memory":
         made = MemoryEngine()
-    elif request.param == "sqlite":
+    elif "sqlite" in request.param:
         made = SQLiteEngine(tmp_path / "db")
+    elif request.param == "replica":
+        made = SharedEngine(MemoryEngine())
     else:
         from tiphys.store.etcd import EtcdEngine
 
         made = EtcdEngine([request.getfixturevalue("etcd")], prefix=f"/{tmp_path.name}")
+    if isinstance(made, SharedEngine):
+        await made.open(lambda changes: None)
+        yield await replica_of(made, Store(MemoryEngine()), seen), seen
+        await made.close()
+        return
+    if "encrypted" in request.param:
+        made = SealedEngine(made, transformers(keyed("secretbox"), resources=("*.*",)))
     await made.open(lambda changes: seen.extend(changes))
     yield made, seen
     await made.close()

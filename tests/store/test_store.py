@@ -11,11 +11,12 @@ from prometheus_client import CollectorRegistry
 from tests.store.builders import value
 from tiphys.store import store as module
 from tiphys.store.cache import Expired, Filter
+from tiphys.store.corruption import prefix_of
 from tiphys.store.engine import Change, Conflict, Listener, Snapshot, StoreError, StoreTimeout
 from tiphys.store.engine import Write as EngineWrite
 from tiphys.store.memory import MemoryEngine
 from tiphys.store.metrics import StoreMetrics
-from tiphys.store.store import Retention, Store, prefix_of
+from tiphys.store.store import Retention, Store
 
 PODS = "/core/pods/"
 KEY = "/core/pods/ns/a"

@@ -12,7 +12,7 @@ from typing import Any
 from tiphys.api import core_v1, discovery_v1, networking_v1, rbac_v1, scheduling_v1, storage_v1
 from tiphys.api.base import decode
 from tiphys.api.catalog import resource_of
-from tiphys.apiserver.access import flowcontrol
+from tiphys.apiserver.access import flowcontrol, joining
 from tiphys.apiserver.access.coverage import Owned
 from tiphys.apiserver.access.defaultroles import (
     AUTOUPDATE,
@@ -72,9 +72,10 @@ async def bootstrap(
         await _ensure(registry, priority)
     if volumes:
         await _ensure(registry, _storage_class(volumes))
-    service_range = registry.strategy_of(resource_of(core_v1.Service)).settings.service_cidr
+    ranges = registry.strategy_of(resource_of(core_v1.Service)).settings.service_cidrs
+    service_range = ranges[0]
     cidr = networking_v1.ServiceCIDR(metadata=metadata("kubernetes"))
-    cidr.spec.cidrs = [str(service_range)]
+    cidr.spec.cidrs = [str(one) for one in ranges]
     await _ensure(registry, cidr)
     await _kubernetes(registry, address, port)
     await _ensure(registry, _dns_service(dns or str(service_range[10])), "kube-system")
@@ -108,6 +109,9 @@ async def _roles(registry: Registry) -> None:
     await asyncio.gather(*(_complete(registry, role) for role in cluster_roles()))
     for obj in objects_of_kube_system():
         await _ensure(registry, obj, "kube-system")
+    readers = joining.readers()
+    await asyncio.gather(*(_ensure(registry, one.role, one.namespace) for one in readers))
+    await asyncio.gather(*(_ensure(registry, one.binding, one.namespace) for one in readers))
     await asyncio.gather(*(_complete(registry, binding) for binding in cluster_role_bindings()))
 
 
@@ -175,7 +179,7 @@ async def keep_kubernetes(registry: Registry, address: str, port: int) -> None:
 
 
 async def _kubernetes(registry: Registry, address: str, port: int) -> None:
-    service_range = registry.strategy_of(resource_of(core_v1.Service)).settings.service_cidr
+    service_range = registry.strategy_of(resource_of(core_v1.Service)).settings.service_cidrs[0]
     service = core_v1.Service(
         metadata=metadata("kubernetes", labels={"component": "apiserver", "provider": "kubernetes"})
     )
@@ -198,7 +202,7 @@ async def _kubernetes(registry: Registry, address: str, port: int) -> None:
     slice_ = discovery_v1.EndpointSlice(
         metadata=metadata("kubernetes", labels={"kubernetes.io/service-name": "kubernetes"})
     )
-    slice_.address_type = "IPv4"
+    slice_.address_type = "IPv6" if ":" in address else "IPv4"
     slice_.endpoints = [discovery_v1.Endpoint(addresses=[address], conditions=conditions)]
     slice_.ports = [discovery_v1.EndpointPort(name="https", port=port, protocol="TCP")]
     await _replace(registry, slice_, "default")
@@ -234,6 +238,8 @@ def _dns_service(address: str) -> core_v1.Service:
     }
     service = core_v1.Service(metadata=metadata("kube-dns", labels=labels))
     service.spec.cluster_ip = address
+    # Each node answers its own pods: another one may be lost, and nobody would notice at once.
+    service.spec.internal_traffic_policy = "Local"
     service.spec.ports = [
         core_v1.ServicePort(name="dns", port=53, target_port=53, protocol="UDP"),
         core_v1.ServicePort(name="dns-tcp", port=53, target_port=53, protocol="TCP"),

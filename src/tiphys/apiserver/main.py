@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import ipaddress
 import logging
+import pickle
+import socket
 import ssl
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tiphys.apiserver.access.authentication import ServiceAccountTokens
 from tiphys.apiserver.access.authenticationoptions import Authentication, AuthenticationOptions
 from tiphys.apiserver.access.authorization import Authorizer
 from tiphys.apiserver.access.authorizationoptions import Authorization, AuthorizationOptions
+from tiphys.apiserver.access.bootstraptokens import BootstrapTokens
 from tiphys.apiserver.access.defaultroles import NODE_RULES
 from tiphys.apiserver.access.nodeauthorizer import NodeAuthorizer
 from tiphys.apiserver.admission import Admission, configuration
@@ -30,7 +36,7 @@ from tiphys.apiserver.eventloop.memory import (
     settle_collector,
 )
 from tiphys.apiserver.http.auditing import Audited
-from tiphys.apiserver.http.serving import Answering, serve, tls_context
+from tiphys.apiserver.http.serving import Answering, listen, serve, tls_context
 from tiphys.apiserver.parts import Part, ServerContext
 from tiphys.apiserver.proxying.aggregation import Aggregator, FrontProxy
 from tiphys.apiserver.proxying.connect import Connector
@@ -42,14 +48,28 @@ from tiphys.apiserver.resources import Strategies, selectable_fields
 from tiphys.apiserver.resources.base import Settings
 from tiphys.apiserver.resources.events import EventStrategy
 from tiphys.apiserver.server import APIServer
+from tiphys.apiserver.workers.handover import Taking
+from tiphys.apiserver.workers.pool import Pool
+from tiphys.client import certfiles
 from tiphys.client.exposition import component_registry
+from tiphys.client.front import Site
 from tiphys.client.signals import stop_event
 from tiphys.client.tasks import TaskGroup
 from tiphys.store.engine import Engine
 from tiphys.store.metrics import StoreMetrics
-from tiphys.store.store import Store
+from tiphys.store.replica import ReplicaEngine
+from tiphys.store.sharing import SharedEngine
+from tiphys.store.store import IsStale, Store, never_stale
+from tiphys.store.wire import Published
+
+if TYPE_CHECKING:
+    from tiphys.store.encryption.reloading import Reloader
+    from tiphys.store.encryption.sealed import SealedEngine
 
 log = logging.getLogger(__name__)
+_LONGEST_OPTIONS = 1 << 16  # bytes
+_LEAVING = 0.5  # seconds in which clients are told to take new connections
+_LEAVING_AT_MOST = 6  # times that long, while handshakes are not over
 
 
 @dataclass(frozen=True)
@@ -74,20 +94,26 @@ class Options:
     node_key: Path | None = None
     front_proxy: tuple[Path, Path, Path] | None = None  # authority, certificate, key
     issuer: str = "https://kubernetes.default.svc.cluster.local"
-    service_cidr: str = "10.96.0.0/16"
+    service_cidr: str = "10.96.0.0/16"  # or two of them, one of each family
     enable_admission: tuple[str, ...] = ()  # names of plugins, as upstream spells them
     disable_admission: tuple[str, ...] = ()
     admission_config: Path | None = None  # an AdmissionConfiguration
+    encryption_config: Path | None = None  # an EncryptionConfiguration
+    inherited: int | None = None  # file descriptor of a socket that listens already
+    encryption_reload: bool = False  # whether the file is read again when it changes
     audit: AuditOptions = field(default_factory=AuditOptions)
     authorization: AuthorizationOptions = field(default_factory=AuthorizationOptions)
     authentication: AuthenticationOptions = field(default_factory=AuthenticationOptions)
+    workers: int = 0  # processes that serve clients; none: this one does
+    log_format: str = "text"
 
 
 def engine_of(options: Options) -> Engine:
     if options.store == "sqlite":
         from tiphys.store.sqlite import SQLiteEngine
 
-        return SQLiteEngine(options.data_dir / "state.db")
+        scrubs = options.encryption_config is not None
+        return SQLiteEngine(options.data_dir / "state.db", scrubs)
     if options.store == "memory":
         from tiphys.store.memory import MemoryEngine
 
@@ -102,20 +128,72 @@ def engine_of(options: Options) -> Engine:
 
 
 class RunningServer:
-    """A started server; `stop()` ends it cleanly. `parts` are of add-ons."""
+    """A started server; `stop()` ends it cleanly. `parts` are of add-ons.
 
-    def __init__(self, options: Options, parts: Sequence[Part] = ()) -> None:
+    With `options.workers` it is their primary, and they serve the clients. With `replica` it is one
+    of them: `take` is given the connections, and what one process of a server has to do is left to
+    the primary.
+    """
+
+    def __init__(
+        self, options: Options, parts: Sequence[Part] = (), replica: ReplicaEngine | None = None
+    ) -> None:
         self.options = options
         self._parts = parts
         self.collectors = component_registry()
-        self.store = Store(engine_of(options), selectable_fields, StoreMetrics(self.collectors))
+        self._replica = replica
+        self._shared: SharedEngine | None = None
+        self._reloader: Reloader | None = None
+        self.store = self._store()
         self.registry: Registry
+        self.pool: Pool | None = None
         self._tasks = TaskGroup("apiserver")
+
+    def _store(self) -> Store:
+        """The store, with encryption around its engine when that is wanted. Raises
+        ConfigurationError."""
+        metrics = StoreMetrics(self.collectors)
+        if self._replica is not None:
+            store = Store(
+                self._replica, selectable_fields, metrics, self._stale_of_worker(self._replica)
+            )
+            self._replica.forget = store.forget
+            return store
+        engine, stale = self._engine()
+        if self.options.workers:
+            engine = self._shared = SharedEngine(engine)
+        return Store(engine, selectable_fields, metrics, stale)
+
+    def _engine(self) -> tuple[Engine, IsStale]:
+        """With what says which keys are to be written again, though nothing about them changes."""
+        engine = engine_of(self.options)
+        sealed = self._sealed(engine)
+        return (engine, never_stale) if sealed is None else (sealed, sealed.is_stale)
+
+    def _stale_of_worker(self, replica: ReplicaEngine) -> IsStale:
+        """A worker cannot see with which key its primary has sealed a value: what is sealed at all
+        is always written."""
+        sealed = self._sealed(replica)
+        return never_stale if sealed is None else sealed.seals
+
+    def _sealed(self, engine: Engine) -> SealedEngine | None:
+        """The engine with encryption around it, if that is wanted. Raises ConfigurationError."""
+        options = self.options
+        if options.encryption_config is None:
+            return None
+        from tiphys.store.encryption.reloading import encrypted
+
+        sealed, reloader = encrypted(engine, options.encryption_config, self.collectors)
+        self._reloader = reloader if options.encryption_reload else None
+        return sealed
 
     async def start(self) -> None:
         options = self.options
-        self._auditor = auditor_of(options.audit, self.collectors)
+        serves = self._shared is None
+        self._auditor = auditor_of(options.audit, self.collectors) if serves else None
         await self.store.open()
+        if self._reloader is not None:
+            self._tasks.start(self._reloader.run(), "encryption-config")
         nodes = NodeAuthorizer(self.store, NODE_RULES)
         address = f"{options.address}:{options.port}"
         self._caller, authorizer = WebhookCaller(self.store), Authorizer(self.store, nodes.allows)
@@ -131,12 +209,14 @@ class RunningServer:
             configuration.read(options.admission_config),
         )
         admission.count_in(AdmissionMetrics(self.collectors))
-        strategies = Strategies(Settings(ipaddress.IPv4Network(options.service_cidr)))
+        service_cidrs = map(ipaddress.ip_network, options.service_cidr.split(","))
+        strategies = Strategies(Settings(tuple(service_cidrs)))
         self.registry = Registry(self.store, admission, strategies.of, self._caller)
         tokens = ServiceAccountTokens(options.token_key.read_bytes(), options.issuer, self.store)
         self._connector = Connector(self.registry, _node_tls(options))
+        joining = BootstrapTokens(self.store, tokens.now)
         self._authentication = Authentication(
-            options.authentication, tokens, options.token_file, self.collectors, address
+            options.authentication, tokens, options.token_file, self.collectors, address, joining
         )
         proxy = FrontProxy(*options.front_proxy[1:]) if options.front_proxy else None
         self._aggregator = Aggregator(self.registry, self._caller, proxy)
@@ -157,6 +237,24 @@ class RunningServer:
             self.registry, self.server.reader.watches.end_of, self._tasks
         )
         definitions.serve()
+        leads = self._replica is None
+        if leads:
+            await self._bootstrap()
+        self._tasks.start(definitions.run(leads), "definitions")
+        self._tasks.start(self._aggregator.run(leads), "aggregator")
+        if self._shared is None:
+            for group in self._groups:
+                self._tasks.start(group.run(), group.group)
+        authorizer.refresh()
+        self.server.watchdog.start()
+        self.server.ready = True
+        trimmer = MemoryTrimmer(self.store.compress_history, lambda: self.server.watchdog.requests)
+        self._tasks.start(trimmer.run(), "trim-memory")
+        await self._serve()
+
+    async def _bootstrap(self) -> None:
+        """What there is from the beginning, and who keeps it."""
+        options = self.options
         await bootstrap(
             self.registry,
             options.address,
@@ -164,39 +262,79 @@ class RunningServer:
             authorities=_authorities(options),
             volumes=str(options.data_dir.absolute() / "volumes"),
         )
-        self._tasks.start(definitions.run(), "definitions")
         kept = keep_kubernetes(self.registry, options.address, options.port)
         self._tasks.start(kept, "kubernetes-service")
-        self._tasks.start(self._aggregator.run(), "aggregator")
-        for group in self._groups:
-            self._tasks.start(group.run(), group.group)
-        authorizer.refresh()
-        self.server.watchdog.start()
-        self.server.ready = True
-        trimmer = MemoryTrimmer(self.store.compress_history)
-        self._tasks.start(trimmer.run(), "trim-memory")
         self._tasks.start(
             expire_events(self.store, self.registry.now, EventStrategy.lifetime), "expire-events"
         )
-        context = tls_context(options.certificate, options.key, options.client_ca)
-        self._authentication.start()
-        self._authorization.start()
-        front: Answering = self.server
-        if self._auditor is not None:
-            self._auditor.start()
-            front = Audited(self.server)
-        self._runner = await serve(front, options.bind, options.port, context)
-        log.info("serving on https://%s:%d", options.bind, options.port)
+
+    async def _serve(self) -> None:
+        options = self.options
+        if self._shared is not None:
+            self.pool = Pool(
+                options.workers,
+                partial(_of_worker, options),
+                options.log_format,
+                self._shared,
+                self.store,
+            )
+            await self.pool.start()
+            self._listener = await listen(
+                self.pool.take, options.bind, options.port, options.inherited
+            )
+        else:
+            self._authentication.start()
+            self._authorization.start()
+            front: Answering = self.server
+            if self._auditor is not None:
+                self._auditor.start()
+                front = Audited(self.server)
+            context = tls_context(options.certificate, options.key, options.client_ca)
+            self._runner, self._site = await serve(
+                front,
+                options.bind,
+                options.port,
+                context,
+                options.inherited,
+                listens=self._replica is None,
+            )
+        if self._replica is None:
+            log.info("serving on https://%s:%d", options.bind, options.port)
+
+    def take(self, connection: socket.socket) -> None:
+        """Serves a connection that another process has accepted."""
+        self._site.take(connection)
+
+    async def _leave(self) -> None:
+        """Sees off the clients before another server takes over the socket: new connections wait
+        for it, and those that are there are closed after their next answer."""
+        sites = [site for site in self._runner.sites if isinstance(site, Site)]
+        if not any(site.listens for site in sites):
+            return
+        for site in sites:
+            site.pause()
+        self.server.leaving = True
+        for _ in range(_LEAVING_AT_MOST):
+            await asyncio.sleep(_LEAVING)
+            if not any(site.busy for site in sites):
+                break
 
     async def stop(self) -> None:
+        if self.pool is not None:
+            self._listener.pause()
+            self._listener.close()
+            await self.pool.stop()
+        elif self.options.inherited is not None:
+            await self._leave()
         self.server.watchdog.stop()
         self.server.reader.watches.end_all()
         await self._tasks.stop()
         await self.server.reader.tasks.stop()
-        await self._runner.cleanup()
+        if self.pool is None:
+            await self._runner.cleanup()
         await self._authentication.stop()
         await self._authorization.stop()
-        if self._auditor is not None:
+        if self._auditor is not None and self.pool is None:
             await self._auditor.stop()
         await self._connector.close()
         await self._caller.close()
@@ -226,7 +364,7 @@ def _node_tls(options: Options) -> ssl.SSLContext | None:
     if options.node_certificate is None or options.node_key is None:
         return None
     context = ssl.create_default_context(cafile=str(options.client_ca))
-    context.load_cert_chain(options.node_certificate, options.node_key)
+    certfiles.use(context, options.node_certificate, options.node_key)
     # Nodes are reached by address, but it is the node that has to be there: a node that says
     # another's address, or this
     # server's own, gets nobody's requests there. The name is given with each connection.
@@ -234,14 +372,55 @@ def _node_tls(options: Options) -> ssl.SSLContext | None:
     return context
 
 
+def _of_worker(options: Options, number: int) -> Options:
+    """A worker's own options: of a file for the audit log, each process turns its own over."""
+    options = replace(options, inherited=None)  # the socket is the primary's
+    path = options.audit.log.path
+    if path in ("", "-"):
+        return options
+    own = str(Path(path).with_name(f"worker-{number}-{Path(path).name}"))
+    audit = replace(options.audit, log=replace(options.audit.log, path=own))
+    return replace(options, audit=audit)
+
+
 async def run(options: Options, parts: Sequence[Part] = ()) -> None:
     """Serves until SIGTERM or SIGINT."""
+    stop = _settled()
+    running = RunningServer(options, parts)
+    await running.start()
+    gc.freeze()  # what starting has made stays
+    await stop.wait()
+    await _stopped(running)
+
+
+async def run_worker(stream: int, door: int, published: int, parts: Sequence[Part] = ()) -> None:
+    """Serves what the primary hands over, until it says so or ends.
+
+    The arguments are descriptors: of the stream of `store.wire`, of the socket that connections
+    come through (`workers.handover`), and of `wire.Published`.
+    """
+    stop = _settled()
+    end = socket.socket(fileno=door)
+    options: Options = pickle.loads(end.recv(_LONGEST_OPTIONS))  # of our own primary
+    engine = ReplicaEngine(socket.socket(fileno=stream), Published(published), stop.set)
+    running = RunningServer(options, parts, engine)
+    await running.start()
+    gc.freeze()
+    taking = Taking(end, running.take, stop.set)
+    await stop.wait()
+    taking.close()
+    await _stopped(running)
+
+
+def _settled() -> asyncio.Event:
+    """Readies the process for serving. Returns what is set when it is told to stop."""
     settle_allocator()
     settle_collector()
     stop = stop_event()
     sys.setswitchinterval(SWITCH_INTERVAL)
-    running = RunningServer(options, parts)
-    await running.start()
-    await stop.wait()
+    return stop
+
+
+async def _stopped(running: RunningServer) -> None:
     with contextlib.suppress(asyncio.TimeoutError):
         await asyncio.wait_for(running.stop(), 10)

@@ -38,6 +38,7 @@ from tiphys.apiserver.eventloop.watchdog import Watchdog
 from tiphys.apiserver.http import respond
 from tiphys.apiserver.http.actions import Actions
 from tiphys.apiserver.http.components import ComponentStatuses
+from tiphys.apiserver.http.freshness import fresh
 from tiphys.apiserver.http.metrics import RequestMetrics, StateCollector
 from tiphys.apiserver.http.pages import VERSION, Pages, no_page
 from tiphys.apiserver.http.reading import Reader
@@ -100,6 +101,7 @@ class APIServer:
         self.registry = registry
         self.address = address
         self._served = registry.served
+        self._lags = registry.store.lags
         self.audit = audit
         self.metrics = RequestMetrics(collectors, self._served)
         self.reader = Reader(registry, self.metrics)
@@ -117,6 +119,7 @@ class APIServer:
         self._receiving: dict[str, int] = {}  # account → bytes of the bodies that it is sending
         self._warm: set[int] = set()  # ids of the rows whose types have been read once
         self.ready = False
+        self.leaving = False  # whether clients are told to take new connections
         collectors.register(
             StateCollector(
                 VERSION,
@@ -165,6 +168,8 @@ class APIServer:
         began = time.perf_counter()
         self.watchdog.touch(request._message)
         try:
+            if self._lags():  # what others were told of before is known here before we answer
+                await fresh(self.registry.store, "")
             path, _, query_text = request._message.path.partition("?")
             long = len(query_text) > _LONG_QUERY
             query = (
@@ -213,11 +218,14 @@ class APIServer:
             if request.record is not None:  # type: ignore[attr-defined]
                 await request.record.panicked(error)  # type: ignore[attr-defined]
             response = respond.failure(errors.internal(str(error) or type(error).__name__), call)
+        if self.leaving and not response.prepared:
+            response.force_close()
         if call is not None and call.flow is not None and not response.prepared:
             response.headers.update(call.flow.headers)
         if call is not None:
             seconds = time.perf_counter() - began
             self.metrics.answered(call, response.status, seconds, _size(request, response))
+            self.reader.bulk.write_in_pieces(call, response)
         return response
 
     async def _answered(self, call: Call) -> web.StreamResponse:

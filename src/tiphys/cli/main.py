@@ -1,15 +1,17 @@
-"""`tiphys`: up, down, status, kubeconfig, image, store, and each component alone."""
+"""`tiphys`: up, down, status, kubeconfig, image, store, machines, and each component alone."""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from tiphys.cli import keeping, machines
 from tiphys.cli.accessflags import (
     authentication_flags,
     authentication_options,
@@ -83,6 +85,18 @@ def cli() -> None:
     "--scheduler-config", type=FOLDER, default=None, help="File with a KubeSchedulerConfiguration."
 )
 @click.option(
+    "--ip-family",
+    type=click.Choice(["ipv4", "dual"]),
+    default=None,
+    help="Addresses of pods and services: IPv4, or of both families [default: ipv4].",
+)
+@click.option(
+    "--api-workers",
+    type=click.IntRange(0, 64),
+    default=None,
+    help="Processes of the API server that serve clients; 0: it does itself.",
+)
+@click.option(
     "--kubelet-config", type=FOLDER, default=None, help="File with a KubeletConfiguration."
 )
 @click.option(
@@ -93,23 +107,40 @@ def cli() -> None:
     "the cluster's folder.",
 )
 @click.option(
+    "--certificate-days",
+    type=click.FloatRange(0, min_open=True),
+    default=None,
+    help="How long certificates last; they are renewed after two thirds of it [default: 365].",
+)
+@click.option("--encrypt", is_flag=True, help="Store Secrets encrypted, with a key made for it.")
+@click.option(
+    "--encryption-config",
+    type=FOLDER,
+    default=None,
+    help="File with an EncryptionConfiguration: what is stored encrypted, with which keys.",
+)
+@click.option(
+    "--address",
+    default=None,
+    help="Where other machines reach this one, so that they can join.",
+)
+@click.option(
+    "--pod-network",
+    default=None,
+    help="Network of the pods of machines that join [default: 10.244.128.0/17].",
+)
+@click.option(
+    "--pod-routes",
+    type=click.Choice(["auto", "host", "vxlan"]),
+    default=None,
+    help="How machines reach each other's pods. auto: directly on one network, else by VXLAN.",
+)
+@click.option(
     "--wait",
     is_flag=True,
     help="Wait until the nodes are ready and earlier pods run again.",
 )
-def up(
-    name: str,
-    data_dir: Path | None,
-    port: int | None,
-    nodes: int | None,
-    runtime: str | None,
-    store: str | None,
-    etcd_tls: tuple[str, str, str] | None,
-    scheduler_config: Path | None,
-    kubelet_config: Path | None,
-    audit_policy: Path | None,
-    wait: bool,
-) -> None:
+def up(wait: bool, **asked: Any) -> None:
     """Start a cluster and add it to your kubeconfig.
 
     A cluster that exists keeps its options; those you give change it, once it is down.
@@ -117,21 +148,7 @@ def up(
     from tiphys.cli import up as command
 
     with explained():
-        command.run(
-            command.Asked(
-                name,
-                data_dir,
-                port,
-                nodes,
-                runtime,
-                store,
-                etcd_tls,
-                scheduler_config,
-                kubelet_config,
-                audit_policy,
-            ),
-            wait,
-        )
+        command.run(command.Asked(**asked), wait)
 
 
 @cli.command()
@@ -190,6 +207,25 @@ def down(name: str, purge: bool) -> None:
     type=FOLDER,
     help="An AdmissionConfiguration: defaults and exemptions.",
 )
+@click.option(
+    "--workers",
+    type=click.IntRange(0, 64),
+    default=0,
+    show_default=True,
+    help="Processes that serve clients; 0: the server itself does.",
+)
+@click.option(
+    "--encryption-provider-config",
+    type=FOLDER,
+    help="An EncryptionConfiguration: which resources are stored encrypted, with which keys.",
+)
+@click.option(
+    "--encryption-provider-config-automatic-reload",
+    type=bool,
+    default=False,
+    show_default=True,
+    help="Read that file again when it changes.",
+)
 @authentication_flags
 @authorization_flags
 @audit_flags
@@ -209,12 +245,16 @@ def apiserver(
     enable_admission_plugins: str,
     disable_admission_plugins: str,
     admission_control_config_file: Path | None,
+    workers: int,
+    encryption_provider_config: Path | None,
+    encryption_provider_config_automatic_reload: bool,
     log_format: str,
     **more: Any,
 ) -> None:
     """Run the API server."""
     from tiphys import addons
     from tiphys.apiserver.main import Options, run
+    from tiphys.cluster.supervisor import LISTENING
     from tiphys.store.engine import StoreError
 
     configure(log_format)
@@ -243,12 +283,35 @@ def apiserver(
         enable_admission=_names(enable_admission_plugins),
         disable_admission=_names(disable_admission_plugins),
         admission_config=admission_control_config_file,
+        workers=workers,
+        log_format=log_format,
+        inherited=int(os.environ[LISTENING]) if LISTENING in os.environ else None,
+        encryption_config=encryption_provider_config,
+        encryption_reload=encryption_provider_config_automatic_reload,
         audit=audit_options(more),
         authentication=authentication,
         authorization=authorization_options(more),
     )
     try:
         run_process(run(options, addons.served_groups()))
+    except (StoreError, OSError, ValueError) as error:
+        raise click.ClickException(str(error)) from None
+
+
+@cli.command("apiserver-worker", hidden=True)
+@click.argument("stream", type=int)
+@click.argument("door", type=int)
+@click.argument("published", type=int)
+@log_format
+def apiserver_worker(stream: int, door: int, published: int, log_format: str) -> None:
+    """A process of an API server, started by it with open descriptors."""
+    from tiphys import addons
+    from tiphys.apiserver.main import run_worker
+    from tiphys.store.engine import StoreError
+
+    configure(log_format)
+    try:
+        run_process(run_worker(stream, door, published, addons.served_groups()))
     except (StoreError, OSError, ValueError) as error:
         raise click.ClickException(str(error)) from None
 
@@ -291,12 +354,25 @@ def _profiles(config: Path | None) -> Any:
     default=None,
     help="The key of the CA, which signs certificate requests.",
 )
+@click.option("--cluster-cidr", default="", help="Pod networks of which nodes are given ranges.")
+@click.option("--service-cluster-ip-range", default="", help="Kept from pods.")
+@click.option(
+    "--server-certificate",
+    type=FOLDER,
+    default=None,
+    help="Of the API server: no node is given a certificate for its names.",
+)
 @click.option("--scheduler-config", type=FOLDER, default=None, help="A KubeSchedulerConfiguration.")
 @click.option(
     "--scheduler-secure-port",
     default=10259,
     show_default=True,
     help="Where the metrics of the scheduler in this process are served.",
+)
+@click.option(
+    "--load-balancer-pools",
+    default="",
+    help="Comma-separated networks of addresses for services of type LoadBalancer.",
 )
 @monitored(10257)
 @log_format
@@ -306,9 +382,13 @@ def controllers(
     ca: Path,
     leader_elect: bool,
     ca_key: Path | None,
+    cluster_cidr: str,
+    service_cluster_ip_range: str,
+    server_certificate: Path | None,
     scheduler_config: Path | None,
     log_format: str,
     scheduler_secure_port: int,
+    load_balancer_pools: str,
     endpoint: Endpoint | None,
 ) -> None:
     """Run the controllers."""
@@ -318,6 +398,7 @@ def controllers(
     from tiphys.client.config import load
     from tiphys.client.exposition import component_registry
     from tiphys.client.metrics import ComponentMetrics
+    from tiphys.cluster.certificates import names_of
     from tiphys.controllers.main import run_controllers
 
     configure(log_format)
@@ -330,8 +411,19 @@ def controllers(
 
             async def start(tasks: TaskGroup) -> Informers:
                 key = ca_key.read_text() if ca_key else ""
+                machines = {
+                    "pod_networks": _names(cluster_cidr),
+                    "service_network": service_cluster_ip_range,
+                    "server_names": names_of(server_certificate),
+                }
                 informers = await run_controllers(
-                    client, tasks, ca.read_text(), key, addons.controllers()
+                    client,
+                    tasks,
+                    ca.read_text(),
+                    key,
+                    addons.controllers(),
+                    load_balancer_pools,
+                    machines,
                 )
                 if scheduler_kubeconfig is not None:
                     from tiphys.scheduler.main import Scheduler
@@ -453,11 +545,21 @@ def scheduler(
 @click.option("--certificate", type=FOLDER, default=Path(), help="The node's serving certificate.")
 @click.option("--key", type=FOLDER, default=Path(), help="Its key.")
 @click.option("--address", default="127.0.0.1")
+@click.option(
+    "--addresses",
+    default="",
+    help="Comma-separated addresses of the node, one of each family [default: --address].",
+)
 @click.option("--port", default=10250, show_default=True)
 @click.option("--socket", default="/run/containerd/containerd.sock", show_default=True)
 @click.option("--logs", type=FOLDER, default=Path("/var/log/pods"), show_default=True)
 @click.option("--cgroup", default="/tiphys", show_default=True)
-@click.option("--pod-cidr", default="10.244.0.0/24", show_default=True)
+@click.option(
+    "--pod-cidr",
+    default="10.244.0.0/24",
+    show_default=True,
+    help='Range of its pods; "" for the one that the cluster gives it.',
+)
 @click.option("--images", type=FOLDER, default=None, help="A folder on the disk of images.")
 @click.option("--config", type=FOLDER, default=None, help="A KubeletConfiguration.")
 @click.option(
@@ -480,10 +582,24 @@ def scheduler(
     type=FOLDER,
     help="Who may watch all pods, for network policies [default: the node].",
 )
+@click.option("--domain", default="cluster.local", show_default=True)
+@click.option(
+    "--pod-routes", default="", help="auto, host or vxlan: how to reach the pods of other machines."
+)
+@click.option("--pod-link", default="", help="The device with its address among its pods.")
+@click.option("--route-metric", default=1, help="Of the routes to other nodes' pods.")
+@click.option(
+    "--node-certificate", type=FOLDER, help="Client certificate with key, which it renews itself."
+)
+@click.option("--policy-certificate", type=FOLDER, help="The same for --policy-kubeconfig.")
+@click.option("--cni", type=FOLDER, default=Path(), help="Folder for the CNI configuration.")
+@click.option("--cni-name", default="", help="Name of the CNI network.")
+@click.option("--leases", type=FOLDER, default=Path(), help="Folder of pods' addresses.")
 @log_format
 def node(log_format: str, **options: Any) -> None:
     """Run a node: its agent, service proxy and DNS server."""
-    from tiphys.cluster.nodeprocess import NodeProcess, run
+    from tiphys.cluster.nodeoptions import NodeProcess
+    from tiphys.cluster.nodeprocess import run
 
     configure(log_format)
     run_process(run(NodeProcess(**options)))
@@ -492,9 +608,14 @@ def node(log_format: str, **options: Any) -> None:
 cli.add_command(addon)
 cli.add_command(image)
 cli.add_command(policy)
+for command in keeping.COMMANDS:
+    cli.add_command(command)
 cli.add_command(status)
 cli.add_command(kubeconfig)
 cli.add_command(store)
+cli.add_command(machines.token)
+cli.add_command(machines.join)
+cli.add_command(machines.leave)
 
 
 def main() -> None:

@@ -19,8 +19,10 @@ from tiphys.cli.progress import Steps
 from tiphys.cluster import (
     components,
     containerd,
+    encryption,
     kubeconfig,
     preflight,
+    publishing,
     readiness,
     removal,
     sandboxes,
@@ -44,8 +46,16 @@ class Asked:
     store: str | None = None
     etcd_tls: tuple[str, ...] | None = None
     scheduler_config: Path | None = None
+    api_workers: int | None = None
     kubelet_config: Path | None = None
     audit_policy: Path | None = None
+    ip_family: str | None = None
+    certificate_days: float | None = None
+    encrypt: bool = False
+    encryption_config: Path | None = None
+    address: str | None = None
+    pod_network: str | None = None
+    pod_routes: str | None = None
 
 
 def run(asked: Asked, wait: bool) -> None:
@@ -55,8 +65,11 @@ def run(asked: Asked, wait: bool) -> None:
             f"{asked.name!r} cannot be a cluster's name: "
             "use up to 32 lower case letters, digits and hyphens"
         )
-    with _locked(asked.name):
+    with locked(asked.name):
         existing = state.load(asked.name, asked.data_dir)
+        if existing is not None and existing.joined:
+            _start_joined(existing)
+            return
         cluster = configured(existing, asked)
         if existing is not None and components.is_running(existing):
             preflight.check_unchanged(existing, cluster)
@@ -64,8 +77,18 @@ def run(asked: Asked, wait: bool) -> None:
             return
         preflight.check(cluster)  # before it is recorded
         _report_hollow(cluster, asked)
-        with _down_on_failure(cluster):
+        with down_on_failure(cluster):
             _start(cluster, wait)
+
+
+def _start_joined(cluster: Cluster) -> None:
+    """A machine that has joined is started as `tiphys join` starts it."""
+    from tiphys.cli import join
+
+    if components.is_running(cluster):
+        click.echo(f"{cluster.name} is already running as a node of {cluster.server}")
+        return
+    join.start(cluster)
 
 
 def configured(existing: Cluster | None, asked: Asked) -> Cluster:
@@ -83,10 +106,18 @@ def configured(existing: Cluster | None, asked: Asked) -> Cluster:
     cluster.runtime = asked.runtime or cluster.runtime
     cluster.store = asked.store or cluster.store
     cluster.nodes = asked.nodes or cluster.nodes
+    cluster.ip_family = asked.ip_family or cluster.ip_family
+    cluster.certificate_days = asked.certificate_days or cluster.certificate_days
+    cluster.machine_address = asked.address or cluster.machine_address
+    cluster.pod_network = asked.pod_network or cluster.pod_network
+    cluster.pod_routes = asked.pod_routes or cluster.pod_routes
     if asked.etcd_tls:
         cluster.etcd_tls = [str(Path(file).absolute()) for file in asked.etcd_tls]
     if asked.scheduler_config:
         cluster.scheduler_config = str(asked.scheduler_config.absolute())
+    if asked.api_workers is not None:
+        cluster.api_workers = asked.api_workers
+    _configure_encryption(cluster, asked)
     if asked.kubelet_config:
         cluster.kubelet_config = str(asked.kubelet_config.absolute())
     if asked.audit_policy:
@@ -97,6 +128,17 @@ def configured(existing: Cluster | None, asked: Asked) -> Cluster:
             "use --runtime hollow for more"
         )
     return cluster
+
+
+def _configure_encryption(cluster: Cluster, asked: Asked) -> None:
+    if asked.encrypt and asked.encryption_config:
+        raise ClusterError(
+            "--encrypt makes a configuration, --encryption-config names one: use one of them"
+        )
+    if asked.encryption_config:
+        cluster.encryption_config = str(asked.encryption_config.absolute())
+    elif asked.encrypt and not cluster.encryption_config:
+        cluster.encryption_config = str(encryption.own_file(cluster))
 
 
 def _default_runtime() -> str:
@@ -121,7 +163,7 @@ def _report_hollow(cluster: Cluster, asked: Asked) -> None:
 
 
 @contextlib.contextmanager
-def _locked(name: str) -> Iterator[None]:
+def locked(name: str) -> Iterator[None]:
     """Holds the lock of a cluster's `up`. A second command waits for it, and then finds the cluster
     running."""
     state.home().mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -135,7 +177,7 @@ def _locked(name: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _down_on_failure(cluster: Cluster) -> Iterator[None]:
+def down_on_failure(cluster: Cluster) -> Iterator[None]:
     previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
@@ -153,7 +195,7 @@ def _down_on_failure(cluster: Cluster) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _uninterrupted() -> Iterator[None]:
+def uninterrupted() -> Iterator[None]:
     """Defers an interruption: a supervisor that was started and not recorded would be found by
     nobody."""
     interrupted = False
@@ -178,11 +220,13 @@ def _start(cluster: Cluster, wait: bool) -> None:
         state.remember(cluster)
         cluster_up.prepare(cluster)
     with steps.step("API server"):
-        with _uninterrupted():
+        with uninterrupted():
             cluster_up.start(cluster)
         if cluster.runtime == "containerd":
             readiness.load_pause(cluster)
         readiness.wait_for_server(cluster)
+    if cluster.machine_address:
+        publishing.publish(cluster)
     path = kubeconfig.merge(cluster)
     if wait:
         _wait(cluster, steps)

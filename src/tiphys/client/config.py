@@ -8,9 +8,12 @@ import base64
 import os
 import ssl
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from tiphys.client import certfiles
 
 _ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
@@ -32,12 +35,13 @@ class Config:
     namespace: str = "default"
     insecure: bool = False
 
-    def ssl_context(self) -> ssl.SSLContext:
+    def ssl_context(self, renewed: Callable[[], None] = lambda: None) -> ssl.SSLContext:
+        """`renewed` is called when the client's certificate was renewed."""
         context = ssl.create_default_context(cafile=str(self.ca) if self.ca else None)
         if self.insecure:
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         if self.certificate and self.key:
-            context.load_cert_chain(self.certificate, self.key)
+            certfiles.use(context, self.certificate, self.key, renewed)
         return context
 
 

@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import logging
 import resource
+import socket
 import time
 from collections.abc import Callable
 from typing import Any
@@ -20,7 +21,7 @@ from typing import Any
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from tiphys.client.listening import Listener
+from tiphys.client.listening import Handshakes, Listener
 
 HEAD_LIMIT = 1 << 20  # bytes of a head: commands go in its request line, tokens in its headers
 HEAD_SECONDS = 32.0  # as upstream's ReadHeaderTimeout
@@ -188,19 +189,61 @@ class Front(web.Server):
 
 
 class Site(web.TCPSite):
-    """A listener whose handshakes have a deadline, and follow one another."""
+    """A listener whose handshakes have a deadline, and follow one another. One that does not listen
+    itself is given connections that another process has accepted.
+
+    inherited: a listening socket's file descriptor, in place of an address
+    """
+
+    inherited: int | None = None
+
+    def __init__(self, *args: Any, listens: bool = True, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._listens = listens
+        self._listener: Listener | None = None
+
+    def take(self, connection: socket.socket) -> None:
+        """A connection whose client has spoken."""
+        self._handshakes.add(connection)
 
     async def start(self) -> None:
         await web.BaseSite.start(self)
         front = self._runner.server
         assert isinstance(front, Front) and self._ssl_context is not None
-        self._listener = Listener(front, self._ssl_context, HANDSHAKE_SECONDS, front.room)
-        await self._listener.open(self._host or "", self._port, self._backlog)
+        shaking = Handshakes(front, self._ssl_context, HANDSHAKE_SECONDS)
+        self._handshakes = shaking
+        if not self._listens:
+            return
+        self._listener = Listener(
+            shaking.add, HANDSHAKE_SECONDS, lambda: front.room() - shaking.waiting
+        )
+        if self.inherited is not None:
+            self._listener.inherit(self.inherited)
+        else:
+            await self._listener.open(self._host or "", self._port, self._backlog)
         self._bound_port = self._listener.sockets[0].getsockname()[1]
 
+    def pause(self) -> None:
+        """Takes no more connections, and goes on with those that are there."""
+        if self._listener is not None:
+            self._listener.pause()
+
+    @property
+    def listens(self) -> bool:
+        """Whether connections can still come: to us, or to who comes after us."""
+        return self._listener is not None and self._listener.listens
+
+    @property
+    def busy(self) -> bool:
+        """Whether there are connections whose handshake is not over."""
+        is_waiting = self._listener is not None and self._listener.busy
+        return is_waiting or self._handshakes.busy
+
     async def stop(self) -> None:
-        self._listener.close()
-        await self._listener.wait_closed()
+        if self._listener is not None:
+            self._listener.close()
+        self._handshakes.close()
+        await self._handshakes.wait_closed()
         await super().stop()
 
 

@@ -1,7 +1,7 @@
-"""The listening socket: connections are taken in a row, and few begin their TLS handshake in one
-round of the event loop.
+"""The listening socket: connections are taken in a row, and one begins its TLS handshake in a round
+of the event loop.
 
-A handshake costs the loop half a millisecond of signing, and asyncio begins one for every
+A handshake costs the loop 1.5 ms of signing and verifying, and asyncio begins one for every
 connection that has spoken: a thousand at once held everything for 300 to 500 ms. Here a connection
 that is new waits, as a bare socket, until its client speaks, and then for its turn. Who never
 speaks is closed after `seconds`.
@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
+import os
 import socket
 import ssl
 import time
@@ -23,43 +25,132 @@ from tiphys.client.tasks import TaskGroup
 
 log = logging.getLogger(__name__)
 
-_BEGUN = 4  # handshakes in one round of the event loop
-_UNDER_WAY = 8  # handshakes at a time: clients answer in bursts, which are heard in one round
-_SLOW = (
-    0.25  # seconds after which one does not count any more: who is slow on purpose keeps out nobody
-)
+# Handshakes at a time, of clients that answer at once: each takes half a millisecond when it begins
+# and one when the client answers, which may all be in one round of the event loop.
+_UNDER_WAY = 2
+# Seconds after which one does not count any more: clients far away come at 100 each second, and who
+# is slow on purpose keeps out nobody.
+_SLOW = 0.02
 _TAKEN = 64  # connections in one round
 _SWEEP = 2.0  # seconds between two looks at those who are late
 _PAUSE = 1.0  # seconds without new connections when there are no files left
 
 
-class Listener:
-    """Of the addresses of one host.
+class Handshakes:
+    """Begins the TLS of connections whose clients have spoken, a few at a time.
 
-    `factory` makes a connection's protocol; `room` says how many more there may be.
+    `factory` makes a connection's protocol; who has not finished after `seconds` is closed.
     """
 
     def __init__(
-        self,
-        factory: Callable[[], asyncio.Protocol],
-        context: ssl.SSLContext,
-        seconds: float,
-        room: Callable[[], int],
+        self, factory: Callable[[], asyncio.Protocol], context: ssl.SSLContext, seconds: float
     ) -> None:
         self._factory = factory
         self._context = context
+        self._seconds = seconds
+        self._ready: deque[socket.socket] = deque()
+        self._beginning = False
+        self._under_way = 0
+        self._tasks = TaskGroup("handshakes")
+        self._loop = asyncio.get_running_loop()
+
+    @property
+    def waiting(self) -> int:
+        """How many have not begun."""
+        return len(self._ready)
+
+    @property
+    def busy(self) -> bool:
+        """Whether there are any that are not over."""
+        return bool(self._ready or self._under_way)
+
+    def add(self, connection: socket.socket) -> None:
+        self._ready.append(connection)
+        if not self._beginning:
+            self._begin()
+
+    def close(self) -> None:
+        """Those that have not begun are closed."""
+        while self._ready:
+            self._ready.popleft().close()
+
+    async def wait_closed(self) -> None:
+        await self._tasks.stop()
+
+    def _begin(self) -> None:
+        """The next one, and the others in the rounds that follow."""
+        if self._ready and self._under_way < _UNDER_WAY:
+            self._under_way += 1
+            shaking = self._tasks.start(self._shake(self._ready.popleft()), "handshake")
+            slow = self._loop.call_later(_SLOW, self._over)
+            shaking.add_done_callback(partial(self._ended, slow))
+        self._beginning = bool(self._ready) and self._under_way < _UNDER_WAY
+        if self._beginning:
+            self._loop.call_soon(self._begin)
+
+    def _ended(self, slow: asyncio.TimerHandle, shaking: asyncio.Task[None]) -> None:
+        if slow.when() > self._loop.time():  # else it does not count any more, or in a moment
+            slow.cancel()
+            self._over()
+
+    def _over(self) -> None:
+        """One handshake counts no more."""
+        self._under_way -= 1
+        if self._ready and not self._beginning:
+            self._beginning = True
+            self._loop.call_soon(self._begin)
+
+    async def _shake(self, connection: socket.socket) -> None:
+        with contextlib.suppress(
+            OSError, asyncio.CancelledError
+        ):  # SSLError is one of them: the client has been told
+            await self._loop.connect_accepted_socket(
+                self._factory, connection, ssl=self._context, ssl_handshake_timeout=self._seconds
+            )
+
+
+class Listener:
+    """Of the addresses of one host.
+
+    `take` is given each connection whose client has spoken, within `seconds`; `room` says how many
+    more may wait for theirs to.
+    """
+
+    def __init__(
+        self, take: Callable[[socket.socket], None], seconds: float, room: Callable[[], int]
+    ) -> None:
+        self._spoke = take
         self._seconds = seconds
         self._room = room
         self.sockets: list[socket.socket] = []
         self._silent: dict[
             socket.socket, float
         ] = {}  # those that have not spoken → until when they may, the oldest first
-        self._ready: deque[socket.socket] = deque()
-        self._beginning = False
-        self._under_way = 0
-        self._tasks = TaskGroup("handshakes")
         self._loop = asyncio.get_running_loop()
         self._sweeper: asyncio.TimerHandle | None = None
+
+    def inherit(self, handle: int) -> None:
+        """Listens on a socket that whoever started this process holds: while this one is replaced
+        by another, connections wait there and none is refused."""
+        listening = socket.socket(fileno=os.dup(handle))
+        listening.setblocking(False)
+        self.sockets.append(listening)
+        self._loop.add_reader(listening, self._accept, listening)
+
+    def pause(self) -> None:
+        """Leaves further connections to whoever listens on the same socket next."""
+        for listening in self.sockets:
+            self._loop.remove_reader(listening)
+
+    @property
+    def listens(self) -> bool:
+        """Whether connections can still come: to us, or to who comes after us."""
+        return any(one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) for one in self.sockets)
+
+    @property
+    def busy(self) -> bool:
+        """Whether there are connections whose clients have not spoken."""
+        return bool(self._silent)
 
     async def open(self, host: str, port: int, backlog: int) -> None:
         """Listens. Raises OSError when the port is taken."""
@@ -89,13 +180,8 @@ class Listener:
         self.sockets.clear()
         for waiting in list(self._silent):
             self._drop(waiting)
-        while self._ready:
-            self._ready.popleft().close()
         if self._sweeper is not None:
             self._sweeper.cancel()
-
-    async def wait_closed(self) -> None:
-        await self._tasks.stop()
 
     def _accept(self, listening: socket.socket) -> None:
         for _ in range(_TAKEN):
@@ -104,6 +190,11 @@ class Listener:
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as error:  # no files, no memory
+                if (
+                    error.errno == errno.EINVAL
+                ):  # it listens no more: whoever held it has ended that
+                    self._loop.remove_reader(listening)
+                    return
                 log.error("cannot accept connections: %s", error)
                 self._loop.remove_reader(listening)
                 self._loop.call_later(_PAUSE, self._resume, listening)
@@ -123,7 +214,7 @@ class Listener:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._silent[connection] = time.monotonic() + self._seconds
         self._loop.add_reader(connection, self._spoken, connection)
-        if len(self._silent) + len(self._ready) > max(self._room(), 1):
+        if len(self._silent) > max(self._room(), 1):
             self._drop(next(iter(self._silent)))
         if self._sweeper is None:
             self._sweeper = self._loop.call_later(_SWEEP, self._sweep)
@@ -142,37 +233,4 @@ class Listener:
     def _spoken(self, connection: socket.socket) -> None:
         del self._silent[connection]
         self._loop.remove_reader(connection)
-        self._ready.append(connection)
-        if not self._beginning:
-            self._begin()
-
-    def _begin(self) -> None:
-        """The next few, and the others in the rounds that follow."""
-        for _ in range(min(_BEGUN, len(self._ready), _UNDER_WAY - self._under_way)):
-            self._under_way += 1
-            shaking = self._tasks.start(self._shake(self._ready.popleft()), "handshake")
-            slow = self._loop.call_later(_SLOW, self._over)
-            shaking.add_done_callback(partial(self._ended, slow))
-        self._beginning = bool(self._ready) and self._under_way < _UNDER_WAY
-        if self._beginning:
-            self._loop.call_soon(self._begin)
-
-    def _ended(self, slow: asyncio.TimerHandle, shaking: asyncio.Task[None]) -> None:
-        if slow.when() > self._loop.time():  # else it does not count any more, or in a moment
-            slow.cancel()
-            self._over()
-
-    def _over(self) -> None:
-        """One handshake counts no more."""
-        self._under_way -= 1
-        if self._ready and not self._beginning:
-            self._beginning = True
-            self._loop.call_soon(self._begin)
-
-    async def _shake(self, connection: socket.socket) -> None:
-        with contextlib.suppress(
-            OSError, asyncio.CancelledError
-        ):  # SSLError is one of them: the client has been told
-            await self._loop.connect_accepted_socket(
-                self._factory, connection, ssl=self._context, ssl_handshake_timeout=self._seconds
-            )
+        self._spoke(connection)

@@ -16,6 +16,7 @@ from pathlib import Path
 from aiohttp import web
 
 from tiphys.api.base import encode
+from tiphys.client import certfiles
 from tiphys.client.client import Client
 from tiphys.client.delegation import ANONYMOUS, Asked, Caller, Delegation, ReviewError, caller_of
 from tiphys.client.exposition import render
@@ -43,7 +44,7 @@ class Endpoint:
     def context(self) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.load_cert_chain(self.certificate, self.key)
+        certfiles.use(context, self.certificate, self.key)
         context.load_verify_locations(self.client_ca)
         context.verify_mode = ssl.CERT_OPTIONAL  # callers without one come with a token
         return context

@@ -28,6 +28,7 @@ _IN_FLIGHT = 64  # requests of one client at a time: more would only wait at the
 _ATTEMPTS = 10  # of one request; client-go's with.retry makes as many
 _BUSY = (429, 500, 502, 503, 504)  # answers whose Retry-After counts
 _SILENCE = 150.0  # seconds without a byte until a watch is given up: bookmarks come every minute
+_RETIRED_FOR = 900.0  # seconds: no watch is longer (servers end them after ten minutes)
 _TOKEN_LASTS = 60.0  # seconds after which a token file is read again, as by client-go
 
 
@@ -40,6 +41,13 @@ class _Token(NamedTuple):
 
     text: str
     read: float
+
+
+class _Retired(NamedTuple):
+    """Connections that take no new requests, and since when (monotonic)."""
+
+    session: aiohttp.ClientSession
+    since: float
 
 
 @dataclass(slots=True)
@@ -76,6 +84,7 @@ class Transport:
         self._host = urlsplit(config.server).netloc
         self._agent = agent
         self._session: aiohttp.ClientSession | None = None
+        self._retired: list[_Retired] = []
         self._responses: set[aiohttp.ClientResponse] = set()  # whose bodies are being read
         self._token: _Token | None = None
         self._seats = asyncio.Semaphore(_IN_FLIGHT)
@@ -101,16 +110,30 @@ class Transport:
             response.content.set_exception(
                 aiohttp.ClientConnectionError("the connection was dropped")
             )
-        session = self._session
-        self._session = None
-        if session is not None:
-            await session.close()
+        self._retire_session()
+        await self._close_retired(0.0)
+
+    def _retire_session(self) -> None:
+        """Has new requests open new connections: a server refuses requests on a connection whose
+        certificate has ended since. What is under way on the old ones may finish."""
+        if self._session is not None:
+            self._retired.append(_Retired(self._session, time.monotonic()))
+            self._session = None
+
+    async def _close_retired(self, grace: float) -> None:
+        """Closes the sessions that were retired more than `grace` seconds ago."""
+        now = time.monotonic()
+        for retired in [one for one in self._retired if now - one.since >= grace]:
+            self._retired.remove(retired)
+            await retired.session.close()
 
     @contextlib.asynccontextmanager
     async def _response(
         self, method: str, url: str, **options: Any
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """A response whose body can be read. Raises what aiohttp raises."""
+        if self._retired:
+            await self._close_retired(_RETIRED_FOR)
         began = time.monotonic()
         try:
             opening = await self._http().request(method, url, **options)
@@ -129,7 +152,7 @@ class Transport:
     def _http(self) -> aiohttp.ClientSession:
         if self._session is None:
             is_tls = self.config.server.startswith("https")
-            tls = self.config.ssl_context() if is_tls else True
+            tls = self.config.ssl_context(self._retire_session) if is_tls else True
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(ssl=tls, limit=0, keepalive_timeout=60),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=10),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 import ipaddress
 import os
 from dataclasses import dataclass
@@ -17,6 +18,10 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from tiphys.cluster.state import ClusterError
 
 _DAY = datetime.timedelta(days=1)
+LIFETIME = 365 * _DAY  # of what an authority signs
+_OWN_LIFETIME = 3650 * _DAY
+# A client whose clock is a little behind must not find the certificate not valid yet.
+_BACKDATED = datetime.timedelta(hours=1)
 
 
 def write_private(path: Path, data: bytes) -> None:
@@ -46,14 +51,15 @@ def _name(common: str, organizations: tuple[str, ...] = ()) -> x509.Name:
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, days: int
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: ec.EllipticCurvePublicKey,
+    lifetime: datetime.timedelta,
 ) -> x509.CertificateBuilder:
     now = datetime.datetime.now(datetime.UTC)
     builder = x509.CertificateBuilder().subject_name(subject).issuer_name(issuer).public_key(key)
-    # An hour back: a client whose clock is a little behind must not find the certificate not valid
-    # yet.
-    builder = builder.serial_number(x509.random_serial_number()).not_valid_before(now - _DAY / 24)
-    return builder.not_valid_after(now + days * _DAY)
+    builder = builder.serial_number(x509.random_serial_number())
+    return builder.not_valid_before(now - _BACKDATED).not_valid_after(now + lifetime)
 
 
 def _usage(signs: bool) -> x509.KeyUsage:
@@ -78,11 +84,28 @@ class Pair:
     key: bytes
 
 
-class Authority:
-    """Signs for one cluster. Kept as ca.crt and ca.key in its folder."""
+def due(certificate: x509.Certificate) -> datetime.datetime:
+    """When a certificate is to be renewed: after two thirds of its life."""
+    end = certificate.not_valid_after_utc
+    return end - (end - certificate.not_valid_before_utc - _BACKDATED) / 3
 
-    def __init__(self, folder: Path) -> None:
+
+class Authority:
+    """Signs for one cluster. Kept as ca.crt and ca.key in its folder.
+
+    lifetime:   of what it signs
+    renews_all: whether `ensure` makes anew what would last longer, too
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        lifetime: datetime.timedelta = LIFETIME,
+        renews_all: bool = False,
+    ) -> None:
         self._folder = folder
+        self._lifetime = lifetime
+        self._renews_all = renews_all
         self.path = folder / "ca.crt"
         if not self.path.exists():
             self._make()
@@ -91,7 +114,7 @@ class Authority:
     def _make(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         key, name = new_key(), _name("tiphys-ca")
-        builder = _builder(name, name, key.public_key(), 3650)
+        builder = _builder(name, name, key.public_key(), _OWN_LIFETIME)
         builder = builder.add_extension(
             x509.BasicConstraints(ca=True, path_length=None), critical=True
         )
@@ -115,7 +138,10 @@ class Authority:
         `names`."""
         key = new_key()
         builder = _builder(
-            _name(common, organizations), self._certificate.subject, key.public_key(), 365
+            _name(common, organizations),
+            self._certificate.subject,
+            key.public_key(),
+            self._lifetime,
         )
         usages = [ExtendedKeyUsageOID.CLIENT_AUTH] + (
             [ExtendedKeyUsageOID.SERVER_AUTH] if server else []
@@ -143,7 +169,7 @@ class Authority:
         server: bool = False,
     ) -> tuple[Path, Path]:
         """(certificate file, key file) of `stem`, made when they are missing, for other names, or
-        about to end."""
+        due."""
         certificate, key = self._folder / f"{stem}.crt", self._folder / f"{stem}.key"
         if not self._is_good(certificate, key, names):
             pair = self.issue(common, organizations, names, server)
@@ -152,19 +178,39 @@ class Authority:
         return certificate, key
 
     def _is_good(self, certificate: Path, key: Path, names: tuple[str, ...]) -> bool:
-        """Whether what is there is ours, for these names, and lasts another month. What is damaged
-        is made again."""
+        """Whether what is there is ours, for these names, and not due. What is damaged is made
+        again."""
+        if self._renews_all:
+            return False
         try:
             existing, _ = _read_pair(certificate, key)
             existing.verify_directly_issued_by(self._certificate)
         except (OSError, ValueError, TypeError, InvalidSignature):
             return False
-        if existing.not_valid_after_utc < datetime.datetime.now(datetime.UTC) + 30 * _DAY:
+        if due(existing) <= datetime.datetime.now(datetime.UTC):
             return False
         if not names:
             return True
         extension = existing.extensions.get_extension_for_class(x509.SubjectAlternativeName)
         return {str(item.value) for item in extension.value} >= set(names)
+
+
+def names_of(certificate: Path | None) -> frozenset[str]:
+    """The names and addresses in a certificate; none without one."""
+    if certificate is None:
+        return frozenset()
+    read = x509.load_pem_x509_certificate(certificate.read_bytes())
+    extension = read.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    return frozenset(str(name.value) for name in extension.value)
+
+
+def pin(certificate: bytes) -> str:
+    """The hash by which a joining machine knows the authority: kubeadm's, of the public key."""
+    key = x509.load_pem_x509_certificate(certificate).public_key()
+    der = key.public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    return f"sha256:{hashlib.sha256(der).hexdigest()}"
 
 
 def check(folder: Path) -> None:

@@ -13,6 +13,7 @@ from tiphys.cluster import pushing, runtimehandlers
 from tiphys.cluster.images import PAUSE
 from tiphys.cluster.sandboxes import NodePlace, places, tear_down
 from tiphys.cluster.state import Cluster, ClusterError
+from tiphys.network.pods import write_plugins
 from tiphys.node.volumes.mounts import unmount_below
 
 PLUGINS = ("/usr/lib/cni", "/opt/cni/bin")
@@ -72,6 +73,10 @@ def _runtimes() -> str:
 
 def write_config(place: NodePlace) -> None:
     plugins = next((folder for folder in PLUGINS if Path(folder, "ptp").exists()), PLUGINS[0])
+    if place.cluster.is_dual:
+        own = place.cni / "plugins"
+        write_plugins(own, Path(plugins))
+        plugins = str(own)
     restrict = "false" if _has_resource_capability() else "true"
     # The default CRI plugin tries to load an AppArmor profile; machines without AppArmor must not
     # be asked.
@@ -139,11 +144,7 @@ def _end_shims(place: NodePlace) -> None:
     """Kills what is in the node's control groups, then the shims that watched over it."""
     marker = f"-address {place.socket} "
     for _ in range(50):
-        inside = {
-            int(pid)
-            for file in _cgroup_folders(place.cgroup, "cgroup.procs")
-            for pid in file.read_text().split()
-        }
+        inside = _inside(place.cgroup)
         shims = {
             pid
             for pid, command in _processes()
@@ -157,6 +158,15 @@ def _end_shims(place: NodePlace) -> None:
         time.sleep(0.05)
 
 
+def _inside(cgroup: str) -> set[int]:
+    """The processes in a control group and those below it. Groups may go while they are read."""
+    inside: set[int] = set()
+    for file in _cgroup_folders(cgroup, "cgroup.procs"):
+        with contextlib.suppress(OSError):
+            inside.update(int(pid) for pid in file.read_text().split())
+    return inside
+
+
 def _cgroup_folders(cgroup: str, name: str) -> list[Path]:
     root, own = Path("/sys/fs/cgroup"), cgroup.lstrip("/")
     tops = (
@@ -164,7 +174,9 @@ def _cgroup_folders(cgroup: str, name: str) -> list[Path]:
         if (root / "cgroup.controllers").exists()
         else [folder / own for folder in root.iterdir() if folder.is_dir()]
     )
-    return [file for top in tops if top.exists() for file in top.rglob(name)]
+    # `walk`, unlike `rglob`, does not mind that groups go while it looks.
+    walked = (entry for top in tops for entry in os.walk(top))
+    return [Path(folder, name) for folder, _, files in walked if name in files]
 
 
 def _remove_cgroups(cluster: Cluster) -> None:

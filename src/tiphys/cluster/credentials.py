@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import datetime
 import socket
 
 from tiphys.cluster import kubeconfig
-from tiphys.cluster.certificates import Authority, key_pem, new_key, write_private
+from tiphys.cluster.certificates import LIFETIME, Authority, key_pem, new_key, write_private
 from tiphys.cluster.sandboxes import NodePlace, places
 from tiphys.cluster.state import Cluster
 
@@ -17,10 +18,14 @@ _COMPONENTS = (
 )
 
 
-def ensure(cluster: Cluster) -> None:
-    """Writes below the cluster's `pki` what is missing there or about to expire."""
+def ensure(cluster: Cluster, renews_all: bool = False) -> None:
+    """Writes below the cluster's `pki` what is missing there or due for renewal; everything that an
+    authority signs with `renews_all`."""
+    if cluster.joined:
+        return  # they were asked for
     pki = cluster.pki
-    authority = Authority(pki)
+    lifetime = datetime.timedelta(days=cluster.certificate_days) or LIFETIME
+    authority = Authority(pki, lifetime, renews_all)
     authority.ensure("apiserver", "kube-apiserver", (), _server_names(cluster), server=True)
     authority.ensure(
         "apiserver-kubelet-client", "kube-apiserver-kubelet-client", ("system:masters",)
@@ -31,7 +36,8 @@ def ensure(cluster: Cluster) -> None:
     authority.ensure("components", "tiphys-components", (), local, server=True)
     # An authority of its own: servers behind the API server believe whoever it signs, whatever
     # user they name.
-    Authority(pki / "front-proxy").ensure("front-proxy-client", "front-proxy-client")
+    front_proxy = Authority(pki / "front-proxy", lifetime, renews_all)
+    front_proxy.ensure("front-proxy-client", "front-proxy-client")
     for stem, user in _COMPONENTS:
         _kubeconfig(cluster, authority, stem, user)
     if cluster.runtime == "hollow":
@@ -57,6 +63,7 @@ def _server_names(cluster: Cluster) -> tuple[str, ...]:
         "127.0.0.1",
         f"{service_network}.1",
         cluster.node_address,
+        *((cluster.machine_address,) if cluster.machine_address else ()),
         socket.gethostname().lower(),
     )
 

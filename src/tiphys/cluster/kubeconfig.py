@@ -123,6 +123,20 @@ def merge(cluster: Cluster) -> Path:
     return path
 
 
+def refresh(cluster: Cluster) -> bool:
+    """Puts the administrator's new certificate into the user's file, if the cluster is in it;
+    returns whether it is. Nothing else is touched."""
+    path, ours = user_file(), admin(cluster)
+    content = _load(path)
+    rows = content.get("users") or []
+    for number, row in enumerate(rows):
+        if row.get("name") == cluster.name:
+            rows[number] = ours["users"][0]
+            _write(path, content)
+            return True
+    return False
+
+
 def remove(cluster: Cluster) -> str | None:
     """Takes the cluster's entries out again. If it was the current context, another one becomes it,
     and its name is returned."""

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from tiphys.cluster.sandboxes import NodePlace, places
+from tiphys.cluster.sandboxes import NodePlace, places, pod_networks
 from tiphys.cluster.state import Cluster
+
+# Certificates of a machine that has joined, each with its key.
+NODE_PEM, KUBELET_PEM, POLICY_PEM = "node.pem", "kubelet.pem", "network-policy.pem"
 
 _TIPHYS = (sys.executable, "-m", "tiphys.cli.main")
 
@@ -18,18 +21,21 @@ _TIPHYS = (sys.executable, "-m", "tiphys.cli.main")
 @dataclass(frozen=True)
 class Process:
     """A process of the plan: a row of the file that `supervisor.read_plan` reads. `address` is
-    what `tiphys status` shows, `env` is added to the supervisor's environment."""
+    what `tiphys status` shows, `env` is added to the supervisor's environment, and `listen` is the
+    address (``host:port``) of a socket that the supervisor holds for it."""
 
     name: str
     command: list[str]
     address: str = ""
     env: dict[str, str] = field(default_factory=dict)
+    listen: str = ""
 
 
-def write(cluster: Cluster) -> Path:
-    """Writes the plan into the cluster's folder, at once, and returns its path."""
+def write(cluster: Cluster, without: Collection[str] = ()) -> Path:
+    """Writes the plan into the cluster's folder, at once, and returns its path. Processes whose
+    names are in `without` are left out."""
     file = cluster.root / "components.json"
-    rows = [asdict(process) for process in processes(cluster)]
+    rows = [asdict(process) for process in processes(cluster) if process.name not in without]
     temporary = file.with_suffix(".new")
     temporary.write_text(json.dumps({"components": rows}))
     temporary.rename(file)
@@ -42,8 +48,13 @@ def processes(cluster: Cluster) -> list[Process]:
 
 
 def _processes(cluster: Cluster) -> Iterator[Process]:
+    if cluster.joined:
+        for place in places(cluster):
+            yield _containerd(place)
+            yield _node(place)
+        return
     if cluster.store == "etcd":
-        yield _etcd(cluster)
+        yield etcd(cluster)
     yield _apiserver(cluster)
     for place in places(cluster):
         yield _containerd(place)
@@ -88,7 +99,8 @@ def _monitoring_flags(cluster: Cluster, port: int) -> dict[str, str]:
     }
 
 
-def _etcd(cluster: Cluster) -> Process:
+def etcd(cluster: Cluster) -> Process:
+    """The cluster's own etcd."""
     client, peer = (f"http://127.0.0.1:{port}" for port in etcd_ports(cluster.port))
     flags = {
         "--data-dir": str(cluster.root / "etcd"),
@@ -113,14 +125,21 @@ def _apiserver(cluster: Cluster) -> Process:
         "--port": str(cluster.port),
         "--address": cluster.address,
         "--store": store,
-        "--service-cidr": cluster.service_cidr,
+        "--service-cidr": ",".join(cluster.service_cidrs),
     }
+    if cluster.api_workers:
+        flags["--workers"] = str(cluster.api_workers)
+    if cluster.encryption_config:
+        flags["--encryption-provider-config"] = cluster.encryption_config
+        flags["--encryption-provider-config-automatic-reload"] = "true"
     if cluster.audit_policy:
         flags["--audit-policy-file"] = cluster.audit_policy
         flags["--audit-log-path"] = str(cluster.root / "audit" / "audit.log")
     # Of a cluster without TLS to etcd there are no files.
     flags |= zip(("--etcd-ca", "--etcd-cert", "--etcd-key"), cluster.etcd_tls, strict=False)
-    return Process("apiserver", [*_TIPHYS, "apiserver", *_words(flags)], cluster.server)
+    command = [*_TIPHYS, "apiserver", *_words(flags)]
+    # Clients wait while one API server follows another, and are not refused.
+    return Process("apiserver", command, cluster.server, listen=f"0.0.0.0:{cluster.port}")
 
 
 def _containerd(place: NodePlace) -> Process:
@@ -142,6 +161,12 @@ def _controllers(cluster: Cluster) -> Process:
         "--scheduler-secure-port": str(ports.scheduler),
         **_monitoring_flags(cluster, ports.controllers),
     }
+    if cluster.machine_address:
+        flags["--cluster-cidr"] = cluster.pod_network
+        flags["--service-cluster-ip-range"] = cluster.service_cidr
+        flags["--server-certificate"] = str(cluster.pki / "apiserver.crt")
+    if cluster.load_balancer_pools:
+        flags["--load-balancer-pools"] = ",".join(cluster.load_balancer_pools)
     if cluster.scheduler_config:
         flags["--scheduler-config"] = cluster.scheduler_config
     address = f"https://127.0.0.1:{ports.controllers}"
@@ -166,15 +191,15 @@ def _node(place: NodePlace) -> Process:
         "--data-dir": str(place.data),
         "--name": place.name,
         "--ca": str(cluster.pki / "ca.crt"),
-        "--certificate": str(cluster.pki / f"kubelet{place.suffix}.crt"),
-        "--key": str(cluster.pki / f"kubelet{place.suffix}.key"),
+        **_serving_flags(place),
         "--address": place.address,
+        "--addresses": ",".join(place.addresses),
         "--socket": str(place.socket),
         "--logs": str(place.pod_logs),
         "--cgroup": place.cgroup,
-        "--pod-cidr": place.pod_cidr,
-        "--cluster-cidr": ",".join(other.pod_cidr for other in places(cluster)),
-        "--service-cidr": cluster.service_cidr,
+        **_network_flags(place),
+        "--cluster-cidr": ",".join(pod_networks(cluster)),
+        "--service-cidr": ",".join(cluster.service_cidrs),
         "--dns": cluster.dns_address,
         "--table": cluster.table,
         "--policy-kubeconfig": str(cluster.pki / "network-policy.kubeconfig"),
@@ -188,6 +213,42 @@ def _node(place: NodePlace) -> Process:
         flags["--forward-dns"] = cluster.node_address
     command = place.inside(*_TIPHYS, "node", *_words(flags))
     return Process(f"node{place.suffix}", command, place.address)
+
+
+def _serving_flags(place: NodePlace) -> dict[str, str]:
+    """The certificate of the node's own server."""
+    pki = place.cluster.pki
+    if place.cluster.joined:
+        # One file of both, which the node renews itself.
+        file = str(pki / KUBELET_PEM)
+        return {"--certificate": file, "--key": file}
+    return {
+        "--certificate": str(pki / f"kubelet{place.suffix}.crt"),
+        "--key": str(pki / f"kubelet{place.suffix}.key"),
+    }
+
+
+def _network_flags(place: NodePlace) -> dict[str, str]:
+    """The node's range of pods, and how it reaches those of others."""
+    cluster = place.cluster
+    flags = {"--pod-cidr": "" if cluster.joined else ",".join(place.pod_cidrs)}
+    if not cluster.machine_address:
+        return flags
+    flags |= {
+        "--pod-routes": cluster.pod_routes,
+        "--pod-link": place.link,
+        "--route-metric": str(cluster.number + 1),
+    }
+    if cluster.joined:
+        flags |= {
+            "--domain": cluster.domain,
+            "--node-certificate": str(cluster.pki / NODE_PEM),
+            "--policy-certificate": str(cluster.pki / POLICY_PEM),
+            "--cni": str(place.cni),
+            "--cni-name": place.cni_name,
+            "--leases": str(place.run / "ipam"),
+        }
+    return flags
 
 
 def _addons(cluster: Cluster) -> Process:

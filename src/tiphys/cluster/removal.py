@@ -49,7 +49,9 @@ def _remove_tables(cluster: Cluster) -> None:
     """Removes the nftables tables of services and network policies."""
     from tiphys.network.nft import NftError, nft
     from tiphys.network.policy.enforcer import table_name
+    from tiphys.network.proxy.kernel import names
 
-    for table in (cluster.table, table_name(cluster.table)):
-        with contextlib.suppress(NftError, FileNotFoundError):
-            nft(f"delete table ip {table}\n")
+    for table in (*names(cluster.table), table_name(cluster.table)):
+        for ip in ("ip", "ip6"):
+            with contextlib.suppress(NftError, FileNotFoundError):
+                nft(f"delete table {ip} {table}\n")

@@ -8,7 +8,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 
@@ -21,6 +21,24 @@ def home() -> Path:
     if os.geteuid() == 0:
         return Path("/var/lib/tiphys")
     return Path(os.environ.get("XDG_DATA_HOME", Path.home() / ".local" / "share")) / "tiphys"
+
+
+_ALWAYS_SAID = ("name", "data_dir", "port", "runtime", "nodes", "store", "number")
+_FIRST_SERVICES = 96  # second number of the addresses of the first cluster's services
+JOINED_PODS = "10.244.128.0/17"  # apart from the ranges of every cluster's first machine
+
+
+@dataclass
+class Joined:
+    """What a machine that has joined knows of the cluster that it is a node of. `servers` are
+    ``HOST:PORT`` of its API servers."""
+
+    node: str
+    servers: list[str]
+    service_network: str
+    dns: str
+    domain: str
+    pod_networks: list[str]
 
 
 @dataclass
@@ -37,9 +55,24 @@ class Cluster:
     etcd_tls: list[str] = field(default_factory=list)  # files: CA, certificate, key
 
     scheduler_config: str = ""  # file: a KubeSchedulerConfiguration
+    api_workers: int = 0  # processes of the API server that serve clients; none: it does itself
+    release: str = ""  # of tiphys that ran it last
+    certificate_days: float = 0  # that certificates last, 0: a year
+    encryption_config: str = ""  # file: an EncryptionConfiguration
     kubelet_config: str = ""  # file: a KubeletConfiguration
     audit_policy: str = ""  # file: an audit Policy
+    ip_family: str = "ipv4"  # of pods and services: ipv4, or dual for both
     addons: bool = False  # whether add-ons are enabled, which a process of their own runs
+
+    # where other machines reach this one, "" where there are none
+    machine_address: str = ""
+    pod_network: str = JOINED_PODS  # of which machines that join get a part each
+    pod_routes: str = "auto"  # how nodes reach each other's pods, of `network.podroutes.MODES`
+    joined: Joined | None = None  # this machine is a node of a cluster that is elsewhere
+
+    def __post_init__(self) -> None:
+        if isinstance(self.joined, dict):
+            self.joined = Joined(**self.joined)
 
     # --- where things lie ---
 
@@ -73,11 +106,34 @@ class Cluster:
 
     @property
     def service_cidr(self) -> str:
-        return f"10.{96 + self.number}.0.0/16"
+        if self.joined:
+            return self.joined.service_network
+        return f"10.{_FIRST_SERVICES + self.number}.0.0/16"
+
+    @property
+    def service_cidrs(self) -> list[str]:
+        """The ranges of services' addresses, one of each family."""
+        return [self.service_cidr, *([f"fd10:96:{self.number}::/112"] if self.is_dual else [])]
+
+    @property
+    def load_balancer_pools(self) -> list[str]:
+        """The networks of load balancers' addresses, which the nodes of the cluster answer at."""
+        both = [f"10.224.{self.number}.0/24", f"fd10:224:{self.number}::/120"]
+        if self.runtime != "containerd":
+            return []
+        return both if self.is_dual else both[:1]
+
+    @property
+    def is_dual(self) -> bool:
+        return self.ip_family == "dual"
 
     @property
     def dns_address(self) -> str:
-        return f"10.{96 + self.number}.0.10"
+        return self.joined.dns if self.joined else f"10.{_FIRST_SERVICES + self.number}.0.10"
+
+    @property
+    def domain(self) -> str:
+        return self.joined.domain if self.joined else "cluster.local"
 
     @property
     def table(self) -> str:
@@ -90,18 +146,30 @@ class Cluster:
     @property
     def address(self) -> str:
         """Where pods and components find the API server."""
+        if self.machine_address:
+            return self.machine_address
         return self.node_address if self.runtime == "containerd" else "127.0.0.1"
 
     @property
     def server(self) -> str:
-        return f"https://127.0.0.1:{self.port}"
+        if self.joined:
+            return f"https://{self.joined.servers[0]}"
+        return f"https://{self.machine_address or '127.0.0.1'}:{self.port}"
 
     # --- the file ---
 
     def save(self) -> None:
         self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
         temporary = self.root / "cluster.json.new"
-        temporary.write_text(json.dumps(asdict(self), indent=1))
+        plain = asdict(Cluster(self.name, self.data_dir))
+        # What is as in every cluster is left out, so that a release from before it was there can
+        # read the file.
+        said = {
+            name: value
+            for name, value in asdict(self).items()
+            if name in _ALWAYS_SAID or value != plain[name]
+        }
+        temporary.write_text(json.dumps(said, indent=1))
         temporary.rename(self.root / "cluster.json")
 
 
@@ -112,14 +180,21 @@ def load(name: str, data_dir: Path | None = None) -> Cluster | None:
     root = data_dir or (Path(known) if known else home() / name)
     file = root / "cluster.json"
     try:
-        return Cluster(**json.loads(file.read_text()))
+        said = json.loads(file.read_text())
+        newer = said.keys() - {each.name for each in fields(Cluster)}
+        if newer:
+            raise ClusterError(
+                f"{file} is of a newer release (it has {', '.join(sorted(newer))}); "
+                "install that one again"
+            )
+        return Cluster(**said)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except PermissionError:
         raise ClusterError(
             f"{file}: permission denied; are you the user who made this cluster?"
         ) from None
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise ClusterError(
             f"{file} is damaged ({error}); restore it from a backup, or remove {root} to begin "
             "afresh without its data"
@@ -151,12 +226,24 @@ def _registry_lock() -> Iterator[dict[str, str]]:
 
 
 def remember(cluster: Cluster) -> None:
-    """Enters a new cluster into the user's list and gives it a number that no other has."""
+    """Enters a new cluster into the user's list and gives it a number that no other has, and whose
+    addresses of services are not those of the machine's own network."""
     with _registry_lock() as known:
-        taken = {other.number for other in _readable(known) if other.name != cluster.name}
-        cluster.number = next(n for n in range(128) if n not in taken)
+        others = {name: folder for name, folder in known.items() if name != cluster.name}
+        taken = set(_numbers(others.values()))
+        if cluster.machine_address.startswith("10."):
+            taken.add(int(cluster.machine_address.split(".")[1]) - _FIRST_SERVICES)
+        # Its own again if it can be: objects in its store have addresses of its networks.
+        cluster.number = next(n for n in (cluster.number, *range(128)) if n not in taken)
         cluster.save()
         known[cluster.name] = cluster.data_dir
+
+
+def _numbers(folders: Iterable[str]) -> Iterator[int]:
+    """Of clusters in these folders; also of those whose files only another release can read."""
+    for folder in folders:
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            yield int(json.loads(Path(folder, "cluster.json").read_text())["number"])
 
 
 def forget(cluster: Cluster) -> None:

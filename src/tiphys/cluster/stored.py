@@ -1,17 +1,22 @@
-"""Values in a cluster's store that are not objects, found and removed whether or not a server can
-start on it."""
+"""What is in a cluster's store, read past the API server: values that are not objects, found and
+removed whether or not a server can start on it, and values that are not encrypted as they should
+be."""
 
 from __future__ import annotations
 
 import asyncio
 from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from tiphys.cluster import encryption
 from tiphys.cluster.plan import etcd_ports
 from tiphys.cluster.state import Cluster, ClusterError
-from tiphys.store.corruption import Corrupt, corrupt_of
+from tiphys.store.corruption import Corrupt, corrupt_of, is_resource_key, prefix_of
+from tiphys.store.encryption.sealed import SealedEngine
+from tiphys.store.encryption.transformers import Transformers
 from tiphys.store.engine import Change, Conflict, StoreError, Write
+from tiphys.store.memory import MemoryEngine
 
 if TYPE_CHECKING:
     from tiphys.store.etcd import EtcdEngine
@@ -19,11 +24,32 @@ if TYPE_CHECKING:
 
 def check(cluster: Cluster) -> list[Corrupt]:
     """Every key that holds no object, in order. Raises ClusterError."""
+    changes = current(cluster)
+    if cluster.encryption_config:
+        sealed = SealedEngine(MemoryEngine(), Transformers(encryption.read(cluster)))
+        for change in changes:
+            sealed.unseal(change)
+    return sorted(filter(None, map(corrupt_of, changes)), key=attrgetter("key"))
+
+
+def not_sealed(cluster: Cluster) -> list[str]:
+    """The keys whose values are not encrypted with the key that the cluster's configuration now
+    encrypts them with. Raises ClusterError."""
+    transformers = Transformers(encryption.read(cluster))
+    return sorted(
+        change.key
+        for change in current(cluster)
+        if is_resource_key(change.key)
+        and not (change.value or b"").startswith(transformers.of(prefix_of(change.key)).prefix)
+    )
+
+
+def current(cluster: Cluster) -> list[Change]:
+    """Every live key with its value as it is stored. Raises ClusterError."""
     try:
-        changes = asyncio.run(_current(cluster))
+        return asyncio.run(_current(cluster))
     except StoreError as error:
         raise ClusterError(str(error)) from None
-    return sorted(filter(None, map(corrupt_of, changes)), key=attrgetter("key"))
 
 
 def remove(cluster: Cluster, key: str) -> None:
@@ -69,11 +95,23 @@ async def _remove(cluster: Cluster, value: Corrupt) -> None:
         await engine.close()
 
 
+class EtcdPlace(NamedTuple):
+    """Where a cluster's etcd is: host:port of its members, and PEM for TLS."""
+
+    endpoints: list[str]
+    tls: tuple[bytes, bytes, bytes] | None
+
+
 def _etcd(cluster: Cluster) -> EtcdEngine:
     from tiphys.store.etcd import EtcdEngine
 
+    place = etcd_place(cluster)
+    return EtcdEngine(place.endpoints, tls=place.tls)
+
+
+def etcd_place(cluster: Cluster) -> EtcdPlace:
     own = f"127.0.0.1:{etcd_ports(cluster.port)[0]}"
     addresses = own if cluster.store == "etcd" else cluster.store
     endpoints = [e.removeprefix("https://").removeprefix("http://") for e in addresses.split(",")]
     tls = [Path(file).read_bytes() for file in cluster.etcd_tls]
-    return EtcdEngine(endpoints, tls=(tls[0], tls[1], tls[2]) if tls else None)
+    return EtcdPlace(endpoints, (tls[0], tls[1], tls[2]) if tls else None)

@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -19,16 +20,22 @@ from pathlib import Path
 FIRST = 0.2  # seconds between an exit and the restart
 LIMIT = 30.0  # seconds of the longest such pause
 CALM = 60.0  # seconds after which a component that runs counts as healthy again
+LISTENING = "TIPHYS_LISTENING"  # environment: file descriptor of the socket that we hold
+_BACKLOG = 1024  # connections that wait
+RENEW_AT = "renew-at"  # file: when certificates are due, in seconds since the epoch
+_RENEWAL_AGAIN = 600.0  # seconds until a renewal that failed is tried again
 
 
 @dataclass
 class Component:
-    """A process to keep alive. `env` is added to ours."""
+    """A process to keep alive. `env` is added to ours; `listen` is the address (``host:port``) of a
+    socket that we hold for it, so that its clients wait while it is replaced."""
 
     name: str
     command: list[str]
     address: str = ""
     env: dict[str, str] = field(default_factory=dict)
+    listen: str = ""
     process: subprocess.Popen[bytes] | None = None
     restarts: int = 0
     failures: int = 0  # exits in a row, each within CALM seconds of the start
@@ -46,6 +53,9 @@ class Supervisor:
         self._components = components
         self._stopping = False
         self._reloading = False
+        self._sockets: dict[str, socket.socket] = {}  # by address
+        self._renewal: subprocess.Popen[bytes] | None = None
+        self._renewal_from = 0.0  # on the monotonic clock: no renewal begins earlier
 
     def run(self) -> None:
         """Until SIGTERM or SIGINT; then ends the components, the last started first."""
@@ -61,6 +71,7 @@ class Supervisor:
         while not self._stopping:
             if self._restart_exited():
                 self._report()
+            self._renew()
             due = [c.due - time.monotonic() for c in self._components if c.process is None]
             ready, _, _ = select.select([reader], [], [], max(0.01, min([*due, 5.0])))
             if ready:
@@ -93,6 +104,20 @@ class Supervisor:
         self._components = kept + [c for c in wanted if c.name not in known]
         self._report()
 
+    def _renew(self) -> None:
+        """Has certificates renewed that are due, by a process of its own: what it needs would stay
+        in this one's memory. By the wall clock, which may jump."""
+        if self._renewal is not None:
+            if self._renewal.poll() is None:
+                return
+            self._renewal = None
+        now = time.monotonic()
+        if now < self._renewal_from or time.time() < _number_in(self._root / RENEW_AT):
+            return
+        self._renewal_from = now + _RENEWAL_AGAIN
+        command = [sys.executable, "-m", "tiphys.cluster.renewal", str(self._root)]
+        self._renewal = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+
     def _restart_exited(self) -> bool:
         """Notes which components have exited, and starts those that are due. Whether anything
         changed."""
@@ -107,7 +132,37 @@ class Supervisor:
                 changed = True
         return changed
 
+    def _socket(self, address: str) -> socket.socket | None:
+        """The socket that listens at an address; None when it cannot be had: the component itself
+        tries then, and says what is wrong."""
+        listening = self._sockets.get(address)
+        if listening is not None:
+            return listening
+        host, _, port = address.rpartition(":")
+        listening = socket.socket()
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind((host, int(port)))
+            listening.listen(_BACKLOG)
+        except OSError:
+            listening.close()
+            return None
+        self._sockets[address] = listening
+        return listening
+
+    def _close_socket(self, address: str) -> None:
+        """Tells the component, too, that nobody comes after it."""
+        listening = self._sockets.pop(address, None)
+        if listening is not None:
+            with contextlib.suppress(OSError):
+                listening.shutdown(socket.SHUT_RDWR)
+            listening.close()
+
     def _start(self, component: Component) -> None:
+        held = self._socket(component.listen) if component.listen else None
+        environment = {**os.environ, **component.env}
+        if held is not None:
+            environment[LISTENING] = str(held.fileno())
         log = self._root / "logs" / f"{component.name}.log"
         with open(log, "ab") as out:
             os.fchmod(out.fileno(), 0o600)
@@ -116,7 +171,8 @@ class Supervisor:
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
-                env={**os.environ, **component.env},
+                env=environment,
+                pass_fds=(held.fileno(),) if held is not None else (),
                 start_new_session=True,
             )
         component.started = time.monotonic()
@@ -140,8 +196,18 @@ class Supervisor:
 
     def _end(self) -> None:
         for component in reversed(self._components):
+            if component.listen:
+                self._close_socket(component.listen)
             _end(component)
         (self._root / "status.json").unlink(missing_ok=True)
+
+
+def _number_in(file: Path) -> float:
+    """What a file says; infinite when it says nothing."""
+    try:
+        return float(file.read_text())
+    except (OSError, ValueError):
+        return float("inf")
 
 
 def _note_exit(component: Component, code: int, now: float) -> None:
@@ -173,9 +239,11 @@ def _end(component: Component) -> None:
 
 
 def read_plan(file: Path) -> list[Component]:
-    """The components of a plan. Raises OSError, ValueError, TypeError and KeyError for what is
-    none."""
-    return [Component(**row) for row in json.loads(file.read_text())["components"]]
+    """The components of a plan. What only a later release knows of them is left out. Raises
+    OSError, ValueError, TypeError and KeyError for what is none."""
+    known = {"name", "command", "address", "env", "listen"}
+    rows = json.loads(file.read_text())["components"]
+    return [Component(**{k: v for k, v in row.items() if k in known}) for row in rows]
 
 
 def main() -> None:

@@ -9,8 +9,18 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Collection
 
-from tiphys.cluster import components, containerd, credentials, plan, sandboxes
+import tiphys
+from tiphys.cluster import (
+    components,
+    containerd,
+    credentials,
+    encryption,
+    plan,
+    renewal,
+    sandboxes,
+)
 from tiphys.cluster.state import Cluster, ClusterError
 
 _LEAST_FREE = 64 << 20  # bytes on the disk, without which the store cannot be written
@@ -21,6 +31,7 @@ def prepare(cluster: Cluster) -> None:
     ClusterError."""
     _make_folders(cluster)
     credentials.ensure(cluster)
+    encryption.ensure(cluster)
     for place in sandboxes.places(cluster):
         sandboxes.set_up(place)
         containerd.write_config(place)
@@ -44,7 +55,10 @@ def _make_folders(cluster: Cluster) -> None:
 
 def start(cluster: Cluster) -> None:
     """Starts the supervisor, which starts the rest."""
+    cluster.release = tiphys.__version__
+    cluster.save()
     file = plan.write(cluster)
+    renewal.note_due(cluster)
     cluster.status_file.unlink(missing_ok=True)
     with open(cluster.logs / "supervisor.log", "ab") as log:
         supervisor = subprocess.Popen(
@@ -59,13 +73,13 @@ def start(cluster: Cluster) -> None:
         json.dump({"supervisor": supervisor.pid, "components": []}, status_file)
 
 
-def reload(cluster: Cluster) -> None:
-    """Has the supervisor start and end components as the cluster now says. Raises ClusterError when
-    it is down."""
+def reload(cluster: Cluster, without: Collection[str] = ()) -> None:
+    """Has the supervisor start and end components as the cluster now says, those in `without` left
+    out. Raises ClusterError when it is down."""
     pid = components.read(cluster)["supervisor"]
     if pid is None or not components.is_alive(pid):
         raise ClusterError(
             f"cluster {cluster.name} is down; start it with: tiphys up --name {cluster.name}"
         )
-    plan.write(cluster)
+    plan.write(cluster, without)
     os.kill(pid, signal.SIGHUP)

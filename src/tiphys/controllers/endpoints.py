@@ -22,6 +22,7 @@ ENDPOINTS_SIZE = 1000  # addresses of an Endpoints object, as upstream's maxCapa
 _HEADLESS = "service.kubernetes.io/headless"
 _ENDPOINTS_MANAGED = "endpoints.kubernetes.io/managed-by"
 _ZONE = "topology.kubernetes.io/zone"
+_NEAR = ("PreferClose", "PreferSameZone", "PreferSameNode")
 _BATCH = 0.02  # seconds: pods of one rollout change together
 
 
@@ -61,9 +62,24 @@ def ports_of(service: Service, pod: Pod) -> tuple[Port, ...]:
     return tuple(ports)
 
 
-def belongs(pod: Pod) -> bool:
+def families_of(service: Service) -> list[str]:
+    """IPv4, IPv6 or both, the service's first one first. Of a service that has no families yet,
+    that of its address, or IPv4."""
+    if service.spec.ip_families:
+        return service.spec.ip_families
+    return ["IPv6" if ":" in service.spec.cluster_ip else "IPv4"]
+
+
+def address_of(pod: Pod, family: str) -> str:
+    """The pod's address of a family, "" when it has none."""
+    status = pod.status
+    addresses = [one.ip for one in status.pod_ips] or [status.pod_ip]
+    return next((one for one in addresses if one and (":" in one) == (family == "IPv6")), "")
+
+
+def belongs(pod: Pod, family: str = "IPv4") -> bool:
     """Whether a pod that the service selects is an endpoint at all."""
-    return not endpoint_problems(pod.status.pod_ip) and not pod_finished(pod)
+    return not endpoint_problems(address_of(pod, family)) and not pod_finished(pod)
 
 
 def hostname_of(service: Service, pod: Pod) -> str:
@@ -79,7 +95,9 @@ def target_ref(pod: Pod) -> core_v1.ObjectReference:
     )
 
 
-def endpoint_of(service: Service, pod: Pod, zones: dict[str, str]) -> discovery_v1.Endpoint:
+def endpoint_of(
+    service: Service, pod: Pod, zones: dict[str, str], family: str = "IPv4"
+) -> discovery_v1.Endpoint:
     """A pod as an endpoint. One that terminates is never ready, though it may still be serving;
     `zones` are those of the nodes, by name."""
     terminating = bool(pod.metadata.deletion_timestamp)
@@ -90,14 +108,32 @@ def endpoint_of(service: Service, pod: Pod, zones: dict[str, str]) -> discovery_
         serving=serving,
         terminating=terminating,
     )
-    return discovery_v1.Endpoint(
-        addresses=[pod.status.pod_ip],
+    made = discovery_v1.Endpoint(
+        addresses=[address_of(pod, family)],
         conditions=conditions,
         hostname=hostname_of(service, pod) or None,
         node_name=pod.spec.node_name or None,
         target_ref=target_ref(pod),
         zone=zones.get(pod.spec.node_name) or None,
     )
+    made.hints = hints_of(service, made)
+    return made
+
+
+def hints_of(
+    service: Service, endpoint: discovery_v1.Endpoint
+) -> discovery_v1.EndpointHints | None:
+    """For whom a ready endpoint is meant, where the service wants its traffic near: for the zone
+    that it is in, and if the service says so, for its node (upstream's `trafficdist`)."""
+    distribution = service.spec.traffic_distribution
+    if distribution not in _NEAR or not endpoint.conditions.ready:
+        return None
+    hints = discovery_v1.EndpointHints()
+    if endpoint.zone:
+        hints.for_zones = [discovery_v1.ForZone(name=endpoint.zone)]
+    if endpoint.node_name and distribution == "PreferSameNode":
+        hints.for_nodes = [discovery_v1.ForNode(name=endpoint.node_name)]
+    return hints if hints.for_zones or hints.for_nodes else None
 
 
 class Wanted(NamedTuple):
@@ -107,16 +143,19 @@ class Wanted(NamedTuple):
     endpoints: list[discovery_v1.Endpoint]
 
 
-def desired_slices(service: Service, pods: list[Pod], zones: dict[str, str]) -> list[Wanted]:
-    """The slices that a service should have: pods that resolve its ports alike share slices. A
-    service without ports, which may be headless only, has slices without ports."""
+def desired_slices(
+    service: Service, pods: list[Pod], zones: dict[str, str], family: str = "IPv4"
+) -> list[Wanted]:
+    """The slices of one family that a service should have: pods that resolve its ports alike share
+    slices. A service without ports, which may be headless only, has slices without ports."""
     groups: dict[tuple[Port, ...], list[Pod]] = {}
-    for pod in sorted(filter(belongs, pods), key=lambda pod: pod.metadata.name):
+    members = [pod for pod in pods if belongs(pod, family)]
+    for pod in sorted(members, key=lambda pod: pod.metadata.name):
         ports = ports_of(service, pod)
         if ports or not service.spec.ports:
             groups.setdefault(ports, []).append(pod)
     wanted = []
-    for ports, members in groups.items():
+    for ports, alike in groups.items():
         slice_ports = [
             discovery_v1.EndpointPort(
                 name=port.name,
@@ -126,19 +165,21 @@ def desired_slices(service: Service, pods: list[Pod], zones: dict[str, str]) -> 
             )
             for port in ports
         ]
-        for start in range(0, len(members), SLICE_SIZE):
-            chosen = members[start : start + SLICE_SIZE]
-            endpoints = [endpoint_of(service, pod, zones) for pod in chosen]
+        for start in range(0, len(alike), SLICE_SIZE):
+            chosen = alike[start : start + SLICE_SIZE]
+            endpoints = [endpoint_of(service, pod, zones, family) for pod in chosen]
             wanted.append(Wanted(slice_ports, endpoints))
     return wanted
 
 
 def desired_subsets(service: Service, pods: list[Pod]) -> list[core_v1.EndpointSubset]:
-    """The same as Endpoints has it: pods that terminate are left out, unless the service publishes
-    what is not ready."""
+    """The same as Endpoints has it, of the service's first family: pods that terminate are left
+    out, unless the service publishes what is not ready."""
     publish = service.spec.publish_not_ready_addresses
+    family = families_of(service)[0]
     groups: dict[tuple[Port, ...], core_v1.EndpointSubset] = {}
-    ordered = sorted(filter(belongs, pods), key=lambda pod: pod.status.pod_ip)
+    members = [pod for pod in pods if belongs(pod, family)]
+    ordered = sorted(members, key=lambda pod: address_of(pod, family))
     for pod in ordered[:ENDPOINTS_SIZE]:
         if pod.metadata.deletion_timestamp and not publish:
             continue
@@ -153,7 +194,7 @@ def desired_subsets(service: Service, pods: list[Pod]) -> list[core_v1.EndpointS
             ]
             groups[key] = core_v1.EndpointSubset(ports=subset_ports)
         address = core_v1.EndpointAddress(
-            ip=pod.status.pod_ip,
+            ip=address_of(pod, family),
             hostname=hostname_of(service, pod),
             node_name=pod.spec.node_name or None,
             target_ref=target_ref(pod),
@@ -175,6 +216,7 @@ def _what_counts(pod: Pod) -> tuple[Any, ...]:
     """What a pod's endpoint is made of: as long as it stays, so does the endpoint."""
     return (
         pod.status.pod_ip,
+        pod.status.pod_ips,
         is_ready(pod),
         pod.status.phase,
         bool(pod.metadata.deletion_timestamp),
@@ -236,17 +278,28 @@ class EndpointSliceController(_ServiceController, SliceController):
                 await self.delete(superfluous)
             return None
         zones = {node.metadata.name: node.metadata.labels.get(_ZONE, "") for node in self._nodes}
-        wanted = desired_slices(service, self._members(service), zones)
-        if not wanted:
-            wanted = [Wanted([], [])]  # upstream keeps an empty one: the service has no endpoints
+        members = self._members(service)
+        families = families_of(service)
+        for family in families:
+            of_family = [one for one in standing if one.address_type == family]
+            wanted = desired_slices(service, members, zones, family)
+            # Upstream keeps an empty one: the service has no endpoints.
+            await self._keep(service, family, of_family, wanted or [Wanted([], [])])
+        for superfluous in standing:
+            if superfluous.address_type not in families:
+                await self.delete(superfluous)
+        return None
+
+    async def _keep(
+        self, service: Service, family: str, standing: list[Slice], wanted: list[Wanted]
+    ) -> None:
         for index, content in enumerate(wanted):
             if index < len(standing):
                 await self._update(service, standing[index], content)
             else:
-                await self._create(service, content)
+                await self._create(service, family, content)
         for superfluous in standing[len(wanted) :]:
             await self.delete(superfluous)
-        return None
 
     def _labels(self, service: Service) -> dict[str, str]:
         labels = {
@@ -259,7 +312,7 @@ class EndpointSliceController(_ServiceController, SliceController):
             labels[_HEADLESS] = ""
         return labels
 
-    async def _create(self, service: Service, content: Wanted) -> None:
+    async def _create(self, service: Service, family: str, content: Wanted) -> None:
         meta = ObjectMeta(
             generate_name=f"{service.metadata.name}-",
             namespace=service.metadata.namespace,
@@ -269,7 +322,7 @@ class EndpointSliceController(_ServiceController, SliceController):
         await self.create_slice(
             Slice(
                 metadata=meta,
-                address_type="IPv4",
+                address_type=family,
                 ports=content.ports,
                 endpoints=content.endpoints,
             )

@@ -13,28 +13,63 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+CNI_FILE = "10-tiphys.conflist"
+MTU = 1500  # of pods whose packets leave the machine through its router alone
+_AT_ONCE = "tiphys-at-once"
+_AT_ONCE_SCRIPT = """#!/bin/sh
+# A CNI plugin that lets a pod use its IPv6 addresses at once.
+case "$CNI_COMMAND" in
+ADD)
+    nsenter --net="$CNI_NETNS" sh -c 'echo 0 > /proc/sys/net/ipv6/conf/default/accept_dad' &&
+        echo '{"cniVersion": "0.4.0"}'
+    ;;
+VERSION)
+    echo '{"cniVersion": "0.4.0", "supportedVersions": ["0.3.1", "0.4.0"]}'
+    ;;
+esac
+"""
+
 
 class NetworkError(Exception):
     """The machine's network cannot be set up; the text says what to do."""
 
 
-def cni_config(name: str, subnet: str, leases: Path, mtu: int = 1500) -> dict[str, Any]:
-    """The CNI network list of a node's pods; `leases` is the folder of addresses in use."""
-    ipam = {"type": "host-local", "ranges": [[{"subnet": subnet}]], "dataDir": str(leases)}
+def cni_config(name: str, subnets: list[str], leases: Path, mtu: int = MTU) -> dict[str, Any]:
+    """The CNI network list of a node's pods, which get an address of each subnet; `leases` is the
+    folder of addresses in use."""
+    ranges = [[{"subnet": subnet}] for subnet in subnets]
+    ipam = {"type": "host-local", "ranges": ranges, "dataDir": str(leases)}
+    routes = [{"dst": "::/0" if ":" in subnet else "0.0.0.0/0"} for subnet in subnets]
     link = {
         "type": "ptp",
         "ipMasq": False,
         "mtu": mtu,
-        "ipam": {**ipam, "routes": [{"dst": "0.0.0.0/0"}]},
+        "ipam": {**ipam, "routes": routes},
     }
-    return {"cniVersion": "0.4.0", "name": name, "plugins": [link]}
+    first = [{"type": _AT_ONCE}] if any(":" in subnet for subnet in subnets) else []
+    return {"cniVersion": "0.4.0", "name": name, "plugins": [*first, link]}
 
 
-def write_cni(folder: Path, name: str, subnet: str, leases: Path) -> None:
+def write_plugins(folder: Path, standing: Path) -> None:
+    """A folder with the plugins that stand in another, and one of ours. A new IPv6 address asks for
+    one to two seconds whether somebody has it, and CNI's plugins wait for that: each pod would
+    start so much later. On a point-to-point link nobody has."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "10-tiphys.conflist").write_text(
-        json.dumps(cni_config(name, subnet, leases), indent=1)
-    )
+    for plugin in standing.iterdir():
+        link = folder / plugin.name
+        if not link.is_symlink():
+            link.symlink_to(plugin)
+    script = folder / _AT_ONCE
+    script.write_text(_AT_ONCE_SCRIPT)
+    script.chmod(0o755)
+
+
+def write_cni(folder: Path, name: str, subnets: list[str], leases: Path, mtu: int = MTU) -> None:
+    """At once: the runtime reads the folder whenever something changes there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / f"{CNI_FILE}.new"
+    temporary.write_text(json.dumps(cni_config(name, subnets, leases, mtu), indent=1))
+    temporary.rename(folder / CNI_FILE)
 
 
 def run(*command: str, check: bool = True) -> str:
@@ -48,13 +83,47 @@ def run(*command: str, check: bool = True) -> str:
     return done.stdout
 
 
-def set_up_link(link: str, address: str) -> None:
-    """A link that only holds the node's address among its pods, and forwarding between links."""
+def set_up_link(link: str, addresses: list[str]) -> None:
+    """A link that only holds the node's addresses among its pods, and forwarding between links. The
+    address of an earlier range goes."""
     if link not in run("ip", "-o", "link", "show"):
         run("ip", "link", "add", link, "type", "bridge")
-    run("ip", "addr", "replace", f"{address}/32", "dev", link)
+    if f" {addresses[0]}/32 " not in run("ip", "-o", "-4", "addr", "show", "dev", link):
+        run("ip", "-4", "addr", "flush", "dev", link)
+    for address in addresses:
+        run("ip", "addr", "replace", *alone(address), "dev", link)
     run("ip", "link", "set", link, "up")
-    Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
+    if any(":" in address for address in addresses):
+        _keep_advertised_routes()
+    for forwarding_of_family in forwarding(addresses):
+        Path(forwarding_of_family).write_text("1")
+
+
+def alone(address: str) -> tuple[str, ...]:
+    """The address as `ip addr` takes it, without a network around it. Nobody else has it: IPv6 does
+    not ask for a second whether somebody does."""
+    return (f"{address}/128", "nodad") if ":" in address else (f"{address}/32",)
+
+
+def forwarding(addresses: list[str]) -> list[str]:
+    """The kernel's files that let packets pass between links."""
+    files = {4: "/proc/sys/net/ipv4/ip_forward", 6: "/proc/sys/net/ipv6/conf/all/forwarding"}
+    return [files[version] for version in sorted({6 if ":" in one else 4 for one in addresses})]
+
+
+def _keep_advertised_routes() -> None:
+    """A machine that forwards IPv6 takes no more routes from its routers' advertisements, unless
+    it is told to (2 instead of 1): it would lose its way out some minutes later."""
+    for file in Path("/proc/sys/net/ipv6/conf").glob("*/accept_ra"):
+        if file.read_text().strip() == "1":
+            file.write_text("2")
+
+
+def route(link: str, networks: list[str]) -> None:
+    """Addresses of services are nowhere, but the machine has to have a way to them, also one that
+    has no way out (for IPv6 most have none). No packet gets as far as the link."""
+    for network in networks:
+        run("ip", "route", "replace", network, "dev", link)
 
 
 def tear_down_link(link: str) -> None:

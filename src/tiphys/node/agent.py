@@ -46,7 +46,7 @@ from tiphys.node.resources.admission import (
 )
 from tiphys.node.resources.eviction import is_limited
 from tiphys.node.resources.observation import observe
-from tiphys.node.resources.pressure import refused_under_pressure
+from tiphys.node.resources.pressure import binary_text, refused_under_pressure
 from tiphys.node.resources.reservation import allocatable, kept_back
 from tiphys.node.resources.resize import shortage
 from tiphys.node.runtime import Runtime, RuntimeFault
@@ -80,6 +80,7 @@ class NodeOptions:
     resolver: Resolver = field(default_factory=lambda: Resolver([], [], []))
     images: Path | None = None
     configuration: KubeletConfiguration = DEFAULT
+    addresses: tuple[str, ...] = ()  # `address`, and one of the other family; () for it alone
 
 
 class Agent:
@@ -114,6 +115,7 @@ class Agent:
         self._node = NodeContext(
             name=options.name,
             address=options.address,
+            addresses=options.addresses,
             runtime=runtime,
             client=client,
             recorder=self._recorder,
@@ -202,7 +204,7 @@ class Agent:
             )
         facts = NodeFacts(
             options.name,
-            options.address,
+            self._node.addresses,
             port,
             self.runtime.name,
             self._capacity,
@@ -417,7 +419,7 @@ class Agent:
             "authentication": {"anonymous": {"enabled": False}, "webhook": {"enabled": True}},
             "authorization": {"mode": "Webhook"},
             "cgroupDriver": "cgroupfs",
-            "containerLogMaxSize": str(options.configuration.log_bytes),
+            "containerLogMaxSize": binary_text(options.configuration.log_bytes),
             "containerLogMaxFiles": options.configuration.log_files,
             "evictionHard": {
                 threshold.signal: threshold.written

@@ -11,7 +11,7 @@ import asyncio
 import hashlib
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -278,7 +278,9 @@ class NoVolumes:
     ) -> list[Mount]:
         return []
 
-    def write_hosts(self, pod: core_v1.Pod, ip: str, hostname: str, domain: str) -> None: ...
+    def write_hosts(
+        self, pod: core_v1.Pod, ips: Sequence[str], hostname: str, domain: str
+    ) -> None: ...
 
     def pod_uids(self) -> set[str]:
         return set()

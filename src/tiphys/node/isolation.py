@@ -3,6 +3,7 @@ force."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from tiphys.api import core_v1
@@ -11,8 +12,8 @@ from tiphys.api import core_v1
 class Isolation(Protocol):
     """Puts network policies in force for the pods of this node."""
 
-    async def isolate(self, pod: core_v1.Pod, address: str) -> None:
-        """Returns once the policies about a pod at this address are in force. Raises
+    async def isolate(self, pod: core_v1.Pod, addresses: Sequence[str]) -> None:
+        """Returns once the policies about a pod at these addresses are in force. Raises
         TimeoutError."""
         ...
 
@@ -24,6 +25,6 @@ class Isolation(Protocol):
 class NoIsolation:
     """For nodes whose pods have no network."""
 
-    async def isolate(self, pod: core_v1.Pod, address: str) -> None: ...
+    async def isolate(self, pod: core_v1.Pod, addresses: Sequence[str]) -> None: ...
 
     def release(self, pod: core_v1.Pod) -> None: ...

@@ -52,9 +52,13 @@ class NodeContext:
     resolver: Resolver
     allocatable: dict[str, str]
     starting: asyncio.Semaphore
+    addresses: tuple[str, ...] = ()  # `address`, and one of the other family
     now: Callable[[], float] = time.time
     isolation: Isolation = field(default_factory=NoIsolation)
     shortage: Callable[[str, Footprint], Rejection | None] = _no_shortage
     metrics: KubeletMetrics = field(default_factory=lambda: KubeletMetrics(CollectorRegistry()))
     pulled: PulledImages | None = None
     placement: Placement = field(default_factory=Placement)
+
+    def __post_init__(self) -> None:
+        self.addresses = self.addresses or (self.address,)

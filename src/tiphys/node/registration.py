@@ -59,11 +59,11 @@ class NodeFacts:
     for pods: all where it says nothing."""
 
     name: str
-    address: str
+    addresses: tuple[str, ...]
     port: int
     runtime: str
     capacity: dict[str, Any]
-    pod_cidr: str = ""
+    pod_cidr: str = ""  # or several with commas, one of each family
     allocatable: dict[str, Any] = field(default_factory=dict)
 
 
@@ -86,8 +86,8 @@ class Registration:
         facts = self._facts
         node = core_v1.Node(metadata=ObjectMeta(name=facts.name, labels=self._labels))
         if facts.pod_cidr:
-            node.spec.pod_cidr = facts.pod_cidr
-            node.spec.pod_cidrs = [facts.pod_cidr]
+            node.spec.pod_cidrs = facts.pod_cidr.split(",")
+            node.spec.pod_cidr = node.spec.pod_cidrs[0]
         self._fill(node, True, "")
         try:
             registered = await self._client.create(node)
@@ -107,9 +107,10 @@ class Registration:
         return await self.report(True)
 
     def node_changed(self, old: core_v1.Node | None, new: core_v1.Node | None) -> None:
-        """For an informer. Answers at once when somebody else changed the capacity, or when the
-        node controller has given the node up."""
+        """For an informer. Answers at once when somebody else changed the capacity or deleted the
+        Node, or when the node controller has given the node up."""
         if new is None:
+            self._report_wanted.set()  # there is nothing to report to: it registers again
             return
         self._node = new
         ready = conditions.find(new.status.conditions, "Ready")
@@ -152,7 +153,7 @@ class Registration:
         status.capacity = {**status.capacity, **facts.capacity}
         status.allocatable = {**status.capacity, **facts.allocatable}
         status.addresses = [
-            core_v1.NodeAddress(type="InternalIP", address=facts.address),
+            *(core_v1.NodeAddress(type="InternalIP", address=one) for one in facts.addresses),
             core_v1.NodeAddress(type="Hostname", address=facts.name),
         ]
         status.node_info = system_info(facts.runtime)

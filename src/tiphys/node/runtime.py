@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -105,7 +105,7 @@ class PodVolumes(Protocol):
         """The mounts of one container. `paths` comes from `set_up`, `env` expands subPathExpr."""
         ...
 
-    def write_hosts(self, pod: core_v1.Pod, ip: str, hostname: str, domain: str) -> None:
+    def write_hosts(self, pod: core_v1.Pod, ips: Sequence[str], hostname: str, domain: str) -> None:
         """Writes the pod's /etc/hosts."""
         ...
 

@@ -83,6 +83,11 @@ class SandboxState:
     ready: bool
     ip: str = ""
     created_at: float = 0.0
+    additional_ips: tuple[str, ...] = ()  # of other families than `ip`
+
+    @property
+    def ips(self) -> tuple[str, ...]:
+        return (self.ip, *self.additional_ips) if self.ip else ()
 
 
 @dataclass(slots=True)

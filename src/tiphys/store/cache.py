@@ -56,6 +56,17 @@ class Version(NamedTuple):
     corruptions: int  # values so far that were not objects
 
 
+class Contents(NamedTuple):
+    """All that a cache holds at one moment; objects and events stay as they are."""
+
+    prefix: str
+    entries: list[Entry]
+    events: list[Event]
+    dropped: int
+    """The revision of the newest event that is no longer kept."""
+    corrupt: list[Corrupt]
+
+
 class Watcher:
     """A place in the history of a resource. It holds no events itself.
 
@@ -171,6 +182,11 @@ class ResourceCache:
     @property
     def version(self) -> Version:
         return Version(self.revision, self._history.written, self.corruptions)
+
+    def contents(self) -> Contents:
+        entries, events = list(self._entries.values()), list(self._history.events)
+        corrupt = list(self.corrupt.values())
+        return Contents(self.prefix, entries, events, self._history.dropped, corrupt)
 
     def keys_changed_since(self, version: Version) -> list[str] | None:
         """Keys that changed after `version`, newest first, repeated for repeated changes.

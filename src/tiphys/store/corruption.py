@@ -15,6 +15,9 @@ import msgspec
 from tiphys.store.engine import Change
 
 _CODE = 7  # upstream's storage.ErrCodeCorruptObj
+ENCRYPTED = b"k8s:enc:"  # what every encrypted value begins with
+IDENTITY_FAULT = "identity transformer tried to read encrypted data"
+_NOT_DECODABLE = "object not decodable"
 
 
 class _Metadata(msgspec.Struct):
@@ -30,16 +33,21 @@ _decoder = msgspec.json.Decoder(_Object)
 
 @dataclass(frozen=True, slots=True)
 class Corrupt:
-    """What is under a key in place of an object. Its text is upstream's message for it."""
+    """What is under a key in place of an object. Its text is upstream's message for it.
+
+    sealed: no key opens it (see `encryption`); it may be whole
+    """
 
     key: str
     revision: int
     fault: str
+    sealed: bool = False
 
     def __str__(self) -> str:
+        what = "data from the storage is not transformable" if self.sealed else _NOT_DECODABLE
         return (
             f"StorageError: corrupt object, Code: {_CODE}, Key: {self.key}, ResourceVersion: 0,"
-            f" AdditionalErrorMsg: object not decodable revision={self.revision}: {self.fault}"
+            f" AdditionalErrorMsg: {what} revision={self.revision}: {self.fault}"
         )
 
 
@@ -61,9 +69,18 @@ def is_resource_key(key: str) -> bool:
     return key.startswith("/") and key.count("/") >= 3
 
 
+def prefix_of(key: str) -> str:
+    """``/group/plural/`` of a key. ValueError for a key of no resource."""
+    return key[: key.index("/", key.index("/", 1) + 1) + 1]
+
+
 def corrupt_of(change: Change) -> Corrupt | None:
     """What is wrong with a change, None if nothing is."""
-    fault = ""
+    fault = change.fault
+    if not fault and change.value is not None and change.value.startswith(ENCRYPTED):
+        fault = IDENTITY_FAULT
+    if fault:
+        return Corrupt(change.key, change.revision, fault, sealed=True)
     if change.value is not None:
         fault = fault_of(change.value)
     if not fault and not is_resource_key(change.key):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 
@@ -33,12 +33,13 @@ class Write:
 @dataclass(slots=True)
 class Change:
     """One durable change. `value` None is a deletion; `previous` is the revision it replaced, 0 for
-    a creation."""
+    a creation; `fault` says why an encrypted value could not be opened."""
 
     revision: int
     key: str
     value: bytes | None
     previous: int
+    fault: str = ""
 
 
 class Conflict(Exception):
@@ -68,11 +69,16 @@ class Snapshot:
     compacted: history up to and including this revision is gone (live keys older than it are in
                `changes`)
     changes:   the live keys and the history that is still kept, in revision order
+    floors:    by ``/group/plural/``, where the history of one resource begins later, or earlier,
+               than at `compacted`
+    corrupt:   (key, revision, fault) of values that are not objects and are not in `changes`
     """
 
     revision: int
     compacted: int
     changes: list[Change]
+    floors: dict[str, int] = field(default_factory=dict)
+    corrupt: list[tuple[str, int, str]] = field(default_factory=list)
 
 
 Listener = Callable[[Sequence[Change]], None]
@@ -105,6 +111,11 @@ class Engine(Protocol):
 
     async def ping(self) -> None:
         """Returns once the engine has answered. Raises StoreError."""
+        ...
+
+    def lags(self) -> bool:
+        """Whether writes were acknowledged somewhere that the listener has not seen: what can be
+        said of that at once, 0.1 µs."""
         ...
 
     async def barrier(self) -> int:

@@ -3,6 +3,9 @@
 Changes come from one watch over the whole prefix, so this server sees other servers' writes in
 etcd's order. A commit returns once the watch has delivered its own change, so that whoever wrote
 reads what it wrote.
+
+Revisions are etcd's. Where a cluster was restored or moved into an etcd that had not counted so
+far, a key outside the prefix says by how much ours are ahead of them (`_offset`).
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -130,6 +133,8 @@ class EtcdEngine:
         self._end_key = self._prefix + b"0"  # "0" follows "/"
         self._tls = tls
         self._tasks = TaskGroup("etcd")
+        self._offset_key = self._prefix + b".offset"  # "." precedes "/"
+        self._offset = 0  # what is added to etcd's revisions; all below are etcd's own
         self._applied = 0  # the newest revision that the listener has seen
         self._live: dict[str, int] = {}  # live key → revision
         self._waiters: list[tuple[int, asyncio.Future[None]]] = []
@@ -138,9 +143,10 @@ class EtcdEngine:
     # --- opening ---
 
     async def open(self, listener: Listener) -> Snapshot:
-        self._listener = listener
         self._connect()
         try:
+            self._offset = await self._read_offset()
+            self._listener = self._ahead(listener)
             newest = await self._newest()
             past = await self._load_past(newest)
         except grpc.aio.AioRpcError as error:
@@ -155,7 +161,26 @@ class EtcdEngine:
         except StoreError:
             await self._tasks.stop()
             raise
-        return Snapshot(past.revision, past.revision, past.changes)
+        revision = past.revision + self._offset
+        return Snapshot(revision, revision, self._shifted(past.changes))
+
+    async def _read_offset(self) -> int:
+        request = pb.RangeRequest(key=self._offset_key)
+        response = await self._range(request, timeout=_TIMEOUT, wait_for_ready=True)
+        return int(response.kvs[0].value) if response.kvs else 0
+
+    def _ahead(self, listener: Listener) -> Listener:
+        """A listener of our revisions."""
+        if not self._offset:
+            return listener
+        return lambda changes: listener(self._shifted(changes))
+
+    def _shifted(self, changes: Sequence[Change]) -> list[Change]:
+        offset = self._offset
+        return [
+            Change(c.revision + offset, c.key, c.value, c.previous + offset if c.previous else 0)
+            for c in changes
+        ]
 
     def _connect(self) -> None:
         if self._tls:
@@ -276,7 +301,7 @@ class EtcdEngine:
             put = pb.PutRequest(key=key, value=write.value, lease=lease)
             operation = pb.RequestOp(request_put=put)
         request = pb.TxnRequest(
-            compare=_comparisons(write, key),
+            compare=_comparisons(write, key, self._offset),
             success=[operation],
             failure=[pb.RequestOp(request_range=pb.RangeRequest(key=key))],
         )
@@ -289,8 +314,11 @@ class EtcdEngine:
         await self._reached(response.header.revision)
         if not response.succeeded:
             current = response.responses[0].response_range.kvs
-            raise Conflict(write.key, current[0].mod_revision if current else 0)
-        return int(response.header.revision)
+            raise Conflict(write.key, current[0].mod_revision + self._offset if current else 0)
+        return int(response.header.revision) + self._offset
+
+    def lags(self) -> bool:
+        return False
 
     async def barrier(self) -> int:
         request = pb.RangeRequest(key=self._prefix, count_only=True)
@@ -299,12 +327,13 @@ class EtcdEngine:
         except grpc.aio.AioRpcError as error:
             raise self._failure(error) from None
         await self._reached(response.header.revision)
-        return int(response.header.revision)
+        return int(response.header.revision) + self._offset
 
     async def compact(self, revision: int) -> None:
         # Another server may have compacted further already, which etcd answers with an error.
         with contextlib.suppress(grpc.aio.AioRpcError):
-            await self._compact(pb.CompactionRequest(revision=revision), timeout=_TIMEOUT)
+            request = pb.CompactionRequest(revision=revision - self._offset)
+            await self._compact(request, timeout=_TIMEOUT)
 
     async def close(self) -> None:
         await self._tasks.stop()
@@ -408,11 +437,13 @@ class EtcdEngine:
         self._waiters = waiting
 
 
-def _comparisons(write: Write, key: bytes) -> list[pb.Compare]:
+def _comparisons(write: Write, key: bytes, offset: int) -> list[pb.Compare]:
     """What must hold of the key for the write to be made: see `Write.conflicts_with`."""
     comparisons = []
     if write.expected is not None:
-        comparisons.append(pb.Compare(target=_TARGET_MOD, key=key, mod_revision=write.expected))
+        # A revision from before the offset is none that a key can be at; 0 is "not there" to etcd.
+        expected = write.expected and (max(write.expected - offset, 0) or -1)
+        comparisons.append(pb.Compare(target=_TARGET_MOD, key=key, mod_revision=expected))
     if write.value is None and not write.expected:
         comparisons.append(pb.Compare(result=_GREATER, target=_TARGET_MOD, key=key, mod_revision=0))
     return comparisons

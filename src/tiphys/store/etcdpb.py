@@ -18,6 +18,7 @@ class KeyValue(Struct):
     create_revision: Annotated[Int64, F(2)] = 0
     mod_revision: Annotated[Int64, F(3)] = 0
     value: Annotated[bytes, F(5)] = b""
+    lease: Annotated[Int64, F(6)] = 0
 
 
 class Event(Struct):
@@ -98,6 +99,16 @@ class LeaseRevokeRequest(Struct):
 
 class LeaseRevokeResponse(Struct):
     header: Annotated[ResponseHeader, F(1)] = field(default_factory=ResponseHeader)
+
+
+class LeaseTimeToLiveRequest(Struct):
+    id: Annotated[Int64, F(1)] = 0
+
+
+class LeaseTimeToLiveResponse(Struct):
+    header: Annotated[ResponseHeader, F(1)] = field(default_factory=ResponseHeader)
+    id: Annotated[Int64, F(2)] = 0
+    ttl: Annotated[Int64, F(3)] = 0  # seconds that are left; -1: it has ended
 
 
 class CompactionRequest(Struct):

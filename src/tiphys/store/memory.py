@@ -41,6 +41,9 @@ class MemoryEngine:
     async def ping(self) -> None:
         return None
 
+    def lags(self) -> bool:
+        return False
+
     async def barrier(self) -> int:
         return self._revision
 

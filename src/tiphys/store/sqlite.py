@@ -21,7 +21,8 @@ from typing import Any, NamedTuple
 
 from tiphys.store.engine import Change, Conflict, Listener, Snapshot, StoreError, Write
 
-_SCHEMA = """
+FORMAT = 1  # of the file, kept in it as `user_version`; 0 is 1 of before there were others
+SCHEMA = """
 CREATE TABLE IF NOT EXISTS log (
     revision INTEGER PRIMARY KEY,
     key TEXT NOT NULL,
@@ -63,6 +64,25 @@ def read_current(path: Path) -> list[Change]:
         raise StoreError(f"{path}: {error}") from None
 
 
+def check_format(path: Path) -> None:
+    """Whether this release can use a file. Raises StoreError."""
+    try:
+        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
+            newer_format(path, database)
+    except sqlite3.Error as error:
+        raise StoreError(f"{path}: {error}") from None
+
+
+def newer_format(path: Path, database: sqlite3.Connection) -> None:
+    """Raises StoreError when a later release has written the file."""
+    [[version]] = database.execute("PRAGMA user_version")
+    if version > FORMAT:
+        raise StoreError(
+            f"{path} has format {version}, and this release knows {FORMAT}: a newer release has "
+            "written it; install that one again"
+        )
+
+
 def _change(row: tuple[int, Any, Any, int]) -> Change:
     """A row as a change. Somebody who edited the file by hand may have left a text in place of
     bytes."""
@@ -75,14 +95,17 @@ def _change(row: tuple[int, Any, Any, int]) -> Change:
 class SQLiteEngine:
     """An `Engine` in one file.
 
-    path: the database file; its folder must exist. Only one process may have it open (a lock file
-          beside it)
+    path:   the database file; its folder must exist. Only one process may have it open (a lock
+            file beside it)
+    scrubs: whether what compaction removes is overwritten with zeros, so that nothing can be read
+            from the file that is no longer in it
     """
 
     shared = False
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, scrubs: bool = False) -> None:
         self._path = path
+        self._scrubs = scrubs
         self._jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="sqlite-writer", daemon=True)
         self._published = 0  # the newest revision that the listener has seen
@@ -115,6 +138,9 @@ class SQLiteEngine:
     async def ping(self) -> None:
         await self._call(lambda: self._db.execute("SELECT 1"))
 
+    def lags(self) -> bool:
+        return False
+
     async def barrier(self) -> int:
         return self._published  # what is on disk and not yet published is not acknowledged either
 
@@ -137,6 +163,8 @@ class SQLiteEngine:
                 answer.set_result(function())
             except sqlite3.Error as error:
                 answer.set_exception(StoreError(f"{self._path}: {error}"))
+            except Exception as error:  # whoever asked hears it, and this thread goes on
+                answer.set_exception(error)
 
         self._jobs.put(run)
         return await asyncio.wrap_future(answer)
@@ -147,11 +175,15 @@ class SQLiteEngine:
         new = not self._path.exists()
         os.close(os.open(self._path, os.O_CREAT, 0o600))
         self._db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+        newer_format(self._path, self._db)
         if new:
             self._db.execute("PRAGMA auto_vacuum=INCREMENTAL")
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=FULL")
-        self._db.executescript(_SCHEMA)
+        if self._scrubs:
+            self._db.execute("PRAGMA secure_delete=ON")
+        self._db.executescript(SCHEMA)
+        self._db.execute(f"PRAGMA user_version={FORMAT}")
         rows = self._db.execute("SELECT revision, key, value, previous FROM log ORDER BY revision")
         changes = [_change(row) for row in rows]
         for change in changes:

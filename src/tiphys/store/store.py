@@ -12,12 +12,15 @@ from collections.abc import Callable, Sequence
 from prometheus_client import CollectorRegistry
 
 from tiphys.client.tasks import TaskGroup
-from tiphys.store.cache import ResourceCache
-from tiphys.store.corruption import Corrupt, corrupt_of, is_resource_key
+from tiphys.store.cache import Contents, ResourceCache
+from tiphys.store.corruption import Corrupt, corrupt_of, is_resource_key, prefix_of
 from tiphys.store.engine import Change, Engine, StoreError, StoreTimeout, Write
 from tiphys.store.entries import Entry, Selectable, with_revision
 from tiphys.store.metrics import StoreMetrics
 from tiphys.store.packing import pack, packed_alike
+
+# Whether the value of a key is to be written again, though a write changes nothing about it.
+IsStale = Callable[[str], bool]
 
 log = logging.getLogger(__name__)
 
@@ -25,11 +28,6 @@ COMPACT_EVERY = 60.0  # seconds
 KEEP = 5  # rounds of history that stay: five minutes, upstream's --etcd-compaction-interval
 DEADLINE = 30.0  # seconds that the engine has for a write
 _PACKED_AT_ONCE = 100  # objects that are compressed in one step, of about 5 ms
-
-
-def prefix_of(key: str) -> str:
-    """``/group/plural/`` of a key. ValueError for a key of no resource (see `corruption`)."""
-    return key[: key.index("/", key.index("/", 1) + 1) + 1]
 
 
 class Retention:
@@ -45,11 +43,17 @@ class Retention:
         return self._revisions.popleft() if len(self._revisions) > KEEP else None
 
 
+def never_stale(key: str) -> bool:
+    return False
+
+
 class Store:
     """Every resource of one engine.
 
     fields:  gives, for the prefix of a resource, what its field selectors may name
     metrics: where writes are counted
+    stale:   whether the value of a key is to be written again although nothing changes in it: it is
+             encrypted with an old key, say
     """
 
     def __init__(
@@ -57,15 +61,19 @@ class Store:
         engine: Engine,
         fields: Callable[[str], tuple[Selectable, ...]] = lambda prefix: (),
         metrics: StoreMetrics | None = None,
+        stale: IsStale = never_stale,
     ) -> None:
         self._engine = engine
         self._metrics = metrics or StoreMetrics(CollectorRegistry())
         self._fields = fields
+        self.is_stale = stale
         self._caches: dict[str, ResourceCache] = {}
         self._tasks = TaskGroup("store")
         self._early: list[Change] | None = []  # came before the snapshot; None once it is open
         self._checks_changes = True
-        self._history_begins = 0  # every change after this revision has come by
+        self.history_begins = 0
+        """Every change after this revision has come by."""
+        self._floors: dict[str, int] = {}  # where it begins otherwise
         self._compacted = 0
         self._ping: asyncio.Task[bool] | None = None
         self._waiters: list[tuple[int, asyncio.Future[None]]] = []
@@ -78,9 +86,12 @@ class Store:
         early = self._early or []
         self._early = None
         self._compacted = snapshot.compacted
-        self._history_begins = snapshot.compacted
+        self.history_begins = snapshot.compacted
+        self._floors = snapshot.floors
         self._on_changes(snapshot.changes)
         self.revision = max(self.revision, snapshot.revision)
+        for row in snapshot.corrupt:
+            self._on_corrupt(Corrupt(*row))
         self._on_changes([change for change in early if change.revision > snapshot.revision])
         # From now on only others can bring values that are not objects. A check costs 5 µs for 3
         # kB.
@@ -124,13 +135,22 @@ class Store:
         """The cache of one resource; `prefix` is ``/group/plural/``."""
         cache = self._caches.get(prefix)
         if cache is None:
-            cache = ResourceCache(prefix, self._fields(prefix), self._history_begins)
+            floor = self._floors.get(prefix, self.history_begins)
+            cache = ResourceCache(prefix, self._fields(prefix), floor)
             self._caches[prefix] = cache
         return cache
+
+    def contents(self) -> list[Contents]:
+        """What the caches hold at `revision`."""
+        return [cache.contents() for cache in self._caches.values()]
 
     def counts(self) -> dict[str, int]:
         """Number of objects under each prefix. May be called on any thread."""
         return {prefix: len(cache) for prefix, cache in dict(self._caches).items()}
+
+    def lags(self) -> bool:
+        """Whether the caches are known not to show every write that was acknowledged."""
+        return self._engine.lags()
 
     async def fresh(self) -> int:
         """Waits until the caches show every write acknowledged anywhere before the call; returns
@@ -138,7 +158,7 @@ class Store:
 
         Raises StoreError if the engine does not say how far it is.
         """
-        if self._engine.shared:
+        if self._engine.shared or self._engine.lags():
             self.revision = max(self.revision, await self._engine.barrier())
         return self.revision
 
@@ -237,6 +257,12 @@ class Store:
                 for entry, packed in zip(entries, compressed, strict=True):
                     pack(entry, packed)
 
+    def forget(self, revision: int) -> None:
+        """Forgets history up to and including `revision` in memory."""
+        self._compacted = revision
+        for cache in self._caches.values():
+            cache.forget(revision)
+
     async def compact(self, revision: int) -> None:
         """Forgets history up to and including `revision`, on disk and in memory.
 
@@ -244,9 +270,7 @@ class Store:
         """
         if revision <= self._compacted:
             return
-        self._compacted = revision
-        for cache in self._caches.values():
-            cache.forget(revision)
+        self.forget(revision)
         try:
             await self._engine.compact(revision)
         except StoreError as error:

@@ -12,7 +12,7 @@ from tiphys.api.base import from_builtins
 from tiphys.api.core_v1 import Binding, Pod, PodStatus
 from tiphys.apiserver.resources.base import Settings
 from tiphys.apiserver.resources.pods.binding import _why_not
-from tiphys.apiserver.resources.pods.columns import pod_reason
+from tiphys.apiserver.resources.pods.columns import COLUMNS, pod_reason
 from tiphys.apiserver.resources.pods.ephemeral import with_ephemeral_containers
 from tiphys.apiserver.resources.pods.mirror import mirror_errors, mirror_update_errors
 from tiphys.apiserver.resources.pods.quality import qos_class
@@ -153,6 +153,50 @@ def test_a_pod_that_is_being_deleted_says_so(status: dict[str, Any], reason: str
     going = having(status)
     going.metadata.deletion_timestamp = "2020-01-01T00:00:00Z"
     assert pod_reason(going) == reason
+
+
+FAILED = state(terminated={"exitCode": 2, "reason": "Error"})
+ENDED = state(terminated={"exitCode": 0, "reason": "Completed"})
+
+
+@pytest.mark.parametrize(
+    ("statuses", "reason"),
+    [([FAILED, ENDED], "Error"), ([ENDED, FAILED], "Error"), ([ENDED, ENDED], "Completed")],
+)
+def test_a_container_that_failed_says_more_than_one_that_has_completed(
+    statuses: list[dict[str, Any]], reason: str
+) -> None:
+    assert pod_reason(having({"containerStatuses": statuses})) == reason
+
+
+SIDECAR = {"name": "s", "restartPolicy": "Always"}
+INITIALIZED = [{"type": "Initialized", "status": "True"}]
+
+
+@pytest.mark.parametrize(
+    ("init_state", "conditions", "restarts"),
+    [
+        ({"terminated": {"exitCode": 0}}, INITIALIZED, "7"),
+        ({"terminated": {"exitCode": 1}}, [], "6"),
+        ({"terminated": {"exitCode": 1}}, INITIALIZED, "7"),
+    ],
+)
+def test_restarts_are_those_of_init_containers_until_they_are_done(
+    init_state: dict[str, Any], conditions: list[dict[str, str]], restarts: str
+) -> None:
+    """A sidecar's count beside those of the main containers; an init container's do not."""
+    sidecar = {"name": "s", "restartCount": 2, "started": True, "state": {"running": {}}}
+    init = {"name": "i", "restartCount": 4, "state": init_state}
+    one = having(
+        {
+            "initContainerStatuses": [sidecar, init],
+            "containerStatuses": [{"name": "c", "restartCount": 5}],
+            "conditions": conditions,
+        },
+        initContainers=[SIDECAR, {"name": "i"}],
+    )
+    shown = next(column for column in COLUMNS if column.name == "Restarts")
+    assert shown.cell(one) == restarts
 
 
 def sized(requests: dict[str, str], limits: dict[str, str]) -> dict[str, Any]:

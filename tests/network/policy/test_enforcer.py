@@ -92,7 +92,7 @@ async def test_a_pods_isolation_is_in_force_before_it_may_start(place: Place) ->
     await place.client.create(DENY)
     pod = await place.pod("web")
     await begin(place)
-    await place.enforcer.isolate(pod, "10.0.0.7")  # the server does not know the address yet
+    await place.enforcer.isolate(pod, ["10.0.0.7"])  # the server does not know the address yet
     assert place.isolated("10.0.0.7")
 
 
@@ -105,12 +105,12 @@ async def test_a_pod_does_not_start_while_policies_cannot_be_written(
     pod, free = await place.pod("web"), await place.pod("node-pod", hostNetwork=True)
     place.broken = True
     await begin(place)
-    await place.enforcer.isolate(free, "10.0.0.1")
+    await place.enforcer.isolate(free, ["10.0.0.1"])
     with pytest.raises(TimeoutError, match="policies about the pod are not in force: see the log"):
-        await place.enforcer.isolate(pod, "10.0.0.7")
+        await place.enforcer.isolate(pod, ["10.0.0.7"])
     place.broken = False
     monkeypatch.setattr(module, "_ISOLATION_SECONDS", 20)
-    await place.enforcer.isolate(pod, "10.0.0.7")
+    await place.enforcer.isolate(pod, ["10.0.0.7"])
     assert place.isolated("10.0.0.7")
 
 
@@ -119,17 +119,17 @@ async def test_a_pod_without_an_address_is_not_taken_for_an_open_one(place: Plac
     pod = await place.pod("web")
     await begin(place)
     with pytest.raises(TimeoutError, match="address"):
-        await place.enforcer.isolate(pod, "")
+        await place.enforcer.isolate(pod, [])
 
 
 async def test_a_pod_that_is_deleted_by_force_is_isolated_until_it_has_ended(place: Place) -> None:
     await place.client.create(DENY)
     pod = await place.pod("web")
     await begin(place)
-    await place.enforcer.isolate(pod, "10.0.0.7")
+    await place.enforcer.isolate(pod, ["10.0.0.7"])
     await place.client.delete(core_v1.Pod, "web", "default", grace=0)
     other = await place.pod("other")
-    await place.enforcer.isolate(other, "10.0.0.8")  # what came before has been written, too
+    await place.enforcer.isolate(other, ["10.0.0.8"])  # what came before has been written, too
     assert place.isolated("10.0.0.7")
     place.enforcer.release(pod)
     await place.server.eventually(lambda: not place.isolated("10.0.0.7"))
@@ -194,12 +194,12 @@ async def test_only_a_pod_that_ran_here_under_this_uid_is_released(place: Place)
     await place.client.create(DENY)
     pod = await place.pod("web")
     await begin(place)
-    await place.enforcer.isolate(pod, "10.0.0.7")
+    await place.enforcer.isolate(pod, ["10.0.0.7"])
     earlier = build_pod("web")
     earlier.metadata.uid = "another"
     place.enforcer.release(earlier)
     other = await place.pod("other")
-    await place.enforcer.isolate(other, "10.0.0.8")
+    await place.enforcer.isolate(other, ["10.0.0.8"])
     assert place.isolated("10.0.0.7")
 
 

@@ -34,7 +34,7 @@ def test_a_new_set_has_the_pods_that_are_there() -> None:
     assert place.elements(place.peers) == {"10.0.0.1"}
     assert place.elements(place.ports) == {"10.0.0.1 . 80", "10.0.0.2 . 80"}
     types = [place.memberships.type_of(name) for name in (place.peers, place.ports)]
-    assert types == ["ipv4_addr", "ipv4_addr . inet_service"]
+    assert types == ["address", "address . inet_service"]
 
 
 def test_a_pod_comes_moves_and_goes() -> None:

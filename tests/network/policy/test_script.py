@@ -73,7 +73,7 @@ def test_a_match_of_ports_says_no_more_than_it_has_to(
 
 def test_what_is_named_comes_before_who_names_it_and_goes_after() -> None:
     changes = Changes(
-        new_sets={"p-1": "ipv4_addr"},
+        new_sets={"p-1": "address"},
         old_sets=["p-0"],
         chains={"i-1": ("a", "b")},
         old_chains=["i-0"],

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
-from tests.network.builders import endpoint, service, slice_of, slice_with
+from tests.network.builders import endpoint, slice_with
 from tiphys.network.proxy.endpoints import ServiceKey
 from tiphys.network.proxy.healthchecks import HealthChecks, local_endpoints
 from tiphys.testing.cluster import free_port
@@ -15,9 +15,9 @@ from tiphys.testing.cluster import free_port
 
 @pytest.fixture
 async def checks() -> AsyncIterator[HealthChecks]:
-    running = HealthChecks("127.0.0.1")
+    running = HealthChecks(["127.0.0.1"])
     yield running
-    await running.sync([], [], "n1")
+    await running.close()
 
 
 @pytest.fixture
@@ -26,13 +26,16 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
         yield session
 
 
-@pytest.mark.parametrize(("node", "status", "count"), [("n1", 200, 2), ("n2", 503, 0)])
+S, T = ServiceKey("d", "s"), ServiceKey("d", "t")
+
+
+@pytest.mark.parametrize(("count", "status"), [(2, 200), (0, 503)])
 async def test_a_node_says_how_many_endpoints_it_has(
-    checks: HealthChecks, session: aiohttp.ClientSession, node: str, status: int, count: int
+    checks: HealthChecks, session: aiohttp.ClientSession, count: int, status: int
 ) -> None:
-    local = service(health_check_node_port=free_port())
-    await checks.sync([local], [slice_of("s", "10.1.0.1", "10.1.0.2")], node)
-    async with session.get(f"http://127.0.0.1:{local.spec.health_check_node_port}/") as reply:
+    port = free_port()
+    await checks.put(S, port, count)
+    async with session.get(f"http://127.0.0.1:{port}/") as reply:
         body = await reply.json()
     assert (reply.status, reply.headers["X-Load-Balancing-Endpoint-Weight"]) == (status, str(count))
     assert body == {
@@ -42,27 +45,37 @@ async def test_a_node_says_how_many_endpoints_it_has(
     }
 
 
+async def test_no_service_is_healthy_behind_a_proxy_that_is_not(
+    session: aiohttp.ClientSession,
+) -> None:
+    checks = HealthChecks(["127.0.0.1"], lambda: False)
+    port = free_port()
+    await checks.put(S, port, 2)
+    async with session.get(f"http://127.0.0.1:{port}/") as reply:
+        assert reply.status == 503 and (await reply.json())["serviceProxyHealthy"] is False
+    await checks.close()
+
+
 async def test_a_port_is_closed_with_its_service(
     checks: HealthChecks, session: aiohttp.ClientSession
 ) -> None:
-    local = service(health_check_node_port=free_port())
-    await checks.sync([local], [], "n1")
-    await checks.sync([service()], [], "n1")
+    port = free_port()
+    await checks.put(S, port, 1)
+    await checks.put(S, 0, 0)
     with pytest.raises(aiohttp.ClientConnectionError):
-        await session.get(f"http://127.0.0.1:{local.spec.health_check_node_port}/")
+        await session.get(f"http://127.0.0.1:{port}/")
 
 
 async def test_a_port_that_is_taken_is_opened_once_it_is_free(
     checks: HealthChecks, session: aiohttp.ClientSession
 ) -> None:
-    first, second = service(), service("t")
-    first.spec.health_check_node_port = second.spec.health_check_node_port = free_port()
-    other = HealthChecks("127.0.0.1")
-    await other.sync([second], [], "n1")
-    await checks.sync([first], [], "n1")
-    await other.sync([], [], "n1")
-    await checks.sync([first], [], "n1")
-    async with session.get(f"http://127.0.0.1:{first.spec.health_check_node_port}/") as reply:
+    port = free_port()
+    other = HealthChecks(["127.0.0.1"])
+    await other.put(T, port, 1)
+    await checks.put(S, port, 1)
+    await other.close()
+    await checks.retry()
+    async with session.get(f"http://127.0.0.1:{port}/") as reply:
         assert (await reply.json())["service"]["name"] == "s"
 
 
@@ -79,4 +92,10 @@ COUNTS = [
 @pytest.mark.parametrize(("rows", "count"), COUNTS)
 def test_only_ready_endpoints_of_the_node_count(rows: list[object], count: int) -> None:
     slices = [slice_with("s", rows)]  # type: ignore[arg-type]
-    assert local_endpoints(slices, "n1") == {ServiceKey("d", "s"): count}
+    assert local_endpoints(slices, "n1") == count
+
+
+def test_a_pod_of_two_families_is_one_endpoint() -> None:
+    other = slice_with("s", [endpoint("fd01::1")])
+    other.address_type = "IPv6"
+    assert local_endpoints([slice_with("s", [endpoint("10.1.0.1")]), other], "n1") == 1

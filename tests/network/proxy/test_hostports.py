@@ -63,3 +63,22 @@ def test_ports_of_sidecars_lead_to_the_pod_too() -> None:
         HostPort("TCP", "", 1, "10.1.0.1", 80),
         HostPort("TCP", "", 2, "10.1.0.1", 80),
     ]
+
+
+@pytest.mark.parametrize(
+    ("host", "addresses"),
+    [
+        ("", ["10.1.0.1", "fd01::1"]),
+        ("0.0.0.0", ["10.1.0.1", "fd01::1"]),
+        ("192.0.2.1", ["10.1.0.1"]),
+        ("2001:db8::1", ["fd01::1"]),
+    ],
+)
+def test_an_address_of_the_node_leads_to_the_pods_of_its_family(
+    host: str, addresses: list[str]
+) -> None:
+    ports = [{"containerPort": 80, "hostPort": 8080, "hostIP": host, "protocol": "TCP"}]
+    pod = build_pod("p", containers=[{"name": "c", "image": "i", "ports": ports}])
+    pod.status.phase = "Running"
+    pod.status.pod_ips = [core_v1.PodIP(ip="10.1.0.1"), core_v1.PodIP(ip="fd01::1")]
+    assert [row.address for row in host_ports(pod)] == addresses

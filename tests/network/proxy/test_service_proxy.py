@@ -3,53 +3,41 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
 from tests.builders import pod as build_pod
-from tests.network.builders import endpoint, port, service, slice_with
+from tests.network.builders import endpoint, service, slice_with
+from tests.network.services import NamespaceKernel
 from tests.network.sockets import ip
 from tiphys.api import core_v1, discovery_v1
 from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.client.informer import Informers
-from tiphys.network.nft import NftError
-from tiphys.network.proxy.rules import Ruleset, UDPService, desired
-from tiphys.network.proxy.service_proxy import ServiceProxy, moved_udp_services
+from tiphys.network.proxy.endpoints import Endpoint
+from tiphys.network.proxy.flows import stale
+from tiphys.network.proxy.rules import Flow
+from tiphys.network.proxy.service_proxy import ProxyNode, ServiceProxy
+from tiphys.network.proxy.table import Change
 from tiphys.testing import LocalCluster
 
 TABLE = "proxy-test"
 
 
-class Kernel:
-    """nft in a namespace of its own; `broken` scripts are refused."""
+class Kernel(NamespaceKernel):
+    """That of a namespace of its own."""
 
     def __init__(self) -> None:
-        self._namespace = f"sp{os.getpid()}"
-        self.refusals = 0
-        ip("netns", "add", self._namespace)
+        self.namespace = f"sp{os.getpid()}"
+        ip("netns", "add", self.namespace)
+        super().__init__(self.namespace)
 
-    def _nft(self, *words: str, text: str = "") -> subprocess.CompletedProcess[str]:
-        command = ["nsenter", f"--net=/run/netns/{self._namespace}", "nft", *words]
-        return subprocess.run(command, input=text, capture_output=True, text=True)
-
-    def write(self, script: str) -> None:
-        if self.refusals and not script.startswith("add table"):
-            self.refusals -= 1
-            raise NftError("refused")
-        finished = self._nft("-f", "-", text=script)
-        if finished.returncode:
-            raise NftError(finished.stderr)
-
-    def map(self, name: str) -> str:
-        return self._nft("list", "map", "ip", TABLE, name).stdout
-
-    def table(self) -> str:
-        return self._nft("list", "table", "ip", TABLE).stdout
+    def map(self, name: str, table: str = TABLE) -> str:
+        """Empty where there is no such table."""
+        return self.nft("list", "map", "ip", table, name).stdout
 
     def close(self) -> None:
-        ip("netns", "del", self._namespace)
+        ip("netns", "del", self.namespace)
 
 
 @pytest.fixture
@@ -62,12 +50,13 @@ def kernel() -> Iterator[Kernel]:
 @pytest.fixture
 async def proxy(server: LocalCluster, kernel: Kernel) -> AsyncIterator[ServiceProxy]:
     await server.client.create(core_v1.Namespace(metadata=ObjectMeta(name="d")))
-    informers = Informers(server.client, server.tasks)
-    proxy = ServiceProxy(
-        informers, "n1", "127.0.0.1", TABLE, "10.1.0.0/16", "10.96.0.0/16", kernel.write
-    )
-    yield proxy
+    yield proxy_of(server, kernel)
     await server.tasks.stop()
+
+
+def proxy_of(server: LocalCluster, kernel: Kernel) -> ServiceProxy:
+    node = ProxyNode("n1", (), TABLE, "10.1.0.0/16", "10.96.0.0/16")
+    return ServiceProxy(Informers(server.client, server.tasks), node, kernel)
 
 
 def backed(name: str, address: str) -> discovery_v1.EndpointSlice:
@@ -93,7 +82,7 @@ async def test_services_and_host_ports_come_to_the_kernel_and_go(
     await server.eventually(lambda: "8080" not in kernel.map("hostports"))
     await server.client.delete(discovery_v1.EndpointSlice, "s", "d")
     await server.eventually(lambda: "10.96.0.99 . 80" in kernel.map("dead"))
-    assert "10.1.0.1" not in kernel.table()
+    assert "10.1.0.1" not in kernel.list()
 
 
 HOST_PORT = {"containerPort": 80, "hostPort": 8080, "protocol": "TCP"}
@@ -101,44 +90,63 @@ HOST_PORT = {"containerPort": 80, "hostPort": 8080, "protocol": "TCP"}
 
 @pytest.mark.root
 @pytest.mark.needs("nft", "ip")
-async def test_what_an_earlier_run_left_and_what_is_refused_is_written_as_a_whole(
+async def test_what_an_earlier_run_left_is_in_force_until_the_new_table_is_whole(
     server: LocalCluster, kernel: Kernel, proxy: ServiceProxy
 ) -> None:
-    kernel.write(f"add table ip {TABLE}\nadd chain ip {TABLE} stale\n")
+    kernel.script(f"add table ip {TABLE}\nadd chain ip {TABLE} lead\n")
+    await server.client.create(service("s", "10.96.0.99"))
+    server.tasks.start(proxy.run(), "proxy")
+    other = f"{TABLE}-2"
+    await server.eventually(lambda: "10.96.0.99 . 80" in kernel.map("dead", other))
+    await server.eventually(lambda: kernel.list().count("table ip") == 1)
+    proxy.remove()
+    assert kernel.list() == ""
+
+
+@pytest.mark.root
+@pytest.mark.needs("nft", "ip")
+async def test_what_is_refused_is_written_as_a_whole(
+    server: LocalCluster, kernel: Kernel, proxy: ServiceProxy
+) -> None:
     await server.client.create(service("s", "10.96.0.99"))
     server.tasks.start(proxy.run(), "proxy")
     await server.eventually(lambda: "10.96.0.99 . 80" in kernel.map("dead"))
-    assert "stale" not in kernel.table()
     kernel.refusals = 1
     await server.client.create(service("t", "10.96.0.98"))
-    await server.eventually(lambda: "10.96.0.98 . 80" in kernel.map("dead"))
-    assert "10.96.0.99 . 80" in kernel.map("dead") and not kernel.refusals
-    proxy.remove()
-    assert kernel.table() == ""
+    other = f"{TABLE}-2"
+    await server.eventually(lambda: "10.96.0.98 . 80" in kernel.map("dead", other))
+    assert "10.96.0.99 . 80" in kernel.map("dead", other) and not kernel.refusals
 
 
 # --- UDP ---
 
-
-def dns(*addresses: str, ip: str = "10.96.0.9") -> Ruleset:
-    one = service(ip=ip, ports=[port("dns", 53, "UDP")])
-    rows = [endpoint(address) for address in addresses]
-    return desired([one], [slice_with("s", rows, (("dns", 53, "UDP"),))], "n1")
-
-
+A, B = Endpoint("10.1.0.1", 53), Endpoint("10.1.0.2", 53)
+TO_SERVICE = ("-p", "udp", "--orig-dst", "10.96.0.9", "--orig-port-dst", "53")
+TO_A = (*TO_SERVICE, "--reply-src", "10.1.0.1", "--reply-port-src", "53")
 MOVES = [
-    (dns("10.1.0.1"), dns("10.1.0.1"), False),
-    (dns("10.1.0.1"), dns("10.1.0.2"), True),
-    (dns(), dns("10.1.0.1"), True),
-    (dns("10.1.0.1"), dns(), True),
-    (Ruleset(), dns("10.1.0.1"), True),
-    (Ruleset(), dns(), False),
-    (dns("10.1.0.1"), desired([service()], [], "n1"), False),
+    ([A], [A, B], []),
+    ([A, B], [B], [TO_A]),
+    ([A], [], [TO_A]),
+    ([A], None, [TO_A]),
+    ([], [A], [TO_SERVICE]),
+    (None, [A], [TO_SERVICE]),
+    (None, [], []),
 ]
 
 
-@pytest.mark.parametrize(("old", "new", "moved"), MOVES)
-def test_flows_are_forgotten_when_a_udp_service_leads_elsewhere(
-    old: Ruleset, new: Ruleset, moved: bool
+@pytest.mark.parametrize(("old", "new", "forgotten"), MOVES)
+def test_flows_are_forgotten_to_endpoints_that_are_gone_or_from_before_there_were_any(
+    old: list[Endpoint] | None, new: list[Endpoint] | None, forgotten: list[object]
 ) -> None:
-    assert moved_udp_services(old, new) == ([UDPService("10.96.0.9", 53)] if moved else [])
+    change = Change(
+        Flow("10.96.0.9", 53),
+        None if old is None else frozenset(old),
+        None if new is None else frozenset(new),
+    )
+    assert list(stale([change])) == forgotten
+
+
+def test_flows_of_a_node_port_are_those_to_any_address() -> None:
+    change = Change(Flow("", 30053), frozenset([A]), frozenset())
+    (selection,) = stale([change])
+    assert "--orig-dst" not in selection and "30053" in selection

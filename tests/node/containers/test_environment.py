@@ -92,7 +92,9 @@ async def get(kind: Any, namespace: str, name: str) -> Any:
 async def variables(*env: dict[str, Any], folder: str = "", **more: Any) -> dict[str, str]:
     """The environment of a container with `env`, at 10.0.0.9 on the node 1.2.3.4."""
     one = pod(containers=[{"name": "c", "image": "i", "env": list(env), **more}])
-    facts = ContainerFacts(one, one.spec.containers[0], "10.0.0.9", "1.2.3.4", {"memory": "1Gi"})
+    facts = ContainerFacts(
+        one, one.spec.containers[0], ("10.0.0.9",), ("1.2.3.4",), {"memory": "1Gi"}
+    )
     references: Any = SimpleNamespace(get=get)
     return await environment(facts, references, [], {"v": folder} if folder else {})
 

@@ -38,7 +38,7 @@ def described() -> core_v1.Pod:
     ],
 )
 def test_fields(path: str, value: str) -> None:
-    assert field(described(), path, host_ip="1.2.3.4", pod_ip="10.0.0.9") == value
+    assert field(described(), path, host_ips=("1.2.3.4",), pod_ips=("10.0.0.9",)) == value
 
 
 def test_what_the_status_says_counts_before_what_the_node_knows() -> None:
@@ -46,7 +46,7 @@ def test_what_the_status_says_counts_before_what_the_node_knows() -> None:
     one.status.host_ip, one.status.pod_ip = "5.6.7.8", "10.0.0.1"
     one.status.pod_ips = [core_v1.PodIP(ip="10.0.0.1"), core_v1.PodIP(ip="fd00::1")]
     paths = ("status.hostIP", "status.podIP", "status.podIPs")
-    values = [field(one, path, host_ip="1.2.3.4", pod_ip="10.0.0.9") for path in paths]
+    values = [field(one, path, host_ips=("1.2.3.4",), pod_ips=("10.0.0.9",)) for path in paths]
     assert values == ["5.6.7.8", "10.0.0.1", "10.0.0.1,fd00::1"]
 
 

@@ -76,7 +76,7 @@ async def test_a_container_that_ended_is_not_ready() -> None:
 def test_addresses(host_network: bool, sandbox: str, pod_ip: str, address: str) -> None:
     managed = ManagedPod(node_context(), pod(hostNetwork=host_network))
     managed.state.sandbox = SandboxState("s", 0, True, sandbox)
-    assert (managed.pod_ip(), managed.address()) == (pod_ip, address)
+    assert (managed.pod_ips(), managed.address()) == (tuple(filter(None, [pod_ip])), address)
 
 
 @pytest.mark.parametrize(

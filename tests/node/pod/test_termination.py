@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -53,9 +54,40 @@ async def test_sidecars_end_after_the_others_in_reverse_order() -> None:
     stopped = [name for what, name in calls(managed) if what == "stop"]
     assert stopped == ["c", "second", "first"]
     assert calls(managed)[-1] == ("stop sandbox", "u-0")
-    assert set(managed.node.runtime.graces.values()) == {3.0}  # type: ignore[attr-defined]
+    graces = managed.node.runtime.graces  # type: ignore[attr-defined]
+    assert graces["c"] == 3.0 and all(2.5 < graces[name] <= 3.0 for name in ("second", "first"))
     assert managed.node.recorder.reasons() == ["Killing"] * 3
     assert not managed.state.running()
+
+
+async def test_hooks_of_sidecars_run_at_once_and_they_end_in_their_turn() -> None:
+    hook = {"preStop": {"exec": {"command": ["bye"]}}}
+    sidecar = {"name": "s", "image": "i", "restartPolicy": "Always", "lifecycle": hook}
+    main = {"name": "c", "image": "i"}
+    one = pod(containers=[main], initContainers=[sidecar], restartPolicy="Always")
+    runtime = Hooked(0)
+    managed = await running(one, node_context(runtime))
+    runtime.held = asyncio.Event()  # the main container takes its time
+    killing = asyncio.ensure_future(terminator(managed).kill(9.0))
+    while ("exec", "bye") not in runtime.calls:  # noqa: ASYNC110 - a list that the task fills
+        await asyncio.sleep(0)
+    assert ("stop", "s") not in runtime.calls
+    runtime.held.set()
+    await killing
+    assert runtime.calls[-3:] == [("stop", "c"), ("stop", "s"), ("stop sandbox", "u-0")]
+
+
+async def test_a_sidecar_does_not_wait_longer_than_its_pod_has() -> None:
+    managed = await running(lasting_pod("s"), node_context(Hooked(0)))
+    runtime = managed.node.runtime
+    assert isinstance(runtime, Hooked)
+    runtime.held = asyncio.Event()
+    killing = asyncio.ensure_future(terminator(managed).kill(0.05))
+    while ("stop", "s") not in runtime.calls:  # noqa: ASYNC110 - a list that the task fills
+        await asyncio.sleep(0.001)
+    runtime.held.set()
+    await killing
+    assert runtime.graces["s"] == 0.05
 
 
 async def test_an_end_without_events() -> None:
@@ -80,6 +112,13 @@ class Hooked(RecordingRuntime):
     def __init__(self, result: int | Exception) -> None:
         super().__init__()
         self.result = result
+        self.held: asyncio.Event | None = None
+
+    async def stop_container(self, id: str, grace: float) -> None:
+        container = self._find(id)
+        if self.held is not None and container is not None and container.name == "c":
+            await self.held.wait()
+        await super().stop_container(id, grace)
 
     async def exec(self, id: str, command: list[str], timeout: float) -> tuple[int, bytes]:
         self.calls.append(("exec", " ".join(command)))
@@ -146,7 +185,7 @@ async def test_nothing_is_left_of_a_pod() -> None:
     released: list[str] = []
 
     class Policies:
-        async def isolate(self, pod: core_v1.Pod, address: str) -> None: ...
+        async def isolate(self, pod: core_v1.Pod, addresses: Any) -> None: ...
 
         def release(self, pod: core_v1.Pod) -> None:
             released.append(pod.metadata.name)

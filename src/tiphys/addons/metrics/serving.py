@@ -89,7 +89,7 @@ class ResourceMetrics:
         await asyncio.gather(*(self._ask(node) for node in nodes if not _is_hollow(node)))
 
     async def _ask(self, node: core_v1.Node) -> None:
-        addresses = {one.type: one.address for one in node.status.addresses}
+        addresses = {one.type: one.address for one in reversed(node.status.addresses)}
         host = addresses.get("InternalIP", "")
         port = node.status.daemon_endpoints.kubelet_endpoint.port
         if not is_ip(host) or not 0 < port < 1 << 16 or self._tls is None:

@@ -80,7 +80,10 @@ class DefinitionController:
     def _served(self) -> ServedResources:
         return self._registry.served
 
-    async def run(self) -> None:
+    async def run(self, settles: bool = True) -> None:
+        """`settles`: whether this process writes what the definitions' statuses say, and empties
+        those that go; one of a server's does."""
+
         def changed() -> None:
             watcher.take()
             self.serve()
@@ -92,7 +95,7 @@ class DefinitionController:
         try:
             while True:
                 self._wake.clear()
-                for entry in list(self._cache):
+                for entry in list(self._cache) if settles else ():
                     known = self._known.get(entry.key)
                     now = (
                         entry.revision,

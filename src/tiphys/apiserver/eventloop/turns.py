@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import TypeVar
 
 T = TypeVar("T")
+_STEP = 0.001  # seconds of one step
 _ROUND = 0.003  # seconds that callbacks may take before the loop looks at its sockets again
 
 
@@ -56,6 +57,22 @@ class Turns:
                 asyncio.get_running_loop().call_soon(self._next)
                 return
         self._scheduled = False
+
+
+class Pace:
+    """For work of one flow over many things: ``await pace.next()`` after each waits for a turn once
+    the current one has lasted a millisecond.
+    """
+
+    def __init__(self, turns: Turns, flow: str) -> None:
+        self._turns = turns
+        self._flow = flow
+        self._until = time.monotonic() + _STEP
+
+    async def next(self) -> None:
+        if time.monotonic() > self._until:
+            await self._turns.take(self._flow)
+            self._until = time.monotonic() + _STEP
 
 
 class Steps:

@@ -3,8 +3,8 @@ judges definitions.
 
 It speaks over its standard input and output, one job after the other. A job is a kind (one byte),
 the length of its input (four bytes, big-endian) and the input; its answer a state (one byte: 0
-done, 1 refused), a length and the output. `workers` has the other end, which ends this process when
-a job takes too long.
+done, 1 refused), a length and the output. `workers` has the other end. A job that takes too much
+processor time ends the process, by the signal `EXHAUSTED`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import gc
 import os
 import resource
+import signal
 import struct
 import sys
 from collections.abc import Callable
@@ -22,6 +23,8 @@ HEAD = struct.Struct(">BI")
 READ_YAML, WRITE_YAML, JUDGE_DEFINITION, INDENT = 1, 2, 3, 4
 _MEMORY = 2 << 30  # bytes of address space: a job that wants more ends here, not in the server
 _NICE = 5
+_PATIENCE = 20.0  # seconds of processor time for a job
+EXHAUSTED = signal.SIGPROF
 
 
 class Refused(ValueError):
@@ -93,7 +96,9 @@ def main() -> None:
         kind, length = HEAD.unpack(head)
         data = source.read(length)
         gc.disable()  # of the time that reading YAML takes, collections had four fifths
+        signal.setitimer(signal.ITIMER_PROF, _PATIENCE)
         state, output = done(kind, data)
+        signal.setitimer(signal.ITIMER_PROF, 0)
         gc.enable()
         sink.write(HEAD.pack(state, len(output)))
         sink.write(output)

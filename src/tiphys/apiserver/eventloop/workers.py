@@ -24,7 +24,7 @@ SMALL = 2048  # bytes of YAML that are read at once: 1 ms or two
 _SMALL_OUTPUT = 4096  # bytes of JSON that are written as YAML at once
 _SMALL_INDENTED = 128 << 10  # bytes of JSON that are indented at once: it takes 3 ms for 100 kB
 _MOST = 2  # processes
-_PATIENCE = 20.0  # seconds that a job may take
+_PATIENCE = 50.0  # seconds that a job may take by the clock: on a busy machine it waits for others
 _IDLE = 60.0  # seconds after which a process without work ends
 _BUFFER = 1 << 20
 
@@ -52,6 +52,8 @@ class Workers:
                 raise errors.timeout("Timeout: the body took too long to be read") from None
             except (OSError, asyncio.IncompleteReadError):
                 await _ended(process)
+                if process.returncode == -worker.EXHAUSTED:
+                    raise errors.timeout("Timeout: the body took too long to be read") from None
                 raise errors.internal("the process that was to read the body ended") from None
             except BaseException:
                 process.kill()  # it is in the middle of what nobody waits for

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
@@ -12,6 +12,8 @@ from tiphys.api.base import decode, from_builtins
 from tiphys.api.catalog import Resource
 from tiphys.api.meta_v1 import ListMeta, PartialObjectMetadata
 from tiphys.apiserver.documents import tables
+from tiphys.apiserver.eventloop.aside import LARGE, aside, weigh_object
+from tiphys.apiserver.eventloop.turns import Pace
 from tiphys.apiserver.http.bulk import Body
 from tiphys.apiserver.http.options import check_included
 from tiphys.apiserver.http.request import Call
@@ -20,11 +22,7 @@ from tiphys.apiserver.registry.objects import Objects
 from tiphys.machinery import errors, protobuf
 from tiphys.store.cache import Entry
 
-# How many objects are worked on in one step, of about a millisecond.
-_ROWS = 40  # made into rows of a table, or converted
-_CODED = 8  # coded in protobuf
-_REDUCED = 100  # reduced to their metadata
-_INDENTED = 20  # written for people
+_CONVERTED = 40  # objects that are converted in one step, of about a millisecond
 
 
 class Listing:
@@ -63,9 +61,7 @@ class Listing:
         kind, version = resource.list_kind.encode(), resource.api_version.encode()
         if want.shape:
             kind, version = b"PartialObjectMetadataList", want.version
-            objects = await self._each(
-                objects, _REDUCED, lambda data: tables.partial(data, want.version)
-            )
+            objects = await self._each(objects, lambda data: tables.partial(data, want.version))
         typed = 0 if want.shape else self._typed(objects)
         if want.form in ("yaml", "pretty"):
             objects = [b"{" + data[typed:] for data in objects] if typed else objects
@@ -91,21 +87,22 @@ class Listing:
         if resource.webhook is not None:
             return await self._converter.present(resource, entries)
         shown: list[bytes] = []
-        async for some in self._turns.sliced(self._user, entries, _ROWS):
+        async for some in self._turns.sliced(self._user, entries, _CONVERTED):
             shown += await self._converter.present(resource, some)
         return shown
 
-    async def _each(
-        self, objects: list[bytes], step: int, make: Callable[[bytes], bytes]
-    ) -> list[bytes]:
+    async def _each(self, objects: Iterable[bytes], make: Callable[[bytes], bytes]) -> list[bytes]:
+        """Each in another form, in steps of a millisecond; large objects on the thread for them."""
         made: list[bytes] = []
-        async for some in self._turns.sliced(self._user, objects, step):
-            made += [make(data) for data in some]
+        pace = Pace(self._turns, self._user)
+        for data in objects:
+            made.append(make(data) if len(data) <= LARGE else await _made_aside(make, data))
+            await pace.next()
         return made
 
     async def _table(self, meta: dict[str, Any], objects: list[bytes]) -> Body:
         table = tables.Printer(self._resource, self._include or "Metadata", self._want.version)
-        rows, head = await self._each(objects, _ROWS, table.row), table.head(meta)
+        rows, head = await self._each(objects, table.row), table.head(meta)
         if self._want.form == "pretty":
             return await self._pretty(head, rows)
         if self._want.form != "yaml":
@@ -121,10 +118,11 @@ class Listing:
         if not items:
             return Body(b"", [shown])
         parts: list[bytes] = []
-        async for some in self._turns.sliced(self._user, items, _INDENTED):
-            parts += [
-                b"\n    " + (await self._indent(data)).replace(b"\n", b"\n    ") for data in some
-            ]
+        pace = Pace(self._turns, self._user)
+        for data in items:
+            indented = await self._indent(data)
+            parts.append(b"\n    " + indented.replace(b"\n", b"\n    "))
+            await pace.next()
         return Body(shown.removesuffix(b"]\n}"), parts, tail=b"\n  ]\n}")
 
     async def _yaml(
@@ -151,9 +149,11 @@ class Listing:
         """Each object is coded once and kept beside its JSON."""
         resource, shape = self._resource, self._want.shape
         kind = PartialObjectMetadata if shape else resource.type
-        pairs, items = list(zip(entries, objects, strict=True)), list[bytes]()
-        async for some in self._turns.sliced(self._user, pairs, _CODED):
-            items += [protobuf.frame(2, self._coded(entry, data, kind)) for entry, data in some]
+        items: list[bytes] = []
+        pace = Pace(self._turns, self._user)
+        for entry, data in zip(entries, objects, strict=True):
+            items.append(protobuf.frame(2, await self._coded(entry, data, kind)))
+            await pace.next()
         head = protobuf.frame(1, protobuf.encode(from_builtins(meta, ListMeta)))
         version, name = (
             ("meta.k8s.io/v1", "PartialObjectMetadataList")
@@ -167,13 +167,24 @@ class Listing:
             protobuf.ENVELOPE_TAIL,
         )
 
-    def _coded(self, entry: Entry, data: bytes, kind: type) -> bytes:
+    async def _coded(self, entry: Entry, data: bytes, kind: type) -> bytes:
         key = (kind, self._resource.api_version)
         made = entry.shown.get(key) if entry.shown else None
         if made is None:
-            made = protobuf.encode(decode(tables.partial(data) if self._want.shape else data, kind))
+            if self._want.shape:
+                data = tables.partial(data)
+
+            def code(data: bytes) -> bytes:
+                return protobuf.encode(decode(data, kind))
+
+            made = code(data) if len(data) <= LARGE else await _made_aside(code, data)
             entry.shown = {**(entry.shown or {}), key: made}
         return made
+
+
+async def _made_aside(make: Callable[[bytes], bytes], data: bytes) -> bytes:
+    weigh_object(len(data))
+    return await aside(make, data)
 
 
 def list_meta(resource: Resource, revision: int, shaped: bool) -> dict[str, Any]:

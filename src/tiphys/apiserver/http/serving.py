@@ -7,7 +7,9 @@ What a head may be, and how many connections there are, `client/front` says.
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,9 +19,18 @@ from aiohttp.http_exceptions import BadHttpMethod
 from tiphys.apiserver.http import respond
 from tiphys.apiserver.http.handshakes import Handshake
 from tiphys.apiserver.http.request import MAX_BODY
-from tiphys.client.front import Connection, Front, Site, room_for_connections
+from tiphys.client import certfiles
+from tiphys.client.front import (
+    HANDSHAKE_SECONDS,
+    Connection,
+    Front,
+    Site,
+    room_for_connections,
+)
+from tiphys.client.listening import Listener
 from tiphys.machinery import errors
 
+_BACKLOG = 1024
 _LINGERING = 1.0  # seconds in which the rest of a refused body is thrown away
 # Forward secrecy and authenticated encryption only: no CBC. TLS 1.3 has its own, all of that kind.
 _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
@@ -44,9 +55,13 @@ def tls_context(certificate: Path, key: Path, client_ca: Path) -> ssl.SSLContext
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(_CIPHERS)
-    context.load_cert_chain(certificate, key)
+    certfiles.use(context, certificate, key)
     context.load_verify_locations(client_ca)
     context.verify_mode = ssl.CERT_OPTIONAL
+    # A ticket takes 0.4 ms, a sixth of a handshake, and clients of Kubernetes resume nothing:
+    # client-go keeps no sessions.
+    context.num_tickets = 0
+    context.options |= ssl.OP_NO_TICKET
     context.sslobject_class = Handshake
     context.set_alpn_protocols(["http/1.1"])
     return context
@@ -86,9 +101,15 @@ class Answering(Protocol):
 
 
 async def serve(
-    server: Answering, host: str, port: int, context: ssl.SSLContext
-) -> web.ServerRunner:
-    """Listens; returns what `cleanup()` stops."""
+    server: Answering,
+    host: str,
+    port: int,
+    context: ssl.SSLContext,
+    inherited: int | None = None,
+    listens: bool = True,
+) -> tuple[web.ServerRunner, Site]:
+    """Listens, on an inherited socket if there is one, or waits for connections to be given to the
+    site; returns what `cleanup()` stops."""
     front = Front(
         server.handle,
         connection=_Connection,
@@ -99,8 +120,23 @@ async def serve(
     )
     runner = web.ServerRunner(front, access_log=None, shutdown_timeout=2)
     await runner.setup()
-    await Site(runner, host, port, ssl_context=context, backlog=1024).start()
-    return runner
+    site = Site(runner, host, port, ssl_context=context, backlog=_BACKLOG, listens=listens)
+    site.inherited = inherited
+    await site.start()
+    return runner, site
+
+
+async def listen(
+    take: Callable[[socket.socket], None], host: str, port: int, inherited: int | None = None
+) -> Listener:
+    """Accepts connections for others: `take` is given each, once its client has spoken."""
+    most = room_for_connections()
+    listener = Listener(take, HANDSHAKE_SECONDS, lambda: most)
+    if inherited is not None:
+        listener.inherit(inherited)
+    else:
+        await listener.open(host, port, _BACKLOG)
+    return listener
 
 
 def _request_factory(

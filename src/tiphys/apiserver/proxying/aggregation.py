@@ -35,6 +35,7 @@ from tiphys.apiserver.registry.changes import Mutation
 from tiphys.apiserver.registry.registry import Registry
 from tiphys.apiserver.registry.served import CUSTOM_PRIORITY, PRIORITIES
 from tiphys.apiserver.registry.writes import Write
+from tiphys.client import certfiles
 from tiphys.client.answers import TooLong, body_of
 from tiphys.client.upgrade import is_upgrade
 from tiphys.machinery import conditions, errors
@@ -112,6 +113,7 @@ class Aggregator:
         self._contexts: dict[tuple[bool, bytes, int], ssl.SSLContext] = {}
         self.remotes: dict[tuple[str, str], Remote] = {}
         self.generation = 0
+        self._leads = True
 
     async def close(self) -> None:
         if self._session is not None:
@@ -170,7 +172,7 @@ class Aggregator:
         if context is None:
             context = _client_context(spec)
             if self._proxy is not None:
-                context.load_cert_chain(self._proxy.certificate, self._proxy.key)
+                certfiles.use(context, self._proxy.certificate, self._proxy.key)
             if len(self._contexts) >= _MOST_CONTEXTS:
                 self._contexts.clear()
             self._contexts[key] = context
@@ -178,8 +180,12 @@ class Aggregator:
 
     # --- the loop ---
 
-    async def run(self) -> None:
-        """Checks every server in turn, and keeps the APIServices of what is served here."""
+    async def run(self, leads: bool = True) -> None:
+        """Checks every server in turn, and keeps the APIServices of what is served here.
+
+        Of a server's processes one `leads`: the others write nothing about what they find.
+        """
+        self._leads = leads
         watcher = self._cache.watch(
             Filter(_SERVICES.prefix), self._registry.store.revision, self._wake.set
         )
@@ -189,7 +195,8 @@ class Aggregator:
                 self._wake.clear()
                 for change in watcher.take():
                     self._due.pop(change[1].key, None)
-                await self._keep_local()
+                if leads:
+                    await self._keep_local()
                 await self._check_all(loop.time())
                 soonest = min(self._due.values(), default=loop.time() + _EVERY) - loop.time()
                 try:
@@ -318,6 +325,8 @@ class Aggregator:
 
     async def _say(self, service: APIService, available: bool, reason: str, message: str) -> None:
         """Keeps the condition Available."""
+        if not self._leads:
+            return
         condition = APIServiceCondition(
             type="Available",
             status=conditions.status_of(available),

@@ -97,7 +97,7 @@ class Connector:
         """Where a node's own server listens. Names are not resolved: a node says its address.
         Raises 404 and 503."""
         node = decode(self._registry.entry(_NODES, "", name).data, core_v1.Node)
-        addresses = {a.type: a.address for a in node.status.addresses}
+        addresses = {a.type: a.address for a in reversed(node.status.addresses)}  # the first
         known = (addresses.get(kind, "") for kind in ("InternalIP", "ExternalIP"))
         address = next((address for address in known if is_ip(address)), "")
         port = node.status.daemon_endpoints.kubelet_endpoint.port

@@ -238,7 +238,8 @@ async def _store(
     if await aside(ownership.same_but_for_times, new, old):
         new.metadata.managed_fields = old.metadata.managed_fields
     value = await objects.converter.write(resource, new)
-    if with_revision(value, entry.revision) == entry.data:
+    unchanged = with_revision(value, entry.revision) == entry.data
+    if unchanged and not objects.store.is_stale(entry.key):
         return entry  # nothing changed: no new revision, as upstream
     if write.dry_run:
         return unwritten(entry.key, value, entry)

@@ -30,6 +30,7 @@ from tiphys.store.cache import Selectable
 
 IMMUTABLE = "field is immutable"
 _DEFAULT_SERVICE_CIDR = ipaddress.IPv4Network("10.96.0.0/16")
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 T = TypeVar("T")
 
 
@@ -37,7 +38,12 @@ T = TypeVar("T")
 class Settings:
     """What the operator of a server decides that strategies go by."""
 
-    service_cidr: ipaddress.IPv4Network = _DEFAULT_SERVICE_CIDR
+    service_cidrs: tuple[Network, ...] = (_DEFAULT_SERVICE_CIDR,)
+    """The ranges of services' addresses, one for each family that the cluster has."""
+
+    @property
+    def service_families(self) -> list[str]:
+        return [f"IPv{network.version}" for network in self.service_cidrs]
 
 
 class Strategy(Generic[T]):

@@ -26,7 +26,7 @@ from tiphys.network.policy.model import (
     PortMatch,
     Rule,
 )
-from tiphys.network.policy.script import DNS, EGRESS, INGRESS
+from tiphys.network.policy.script import DNS, EGRESS, INGRESS, IPV4, Version
 
 # The cluster's DNS servers live in the nodes' agents. To policies they are what they are elsewhere:
 # the pods of kube-dns.
@@ -44,6 +44,7 @@ Group = tuple[str, ...]  # keys of the policies that are about a pod in one dire
 class Compiled:
     """One policy in one direction: its chains, and the sets that they name."""
 
+    version: Version
     chains: dict[str, tuple[str, ...]] = field(default_factory=dict)
     peers: dict[str, PodPeer] = field(default_factory=dict)
     names: dict[str, PortMatch] = field(default_factory=dict)
@@ -66,16 +67,18 @@ def group_rules(direction: str, group: Group) -> tuple[str, ...]:
     return (*(f"jump {policy_chain(direction, key)}" for key in group), "drop")
 
 
-def compile_policy(policy: Policy, direction: str, namespaces: Namespaces) -> Compiled:
+def compile_policy(
+    policy: Policy, direction: str, namespaces: Namespaces, version: Version = IPV4
+) -> Compiled:
     """What one policy needs in one direction. `namespaces` matters for that of the DNS servers
     alone."""
-    compiled = Compiled()
+    compiled = Compiled(version)
     chain = policy_chain(direction, policy.key)
     lines: list[str] = []
     for number, rule in enumerate(policy.rules(direction) or ()):
         lines += _lines(rule, direction, f"{chain}-{number}", compiled)
         if direction == EGRESS:
-            lines += _dns_lines(rule, namespaces)
+            lines += _dns_lines(rule, namespaces, version.ip)
     compiled.chains[chain] = tuple(dict.fromkeys(lines))
     return compiled
 
@@ -84,8 +87,8 @@ def _lines(rule: Rule, direction: str, chain: str, compiled: Compiled) -> Iterat
     """A rule of a policy as rules of its chain. Many ports of many peers would be a product: then
     the peers are a chain of their own."""
     field = "saddr" if direction == INGRESS else "daddr"
-    peers = _peer_matches(rule, field, compiled.peers)
-    ports = _port_matches(rule, compiled.names)
+    peers = _peer_matches(rule, field, compiled)
+    ports = _port_matches(rule, compiled)
     if len(ports) > 1 and len(peers) > 1:
         compiled.chains[chain] = tuple(f"{peer} accept".lstrip() for peer in peers)
         yield from (f"{match} jump {chain}" for match in ports)
@@ -95,16 +98,16 @@ def _lines(rule: Rule, direction: str, chain: str, compiled: Compiled) -> Iterat
             yield " ".join(part for part in (match, peer, "accept") if part)
 
 
-def _dns_lines(rule: Rule, namespaces: Namespaces) -> Iterator[str]:
+def _dns_lines(rule: Rule, namespaces: Namespaces, ip: str) -> Iterator[str]:
     pods = [peer for peer in rule.peers if isinstance(peer, PodPeer)]
     if rule.peers and not any(peer.selects(DNS_POD, namespaces) for peer in pods):
         return
     for protocol in ("UDP", "TCP"):
         if not rule.ports or any(port.matches(protocol, 53, DNS_POD) for port in rule.ports):
-            yield f"ip daddr @{DNS} meta l4proto {protocol.lower()} th dport 53 accept"
+            yield f"{ip} daddr @{DNS} meta l4proto {protocol.lower()} th dport 53 accept"
 
 
-def _port_matches(rule: Rule, names: dict[str, PortMatch]) -> list[str]:
+def _port_matches(rule: Rule, compiled: Compiled) -> list[str]:
     """The matches of a rule's ports, one empty match for all ports."""
     if not rule.ports:
         return [""]
@@ -113,21 +116,22 @@ def _port_matches(rule: Rule, names: dict[str, PortMatch]) -> list[str]:
     for port in rule.ports:
         if port.name:
             name = f"n-{_digest(port.protocol, port.name)}"
-            names[name] = port
+            compiled.names[name] = port
             protocol = port.protocol.lower()
-            matches.append(f"meta l4proto {protocol} ip daddr . th dport @{name}")
+            ip = compiled.version.ip
+            matches.append(f"meta l4proto {protocol} {ip} daddr . th dport @{name}")
     return list(dict.fromkeys(matches))
 
 
-def _peer_matches(rule: Rule, field: str, peers: dict[str, PodPeer]) -> list[str]:
+def _peer_matches(rule: Rule, field: str, compiled: Compiled) -> list[str]:
     """The matches of a rule's peers, one empty match for everybody."""
     if not rule.peers:
         return [""]
     networks = [peer for peer in rule.peers if isinstance(peer, BlockPeer)]
-    matches = script.blocks(networks, field)
+    matches = script.blocks(networks, field, compiled.version)
     for peer in rule.peers:
         if isinstance(peer, PodPeer):
             name = f"p-{_digest(peer.namespace, str(peer.namespaces), str(peer.pods))}"
-            peers[name] = peer
-            matches.append(f"ip {field} @{name}")
+            compiled.peers[name] = peer
+            matches.append(f"{compiled.version.ip} {field} @{name}")
     return list(dict.fromkeys(matches))

@@ -10,14 +10,14 @@ import asyncio
 import contextlib
 import logging
 import subprocess
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from tiphys.api import core_v1, discovery_v1, networking_v1
 from tiphys.client.informer import Informer, Informers, key_of
 from tiphys.network.nft import NftError, nft
-from tiphys.network.policy.model import AnyPod, facts_of, read
-from tiphys.network.policy.script import base, script
+from tiphys.network.policy.model import AnyPod, address_of, facts_of, read
+from tiphys.network.policy.script import IPV4, Version, base, script
 from tiphys.network.policy.table import PolicyTable
 from tiphys.network.policy.watched import WatchedPod
 
@@ -56,6 +56,7 @@ class PolicyEnforcer:
         node: str,
         table: str,
         write: Callable[[str], None] = nft,
+        version: Version = IPV4,
     ) -> None:
         self._pods = pods
         self._policies = informers.of(networking_v1.NetworkPolicy)
@@ -63,7 +64,8 @@ class PolicyEnforcer:
         self._slices = informers.of(discovery_v1.EndpointSlice)
         self._write = write
         self._name = table
-        self._table = PolicyTable(node)
+        self._version = version
+        self._table = PolicyTable(node, version)
         self.transactions = 0
         self._synced = asyncio.Event()  # once the table has what the server has
         self._changed = asyncio.Event()
@@ -76,12 +78,14 @@ class PolicyEnforcer:
 
     # --- for the agent ---
 
-    async def isolate(self, pod: core_v1.Pod, address: str) -> None:
-        """Returns once the policies about a local pod are in force.
+    async def isolate(self, pod: core_v1.Pod, addresses: Sequence[str]) -> None:
+        """Returns once the policies about a local pod are in force. One that has addresses, and
+        none of this version of IP, is not isolated in it.
 
         Raises TimeoutError when they cannot be: then no container of the pod may start.
         """
-        if pod.spec.host_network:
+        address = address_of(addresses, self._version.number)
+        if pod.spec.host_network or (addresses and not address):
             return
         try:
             await self._isolate(pod, address)
@@ -132,7 +136,7 @@ class PolicyEnforcer:
     def _put(self, pod: AnyPod) -> None:
         key = f"{pod.metadata.namespace}/{pod.metadata.name}"
         sandbox = self._sandboxes.get(key)
-        self._table.put_pod(facts_of(pod, sandbox.address if sandbox else ""))
+        self._table.put_pod(facts_of(pod, sandbox.address if sandbox else "", self._version.number))
         self._note_change()
 
     def _pod_changed(self, old: WatchedPod | None, new: WatchedPod | None) -> None:
@@ -172,7 +176,7 @@ class PolicyEnforcer:
         self, old: discovery_v1.EndpointSlice | None, new: discovery_v1.EndpointSlice | None
     ) -> None:
         if _is_dns(old) or _is_dns(new):
-            self._table.put_dns(dns_addresses(self._slices))
+            self._table.put_dns(dns_addresses(self._slices, self._version.number))
             self._note_change()
 
     # --- the loop ---
@@ -207,13 +211,30 @@ class PolicyEnforcer:
     async def _apply(self, whole: bool) -> None:
         """Writes what has changed, or the whole table."""
         if whole:
-            text = base(self._name) + script(self._name, self._table.whole())
+            changes = self._table.whole()
+            text = base(self._name, self._version) + script(self._name, changes, self._version)
         else:
-            text = script(self._name, self._table.changes())
+            text = script(self._name, self._table.changes(), self._version)
         # Without changes a look at what is there: somebody may have taken it away.
-        look = f"list chain ip {self._name} ingress-forward\n"
+        look = f"list chain {self._version.ip} {self._name} ingress-forward\n"
         await asyncio.to_thread(self._write, text or look)
         self.transactions += bool(text)
+
+
+class EveryVersion:
+    """The enforcers of a node, one for each version of IP of its pods."""
+
+    def __init__(self, enforcers: Sequence[PolicyEnforcer]) -> None:
+        self._enforcers = enforcers
+
+    async def isolate(self, pod: core_v1.Pod, addresses: Sequence[str]) -> None:
+        """Raises TimeoutError."""
+        for enforcer in self._enforcers:
+            await enforcer.isolate(pod, addresses)
+
+    def release(self, pod: core_v1.Pod) -> None:
+        for enforcer in self._enforcers:
+            enforcer.release(pod)
 
 
 def _is_dns(endpoint_slice: discovery_v1.EndpointSlice | None) -> bool:
@@ -223,8 +244,8 @@ def _is_dns(endpoint_slice: discovery_v1.EndpointSlice | None) -> bool:
     return (meta.namespace, meta.labels.get("kubernetes.io/service-name")) == _DNS_SERVICE
 
 
-def dns_addresses(slices: Iterable[discovery_v1.EndpointSlice]) -> set[str]:
-    """Those of the DNS servers that are no pods (pods are known anyway)."""
+def dns_addresses(slices: Iterable[discovery_v1.EndpointSlice], version: int = 4) -> set[str]:
+    """Those of a version of IP of the DNS servers that are no pods (pods are known anyway)."""
     return {
         address
         for endpoint_slice in slices
@@ -232,4 +253,5 @@ def dns_addresses(slices: Iterable[discovery_v1.EndpointSlice]) -> set[str]:
         for endpoint in endpoint_slice.endpoints
         if endpoint.target_ref is None
         for address in endpoint.addresses
+        if (":" in address) == (version == 6)
     }

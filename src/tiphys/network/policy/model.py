@@ -85,9 +85,16 @@ class _Spec(Protocol):
     def init_containers(self) -> Iterable[_Container]: ...
 
 
+class _PodIP(Protocol):
+    ip: str
+
+
 class _Status(Protocol):
     phase: str
     pod_ip: str
+
+    @property
+    def pod_ips(self) -> Iterable[_PodIP]: ...
 
 
 class AnyPod(Protocol):
@@ -103,11 +110,18 @@ class AnyPod(Protocol):
     def status(self) -> _Status: ...
 
 
-def facts_of(pod: AnyPod, address: str = "") -> PodFacts:
-    """`address` is the pod's where its status does not have it yet."""
+def address_of(addresses: Iterable[str], version: int) -> str:
+    """The first of a version of IP; empty where there is none."""
+    return next((one for one in addresses if one and (":" in one) == (version == 6)), "")
+
+
+def facts_of(pod: AnyPod, address: str = "", version: int = 4) -> PodFacts:
+    """A pod with its address of a version of IP: `address` where its status does not have it
+    yet."""
     meta, spec, status = pod.metadata, pod.spec, pod.status
-    address = address or status.pod_ip
-    if spec.host_network or is_final(status.phase) or ":" in address:
+    known = (status.pod_ip, *(one.ip for one in status.pod_ips))
+    address = address or address_of(known, version)
+    if spec.host_network or is_final(status.phase):
         address = ""
     labels = _shared(frozenset(meta.labels.items()))
     return PodFacts(meta.namespace, meta.name, labels, address, spec.node_name, _named_ports(spec))

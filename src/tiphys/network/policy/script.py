@@ -19,12 +19,26 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from tiphys.network.policy.model import LAST_PORT, BlockPeer, PortMatch
 
-# types of sets
-ADDRESSES = "ipv4_addr"
-ADDRESS_PORTS = "ipv4_addr . inet_service"
+
+class Version(NamedTuple):
+    """What the text calls a version of IP, and how long its addresses are."""
+
+    number: int
+    ip: str
+    address: str
+    bits: int
+
+
+IPV4 = Version(4, "ip", "ipv4_addr", 32)
+IPV6 = Version(6, "ip6", "ipv6_addr", 128)
+
+# types of sets, "address" being that of the version
+ADDRESSES = "address"
+ADDRESS_PORTS = "address . inet_service"
 
 # maps and sets that are always there; the first two are the directions, too
 INGRESS = "ingress"
@@ -33,6 +47,7 @@ SELF = "self"  # each isolated pod's address, twice: a pod always reaches itself
 DNS = "dns"  # the addresses of the cluster's DNS servers
 
 _ELEMENTS_PER_COMMAND = 500
+_FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 
 
 @dataclass
@@ -59,46 +74,53 @@ class Changes:
         return any(rows)
 
 
-def base(table: str) -> str:
+def base(table: str, version: Version = IPV4) -> str:
     """An empty table in the place of one that there may be, with its fixed chains. Pods' ends of
-    CNI's point-to-point links are named veth and something."""
+    CNI's point-to-point links are named veth and something. (IPv6: who looks for an address of its
+    own has none yet.)"""
+    ip = version.ip
+    address = version.address
+    has_address = "" if version.number == 4 else "ip6 saddr != :: "
     return f"""
-add table ip {table}
-delete table ip {table}
-table ip {table} {{
-  set {SELF} {{ type ipv4_addr . ipv4_addr; }}
-  set {DNS} {{ type ipv4_addr; }}
-  map {INGRESS} {{ type ipv4_addr : verdict; }}
-  map {EGRESS} {{ type ipv4_addr : verdict; }}
+add table {ip} {table}
+delete table {ip} {table}
+table {ip} {table} {{
+  set {SELF} {{ type {address} . {address}; }}
+  set {DNS} {{ type {address}; }}
+  map {INGRESS} {{ type {address} : verdict; }}
+  map {EGRESS} {{ type {address} : verdict; }}
   chain spoofed {{
     type filter hook prerouting priority raw; policy accept;
-    iifname "veth*" fib saddr . iif oif missing drop
+    iifname "veth*" {has_address}fib saddr . iif oif missing drop
   }}
   chain egress-forward {{
     type filter hook forward priority filter - 10; policy accept;
     ct state established,related accept
-    ip saddr . ip daddr @{SELF} accept
-    ip saddr vmap @{EGRESS}
+    {ip} saddr . {ip} daddr @{SELF} accept
+    {ip} saddr vmap @{EGRESS}
   }}
   chain egress-dns {{
     type filter hook input priority filter - 10; policy accept;
     ct state established,related accept
-    ip daddr @{DNS} meta l4proto {{ tcp, udp }} th dport 53 ip saddr vmap @{EGRESS}
+    {ip} daddr @{DNS} meta l4proto {{ tcp, udp }} th dport 53 {ip} saddr vmap @{EGRESS}
   }}
   chain ingress-forward {{
     type filter hook forward priority filter - 9; policy accept;
     ct state established,related accept
-    ip saddr . ip daddr @{SELF} accept
-    ip daddr vmap @{INGRESS}
+    {ip} saddr . {ip} daddr @{SELF} accept
+    {ip} daddr vmap @{INGRESS}
   }}
 }}
 """
 
 
-def script(table: str, changes: Changes) -> str:
+def script(table: str, changes: Changes, version: Version = IPV4) -> str:
     """One transaction. Whoever is named comes before whoever names it, and goes after."""
-    t = f"ip {table}"
-    lines = [f"add set {t} {name} {{ type {kind}; }}" for name, kind in changes.new_sets.items()]
+    t = f"{version.ip} {table}"
+    lines = [
+        f"add set {t} {name} {{ type {kind.replace('address', version.address)}; }}"
+        for name, kind in changes.new_sets.items()
+    ]
     lines += [f"add chain {t} {name}" for name in changes.chains]
     lines += _elements("delete", t, changes.removed, set(changes.old_sets))
     for name, rules in changes.chains.items():
@@ -125,36 +147,42 @@ def _elements(
 # --- rules ---
 
 
-def blocks(peers: Iterable[BlockPeer], field: str) -> list[str]:
+def blocks(peers: Iterable[BlockPeer], field: str, version: Version = IPV4) -> list[str]:
     """The matches of networks against a field of the packet: all without exceptions are one set,
-    looked up once. IPv6 matches nothing, for no packet here is of it."""
-    networks = [peer for peer in peers if ":" not in peer.network]
-    plain = _merged(_span(peer.network) for peer in networks if not peer.excepted)
-    matches = [_within(field, plain)] if plain else []
+    looked up once. Networks of another version match nothing, for no packet here is of it."""
+    networks = [peer for peer in peers if _is_of(peer.network, version)]
+    plain = _merged(_span(peer.network, version) for peer in networks if not peer.excepted)
+    matches = [_within(field, plain, version)] if plain else []
     for peer in networks:
         if peer.excepted:
-            inside = _within(field, [_span(peer.network)])
-            holes = _merged(_span(part) for part in peer.excepted if ":" not in part)
-            outside = f"ip {field} != {_set(holes)}" if holes else ""
+            inside = _within(field, [_span(peer.network, version)], version)
+            parts = (part for part in peer.excepted if _is_of(part, version))
+            holes = _merged(_span(part, version) for part in parts)
+            outside = f"{version.ip} {field} != {_set(holes, version)}" if holes else ""
             matches.append(f"{inside} {outside}".strip())
     return matches
 
 
+def _is_of(network: str, version: Version) -> bool:
+    return (":" in network) == (version.number == 6)
+
+
 Span = tuple[int, int]  # the first and the last, both included
-_EVERYTHING: Span = (0, 0xFFFFFFFF)
 
 
-def _within(field: str, spans: list[Span]) -> str:
+def _within(field: str, spans: list[Span], version: Version) -> str:
     """The match of some addresses; that of all is empty."""
-    return "" if spans == [_EVERYTHING] else f"ip {field} {_set(spans)}"
+    everything = (0, (1 << version.bits) - 1)
+    return "" if spans == [everything] else f"{version.ip} {field} {_set(spans, version)}"
 
 
-def _span(network: str) -> Span:
+def _span(network: str, version: Version) -> Span:
     """The first and the last address of a network, as numbers. A policy may name 30,000 of them:
     `ipaddress` takes 1.2 s to merge those that this and `_merged` take 0.1 s for."""
     address, _, length = network.partition("/")
-    size = 1 << (32 - int(length or 32))
-    first = int.from_bytes(socket.inet_aton(address), "big") & -size
+    size = 1 << (version.bits - int(length or version.bits))
+    packed = socket.inet_pton(_FAMILIES[version.number], address)
+    first = int.from_bytes(packed, "big") & -size
     return first, first + size - 1
 
 
@@ -170,16 +198,19 @@ def _merged(spans: Iterable[Span]) -> list[Span]:
     return merged
 
 
-def _set(spans: list[Span]) -> str:
+def _set(spans: list[Span], version: Version) -> str:
     rows = (
-        _address(first) if first == last else f"{_address(first)}-{_address(last)}"
+        _address(first, version)
+        if first == last
+        else f"{_address(first, version)}-{_address(last, version)}"
         for first, last in spans
     )
     return f"{{ {', '.join(rows)} }}"
 
 
-def _address(number: int) -> str:
-    return socket.inet_ntoa(number.to_bytes(4, "big"))
+def _address(number: int, version: Version) -> str:
+    packed = number.to_bytes(version.bits // 8, "big")
+    return socket.inet_ntop(_FAMILIES[version.number], packed)
 
 
 def port_ranges(ports: Iterable[PortMatch]) -> dict[str, list[Span]]:

@@ -22,16 +22,17 @@ from tiphys.network.policy.chains import (
 from tiphys.network.policy.elements import Elements, Verdicts
 from tiphys.network.policy.memberships import Memberships, Pods
 from tiphys.network.policy.model import Labels, PodFacts, PodPeer, Policy, PortMatch
-from tiphys.network.policy.script import DNS, EGRESS, INGRESS, SELF, Changes
+from tiphys.network.policy.script import DNS, EGRESS, INGRESS, IPV4, SELF, Changes, Version
 
 _DIRECTIONS = (INGRESS, EGRESS)
 
 
 class PolicyTable:
-    """`node`: whose pods are isolated here."""
+    """`node`: whose pods are isolated here; `version` is that of the addresses."""
 
-    def __init__(self, node: str) -> None:
+    def __init__(self, node: str, version: Version = IPV4) -> None:
         self._node = node
+        self._version = version
         self._pods = Pods()
         self._namespaces: dict[str, Labels] = {}
         self._policies: dict[str, dict[str, Policy]] = {}  # namespace → key → policy
@@ -242,6 +243,5 @@ class PolicyTable:
         self._memberships.keep(peers, names)
 
     def _policy(self, direction: str, key: str) -> Compiled:
-        return compile_policy(
-            self._policies[key.partition("/")[0]][key], direction, self._namespaces
-        )
+        policy = self._policies[key.partition("/")[0]][key]
+        return compile_policy(policy, direction, self._namespaces, self._version)

@@ -41,9 +41,14 @@ class Spec(Struct):
     init_containers: list[Container] = []
 
 
+class PodIP(Struct):
+    ip: str = ""
+
+
 class Status(Struct):
     phase: str = ""
     pod_ip: str = msgspec.field(name="podIP", default="")
+    pod_ips: list[PodIP] = msgspec.field(name="podIPs", default_factory=list)
 
 
 class WatchedPod(Struct):

@@ -1,7 +1,9 @@
 """The service proxy: services and endpoint slices become nftables rules on every node.
 
-`endpoints` and `hostports` say where a port leads, `rules` makes the ruleset that a node needs,
-`script` writes the way from one ruleset to the next for nft; all pure. `service_proxy` joins them
-to informers and the kernel, `healthchecks` answers load balancers. The semantics are those of
-upstream's kube-proxy in its nftables mode.
+`endpoints` and `hostports` say where a port leads, `serviceports` what a service needs, in the
+words of `rules`. `table` keeps what is in force and says what changes (`numbers` gives endpoints
+theirs), `wire` and `script` put it into bytes and text; all pure. `kernel` writes it, `flows`
+forgets what leads nowhere any more, `service_proxy` joins them to informers, `healthchecks` and
+`health` answer load balancers. The semantics are those of upstream's kube-proxy in its nftables
+mode.
 """

@@ -23,11 +23,12 @@ class HostPort:
 
 
 def host_ports(pod: core_v1.Pod) -> list[HostPort]:
-    """The ports that lead to a pod as long as it runs; those of a pod in its node's network are the
-    node's anyway."""
-    address = pod.status.pod_ip
-    if not address or pod.spec.host_network or pod.status.phase not in ("Pending", "Running"):
+    """The ports that lead to a pod as long as it runs, to each of its addresses; those of a pod in
+    its node's network are the node's anyway."""
+    status = pod.status
+    if pod.spec.host_network or status.phase not in ("Pending", "Running"):
         return []
+    addresses = [one.ip for one in status.pod_ips] or [status.pod_ip]
     return [
         HostPort(
             port.protocol,
@@ -37,7 +38,8 @@ def host_ports(pod: core_v1.Pod) -> list[HostPort]:
             port.container_port,
         )
         for port in _ports(pod)
-        if port.host_port and not _is_ipv6_only(port.host_ip)
+        for address in addresses
+        if port.host_port and address and _is_reached(port.host_ip, address)
     ]
 
 
@@ -46,5 +48,6 @@ def _ports(pod: core_v1.Pod) -> Iterator[core_v1.ContainerPort]:
         yield from container.ports
 
 
-def _is_ipv6_only(host: str) -> bool:
-    return ":" in host and host not in _EVERY_ADDRESS
+def _is_reached(host: str, address: str) -> bool:
+    """An address of the node leads to those of its own family."""
+    return not host or host in _EVERY_ADDRESS or (":" in host) == (":" in address)

@@ -1,4 +1,4 @@
-"""The shell around the rules: informers in, nft out, several changes at once."""
+"""The shell around the rules: informers in, the kernel's tables out, several changes at once."""
 
 from __future__ import annotations
 
@@ -7,47 +7,89 @@ import contextlib
 import logging
 import socket
 import subprocess
-from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tiphys.api import core_v1, discovery_v1
-from tiphys.client.informer import Informers
-from tiphys.network.nft import NftError, nft
-from tiphys.network.proxy.healthchecks import HealthChecks
+from tiphys.client.informer import Informers, key_of
+from tiphys.network.nft import NftError
+from tiphys.network.proxy import flows
+from tiphys.network.proxy.endpoints import Place, ServiceKey, service_key
+from tiphys.network.proxy.health import ProxyHealth, serve
+from tiphys.network.proxy.healthchecks import HealthChecks, local_endpoints
 from tiphys.network.proxy.hostports import HostPort, host_ports
-from tiphys.network.proxy.rules import SERVICES, Ruleset, UDPService, desired
-from tiphys.network.proxy.script import base, changes
+from tiphys.network.proxy.kernel import Kernel, KernelTable, ThisKernel, families
+from tiphys.network.proxy.rules import Part
+from tiphys.network.proxy.serviceports import host_port_part, service_part
+from tiphys.network.proxy.table import Changes, Table
+from tiphys.network.proxy.wire import Family
 
 log = logging.getLogger(__name__)
 
 _BATCH_SECONDS = 0.01  # to wait for more changes of the same moment
+_CHECK_SECONDS = 15.0  # between looks at a table that has not changed
+_RETRY_SECONDS = 1.0  # after a whole table that could not be written
+_HOST_PORTS = "~"  # begins the owner of what a pod's host ports need
+_ZONE = "topology.kubernetes.io/zone"
+# Half-closed connections are let go after an hour, as kube-proxy has it (the kernel: a minute): a
+# server that is slow to close would answer to nobody.
+_CONNECTION_TRACKING = {"nf_conntrack_tcp_timeout_close_wait": "3600"}
+
+
+@dataclass(frozen=True)
+class ProxyNode:
+    """The node of a proxy.
+
+    addresses:              where health checks are answered
+    table:                  the name of its tables in the kernel
+    pod_cidr, service_cidr: networks with commas between them. A version of IP that no network of
+    pods has is not proxied.
+    """
+
+    name: str
+    addresses: tuple[str, ...]
+    table: str
+    pod_cidr: str
+    service_cidr: str
+
+
+@dataclass
+class _Side:
+    """One version of IP."""
+
+    family: Family
+    kernel: KernelTable
+    table: Table = field(default_factory=lambda: Table(_rank))
+    whole: bool = True  # whether everything has to be written
+
+
+def _rank(owner: str) -> int:
+    """A service goes before a host port."""
+    return int(owner.startswith(_HOST_PORTS))
 
 
 class ServiceProxy:
-    """Keeps the nft table `table` as the services are. `address` is the node's, where its health
-    checks are answered; `pod_cidr` may be several networks with commas; `write` takes a transaction
-    (blocking; raises NftError)."""
+    """Keeps the tables of a node as the services are."""
 
-    def __init__(
-        self,
-        informers: Informers,
-        node: str,
-        address: str,
-        table: str,
-        pod_cidr: str,
-        service_cidr: str,
-        write: Callable[[str], None] = nft,
-    ) -> None:
+    def __init__(self, informers: Informers, node: ProxyNode, kernel: Kernel | None = None) -> None:
         self._services = informers.of(core_v1.Service)
         self._slices = informers.of(discovery_v1.EndpointSlice)
-        self._node = node
-        self._table = table
-        self._base = base(table, pod_cidr, service_cidr)
-        self._write = write
-        self._current = Ruleset()
+        self._slices.index("service", lambda found: ["/".join(service_key(found))])
+        self._place = Place(node.name)
+        self._sides = []
+        service_cidrs = families(node.service_cidr)
+        for family, pods in families(node.pod_cidr).items():
+            inside = service_cidrs.get(family, [])
+            table = KernelTable(family, node.table, pods, inside, kernel or ThisKernel())
+            self._sides.append(_Side(family, table))
+        self._dirty: set[str] = set()  # keys of services
         self._changed = asyncio.Event()
         self._host_ports: dict[str, list[HostPort]] = {}  # by the pod's uid
-        self._checks = HealthChecks(address)
+        self.health = ProxyHealth()
+        self._addresses = list(node.addresses)
+        self._checks = HealthChecks(node.addresses, self.health.is_healthy)
+
+    # --- changes of objects ---
 
     def pod_changed(self, old: core_v1.Pod | None, new: core_v1.Pod | None) -> None:
         """For the informer of this node's pods: their host ports."""
@@ -62,61 +104,123 @@ class ServiceProxy:
             self._host_ports[uid] = rows
         else:
             del self._host_ports[uid]
+        for side in self._sides:
+            side.table.put(_HOST_PORTS + uid, host_port_part(rows, side.family.version))
+        self._wake()
+
+    def node_changed(self, old: core_v1.Node | None, new: core_v1.Node | None) -> None:
+        """For the informer of this node: where it stands, and whether it is to go."""
+        self.health.node = new
+        zone = new.metadata.labels.get(_ZONE, "") if new is not None else self._place.zone
+        if zone != self._place.zone:
+            self._place = Place(self._place.node, zone)
+            self._dirty.update(key_of(service) for service in self._services)
+            self._wake()
+
+    def _service_changed(self, old: core_v1.Service | None, new: core_v1.Service | None) -> None:
+        changed = new or old
+        if changed is not None:
+            self._dirty.add(key_of(changed))
+            self._wake()
+
+    def _slice_changed(
+        self, old: discovery_v1.EndpointSlice | None, new: discovery_v1.EndpointSlice | None
+    ) -> None:
+        for one in (old, new):
+            if one is not None:
+                self._dirty.add("/".join(service_key(one)))
+                self._wake()
+
+    def _wake(self) -> None:
+        self.health.queued()
         self._changed.set()
+
+    # --- the loop ---
 
     async def run(self) -> None:
-        await asyncio.to_thread(self._reset)
+        self._services.on_change(self._service_changed)
+        self._slices.on_change(self._slice_changed)
         for informer in (self._services, self._slices):
-            informer.on_change(lambda old, new: self._changed.set())
             await informer.synced.wait()
-        self._changed.set()
-        while True:
-            await self._changed.wait()
-            await asyncio.sleep(_BATCH_SECONDS)
-            self._changed.clear()
-            await self._checks.sync(self._services, self._slices, self._node)
-            await self._sync()
-
-    def _reset(self) -> None:
-        """An empty table: what an earlier run left is replaced in one transaction."""
-        clear = f"add table ip {self._table}\ndelete table ip {self._table}\n"
-        self._write(clear + self._base)
-        self._current = Ruleset()
+        _track_connections()
+        server = await serve(self.health, self._addresses)
+        try:
+            while True:
+                await self._sync()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._changed.wait(), _CHECK_SECONDS)
+                await asyncio.sleep(_BATCH_SECONDS)
+        finally:
+            await server.cleanup()
+            await self._checks.close()
 
     async def _sync(self) -> None:
-        rows = [row for of_pod in self._host_ports.values() for row in of_pod]
-        wanted = desired(self._services, self._slices, self._node, rows)
-        script = changes(self._table, self._current, wanted)
-        if not script:
-            return
-        try:
-            await asyncio.to_thread(self._write, script)
-        except (NftError, subprocess.TimeoutExpired) as error:
-            log.warning("nft refused a change, the whole ruleset is written again: %s", error)
-            await asyncio.to_thread(self._reset)
-            await asyncio.to_thread(self._write, changes(self._table, Ruleset(), wanted))
-        if rows:
+        self._changed.clear()
+        await self._checks.retry()
+        dirty, self._dirty = self._dirty, set()
+        for number, key in enumerate(dirty):
+            await self._update(key)
+            if number % 50 == 49:
+                await asyncio.sleep(0)  # a first list of thousands holds the loop a while
+        for side in self._sides:
+            changes = await self._write(side)
+            stale = list(flows.stale(changes.flows))
+            if stale:
+                await asyncio.to_thread(flows.forget, side.family.version, stale)
+        if self._host_ports:
+            rows = [row for of_pod in self._host_ports.values() for row in of_pod]
             _route_loopback({row.address for row in rows})
-        moved = moved_udp_services(self._current, wanted)
-        self._current = wanted
-        for service in moved:
-            await asyncio.to_thread(_forget_flows, service)
+        if not self._changed.is_set():
+            self.health.updated()
+
+    async def _update(self, key: str) -> None:
+        """What a service needs now."""
+        service = self._services.get(key)
+        slices = self._slices.by("service", key)
+        port = 0
+        for side in self._sides:
+            part = Part()
+            if service is not None:
+                part = service_part(service, slices, self._place, side.family.version)
+            side.table.put(key, part)
+        if service is not None:
+            port = service.spec.health_check_node_port
+        count = local_endpoints(slices, self._place.node) if port else 0
+        await self._checks.put(ServiceKey(*key.split("/", 1)), port, count)
+
+    async def _write(self, side: _Side) -> Changes:
+        """Brings the kernel to what the table says. What it refuses is written as a whole."""
+        changes = side.table.take()
+        if not side.whole:
+            try:
+                await asyncio.to_thread(side.kernel.change, changes)
+                return changes
+            except OSError as error:
+                log.warning("A change was refused, the whole table is written again: %s", error)
+        side.whole = True
+        while side.whole:
+            side.table.forget()
+            whole = side.table.take()
+            try:
+                await asyncio.to_thread(side.kernel.replace, whole)
+                side.whole = False
+            except (NftError, subprocess.TimeoutExpired, OSError) as error:
+                log.warning("The table of services could not be written: %s", error)
+                await asyncio.sleep(_RETRY_SECONDS)
+        return changes
 
     def remove(self) -> None:
-        with contextlib.suppress(NftError):
-            self._write(f"delete table ip {self._table}\n")
+        for side in self._sides:
+            with contextlib.suppress(NftError):
+                side.kernel.remove()
 
 
-def moved_udp_services(old: Ruleset, new: Ruleset) -> list[UDPService]:
-    """UDP services that lead elsewhere now."""
-    return [service for service in new.udp if _target(old, service) != _target(new, service)]
-
-
-def _target(ruleset: Ruleset, service: UDPService) -> tuple[str, ...] | None:
-    """The rules that a UDP service leads to."""
-    element = f"udp . {service.address} . {service.port}"
-    verdict = ruleset.elements.get(SERVICES, {}).get(element, "")
-    return ruleset.chains.get(verdict.removeprefix("goto "))
+def _track_connections() -> None:
+    for name, value in _CONNECTION_TRACKING.items():
+        with contextlib.suppress(
+            OSError
+        ):  # the kernel has no connection tracking yet, or is shared
+            Path("/proc/sys/net/netfilter", name).write_text(value)
 
 
 def _route_loopback(addresses: set[str]) -> None:
@@ -128,10 +232,3 @@ def _route_loopback(addresses: set[str]) -> None:
         if socket.inet_ntoa(bytes.fromhex(destination)[::-1]) in addresses:
             with contextlib.suppress(OSError):  # the pod has gone meanwhile
                 Path(f"/proc/sys/net/ipv4/conf/{interface}/route_localnet").write_text("1")
-
-
-def _forget_flows(service: UDPService) -> None:
-    """UDP has no end: flows to endpoints that are gone would live on in connection tracking."""
-    selection = ["-p", "udp", "--orig-dst", service.address, "--dport", str(service.port)]
-    with contextlib.suppress(FileNotFoundError, subprocess.TimeoutExpired):
-        subprocess.run(["conntrack", "-D", *selection], capture_output=True, timeout=10)

@@ -22,12 +22,12 @@ _API_SERVER = ("default", "kubernetes")  # the service that every container has 
 
 
 class ContainerFacts(NamedTuple):
-    """What a container's variables may be about. `pod_ip` is known before the status says it."""
+    """What a container's variables may be about. The status may not say `pod_ips` yet."""
 
     pod: core_v1.Pod
     container: Any
-    pod_ip: str
-    host_ip: str
+    pod_ips: tuple[str, ...]
+    host_ips: tuple[str, ...]
     allocatable: dict[str, str]
 
 
@@ -135,7 +135,7 @@ async def _value_from(
     if source.file_key_ref is not None:
         return await asyncio.to_thread(_value_from_file, source.file_key_ref, paths)
     if source.field_ref is not None:
-        return field(pod, source.field_ref.field_path, facts.host_ip, facts.pod_ip)
+        return field(pod, source.field_ref.field_path, facts.host_ips, facts.pod_ips)
     if source.resource_field_ref is not None:
         return resource(pod, facts.container, source.resource_field_ref, facts.allocatable)
     namespace = pod.metadata.namespace

@@ -12,18 +12,22 @@ from tiphys.machinery import quantity
 _SUBSCRIPT = re.compile(r"(.+)\['(.+)'\]$")
 
 
-def field(pod: core_v1.Pod, path: str, host_ip: str = "", pod_ip: str = "") -> str:
+Addresses = tuple[str, ...]
+
+
+def field(pod: core_v1.Pod, path: str, host_ips: Addresses = (), pod_ips: Addresses = ()) -> str:
     """The value of a field that upstream lets a pod see of itself.
 
-    `host_ip` and `pod_ip` are what the node knows before the pod's status says it. Raises KeyError
-    for any other path.
+    `host_ips` and `pod_ips` are what the node knows before the pod's status says it. Raises
+    KeyError for any other path.
     """
     meta, spec, status = pod.metadata, pod.spec, pod.status
     match = _SUBSCRIPT.match(path)
     if match:
         maps = {"metadata.labels": meta.labels, "metadata.annotations": meta.annotations}
         return maps[match[1]].get(match[2], "")
-    host = status.host_ip or host_ip
+    hosts = tuple(one.ip for one in status.host_ips) or host_ips
+    own = tuple(one.ip for one in status.pod_ips) or pod_ips
     values: dict[str, Any] = {
         "metadata.name": meta.name,
         "metadata.namespace": meta.namespace,
@@ -32,10 +36,10 @@ def field(pod: core_v1.Pod, path: str, host_ip: str = "", pod_ip: str = "") -> s
         "metadata.annotations": _lines(meta.annotations),
         "spec.nodeName": spec.node_name,
         "spec.serviceAccountName": spec.service_account_name,
-        "status.hostIP": host,
-        "status.hostIPs": host,
-        "status.podIP": status.pod_ip or pod_ip,
-        "status.podIPs": ",".join(address.ip for address in status.pod_ips) or pod_ip,
+        "status.hostIP": status.host_ip or next(iter(hosts), ""),
+        "status.hostIPs": ",".join(hosts),
+        "status.podIP": status.pod_ip or next(iter(own), ""),
+        "status.podIPs": ",".join(own),
     }
     return str(values[path])
 

@@ -145,6 +145,8 @@ class CRIRuntime(CRIImages, CRILogs):
             network = response.status.network
             sandbox.ready = listing.is_ready(response.status.state)
             sandbox.ip = network.ip if network is not None else ""
+            if network is not None:
+                sandbox.additional_ips = tuple(one.ip for one in network.additional_ips)
         return sandbox
 
     async def container(self, known: ContainerState) -> ContainerState:

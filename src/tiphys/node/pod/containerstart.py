@@ -89,7 +89,7 @@ class ContainerStarter:
         await self._mount_images(container, paths)
         managed.records[container.name].start_failures.reset()
         await self._check_user(container)
-        facts = ContainerFacts(pod, container, managed.pod_ip(), node.address, node.allocatable)
+        facts = ContainerFacts(pod, container, managed.pod_ips(), node.addresses, node.allocatable)
         env = await environment(facts, node.references, node.services(), paths)
         plan = ContainerPlan(
             managed.resources.for_runtime(container),
@@ -104,7 +104,7 @@ class ContainerStarter:
         )
         sandbox = managed.state.sandbox
         assert sandbox is not None
-        await node.isolation.isolate(pod, sandbox.ip)
+        await node.isolation.isolate(pod, sandbox.ips)
         async with node.starting:
             state = await node.runtime.start_container(pod, sandbox, plan)
         node.placement.note_applied(state.id, plan.confinement.cpus)

@@ -139,15 +139,15 @@ class ManagedPod:
                 return container
         return None
 
-    def pod_ip(self) -> str:
-        """The pod's address as its status shows it; "" while it has none."""
+    def pod_ips(self) -> tuple[str, ...]:
+        """The pod's addresses as its status shows them; none while it has none."""
         if self.pod.spec.host_network:
-            return self.node.address
-        return self.state.sandbox.ip if self.state.sandbox is not None else ""
+            return self.node.addresses
+        return self.state.sandbox.ips if self.state.sandbox is not None else ()
 
     def address(self) -> str:
         """Where the pod's containers are reached."""
-        return self.pod_ip() or self.node.address
+        return next(iter(self.pod_ips()), self.node.address)
 
     async def reserve(self, growing: bool = False) -> None:
         """Gives the pod as a whole what it was granted; see `Runtime.reserve`."""

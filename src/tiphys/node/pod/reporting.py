@@ -46,7 +46,7 @@ class StatusReporter:
             managed.records,
             managed.resources,
             scheme=managed.node.runtime.name.partition(":")[0],
-            host_ip=managed.node.address,
+            host_ips=managed.node.addresses,
             now=managed.node.now(),
             failure=managed.failure,
             is_final=is_final,

@@ -47,7 +47,7 @@ class SandboxStarter:
         if isinstance(sandbox, BaseException):
             raise sandbox
         managed.state.sandbox = sandbox
-        node.volumes.write_hosts(pod, sandbox.ip or node.address, host, domain)
+        node.volumes.write_hosts(pod, sandbox.ips or node.addresses, host, domain)
         if isinstance(volumes, BaseException):
             raise volumes
 

@@ -86,8 +86,8 @@ class PodTerminator:
         return max(_AFTER_HOOK, grace - (time.monotonic() - started_at))
 
     async def kill(self, grace: float, with_events: bool = False) -> None:
-        """Stops everything: the main containers together, then the sidecars in reverse order, then
-        the sandbox. Raises RuntimeFault, TimeoutError."""
+        """Stops everything within `grace` seconds: the main containers together, then the sidecars
+        in reverse order, then the sandbox. Raises RuntimeFault, TimeoutError."""
         managed, runtime = self._managed, self._managed.node.runtime
         interrupted = managed.records.cancel_starts()
         running = managed.state.running()
@@ -98,11 +98,9 @@ class PodTerminator:
                 text = f"Stopping container {container.name}"
                 managed.event("Normal", "Killing", text, container.name)
         mains = [container for container in running if container.name not in sidecars]
-        await asyncio.gather(*(self.stop_container(container, grace) for container in mains))
         running_sidecars = [container for container in running if container.name in sidecars]
         running_sidecars.sort(key=lambda container: sidecars.index(container.name), reverse=True)
-        for container in running_sidecars:
-            await self.stop_container(container, grace)
+        await self._stop_in_order([mains, *([sidecar] for sidecar in running_sidecars)], grace)
         sandbox = managed.state.sandbox
         if sandbox is not None and sandbox.ready:
             await runtime.stop_sandbox(sandbox.id)
@@ -112,6 +110,35 @@ class PodTerminator:
         if interrupted:  # a container may have been created by a start that was cancelled
             await managed.read_state()
         managed.note_exits()
+
+    async def _stop_in_order(self, groups: list[list[ContainerState]], grace: float) -> None:
+        """Each group after the one before it. All hooks run at once, and nobody waits for his turn
+        longer than `grace`: the time is the pod's, as upstream. Raises RuntimeFault."""
+        turns = [asyncio.Event() for _ in range(len(groups) + 1)]
+        turns[0].set()
+
+        async def stop(container: ContainerState, turn: asyncio.Event) -> None:
+            began = time.monotonic()
+            left = await self._run_pre_stop(container, grace)
+            if not turn.is_set():
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(left):
+                        await turn.wait()
+                left = max(min(_AFTER_HOOK, grace), grace - (time.monotonic() - began))
+            with contextlib.suppress(TimeoutError):
+                await self._managed.node.runtime.stop_container(container.id, left)
+
+        async def stop_group(number: int, group: list[ContainerState]) -> None:
+            try:
+                await asyncio.gather(*(stop(container, turns[number]) for container in group))
+            finally:
+                turns[number + 1].set()
+
+        stopping = (stop_group(number, group) for number, group in enumerate(groups))
+        results = await asyncio.gather(*stopping, return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
 
     # --- a deleted pod ---
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from aiohttp import web
 
 from tiphys.api import core_v1
+from tiphys.client import certfiles
 from tiphys.client.front import Front, Site, room_for_connections
 from tiphys.client.tasks import TaskGroup
 from tiphys.machinery.query import truth
@@ -45,7 +46,7 @@ class StreamingServer:
         """Listens and returns the port, which the system chooses for 0."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.load_cert_chain(certificate, key)
+        certfiles.use(context, certificate, key)
         context.load_verify_locations(ca)
         context.verify_mode = ssl.CERT_OPTIONAL  # clients without one come with a token
         most = room_for_connections(_MOST_CONNECTIONS)

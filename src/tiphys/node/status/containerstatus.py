@@ -28,7 +28,7 @@ class Observation:
     records: ContainerRecords
     resources: Resources
     scheme: str
-    host_ip: str
+    host_ips: tuple[str, ...]
     now: float
     failure: Rejection | None = None
     is_final: bool = False

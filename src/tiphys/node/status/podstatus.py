@@ -21,8 +21,8 @@ def pod_status(seen: Observation) -> v1.PodStatus:
     pod = seen.pod
     status = v1.PodStatus(
         qos_class=pod.status.qos_class,
-        host_ip=seen.host_ip,
-        host_ips=[v1.HostIP(ip=seen.host_ip)] if seen.host_ip else [],
+        host_ip=next(iter(seen.host_ips), ""),
+        host_ips=[v1.HostIP(ip=ip) for ip in seen.host_ips],
         observed_generation=pod.metadata.generation,
         start_time=pod.status.start_time or timestamps.rfc3339(seen.now),
     )
@@ -37,9 +37,9 @@ def pod_status(seen: Observation) -> v1.PodStatus:
     if is_final(status.phase):
         for main in status.container_statuses:
             main.ready = False
-    if ip := _pod_ip(seen):
-        status.pod_ip = ip
-        status.pod_ips = [v1.PodIP(ip=ip)]
+    if ips := _pod_ips(seen):
+        status.pod_ip = ips[0]
+        status.pod_ips = [v1.PodIP(ip=ip) for ip in ips]
     status.conditions = conditions(seen, status)
     _cut_messages(status)
     return status
@@ -52,10 +52,16 @@ def _earlier_failure(pod: v1.Pod) -> Rejection | None:
     return Rejection(pod.status.reason, pod.status.message)
 
 
-def _pod_ip(seen: Observation) -> str:
+def _pod_ips(seen: Observation) -> tuple[str, ...]:
+    """Those that the pod has or had, the node's own for one on its network."""
     sandbox = seen.state.sandbox
-    ip = seen.host_ip if seen.pod.spec.host_network else sandbox.ip if sandbox is not None else ""
-    return ip or seen.pod.status.pod_ip
+    if seen.pod.spec.host_network:
+        ips = seen.host_ips
+    else:
+        ips = sandbox.ips if sandbox is not None else ()
+    before = seen.pod.status
+    known = tuple(one.ip for one in before.pod_ips)
+    return ips or known or ((before.pod_ip,) if before.pod_ip else ())
 
 
 def _set_container_statuses(seen: Observation, status: v1.PodStatus) -> None:

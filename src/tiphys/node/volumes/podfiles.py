@@ -8,6 +8,7 @@ of it than a bound is read.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from tiphys.api import core_v1
@@ -47,14 +48,17 @@ def termination_message(folder: Path, container: str, attempt: int) -> str:
     return text.decode(errors="replace")
 
 
-def write_hosts(folder: Path, pod: core_v1.Pod, ip: str, hostname: str, domain: str) -> Path:
+def write_hosts(
+    folder: Path, pod: core_v1.Pod, ips: Sequence[str], hostname: str, domain: str
+) -> Path:
     """Writes the pod's /etc/hosts: the node's for a pod on the node's network. The first line is
     upstream's, because programs look for it."""
     if pod.spec.host_network:
         text = "# Kubernetes-managed hosts file (host network).\n" + _machine_hosts()
     else:
         name = f"{hostname}.{domain}\t{hostname}" if domain else hostname
-        text = f"# Kubernetes-managed hosts file.\n{_LOCAL}{ip}\t{name}\n"
+        text = f"# Kubernetes-managed hosts file.\n{_LOCAL}"
+        text += "".join(f"{ip}\t{name}\n" for ip in ips)
     if pod.spec.host_aliases:
         rows = ["\t".join([alias.ip, *alias.hostnames]) for alias in pod.spec.host_aliases]
         text += "\n# Entries added by HostAliases.\n" + "\n".join(rows) + "\n"

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import logging
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -144,9 +145,9 @@ class Volumes:
             mounts.append(Mount(str(folder / "etc-hosts"), "/etc/hosts"))
         return mounts
 
-    def write_hosts(self, pod: core_v1.Pod, ip: str, hostname: str, domain: str) -> None:
+    def write_hosts(self, pod: core_v1.Pod, ips: Sequence[str], hostname: str, domain: str) -> None:
         """Writes the pod's /etc/hosts."""
-        write_hosts(self.folder(pod.metadata.uid), pod, ip, hostname, domain)
+        write_hosts(self.folder(pod.metadata.uid), pod, ips, hostname, domain)
 
     # --- the end ---
 

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import time
 
-from tiphys.api.core_v1 import ContainerState, ContainerStateTerminated, Pod
+from tiphys.api.core_v1 import (
+    ContainerState,
+    ContainerStateTerminated,
+    ContainerStatus,
+    Pod,
+)
 from tiphys.apiserver.resources.columns import AGE, NAME, WIDE, Column
 from tiphys.machinery import conditions, durations, timestamps
 from tiphys.machinery.finished import pod_finished
@@ -48,16 +53,22 @@ def _scheduling(pod: Pod) -> str:
 
 def _initializing(pod: Pod) -> str:
     """Of the first init container that is not done; "" when all are."""
-    total = len(pod.spec.init_containers)
+    index = _current_init(pod)
+    if index is None:
+        return ""
+    state = pod.status.init_container_statuses[index].state
+    return f"Init:{_init_reason(state) or f'{index}/{len(pod.spec.init_containers)}'}"
+
+
+def _current_init(pod: Pod) -> int | None:
+    """The number of the first init container that is not done."""
     sidecars = _sidecars(pod)
     for index, status in enumerate(pod.status.init_container_statuses):
-        state = status.state
-        if state.terminated is not None and state.terminated.exit_code == 0:
-            continue
-        if status.name in sidecars and status.started:
-            continue
-        return f"Init:{_init_reason(state) or f'{index}/{total}'}"
-    return ""
+        terminated = status.state.terminated
+        has_succeeded = terminated is not None and terminated.exit_code == 0
+        if not has_succeeded and not (status.name in sidecars and status.started):
+            return index
+    return None
 
 
 def _init_reason(state: ContainerState) -> str:
@@ -79,21 +90,36 @@ def _exit_reason(terminated: ContainerStateTerminated) -> str:
 def _container_reason(pod: Pod, reason: str) -> str:
     """The first container that waits or has ended says how the pod does; `reason` if none does."""
     running = False
+    failure = ""
     for status in reversed(pod.status.container_statuses):
         state = status.state
         if state.waiting is not None and state.waiting.reason:
             reason = state.waiting.reason
         elif state.terminated is not None:
             reason = _exit_reason(state.terminated)
+            if state.terminated.exit_code:
+                failure = reason
         elif status.ready and state.running is not None:
             running = True
-    if reason == "Completed" and running:
-        return "Running" if _has(pod, "Ready") else "NotReady"
-    return reason
+    if reason != "Completed":
+        return reason
+    if running and _has(pod, "Ready"):
+        return "Running"
+    return failure or ("NotReady" if running else reason)
+
+
+def _counted(pod: Pod) -> list[ContainerStatus]:
+    """Whose restarts count: those of init containers until they are done, then the rest."""
+    inits = pod.status.init_container_statuses
+    current = _current_init(pod)
+    if current is not None and not _has(pod, "Initialized"):
+        return inits[: current + 1]
+    sidecars = _sidecars(pod)
+    return [*pod.status.container_statuses, *(one for one in inits if one.name in sidecars)]
 
 
 def _restarts(pod: Pod) -> str:
-    statuses = pod.status.container_statuses
+    statuses = _counted(pod)
     count = sum(status.restart_count for status in statuses)
     ends = [s.last_state.terminated for s in statuses if s.last_state.terminated is not None]
     last = max((timestamps.parse(end.finished_at) for end in ends), default=0.0)

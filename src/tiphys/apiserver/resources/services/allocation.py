@@ -20,62 +20,86 @@ from tiphys.api.networking_v1 import IPAddress, ParentReference
 from tiphys.apiserver.registry.writes import Write
 from tiphys.apiserver.resources.lookups import Allocator
 from tiphys.apiserver.resources.services import ranges
+from tiphys.apiserver.resources.services.families import family_of
+from tiphys.apiserver.resources.services.ranges import Network
+from tiphys.apiserver.resources.services.rules import needs_health_check
 from tiphys.machinery import errors
 from tiphys.machinery.errors import StatusError, is_already_exists
 from tiphys.store.engine import Conflict
 
 NODE_PORTS = range(30000, 32768)
 _PORTS_TRIED = 64  # at random, before there seem to be none
+_OUT_OF_RANGE = (
+    "provided port is not in the valid range. The range of valid ports is "
+    f"{NODE_PORTS[0]}-{NODE_PORTS[-1]}"
+)
 _PORT_RECORDS = "/internal/nodeports/"
 _ADDRESSES = resource_of(IPAddress)
-_LABELS = {
-    "ipaddress.kubernetes.io/managed-by": "ipallocator.k8s.io",
-    "ipaddress.kubernetes.io/ip-family": "IPv4",
-}
+_MANAGED_BY = "ipaddress.kubernetes.io/managed-by"
+_FAMILY = "ipaddress.kubernetes.io/ip-family"
 
 # --- addresses ---
 
 
-async def take_address(
-    objects: Allocator, service: Service, own_range: ipaddress.IPv4Network, taken: list[str]
+async def take_addresses(
+    objects: Allocator,
+    service: Service,
+    old: Service | None,
+    own_ranges: tuple[Network, ...],
+    taken: list[str],
 ) -> None:
-    """Gives the service the address that it asks for, or any. The key of the record is added to
-    `taken`. Raises 422 for an address that cannot be had, 500 when there are none left."""
+    """Gives the service an address of each of its families, those that it asks for, or any. The
+    keys of the records are added to `taken`. Raises 422 for an address that cannot be had, 500 when
+    there are none left."""
     spec = service.spec
     if spec.type == "ExternalName" or spec.cluster_ip == "None":
         spec.cluster_ips = [spec.cluster_ip] if spec.cluster_ip else []
         return
-    networks = ranges.service_ranges(objects, own_range)
-    if spec.cluster_ip:
-        await _take_requested(objects, service, networks, taken)
-        return
+    kept = old.spec.cluster_ips if old is not None else []
+    addresses: list[str] = []
+    for index, family in enumerate(spec.ip_families):
+        networks = ranges.service_ranges(objects, own_ranges, family)
+        address = spec.cluster_ips[index] if index < len(spec.cluster_ips) else ""
+        if not address:
+            address = await _take_any(objects, service, networks, taken)
+        elif address in kept:
+            await _claim(objects, address, service, taken)
+        else:
+            await _take_requested(objects, service, address, networks, taken)
+        addresses.append(address)
+    spec.cluster_ips = addresses
+    spec.cluster_ip = addresses[0] if addresses else ""
+
+
+async def _take_any(
+    objects: Allocator, service: Service, networks: Iterable[Network], taken: list[str]
+) -> str:
     for network in networks:
         for address in ranges.candidates(network):
-            if await _claim(objects, address, service, taken) is not _Claim.FOREIGN:
-                spec.cluster_ip = address
-                spec.cluster_ips = [address]
-                return
-    raise errors.internal("failed to allocate a serviceIP: range is full")
+            if await _claim(objects, address, service, taken) is _Claim.NEW:
+                return address
+    name = service.metadata.name
+    message = f'failed to allocate a serviceIP for Service "{name}": range is full'
+    raise errors.internal(message)
 
 
 async def _take_requested(
     objects: Allocator,
     service: Service,
-    networks: Iterable[ipaddress.IPv4Network],
+    address: str,
+    networks: Iterable[Network],
     taken: list[str],
 ) -> None:
-    address = service.spec.cluster_ip
     if not any(ipaddress.ip_address(address) in network for network in networks):
-        raise _not_allocated(service, "the provided network does not match the current range")
+        reason = "the provided network does not match the current range"
+        raise _not_allocated(service, address, reason)
     if await _claim(objects, address, service, taken) is _Claim.FOREIGN:
-        raise _not_allocated(service, "provided IP is already allocated")
-    service.spec.cluster_ips = [address]
+        raise _not_allocated(service, address, "provided IP is already allocated")
 
 
-def _not_allocated(service: Service, reason: str) -> StatusError:
-    address = service.spec.cluster_ip
+def _not_allocated(service: Service, address: str, reason: str) -> StatusError:
     detail = f"failed to allocate IP {address}: {reason}"
-    violation = errors.invalid_value("spec.clusterIPs", [address], detail)
+    violation = errors.invalid_value("spec.clusterIPs", service.spec.cluster_ips, detail)
     return errors.invalid("Service", "", service.metadata.name, [violation])
 
 
@@ -96,7 +120,7 @@ async def _claim(objects: Allocator, address: str, service: Service, taken: list
         return _Claim.OWN if existing.spec.parent_ref == owner else _Claim.FOREIGN
     record = IPAddress()
     record.metadata.name = address
-    record.metadata.labels = dict(_LABELS)
+    record.metadata.labels = {_MANAGED_BY: "ipallocator.k8s.io", _FAMILY: family_of(address)}
     record.spec.parent_ref = owner
     try:
         await objects.create(Write(_ADDRESSES), record)
@@ -129,11 +153,12 @@ async def take_ports(
     spec = new.spec
     if spec.type not in ("NodePort", "LoadBalancer"):
         return
-    if spec.type == "LoadBalancer" and spec.allocate_load_balancer_node_ports is False:
-        return
     own = {port.node_port for port in old.spec.ports} if old is not None else set()
     chosen: dict[int, int] = {}  # by port number: TCP and UDP of one share one node port
+    wanted_alone = spec.type == "LoadBalancer" and not spec.allocate_load_balancer_node_ports
     for index, port in enumerate(spec.ports):
+        if wanted_alone and not port.node_port:
+            continue
         if not port.node_port and old is None:
             port.node_port = chosen.get(port.port) or _requested(spec, port.port)
         if not port.node_port or port.node_port not in {*own, chosen.get(port.port)}:
@@ -141,6 +166,28 @@ async def take_ports(
         chosen[port.port] = port.node_port
         if old is not None:
             own.add(port.node_port)
+
+
+async def take_health_check_port(
+    objects: Allocator, new: Service, old: Service | None, taken: list[str]
+) -> None:
+    """Gives a service whose traffic stays on its nodes a port at which they say whether they have
+    pods of it. Raises 500 for one that cannot be had, as upstream."""
+    if not needs_health_check(new.spec):
+        return
+    if old is not None and needs_health_check(old.spec) and old.spec.health_check_node_port:
+        return
+    wanted = new.spec.health_check_node_port
+    reason = "provided port is already allocated"
+    if wanted and wanted not in NODE_PORTS:
+        reason = _OUT_OF_RANGE
+    else:
+        for candidate in [wanted] if wanted else random.sample(NODE_PORTS, _PORTS_TRIED):
+            if await _record_port(objects, new, candidate):
+                taken.append(node_port_key(candidate))
+                new.spec.health_check_node_port = candidate
+                return
+    raise errors.internal(f"failed to allocate requested HealthCheck NodePort {wanted}: {reason}")
 
 
 def _requested(spec: ServiceSpec, number: int) -> int:
@@ -152,8 +199,7 @@ async def _take_port(objects: Allocator, service: Service, index: int, taken: li
     port = service.spec.ports[index]
     detail = "provided port is already allocated"
     if port.node_port and port.node_port not in NODE_PORTS:
-        bounds = f"{NODE_PORTS[0]}-{NODE_PORTS[-1]}"
-        detail = f"provided port is not in the valid range. The range of valid ports is {bounds}"
+        detail = _OUT_OF_RANGE
     else:
         requested = [port.node_port] if port.node_port else None
         for candidate in requested or random.sample(NODE_PORTS, _PORTS_TRIED):
@@ -191,10 +237,11 @@ async def release(objects: Allocator, key: str) -> None:
 async def release_unused(objects: Allocator, new: ServiceSpec | None, old: ServiceSpec) -> None:
     """Gives back what a service had and has no more; `new` is None when it is gone."""
     addresses = set(old.cluster_ips) - {"None"}
-    ports = {port.node_port for port in old.ports} - {0}
+    ports = {port.node_port for port in old.ports} | {old.health_check_node_port}
+    ports.discard(0)
     if new is not None:
         addresses -= set(new.cluster_ips)
-        ports -= {port.node_port for port in new.ports}
+        ports -= {port.node_port for port in new.ports} | {new.health_check_node_port}
     for address in addresses:
         await release(objects, _ADDRESSES.key("", address))
     for port in ports:

@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import ipaddress
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from tiphys.api.base import decode
 from tiphys.api.networking_v1 import ServiceCIDR
 from tiphys.apiserver.resources.lookups import Objects
 from tiphys.machinery import conditions
 
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_MOST = 1 << 62  # addresses of a range that are used, of those with more
 _TRIED = 64  # addresses of each range
 _SMALL = 1024  # addresses of a range that is tried as a whole
 
 
-def service_ranges(objects: Objects, own: ipaddress.IPv4Network) -> list[ipaddress.IPv4Network]:
-    """The IPv4 ranges that addresses may be taken from, `own` (the server's) first. A
+def service_ranges(objects: Objects, own: Iterable[Network], family: str) -> list[Network]:
+    """The ranges that addresses of a family may be taken from, `own` (the server's) first. A
     ServiceCIDR that is being deleted, or is not ready, gives none."""
-    ranges = [own]
+    ranges = list(own)
     for entry in objects.entries(ServiceCIDR):
         cidr = decode(entry.data, ServiceCIDR)
         if _in_force(cidr):
-            ranges += [ipaddress.IPv4Network(text) for text in cidr.spec.cidrs if ":" not in text]
-    return list(dict.fromkeys(ranges))
+            ranges += [ipaddress.ip_network(text) for text in cidr.spec.cidrs]
+    return [one for one in dict.fromkeys(ranges) if f"IPv{one.version}" == family]
 
 
 def _in_force(cidr: ServiceCIDR) -> bool:
@@ -31,17 +34,18 @@ def _in_force(cidr: ServiceCIDR) -> bool:
     return not cidr.metadata.deletion_timestamp and not is_unready
 
 
-def candidates(network: ipaddress.IPv4Network) -> Iterator[str]:
+def candidates(network: Network) -> Iterator[str]:
     """Addresses to try, at random. Those at the start of a range are for who asks for one by
-    name, and come last, as upstream's bands have it. The network's own address and its last are
-    no service's."""
-    usable = range(1, network.num_addresses - 1)
+    name, and come last, as upstream's bands have it. The network's own address is no service's,
+    nor is the last one of IPv4."""
+    count = min(network.num_addresses, _MOST)
+    usable = range(1, count - 1 if network.version == 4 else count)
     reserved = min(max(16, len(usable) // 16), 256)
     upper = usable[reserved:]
     lower = usable[:reserved]
     if not upper:
         upper, lower = usable, range(0)
     for band in (upper, lower):
-        count = len(band) if network.num_addresses <= _SMALL else min(_TRIED, len(band))
-        for number in random.sample(band, count):
+        tried = len(band) if network.num_addresses <= _SMALL else min(_TRIED, len(band))
+        for number in random.sample(band, tried):
             yield str(network[number])

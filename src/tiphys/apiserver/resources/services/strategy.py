@@ -8,16 +8,14 @@ from tiphys.api.core_v1 import ClientIPConfig, Service, ServiceSpec, SessionAffi
 from tiphys.apiserver.resources.base import Strategy
 from tiphys.apiserver.resources.columns import AGE, NAME, WIDE, Column, joined, selector_text
 from tiphys.apiserver.resources.lookups import Allocator
-from tiphys.apiserver.resources.podspec.omissions import NOT_CARRIED_OUT
-from tiphys.apiserver.resources.services import allocation
-from tiphys.apiserver.resources.services.rules import service_errors
+from tiphys.apiserver.resources.services import allocation, changes, families
+from tiphys.apiserver.resources.services.rules import is_externally_accessible, service_errors
 from tiphys.apiserver.resources.subresources import Connection
 from tiphys.machinery import errors
 from tiphys.machinery.errors import FieldError
 from tiphys.machinery.names import dns1035_errors
 from tiphys.store.cache import Selectable
 
-_WITH_NODE_PORTS = ("NodePort", "LoadBalancer")
 _AFFINITY_SECONDS = 10800
 
 
@@ -68,33 +66,37 @@ class ServiceStrategy(Strategy[Service]):
             port.protocol = port.protocol or "TCP"
             if port.target_port in (0, ""):
                 port.target_port = port.port
-        if spec.type in _WITH_NODE_PORTS:
+        if is_externally_accessible(spec):
             spec.external_traffic_policy = spec.external_traffic_policy or "Cluster"
         if spec.type == "LoadBalancer" and spec.allocate_load_balancer_node_ports is None:
             spec.allocate_load_balancer_node_ports = True
         if spec.type != "ExternalName":
             spec.internal_traffic_policy = spec.internal_traffic_policy or "Cluster"
-            spec.ip_families = spec.ip_families or ["IPv4"]
-            spec.ip_family_policy = spec.ip_family_policy or "SingleStack"
+
+    def prepare_for_create(self, obj: Service) -> None:
+        super().prepare_for_create(obj)
+        spec = obj.spec
+        if spec.cluster_ip and not spec.cluster_ips:
+            spec.cluster_ips = [spec.cluster_ip]
+        self._initialize_families(obj, None)
 
     def prepare_for_update(self, new: Service, old: Service) -> None:
         new.status = old.status
-        _keep_addresses(new.spec, old.spec)
-        if new.spec.type in _WITH_NODE_PORTS:
-            _keep_node_ports(new.spec, old.spec)
-        elif old.spec.type in _WITH_NODE_PORTS:
-            _drop_node_ports(new.spec, old.spec)
+        changes.drop_what_the_type_has_not(new, old)
+        changes.keep_what_was_allocated(new.spec, old.spec)
+        changes.align_addresses(new.spec, old.spec)
+        self._initialize_families(new, old.spec)
+
+    def _initialize_families(self, new: Service, old: ServiceSpec | None) -> None:
+        violations = families.initialize(new.spec, old, self.settings.service_families)
+        if violations:
+            raise errors.invalid("Service", "", new.metadata.name, violations)
 
     def validate(self, obj: Service) -> list[FieldError]:
         return service_errors(obj.spec)
 
     def validate_update(self, new: Service, old: Service) -> list[FieldError]:
-        address = new.spec.cluster_ip
-        if "ExternalName" in (new.spec.type, old.spec.type) or not old.spec.cluster_ip:
-            return []
-        if address == old.spec.cluster_ip:
-            return []
-        return [errors.invalid_value("spec.clusterIPs[0]", address, "may not change once set")]
+        return changes.change_errors(new.spec, old.spec)
 
     def warnings(self, new: Service, old: Service | None) -> Iterator[str]:
         spec = new.spec
@@ -102,7 +104,6 @@ class ServiceStrategy(Strategy[Service]):
             yield 'spec.externalIPs is ignored when spec.type is "ExternalName"'
         if spec.cluster_ip == "None":
             yield from _headless_warnings(spec)
-        yield from _omissions(spec)
 
     async def reserve(
         self, objects: Allocator, new: Service, old: Service | None
@@ -114,8 +115,9 @@ class ServiceStrategy(Strategy[Service]):
                 await allocation.release(objects, key)
 
         try:
-            await allocation.take_address(objects, new, self.settings.service_cidr, taken)
+            await allocation.take_addresses(objects, new, old, self.settings.service_cidrs, taken)
             await allocation.take_ports(objects, new, old, taken)
+            await allocation.take_health_check_port(objects, new, old, taken)
         except BaseException:
             await give_back()
             raise
@@ -128,44 +130,6 @@ class ServiceStrategy(Strategy[Service]):
         await allocation.release_unused(objects, None, obj.spec)
 
 
-# --- what a service keeps when it changes ---
-
-
-def _keep_addresses(new: ServiceSpec, old: ServiceSpec) -> None:
-    """Of a service that does not say which addresses it has."""
-    if new.type == "ExternalName":
-        new.cluster_ip = ""
-        new.cluster_ips = []
-        new.ip_families = []
-        new.ip_family_policy = None
-    elif old.type != "ExternalName" and not new.cluster_ip:
-        new.cluster_ip = old.cluster_ip
-        new.cluster_ips = list(old.cluster_ips)
-    if new.cluster_ip and not new.cluster_ips:
-        new.cluster_ips = [new.cluster_ip]
-
-
-def _keep_node_ports(new: ServiceSpec, old: ServiceSpec) -> None:
-    """By the ports' names, as upstream: a number that the new ports use already is not given
-    twice."""
-    before = {port.name: port.node_port for port in old.ports}
-    used = set(before.values()) & {port.node_port for port in new.ports}
-    for port in new.ports:
-        number = before.get(port.name, 0)
-        if not port.node_port and number not in used:
-            port.node_port = number
-
-
-def _drop_node_ports(new: ServiceSpec, old: ServiceSpec) -> None:
-    """Of a service that has become one without: a number that it had is not meant any more."""
-    before = {port.node_port for port in old.ports}
-    for port in new.ports:
-        if port.node_port in before:
-            port.node_port = 0
-    new.external_traffic_policy = ""
-    new.allocate_load_balancer_node_ports = None
-
-
 # --- warnings ---
 
 
@@ -176,11 +140,3 @@ def _headless_warnings(spec: ServiceSpec) -> Iterator[str]:
         yield "spec.externalIPs is ignored for headless services"
     if spec.session_affinity not in ("", "None"):
         yield "spec.SessionAffinity is ignored for headless services"
-
-
-def _omissions(spec: ServiceSpec) -> Iterator[str]:
-    if spec.traffic_distribution:
-        reason = "every endpoint is as near as the others"
-        yield f"spec.trafficDistribution: {NOT_CARRIED_OUT}: {reason}"
-    if "IPv6" in spec.ip_families or spec.ip_family_policy == "RequireDualStack":
-        yield f"spec.ipFamilies: IPv6 {NOT_CARRIED_OUT}"
