@@ -78,7 +78,7 @@ def merged(lists: Sequence[Sequence[Hint]], everywhere: Mask, order: Order = bre
     preferred and say the same nodes. `everywhere` not preferred if no nodes are common to any.
 
     Upstream tries every combination, 16 million of three resources on eight nodes. Here only what
-    combinations come to is kept from one list to the next (docs/decisions/0030).
+    combinations come to is kept from one list to the next (docs/decisions/0023).
     """
     agreed: set[Mask | None] = {None}  # of preferred ones: what all hints said, None if nothing
     common: set[Mask] = set()  # of the others: nodes that all hints have
