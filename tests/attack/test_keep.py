@@ -51,7 +51,7 @@ def plain(database: sqlite3.Connection, a: bytes, b: bytes) -> None:
     )
 
 
-# secretbox binds no value to its key, so swapping is not noticed: docs/decisions/0017.
+# secretbox binds no value to its key, so swapping is not noticed: docs/decisions/0018.
 @pytest.mark.parametrize(
     ("provider", "tamper"),
     [("aesgcm", one) for one in (swap, flip, cut, empty, rename, plain)] + [("secretbox", flip)],

@@ -9,7 +9,7 @@ import pytest
 
 from tiphys.cluster import plan
 from tiphys.cluster.plan import Process
-from tiphys.cluster.state import Cluster
+from tiphys.cluster.state import Cluster, Joined
 from tiphys.cluster.supervisor import read_plan
 
 
@@ -57,6 +57,31 @@ def test_only_a_node_in_a_sandbox_asks_the_machine_for_other_names() -> None:
     assert "--forward-dns" not in started["node"].command
     assert flag(started["node-2"], "--forward-dns") == "10.244.0.1"
     assert flag(started["node-2"], "--cluster-cidr") == "10.244.0.0/24,10.225.0.0/24"
+
+
+JOINED = Joined("n1", ["192.0.2.1:6443"], "10.97.0.0/16", "10.97.0.10", "c.local", ["10.9.0.0/16"])
+
+
+def test_a_machine_that_has_joined_runs_containers_and_asks_the_server_for_the_rest() -> None:
+    started = processes(joined=JOINED, machine_address="192.0.2.2", number=3)
+    assert list(started) == ["containerd", "node"]
+    node = started["node"]
+    assert (flag(node, "--name"), flag(node, "--address")) == ("n1", "192.0.2.2")
+    assert (flag(node, "--pod-cidr"), flag(node, "--cluster-cidr")) == ("", "10.9.0.0/16")
+    assert flag(node, "--certificate") == flag(node, "--key") == "/d/pki/kubelet.pem"
+    assert (flag(node, "--service-cidr"), flag(node, "--dns")) == ("10.97.0.0/16", "10.97.0.10")
+    assert (flag(node, "--table"), flag(node, "--route-metric")) == ("tiphys-3", "4")
+
+
+def test_where_others_join_nodes_get_ranges_and_routes() -> None:
+    started = processes(machine_address="192.0.2.1", pod_routes="vxlan")
+    assert flag(started["controllers"], "--cluster-cidr") == "10.244.128.0/17"
+    assert flag(started["controllers"], "--server-certificate") == "/d/pki/apiserver.crt"
+    node = started["node"]
+    assert (flag(node, "--address"), flag(node, "--pod-routes")) == ("192.0.2.1", "vxlan")
+    assert flag(node, "--cluster-cidr") == "10.244.0.0/24,10.244.128.0/17"
+    assert flag(started["apiserver"], "--address") == "192.0.2.1"
+    assert "--pod-routes" not in processes()["node"].command
 
 
 def test_a_scheduler_configuration_is_passed_on() -> None:

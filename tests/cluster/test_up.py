@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from tests.builders import machine_address
 from tiphys.cli.main import cli
 from tiphys.cluster import (
     certificates,
@@ -63,6 +65,40 @@ def test_what_is_no_store_is_refused(cluster: Cluster, store: str) -> None:
     cluster.store = store
     with pytest.raises(ClusterError, match="is not a store: use sqlite, etcd"):
         preflight.check(cluster)
+
+
+@pytest.mark.parametrize(
+    ("options", "refusal"),
+    [
+        ({"machine_address": "192.0.2.99"}, "no link of this machine has the address 192.0.2.99"),
+        ({"runtime": "hollow"}, "with --address use --runtime containerd, or none"),
+        ({"pod_network": "ten"}, "is not a network; write 10.0.0.0/12"),
+        ({"pod_network": "10.9.0.0/25"}, "is too small: every machine gets a /24 of it"),
+        ({"pod_network": "10.96.0.0/12"}, "overlaps with 10.96.0.0/16; choose another"),
+    ],
+)
+@pytest.mark.needs("ip")
+def test_what_other_machines_cannot_join_is_refused(
+    cluster: Cluster, options: dict[str, str], refusal: str
+) -> None:
+    cluster.runtime, cluster.machine_address = "none", machine_address()
+    for name, value in options.items():
+        setattr(cluster, name, value)
+    with pytest.raises(ClusterError, match=re.escape(refusal)):
+        preflight.check(cluster)
+
+
+@pytest.mark.parametrize(
+    ("address", "services"),
+    [("10.96.0.7", "10.97.0.0/16"), ("10.9.0.7", "10.96.0.0/16"), ("", "10.96.0.0/16")],
+)
+def test_services_have_no_addresses_of_the_machines_network(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, address: str, services: str
+) -> None:
+    monkeypatch.setattr(state, "home", lambda: tmp_path / "home")
+    cluster.machine_address = address
+    state.remember(cluster)
+    assert cluster.service_cidr == services
 
 
 @pytest.mark.parametrize("text", ["{ broken: [", "just words", "users: 3", "clusters: [1]", "\x00"])

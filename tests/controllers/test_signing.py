@@ -111,23 +111,6 @@ def test_what_is_no_request_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("csr", "username", "groups", "own"),
-    [
-        (request(KUBELET_CLIENT, AS_CLIENT, SIGN), NODE, ["system:nodes"], True),
-        (request(KUBELET_CLIENT, AS_CLIENT, SIGN), "system:node:b", ["system:nodes"], False),
-        (request(KUBELET_CLIENT, AS_CLIENT, SIGN), NODE, [], False),
-        (request(KUBELET_CLIENT, AS_CLIENT), NODE, ["system:nodes"], False),
-        (request(CLIENT, AS_CLIENT, SIGN), NODE, ["system:nodes"], False),
-    ],
-)
-def test_only_a_nodes_own_certificate_needs_no_approval(
-    csr: CertificateSigningRequest, username: str, groups: list[str], own: bool
-) -> None:
-    csr.spec.username, csr.spec.groups = username, groups
-    assert signing.is_a_nodes_own(csr) is own
-
-
-@pytest.mark.parametrize(
     ("wanted", "seconds"),
     [
         (None, 365 * 86_400 - 300),

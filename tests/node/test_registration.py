@@ -110,6 +110,21 @@ async def test_a_node_that_sees_itself_taken_for_dead_says_that_it_is_not(
     await server.eventually(lambda: is_ready(server), seconds=5)
 
 
+async def test_a_node_whose_object_was_deleted_registers_again_at_once(
+    server: LocalCluster, link: tuple[Link, Registration]
+) -> None:
+    _, node = link
+    before = await server.client.get(core_v1.Node, "n")
+    await server.client.delete(core_v1.Node, "n")
+    node.node_changed(before, None)
+
+    async def is_another() -> bool:
+        found = (await server.client.list(core_v1.Node)).items
+        return [one.metadata.uid for one in found] not in ([], [before.metadata.uid])
+
+    await server.eventually(is_another, seconds=5)
+
+
 EARLIER = "2020-01-01T00:00:00Z"
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from tiphys.api import core_v1, discovery_v1, networking_v1, rbac_v1, scheduling_v1, storage_v1
 from tiphys.api.base import decode
 from tiphys.api.catalog import resource_of
-from tiphys.apiserver.access import flowcontrol
+from tiphys.apiserver.access import flowcontrol, joining
 from tiphys.apiserver.access.coverage import Owned
 from tiphys.apiserver.access.defaultroles import (
     AUTOUPDATE,
@@ -109,6 +109,9 @@ async def _roles(registry: Registry) -> None:
     await asyncio.gather(*(_complete(registry, role) for role in cluster_roles()))
     for obj in objects_of_kube_system():
         await _ensure(registry, obj, "kube-system")
+    readers = joining.readers()
+    await asyncio.gather(*(_ensure(registry, one.role, one.namespace) for one in readers))
+    await asyncio.gather(*(_ensure(registry, one.binding, one.namespace) for one in readers))
     await asyncio.gather(*(_complete(registry, binding) for binding in cluster_role_bindings()))
 
 
@@ -235,6 +238,8 @@ def _dns_service(address: str) -> core_v1.Service:
     }
     service = core_v1.Service(metadata=metadata("kube-dns", labels=labels))
     service.spec.cluster_ip = address
+    # Each node answers its own pods: another one may be lost, and nobody would notice at once.
+    service.spec.internal_traffic_policy = "Local"
     service.spec.ports = [
         core_v1.ServicePort(name="dns", port=53, target_port=53, protocol="UDP"),
         core_v1.ServicePort(name="dns-tcp", port=53, target_port=53, protocol="TCP"),

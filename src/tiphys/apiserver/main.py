@@ -21,6 +21,7 @@ from tiphys.apiserver.access.authentication import ServiceAccountTokens
 from tiphys.apiserver.access.authenticationoptions import Authentication, AuthenticationOptions
 from tiphys.apiserver.access.authorization import Authorizer
 from tiphys.apiserver.access.authorizationoptions import Authorization, AuthorizationOptions
+from tiphys.apiserver.access.bootstraptokens import BootstrapTokens
 from tiphys.apiserver.access.defaultroles import NODE_RULES
 from tiphys.apiserver.access.nodeauthorizer import NodeAuthorizer
 from tiphys.apiserver.admission import Admission, configuration
@@ -63,6 +64,7 @@ from tiphys.store.wire import Published
 
 if TYPE_CHECKING:
     from tiphys.store.encryption.reloading import Reloader
+    from tiphys.store.encryption.sealed import SealedEngine
 
 log = logging.getLogger(__name__)
 _LONGEST_OPTIONS = 1 << 16  # bytes
@@ -152,7 +154,9 @@ class RunningServer:
         ConfigurationError."""
         metrics = StoreMetrics(self.collectors)
         if self._replica is not None:
-            store = Store(self._replica, selectable_fields, metrics, self._stale_of_worker())
+            store = Store(
+                self._replica, selectable_fields, metrics, self._stale_of_worker(self._replica)
+            )
             self._replica.forget = store.forget
             return store
         engine, stale = self._engine()
@@ -162,24 +166,26 @@ class RunningServer:
 
     def _engine(self) -> tuple[Engine, IsStale]:
         """With what says which keys are to be written again, though nothing about them changes."""
+        engine = engine_of(self.options)
+        sealed = self._sealed(engine)
+        return (engine, never_stale) if sealed is None else (sealed, sealed.is_stale)
+
+    def _stale_of_worker(self, replica: ReplicaEngine) -> IsStale:
+        """A worker cannot see with which key its primary has sealed a value: what is sealed at all
+        is always written."""
+        sealed = self._sealed(replica)
+        return never_stale if sealed is None else sealed.seals
+
+    def _sealed(self, engine: Engine) -> SealedEngine | None:
+        """The engine with encryption around it, if that is wanted. Raises ConfigurationError."""
         options = self.options
-        engine = engine_of(options)
         if options.encryption_config is None:
-            return engine, never_stale
+            return None
         from tiphys.store.encryption.reloading import encrypted
 
         sealed, reloader = encrypted(engine, options.encryption_config, self.collectors)
         self._reloader = reloader if options.encryption_reload else None
-        return sealed, sealed.is_stale
-
-    def _stale_of_worker(self) -> IsStale:
-        """A worker cannot see with which key its primary has sealed a value: what is sealed at all
-        is always written."""
-        if self.options.encryption_config is None:
-            return never_stale
-        from tiphys.store.encryption.reloading import sealed_at_all
-
-        return sealed_at_all(self.options.encryption_config)
+        return sealed
 
     async def start(self) -> None:
         options = self.options
@@ -208,8 +214,9 @@ class RunningServer:
         self.registry = Registry(self.store, admission, strategies.of, self._caller)
         tokens = ServiceAccountTokens(options.token_key.read_bytes(), options.issuer, self.store)
         self._connector = Connector(self.registry, _node_tls(options))
+        joining = BootstrapTokens(self.store, tokens.now)
         self._authentication = Authentication(
-            options.authentication, tokens, options.token_file, self.collectors, address
+            options.authentication, tokens, options.token_file, self.collectors, address, joining
         )
         proxy = FrontProxy(*options.front_proxy[1:]) if options.front_proxy else None
         self._aggregator = Aggregator(self.registry, self._caller, proxy)

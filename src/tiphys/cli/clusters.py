@@ -27,6 +27,19 @@ def existing(name: str) -> Any:
     return cluster
 
 
+def made_here(name: str) -> Any:
+    """The cluster of that name, which this machine has made and is the administrator of."""
+    from tiphys.cluster import state
+
+    cluster = existing(name)
+    if cluster.joined:
+        raise state.ClusterError(
+            f"this machine has joined {cluster.server}; run this on the machine where that cluster "
+            "was made"
+        )
+    return cluster
+
+
 class explained:
     """Errors the user can mend are a line, not a traceback."""
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tiphys.cli.clusters import cluster_name, existing, explained
+from tiphys.cli.clusters import cluster_name, explained, made_here
 
 if TYPE_CHECKING:
     from tiphys.cluster.archive import Lock
@@ -52,7 +52,7 @@ def backup(
     from tiphys.cluster.archive import Lock
 
     with explained():
-        cluster = existing(name)
+        cluster = made_here(name)
         passphrase = _passphrase_of(passphrase_file) if passphrase_file else ""
         if encrypt and not passphrase:
             passphrase = click.prompt("Passphrase", hide_input=True, confirmation_prompt=True)
@@ -133,7 +133,7 @@ def migrate(name: str, store: str, etcd_tls: tuple[str, ...] | None) -> None:
 
     with explained():
         tls = [str(Path(file).absolute()) for file in etcd_tls or ()]
-        moved = moving.migrate(existing(name), store, tls)
+        moved = moving.migrate(made_here(name), store, tls)
     away = f" The API was away for {moved.seconds:.1f} s." if moved.seconds else ""
     click.echo(
         f"{name} keeps its {moved.objects} objects in {store} now, byte for byte the same.{away} "
@@ -153,7 +153,7 @@ def rotate_encryption_key(name: str, rewrite_only: bool) -> None:
     from tiphys.cluster import rotation
 
     with explained():
-        cluster = existing(name)
+        cluster = made_here(name)
         work: Callable[..., rotation.Rewritten] = (
             rotation.rewrite if rewrite_only else rotation.rotate
         )
@@ -176,7 +176,7 @@ def certificates(context: click.Context, name: str) -> None:
     if context.invoked_subcommand is not None:
         return
     with explained():
-        rows = renewal.rows(existing(name))
+        rows = renewal.rows(made_here(name))
     width = max(len(row.file) for row in rows)
     for row in rows:
         renewed = f"renewed from {row.due:%Y-%m-%d %H:%M} on" if row.due else "an authority"
@@ -190,7 +190,7 @@ def certificates_renew(name: str) -> None:
     from tiphys.cluster import renewal
 
     with explained():
-        renewal.renew(existing(name), renews_all=True)
+        renewal.renew(made_here(name), renews_all=True)
     click.echo(f"The certificates of {name} are new.")
 
 
@@ -206,7 +206,7 @@ def upgrade(name: str) -> None:
     from tiphys.cluster import upgrading
 
     with explained():
-        cluster = existing(name)
+        cluster = made_here(name)
         before = cluster.release or "an earlier release"
         for replaced in upgrading.upgrade(cluster):
             click.echo(f"{replaced.name}: replaced in {replaced.seconds:.1f} s")

@@ -1,4 +1,4 @@
-"""`tiphys`: up, down, status, kubeconfig, image, store, and each component alone."""
+"""`tiphys`: up, down, status, kubeconfig, image, store, machines, and each component alone."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from tiphys.cli import keeping
+from tiphys.cli import keeping, machines
 from tiphys.cli.accessflags import (
     authentication_flags,
     authentication_options,
@@ -118,6 +118,22 @@ def cli() -> None:
     type=FOLDER,
     default=None,
     help="File with an EncryptionConfiguration: what is stored encrypted, with which keys.",
+)
+@click.option(
+    "--address",
+    default=None,
+    help="Where other machines reach this one, so that they can join.",
+)
+@click.option(
+    "--pod-network",
+    default=None,
+    help="Network of the pods of machines that join [default: 10.244.128.0/17].",
+)
+@click.option(
+    "--pod-routes",
+    type=click.Choice(["auto", "host", "vxlan"]),
+    default=None,
+    help="How machines reach each other's pods. auto: directly on one network, else by VXLAN.",
 )
 @click.option(
     "--wait",
@@ -338,6 +354,14 @@ def _profiles(config: Path | None) -> Any:
     default=None,
     help="The key of the CA, which signs certificate requests.",
 )
+@click.option("--cluster-cidr", default="", help="Pod networks of which nodes are given ranges.")
+@click.option("--service-cluster-ip-range", default="", help="Kept from pods.")
+@click.option(
+    "--server-certificate",
+    type=FOLDER,
+    default=None,
+    help="Of the API server: no node is given a certificate for its names.",
+)
 @click.option("--scheduler-config", type=FOLDER, default=None, help="A KubeSchedulerConfiguration.")
 @click.option(
     "--scheduler-secure-port",
@@ -358,6 +382,9 @@ def controllers(
     ca: Path,
     leader_elect: bool,
     ca_key: Path | None,
+    cluster_cidr: str,
+    service_cluster_ip_range: str,
+    server_certificate: Path | None,
     scheduler_config: Path | None,
     log_format: str,
     scheduler_secure_port: int,
@@ -371,6 +398,7 @@ def controllers(
     from tiphys.client.config import load
     from tiphys.client.exposition import component_registry
     from tiphys.client.metrics import ComponentMetrics
+    from tiphys.cluster.certificates import names_of
     from tiphys.controllers.main import run_controllers
 
     configure(log_format)
@@ -383,8 +411,19 @@ def controllers(
 
             async def start(tasks: TaskGroup) -> Informers:
                 key = ca_key.read_text() if ca_key else ""
+                machines = {
+                    "pod_networks": _names(cluster_cidr),
+                    "service_network": service_cluster_ip_range,
+                    "server_names": names_of(server_certificate),
+                }
                 informers = await run_controllers(
-                    client, tasks, ca.read_text(), key, addons.controllers(), load_balancer_pools
+                    client,
+                    tasks,
+                    ca.read_text(),
+                    key,
+                    addons.controllers(),
+                    load_balancer_pools,
+                    machines,
                 )
                 if scheduler_kubeconfig is not None:
                     from tiphys.scheduler.main import Scheduler
@@ -515,7 +554,12 @@ def scheduler(
 @click.option("--socket", default="/run/containerd/containerd.sock", show_default=True)
 @click.option("--logs", type=FOLDER, default=Path("/var/log/pods"), show_default=True)
 @click.option("--cgroup", default="/tiphys", show_default=True)
-@click.option("--pod-cidr", default="10.244.0.0/24", show_default=True)
+@click.option(
+    "--pod-cidr",
+    default="10.244.0.0/24",
+    show_default=True,
+    help='Range of its pods; "" for the one that the cluster gives it.',
+)
 @click.option("--images", type=FOLDER, default=None, help="A folder on the disk of images.")
 @click.option("--config", type=FOLDER, default=None, help="A KubeletConfiguration.")
 @click.option(
@@ -538,10 +582,24 @@ def scheduler(
     type=FOLDER,
     help="Who may watch all pods, for network policies [default: the node].",
 )
+@click.option("--domain", default="cluster.local", show_default=True)
+@click.option(
+    "--pod-routes", default="", help="auto, host or vxlan: how to reach the pods of other machines."
+)
+@click.option("--pod-link", default="", help="The device with its address among its pods.")
+@click.option("--route-metric", default=1, help="Of the routes to other nodes' pods.")
+@click.option(
+    "--node-certificate", type=FOLDER, help="Client certificate with key, which it renews itself."
+)
+@click.option("--policy-certificate", type=FOLDER, help="The same for --policy-kubeconfig.")
+@click.option("--cni", type=FOLDER, default=Path(), help="Folder for the CNI configuration.")
+@click.option("--cni-name", default="", help="Name of the CNI network.")
+@click.option("--leases", type=FOLDER, default=Path(), help="Folder of pods' addresses.")
 @log_format
 def node(log_format: str, **options: Any) -> None:
     """Run a node: its agent, service proxy and DNS server."""
-    from tiphys.cluster.nodeprocess import NodeProcess, run
+    from tiphys.cluster.nodeoptions import NodeProcess
+    from tiphys.cluster.nodeprocess import run
 
     configure(log_format)
     run_process(run(NodeProcess(**options)))
@@ -555,6 +613,9 @@ for command in keeping.COMMANDS:
 cli.add_command(status)
 cli.add_command(kubeconfig)
 cli.add_command(store)
+cli.add_command(machines.token)
+cli.add_command(machines.join)
+cli.add_command(machines.leave)
 
 
 def main() -> None:

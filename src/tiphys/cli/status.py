@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from tiphys.cli.clusters import cluster_name, existing, explained
+from tiphys.cli.clusters import cluster_name, existing, explained, made_here
 
 
 @click.command()
@@ -25,7 +25,10 @@ def status(name: str, output: str) -> None:
     running = "running" if summary["running"] else "stopped"
     nodes = f"{summary['nodesReady']}/{summary['nodes']} nodes ready"
     click.echo(f"{name}: {running}, {summary['server']}, {nodes}")
-    click.echo(f"context {name} in {summary['kubeconfig']}, data in {summary['dataDir']}")
+    known_as = f"context {name} in {summary['kubeconfig']}"
+    if summary["node"]:
+        known_as = f"node {summary['node']}"
+    click.echo(f"{known_as}, data in {summary['dataDir']}")
     for row in summary["components"]:
         click.echo(f"  {_status_line(row)}")
 
@@ -46,4 +49,4 @@ def kubeconfig(name: str) -> None:
     from tiphys.cluster import kubeconfig as files
 
     with explained():
-        click.echo(yaml.safe_dump(files.admin(existing(name)), sort_keys=False), nl=False)
+        click.echo(yaml.safe_dump(files.admin(made_here(name)), sort_keys=False), nl=False)

@@ -22,6 +22,7 @@ from tiphys.cluster import (
     encryption,
     kubeconfig,
     preflight,
+    publishing,
     readiness,
     removal,
     sandboxes,
@@ -52,6 +53,9 @@ class Asked:
     certificate_days: float | None = None
     encrypt: bool = False
     encryption_config: Path | None = None
+    address: str | None = None
+    pod_network: str | None = None
+    pod_routes: str | None = None
 
 
 def run(asked: Asked, wait: bool) -> None:
@@ -61,8 +65,11 @@ def run(asked: Asked, wait: bool) -> None:
             f"{asked.name!r} cannot be a cluster's name: "
             "use up to 32 lower case letters, digits and hyphens"
         )
-    with _locked(asked.name):
+    with locked(asked.name):
         existing = state.load(asked.name, asked.data_dir)
+        if existing is not None and existing.joined:
+            _start_joined(existing)
+            return
         cluster = configured(existing, asked)
         if existing is not None and components.is_running(existing):
             preflight.check_unchanged(existing, cluster)
@@ -70,8 +77,18 @@ def run(asked: Asked, wait: bool) -> None:
             return
         preflight.check(cluster)  # before it is recorded
         _report_hollow(cluster, asked)
-        with _down_on_failure(cluster):
+        with down_on_failure(cluster):
             _start(cluster, wait)
+
+
+def _start_joined(cluster: Cluster) -> None:
+    """A machine that has joined is started as `tiphys join` starts it."""
+    from tiphys.cli import join
+
+    if components.is_running(cluster):
+        click.echo(f"{cluster.name} is already running as a node of {cluster.server}")
+        return
+    join.start(cluster)
 
 
 def configured(existing: Cluster | None, asked: Asked) -> Cluster:
@@ -91,6 +108,9 @@ def configured(existing: Cluster | None, asked: Asked) -> Cluster:
     cluster.nodes = asked.nodes or cluster.nodes
     cluster.ip_family = asked.ip_family or cluster.ip_family
     cluster.certificate_days = asked.certificate_days or cluster.certificate_days
+    cluster.machine_address = asked.address or cluster.machine_address
+    cluster.pod_network = asked.pod_network or cluster.pod_network
+    cluster.pod_routes = asked.pod_routes or cluster.pod_routes
     if asked.etcd_tls:
         cluster.etcd_tls = [str(Path(file).absolute()) for file in asked.etcd_tls]
     if asked.scheduler_config:
@@ -143,7 +163,7 @@ def _report_hollow(cluster: Cluster, asked: Asked) -> None:
 
 
 @contextlib.contextmanager
-def _locked(name: str) -> Iterator[None]:
+def locked(name: str) -> Iterator[None]:
     """Holds the lock of a cluster's `up`. A second command waits for it, and then finds the cluster
     running."""
     state.home().mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -157,7 +177,7 @@ def _locked(name: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _down_on_failure(cluster: Cluster) -> Iterator[None]:
+def down_on_failure(cluster: Cluster) -> Iterator[None]:
     previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
@@ -175,7 +195,7 @@ def _down_on_failure(cluster: Cluster) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _uninterrupted() -> Iterator[None]:
+def uninterrupted() -> Iterator[None]:
     """Defers an interruption: a supervisor that was started and not recorded would be found by
     nobody."""
     interrupted = False
@@ -200,11 +220,13 @@ def _start(cluster: Cluster, wait: bool) -> None:
         state.remember(cluster)
         cluster_up.prepare(cluster)
     with steps.step("API server"):
-        with _uninterrupted():
+        with uninterrupted():
             cluster_up.start(cluster)
         if cluster.runtime == "containerd":
             readiness.load_pause(cluster)
         readiness.wait_for_server(cluster)
+    if cluster.machine_address:
+        publishing.publish(cluster)
     path = kubeconfig.merge(cluster)
     if wait:
         _wait(cluster, steps)

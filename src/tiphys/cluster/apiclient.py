@@ -1,44 +1,90 @@
-"""What the commands ask the API server, as the cluster's administrator."""
+"""What the commands ask the API server: as the cluster's administrator on the machine that it was
+made on, as the node on one that has joined."""
 
 from __future__ import annotations
 
 import http.client
 import json
 import ssl
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
+from tiphys.cluster.plan import NODE_PEM
 from tiphys.cluster.state import Cluster
 
+_JSON = "application/json"
 
-def get(cluster: Cluster, path: str, timeout: float = 5.0) -> tuple[int, bytes]:
-    """(status, body) of a GET. Raises OSError and HTTPException."""
+
+class Answer(NamedTuple):
+    status: int
+    body: bytes
+
+    @property
+    def message(self) -> str:
+        """What the server said about a request that it refused."""
+        try:
+            return str(json.loads(self.body)["message"])
+        except (ValueError, LookupError, TypeError):
+            return f"HTTP {self.status}"
+
+
+class _Access(NamedTuple):
+    """Where the server is, and the files that we are known by."""
+
+    host: str
+    port: int
+    certificate: Path
+    key: Path
+
+
+def _access(cluster: Cluster) -> _Access:
     pki = cluster.pki
-    context = ssl.create_default_context(cafile=str(pki / "ca.crt"))
-    context.load_cert_chain(pki / "admin.crt", pki / "admin.key")
-    connection = http.client.HTTPSConnection(
-        "127.0.0.1", cluster.port, context=context, timeout=timeout
-    )
+    if cluster.joined is None:
+        return _Access("127.0.0.1", cluster.port, pki / "admin.crt", pki / "admin.key")
+    host, _, port = cluster.joined.servers[0].rpartition(":")
+    return _Access(host, int(port), pki / NODE_PEM, pki / NODE_PEM)
+
+
+def request(
+    cluster: Cluster,
+    method: str,
+    path: str,
+    body: Any = None,
+    content: str = _JSON,
+    timeout: float = 5.0,
+) -> Answer:
+    """`body` is written as JSON. Raises OSError and HTTPException."""
+    host, port, certificate, key = _access(cluster)
+    context = ssl.create_default_context(cafile=str(cluster.pki / "ca.crt"))
+    context.load_cert_chain(certificate, key)
+    connection = http.client.HTTPSConnection(host, port, context=context, timeout=timeout)
+    data = None if body is None else json.dumps(body).encode()
     try:
-        connection.request("GET", path)
+        connection.request(method, path, data, {"Content-Type": content} if data else {})
         response = connection.getresponse()
-        return response.status, response.read()
+        return Answer(response.status, response.read())
     finally:
         connection.close()
+
+
+def get(cluster: Cluster, path: str, timeout: float = 5.0) -> Answer:
+    """Raises OSError and HTTPException."""
+    return request(cluster, "GET", path, timeout=timeout)
 
 
 def is_ready(cluster: Cluster) -> bool:
     """Whether the API server's /readyz reports ok within a second."""
     try:
-        status, _ = get(cluster, "/readyz", 1.0)
+        answer = get(cluster, "/readyz", 1.0)
     except (OSError, http.client.HTTPException):
         return False
-    return status == 200
+    return answer.status == 200
 
 
 def items(cluster: Cluster, path: str) -> list[dict[str, Any]]:
     """The objects of a list; none while the server does not answer."""
     try:
-        status, body = get(cluster, path)
+        answer = get(cluster, path)
     except (OSError, http.client.HTTPException):
         return []
-    return list(json.loads(body)["items"]) if status == 200 else []
+    return list(json.loads(answer.body)["items"]) if answer.status == 200 else []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 import ipaddress
 import os
 from dataclasses import dataclass
@@ -192,6 +193,24 @@ class Authority:
             return True
         extension = existing.extensions.get_extension_for_class(x509.SubjectAlternativeName)
         return {str(item.value) for item in extension.value} >= set(names)
+
+
+def names_of(certificate: Path | None) -> frozenset[str]:
+    """The names and addresses in a certificate; none without one."""
+    if certificate is None:
+        return frozenset()
+    read = x509.load_pem_x509_certificate(certificate.read_bytes())
+    extension = read.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    return frozenset(str(name.value) for name in extension.value)
+
+
+def pin(certificate: bytes) -> str:
+    """The hash by which a joining machine knows the authority: kubeadm's, of the public key."""
+    key = x509.load_pem_x509_certificate(certificate).public_key()
+    der = key.public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    return f"sha256:{hashlib.sha256(der).hexdigest()}"
 
 
 def check(folder: Path) -> None:

@@ -145,11 +145,7 @@ def _end_shims(place: NodePlace) -> None:
     """Kills what is in the node's control groups, then the shims that watched over it."""
     marker = f"-address {place.socket} "
     for _ in range(50):
-        inside = {
-            int(pid)
-            for file in _cgroup_folders(place.cgroup, "cgroup.procs")
-            for pid in file.read_text().split()
-        }
+        inside = _inside(place.cgroup)
         shims = {
             pid
             for pid, command in _processes()
@@ -163,6 +159,15 @@ def _end_shims(place: NodePlace) -> None:
         time.sleep(0.05)
 
 
+def _inside(cgroup: str) -> set[int]:
+    """The processes in a control group and those below it. Groups may go while they are read."""
+    inside: set[int] = set()
+    for file in _cgroup_folders(cgroup, "cgroup.procs"):
+        with contextlib.suppress(OSError):
+            inside.update(int(pid) for pid in file.read_text().split())
+    return inside
+
+
 def _cgroup_folders(cgroup: str, name: str) -> list[Path]:
     root, own = Path("/sys/fs/cgroup"), cgroup.lstrip("/")
     tops = (
@@ -170,7 +175,9 @@ def _cgroup_folders(cgroup: str, name: str) -> list[Path]:
         if (root / "cgroup.controllers").exists()
         else [folder / own for folder in root.iterdir() if folder.is_dir()]
     )
-    return [file for top in tops if top.exists() for file in top.rglob(name)]
+    # `walk`, unlike `rglob`, does not mind that groups go while it looks.
+    walked = (entry for top in tops for entry in os.walk(top))
+    return [Path(folder, name) for folder, _, files in walked if name in files]
 
 
 def _remove_cgroups(cluster: Cluster) -> None:

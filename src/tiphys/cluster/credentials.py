@@ -21,6 +21,8 @@ _COMPONENTS = (
 def ensure(cluster: Cluster, renews_all: bool = False) -> None:
     """Writes below the cluster's `pki` what is missing there or due for renewal; everything that an
     authority signs with `renews_all`."""
+    if cluster.joined:
+        return  # they were asked for
     pki = cluster.pki
     lifetime = datetime.timedelta(days=cluster.certificate_days) or LIFETIME
     authority = Authority(pki, lifetime, renews_all)
@@ -61,6 +63,7 @@ def _server_names(cluster: Cluster) -> tuple[str, ...]:
         "127.0.0.1",
         f"{service_network}.1",
         cluster.node_address,
+        *((cluster.machine_address,) if cluster.machine_address else ()),
         socket.gethostname().lower(),
     )
 

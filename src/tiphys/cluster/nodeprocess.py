@@ -1,14 +1,15 @@
-"""`tiphys node`: the agent, the service proxy and the add-ons of one node in one process; or many
-hollow nodes."""
+"""`tiphys node`: the agent, the service proxy, the routes to other nodes and the add-ons of one
+node in one process; or many hollow nodes."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import logging
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import yaml
 from prometheus_client import CollectorRegistry
@@ -23,6 +24,7 @@ from tiphys.client.informer import Informer, Informers
 from tiphys.client.metrics import ComponentMetrics
 from tiphys.client.signals import stop_event
 from tiphys.client.tasks import TaskGroup
+from tiphys.cluster.nodeoptions import NodeProcess
 from tiphys.machinery.errors import StatusError
 from tiphys.node.agent import Agent, NodeOptions
 from tiphys.node.configuration import DEFAULT, ConfigurationError, KubeletConfiguration, read
@@ -34,36 +36,6 @@ if TYPE_CHECKING:
     from tiphys.network.policy.enforcer import EveryVersion
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class NodeProcess:
-    """Everything the command line says. `nodes` counts hollow nodes."""
-
-    kubeconfig: Path
-    runtime: str
-    data_dir: Path
-    name: str = "node"
-    nodes: int = 1
-    ca: Path = Path()
-    certificate: Path = Path()
-    key: Path = Path()
-    address: str = "127.0.0.1"
-    port: int = 10250
-    socket: str = ""
-    logs: Path = Path("/var/log/pods")
-    cgroup: str = "/tiphys"
-    addresses: str = ""  # all of the node's, with commas; "" for `address` alone
-    pod_cidr: str = ""
-    cluster_cidr: str = ""
-    service_cidr: str = ""
-    dns: str = ""
-    table: str = "tiphys"
-    policy_kubeconfig: Path | None = None
-    domain: str = "cluster.local"
-    forward_dns: str = ""
-    images: Path | None = None
-    config: Path | None = None
 
 
 async def run(options: NodeProcess) -> None:
@@ -170,12 +142,18 @@ async def _containers(
     agents: list[Agent],
 ) -> None:
     from tiphys import addons
+    from tiphys.cluster.membership import Membership
     from tiphys.network.proxy.service_proxy import ProxyNode, ServiceProxy
     from tiphys.node.cri.logfiles import LogLimits
     from tiphys.node.cri.runtime import CRIRuntime
 
+    policy_kubeconfig = options.policy_kubeconfig or options.kubeconfig
+    if options.node_certificate is not None:
+        options = await Membership(options, client, tasks).prepare()
+    policy_client = Client(load(policy_kubeconfig), "tiphys-network-policy")
     services = informers.of(core_v1.Service)
-    policies = _policies(options, tasks, informers)
+    policies = _policies(options, policy_client, tasks, informers)
+    await _routes(options, client, tasks, informers)
     place = ProxyNode(
         options.name,
         _addresses(options),
@@ -199,7 +177,7 @@ async def _containers(
         options.port,
         (options.dns,),
         options.domain,
-        options.pod_cidr,
+        "" if options.node_certificate else options.pod_cidr,  # who is given one asks for none
         resolver=resolver,
         addresses=_addresses(options),
         images=options.images,
@@ -211,7 +189,7 @@ async def _containers(
             informers,
             tasks,
             options.name,
-            options.address,
+            options.gateway,
             options.domain,
             own.resolver.servers,
         )
@@ -237,17 +215,38 @@ async def _containers(
     await agent.remove_orphaned_pods({pod.metadata.uid for pod in pods})
 
 
+async def _routes(
+    options: NodeProcess, client: Client, tasks: TaskGroup, informers: Informers
+) -> None:
+    """The ways to other nodes' pods, where there are other machines."""
+    if not options.pod_routes:
+        return
+    from tiphys.network import tunnel
+    from tiphys.network.routekeeper import RouteKeeper
+
+    server = urlsplit(client.config.server).hostname or ""
+    mtu = await asyncio.to_thread(tunnel.mtu_between, options.address, server, options.pod_routes)
+    device = tunnel.Device(
+        f"{options.pod_link}-vx", options.gateway, options.address, options.route_metric, mtu
+    )
+    listed = options.cluster_cidr.split(",")
+    networks = [ipaddress.IPv4Network(text) for text in listed if ":" not in text]
+    keeper = RouteKeeper(informers, options.name, networks, options.pod_routes, device)
+    tasks.start(keeper.run(), "routes", vital=True)
+
+
 def _addresses(options: NodeProcess) -> tuple[str, ...]:
     return tuple(options.addresses.split(",")) if options.addresses else (options.address,)
 
 
-def _policies(options: NodeProcess, tasks: TaskGroup, informers: Informers) -> EveryVersion:
+def _policies(
+    options: NodeProcess, client: Client, tasks: TaskGroup, informers: Informers
+) -> EveryVersion:
     """Network policies. An identity that may watch the pods of all nodes does so for them."""
     from tiphys.network.policy.enforcer import EveryVersion, PolicyEnforcer, table_name
     from tiphys.network.policy.script import IPV4, IPV6
     from tiphys.network.policy.watched import WatchedPod
 
-    client = Client(load(options.policy_kubeconfig or options.kubeconfig), "tiphys-network-policy")
     pods = Informer(client, WatchedPod, resource=resource_of(core_v1.Pod))
 
     async def watch_pods() -> None:

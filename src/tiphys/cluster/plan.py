@@ -9,8 +9,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from tiphys.cluster.sandboxes import NodePlace, places
+from tiphys.cluster.sandboxes import NodePlace, places, pod_networks
 from tiphys.cluster.state import Cluster
+
+# Certificates of a machine that has joined, each with its key.
+NODE_PEM, KUBELET_PEM, POLICY_PEM = "node.pem", "kubelet.pem", "network-policy.pem"
 
 _TIPHYS = (sys.executable, "-m", "tiphys.cli.main")
 
@@ -45,6 +48,11 @@ def processes(cluster: Cluster) -> list[Process]:
 
 
 def _processes(cluster: Cluster) -> Iterator[Process]:
+    if cluster.joined:
+        for place in places(cluster):
+            yield _containerd(place)
+            yield _node(place)
+        return
     if cluster.store == "etcd":
         yield etcd(cluster)
     yield _apiserver(cluster)
@@ -153,6 +161,10 @@ def _controllers(cluster: Cluster) -> Process:
         "--scheduler-secure-port": str(ports.scheduler),
         **_monitoring_flags(cluster, ports.controllers),
     }
+    if cluster.machine_address:
+        flags["--cluster-cidr"] = cluster.pod_network
+        flags["--service-cluster-ip-range"] = cluster.service_cidr
+        flags["--server-certificate"] = str(cluster.pki / "apiserver.crt")
     if cluster.load_balancer_pools:
         flags["--load-balancer-pools"] = ",".join(cluster.load_balancer_pools)
     if cluster.scheduler_config:
@@ -179,15 +191,14 @@ def _node(place: NodePlace) -> Process:
         "--data-dir": str(place.data),
         "--name": place.name,
         "--ca": str(cluster.pki / "ca.crt"),
-        "--certificate": str(cluster.pki / f"kubelet{place.suffix}.crt"),
-        "--key": str(cluster.pki / f"kubelet{place.suffix}.key"),
+        **_serving_flags(place),
         "--address": place.address,
         "--addresses": ",".join(place.addresses),
         "--socket": str(place.socket),
         "--logs": str(place.pod_logs),
         "--cgroup": place.cgroup,
-        "--pod-cidr": ",".join(place.pod_cidrs),
-        "--cluster-cidr": _pod_networks(cluster),
+        **_network_flags(place),
+        "--cluster-cidr": ",".join(pod_networks(cluster)),
         "--service-cidr": ",".join(cluster.service_cidrs),
         "--dns": cluster.dns_address,
         "--table": cluster.table,
@@ -204,9 +215,40 @@ def _node(place: NodePlace) -> Process:
     return Process(f"node{place.suffix}", command, place.address)
 
 
-def _pod_networks(cluster: Cluster) -> str:
-    """Those of all nodes."""
-    return ",".join(network for place in places(cluster) for network in place.pod_cidrs)
+def _serving_flags(place: NodePlace) -> dict[str, str]:
+    """The certificate of the node's own server."""
+    pki = place.cluster.pki
+    if place.cluster.joined:
+        # One file of both, which the node renews itself.
+        file = str(pki / KUBELET_PEM)
+        return {"--certificate": file, "--key": file}
+    return {
+        "--certificate": str(pki / f"kubelet{place.suffix}.crt"),
+        "--key": str(pki / f"kubelet{place.suffix}.key"),
+    }
+
+
+def _network_flags(place: NodePlace) -> dict[str, str]:
+    """The node's range of pods, and how it reaches those of others."""
+    cluster = place.cluster
+    flags = {"--pod-cidr": "" if cluster.joined else ",".join(place.pod_cidrs)}
+    if not cluster.machine_address:
+        return flags
+    flags |= {
+        "--pod-routes": cluster.pod_routes,
+        "--pod-link": place.link,
+        "--route-metric": str(cluster.number + 1),
+    }
+    if cluster.joined:
+        flags |= {
+            "--domain": cluster.domain,
+            "--node-certificate": str(cluster.pki / NODE_PEM),
+            "--policy-certificate": str(cluster.pki / POLICY_PEM),
+            "--cni": str(place.cni),
+            "--cni-name": place.cni_name,
+            "--leases": str(place.run / "ipam"),
+        }
+    return flags
 
 
 def _addons(cluster: Cluster) -> Process:

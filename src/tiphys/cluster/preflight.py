@@ -6,15 +6,21 @@ Every check raises ClusterError with a sentence that says what to do.
 
 from __future__ import annotations
 
+import ipaddress
 import shutil
 import socket
 import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from tiphys.cluster import certificates, containerd, encryption, kubeconfig
+from tiphys.cluster import certificates, containerd, encryption, kubeconfig, state
+from tiphys.cluster.sandboxes import places
 from tiphys.cluster.state import Cluster, ClusterError
+from tiphys.network import tunnel
+from tiphys.network.pods import NetworkError, run
 
+_KUBELET_PORT = 10250
+_NODE_PREFIX = 24  # of the range of one node's pods
 _BEFORE_OUR_TIME = 1_700_000_000  # seconds since the epoch: no clock that is right shows less
 
 
@@ -31,6 +37,8 @@ def check(cluster: Cluster) -> None:
         raise ClusterError("--ip-family dual needs IPv6, which this machine's kernel has not")
     check_store(cluster)
     encryption.check(cluster)
+    if cluster.machine_address:
+        _check_machines(cluster)
     if cluster.scheduler_config:
         _check_profiles(Path(cluster.scheduler_config))
     if cluster.kubelet_config:
@@ -57,6 +65,9 @@ def changed_options(running: Cluster, asked: Cluster) -> list[str]:
         ("--encryption-config", running.encryption_config, asked.encryption_config),
         ("--kubelet-config", running.kubelet_config, asked.kubelet_config),
         ("--audit-policy", running.audit_policy, asked.audit_policy),
+        ("--address", running.machine_address, asked.machine_address),
+        ("--pod-network", running.pod_network, asked.pod_network),
+        ("--pod-routes", running.pod_routes, asked.pod_routes),
     )
     return [f"{option} {_as_typed(new)}" for option, old, new in pairs if old != new]
 
@@ -110,6 +121,83 @@ def check_store(cluster: Cluster) -> None:
             raise ClusterError(
                 f"{file} of --etcd-tls is not there; give the PEM files of CA, certificate and key"
             )
+
+
+def _check_machines(cluster: Cluster) -> None:
+    """Whether other machines can join."""
+    if cluster.runtime == "hollow":
+        raise ClusterError(
+            "hollow nodes have no network that other machines could reach; with --address use "
+            "--runtime containerd, or none"
+        )
+    if cluster.is_dual:
+        raise ClusterError(
+            "--address and --ip-family dual cannot both be given: machines reach each other's pods "
+            "over IPv4 alone"
+        )
+    check_machine_address(cluster.machine_address)
+    if cluster.runtime == "containerd" and cluster.nodes > 1:
+        raise ClusterError(
+            "--address and --nodes cannot both be given: with --address, further nodes are "
+            "machines that join"
+        )
+    check_pod_network(cluster)
+
+
+def check_machine_address(address: str) -> None:
+    """Whether a node can be reached at this address of the machine. Raises ClusterError."""
+    try:
+        tunnel.link_mtu(address)
+    except NetworkError as error:
+        raise ClusterError(f"{error}; give one that it has with --address") from None
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, _KUBELET_PORT))
+        except OSError as error:
+            raise ClusterError(
+                f"port {_KUBELET_PORT} of {address} cannot be used ({error.strerror}): another "
+                "node runs on this machine; stop it, or give another address with --address"
+            ) from None
+
+
+def check_neighbours(cluster: Cluster) -> None:
+    """Whether neither this machine nor another cluster's services here have addresses of this
+    one's services. Raises ClusterError."""
+    services = ipaddress.ip_network(cluster.service_cidr)
+    if ipaddress.ip_address(cluster.machine_address) in services:
+        raise ClusterError(
+            f"{cluster.machine_address} is among the addresses of the cluster's services, "
+            f"{services}: this machine would not be reached at it; give another with --address"
+        )
+    try:
+        tables = run("nft", "list", "tables").split()
+    except NetworkError:
+        return
+    for other in state.everyone():
+        is_here = other.name != cluster.name and other.table in tables
+        if is_here and services.overlaps(ipaddress.ip_network(other.service_cidr)):
+            raise ClusterError(
+                f"cluster {other.name} runs on this machine with services in {services}, too; "
+                f"take it down first: tiphys down --name {other.name}"
+            )
+
+
+def check_pod_network(cluster: Cluster) -> None:
+    """Raises ClusterError when machines that join cannot be given parts of the pod network."""
+    text = cluster.pod_network
+    try:
+        network = ipaddress.IPv4Network(text)
+    except ValueError:
+        raise ClusterError(f"--pod-network {text} is not a network; write 10.0.0.0/12") from None
+    if network.prefixlen > _NODE_PREFIX:
+        raise ClusterError(
+            f"--pod-network {text} is too small: every machine gets a /{_NODE_PREFIX} of it"
+        )
+    own = [network for place in places(cluster) for network in place.pod_cidrs]
+    for other in (*own, cluster.service_cidr, f"{cluster.machine_address}/32"):
+        if network.overlaps(ipaddress.IPv4Network(other)):
+            raise ClusterError(f"--pod-network {text} overlaps with {other}; choose another")
 
 
 def _check_profiles(file: Path) -> None:

@@ -85,11 +85,30 @@ def _check_no_crash_loop(cluster: Cluster, name: str) -> None:
 
 
 def nodes_ready(cluster: Cluster) -> Nodes:
-    """What a node reported before its agent started last does not count."""
+    """Of the whole cluster."""
     nodes = apiclient.items(cluster, "/api/v1/nodes")
+    return Nodes(_count_ready(cluster, nodes), len(nodes))
+
+
+def _count_ready(cluster: Cluster, nodes: list[dict[str, Any]]) -> int:
+    """What a node of this machine reported before its agent started last does not count."""
     since = components.started(cluster, "node")
-    ready = sum(is_node_ready(node, since) for node in nodes)
-    return Nodes(ready, len(nodes))
+    own = _own_nodes(cluster)
+    times = [since if own is None or node["metadata"]["name"] in own else 0.0 for node in nodes]
+    return sum(is_node_ready(node, time) for node, time in zip(nodes, times, strict=True))
+
+
+def _own_nodes(cluster: Cluster) -> set[str] | None:
+    """The names of this machine's nodes; None for all that there are."""
+    return {place.name for place in places(cluster)} or None
+
+
+def own_nodes_ready(cluster: Cluster) -> int:
+    """How many nodes of this machine are ready."""
+    own = _own_nodes(cluster)
+    nodes = apiclient.items(cluster, "/api/v1/nodes")
+    mine = [node for node in nodes if own is None or node["metadata"]["name"] in own]
+    return _count_ready(cluster, mine)
 
 
 def is_node_ready(node: dict[str, Any], since: float) -> bool:
@@ -107,7 +126,7 @@ def wait_for_nodes(cluster: Cluster, timeout: float = 60.0) -> None:
     """Returns when all nodes are ready. Raises ClusterError when they are not in time."""
     deadline = time.monotonic() + timeout
     agents = ["node", *(f"node{place.suffix}" for place in places(cluster))]
-    while nodes_ready(cluster).ready < cluster.nodes:
+    while own_nodes_ready(cluster) < cluster.nodes:
         if time.monotonic() > deadline:
             log = cluster.logs / "node.log"
             raise ClusterError(f"not all nodes became ready in {timeout:g} s; see {log}")
@@ -120,13 +139,15 @@ def wait_for_nodes(cluster: Cluster, timeout: float = 60.0) -> None:
 
 
 def wait_for_pods(cluster: Cluster, timeout: float = 60.0) -> list[str]:
-    """Waits until the pods that were there before run again. Returns those that do not after
-    `timeout` seconds, as ``namespace/name``."""
+    """Waits until the pods that were there before run again on this machine. Returns those that do
+    not after `timeout` seconds, as ``namespace/name``."""
+    own = _own_nodes(cluster)
     since = components.started(cluster, "containerd")
     deadline = time.monotonic() + timeout
     while True:
         pods = apiclient.items(cluster, "/api/v1/pods")
-        pending = [_name(pod) for pod in pods if is_awaited(pod, since)]
+        mine = [pod for pod in pods if own is None or pod["spec"].get("nodeName") in own]
+        pending = [_name(pod) for pod in mine if is_awaited(pod, since)]
         if not pending or time.monotonic() > deadline:
             return pending
         time.sleep(0.1)

@@ -26,6 +26,8 @@ from tiphys.store.encryption.configuration import EncryptionConfiguration, Key, 
 from tiphys.store.encryption.transformers import Transformers
 
 _PATIENCE = 30.0  # seconds that the server has to notice a changed file
+# Seconds after which the primary has read what one of its workers has read: they look every second.
+_PRIMARY = 2.0
 _PAGE = 500  # objects that are listed at once
 _AT_ONCE = 16  # objects that are written at once
 _HASH = re.compile(r'last_config_info\{hash="([^"]+)"\} 1')
@@ -120,6 +122,8 @@ def _wait_for_reload(cluster: Cluster) -> None:
                 f"the API server did not load {cluster.encryption_config}; see {log}"
             )
         time.sleep(0.1)
+    if cluster.api_workers:
+        time.sleep(_PRIMARY)
 
 
 def _metrics(cluster: Cluster) -> str:

@@ -10,12 +10,13 @@ network.
 from __future__ import annotations
 
 import contextlib
+import json
 import socket
 from dataclasses import dataclass
 from pathlib import Path
 
 from tiphys.cluster.state import Cluster
-from tiphys.network import pods
+from tiphys.network import podroutes, pods, tunnel
 from tiphys.network.pods import run
 
 MOST = 16  # containerd nodes of one cluster: what the plan of addresses has room for
@@ -35,6 +36,8 @@ class NodePlace:
 
     @property
     def name(self) -> str:
+        if self.cluster.joined:
+            return self.cluster.joined.node
         host = socket.gethostname().lower().split(".")[0] or "node"
         return (host if self.cluster.number == 0 else f"{host}-{self.cluster.name}") + self.suffix
 
@@ -51,13 +54,23 @@ class NodePlace:
 
     @property
     def pod_cidrs(self) -> list[str]:
-        """One of each family that the cluster has."""
+        """One of each family that the cluster has; none of a machine that has joined until it was
+        given one."""
+        if self.cluster.joined:
+            return _given_ranges(self)
         both = [f"{self.network}.0/24", f"{self.network6}::/64"]
         return both if self.cluster.is_dual else both[:1]
 
     @property
+    def gateways(self) -> list[str]:
+        """The node's addresses among its pods, one of each family."""
+        both = [f"{self.network}.1", f"{self.network6}::1"]
+        return both if self.cluster.is_dual else both[:1]
+
+    @property
     def address(self) -> str:
-        return f"{self.network}.1"
+        """Where others reach the node."""
+        return self.cluster.machine_address or self.gateways[0]
 
     @property
     def addresses(self) -> list[str]:
@@ -75,6 +88,11 @@ class NodePlace:
         """The device on the machine: what holds its address among pods, or what leads to the
         sandbox."""
         return f"tiphys{self.cluster.number}{self.suffix}"
+
+    @property
+    def tunnel(self) -> str:
+        """The device that leads to the pods of nodes on other networks."""
+        return f"{self.link}-vx"
 
     @property
     def run(self) -> Path:
@@ -95,6 +113,10 @@ class NodePlace:
     @property
     def cni(self) -> Path:
         return self.cluster.root / f"cni{self.suffix}"
+
+    @property
+    def cni_name(self) -> str:
+        return f"tiphys-{self.cluster.name}{self.suffix}"
 
     @property
     def data(self) -> Path:
@@ -132,20 +154,48 @@ def places(cluster: Cluster) -> list[NodePlace]:
     )
 
 
+def pod_networks(cluster: Cluster) -> list[str]:
+    """The networks of all pods of the cluster."""
+    if cluster.joined:
+        return cluster.joined.pod_networks
+    own = [network for place in places(cluster) for network in place.pod_cidrs]
+    return [*own, cluster.pod_network] if cluster.machine_address else own
+
+
+def _given_ranges(place: NodePlace) -> list[str]:
+    """The range that the node's process has written down when it was given one."""
+    try:
+        written = json.loads((place.cni / pods.CNI_FILE).read_text())
+        return [str(written["plugins"][0]["ipam"]["ranges"][0][0]["subnet"])]
+    except (OSError, ValueError, LookupError, TypeError):
+        return []
+
+
 def set_up(place: NodePlace) -> None:
-    """The node's place in the network. Raises NetworkError."""
+    """The node's place in the network; what depends on the range that a machine is given when it
+    has joined is left to its node process. Raises NetworkError."""
     first = NodePlace(place.cluster, 0)
     place.run.mkdir(parents=True, exist_ok=True)
-    name = f"tiphys-{place.cluster.name}{place.suffix}"
-    pods.write_cni(place.cni, name, place.pod_cidrs, place.run / "ipam")
     for leftover in (place.run / "ipam").glob("*/last_reserved_ip.*"):
         leftover.unlink(missing_ok=True)
+    if place.cluster.joined:
+        return
+    pods.write_cni(
+        place.cni, place.cni_name, place.pod_cidrs, place.run / "ipam", _pod_mtu(place.cluster)
+    )
     if not place.index:
-        pods.set_up_link(place.link, place.addresses)
+        pods.set_up_link(place.link, place.gateways)
         cluster = place.cluster
         pods.route(place.link, [*cluster.service_cidrs, *cluster.load_balancer_pools])
     elif not Path("/run/netns", place.namespace).exists():
-        _set_up_namespace(place, first.addresses)
+        _set_up_namespace(place, first.gateways)
+
+
+def _pod_mtu(cluster: Cluster) -> int:
+    if not cluster.machine_address:
+        return pods.MTU
+    link = tunnel.link_mtu(cluster.machine_address)
+    return podroutes.pod_mtu(link, link, cluster.pod_routes)
 
 
 def _set_up_namespace(place: NodePlace, machine: list[str]) -> None:
@@ -156,9 +206,9 @@ def _set_up_namespace(place: NodePlace, machine: list[str]) -> None:
     run("ip", "link", "set", place.link, "up")
     run("ip", "-n", name, "link", "set", "lo", "up")
     run("ip", "-n", name, "link", "set", "eth0", "up")
-    for address, far, network in zip(place.addresses, machine, place.pod_cidrs, strict=True):
+    for address, far, network in zip(place.gateways, machine, place.pod_cidrs, strict=True):
         _route(place, address, far, network)
-    for forwarding in pods.forwarding(place.addresses):
+    for forwarding in pods.forwarding(place.gateways):
         run(*place.inside("sh", "-c", f"echo 1 > {forwarding}"))
 
 
@@ -177,7 +227,7 @@ def _route(place: NodePlace, address: str, machine: str, network: str) -> None:
 def pod_links(place: NodePlace) -> list[tuple[str, str]]:
     """(link, network namespace) of the node's pods: where the routes to their addresses lead."""
     ip = ("ip", "-n", place.namespace) if place.index else ("ip",)
-    if place.index and not Path("/run/netns", place.namespace).exists():
+    if not place.pod_cidrs or (place.index and not Path("/run/netns", place.namespace).exists()):
         return []
     links = []
     network = place.pod_cidrs[0]
@@ -201,4 +251,5 @@ def tear_down(place: NodePlace) -> None:
     if place.index:
         with contextlib.suppress(pods.NetworkError):
             run("ip", "netns", "del", place.namespace)
+    tunnel.remove(place.tunnel, place.cluster.number + 1)
     pods.tear_down_link(place.link)

@@ -24,6 +24,21 @@ def home() -> Path:
 
 
 _ALWAYS_SAID = ("name", "data_dir", "port", "runtime", "nodes", "store", "number")
+_FIRST_SERVICES = 96  # second number of the addresses of the first cluster's services
+JOINED_PODS = "10.244.128.0/17"  # apart from the ranges of every cluster's first machine
+
+
+@dataclass
+class Joined:
+    """What a machine that has joined knows of the cluster that it is a node of. `servers` are
+    ``HOST:PORT`` of its API servers."""
+
+    node: str
+    servers: list[str]
+    service_network: str
+    dns: str
+    domain: str
+    pod_networks: list[str]
 
 
 @dataclass
@@ -48,6 +63,16 @@ class Cluster:
     audit_policy: str = ""  # file: an audit Policy
     ip_family: str = "ipv4"  # of pods and services: ipv4, or dual for both
     addons: bool = False  # whether add-ons are enabled, which a process of their own runs
+
+    # where other machines reach this one, "" where there are none
+    machine_address: str = ""
+    pod_network: str = JOINED_PODS  # of which machines that join get a part each
+    pod_routes: str = "auto"  # how nodes reach each other's pods, of `network.podroutes.MODES`
+    joined: Joined | None = None  # this machine is a node of a cluster that is elsewhere
+
+    def __post_init__(self) -> None:
+        if isinstance(self.joined, dict):
+            self.joined = Joined(**self.joined)
 
     # --- where things lie ---
 
@@ -81,7 +106,9 @@ class Cluster:
 
     @property
     def service_cidr(self) -> str:
-        return f"10.{96 + self.number}.0.0/16"
+        if self.joined:
+            return self.joined.service_network
+        return f"10.{_FIRST_SERVICES + self.number}.0.0/16"
 
     @property
     def service_cidrs(self) -> list[str]:
@@ -102,7 +129,11 @@ class Cluster:
 
     @property
     def dns_address(self) -> str:
-        return f"10.{96 + self.number}.0.10"
+        return self.joined.dns if self.joined else f"10.{_FIRST_SERVICES + self.number}.0.10"
+
+    @property
+    def domain(self) -> str:
+        return self.joined.domain if self.joined else "cluster.local"
 
     @property
     def table(self) -> str:
@@ -115,11 +146,15 @@ class Cluster:
     @property
     def address(self) -> str:
         """Where pods and components find the API server."""
+        if self.machine_address:
+            return self.machine_address
         return self.node_address if self.runtime == "containerd" else "127.0.0.1"
 
     @property
     def server(self) -> str:
-        return f"https://127.0.0.1:{self.port}"
+        if self.joined:
+            return f"https://{self.joined.servers[0]}"
+        return f"https://{self.machine_address or '127.0.0.1'}:{self.port}"
 
     # --- the file ---
 
@@ -191,10 +226,13 @@ def _registry_lock() -> Iterator[dict[str, str]]:
 
 
 def remember(cluster: Cluster) -> None:
-    """Enters a new cluster into the user's list and gives it a number that no other has."""
+    """Enters a new cluster into the user's list and gives it a number that no other has, and whose
+    addresses of services are not those of the machine's own network."""
     with _registry_lock() as known:
         others = {name: folder for name, folder in known.items() if name != cluster.name}
         taken = set(_numbers(others.values()))
+        if cluster.machine_address.startswith("10."):
+            taken.add(int(cluster.machine_address.split(".")[1]) - _FIRST_SERVICES)
         # Its own again if it can be: objects in its store have addresses of its networks.
         cluster.number = next(n for n in (cluster.number, *range(128)) if n not in taken)
         cluster.save()

@@ -20,6 +20,7 @@ def summary(cluster: Cluster) -> dict[str, Any]:
         "name": cluster.name,
         "running": running,
         "server": cluster.server,
+        "node": cluster.joined.node if cluster.joined else "",
         "runtime": cluster.runtime,
         "store": cluster.store,
         "dataDir": cluster.data_dir,

@@ -1,5 +1,5 @@
-"""Certificate signing requests of the built-in signers: nodes' own are approved, approved ones
-signed, old ones removed. What is signed, `signing` says."""
+"""Certificate signing requests of the built-in signers: those of nodes are approved (`approval`
+says which), approved ones signed (`signing` says what), old ones removed."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import copy
 
 from cryptography import x509
 
+from tiphys.api import authorization_v1, core_v1
 from tiphys.api.certificates_v1 import CertificateSigningRequest, CertificateSigningRequestCondition
+from tiphys.controllers import approval
 from tiphys.controllers.shell import Context, Controller
-from tiphys.controllers.signing import SIGNERS, Signer, is_a_nodes_own, refusal
+from tiphys.controllers.signing import KUBELET_SERVING, SIGNERS, Signer, refusal, subject_of
 from tiphys.machinery import conditions, timestamps
 
 _HOUR = 3600.0
@@ -19,7 +21,7 @@ _KEPT = {  # seconds after the fact, as upstream's cleaner
     "Failed": _HOUR,
     "Pending": 24 * _HOUR,
 }
-_AUTO_APPROVED = "Auto approving self kubelet client certificate after SubjectAccessReview."
+_RETRY = 5.0  # seconds until a request is judged again whose node may show its addresses by then
 
 
 # --- the core: pure ---
@@ -81,16 +83,65 @@ class CertificateController(Controller):
         if csr.spec.signer_name not in SIGNERS or csr.status.certificate:
             return left
         state = state_of(csr)
-        if state == "Pending" and is_a_nodes_own(csr):
-            await self._approve(csr)
-        elif state == "Approved" and self._signer is not None:
+        if state == "Pending":
+            return await self._judge(csr, left)
+        if state == "Approved" and self._signer is not None:
             await self._sign(csr, self._signer)
         return left
 
-    async def _approve(self, csr: CertificateSigningRequest) -> None:
+    # --- approval ---
+
+    async def _judge(self, csr: CertificateSigningRequest, left: float) -> float:
+        """Approves or denies a request, or leaves it to a person; seconds until the next look."""
+        surroundings = await self._surroundings(csr)
+        kinds = approval.recognized(csr, surroundings)
+        for kind in kinds:
+            if not await self._is_allowed(csr, kind.subresource):
+                continue
+            reason = approval.taken(csr, surroundings)
+            if reason:
+                await self._decide(csr, "Denied", "NameTaken", reason)
+            else:
+                await self._decide(csr, "Approved", "AutoApproved", kind.message)
+            return left
+        awaits_node = csr.spec.signer_name == KUBELET_SERVING and not kinds
+        return min(left, _RETRY) if awaits_node else left
+
+    async def _surroundings(self, csr: CertificateSigningRequest) -> approval.Surroundings:
+        reserved = self.context.settings.get("server_names", frozenset())
+        try:
+            name = approval.node_name(subject_of(csr.spec.request))
+        except ValueError:
+            name = ""
+        # Not the informer's: the Node of a machine that has just joined must not be missed.
+        node = await self.live(core_v1.Node, name) if name else None
+        return approval.Surroundings(node, reserved)
+
+    async def _is_allowed(self, csr: CertificateSigningRequest, subresource: str) -> bool:
+        """Whether whoever asks has the right that this kind of request takes."""
+        review = authorization_v1.SubjectAccessReview()
+        spec = review.spec
+        spec.user = csr.spec.username
+        spec.uid = csr.spec.uid
+        spec.groups = list(csr.spec.groups)
+        spec.extra = dict(csr.spec.extra)
+        spec.resource_attributes = authorization_v1.ResourceAttributes(
+            group="certificates.k8s.io",
+            version="*",
+            resource="certificatesigningrequests",
+            subresource=subresource,
+            verb="create",
+        )
+        return bool((await self.client.create(review)).status.allowed)
+
+    async def _decide(
+        self, csr: CertificateSigningRequest, kind: str, reason: str, message: str
+    ) -> None:
         changed = copy.deepcopy(csr)
-        self._add_condition(changed, "Approved", "AutoApproved", _AUTO_APPROVED)
+        self._add_condition(changed, kind, reason, message)
         await self.client.update(changed, "approval")
+
+    # --- signing ---
 
     async def _sign(self, csr: CertificateSigningRequest, signer: Signer) -> None:
         changed = copy.deepcopy(csr)

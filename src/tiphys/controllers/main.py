@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from tiphys.client.client import Client
 from tiphys.client.events import EventRecorder
@@ -22,18 +23,20 @@ async def run_controllers(
     ca_key: str = "",
     addons: Iterable[type[Controller]] = (),
     pools: str = "",
+    machines: Mapping[str, Any] | None = None,
 ) -> Informers:
     """Starts every controller of the list in `tasks`, and those of `addons` before them.
 
     `ca` and `ca_key` are the cluster's authority in PEM; without the key no certificates are
-    signed. `pools` are networks for addresses of load balancers, with commas between them. Returns
-    the informers, for whatever else runs in this process.
+    signed. `pools` are networks for addresses of load balancers, with commas between them.
+    `machines` is what is needed where others join (`shell.Context`). Returns the informers, for
+    whatever else runs in this process.
     """
     informers = Informers(client, tasks)
     recorder = EventRecorder(client, "controllers")
     tasks.start(recorder.run(), "events")
     authority = (ca.encode(), ca_key.encode()) if ca_key else None
-    settings = {"ca": ca, "authority": authority, "pools": pools}
+    settings = {"ca": ca, "authority": authority, "pools": pools, **(machines or {})}
     context = Context(client, informers, recorder, tasks, settings=settings)
     controllers = [kind(context) for kind in (*addons, *CONTROLLERS)]
     # All of them first: the collector shares the informers that others have asked for.

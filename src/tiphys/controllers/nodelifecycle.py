@@ -29,6 +29,7 @@ ZONE = "topology.kubernetes.io/zone"
 _WHILE_SILENT = 5.0  # seconds between looks at a silent node, as node-monitor-period
 _AFTER_GRACE = 1.0  # seconds after the grace period until a node is looked at
 _MARGIN = 0.1  # seconds after a pod's time is up until it is looked at
+_LEASES = "kube-node-lease"  # namespace
 _REPORTED = ("Ready", "MemoryPressure", "DiskPressure", "PIDPressure")  # by the node's agent
 
 
@@ -71,12 +72,27 @@ class NodeLifecycleController(Controller):
         self._leases = self.informer(coordination_v1.Lease)
         self._pods = self.informer(core_v1.Pod)
         self._pods.index("node", lambda pod: [pod.spec.node_name])
-        self._nodes.on_change(self.enqueue)
+        self._heard: dict[str, _Heard] = {}  # by node
+        self._leases.on_change(self._lease_changed)
+        self._nodes.on_change(self._node_changed)
         self._pods.on_change(self._pod_changed)
         self._eviction_recorder = self.context.recorder.as_component("taint-eviction-controller")
-        self._heard: dict[str, _Heard] = {}  # by node
         self._tainted: dict[str, dict[Sighting, float]] = {}  # by node: when taints were first seen
         self._next_evicted: dict[str, float] = {}  # by zone: when the next node may be emptied
+
+    def _lease_changed(self, old: Any, new: Any) -> None:
+        """A sign of life counts from when it came: a node that was looked at just before it fell
+        silent must not be given the time until the next look as well."""
+        if new is None or new.metadata.namespace != _LEASES:
+            return
+        node = self._nodes.get(new.metadata.name)
+        if node is not None:
+            self._hear(node)
+
+    def _node_changed(self, old: Any, new: Any) -> None:
+        if new is not None:
+            self._hear(new)
+        self.enqueue(old, new)
 
     def _pod_changed(self, old: Any, new: Any) -> None:
         """A pod that has just been bound may have to leave at once."""
@@ -113,17 +129,20 @@ class NodeLifecycleController(Controller):
 
     def _silence(self, node: core_v1.Node) -> float:
         """Seconds since the node was last heard of, by our own clock: its own may be wrong."""
+        return self.context.now() - self._hear(node).time
+
+    def _hear(self, node: core_v1.Node) -> _Heard:
+        """The node's last sign of life."""
         name = node.metadata.name
-        lease = self._leases.get(f"kube-node-lease/{name}")
+        lease = self._leases.get(f"{_LEASES}/{name}")
         ready = conditions.find(node.status.conditions, "Ready")
         renewed = lease.spec.renew_time if lease is not None else ""
         heartbeat = ready.last_heartbeat_time if ready is not None else ""
         sign = f"{renewed}/{heartbeat}"
-        now = self.context.now()
         heard = self._heard.get(name)
         if heard is None or heard.sign != sign:
-            heard = self._heard[name] = _Heard(sign, now)
-        return now - heard.time
+            heard = self._heard[name] = _Heard(sign, self.context.now())
+        return heard
 
     async def _mark_unknown(self, node: core_v1.Node) -> core_v1.Node:
         ready = conditions.find(node.status.conditions, "Ready")

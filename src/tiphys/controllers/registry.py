@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from tiphys.controllers.attachdetach import AttachDetachController
 from tiphys.controllers.autoscaler import AutoscalerController
+from tiphys.controllers.bootstraptokens import BootstrapSigner, TokenCleaner
 from tiphys.controllers.certificates import CertificateController
 from tiphys.controllers.clusterrole import ClusterRoleAggregationController
 from tiphys.controllers.cronjob import CronJobController
@@ -21,6 +22,8 @@ from tiphys.controllers.job import JobController
 from tiphys.controllers.loadbalancers import LoadBalancerController
 from tiphys.controllers.mirroring import EndpointSliceMirroringController
 from tiphys.controllers.namespace import NamespaceController
+from tiphys.controllers.nodeipam import NodeRangeController
+from tiphys.controllers.nodeleaving import NodeLeavingController
 from tiphys.controllers.nodelifecycle import NodeLifecycleController
 from tiphys.controllers.podgc import PodGarbageCollector
 from tiphys.controllers.policystatus import PolicyStatusController
@@ -62,7 +65,11 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     ServiceCIDRController,
     IPAddressController,
     LoadBalancerController,
-    # nodes and what runs on them
+    # nodes, how they come and go, and what runs on them
+    BootstrapSigner,
+    TokenCleaner,
+    NodeRangeController,
+    NodeLeavingController,
     NodeLifecycleController,
     PodGarbageCollector,
     # what is allowed, and how much

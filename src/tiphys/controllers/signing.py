@@ -118,15 +118,6 @@ def _refused_kubelet_serving(subject: Subject, usages: set[str]) -> str:
     return ""
 
 
-def is_a_nodes_own(csr: CertificateSigningRequest) -> bool:
-    """Whether a node asks to renew the client certificate that it has, which needs no approval."""
-    if csr.spec.signer_name != KUBELET_CLIENT or NODES not in csr.spec.groups:
-        return False
-    if refusal(csr):
-        return False
-    return subject_of(csr.spec.request).common_name == csr.spec.username
-
-
 # --- what is signed ---
 
 

@@ -13,6 +13,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+CNI_FILE = "10-tiphys.conflist"
+MTU = 1500  # of pods whose packets leave the machine through its router alone
 _AT_ONCE = "tiphys-at-once"
 _AT_ONCE_SCRIPT = """#!/bin/sh
 # A CNI plugin that lets a pod use its IPv6 addresses at once.
@@ -32,7 +34,7 @@ class NetworkError(Exception):
     """The machine's network cannot be set up; the text says what to do."""
 
 
-def cni_config(name: str, subnets: list[str], leases: Path, mtu: int = 1500) -> dict[str, Any]:
+def cni_config(name: str, subnets: list[str], leases: Path, mtu: int = MTU) -> dict[str, Any]:
     """The CNI network list of a node's pods, which get an address of each subnet; `leases` is the
     folder of addresses in use."""
     ranges = [[{"subnet": subnet}] for subnet in subnets]
@@ -62,11 +64,12 @@ def write_plugins(folder: Path, standing: Path) -> None:
     script.chmod(0o755)
 
 
-def write_cni(folder: Path, name: str, subnets: list[str], leases: Path) -> None:
+def write_cni(folder: Path, name: str, subnets: list[str], leases: Path, mtu: int = MTU) -> None:
+    """At once: the runtime reads the folder whenever something changes there."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "10-tiphys.conflist").write_text(
-        json.dumps(cni_config(name, subnets, leases), indent=1)
-    )
+    temporary = folder / f"{CNI_FILE}.new"
+    temporary.write_text(json.dumps(cni_config(name, subnets, leases, mtu), indent=1))
+    temporary.rename(folder / CNI_FILE)
 
 
 def run(*command: str, check: bool = True) -> str:
@@ -81,9 +84,12 @@ def run(*command: str, check: bool = True) -> str:
 
 
 def set_up_link(link: str, addresses: list[str]) -> None:
-    """A link that only holds the node's addresses among its pods, and forwarding between links."""
+    """A link that only holds the node's addresses among its pods, and forwarding between links. The
+    address of an earlier range goes."""
     if link not in run("ip", "-o", "link", "show"):
         run("ip", "link", "add", link, "type", "bridge")
+    if f" {addresses[0]}/32 " not in run("ip", "-o", "-4", "addr", "show", "dev", link):
+        run("ip", "-4", "addr", "flush", "dev", link)
     for address in addresses:
         run("ip", "addr", "replace", *alone(address), "dev", link)
     run("ip", "link", "set", link, "up")

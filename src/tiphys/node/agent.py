@@ -43,7 +43,7 @@ from tiphys.node.resources.admission import (
 )
 from tiphys.node.resources.eviction import is_limited
 from tiphys.node.resources.observation import observe
-from tiphys.node.resources.pressure import refused_under_pressure
+from tiphys.node.resources.pressure import binary_text, refused_under_pressure
 from tiphys.node.resources.resize import shortage
 from tiphys.node.runtime import Runtime, RuntimeFault
 from tiphys.node.server.access import Access
@@ -443,7 +443,7 @@ class Agent:
             "authentication": {"anonymous": {"enabled": False}, "webhook": {"enabled": True}},
             "authorization": {"mode": "Webhook"},
             "cgroupDriver": "cgroupfs",
-            "containerLogMaxSize": str(options.configuration.log_bytes),
+            "containerLogMaxSize": binary_text(options.configuration.log_bytes),
             "containerLogMaxFiles": options.configuration.log_files,
             "evictionHard": {
                 threshold.signal: threshold.written

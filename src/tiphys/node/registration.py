@@ -121,9 +121,10 @@ class Registration:
         return await self.report(True)
 
     def node_changed(self, old: core_v1.Node | None, new: core_v1.Node | None) -> None:
-        """For an informer. Answers at once when somebody else changed the capacity, or when the
-        node controller has given the node up."""
+        """For an informer. Answers at once when somebody else changed the capacity or deleted the
+        Node, or when the node controller has given the node up."""
         if new is None:
+            self._report_wanted.set()  # there is nothing to report to: it registers again
             return
         self._node = new
         ready = conditions.find(new.status.conditions, "Ready")

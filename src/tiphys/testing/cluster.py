@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import socket
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ class LocalCluster:
     controllers: whether controllers and scheduler run; by default if there are nodes
     store:       memory, sqlite or etcd endpoints
     addons:      enabled by name, and ready when the cluster is
+    machines:    what controllers need where machines join (`controllers.shell.Context`)
     options:     further ones of the API server (`tiphys.apiserver.main.Options`)
     """
 
@@ -48,10 +49,12 @@ class LocalCluster:
         store: str = "memory",
         root: Path | None = None,
         addons: Sequence[str] = (),
+        machines: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> None:
         self._options = {"workers": self.workers, **options}
         self._addons = addons
+        self._machines = machines
         self._nodes = nodes
         self._controllers = bool(nodes) if controllers is None else controllers
         self._store = store
@@ -89,8 +92,14 @@ class LocalCluster:
         self.client = self.client_as("kubernetes-admin", ("system:masters",))
         if self._controllers:
             secret = (pki / "ca.key").read_text()
+            ca = authority.path.read_text()
             informers = await run_controllers(
-                self.client, self.tasks, authority.path.read_text(), secret, addons.controllers()
+                self.client,
+                self.tasks,
+                ca,
+                secret,
+                addons.controllers(),
+                machines=self._machines,
             )
             self.tasks.start(
                 Scheduler(self.client, self.tasks, informers=informers).run(),
@@ -149,7 +158,8 @@ class LocalCluster:
 
     async def _start_nodes(self) -> None:
         from tiphys.client.informer import Informers
-        from tiphys.cluster.nodeprocess import NodeProcess, _hollow
+        from tiphys.cluster.nodeoptions import NodeProcess
+        from tiphys.cluster.nodeprocess import _hollow
 
         options = NodeProcess(self.kubeconfig(), "hollow", self.root, nodes=self._nodes)
         await _hollow(options, self.client, self.tasks, Informers(self.client, self.tasks), [])

@@ -17,3 +17,12 @@ def test_rows_that_are_the_same_are_no_change() -> None:
     before = served.generation
     served.replace_added([])
     assert served.generation == before
+
+
+def test_the_same_objects_have_names_in_other_versions_alone() -> None:
+    served = ServedResources()
+    scaler = served.find("autoscaling", "v1", "horizontalpodautoscalers")
+    pods = served.find("", "v1", "pods")
+    assert scaler is not None and pods is not None
+    others = [(other.version, other.plural) for other in served.equivalents(scaler)]
+    assert others == [("v2", "horizontalpodautoscalers")] and served.equivalents(pods) == []

@@ -14,6 +14,7 @@ from tiphys.apiserver.resources import Strategies
 from tiphys.apiserver.resources.certificatesigningrequests import signer_name_errors
 from tiphys.apiserver.resources.customresourcedefinitions.rules import judged
 from tiphys.apiserver.resources.podspec.omissions import omissions
+from tiphys.machinery.errors import StatusError
 
 STRATEGIES = Strategies()
 
@@ -24,7 +25,11 @@ def violations(name: str, parts: dict[str, Any]) -> list[str]:
     obj = from_builtins(changed(body_of(resource, "a"), parts), resource.type)
     strategy = STRATEGIES.of(resource)
     strategy.default(obj)
-    strategy.prepare_for_create(obj)
+    try:
+        strategy.prepare_for_create(obj)
+    except StatusError as refusal:
+        assert refusal.status.details is not None
+        return [cause.field for cause in refusal.status.details.causes]
     return [error.field for error in strategy.validate(obj)]
 
 
@@ -232,9 +237,34 @@ def webhook(policy: str) -> dict[str, Any]:
     return {"webhooks": [hook]}
 
 
+def policy(cidr: str) -> dict[str, Any]:
+    return {"spec": {"ingress": [{"from": [{"ipBlock": {"cidr": cidr}}]}]}}
+
+
+def measured(resource: str) -> dict[str, Any]:
+    given = {"resourceFieldRef": {"containerName": "c", "resource": resource}}
+    return {
+        "spec": {
+            "containers": [{"name": "c", "image": "i", "env": [{"name": "E", "valueFrom": given}]}]
+        }
+    }
+
+
 @pytest.mark.parametrize(
     ("resource", "good", "bad", "field"),
     [
+        (
+            "networkpolicies.networking.k8s.io",
+            policy("10.0.0.0/8"),
+            policy(""),
+            "spec.ingress[0].from[0].ipBlock.cidr",
+        ),
+        (
+            "pods",
+            measured("limits.hugepages-2Mi"),
+            measured("limits.cards"),
+            "spec.containers[0].env[0].valueFrom.resourceFieldRef.resource",
+        ),
         (
             "persistentvolumeclaims",
             source("PersistentVolumeClaim"),
@@ -261,3 +291,32 @@ def test_what_is_right_is_taken_and_what_is_wrong_is_named(
 ) -> None:
     assert violations(resource, good) == []
     assert violations(resource, bad)[0] == field
+
+
+def test_a_network_that_is_missing_is_required() -> None:
+    resource = SERVED["networkpolicies.networking.k8s.io"]
+    obj = from_builtins(changed(body_of(resource, "a"), policy("")), resource.type)
+    [error] = STRATEGIES.of(resource).validate(obj)
+    assert error.reason == "FieldValueRequired"
+
+
+def test_the_most_of_a_limit_range_is_the_default_of_what_says_none() -> None:
+    limit = {"type": "Container", "max": {"cpu": "2", "memory": "4Gi"}, "default": {"cpu": "1"}}
+    resource = SERVED["limitranges"]
+    obj = from_builtins(
+        changed(body_of(resource, "a"), {"spec": {"limits": [limit]}}), resource.type
+    )
+    STRATEGIES.of(resource).default(obj)
+    [shown] = obj.spec.limits
+    assert shown.default == {"cpu": "1", "memory": "4Gi"}
+    assert shown.default_request == {"cpu": "1", "memory": "4Gi"}
+
+
+def test_an_address_without_a_parent_is_shown_without_one() -> None:
+    resource = SERVED["ipaddresses.networking.k8s.io"]
+    strategy = STRATEGIES.of(resource)
+    [column] = [each for each in strategy.columns if each.name == "ParentRef"]
+    orphan = from_builtins({"metadata": {"name": "10.0.0.1"}, "spec": {}}, resource.type)
+    parent = {"group": "", "resource": "services", "namespace": "n", "name": "s"}
+    owned = from_builtins({"metadata": {}, "spec": {"parentRef": parent}}, resource.type)
+    assert (column.cell(orphan), column.cell(owned)) == ("", "services/n/s")

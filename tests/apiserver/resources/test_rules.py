@@ -141,15 +141,22 @@ def test_a_service_without_node_ports_any_more_drops_those_it_had() -> None:
 async def test_addresses_come_from_ranges_that_are_in_force(
     ready: str | None, deleted: bool, counts: bool
 ) -> None:
-    own = ipaddress.IPv4Network("10.96.0.0/16")
+    own: list[ipaddress.IPv4Network | ipaddress.IPv6Network] = [
+        ipaddress.IPv4Network("10.96.0.0/16")
+    ]
     cidr = ServiceCIDR(metadata=ObjectMeta(name="more"))
     cidr.spec.cidrs = ["10.97.0.0/16", "fd00::/64"]
     if ready is not None:
         cidr.status.conditions = [Condition(type="Ready", status=ready)]
     if deleted:
         cidr.metadata.deletion_timestamp = "2026-01-01T00:00:00Z"
-    further = [ipaddress.IPv4Network("10.97.0.0/16")] if counts else []
-    assert service_ranges(registry_of(stored(cidr)), own) == [own, *further]
+    ranges = {
+        family: service_ranges(registry_of(stored(cidr)), own, family)
+        for family in ("IPv4", "IPv6")
+    }
+    more = [ipaddress.ip_network("10.97.0.0/16")] if counts else []
+    six = [ipaddress.ip_network("fd00::/64")] if counts else []
+    assert ranges == {"IPv4": [*own, *more], "IPv6": six}
 
 
 @pytest.mark.parametrize(

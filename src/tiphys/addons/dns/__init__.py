@@ -36,7 +36,7 @@ async def start_on_node(node: NodeContext) -> None:
     await server.start(node.address)
     page = monitoring.Page(metrics, source)
     node.tasks.start(page.serve(node.address), "dns-metrics")
-    node.tasks.start(publish(node.client, node.name, node.address), "publish-dns")
+    node.tasks.start(publish(node.client, node.informers, node.name, node.address), "publish-dns")
 
 
 ADDON = Addon("dns", start_on_node=start_on_node)

@@ -1,4 +1,4 @@
-"""Puts a node's DNS server behind the service kube-dns."""
+"""Keeps a node's DNS server behind the service kube-dns."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import logging
 from tiphys.api import discovery_v1
 from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.client.client import Client, Unreachable
+from tiphys.client.informer import Informers
 from tiphys.machinery.errors import StatusError, is_already_exists
 
 log = logging.getLogger(__name__)
@@ -37,16 +38,31 @@ def endpoint_slice(node: str, address: str) -> discovery_v1.EndpointSlice:
     return published
 
 
-async def publish(client: Client, node: str, address: str) -> None:
-    """Writes the slice; tries until the API server has taken it."""
+async def publish(client: Client, informers: Informers, node: str, address: str) -> None:
+    """Writes the slice, and again when it is gone: it goes with the Node, which a node that is at
+    work makes again. Until cancelled."""
     published = endpoint_slice(node, address)
+    meta = published.metadata
+    gone = asyncio.Event()
+    gone.set()
+
+    def changed(
+        old: discovery_v1.EndpointSlice | None, new: discovery_v1.EndpointSlice | None
+    ) -> None:
+        if new is None and old is not None:
+            if (old.metadata.namespace, old.metadata.name) == (meta.namespace, meta.name):
+                gone.set()
+
+    informers.of(discovery_v1.EndpointSlice).on_change(changed)
     while True:
+        await gone.wait()
+        gone.clear()
         try:
             await _create_or_update(client, published)
-            return
         except (StatusError, Unreachable) as error:
-            log.info("The endpoint slice %s is not written yet: %s", published.metadata.name, error)
-        await asyncio.sleep(_RETRY_SECONDS)
+            log.info("The endpoint slice %s is not written yet: %s", meta.name, error)
+            gone.set()
+            await asyncio.sleep(_RETRY_SECONDS)
 
 
 async def _create_or_update(client: Client, published: discovery_v1.EndpointSlice) -> None:

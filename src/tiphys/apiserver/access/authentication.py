@@ -1,5 +1,5 @@
-"""Who is asking: client certificates, static tokens, service account tokens, other issuers' tokens,
-and those that a webhook knows, in that order."""
+"""Who is asking: client certificates, static tokens, bootstrap tokens, service account tokens,
+other issuers' tokens, and those that a webhook knows, in that order."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from tiphys.api.catalog import BY_PATH, Resource
 from tiphys.apiserver.access.authenticationconfiguration import Anonymous
+from tiphys.apiserver.access.bootstraptokens import BootstrapTokens
 from tiphys.apiserver.access.issuers import Issuers, TokenError
 from tiphys.apiserver.access.tokenwebhooks import TokenWebhook, WebhookRefusal
 from tiphys.apiserver.http.request import ANONYMOUS, User
@@ -276,10 +277,12 @@ class Authenticator:
         issuers: Issuers | None = None,
         webhook: TokenWebhook | None = None,
         anonymous: Anonymous | None = None,
+        bootstrap: BootstrapTokens | None = None,
     ) -> None:
         self.tokens = tokens
         self.issuers = issuers or Issuers([])
         self._webhook = webhook
+        self._bootstrap = bootstrap
         self._static = _read_static(static) if static else []
         self._certificates: dict[bytes, tuple[User, float]] = {}
         # Users of others' tokens, by a digest of these, and until when that holds.
@@ -336,6 +339,9 @@ class Authenticator:
         for known, user in self._static:
             if hmac.compare_digest(known, digest) and is_meant_here:
                 return user, [here]
+        joining = self._bootstrap.user(token) if self._bootstrap is not None else None
+        if joining is not None and is_meant_here:
+            return joining, [here]
         try:
             return self.tokens.review(token, audiences)
         except InvalidToken as error:

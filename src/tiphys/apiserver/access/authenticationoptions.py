@@ -20,6 +20,7 @@ from tiphys.apiserver.access.authenticationconfiguration import (
     check_configuration,
     parse_configuration,
 )
+from tiphys.apiserver.access.bootstraptokens import BootstrapTokens
 from tiphys.apiserver.access.issuers import Issuers, TokenIssuer
 from tiphys.apiserver.access.keysets import ALGORITHMS
 from tiphys.apiserver.access.reloading import ConfigFile, NotYet, ReloadMetrics
@@ -67,6 +68,7 @@ class Authentication:
         static: Path | None,
         collectors: CollectorRegistry,
         server: str,
+        bootstrap: BootstrapTokens | None = None,
     ) -> None:
         """Raises ConfigFileError."""
         self._own_issuer = tokens.issuer
@@ -86,9 +88,9 @@ class Authentication:
             check_configuration(configuration, self._own_issuer)
         self._anonymous = configuration.anonymous
         anonymous = _anonymous(configuration.anonymous, options.anonymous_auth)
-        self.authenticator = Authenticator(
-            tokens, static, self._issuers(configuration), _webhook(options, tokens), anonymous
-        )
+        issuers = self._issuers(configuration)
+        webhook = _webhook(options, tokens)
+        self.authenticator = Authenticator(tokens, static, issuers, webhook, anonymous, bootstrap)
 
     def start(self) -> None:
         """The issuers are asked for their keys in the background: who is away holds up nobody."""

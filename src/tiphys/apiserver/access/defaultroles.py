@@ -7,6 +7,7 @@ from typing import Any
 
 from tiphys.api import rbac_v1
 from tiphys.api.meta_v1 import LabelSelector, ObjectMeta
+from tiphys.apiserver.access import joining
 from tiphys.apiserver.access.authorization import aggregated
 
 READ = ["get", "list", "watch"]
@@ -167,6 +168,7 @@ _NETWORK = [
     _rule(["create", "patch", "update"], ["", "events.k8s.io"], "events"),
     _rule(["list", "watch"], "discovery.k8s.io", "endpointslices"),
     _rule(["list", "watch"], "networking.k8s.io", "networkpolicies"),
+    _rule(["list", "watch"], "", "nodes"),  # where to send what is for their pods
 ]
 # The labels and addresses that network policies are about. An identity of its own: a node's reads
 # its own pods alone.
@@ -333,6 +335,7 @@ _ROLES: list[tuple[str, list[rbac_v1.PolicyRule], dict[str, str], str]] = [
         {},
         "",
     ),
+    *((name, rules, {}, "") for name, rules in joining.ROLES.items()),
 ]
 _BINDINGS: list[tuple[str, str, list[tuple[str, str]]]] = [
     ("cluster-admin", "cluster-admin", [("Group", "system:masters")]),
@@ -360,6 +363,7 @@ _BINDINGS: list[tuple[str, str, list[tuple[str, str]]]] = [
         "system:kube-controller-manager",
         [("User", "system:kube-controller-manager")],
     ),
+    *((name, role, [("Group", group)]) for name, (role, group) in joining.BINDINGS.items()),
 ]
 
 

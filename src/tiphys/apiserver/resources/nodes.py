@@ -15,6 +15,8 @@ from tiphys.store.cache import Selectable
 _EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 _ROLE_PREFIX = "node-role.kubernetes.io/"
 _ROLE_LABEL = "kubernetes.io/role"
+_FIXED = 'node updates may not change {} except from "" to valid'
+_ONE_OF_EACH = "may specify no more than one CIDR for each IP family"
 
 
 def _status(node: Node) -> str:
@@ -79,10 +81,31 @@ class NodeStrategy(Strategy[Node]):
         violations = []
         for index, taint in enumerate(obj.spec.taints):
             violations += _taint(taint, f"metadata.taints[{index}]")
-        for index, block in enumerate(obj.spec.pod_cidrs):
-            violations += checks.network(block, f"spec.podCIDRs[{index}]")
+        violations += _pod_ranges(obj.spec.pod_cidrs)
         violations += checks.amounts(obj.status.capacity, "status.capacity")
         return violations + checks.amounts(obj.status.allocatable, "status.allocatable")
+
+    def validate_update(self, new: Node, old: Node) -> list[FieldError]:
+        violations = []
+        ranges = old.spec.pod_cidrs
+        if ranges and ranges != new.spec.pod_cidrs:
+            violations.append(errors.forbidden_field("spec.podCIDRs", _FIXED.format("podCIDR")))
+        provider = old.spec.provider_id
+        if provider and provider != new.spec.provider_id:
+            explanation = _FIXED.format("providerID")
+            violations.append(errors.forbidden_field("spec.providerID", explanation))
+        return violations
+
+
+def _pod_ranges(ranges: list[str]) -> list[FieldError]:
+    """One range, or one of each family."""
+    violations = []
+    for index, block in enumerate(ranges):
+        violations += checks.network(block, f"spec.podCIDRs[{index}]")
+    families = [":" in block for block in ranges]
+    if len(set(families)) < len(families):
+        violations.append(errors.invalid_value("spec.podCIDRs", ranges, _ONE_OF_EACH))
+    return violations
 
 
 def _taint(taint: Taint, path: str) -> list[FieldError]:

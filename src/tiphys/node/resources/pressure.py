@@ -176,10 +176,10 @@ def _requested(pod: core_v1.Pod, resource: str) -> int:
 def message(threshold: Threshold, observed: Observed, consumer: Consumer) -> str:
     """Why the pod goes, in upstream's words."""
     resource = SIGNALS[threshold.signal][1]
-    least = _shown(threshold.amount(observed.capacity))
+    least = binary_text(threshold.amount(observed.capacity))
     text = (
         f"The node was low on resource: {resource}. Threshold quantity: {least}, "
-        f"available: {_shown(observed.available)}. "
+        f"available: {binary_text(observed.available)}. "
     )
     spec = consumer.pod.spec
     for container in (*spec.containers, *spec.init_containers):
@@ -187,13 +187,13 @@ def message(threshold: Threshold, observed: Observed, consumer: Consumer) -> str
         requested = container.resources.requests.get(resource, "0")
         if used > quantity.ceil_units(requested):
             text += (
-                f"Container {container.name} was using {_shown(used)}, request is {requested}, "
-                f"has larger consumption of {resource}. "
+                f"Container {container.name} was using {binary_text(used)}, "
+                f"request is {requested}, has larger consumption of {resource}. "
             )
     return text
 
 
-def _shown(amount: int) -> str:
+def binary_text(amount: int) -> str:
     """As Go prints a binary quantity: with the largest suffix that leaves a whole number."""
     suffixes = ("", "Ki", "Mi", "Gi", "Ti", "Pi")
     index = 0

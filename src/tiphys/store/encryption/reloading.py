@@ -8,12 +8,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from tiphys.store.corruption import prefix_of
 from tiphys.store.encryption import configuration
 from tiphys.store.encryption.configuration import ConfigurationError
 from tiphys.store.encryption.sealed import SealedEngine
@@ -66,13 +64,6 @@ def encrypted(
     loaded = configuration.read(file)
     sealed = SealedEngine(engine, Transformers(loaded.configuration))
     return sealed, Reloader(file, sealed, loaded.hash, registry)
-
-
-def sealed_at_all(file: Path) -> Callable[[str], bool]:
-    """Whether the value of a key is sealed, as the file says now: for a process that sees plain
-    values alone. Raises ConfigurationError."""
-    transformers = Transformers(configuration.read(file).configuration)
-    return lambda key: bool(transformers.of(prefix_of(key)).mark)
 
 
 class Reloader:

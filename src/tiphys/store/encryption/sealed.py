@@ -40,6 +40,11 @@ class SealedEngine:
         be."""
         return self._marks.get(key, b"") != self._transformers.of(prefix_of(key)).mark
 
+    def seals(self, key: str) -> bool:
+        """Whether the value of a key would be sealed now: for a process that sees plain values
+        alone, and cannot tell what is stale."""
+        return bool(self._transformers.of(prefix_of(key)).mark)
+
     async def open(self, listener: Listener) -> Snapshot:
         self._listener = listener
         snapshot = await self._engine.open(self._on_changes)

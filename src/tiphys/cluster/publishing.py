@@ -1,0 +1,69 @@
+"""What a cluster tells machines that want to join: cluster-info, which anybody may read and
+believes because it is signed with the token (as kubeadm's), and the configuration of nodes.
+"""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+from tiphys.cluster import apiclient
+from tiphys.cluster.sandboxes import pod_networks
+from tiphys.cluster.state import Cluster, ClusterError
+
+CONFIG = "tiphys-config"
+INFO = "cluster-info"
+_MERGE = "application/merge-patch+json"
+_CONFLICT = 409
+
+
+def publish(cluster: Cluster) -> None:
+    """Writes both, as the cluster is now. Raises ClusterError, OSError, HTTPException."""
+    _write(cluster, "kube-public", INFO, {"kubeconfig": _kubeconfig(cluster)})
+    _write(cluster, "kube-system", CONFIG, configuration(cluster))
+
+
+def configuration(cluster: Cluster) -> dict[str, str]:
+    """What a node needs to know. Lists have commas."""
+    return {
+        "servers": f"{cluster.machine_address}:{cluster.port}",
+        "serviceNetwork": cluster.service_cidr,
+        "clusterDNS": cluster.dns_address,
+        "clusterDomain": cluster.domain,
+        "podNetworks": ",".join(pod_networks(cluster)),
+        "podRoutes": cluster.pod_routes,
+    }
+
+
+def _kubeconfig(cluster: Cluster) -> str:
+    """A kubeconfig without a user, as kubeadm writes it."""
+    authority = base64.b64encode((cluster.pki / "ca.crt").read_bytes()).decode()
+    return (
+        "apiVersion: v1\n"
+        "clusters:\n"
+        "- cluster:\n"
+        f"    certificate-authority-data: {authority}\n"
+        f"    server: {cluster.server}\n"
+        '  name: ""\n'
+        "contexts: null\n"
+        'current-context: ""\n'
+        "kind: Config\n"
+        "preferences: {}\n"
+        "users: null\n"
+    )
+
+
+def _write(cluster: Cluster, namespace: str, name: str, data: dict[str, str]) -> None:
+    """Makes a ConfigMap, or sets these keys of the one there: cluster-info has signatures, too."""
+    path = f"/api/v1/namespaces/{namespace}/configmaps"
+    made: dict[str, Any] = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": name},
+        "data": data,
+    }
+    answer = apiclient.request(cluster, "POST", path, made)
+    if answer.status == _CONFLICT:
+        answer = apiclient.request(cluster, "PATCH", f"{path}/{name}", {"data": data}, _MERGE)
+    if answer.status >= 300:
+        raise ClusterError(f"ConfigMap {namespace}/{name} cannot be written: {answer.message}")
