@@ -135,6 +135,50 @@ async def test_a_resize_that_is_refused(
     assert error.code == 422 and why in str(error)
 
 
+WHOLE = {"requests": {"cpu": "2", "memory": "1Gi"}, "limits": {"cpu": "4", "hugepages-2Mi": "4Mi"}}
+
+
+async def test_a_pod_is_resized_as_a_whole(server: LocalCluster) -> None:
+    await account(server)
+    await server.client.create(pod("p", resources=WHOLE))
+    wish = {"spec": {"resources": {"requests": {"cpu": "3"}, "limits": {"memory": "2Gi"}}}}
+    changed = await server.client.patch(core_v1.Pod, "p", wish, "default", "resize")
+    resources = changed.spec.resources
+    assert resources is not None
+    assert resources.requests == {"cpu": "3", "memory": "1Gi"}
+    assert resources.limits == {"cpu": "4", "memory": "2Gi", "hugepages-2Mi": "4Mi"}
+
+
+@pytest.mark.parametrize(
+    ("wish", "why"),
+    [
+        (None, "spec.resources: Forbidden: pod-level resources cannot be removed"),
+        (
+            {"requests": {"memory": None}},
+            "spec.resources.requests: Forbidden: pod-level resource requests cannot be removed",
+        ),
+        (
+            {"limits": {"cpu": None}},
+            "spec.resources.limits: Forbidden: pod-level resource limits cannot be removed",
+        ),
+        (
+            {"requests": {"hugepages-2Mi": "8Mi"}, "limits": {"hugepages-2Mi": "8Mi"}},
+            "spec: Forbidden: only cpu and memory resources are mutable at pod-level",
+        ),
+        ({"requests": {"cpu": "5"}}, 'Invalid value: "5": must be less than or equal to cpu limit'),
+    ],
+)
+async def test_a_resize_as_a_whole_that_is_refused(
+    server: LocalCluster, wish: Parts | None, why: str
+) -> None:
+    await account(server)
+    await server.client.create(pod("p", resources=WHOLE))
+    body = {"spec": {"resources": wish}}
+    error = await refused(server.client.patch(core_v1.Pod, "p", body, "default", "resize"))
+    assert error.code == 422
+    assert why in str(error)
+
+
 async def test_who_cannot_be_resized(server: LocalCluster) -> None:
     await account(server)
     setup = {"name": "i", "image": "i", "resources": sized("100m")}

@@ -68,6 +68,28 @@ def test_what_is_no_store_is_refused(cluster: Cluster, store: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("fields", "nodes", "problem"),
+    [
+        ("cpuManagerPolicy: static", 1, "requires systemreserved.cpu + kubereserved.cpu to be"),
+        ('reservedSystemCPUs: "9999"', 1, "reserved-cpus: 9999 is not a subset of online-cpus"),
+        ("memoryManagerPolicy: Static", 1, "is not equal to the value"),
+        ("cpuManagerPolicy: static", 2, "nodes of one machine would give the same cores"),
+    ],
+)
+def test_a_machine_that_cannot_give_what_is_asked_of_it_is_refused(
+    cluster: Cluster, tmp_path: Path, fields: str, nodes: int, problem: str
+) -> None:
+    file = tmp_path / "kubelet.yaml"
+    head = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"
+    file.write_text(head + fields)
+    cluster.kubelet_config = str(file)
+    cluster.nodes = nodes
+    with pytest.raises(ClusterError) as refused:
+        preflight.check(cluster)
+    assert problem in str(refused.value)
+
+
+@pytest.mark.parametrize(
     ("options", "refusal"),
     [
         ({"machine_address": "192.0.2.99"}, "no link of this machine has the address 192.0.2.99"),

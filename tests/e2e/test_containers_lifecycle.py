@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 from tests.e2e.machine import (
     IMAGE,
@@ -170,6 +171,45 @@ def test_a_container_is_resized_while_it_runs(machine: Machine) -> None:
         if c["type"].startswith("PodResize")
     ]
     gone(machine, "growing")
+
+
+def test_a_pod_is_resized_as_a_whole_while_it_runs(machine: Machine) -> None:
+    sizes = {
+        "requests": {"cpu": "100m", "memory": "40Mi"},
+        "limits": {"cpu": "200m", "memory": "60Mi"},
+    }
+    run_pod(machine, "roomy", "exec sleep 3600", resources=sizes)
+    running(machine, "roomy")
+    before = machine.get("pod/roomy")["status"]
+    assert before["resources"] == sizes
+    assert before["allocatedResources"] == sizes["requests"]
+    wish = {"requests": {"cpu": "150m"}, "limits": {"cpu": "300m", "memory": "80Mi"}}
+    body = json.dumps({"spec": {"resources": wish}})
+    machine.kubectl("patch", "pod", "roomy", "--subresource=resize", "-p", body)
+    limits = {"cpu": "300m", "memory": "80Mi"}
+    machine.eventually(lambda: machine.get("pod/roomy")["status"]["resources"]["limits"] == limits)
+    after = machine.get("pod/roomy")
+    assert after["status"]["allocatedResources"] == {"cpu": "150m", "memory": "40Mi"}
+    assert after["status"]["containerStatuses"][0]["restartCount"] == 0
+    assert pod_memory_limit(after["metadata"]["uid"]) == 80 << 20
+    script = "cat /sys/fs/cgroup/memory.max || cat /sys/fs/cgroup/memory/memory.limit_in_bytes"
+    own = machine.kubectl("exec", "roomy", "--", "sh", "-c", script)
+    assert own.strip() == str(80 << 20), "the container has no limit of its own"
+    assert not [c for c in after["status"]["conditions"] if c["type"].startswith("PodResize")]
+    gone(machine, "roomy")
+
+
+def pod_memory_limit(uid: str) -> int:
+    """Bytes, as the control group of the pod says."""
+    names = ("memory.limit_in_bytes", "memory.max")
+    folders = Path("/sys/fs/cgroup").glob(f"**/pod{uid}")
+    [limit] = {
+        int((folder / name).read_text())
+        for folder in folders
+        for name in names
+        if (folder / name).exists()
+    }
+    return limit
 
 
 def test_pods_that_are_deleted_while_their_containers_are_made_have_failed(

@@ -50,7 +50,7 @@ def test_fields_are_followed() -> None:
     [
         ([], "it is no object"),
         ({"kind": KIND}, "apiVersion and kind must be kubelet.config"),
-        (document(cpuManagerPolicy="static"), "cpuManagerPolicy: nodes of Tiphys follow only "),
+        (document(cgroupsPerQOS=True), "cgroupsPerQOS: nodes of Tiphys follow only "),
         (document(maxPods=0), "maxPods: 0 is no number above 0"),
         (document(maxPods=True), "maxPods: True is no number"),
         (document(containerLogMaxSize="-1"), "containerLogMaxSize: '-1' is no amount above 0"),

@@ -196,7 +196,14 @@ async def _containers(
     )
     metrics = KubeletMetrics(client.metrics.registry)
     log_limits = LogLimits(configuration.log_bytes, configuration.log_files)
-    runtime = CRIRuntime(options.socket, options.logs, options.cgroup, metrics, log_limits)
+    runtime = CRIRuntime(
+        options.socket,
+        options.logs,
+        options.cgroup,
+        metrics,
+        log_limits,
+        configuration.managers.pids,
+    )
     agent = Agent(
         client, runtime, own, lambda: list(services), tasks, isolation=policies, metrics=metrics
     )

@@ -9,8 +9,10 @@ from __future__ import annotations
 import ipaddress
 import shutil
 import socket
+import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from tiphys.cluster import certificates, containerd, encryption, kubeconfig, state
@@ -18,6 +20,9 @@ from tiphys.cluster.sandboxes import places
 from tiphys.cluster.state import Cluster, ClusterError
 from tiphys.network import tunnel
 from tiphys.network.pods import NetworkError, run
+
+if TYPE_CHECKING:
+    from tiphys.node.configuration import KubeletConfiguration
 
 _KUBELET_PORT = 10250
 _NODE_PREFIX = 24  # of the range of one node's pods
@@ -42,7 +47,7 @@ def check(cluster: Cluster) -> None:
     if cluster.scheduler_config:
         _check_profiles(Path(cluster.scheduler_config))
     if cluster.kubelet_config:
-        _check_kubelet_config(Path(cluster.kubelet_config))
+        _check_kubelet_config(Path(cluster.kubelet_config), cluster.nodes)
     if cluster.audit_policy:
         _check_audit_policy(Path(cluster.audit_policy))
     kubeconfig.check()
@@ -210,14 +215,36 @@ def _check_profiles(file: Path) -> None:
         raise ClusterError(f"{file}: {error}") from None
 
 
-def _check_kubelet_config(file: Path) -> None:
+def _check_kubelet_config(file: Path, nodes: int) -> None:
     from tiphys.cluster.nodeprocess import read_kubelet_config
     from tiphys.node.configuration import ConfigurationError
 
     try:
-        read_kubelet_config(file)
-    except (ConfigurationError, OSError) as error:
+        configuration = read_kubelet_config(file)
+        _check_managers(configuration, nodes)
+    except (ConfigurationError, ValueError, OSError) as error:
         raise ClusterError(f"{file}: {error}") from None
+
+
+def _check_managers(configuration: KubeletConfiguration, nodes: int) -> None:
+    """Whether this machine has what its nodes are to give away. Raises ValueError."""
+    from tiphys.node.managers import options
+    from tiphys.node.managers.discovery import discover
+    from tiphys.node.managers.placement import place
+    from tiphys.node.resources.capacity import machine_capacity
+    from tiphys.node.resources.reservation import kept_back
+
+    settings = configuration.managers
+    gives = settings.cpu_policy == options.STATIC or settings.memory_policy == options.MEMORY_STATIC
+    if gives and nodes > 1:
+        raise ValueError(
+            "nodes of one machine would give the same cores and memory away; use --nodes 1, or no "
+            "static policy"
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        capacity = machine_capacity(Path(folder))
+        kept = kept_back(capacity, settings.reserved(), configuration.eviction_hard)
+        place(settings, discover(), kept, Path(folder))
 
 
 def _check_port(cluster: Cluster) -> None:

@@ -26,11 +26,15 @@ from tiphys.node.devices.nodedevices import DriverDevices, NoDevices
 from tiphys.node.images.collection import PulledImages, reclaim
 from tiphys.node.images.names import ImageNameError, name_on_node
 from tiphys.node.isolation import Isolation, NoIsolation
+from tiphys.node.managers.discovery import discover
+from tiphys.node.managers.placement import Placement, place
+from tiphys.node.managers.settings import shown
 from tiphys.node.metrics import KubeletMetrics
 from tiphys.node.naming import ClusterDNS, Resolver
 from tiphys.node.nodecontext import NodeContext
 from tiphys.node.pod.evictor import Evictor, Senses
 from tiphys.node.pod.orphans import OrphanCollector
+from tiphys.node.pod.placing import PodPlacer
 from tiphys.node.pod.worker import PodWorker
 from tiphys.node.references import References
 from tiphys.node.registration import BEAT, NodeFacts, Registration
@@ -44,6 +48,7 @@ from tiphys.node.resources.admission import (
 from tiphys.node.resources.eviction import is_limited
 from tiphys.node.resources.observation import observe
 from tiphys.node.resources.pressure import binary_text, refused_under_pressure
+from tiphys.node.resources.reservation import allocatable, kept_back
 from tiphys.node.resources.resize import shortage
 from tiphys.node.runtime import Runtime, RuntimeFault
 from tiphys.node.server.access import Access
@@ -105,6 +110,9 @@ class Agent:
         self._tasks = tasks
         self._capacity = runtime.capacity(options.data_dir)
         self._capacity["pods"] = canonical_quantity(str(options.configuration.max_pods))
+        kept = self._kept_back()
+        self._allocatable = allocatable(self._capacity, kept)
+        placement = self._make_placement(kept)
         self._recorder = EventRecorder(client, "kubelet", options.name, budget=events)
         references = References(client)
         self._workers: dict[str, PodWorker] = {}
@@ -120,19 +128,26 @@ class Agent:
             client=client,
             recorder=self._recorder,
             references=references,
-            volumes=runtime.volumes(options.data_dir, references, self._capacity),
+            volumes=runtime.volumes(options.data_dir, references, self._allocatable),
             services=services,
             dns=ClusterDNS(list(options.dns_servers), options.domain),
             resolver=options.resolver,
-            allocatable=self._capacity,
+            allocatable=self._allocatable,
             starting=asyncio.Semaphore(runtime.parallel_starts),
             isolation=isolation or NoIsolation(),
             shortage=self._shortage,
             metrics=self.metrics,
             pulled=PulledImages(options.data_dir / "pulled-images.json"),
             devices=self._devices or NoDevices(),
+            placement=placement,
         )
         self._unclaimed: dict[str, PodState] = {}  # what an agent before this one left, by uid
+        self._placer = PodPlacer(
+            placement,
+            runtime,
+            lambda: [worker.managed for worker in self._workers.values()],
+            lambda: self._unclaimed,
+        )
         self._server = StreamingServer(self, Access(client, options.name))
         self._evictor = self._make_evictor()
         self._stale = asyncio.Event()
@@ -172,6 +187,19 @@ class Agent:
     def _show_devices(self) -> None:
         self._devices_shown = None
         self._registration.report_soon()
+
+    def _kept_back(self) -> dict[str, int]:
+        """What pods do not get of the machine. Nothing is evicted where nothing runs."""
+        configuration = self._options.configuration
+        thresholds = configuration.eviction_hard if self.runtime.runs_processes else ()
+        return kept_back(self._capacity, configuration.managers.reserved(), thresholds)
+
+    def _make_placement(self, kept: dict[str, int]) -> Placement:
+        """Raises ValueError, CheckpointError, OSError; see `place`."""
+        if not self.runtime.runs_processes:
+            return Placement()
+        settings = self._options.configuration.managers
+        return place(settings, discover(), kept, self._options.data_dir)
 
     def _make_evictor(self) -> Evictor:
         options = self._options
@@ -222,6 +250,7 @@ class Agent:
             self.runtime.name,
             self._capacity,
             options.pod_cidr,
+            self._allocatable,
         )
         self._registration = Registration(self._client, facts, options.labels or {})
         if self._devices is not None:
@@ -236,6 +265,8 @@ class Agent:
         self._tasks.start(self._relist(), "relist", vital=True)
         if self.runtime.runs_processes:
             self._tasks.start(self._keep_house(), "housekeeping", vital=True)
+            period = options.configuration.managers.reconcile
+            self._tasks.start(self._placer.run(period), "placing")
         log.info("Node %s is registered with runtime %s", options.name, self.runtime.name)
 
     async def stop(self) -> None:
@@ -305,11 +336,14 @@ class Agent:
     async def _work(self, worker: PodWorker) -> None:
         uid = worker.pod.metadata.uid
         try:
+            if worker.managed.holds_room:
+                await self._placer.place_again(worker.pod)
             if worker.managed.holds_room or await self._is_admitted(worker):
                 await worker.run()
         finally:
             if self._workers.get(uid) is worker:
                 del self._workers[uid]
+            self._placer.release(uid)
             self._retry_resizes()
 
     async def _is_admitted(self, worker: PodWorker) -> bool:
@@ -325,11 +359,12 @@ class Agent:
         if worker.pod.metadata.deletion_timestamp:
             return True
         managed = worker.managed
-        others = self._footprints(managed.pod.metadata.uid)
+        uid = managed.pod.metadata.uid
         rejection = (
             unfit(managed.pod.spec)
             or refused_under_pressure(managed.pod, self._evictor.conditions)
-            or insufficient_room(managed.footprint, others, self._capacity)
+            or await self._placer.place(managed.pod)
+            or insufficient_room(managed.footprint, self._footprints(uid), self._allocatable)
         )
         if rejection is None:
             managed.holds_room = True  # while the labels are looked at, too
@@ -339,6 +374,7 @@ class Agent:
             if rejection is None:
                 return True
             managed.holds_room = False
+        self._placer.release(uid)
         await worker.reject(rejection)
         return bool(worker.pod.metadata.deletion_timestamp)
 
@@ -352,7 +388,7 @@ class Agent:
 
     def _shortage(self, uid: str, wanted: Footprint) -> Rejection | None:
         """Why a pod cannot grow to a footprint."""
-        return shortage(wanted, self._footprints(uid), self._capacity)
+        return shortage(wanted, self._footprints(uid), self._allocatable)
 
     def _retry_resizes(self) -> None:
         """A pod has left: those that wait for room to grow look again."""
@@ -450,4 +486,5 @@ class Agent:
                 for threshold in options.configuration.eviction_hard
             },
             "serializeImagePulls": False,
+            **shown(options.configuration.managers),
         }

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from tiphys.machinery import durations
 from tiphys.machinery.quantity import ceil_units
+from tiphys.node.managers.settings import FIELDS as MANAGER_FIELDS
+from tiphys.node.managers.settings import Settings
 from tiphys.node.resources.capacity import PODS
 from tiphys.node.resources.pressure import (
     DEFAULT_THRESHOLDS,
@@ -35,6 +37,7 @@ class KubeletConfiguration:
     max_pods:            that a node takes
     log_bytes:           of a container's log, after which another file is begun
     log_files:           of a container, at most
+    managers:            who gets which cores and memory, and what is kept back of both
     """
 
     eviction_hard: tuple[Threshold, ...] = tuple(parse_thresholds(DEFAULT_THRESHOLDS))
@@ -42,6 +45,7 @@ class KubeletConfiguration:
     max_pods: int = PODS
     log_bytes: int = ceil_units(_LOG_BYTES)
     log_files: int = _LOG_FILES
+    managers: Settings = field(default_factory=Settings)
 
 
 DEFAULT = KubeletConfiguration()
@@ -56,19 +60,21 @@ def read(document: Any) -> KubeletConfiguration:
     if kind != (API_VERSION, KIND):
         raise ConfigurationError(f"apiVersion and kind must be {API_VERSION} and {KIND}")
     fields: dict[str, Any] = {}
+    of_managers: dict[str, Any] = {}
     for name, value in document.items():
         if name in ("apiVersion", "kind"):
             continue
-        reader = _FIELDS.get(name)
+        reader = _FIELDS.get(name) or MANAGER_FIELDS.get(name)
         if reader is None:
-            followed = ", ".join(sorted(_FIELDS))
+            followed = ", ".join(sorted([*_FIELDS, *MANAGER_FIELDS]))
             raise ConfigurationError(f"{name}: nodes of Tiphys follow only {followed}")
-        field, convert = reader
+        attribute, convert = reader
+        group = fields if name in _FIELDS else of_managers
         try:
-            fields[field] = convert(value)
+            group[attribute] = convert(value)
         except (ValueError, TypeError) as error:
             raise ConfigurationError(f"{name}: {error}") from None
-    return KubeletConfiguration(**fields)
+    return KubeletConfiguration(**fields, managers=Settings(**of_managers))
 
 
 def _thresholds(value: Any) -> tuple[Threshold, ...]:

@@ -196,6 +196,8 @@ class HollowRuntime:
         self, pod: core_v1.Pod, container: core_v1.Container, id: str
     ) -> None: ...
 
+    async def pin_container(self, id: str, cpus: str) -> None: ...
+
     async def stop_container(self, id: str, grace: float) -> None:
         container = self._find(id)
         if container is not None:

@@ -15,6 +15,7 @@ from tiphys.client.events import EventRecorder
 from tiphys.node.devices.nodedevices import NodeDevices, NoDevices
 from tiphys.node.images.collection import PulledImages
 from tiphys.node.isolation import Isolation, NoIsolation
+from tiphys.node.managers.placement import Placement
 from tiphys.node.metrics import KubeletMetrics
 from tiphys.node.naming import ClusterDNS, Resolver
 from tiphys.node.references import References
@@ -38,6 +39,7 @@ class NodeContext:
     metrics: what the node counts
     pulled: the images that the node has pulled; None where nobody asks
     devices: what gives pods their devices
+    placement: which cores and NUMA nodes containers may use
     """
 
     name: str
@@ -59,6 +61,7 @@ class NodeContext:
     metrics: KubeletMetrics = field(default_factory=lambda: KubeletMetrics(CollectorRegistry()))
     pulled: PulledImages | None = None
     devices: NodeDevices = field(default_factory=NoDevices)
+    placement: Placement = field(default_factory=Placement)
 
     def __post_init__(self) -> None:
         self.addresses = self.addresses or (self.address,)

@@ -9,7 +9,7 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from tiphys.api import coordination_v1, core_v1
@@ -56,7 +56,8 @@ _PRESSURES = {
 @dataclass(frozen=True)
 class NodeFacts:
     """What a node's object says of it. `runtime` as ``containerd://1.6.20``, `port` of the
-    streaming server, `capacity` by resource in canonical quantities."""
+    streaming server, `capacity` by resource in canonical quantities, `allocatable` what of it is
+    for pods: all where it says nothing."""
 
     name: str
     addresses: tuple[str, ...]
@@ -64,6 +65,7 @@ class NodeFacts:
     runtime: str
     capacity: dict[str, Any]
     pod_cidr: str = ""  # or several with commas, one of each family
+    allocatable: dict[str, Any] = field(default_factory=dict)
 
 
 class DeviceCount(Protocol):
@@ -138,14 +140,13 @@ class Registration:
         self._report_wanted.set()
 
     def _resources(self, before: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-        """(capacity, allocatable). Extended resources that others have added stay `before`. All of
-        the capacity can be allocated, as upstream's kubelet says when nothing is reserved, but for
-        devices that are not well."""
+        """(capacity, allocatable). Extended resources that others have added stay `before`. Devices
+        that are not well cannot be allocated."""
         devices = self.devices()
         counts = {name: canonical_quantity(str(one.capacity)) for name, one in devices.items()}
         capacity = {**before, **self._facts.capacity, **counts}
         usable = {name: canonical_quantity(str(one.allocatable)) for name, one in devices.items()}
-        return capacity, {**capacity, **usable}
+        return capacity, {**capacity, **self._facts.allocatable, **usable}
 
     def show_pressures(self, pressures: tuple[str, ...]) -> None:
         """Reports at once when they have changed."""

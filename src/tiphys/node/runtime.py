@@ -24,6 +24,20 @@ class Mount:
     propagation: int = 0
 
 
+class Confinement(NamedTuple):
+    """Where a container runs.
+
+    cpus:         as ``0-3``; "" on all
+    memory_nodes: NUMA nodes that it has its memory from, in the same way
+    is_alone:     nobody else runs on its CPUs: they are its limit, and the scheduler of the kernel
+                  need not hold it back (upstream's gate DisableCPUQuotaWithExclusiveCPUs)
+    """
+
+    cpus: str = ""
+    memory_nodes: str = ""
+    is_alone: bool = False
+
+
 @dataclass(slots=True)
 class DeviceNode:
     """A device file of the node that a container may use: `permissions` are some of ``rwm``."""
@@ -49,6 +63,7 @@ class ContainerPlan:
     devices: list[DeviceNode] = field(default_factory=list)
     annotations: dict[str, str] = field(default_factory=dict)
     cdi: list[str] = field(default_factory=list)
+    confinement: Confinement = field(default_factory=Confinement)
 
 
 class Streams(NamedTuple):
@@ -218,6 +233,10 @@ class Runtime(Protocol):
         self, pod: core_v1.Pod, container: core_v1.Container, id: str
     ) -> None:
         """Gives the running container `id` the resources of `container`."""
+        ...
+
+    async def pin_container(self, id: str, cpus: str) -> None:
+        """Has the running container `id` run on these CPUs, as ``0-3``."""
         ...
 
     async def stop_container(self, id: str, grace: float) -> None:

@@ -228,6 +228,20 @@ def test_the_quality_of_service_follows_requests_and_limits(
 
 
 @pytest.mark.parametrize(
+    ("whole", "quality"),
+    [
+        ({}, "BestEffort"),
+        ({"requests": {"cpu": "1"}}, "Burstable"),
+        ({"requests": BOTH, "limits": {"cpu": "2", "memory": "1Gi"}}, "Burstable"),
+        ({"requests": BOTH, "limits": BOTH}, "Guaranteed"),
+    ],
+)
+def test_what_a_pod_asks_for_as_a_whole_decides(whole: dict[str, Any], quality: str) -> None:
+    containers = [sized({}, {}), sized(BOTH, {})]
+    assert qos_class(pod(containers=containers, resources=whole).spec) == quality
+
+
+@pytest.mark.parametrize(
     ("spec", "uid", "reason"),
     [
         ({}, "", ""),

@@ -17,7 +17,7 @@ from tiphys.node.cri.config import (
 )
 from tiphys.node.cri.runtime import applies_cdi
 from tiphys.node.naming import Resolver
-from tiphys.node.runtime import ContainerPlan, DeviceNode, Mount
+from tiphys.node.runtime import Confinement, ContainerPlan, DeviceNode, Mount
 
 POD, CONTAINER, NODE, TARGET = range(4)  # NamespaceMode
 RUNTIME_DEFAULT, UNCONFINED = range(2)  # SecurityProfile.ProfileType
@@ -50,6 +50,18 @@ def test_resources(
     told = container_resources(made, made.spec.containers[0])
     assert (told.cpu_shares, told.cpu_quota, told.memory_limit_in_bytes) == (shares, quota, memory)
     assert told.cpu_period == (100_000 if quota else 0)
+
+
+def test_a_container_that_is_alone_on_its_cores_has_no_quota() -> None:
+    made = one({"resources": {"limits": {"cpu": "2"}}})
+    container = made.spec.containers[0]
+    where = Confinement("1-2", "0", is_alone=True)
+    plan = ContainerPlan(container, 0, "i", [], [], {}, [], confinement=where)
+    linux = container_config(made, plan).linux
+    assert linux is not None
+    assert linux.resources is not None
+    assert (linux.resources.cpuset_cpus, linux.resources.cpuset_mems) == ("1-2", "0")
+    assert linux.resources.cpu_quota == -1
 
 
 @pytest.mark.parametrize(

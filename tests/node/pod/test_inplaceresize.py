@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 
 from tests.builders import pod
-from tests.node.builders import RecordingRuntime, node_context, running
+from tests.node.builders import RecordingRuntime, node_context, observation, running
 from tiphys.api import core_v1
 from tiphys.node.pod.inplaceresize import apply_resources, grant_resources
 from tiphys.node.pod.lifecycle import Kill, PodActions
 from tiphys.node.pod.managedpod import ManagedPod
 from tiphys.node.resources.admission import Rejection
 from tiphys.node.runtime import RuntimeFault
+from tiphys.node.status.podstatus import pod_status
 
 DEFERRED = Rejection("Deferred", "no room")
 
@@ -105,6 +106,47 @@ async def test_a_container_that_must_restart_is_killed_once() -> None:
     await apply_resources(managed, computed)
     assert len(computed.kill) == 1 and managed.records["c"].restart_for_resize
     assert managed.node.recorder.reasons() == [] and managed.node.runtime.calls == []
+
+
+def whole(cpu: str) -> core_v1.Pod:
+    amounts = {"requests": {"cpu": "1"}, "limits": {"cpu": cpu}}
+    made = pod(containers=[{"name": "c", "image": "i"}], restartPolicy="Always", resources=amounts)
+    made.metadata.uid = "u"
+    return made
+
+
+async def test_a_pod_is_resized_as_a_whole() -> None:
+    managed = await running(whole("2"), node_context(Resizing()))
+    await managed.reserve()
+    current = managed.state.containers["c"]
+    managed.resources.set_actual("c", current.id, managed.pod.spec.containers[0].resources)
+    managed.pod = whole("3")
+    grant_resources(managed)
+    [progress] = managed.resources.conditions(managed.pod, managed.state)
+    assert progress.type == "PodResizeInProgress"
+    shown = pod_status(observation(managed.pod, managed.state, resources=managed.resources))
+    assert shown.resources is not None
+    assert shown.resources.limits == {"cpu": "2"}, "until the control group has more"
+    await apply_resources(managed, PodActions())
+    assert managed.node.runtime.calls == [("resize", "c")], "it has the limits of the pod"
+    assert managed.resources.for_runtime(managed.pod.spec.containers[0]).resources.limits == {
+        "cpu": "3"
+    }
+    assert managed.node.recorder.reasons() == ["ResizeCompleted"]
+    assert managed.resources.conditions(managed.pod, managed.state) == []
+    shown = pod_status(observation(managed.pod, managed.state, resources=managed.resources))
+    assert shown.resources == whole("3").spec.resources
+    assert shown.allocated_resources == {"cpu": "1"}
+
+
+async def test_what_a_whole_pod_was_granted_survives_the_agent() -> None:
+    earlier = whole("3")
+    earlier.status.resources = whole("2").spec.resources
+    earlier.status.allocated_resources = {"cpu": "1"}  # type: ignore[dict-item]
+    managed = await running(earlier, node_context(Resizing(), shortage=lambda *_: DEFERRED))
+    grant_resources(managed)
+    assert managed.resources.pending == DEFERRED
+    assert managed.resources.allocated_spec(earlier).resources == whole("2").spec.resources
 
 
 @pytest.mark.parametrize("ending", ["kill_pod", "make_sandbox", "finished"])

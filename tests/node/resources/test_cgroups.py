@@ -129,6 +129,15 @@ def test_a_pods_limits_are_written(machine: Machine) -> None:
     assert machine.read("node")[0] == either(machine, "2048", "79")
 
 
+def test_a_pods_processes_are_limited_where_that_is_said(machine: Machine) -> None:
+    groups = ControlGroups("/node", 2000, machine.root, pids=64)
+    groups.hold("u", GUARANTEED, GroupLimits(512))
+    folder = machine.root / str(either(machine, "pids/node/podu", "node/podu"))
+    assert (folder / "pids.max").read_text() == "64"
+    machine.groups.hold("v", GUARANTEED, GroupLimits(512))
+    assert not (folder.parent / "podv/pids.max").exists()
+
+
 def test_burstable_pods_together_weigh_what_they_ask_for(machine: Machine) -> None:
     together = []
     for uid, weight_of_pod in (("a", 512), ("b", 256), ("b", 1024)):

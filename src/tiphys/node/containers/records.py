@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -19,10 +20,12 @@ class WaitingReason(NamedTuple):
 
 
 class ActualResources(NamedTuple):
-    """What the container of this id was started or resized with."""
+    """What the container of this id was started or resized with. `pod_limits` are those of the pod
+    as a whole, which hold where it has none itself."""
 
     container_id: str
     resources: core_v1.ResourceRequirements
+    pod_limits: Mapping[str, str] = {}
 
 
 @dataclass(slots=True)

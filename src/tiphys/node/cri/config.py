@@ -73,6 +73,11 @@ def sandbox_config(
 def container_config(pod: core_v1.Pod, plan: ContainerPlan) -> m.ContainerConfig:
     """How a container is created."""
     container = plan.container
+    resources = container_resources(pod, container)
+    resources.cpuset_cpus = plan.confinement.cpus
+    resources.cpuset_mems = plan.confinement.memory_nodes
+    if plan.confinement.is_alone:
+        resources.cpu_quota = -1
     mounts = [
         m.Mount(
             container_path=mount.path,
@@ -106,7 +111,7 @@ def container_config(pod: core_v1.Pod, plan: ContainerPlan) -> m.ContainerConfig
         stdin_once=container.stdin_once,
         tty=container.tty,
         linux=m.LinuxContainerConfig(
-            resources=container_resources(pod, container),
+            resources=resources,
             security_context=container_security(pod.spec, container, plan.target),
         ),
     )

@@ -43,7 +43,7 @@ _NO_RESOLVER = Resolver([], [], [])
 
 class CRIRuntime(CRIImages, CRILogs):
     """`socket` is containerd's, `logs` the folder of container logs, `cgroup` the parent of every
-    pod's control group. Calls are counted in `metrics`."""
+    pod's control group. Calls are counted in `metrics`. A pod has `pids` processes at most."""
 
     runs_processes = True
     parallel_starts = 6
@@ -55,12 +55,13 @@ class CRIRuntime(CRIImages, CRILogs):
         cgroup: str,
         metrics: KubeletMetrics | None = None,
         log_limits: LogLimits = LogLimits(),
+        pids: int | None = None,
     ) -> None:
         client = CRIClient(socket, metrics or KubeletMetrics(CollectorRegistry()))
         CRIImages.__init__(self, client)
         CRILogs.__init__(self, client, logs, log_limits)
         machine = os.cpu_count() or 1
-        self._groups = ControlGroups(cgroup, 1000 * machine)
+        self._groups = ControlGroups(cgroup, 1000 * machine, pids=pids)
         self._configs: dict[str, m.PodSandboxConfig] = {}  # of sandboxes, by pod uid
         self._tasks = TaskGroup("cri")
         self.name = "containerd://unknown"
@@ -248,6 +249,11 @@ class CRIRuntime(CRIImages, CRILogs):
     ) -> None:
         linux = container_resources(pod, container)
         linux.oom_score_adj = 0  # not changed
+        request = m.UpdateContainerResourcesRequest(container_id=id, linux=linux)
+        await self._runtime("UpdateContainerResources", request, m.UpdateContainerResourcesResponse)
+
+    async def pin_container(self, id: str, cpus: str) -> None:
+        linux = m.LinuxContainerResources(cpuset_cpus=cpus)
         request = m.UpdateContainerResourcesRequest(container_id=id, linux=linux)
         await self._runtime("UpdateContainerResources", request, m.UpdateContainerResourcesResponse)
 

@@ -15,7 +15,7 @@ from tiphys.node.images.pulling import ImagePuller, ImageRequest
 from tiphys.node.pod.managedpod import ManagedPod
 from tiphys.node.pod.termination import PodTerminator
 from tiphys.node.probes.prober import Target
-from tiphys.node.runtime import ContainerPlan, RuntimeFault
+from tiphys.node.runtime import Confinement, ContainerPlan, RuntimeFault
 from tiphys.node.states import EXITED, ContainerState
 from tiphys.node.volumes.volumefiles import VolumeError
 
@@ -94,7 +94,7 @@ class ContainerStarter:
         edits = await node.devices.edits(pod, container)
         env = {**edits.env, **env}
         plan = ContainerPlan(
-            container,
+            managed.resources.for_runtime(container),
             attempt,
             container.image,
             command=[expand(argument, env) for argument in container.command],
@@ -105,12 +105,24 @@ class ContainerStarter:
             devices=edits.devices,
             annotations=edits.annotations,
             cdi=edits.cdi,
+            confinement=self._confinement(container.name),
         )
         sandbox = managed.state.sandbox
         assert sandbox is not None
         await node.isolation.isolate(pod, sandbox.ips)
         async with node.starting:
-            return await node.runtime.start_container(pod, sandbox, plan)
+            state = await node.runtime.start_container(pod, sandbox, plan)
+        node.placement.note_applied(state.id, plan.confinement.cpus)
+        return state
+
+    def _confinement(self, name: str) -> Confinement:
+        placement = self._managed.node.placement
+        uid = self._managed.pod.metadata.uid
+        return Confinement(
+            placement.cpus(uid, name),
+            placement.memory_nodes(uid, name),
+            placement.has_own_cpus(uid, name),
+        )
 
     async def _pull(self, request: ImageRequest) -> None:
         """Raises RuntimeFault."""

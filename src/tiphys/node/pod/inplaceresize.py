@@ -19,7 +19,8 @@ def grant_resources(managed: ManagedPod) -> None:
         return
     wanted = Footprint(managed.pod.spec)
     pending_before = resources.pending
-    resources.pending = managed.node.shortage(managed.pod.metadata.uid, wanted)
+    problem = managed.node.placement.resize_problem(managed.pod)
+    resources.pending = problem or managed.node.shortage(managed.pod.metadata.uid, wanted)
     if resources.pending is None:
         resources.grant(managed.pod)
         managed.footprint = wanted
@@ -29,20 +30,21 @@ def grant_resources(managed: ManagedPod) -> None:
 
 
 async def apply_resources(managed: ManagedPod, actions: PodActions) -> None:
-    """Gives running containers what they were granted. Those that must be restarted for it are
-    added to the actions' kills."""
+    """Gives running containers, and the pod as a whole, what they were granted. Those that must be
+    restarted for it are added to the actions' kills."""
     if actions.kill_pod or actions.make_sandbox or actions.finished:
         return
     resources = managed.resources
     resizes = resources.unfinished(managed.pod, managed.state)
-    if resizes:
+    is_due = bool(resizes) or resources.pod_is_unfinished()
+    if is_due:
         await managed.reserve(growing=True)
     for resize in resizes:
         if resize.restarts:
             _restart(managed, resize, actions)
         else:
             await _apply(managed, resize, actions)
-    if not resizes or resources.are_restarting():
+    if not is_due or resources.are_restarting():
         return
     if not resources.unfinished(managed.pod, managed.state):
         await managed.reserve()
@@ -60,7 +62,8 @@ def _restart(managed: ManagedPod, resize: ContainerResize, actions: PodActions) 
 async def _apply(managed: ManagedPod, resize: ContainerResize, actions: PodActions) -> None:
     container = resize.container
     try:
-        await managed.node.runtime.resize_container(managed.pod, container, resize.id)
+        limited = managed.resources.for_runtime(container)
+        await managed.node.runtime.resize_container(managed.pod, limited, resize.id)
     except (RuntimeFault, TimeoutError) as error:
         managed.resources.error = str(error)
         text = f"Resizing container {container.name}: {error}"

@@ -16,7 +16,7 @@ from tiphys.node.pod.startup import PodStartup
 from tiphys.node.pod.terminationmessage import message_of
 from tiphys.node.probes.probemanager import ProbeManager
 from tiphys.node.resources.admission import Footprint, Rejection
-from tiphys.node.resources.resize import Resources
+from tiphys.node.resources.resize import Resources, without_cpu_limits
 from tiphys.node.states import EXITED, ContainerState, PodIdentity, PodState
 
 
@@ -152,7 +152,16 @@ class ManagedPod:
     async def reserve(self, growing: bool = False) -> None:
         """Gives the pod as a whole what it was granted; see `Runtime.reserve`."""
         granted = self.resources.allocated_spec(self.pod)
+        if self._has_own_cpus():
+            granted = without_cpu_limits(granted)
         await self.node.runtime.reserve(self.pod, granted, growing)
+        if not growing:
+            self.resources.pod_was_reserved()
+
+    def _has_own_cpus(self) -> bool:
+        uid = self.pod.metadata.uid
+        containers = (*self.pod.spec.init_containers, *self.pod.spec.containers)
+        return any(self.node.placement.has_own_cpus(uid, each.name) for each in containers)
 
     async def set_up_volumes(self) -> dict[str, str]:
         """Volume name -> host path; prepares them if that was not done yet. Raises VolumeError."""

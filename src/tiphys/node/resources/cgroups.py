@@ -34,11 +34,12 @@ _FOLDERS = {GUARANTEED: "", BURSTABLE: "burstable", BEST_EFFORT: "besteffort"}
 
 class GroupLimits(NamedTuple):
     """What a group gets of a busy machine (`shares`, 1024 for a CPU), and what it has at most:
-    thousandths of a CPU, bytes of memory, None for as much as there is."""
+    thousandths of a CPU, bytes of memory, processes; None for as much as there is."""
 
     shares: int
     milli_cpu: int | None = None
     memory: int | None = None
+    pids: int | None = None
 
     def raised_by(self, other: GroupLimits) -> GroupLimits:
         """The larger of both everywhere: what holds while containers change one by one."""
@@ -46,6 +47,7 @@ class GroupLimits(NamedTuple):
             max(self.shares, other.shares),
             _larger(self.milli_cpu, other.milli_cpu),
             _larger(self.memory, other.memory),
+            _larger(self.pids, other.pids),
         )
 
 
@@ -129,8 +131,9 @@ class _Separate:
         self._root = root
 
     def make(self, path: Path) -> None:
-        for controller in ("cpu", "memory"):
-            (self._root / controller / path).mkdir(parents=True, exist_ok=True)
+        for controller in ("cpu", "memory", "pids"):
+            if (self._root / controller).exists():
+                (self._root / controller / path).mkdir(parents=True, exist_ok=True)
 
     def limit(self, path: Path, limits: GroupLimits) -> None:
         cpu, memory = self._root / "cpu" / path, self._root / "memory" / path
@@ -139,6 +142,8 @@ class _Separate:
         (cpu / "cpu.cfs_quota_us").write_text(str(most))
         bytes_ = -1 if limits.memory is None else limits.memory
         (memory / "memory.limit_in_bytes").write_text(str(bytes_))
+        if limits.pids is not None:
+            (self._root / "pids" / path / "pids.max").write_text(str(limits.pids))
 
     def has(self, path: Path) -> bool:
         return (self._root / "cpu" / path).exists()
@@ -177,6 +182,8 @@ class _Unified:
         most = "max" if limits.milli_cpu is None else str(quota(limits.milli_cpu))
         (folder / "cpu.max").write_text(f"{most} {CPU_PERIOD}")
         (folder / "memory.max").write_text("max" if limits.memory is None else str(limits.memory))
+        if limits.pids is not None:
+            (folder / "pids.max").write_text(str(limits.pids))
 
     def has(self, path: Path) -> bool:
         return (self._root / path).exists()
@@ -201,15 +208,18 @@ class _Held(NamedTuple):
 
 class ControlGroups:
     """The groups of one node's pods, below `parent` ("/tiphys"). `milli_cpu` is what the node has
-    for all of them.
+    for all of them, `pids` how many processes a pod may have.
 
     What the kernel does not take is logged, and the pod runs without it: a machine whose groups are
     not ours to change still runs pods.
     """
 
-    def __init__(self, parent: str, milli_cpu: int, root: Path = ROOT) -> None:
+    def __init__(
+        self, parent: str, milli_cpu: int, root: Path = ROOT, pids: int | None = None
+    ) -> None:
         self._parent = Path(parent.strip("/"))
         self._node = GroupLimits(shares(milli_cpu))
+        self._pids = pids
         self._tree: _Tree = _Unified(root) if is_unified(root) else _Separate(root)
         self._held: dict[str, _Held] = {}  # by pod uid
         self._is_ready = False
@@ -225,6 +235,7 @@ class ControlGroups:
     def hold(self, uid: str, qos: str, limits: GroupLimits, growing: bool = False) -> None:
         """Makes a pod's group, or gives it other limits. `growing`: none is lowered, for its
         containers still have what they had."""
+        limits = limits._replace(pids=self._pids)
         before = self._held.get(uid)
         if growing and before is not None:
             limits = limits.raised_by(before.limits)

@@ -40,6 +40,22 @@ def resizable(spec: core_v1.PodSpec) -> list[Any]:
     return [*spec.containers, *(c for c in spec.init_containers if c.restart_policy == "Always")]
 
 
+def without_cpu_limits(spec: core_v1.PodSpec) -> core_v1.PodSpec:
+    """The spec of a pod of which a container has CPUs for itself: these are the limit, and a quota
+    beside them would only hold it back (upstream)."""
+    unlimited = copy.copy(spec)
+    unlimited.containers = [_without_cpu_limit(each) for each in spec.containers]
+    unlimited.init_containers = [_without_cpu_limit(each) for each in spec.init_containers]
+    return unlimited
+
+
+def _without_cpu_limit(container: core_v1.Container) -> core_v1.Container:
+    limits = {name: each for name, each in container.resources.limits.items() if name != "cpu"}
+    unlimited = copy.copy(container)
+    unlimited.resources = Requirements(requests=container.resources.requests, limits=limits)
+    return unlimited
+
+
 def shortage(
     pod: Footprint, others: Iterable[Footprint], allocatable: Mapping[str, str]
 ) -> Rejection | None:
@@ -63,10 +79,12 @@ def shortage(
 
 
 class Resources:
-    """The resources of one pod's containers, kept in their records.
+    """The resources of one pod's containers, kept in their records, and of the pod as a whole where
+    it asks for some.
 
     pending: why the spec's resources are not granted yet
     error: why the runtime did not apply granted ones
+    allocated_to_pod, actual_of_pod: what the pod as a whole was granted and has
     """
 
     def __init__(self, pod: core_v1.Pod, records: ContainerRecords) -> None:
@@ -74,6 +92,8 @@ class Resources:
         self._records = records
         self.pending: Rejection | None = None
         self.error = ""
+        self.allocated_to_pod = _granted_to_pod(pod)
+        self.actual_of_pod = _actual_of_pod(pod)
         statuses = {
             status.name: status
             for status in [*pod.status.container_statuses, *pod.status.init_container_statuses]
@@ -91,11 +111,11 @@ class Resources:
         record.allocated.limits = status.resources.limits
         if status.container_id:
             id = status.container_id.partition("://")[2]
-            record.actual = ActualResources(id, status.resources)
+            record.actual = ActualResources(id, status.resources, _limits(self.actual_of_pod))
 
     def are_granted(self, pod: core_v1.Pod) -> bool:
         """Whether the node has granted what the spec asks for."""
-        return all(
+        return self.allocated_to_pod == pod.spec.resources and all(
             self._records[container.name].allocated == container.resources
             for container in resizable(pod.spec)
         )
@@ -103,6 +123,7 @@ class Resources:
     def grant(self, pod: core_v1.Pod) -> None:
         """Grants what the spec asks for."""
         self.pending = None
+        self.allocated_to_pod = pod.spec.resources
         for container in resizable(pod.spec):
             self._records[container.name].allocated = container.resources
 
@@ -115,16 +136,36 @@ class Resources:
         changed.resources = allocated
         return changed
 
+    def for_runtime(self, container: core_v1.Container) -> core_v1.Container:
+        """The container's spec with the limits that hold for it: those of the pod as a whole where
+        it has none itself (upstream)."""
+        whole = _limits(self.allocated_to_pod)
+        if whole.keys() <= container.resources.limits.keys():
+            return container
+        limited = copy.copy(container)
+        limited.resources = _within(container.resources, whole)
+        return limited
+
     def allocated_spec(self, pod: core_v1.Pod) -> core_v1.PodSpec:
         """The pod's spec with the resources that were granted."""
         spec = copy.copy(pod.spec)
         spec.containers = [self.with_allocated(c) for c in spec.containers]
         spec.init_containers = [self.with_allocated(c) for c in spec.init_containers]
+        spec.resources = self.allocated_to_pod
         return spec
+
+    def pod_is_unfinished(self) -> bool:
+        """Whether the pod as a whole does not have what it was granted."""
+        allocated, actual = self.allocated_to_pod, self.actual_of_pod
+        return allocated is not None and actual is not None and bool(_changed(actual, allocated))
+
+    def pod_was_reserved(self) -> None:
+        """The pod as a whole has what it was granted."""
+        self.actual_of_pod = self.allocated_to_pod
 
     def set_actual(self, name: str, id: str, resources: Requirements) -> None:
         """The container was started or resized with these resources."""
-        self._records[name].actual = ActualResources(id, resources)
+        self._records[name].actual = ActualResources(id, resources, _limits(self.allocated_to_pod))
 
     def actual(self, name: str, id: str) -> Requirements | None:
         """What the container of this id has; None if nothing but its allocation is known."""
@@ -140,11 +181,12 @@ class Resources:
             current = state.containers.get(container.name)
             if current is None or current.state != RUNNING:
                 continue
-            actual = self.actual(container.name, current.id)
+            actual = self._records[container.name].actual
             allocated = self._records[container.name].allocated
-            if actual is None or allocated is None:
+            if actual is None or actual.container_id != current.id or allocated is None:
                 continue
-            if changed := _changed(actual, allocated):
+            has = _within(actual.resources, actual.pod_limits)
+            if changed := _changed(has, _within(allocated, _limits(self.allocated_to_pod))):
                 restarts = bool(changed & _resources_that_restart(container))
                 target = self.with_allocated(container)
                 resizes.append(ContainerResize(target, current.id, restarts))
@@ -160,10 +202,52 @@ class Resources:
         if self.pending is not None:
             reason, message = self.pending
             held.append(core_v1.PodCondition(type=PENDING, reason=reason, message=message))
-        if self.are_restarting() or self.unfinished(pod, state):
+        is_unfinished = self.pod_is_unfinished() or bool(self.unfinished(pod, state))
+        if self.are_restarting() or is_unfinished:
             reason = "Error" if self.error else ""
             held.append(core_v1.PodCondition(type=IN_PROGRESS, reason=reason, message=self.error))
         return held
+
+
+def _granted_to_pod(pod: core_v1.Pod) -> Requirements | None:
+    """What the pod as a whole was granted: an agent before this one may have granted something
+    else than its spec asks for."""
+    wanted, status = pod.spec.resources, pod.status
+    if wanted is None or status.resources is None:
+        return wanted
+    granted = copy.copy(wanted)
+    granted.requests = _of_names(status.allocated_resources, wanted.requests)
+    # While the pod has other limits than it was granted these are not in its status: those it has
+    # are granted again, and the spec's from there.
+    granted.limits = _of_names(status.resources.limits, wanted.limits)
+    return granted
+
+
+def _actual_of_pod(pod: core_v1.Pod) -> Requirements | None:
+    wanted, shown = pod.spec.resources, pod.status.resources
+    if wanted is None or shown is None:
+        return None
+    actual = copy.copy(wanted)
+    actual.requests = _of_names(shown.requests, wanted.requests)
+    actual.limits = _of_names(shown.limits, wanted.limits)
+    return actual
+
+
+def _of_names(amounts: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """A status has what containers ask for, too."""
+    return {name: amount for name, amount in amounts.items() if name in wanted}
+
+
+def _limits(resources: Requirements | None) -> Mapping[str, Any]:
+    return resources.limits if resources is not None else {}
+
+
+def _within(resources: Requirements, pod_limits: Mapping[str, Any]) -> Requirements:
+    """What holds for a container of a pod that has limits as a whole."""
+    if not pod_limits:
+        return resources
+    limits = {name: each for name, each in pod_limits.items() if name in _RESIZABLE}
+    return Requirements(requests=resources.requests, limits={**limits, **resources.limits})
 
 
 def _resources_that_restart(container: Any) -> set[str]:

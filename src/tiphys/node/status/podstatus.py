@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from tiphys.api import core_v1 as v1
+from tiphys.api.base import Quantity, canonical_quantity
 from tiphys.machinery import timestamps
 from tiphys.machinery.finished import is_final
+from tiphys.machinery.footprint import CPU, requests_of
 from tiphys.node.containers.restartpolicy import init_policy, is_restarted, is_sidecar
 from tiphys.node.resources.admission import Rejection
 from tiphys.node.states import EXITED, RUNNING, ContainerState, PodState
@@ -30,6 +32,7 @@ def pod_status(seen: Observation) -> v1.PodStatus:
         start_time=pod.status.start_time or timestamps.rfc3339(seen.now),
     )
     _set_container_statuses(seen, status)
+    _set_resources(seen, status)
     is_restarting = any(record.removed is not None for record in seen.records.values())
     status.phase = phase(pod, seen.state, is_restarting)
     if failure := seen.failure or _earlier_failure(pod):
@@ -91,6 +94,27 @@ def _set_container_statuses(seen: Observation, status: v1.PodStatus) -> None:
         add_resources(seen, container, one)
         if one.name not in seen.state.containers:
             one.restart_count = max(one.restart_count, restarts.get(one.name, 0))
+
+
+def _set_resources(seen: Observation, status: v1.PodStatus) -> None:
+    """Of a pod that asks for some as a whole: what it was granted, with what its containers ask for
+    of other resources, and what it has."""
+    resources = seen.resources
+    if seen.pod.spec.resources is None or resources.allocated_to_pod is None:
+        return
+    status.allocated_resources = _requests(resources.allocated_spec(seen.pod))
+    shown = resources.actual_of_pod or resources.allocated_to_pod
+    requests = {**status.allocated_resources, **shown.requests}
+    status.resources = v1.ResourceRequirements(requests=requests, limits=shown.limits)
+
+
+def _requests(spec: v1.PodSpec) -> dict[str, Quantity]:
+    """Those that the pod says are shown as it says them."""
+    own = spec.resources.requests if spec.resources is not None and not spec.overhead else {}
+    return {
+        name: own.get(name) or canonical_quantity(f"{amount}m" if name == CPU else str(amount))
+        for name, amount in requests_of(spec).items()
+    }
 
 
 def phase(pod: v1.Pod, state: PodState, is_restarting: bool = False) -> str:

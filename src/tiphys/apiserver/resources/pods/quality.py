@@ -9,14 +9,15 @@ from tiphys.machinery import quantity
 
 
 def qos_class(spec: PodSpec) -> str:
-    """Guaranteed, Burstable or BestEffort, from the containers' requests and limits of cpu and
-    memory."""
+    """Guaranteed, Burstable or BestEffort, from the requests and limits of cpu and memory: those of
+    the pod as a whole where it says some, else those of its containers."""
     guaranteed = True
     asks_for_something = False
-    for container in [*spec.containers, *spec.init_containers]:
+    containers = [each.resources for each in (*spec.containers, *spec.init_containers)]
+    for resources in containers if spec.resources is None else [spec.resources]:
         for name in ("cpu", "memory"):
-            request = _nano(container.resources.requests, name)
-            limit = _nano(container.resources.limits, name)
+            request = _nano(resources.requests, name)
+            limit = _nano(resources.limits, name)
             if request or limit:
                 asks_for_something = True
             if not limit or (request is not None and request != limit):

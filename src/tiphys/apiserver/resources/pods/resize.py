@@ -14,10 +14,11 @@ _ONLY = "only cpu and memory resources are mutable"
 
 
 def resized(new: v1.Pod, old: v1.Pod) -> v1.Pod:
-    """`old` with the resources and resize policies of `new`'s containers; nothing else of a
-    resize counts."""
+    """`old` with the resources of `new` as a whole, and those and the resize policies of its
+    containers; nothing else of a resize counts."""
     kept = copy.deepcopy(old)
     kept.metadata.resource_version = new.metadata.resource_version
+    kept.spec.resources = new.spec.resources
     pairs: tuple[tuple[list[Any], list[Any]], ...] = (
         (kept.spec.containers, new.spec.containers),
         (kept.spec.init_containers, new.spec.init_containers),
@@ -44,6 +45,7 @@ def resize_errors(new: v1.Pod, old: v1.Pod, quality: str) -> list[FieldError]:
         )
     if "kubernetes.io/config.mirror" in old.metadata.annotations:
         violations.append(errors.forbidden_field("spec", "static pods cannot be resized"))
+    violations += _pod_errors(new.spec.resources, old.spec.resources)
     groups: tuple[tuple[str, list[Any], list[Any]], ...] = (
         ("containers", new.spec.containers, old.spec.containers),
         ("initContainers", new.spec.init_containers, old.spec.init_containers),
@@ -60,6 +62,35 @@ def resize_errors(new: v1.Pod, old: v1.Pod, quality: str) -> list[FieldError]:
             if container.resize_policy != was.resize_policy:
                 violations.append(errors.forbidden_field("spec", _ONLY))
     return violations
+
+
+def _pod_errors(
+    new: v1.ResourceRequirements | None, old: v1.ResourceRequirements | None
+) -> list[FieldError]:
+    """Of resources that the pod asks for as a whole."""
+    if new is None and old is None:
+        return []
+    if new is None:
+        return [errors.forbidden_field("spec.resources", "pod-level resources cannot be removed")]
+    before = old or v1.ResourceRequirements()
+    violations = []
+    if before.requests.keys() - new.requests.keys():
+        detail = "pod-level resource requests cannot be removed"
+        violations.append(errors.forbidden_field("spec.resources.requests", detail))
+    if before.limits.keys() - new.limits.keys():
+        detail = "pod-level resource limits cannot be removed"
+        violations.append(errors.forbidden_field("spec.resources.limits", detail))
+    if _fixed(new) != _fixed(before):
+        detail = "only cpu and memory resources are mutable at pod-level"
+        violations.append(errors.forbidden_field("spec", detail))
+    return violations
+
+
+def _fixed(resources: v1.ResourceRequirements) -> tuple[Any, ...]:
+    """What of them a resize may not change."""
+    lists = (resources.requests, resources.limits)
+    kept = ({k: v for k, v in each.items() if k not in _RESIZABLE} for each in lists)
+    return (*kept, resources.claims)
 
 
 def _container_errors(new: Any, old: Any, path: str) -> list[FieldError]:

@@ -1,0 +1,107 @@
+"""How the managers are to work, of a KubeletConfiguration, in upstream's words where it refuses
+something. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+NONE, STATIC = "none", "static"
+BEST_EFFORT, RESTRICTED, SINGLE_NODE = "best-effort", "restricted", "single-numa-node"
+CONTAINER, POD = "container", "pod"
+MEMORY_NONE, MEMORY_STATIC = "None", "Static"
+MOST_NODES = 8  # NUMA nodes of a machine: every set of them is looked at
+
+# Options of upstream that are behind a feature gate, which is off in 1.36.
+_ALPHA = ("align-by-socket", "distribute-cpus-across-cores")
+_TRUE = ("1", "t", "T", "true", "TRUE", "True")
+_FALSE = ("0", "f", "F", "false", "FALSE", "False")
+
+
+@dataclass(frozen=True)
+class CPUOptions:
+    """
+    whole_cores:  only whole cores are given: no two containers share one
+    spread:       evenly over NUMA nodes where one does not hold them all
+    keep_strict:  reserved CPUs are not in the shared pool, either
+    by_cache:     behind as few last-level caches as possible
+    """
+
+    whole_cores: bool = False
+    spread: bool = False
+    keep_strict: bool = False
+    by_cache: bool = False
+
+
+@dataclass(frozen=True)
+class TopologyOptions:
+    """
+    closest:    of sets of as many NUMA nodes, the one whose nodes are close to each other
+    most_nodes: machines with more are refused
+    """
+
+    closest: bool = False
+    most_nodes: int = MOST_NODES
+
+
+_CPU_OPTIONS = {
+    "full-pcpus-only": "whole_cores",
+    "distribute-cpus-across-numa": "spread",
+    "strict-cpu-reservation": "keep_strict",
+    "prefer-align-cpus-by-uncorecache": "by_cache",
+}
+
+
+def cpu_options(given: Mapping[str, str]) -> CPUOptions:
+    """Raises ValueError."""
+    fields: dict[str, bool] = {}
+    for name, value in given.items():
+        if name in _ALPHA:
+            raise ValueError(
+                f'CPU Manager Policy Alpha-level Options not enabled, but option "{name}" provided'
+            )
+        if name not in _CPU_OPTIONS:
+            raise ValueError(f'unknown CPU Manager Policy option: "{name}"')
+        fields[_CPU_OPTIONS[name]] = _boolean(name, value)
+    options = CPUOptions(**fields)
+    if options.by_cache and options.spread:
+        raise ValueError(
+            "static policy options prefer-align-cpus-by-uncorecache and "
+            "distribute-cpus-across-numa can not be used at the same time"
+        )
+    return options
+
+
+def topology_options(given: Mapping[str, str]) -> TopologyOptions:
+    """Raises ValueError."""
+    closest, most = False, MOST_NODES
+    for name, value in given.items():
+        if name == "prefer-closest-numa-nodes":
+            closest = _boolean(name, value)
+        elif name == "max-allowable-numa-nodes":
+            most = _most_nodes(name, value)
+        else:
+            raise ValueError(f'unknown Topology Manager Policy option: "{name}"')
+    return TopologyOptions(closest, most)
+
+
+def _most_nodes(name: str, value: str) -> int:
+    digits = value.lstrip("+-")
+    if not (digits.isascii() and digits.isdecimal()) or len(value) > 18:
+        raise ValueError(
+            f'unable to convert policy option to integer "{name}": '
+            f'strconv.Atoi: parsing "{value}": invalid syntax'
+        )
+    if int(value) < MOST_NODES:
+        raise ValueError(f'the minimum value of "{name}" should not be less than {MOST_NODES}')
+    return int(value)
+
+
+def _boolean(name: str, value: str) -> bool:
+    if value in _TRUE:
+        return True
+    if value in _FALSE:
+        return False
+    raise ValueError(
+        f'bad value for option "{name}": strconv.ParseBool: parsing "{value}": invalid syntax'
+    )

@@ -1,0 +1,176 @@
+"""Which cores and NUMA nodes each container of a node may use: what the agent sees of the
+managers."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+from tiphys.api import core_v1
+from tiphys.node.managers import cpustate, memorystate, options
+from tiphys.node.managers.alignment import AllocationError, HintProvider, TopologyManager
+from tiphys.node.managers.cpus import CPUManager, reserve
+from tiphys.node.managers.cpusets import written
+from tiphys.node.managers.cpustate import CPUState
+from tiphys.node.managers.memory import MEMORY, MemoryManager, reserved_memory
+from tiphys.node.managers.memorystate import MemoryState
+from tiphys.node.managers.settings import Settings
+from tiphys.node.managers.topology import Topology
+from tiphys.node.resources.admission import Rejection
+
+log = logging.getLogger(__name__)
+
+
+class Placement:
+    """Of one node. A manager that is None leaves containers where they are.
+
+    `providers` are others that have something near a NUMA node, asked before the managers: devices
+    are scarcer than cores.
+    """
+
+    def __init__(
+        self,
+        topology: TopologyManager | None = None,
+        cpus: CPUManager | None = None,
+        memory: MemoryManager | None = None,
+        providers: Collection[HintProvider] = (),
+    ) -> None:
+        self._topology = topology
+        self._cpus = cpus
+        self._memory = memory
+        self._managers = [each for each in (cpus, memory) if each is not None]
+        self._applied: dict[str, str] = {}  # CPUs that containers run on, by container id
+        if topology is not None:
+            topology.providers = [*providers, *self._managers]
+
+    # --- pods come and go ---
+
+    def admit(self, pod: core_v1.Pod) -> Rejection | None:
+        """Gives the containers of a pod their cores and memory; None if there are some. One that
+        has them already keeps them."""
+        if self._topology is None:
+            return None
+        try:
+            self._topology.allocate(pod)
+        except AllocationError as error:
+            self.release(pod.metadata.uid)
+            return Rejection(error.reason, str(error))
+        self._save()
+        return None
+
+    def release(self, uid: str) -> None:
+        """A pod has ended: others may have what it had."""
+        if not any(uid in manager.holders() for manager in self._managers):
+            return
+        for manager in self._managers:
+            manager.release(uid)
+        self._save()
+
+    def keep(self, uids: Collection[str]) -> None:
+        """Releases what pods had that are not among these."""
+        for manager in self._managers:
+            for uid in manager.holders() - set(uids):
+                self.release(uid)
+
+    def _save(self) -> None:
+        for manager in self._managers:
+            try:
+                manager.save()
+            except OSError as error:
+                log.error("The state of a resource manager is not saved: %s", error)
+
+    # --- where containers run ---
+
+    @property
+    def gives(self) -> bool:
+        """Whether anybody is given anything."""
+        return self._topology is not None and bool(self._topology.providers)
+
+    @property
+    def pins(self) -> bool:
+        """Whether containers have CPUs that may change while they run."""
+        return self._cpus is not None
+
+    def cpus(self, uid: str, container: str) -> str:
+        """Those that a container may run on, as ``0-3``; "" if on all."""
+        return written(self._cpus.cpus(uid, container)) if self._cpus is not None else ""
+
+    def has_own_cpus(self, uid: str, container: str) -> bool:
+        """Whether nobody else runs on the container's CPUs."""
+        return self._cpus is not None and self._cpus.has_own(uid, container)
+
+    def memory_nodes(self, uid: str, container: str) -> str:
+        """The NUMA nodes that a container has its memory from, as ``0-1``; "" if from all."""
+        return written(self._memory.nodes(uid, container)) if self._memory is not None else ""
+
+    def note_applied(self, id: str, cpus: str) -> None:
+        """The container `id` runs on these CPUs now."""
+        self._applied[id] = cpus
+
+    def is_applied(self, id: str, cpus: str) -> bool:
+        return self._applied.get(id) == cpus
+
+    def forget_containers(self, ids: Collection[str]) -> None:
+        """Those that are not among `ids` are gone."""
+        self._applied = {id: cpus for id, cpus in self._applied.items() if id in ids}
+
+    def resize_problem(self, pod: core_v1.Pod) -> Rejection | None:
+        """Why a pod cannot be resized in place: what it was given stays as it is (upstream's gates
+        InPlacePodVerticalScalingExclusiveCPUs and -Memory are off)."""
+        if pod.status.qos_class != "Guaranteed":
+            return None
+        whose = "Resize is infeasible for Guaranteed Pods alongside"
+        if self._cpus is not None:
+            return Rejection("Infeasible", f'{whose} CPU Manager policy "static"')
+        if self._memory is not None:
+            return Rejection("Infeasible", f'{whose} Memory Manager policy "Static"')
+        return None
+
+
+def place(
+    settings: Settings, topology: Topology, kept_back: Mapping[str, int], folder: Path
+) -> Placement:
+    """The managers of a node whose state is kept in `folder`. `kept_back` is what pods do not get
+    of the machine, with what eviction keeps free: units of `footprint`, by resource.
+
+    Raises ValueError: the settings do not fit the machine; CheckpointError: the state is of other
+    settings or another machine.
+    """
+    manager = TopologyManager(
+        topology, settings.topology_policy, settings.topology_scope, settings.topology_options
+    )
+    cpus = _cpu_manager(settings, topology, kept_back, folder)
+    memory = _memory_manager(settings, topology, kept_back, folder)
+    return Placement(manager, cpus, memory)
+
+
+def _cpu_manager(
+    settings: Settings, topology: Topology, kept_back: Mapping[str, int], folder: Path
+) -> CPUManager | None:
+    if settings.reserved_cpus - topology.cpus:
+        raise ValueError(
+            f"reserved-cpus: {written(settings.reserved_cpus)} is not a subset of online-cpus: "
+            f"{written(topology.cpus)}"
+        )
+    state = CPUState(folder / cpustate.FILE, settings.cpu_policy)
+    manager = None
+    if settings.cpu_policy == options.STATIC:
+        own = settings.cpu_options
+        reserved = reserve(topology, own, settings.reserved_cpus, kept_back.get("cpu", 0))
+        manager = CPUManager(topology, state, own, reserved)
+    state.save()
+    return manager
+
+
+def _memory_manager(
+    settings: Settings, topology: Topology, kept_back: Mapping[str, int], folder: Path
+) -> MemoryManager | None:
+    manager = None
+    state = MemoryState.load(folder / memorystate.FILE, settings.memory_policy)
+    if settings.memory_policy == options.MEMORY_STATIC:
+        total = {MEMORY: kept_back.get(MEMORY, 0)}
+        reserved = reserved_memory(topology, settings.reserved_memory, total)
+        manager = MemoryManager(topology, state, reserved)
+    state.save()
+    return manager

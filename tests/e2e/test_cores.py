@@ -1,0 +1,122 @@
+"""A node of containers whose cores are given away. A cluster of its own: core 0 is reserved."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.machine import EXAMPLE, Machine, gone, run_pod, running
+from tiphys.cluster import containerd
+from tiphys.node.managers.cpusets import parse, written
+from tiphys.testing.cluster import free_port
+
+CONFIGURATION = """\
+apiVersion: kubelet.config.k8s.io/v1beta1
+kind: KubeletConfiguration
+cpuManagerPolicy: static
+cpuManagerReconcilePeriod: 1s
+reservedSystemCPUs: "0"
+memoryManagerPolicy: Static
+systemReserved: {memory: 100Mi}
+evictionHard: {memory.available: 50Mi}
+reservedMemory: [{numaNode: 0, limits: {memory: 150Mi}}]
+topologyManagerPolicy: single-numa-node
+podPidsLimit: 64
+"""
+ALONE = {"cpu": "1", "memory": "32Mi"}
+SLEEP = "exec sleep 3600"
+ALL = written(os.sched_getaffinity(0))
+
+
+@pytest.fixture
+def pinned(tmp_path: Path) -> Iterator[Machine]:
+    if os.geteuid() != 0 or containerd.missing() or shutil.which("kubectl") is None:
+        pytest.skip("needs root, containerd and kubectl")
+    if len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("needs two cores")
+    sys.path.insert(0, str(EXAMPLE))
+    from image import build  # type: ignore[import-not-found]
+
+    one = Machine(tmp_path, f"cores-{os.getpid()}")
+    config = tmp_path / "kubelet.yaml"
+    config.write_text(CONFIGURATION)
+    cluster = ["--name", one.name, "--data-dir", str(tmp_path / "data"), "--port", str(free_port())]
+    one.tiphys("up", *cluster, "--runtime", "containerd", "--kubelet-config", str(config), "--wait")
+    try:
+        one.tiphys("image", "load", "--name", one.name, str(build(tmp_path / "hello.tar")))
+        yield one
+    finally:
+        one.tiphys("down", "--name", one.name, "--purge", check=False)
+
+
+def cpus(machine: Machine, pod: str) -> str:
+    """Where the kernel lets the pod's container run."""
+    status = machine.kubectl("exec", pod, "--", "cat", "/proc/1/status")
+    [line] = [each for each in status.splitlines() if each.startswith("Cpus_allowed_list")]
+    return line.split()[1]
+
+
+@pytest.mark.slow
+def test_a_guaranteed_pod_has_a_core_and_the_others_share_the_rest(pinned: Machine) -> None:
+    run_pod(pinned, "shares", SLEEP)
+    running(pinned, "shares")
+    assert cpus(pinned, "shares") == ALL
+    run_pod(pinned, "alone", SLEEP, container={"resources": {"limits": ALONE}})
+    running(pinned, "alone")
+    assert pids_limit(pinned, "alone") == "64"
+    own = cpus(pinned, "alone")
+    rest = written(parse(ALL) - parse(own))
+    assert own == "1"
+    pinned.eventually(lambda: cpus(pinned, "shares") == rest)
+
+    restart_node(pinned)
+    assert (cpus(pinned, "alone"), cpus(pinned, "shares")) == (own, rest)
+
+    node = pinned.get("nodes")["items"][0]
+    wanted = {"limits": ALONE}
+    run_pod(
+        pinned, "late", SLEEP, container={"resources": wanted}, nodeName=node["metadata"]["name"]
+    )
+    if len(parse(ALL)) == 2:
+        pinned.eventually(lambda: status(pinned, "late")["phase"] == "Failed")
+        assert status(pinned, "late")["reason"] == "TopologyAffinityError"
+    gone(pinned, "late", "alone")
+    pinned.eventually(lambda: cpus(pinned, "shares") == ALL)
+    allocatable = int(node["status"]["allocatable"]["cpu"])
+    assert allocatable == int(node["status"]["capacity"]["cpu"]) - 1
+
+
+def pids_limit(machine: Machine, pod: str) -> str:
+    """How many processes the kernel lets the pod have."""
+    uid = machine.get(f"pod/{pod}")["metadata"]["uid"]
+    [file] = {
+        folder / "pids.max"
+        for folder in Path("/sys/fs/cgroup").glob(f"**/pod{uid}")
+        if (folder / "pids.max").exists()
+    }
+    return file.read_text().strip()
+
+
+def restart_node(machine: Machine) -> None:
+    def process() -> int:
+        rows = machine.status()["components"]
+        return int(next(row["pid"] or 0 for row in rows if row["name"].startswith("node")))
+
+    before = process()
+    os.kill(before, signal.SIGKILL)
+    machine.eventually(lambda: process() not in (0, before))
+    run_pod(machine, "after", SLEEP)
+    running(machine, "after")
+    gone(machine, "after")
+
+
+def status(machine: Machine, pod: str) -> dict[str, str]:
+    found: dict[str, str] = json.loads(machine.kubectl("get", "pod", pod, "-o", "json"))["status"]
+    return found
