@@ -236,7 +236,7 @@ async def test_connections_that_do_not_speak_keep_out_nobody_and_are_closed(
 
 
 async def test_a_rush_of_handshakes_begins_a_few_at_a_time(server: LocalCluster) -> None:
-    listener = next(iter(server.server._runner.sites))._listener
+    handshakes = next(iter(server.server._runner.sites))._handshakes
     most = 0
 
     async def connect() -> None:
@@ -245,12 +245,12 @@ async def test_a_rush_of_handshakes_begins_a_few_at_a_time(server: LocalCluster)
         _, writer = await asyncio.open_connection(
             "127.0.0.1", server.port, ssl=tls, server_hostname="localhost"
         )
-        most = max(most, listener._under_way)
+        most = max(most, handshakes._under_way)
         writer.transport.abort()
 
     await asyncio.gather(*(connect() for _ in range(100)))
     assert 0 < most <= listening._UNDER_WAY
-    await server.eventually(lambda: listener._under_way == 0)
+    await server.eventually(lambda: handshakes._under_way == 0)
 
 
 async def test_a_large_answer_of_a_deletion_is_written_in_pieces(

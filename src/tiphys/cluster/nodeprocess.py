@@ -153,7 +153,7 @@ async def _containers(
     policy_client = Client(load(policy_kubeconfig), "tiphys-network-policy")
     services = informers.of(core_v1.Service)
     policies = _policies(options, policy_client, tasks, informers)
-    await _routes(options, client, tasks, informers)
+    await _routes(options, policy_client, tasks)
     place = ProxyNode(
         options.name,
         _addresses(options),
@@ -222,10 +222,9 @@ async def _containers(
     await agent.remove_orphaned_pods({pod.metadata.uid for pod in pods})
 
 
-async def _routes(
-    options: NodeProcess, client: Client, tasks: TaskGroup, informers: Informers
-) -> None:
-    """The ways to other nodes' pods, where there are other machines."""
+async def _routes(options: NodeProcess, client: Client, tasks: TaskGroup) -> None:
+    """The ways to other nodes' pods, where there are other machines. `client` may watch all
+    nodes."""
     if not options.pod_routes:
         return
     from tiphys.network import tunnel
@@ -238,6 +237,7 @@ async def _routes(
     )
     listed = options.cluster_cidr.split(",")
     networks = [ipaddress.IPv4Network(text) for text in listed if ":" not in text]
+    informers = Informers(client, tasks)
     keeper = RouteKeeper(informers, options.name, networks, options.pod_routes, device)
     tasks.start(keeper.run(), "routes", vital=True)
 

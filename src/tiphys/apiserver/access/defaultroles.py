@@ -168,12 +168,11 @@ _NETWORK = [
     _rule(["create", "patch", "update"], ["", "events.k8s.io"], "events"),
     _rule(["list", "watch"], "discovery.k8s.io", "endpointslices"),
     _rule(["list", "watch"], "networking.k8s.io", "networkpolicies"),
-    _rule(["list", "watch"], "", "nodes"),  # where to send what is for their pods
 ]
-# The labels and addresses that network policies are about. An identity of its own: a node's reads
-# its own pods alone.
+# The labels and addresses that network policies are about, and where to send what is for the pods
+# of other nodes. An identity of its own: a node's reads its own pods and itself alone.
 _POLICY = [
-    _rule(["list", "watch"], "", "pods"),
+    _rule(["list", "watch"], "", "pods", "nodes"),
 ]
 _PROXY = [
     _rule(["list", "watch"], "", "endpoints", "services"),
