@@ -1,7 +1,7 @@
 """The node's own `/var/lib/kubelet`.
 
 Drivers find the node at fixed paths below it. Several nodes live on one machine, so each has a
-folder of its own that stands there (docs/decisions/0030). What drivers leave in it is looked up
+folder of its own that stands there (docs/decisions/0024). What drivers leave in it is looked up
 part by part: no link leads out of it.
 """
 
