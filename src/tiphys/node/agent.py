@@ -148,6 +148,7 @@ class Agent:
             placement=placement,
         )
         self._unclaimed: dict[str, PodState] = {}  # what an agent before this one left, by uid
+        self._orphans: dict[str, PodState] = {}  # of these, what did not end
         self._placer = PodPlacer(
             placement,
             runtime,
@@ -321,10 +322,11 @@ class Agent:
 
     async def remove_orphaned_pods(self, known: set[str]) -> None:
         """Ends what runs here of pods that are not among the uids `known` to the cluster, and
-        removes what they have on disk. Raises RuntimeFault, TimeoutError."""
+        removes what they have on disk. What does not end is tried again every now and then."""
         orphans, self._unclaimed = self._unclaimed, {}
         self._knows_pods = True
-        await OrphanCollector(self.runtime, self._node.volumes).collect(orphans, known)
+        collector = OrphanCollector(self.runtime, self._node.volumes)
+        self._orphans = await collector.collect(orphans, known)
 
     # --- pods ---
 
@@ -474,6 +476,9 @@ class Agent:
                     await worker.keep_house(used.get(worker.pod.metadata.uid, {}))
                 await self._evictor.look([worker.managed for worker in workers])
                 self._registration.show_pressures(self._evictor.conditions)
+                if self._orphans:
+                    collector = OrphanCollector(self.runtime, self._node.volumes)
+                    self._orphans = await collector.end(self._orphans)
             except (RuntimeFault, TimeoutError, OSError) as error:
                 log.info("Housekeeping of node %s is put off: %s", self.name, error)
 

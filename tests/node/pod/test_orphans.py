@@ -6,6 +6,7 @@ from tests.builders import pod
 from tests.node.builders import RecordingRuntime, node_context, running
 from tiphys.node.hollow import NoVolumes
 from tiphys.node.pod.orphans import OrphanCollector
+from tiphys.node.runtime import RuntimeFault
 from tiphys.node.states import PodState
 
 
@@ -56,3 +57,30 @@ async def test_containers_without_a_pod_are_nobodys() -> None:
     runtime, disk = RecordingRuntime(), Disk()
     await OrphanCollector(runtime, disk).collect({"": PodState("")}, set())
     assert runtime.calls == [] and disk.removed == []
+
+
+class Stuck(Logged):
+    """Cannot remove the sandbox of one pod as long as it is `held`."""
+
+    held = True
+
+    async def remove_sandbox(self, id: str) -> None:
+        if self.held and id.startswith("stuck"):
+            raise RuntimeFault("FAILED_PRECONDITION", "cannot delete running task")
+        await super().remove_sandbox(id)
+
+
+async def test_an_orphan_that_does_not_end_keeps_no_other_from_it_and_is_tried_again() -> None:
+    runtime = Stuck()
+    for uid in ("stuck", "orphan"):
+        one = pod(restartPolicy="Always")
+        one.metadata.uid = uid
+        await running(one, node_context(runtime))
+    states = dict(await runtime.pods())
+    disk = Disk("stuck")
+    collector = OrphanCollector(runtime, disk)
+    left = await collector.collect(states, set())
+    assert list(left) == ["stuck"] and disk.removed == ["orphan"]
+    assert set(await runtime.pods()) == {"stuck"}
+    runtime.held = False
+    assert await collector.end(left) == {} and disk.removed == ["orphan", "stuck"]

@@ -11,6 +11,8 @@ from tiphys.api import core_v1
 from tiphys.node.containers.backoff import RestartBackoff, StartBackoff
 from tiphys.node.states import ContainerState
 
+_ENDING = 15.0  # seconds that the starts of a pod have to end
+
 
 class WaitingReason(NamedTuple):
     """Why a container does not run, as its status shows it."""
@@ -70,9 +72,12 @@ class ContainerRecords(dict[str, ContainerRecord]):
         """The starts that are under way."""
         return [record.starting for record in self.values() if record.starting is not None]
 
-    def cancel_starts(self) -> bool:
-        """Returns whether there were any."""
+    async def end_starts(self) -> bool:
+        """Cancels the starts that are under way and waits until they have ended: what a runtime has
+        begun it ends first. Returns whether there were any."""
         starts = self.starts()
         for start in starts:
             start.cancel()
+        if starts:
+            await asyncio.wait(starts, timeout=_ENDING)
         return bool(starts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -37,6 +37,7 @@ _RELIST = 3.0  # seconds between looks at everything, should an event be lost
 _RECONNECT = 1.0  # seconds after the event stream broke
 _SANDBOX_TIMEOUT = 240.0  # seconds
 _STOP_MARGIN = 60.0  # seconds beyond the grace period that stopping a container may take
+_WHOLE = 10.0  # seconds that a call has whose caller was cancelled
 _EXEC_MARGIN = 5.0  # seconds beyond its own timeout that a command may take
 _EXIT_TOPICS = (b"/tasks/exit", b"/tasks/oom")  # of containerd's events
 _NO_RESOLVER = Resolver([], [], [])
@@ -243,11 +244,24 @@ class CRIRuntime(CRIImages, CRILogs):
         id = created.container_id
         try:
             start = m.StartContainerRequest(container_id=id)
-            await self._runtime("StartContainer", start, m.StartContainerResponse)
+            await self._whole(self._runtime("StartContainer", start, m.StartContainerResponse))
         except RuntimeFault as fault:
             raise RuntimeFault("RunContainerError", str(fault)) from None
         known = ContainerState(id, plan.container.name, plan.attempt, sandbox=sandbox.id)
         return await self.container(known)
+
+    async def _whole(self, call: Coroutine[Any, Any, Any]) -> None:
+        """A call that goes on when its caller is cancelled, and is waited for.
+
+        A start that is broken off leaves containerd 1.6 with a process that it can neither stop nor
+        remove ("cannot delete running task").
+        """
+        calling = self._tasks.start(call, "start")
+        try:
+            await asyncio.shield(calling)
+        except asyncio.CancelledError:
+            await asyncio.wait({calling}, timeout=_WHOLE)
+            raise
 
     async def resize_container(
         self, pod: core_v1.Pod, container: core_v1.Container, id: str

@@ -23,7 +23,7 @@ async def restart_all(
 ) -> None:
     """Removes the containers in their order, after the pod's status says so. Raises RuntimeFault,
     TimeoutError, StatusError, Unreachable; the next look at the pod goes on then."""
-    managed.records.cancel_starts()
+    await managed.records.end_starts()
     await reporter.report()
     managed.event("Normal", _REASON, "All containers of the pod are restarted")
     runtime = managed.node.runtime

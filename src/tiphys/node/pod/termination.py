@@ -90,7 +90,9 @@ class PodTerminator:
         """Stops everything within `grace` seconds: the main containers together, then the sidecars
         in reverse order, then the sandbox. Raises RuntimeFault, TimeoutError."""
         managed, runtime = self._managed, self._managed.node.runtime
-        interrupted = managed.records.cancel_starts()
+        interrupted = await managed.records.end_starts()
+        if interrupted:  # a container may run that nobody has seen yet
+            await managed.read_state()
         running = managed.state.running()
         sidecars = [c.name for c in managed.pod.spec.init_containers if is_sidecar(c)]
         for container in running:

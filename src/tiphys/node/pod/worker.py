@@ -88,7 +88,7 @@ class PodWorker:
         if managed.gone:
             return
         managed.gone = True
-        managed.records.cancel_starts()
+        await managed.records.end_starts()
         managed.wake()
         managed.state = await managed.node.runtime.pod(managed.pod.metadata.uid)
         await self._terminator.kill(_EVICTION_GRACE)
