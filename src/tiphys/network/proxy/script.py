@@ -83,7 +83,7 @@ table {ip} {table} {{
   chain postrouting {{
     type nat hook postrouting priority srcnat; policy accept;
     meta mark & {MASQUERADED:#x} == {MASQUERADED:#x} masquerade
-    {ip} saddr . {ip} daddr vmap @hairpins
+    ct status dnat {ip} saddr . {ip} daddr vmap @hairpins
     {ip} saddr {pods} {ip} daddr != {inside} fib daddr type != local masquerade
   }}
 }}
