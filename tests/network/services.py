@@ -9,7 +9,7 @@ import selectors
 import socket
 import subprocess
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from tests.network.builders import endpoint, slice_with
 from tests.network.sockets import inside, ip
@@ -228,3 +228,53 @@ def backed(
     built = slice_with(name, rows, (("http", PORT, protocol),))
     built.address_type = f"IPv{version}"
     return built
+
+
+class LonelyNode:
+    """A node whose own address is that of the first pod, before it has any rules."""
+
+    def __init__(self, version: int) -> None:
+        self._version = version
+        self._address = PODS[version][0]
+        self._name = f"ln{os.getpid()}"
+        ip("netns", "add", self._name)
+        ip("-n", self._name, "link", "set", "lo", "up")
+        bits = "32" if version == 4 else "128"
+        # As on a machine, the first address is another one: what is masqueraded would get that.
+        for name, peer in (("uplink", "beyond"), ("own", "other")):
+            ip("-n", self._name, "link", "add", name, "type", "veth", "peer", "name", peer)
+            ip("-n", self._name, "link", "set", name, "up")
+        first = f"{OUTSIDE[version]}/{bits}"
+        ip("-n", self._name, "addr", "add", first, "dev", "uplink", "nodad")
+        ip("-n", self._name, "addr", "add", f"{self._address}/{bits}", "dev", "own", "nodad")
+
+    def close(self) -> None:
+        ip("netns", "del", self._name)
+
+    def connected(self) -> tuple[socket.socket, socket.socket]:
+        """Both ends of a connection of the node to itself."""
+        family = socket.AF_INET6 if self._version == 6 else socket.AF_INET
+        with inside(self._name):
+            server = socket.create_server((self._address, PORT), family=family)
+            client = socket.create_connection((self._address, PORT), timeout=_PATIENCE)
+        accepted, _ = server.accept()
+        server.close()
+        return client, accepted
+
+    def install(self, slice_: discovery_v1.EndpointSlice, service: core_v1.Service) -> None:
+        """The first rules, with one service."""
+        version, table = self._version, Table()
+        networks = [POD_CIDR[version]], [SERVICE_CIDR[version]]
+        kernel = KernelTable(FAMILIES[version], TABLE, *networks, NamespaceKernel(self._name))
+        table.forget()
+        table.put("s", service_part(service, [slice_], Place("n1"), version))
+        kernel.replace(table.take())
+
+
+@contextlib.contextmanager
+def node_alone(version: int) -> Iterator[LonelyNode]:
+    node = LonelyNode(version)
+    try:
+        yield node
+    finally:
+        node.close()

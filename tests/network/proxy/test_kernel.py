@@ -8,7 +8,15 @@ from collections.abc import Iterator
 import pytest
 
 from tests.network.builders import port, service
-from tests.network.services import CLUSTER_IP, NODE, OUTSIDE, PODS, ServiceNode, backed
+from tests.network.services import (
+    CLUSTER_IP,
+    NODE,
+    OUTSIDE,
+    PODS,
+    ServiceNode,
+    backed,
+    node_alone,
+)
 from tiphys.api import core_v1
 from tiphys.network.proxy.rules import Part
 
@@ -159,3 +167,15 @@ def test_a_client_of_a_local_node_port_stays_with_an_endpoint_of_the_node_as_lon
     first, *others = node.connect(node.outside, NODE[version], 30123, 5)
     assert first in (0, 1) and set(others) == {first}
     assert f". {OUTSIDE[version]} timeout 2m expires" in node.kernel.list()
+
+
+@BOTH
+def test_connections_of_a_node_to_itself_outlive_its_first_rules(version: int) -> None:
+    """Those of an agent to the API server of its machine, which is an endpoint as well. The kernel
+    does not know them when the rules come, and takes the next packet for the first of a connection
+    that a service leads back."""
+    with node_alone(version) as alone:
+        ours, theirs = alone.connected()
+        alone.install(backed("s", version, [0]), dual())
+        theirs.sendall(b"news")
+        assert ours.recv(10) == b"news"
