@@ -11,11 +11,12 @@ The folders, each imports only those below it (`pyproject.toml`):
 pod         a pod's worker and its parts, and `lifecycle`: what to do
 server      logs, exec, attach, port-forward, and pages
 status      what is reported
+managers    cores and NUMA nodes for those that have them alone
 csi, devices
             volumes of CSI drivers, and devices
 plugins     programs that announce themselves by a socket
 volumes, probes
-resources   admission, resizing, eviction
+resources   admission, resizing, control groups, pressure
 containers  environment, logs, records, restarts
 images      names, credentials, pulling
 
