@@ -35,7 +35,7 @@ class Pretender:
         self.runner = aiohttp.web.AppRunner(app)
         await self.runner.setup()
         await aiohttp.web.TCPSite(self.runner, "127.0.0.1", 0).start()
-        self.place = "127.0.0.1:%d" % self.runner.addresses[0][1]
+        self.place = f"127.0.0.1:{self.runner.addresses[0][1]}"
 
     async def stop(self) -> None:
         await self.runner.cleanup()

@@ -6,6 +6,9 @@ user would run them there. What machines share is the host's disk: clusters' nam
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -128,6 +131,18 @@ class Host(Machine):
         own = ("--name", self.name, "--data-dir", str(self.root / "data"))
         node = ("--node-name", self.name) if "--node-name" not in args else ()
         return self.tiphys(*command, *own, *node, *args, check=check)
+
+    # --- the end ---
+
+    def kill(self) -> None:
+        """As if somebody had pulled the plug: no connection is closed, nobody says goodbye."""
+        self.cut()
+        listed = subprocess.run(
+            ["ip", "netns", "pids", self.namespace], capture_output=True, text=True, check=True
+        )
+        for pid in listed.stdout.split():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGKILL)
 
     # --- the link ---
 

@@ -43,6 +43,7 @@ from tiphys.apiserver.proxying.connect import Connector
 from tiphys.apiserver.proxying.webhooks import WebhookCaller
 from tiphys.apiserver.registry.admissionmetrics import AdmissionMetrics
 from tiphys.apiserver.registry.expiry import expire_events
+from tiphys.apiserver.registry.presence import Presence
 from tiphys.apiserver.registry.registry import Registry
 from tiphys.apiserver.resources import Strategies, selectable_fields
 from tiphys.apiserver.resources.base import Settings
@@ -147,6 +148,7 @@ class RunningServer:
         self.store = self._store()
         self.registry: Registry
         self.pool: Pool | None = None
+        self._presence: Presence | None = None
         self._tasks = TaskGroup("apiserver")
 
     def _store(self) -> Store:
@@ -255,15 +257,17 @@ class RunningServer:
     async def _bootstrap(self) -> None:
         """What there is from the beginning, and who keeps it."""
         options = self.options
+        self._presence = Presence(self.store, options.address)
         await bootstrap(
             self.registry,
-            options.address,
+            self._presence,
             options.port,
             authorities=_authorities(options),
             volumes=str(options.data_dir.absolute() / "volumes"),
         )
-        kept = keep_kubernetes(self.registry, options.address, options.port)
+        kept = keep_kubernetes(self.registry, self._presence, options.port)
         self._tasks.start(kept, "kubernetes-service")
+        self._tasks.start(self._presence.keep(), "presence")
         self._tasks.start(
             expire_events(self.store, self.registry.now, EventStrategy.lifetime), "expire-events"
         )
@@ -329,6 +333,8 @@ class RunningServer:
         self.server.watchdog.stop()
         self.server.reader.watches.end_all()
         await self._tasks.stop()
+        if self._presence is not None:
+            await self._presence.leave()
         await self.server.reader.tasks.stop()
         if self.pool is None:
             await self._runner.cleanup()

@@ -595,6 +595,7 @@ def scheduler(
 @click.option("--cni", type=FOLDER, default=Path(), help="Folder for the CNI configuration.")
 @click.option("--cni-name", default="", help="Name of the CNI network.")
 @click.option("--leases", type=FOLDER, default=Path(), help="Folder of pods' addresses.")
+@click.option("--servers", type=FOLDER, help="A file to keep the addresses of API servers in.")
 @log_format
 def node(log_format: str, **options: Any) -> None:
     """Run a node: its agent, service proxy and DNS server."""
@@ -616,6 +617,7 @@ cli.add_command(store)
 cli.add_command(machines.token)
 cli.add_command(machines.join)
 cli.add_command(machines.leave)
+cli.add_command(machines.machine)
 
 
 def main() -> None:

@@ -163,6 +163,12 @@ def discover(server: Server, token: Token, ca_hash: str, now: float | None = Non
     return Discovered(server, authority, own, reply.json().get("data", {}))
 
 
+def ask(found: Discovered, path: str, token: Token) -> Reply:
+    """What a cluster that is believed answers to a token. Raises ClusterError."""
+    context = ssl.create_default_context(cadata=found.authority.decode())
+    return _get(found.server, path, context, token)
+
+
 def _signed(server: Server, context: ssl.SSLContext, token: Token, now: float) -> str:
     """The kubeconfig of cluster-info, which the token has signed. Raises ClusterError."""
     deadline = time.monotonic() + _SIGNED_WITHIN
@@ -300,8 +306,7 @@ def own_version() -> tuple[int, int]:
 
 def check_name(server: Server, authority: bytes, token: Token, node: str) -> None:
     """Raises ClusterError when a node of that name is at work."""
-    context = ssl.create_default_context(cadata=authority.decode())
-    reply = _get(server, f"/api/v1/nodes/{node}", context, token)
+    reply = ask(Discovered(server, authority, ""), f"/api/v1/nodes/{node}", token)
     if reply.status != 200:
         return
     ready = (row for row in reply.json()["status"].get("conditions", ()) if row["type"] == "Ready")

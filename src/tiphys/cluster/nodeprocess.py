@@ -142,6 +142,7 @@ async def _containers(
     agents: list[Agent],
 ) -> None:
     from tiphys import addons
+    from tiphys.cluster import serverlist
     from tiphys.cluster.membership import Membership
     from tiphys.network.proxy.service_proxy import ProxyNode, ServiceProxy
     from tiphys.node.cri.logfiles import LogLimits
@@ -154,6 +155,8 @@ async def _containers(
     services = informers.of(core_v1.Service)
     policies = _policies(options, policy_client, tasks, informers)
     await _routes(options, policy_client, tasks)
+    if options.servers is not None:
+        serverlist.keep(options.servers, informers)
     place = ProxyNode(
         options.name,
         _addresses(options),

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from tiphys.cluster import certificates, containerd, encryption, kubeconfig, state
+from tiphys.cluster.plan import etcd_ports
 from tiphys.cluster.sandboxes import places
 from tiphys.cluster.state import Cluster, ClusterError
 from tiphys.network import tunnel
@@ -52,7 +53,7 @@ def check(cluster: Cluster) -> None:
         _check_audit_policy(Path(cluster.audit_policy))
     kubeconfig.check()
     certificates.check(cluster.pki)
-    _check_port(cluster)
+    check_port(cluster.port)
 
 
 def changed_options(running: Cluster, asked: Cluster) -> list[str]:
@@ -247,12 +248,24 @@ def _check_managers(configuration: KubeletConfiguration, nodes: int) -> None:
         place(settings, discover(), kept, Path(folder))
 
 
-def _check_port(cluster: Cluster) -> None:
+def check_member(cluster: Cluster) -> None:
+    """Whether this machine can be one of the control plane of a cluster that it has joined. Raises
+    ClusterError."""
+    check_store(cluster)
+    encryption.check(cluster)
+    kubeconfig.check()
+    certificates.check(cluster.pki)
+    for port in (cluster.port, *etcd_ports(cluster.port)):
+        check_port(port)
+
+
+def check_port(port: int) -> None:
+    """Raises ClusterError when nothing can listen there."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("0.0.0.0", cluster.port))
+            probe.bind(("0.0.0.0", port))
         except OSError as error:
             raise ClusterError(
-                f"port {cluster.port} cannot be used ({error.strerror}); choose another with --port"
+                f"port {port} cannot be used ({error.strerror}); choose another with --port"
             ) from None

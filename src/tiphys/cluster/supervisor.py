@@ -91,7 +91,9 @@ class Supervisor:
         """Reads the plan again: ends what is no longer in it, and adds what is new. The rest is
         not touched."""
         try:
-            wanted = read_plan(self._root / "components.json")
+            file = self._root / "components.json"
+            wanted = read_plan(file)
+            closed = read_closed(file)
         except (OSError, ValueError, TypeError, KeyError) as error:
             print(f"The plan cannot be read, nothing is changed: {error}", file=sys.stderr)
             return
@@ -100,6 +102,8 @@ class Supervisor:
         for component in self._components:
             if component.name not in names:
                 _end(component)
+        for address in closed:
+            self._close_socket(address)
         kept = [component for component in self._components if component.name in names]
         self._components = kept + [c for c in wanted if c.name not in known]
         self._report()
@@ -236,6 +240,11 @@ def _end(component: Component) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+
+
+def read_closed(file: Path) -> list[str]:
+    """The addresses at which nobody is to listen any more."""
+    return list(json.loads(file.read_text()).get("closes", ()))
 
 
 def read_plan(file: Path) -> list[Component]:
