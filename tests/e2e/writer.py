@@ -33,7 +33,7 @@ async def write(client: Client, out: TextIO) -> None:
             metadata=ObjectMeta(name=f"w-{number}", namespace=NAMESPACE, labels={"by": "writer"})
         )
         try:
-            await client.create(config, timeout=5)
+            await client.create(config)
         except Unreachable:
             continue
         except StatusError as error:
@@ -49,25 +49,25 @@ def note(out: TextIO, line: dict[str, Any]) -> None:
     out.flush()
 
 
-async def main(kubeconfig: str, record: str) -> None:
+async def main(kubeconfig: str, out: TextIO) -> None:
     stop = stop_event()
     tasks = TaskGroup("writer")
-    with Path(record).open("w") as out:
-        async with Client(load(kubeconfig), "writer") as client:
-            configs = Informer(client, core_v1.ConfigMap, namespace=NAMESPACE, labels="by=writer")
+    async with Client(load(kubeconfig), "writer") as client:
+        configs = Informer(client, core_v1.ConfigMap, namespace=NAMESPACE, labels="by=writer")
 
-            def changed(old: object, new: core_v1.ConfigMap | None) -> None:
-                if old is None and new is not None:
-                    note(out, {"seen": int(new.metadata.name[2:])})
+        def changed(old: object, new: core_v1.ConfigMap | None) -> None:
+            if old is None and new is not None:
+                note(out, {"seen": int(new.metadata.name[2:])})
 
-            configs.on_change(changed)
-            tasks.start(configs.run(), "informer")
-            await configs.synced.wait()
-            tasks.start(write(client, out), "write")
-            await stop.wait()
-            note(out, {"lists": configs._lists_done})
-            await tasks.stop()
+        configs.on_change(changed)
+        tasks.start(configs.run(), "informer")
+        await configs.synced.wait()
+        tasks.start(write(client, out), "write")
+        await stop.wait()
+        note(out, {"lists": configs._lists_done})
+        await tasks.stop()
 
 
 if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:]))
+    with Path(sys.argv[2]).open("w") as record:
+        asyncio.run(main(sys.argv[1], record))

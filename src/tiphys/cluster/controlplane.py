@@ -22,6 +22,7 @@ from tiphys.store.members import Members
 
 LABEL = "node-role.kubernetes.io/control-plane"
 _MERGE = "application/merge-patch+json"
+_PATIENCE_OF_WRITES = 30.0  # seconds: etcd may be choosing another leader
 _PATIENCE = 120.0  # seconds for a new member to be sent everything
 
 
@@ -168,7 +169,7 @@ def _remove_member(cluster: Cluster, name: str, node: Mapping[str, object] | Non
 
 def _ask(cluster: Cluster, method: str, path: str, body: object = None) -> None:
     try:
-        answer = apiclient.request(cluster, method, path, body, _MERGE)
+        answer = apiclient.request(cluster, method, path, body, _MERGE, _PATIENCE_OF_WRITES)
     except (OSError, http.client.HTTPException) as error:
         raise ClusterError(f"the API server of {cluster.name} does not answer: {error}") from None
     if answer.status >= 300 and answer.status != 404:
