@@ -17,6 +17,8 @@ def run(cluster: Cluster, seconds: float, force: bool) -> None:
             f"{cluster.name} was made on this machine, which cannot leave it; to end it: tiphys "
             f"down --name {cluster.name}"
         )
+    if cluster.control:
+        _check_not_last(cluster, force)
     steps = Steps()
     try:
         with steps.step("Pods go elsewhere"):
@@ -39,6 +41,16 @@ def run(cluster: Cluster, seconds: float, force: bool) -> None:
         click.echo(f"The Node stays, {error}; on the server: {delete}", err=True)
     removal.down(cluster, purge=True)
     click.echo(f"This machine has left {cluster.server}.")
+
+
+def _check_not_last(cluster: Cluster, force: bool) -> None:
+    try:
+        controlplane.check_not_last(cluster)
+    except controlplane.LastError:
+        raise
+    except ClusterError:
+        if not force:
+            raise
 
 
 def _withdraw(cluster: Cluster, steps: Steps, force: bool) -> None:

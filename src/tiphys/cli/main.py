@@ -254,7 +254,7 @@ def apiserver(
     """Run the API server."""
     from tiphys import addons
     from tiphys.apiserver.main import Options, run
-    from tiphys.cluster.supervisor import LISTENING
+    from tiphys.cluster.supervisor import LISTENING, READY
     from tiphys.store.engine import StoreError
 
     configure(log_format)
@@ -286,6 +286,7 @@ def apiserver(
         workers=workers,
         log_format=log_format,
         inherited=int(os.environ[LISTENING]) if LISTENING in os.environ else None,
+        ready=int(os.environ[READY]) if READY in os.environ else None,
         encryption_config=encryption_provider_config,
         encryption_reload=encryption_provider_config_automatic_reload,
         audit=audit_options(more),

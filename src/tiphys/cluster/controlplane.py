@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from tiphys.cluster import apiclient, discovery, plan, sharing, up
 from tiphys.cluster.discovery import Discovered
-from tiphys.cluster.plan import etcd_client_files, etcd_name, etcd_ports, etcd_urls
+from tiphys.cluster.plan import Change, etcd_client_files, etcd_name, etcd_ports, etcd_urls
 from tiphys.cluster.state import Cluster, ClusterError
 from tiphys.machinery.bootstraptokens import Token
 from tiphys.store import etcdpb as pb
@@ -116,19 +116,30 @@ def check(cluster: Cluster) -> None:
                 members.move(member.id, urls.peer)
 
 
-def withdraw(cluster: Cluster) -> None:
-    """Ends this machine's API server and controllers, and then its membership of etcd. Raises
-    ClusterError, before anything ends, when it is the last."""
+class LastError(ClusterError):
+    """There is no control plane without this machine."""
+
+
+def check_not_last(cluster: Cluster) -> None:
+    """Raises LastError, and another ClusterError when etcd does not say."""
     peer = etcd_urls(cluster).peer
     with _members(cluster) as members:
         there = members.list()
-        if all(peer in member.peer_urls for member in there):
-            raise ClusterError(
-                f"this is the last machine of the control plane of {cluster.name}; to end the "
-                f"cluster: tiphys down --name {cluster.name} --purge"
-            )
-        up.reload(cluster, ("apiserver", "controllers"), closes=("apiserver",))
-        up.wait_for_end(cluster, ("apiserver", "controllers"))
+    if all(peer in member.peer_urls for member in there):
+        raise LastError(
+            f"this is the last machine of the cluster's control plane: nothing would be left; to "
+            f"end the cluster: tiphys down --name {cluster.name} --purge"
+        )
+
+
+def withdraw(cluster: Cluster) -> None:
+    """Ends this machine's API server and controllers, and then its membership of etcd. Raises
+    ClusterError."""
+    peer = etcd_urls(cluster).peer
+    with _members(cluster) as members:
+        ends = ("apiserver", "controllers")
+        up.reload(cluster, Change(without=ends, closes=("apiserver",)))
+        up.wait_for_end(cluster, ends)
         _forget(members, peer)
 
 

@@ -87,7 +87,7 @@ class Pause:
         self._running = components.is_running(self.cluster)
         self._began = time.monotonic()
         if self._running:
-            up.reload(self.cluster, ("apiserver", "etcd"))
+            up.reload(self.cluster, plan.Change(without=("apiserver", "etcd")))
             up.wait_for_end(self.cluster, ("apiserver", "etcd"))
         return self
 

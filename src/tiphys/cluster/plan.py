@@ -31,16 +31,29 @@ class Process:
     listen: str = ""
 
 
-def write(cluster: Cluster, without: Collection[str] = (), closes: Collection[str] = ()) -> Path:
-    """Writes the plan into the cluster's folder, at once, and returns its path. Processes whose
-    names are in `without` are left out; the sockets of those in `closes` are closed, for nobody
-    comes after them."""
+@dataclass(frozen=True)
+class Change:
+    """What is to happen to processes that run, by their names: those in `without` end, the sockets
+    of those in `closes` are closed, for nobody comes after them, and another process is started
+    beside each in `replaces` and follows it."""
+
+    without: Collection[str] = ()
+    closes: Collection[str] = ()
+    replaces: Collection[str] = ()
+
+
+NO_CHANGE = Change()
+
+
+def write(cluster: Cluster, change: Change = NO_CHANGE) -> Path:
+    """Writes the plan into the cluster's folder, at once, and returns its path."""
     file = cluster.root / "components.json"
     planned = processes(cluster)
-    rows = [asdict(process) for process in planned if process.name not in without]
-    closed = [process.listen for process in planned if process.name in closes and process.listen]
+    rows = [asdict(process) for process in planned if process.name not in change.without]
+    closed = [process.listen for process in planned if process.name in change.closes]
+    plan = {"components": rows, "closes": closed, "replaces": list(change.replaces)}
     temporary = file.with_suffix(".new")
-    temporary.write_text(json.dumps({"components": rows, "closes": closed}))
+    temporary.write_text(json.dumps(plan))
     temporary.rename(file)
     return file
 

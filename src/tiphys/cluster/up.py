@@ -22,6 +22,7 @@ from tiphys.cluster import (
     renewal,
     sandboxes,
 )
+from tiphys.cluster.plan import NO_CHANGE, Change
 from tiphys.cluster.state import Cluster, ClusterError
 
 _LEAST_FREE = 64 << 20  # bytes on the disk, without which the store cannot be written
@@ -58,7 +59,7 @@ def start(cluster: Cluster, without: Collection[str] = ()) -> None:
     """Starts the supervisor, which starts the rest but what is in `without`."""
     cluster.release = tiphys.__version__
     cluster.save()
-    file = plan.write(cluster, without)
+    file = plan.write(cluster, Change(without=without))
     renewal.note_due(cluster)
     cluster.status_file.unlink(missing_ok=True)
     with open(cluster.logs / "supervisor.log", "ab") as log:
@@ -74,15 +75,15 @@ def start(cluster: Cluster, without: Collection[str] = ()) -> None:
         json.dump({"supervisor": supervisor.pid, "components": []}, status_file)
 
 
-def reload(cluster: Cluster, without: Collection[str] = (), closes: Collection[str] = ()) -> None:
-    """Has the supervisor start and end components as the cluster now says, those in `without` left
-    out; see `plan.write`. Raises ClusterError when it is down."""
+def reload(cluster: Cluster, change: Change = NO_CHANGE) -> None:
+    """Has the supervisor start and end components as the cluster and `change` now say. Raises
+    ClusterError when it is down."""
     pid = components.read(cluster)["supervisor"]
     if pid is None or not components.is_alive(pid):
         raise ClusterError(
             f"cluster {cluster.name} is down; start it with: tiphys up --name {cluster.name}"
         )
-    plan.write(cluster, without, closes)
+    plan.write(cluster, change)
     os.kill(pid, signal.SIGHUP)
 
 

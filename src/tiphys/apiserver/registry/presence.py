@@ -25,6 +25,7 @@ class Presence:
         self.address = address
         self._store = store
         self._key = f"{PREFIX}{address}"
+        self._written = 0  # revision of our last write
 
     @property
     def cache(self) -> ResourceCache:
@@ -37,12 +38,19 @@ class Presence:
         names = {entry.key.removeprefix(PREFIX) for entry in self.cache}
         return sorted({self.address, *names})
 
+    @property
+    def is_followed(self) -> bool:
+        """Whether another process serves at this one's address by now."""
+        entry = self.cache.get(self._key)
+        return entry is not None and entry.revision > self._written > 0
+
     async def enter(self) -> None:
         """Shows that this server is there, for `LASTS` seconds. Raises StoreError."""
         if not self._store.is_shared:
             return
         value = b'{"metadata":{"name":"%s"}}' % self.address.encode()
-        await self._store.put(self.cache, self._key, value, None, LASTS)
+        entry = await self._store.put(self.cache, self._key, value, None, LASTS)
+        self._written = entry.revision
 
     async def keep(self) -> None:
         """Shows it again and again, until it is cancelled."""
@@ -54,10 +62,11 @@ class Presence:
                 log.warning("The store does not hear that this server is there: %s", error)
 
     async def leave(self) -> None:
-        """Has clients go elsewhere at once, where there is another server."""
+        """Has clients go elsewhere at once, where there is another server. Who follows this one at
+        its address has written since."""
         if self.addresses() == [self.address]:
             return
         try:
-            await self._store.delete(self._key, None)
+            await self._store.delete(self._key, self._written)
         except (StoreError, Conflict) as error:
             log.info("The others will notice later that this server is gone: %s", error)
