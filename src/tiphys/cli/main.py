@@ -136,6 +136,11 @@ def cli() -> None:
     help="How machines reach each other's pods. auto: directly on one network, else by VXLAN.",
 )
 @click.option(
+    "--load-balancer-pool",
+    multiple=True,
+    help="Network of addresses for load balancers; one of the machines' own is announced there.",
+)
+@click.option(
     "--wait",
     is_flag=True,
     help="Wait until the nodes are ready and earlier pods run again.",
@@ -596,6 +601,7 @@ def scheduler(
 @click.option("--cni", type=FOLDER, default=Path(), help="Folder for the CNI configuration.")
 @click.option("--cni-name", default="", help="Name of the CNI network.")
 @click.option("--leases", type=FOLDER, default=Path(), help="Folder of pods' addresses.")
+@click.option("--load-balancer-pools", default="", help="Networks of addresses to announce.")
 @click.option("--servers", type=FOLDER, help="A file to keep the addresses of API servers in.")
 @log_format
 def node(log_format: str, **options: Any) -> None:

@@ -82,11 +82,17 @@ class Discovered:
                 dns=config["clusterDNS"],
                 domain=config["clusterDomain"],
                 pod_networks=config["podNetworks"].split(","),
+                load_balancer_pools=_listed(config.get("loadBalancerPools", "")),
             )
         except KeyError as error:
             raise ClusterError(
                 f"the cluster does not say its {error.args[0]}; upgrade it"
             ) from None
+
+
+def _listed(text: str) -> list[str]:
+    """Of words with commas between them."""
+    return [word for word in text.split(",") if word]
 
 
 def parse_server(text: str) -> Server:

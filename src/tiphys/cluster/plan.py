@@ -269,6 +269,7 @@ def _node(place: NodePlace) -> Process:
         "--table": cluster.table,
         "--policy-kubeconfig": str(cluster.pki / "network-policy.kubeconfig"),
         "--images": str(place.containerd_root),
+        "--load-balancer-pools": ",".join(cluster.load_balancer_pools),
     }
     if cluster.kubelet_config:
         flags["--config"] = cluster.kubelet_config

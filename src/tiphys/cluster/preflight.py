@@ -43,6 +43,7 @@ def check(cluster: Cluster) -> None:
         raise ClusterError("--ip-family dual needs IPv6, which this machine's kernel has not")
     check_store(cluster)
     encryption.check(cluster)
+    _check_pools(cluster)
     if cluster.machine_address:
         _check_machines(cluster)
     if cluster.scheduler_config:
@@ -74,6 +75,7 @@ def changed_options(running: Cluster, asked: Cluster) -> list[str]:
         ("--address", running.machine_address, asked.machine_address),
         ("--pod-network", running.pod_network, asked.pod_network),
         ("--pod-routes", running.pod_routes, asked.pod_routes),
+        ("--load-balancer-pool", running.pools, asked.pools),
     )
     return [f"{option} {_as_typed(new)}" for option, old, new in pairs if old != new]
 
@@ -127,6 +129,18 @@ def check_store(cluster: Cluster) -> None:
             raise ClusterError(
                 f"{file} of --etcd-tls is not there; give the PEM files of CA, certificate and key"
             )
+
+
+def _check_pools(cluster: Cluster) -> None:
+    for pool in cluster.pools:
+        try:
+            network = ipaddress.ip_network(pool)
+        except ValueError as error:
+            raise ClusterError(
+                f"--load-balancer-pool {pool} is not a network ({error}); write 192.0.2.240/28"
+            ) from None
+        if network.version == 6 and not cluster.is_dual:
+            raise ClusterError(f"--load-balancer-pool {pool} needs --ip-family dual")
 
 
 def _check_machines(cluster: Cluster) -> None:

@@ -51,6 +51,7 @@ def configuration(cluster: Cluster) -> dict[str, str]:
         "clusterDomain": cluster.domain,
         "podNetworks": ",".join(pod_networks(cluster)),
         "podRoutes": cluster.pod_routes,
+        "loadBalancerPools": ",".join(cluster.load_balancer_pools),
     }
 
 

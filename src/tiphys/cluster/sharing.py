@@ -59,10 +59,9 @@ def new_key() -> str:
 def contents(cluster: Cluster) -> dict[str, bytes]:
     """By the names of their files."""
     shared = {name: (cluster.pki / name).read_bytes() for name in _FILES}
-    control = cluster.control or Control(cluster.pod_network, cluster.load_balancer_pools)
+    control = cluster.control or Control(cluster.pod_network)
     settings = {
         "podNetwork": control.pod_network,
-        "loadBalancerPools": control.load_balancer_pools,
         "certificateDays": cluster.certificate_days,
     }
     shared[_SETTINGS] = json.dumps(settings).encode()
@@ -84,7 +83,7 @@ def take(cluster: Cluster, shared: Mapping[str, bytes]) -> None:
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         write_private(file, shared[name])
     settings = json.loads(shared[_SETTINGS])
-    cluster.control = Control(settings["podNetwork"], settings["loadBalancerPools"])
+    cluster.control = Control(settings["podNetwork"])
     cluster.certificate_days = settings["certificateDays"]
     cluster.store = "etcd"
     if _ENCRYPTION in shared:

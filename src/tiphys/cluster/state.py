@@ -39,19 +39,18 @@ class Joined:
     dns: str
     domain: str
     pod_networks: list[str]
+    load_balancer_pools: list[str] = field(default_factory=list)
 
 
 @dataclass
 class Control:
     """What a machine knows that has joined a cluster's control plane, beside what its node does.
 
-    pod_network:         of which machines that join get a part each
-    load_balancer_pools: networks of load balancers' addresses
-    etcd_members:        how its etcd finds the others when it joins them: ``NAME=URL``, commas
+    pod_network:  of which machines that join get a part each
+    etcd_members: how its etcd finds the others when it joins them: ``NAME=URL``, commas
     """
 
     pod_network: str
-    load_balancer_pools: list[str]
     etcd_members: str = ""
 
 
@@ -76,6 +75,7 @@ class Cluster:
     kubelet_config: str = ""  # file: a KubeletConfiguration
     audit_policy: str = ""  # file: an audit Policy
     ip_family: str = "ipv4"  # of pods and services: ipv4, or dual for both
+    pools: list[str] = field(default_factory=list)  # of load balancers' addresses; none: our own
     addons: bool = False  # whether add-ons are enabled, which a process of their own runs
 
     # where other machines reach this one, "" where there are none
@@ -151,8 +151,10 @@ class Cluster:
     @property
     def load_balancer_pools(self) -> list[str]:
         """The networks of load balancers' addresses, which the nodes of the cluster answer at."""
-        if self.control:
-            return self.control.load_balancer_pools
+        if self.joined:
+            return self.joined.load_balancer_pools
+        if self.pools:
+            return self.pools
         both = [f"10.224.{self.number}.0/24", f"fd10:224:{self.number}::/120"]
         if self.runtime != "containerd":
             return []
