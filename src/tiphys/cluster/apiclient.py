@@ -1,5 +1,6 @@
 """What the commands ask the API server: as the cluster's administrator where one runs, as the node
-on another machine that has joined."""
+on another machine that has joined; what a node may not list, as the identity that watches for its
+policies."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from tiphys.client import servers
-from tiphys.cluster.plan import NODE_PEM
+from tiphys.cluster.plan import NODE_PEM, POLICY_PEM
 from tiphys.cluster.state import Cluster
 
 _JSON = "application/json"
@@ -40,7 +41,7 @@ class _Access(NamedTuple):
     key: Path
 
 
-def _accesses(cluster: Cluster) -> list[_Access]:
+def _accesses(cluster: Cluster, pem: str) -> list[_Access]:
     """At least one; each is tried when none before it can be connected to."""
     pki = cluster.pki
     if cluster.has_server:
@@ -48,7 +49,7 @@ def _accesses(cluster: Cluster) -> list[_Access]:
     assert cluster.joined is not None
     known = [urlsplit(url).netloc for url in servers.read(cluster.servers_file)]
     found = [place.rpartition(":") for place in dict.fromkeys([*known, *cluster.joined.servers])]
-    return [_Access(host, int(port), pki / NODE_PEM, pki / NODE_PEM) for host, _, port in found]
+    return [_Access(host, int(port), pki / pem, pki / pem) for host, _, port in found]
 
 
 def request(
@@ -58,10 +59,12 @@ def request(
     body: Any = None,
     content: str = _JSON,
     timeout: float = 5.0,
+    pem: str = NODE_PEM,
 ) -> Answer:
-    """`body` is written as JSON. Raises OSError and HTTPException."""
+    """`body` is written as JSON; `pem` says who asks on a machine without an API server. Raises
+    OSError and HTTPException."""
     data = None if body is None else json.dumps(body).encode()
-    connection = _connected(cluster, timeout)
+    connection = _connected(cluster, timeout, pem)
     try:
         connection.request(method, path, data, {"Content-Type": content} if data else {})
         response = connection.getresponse()
@@ -70,9 +73,9 @@ def request(
         connection.close()
 
 
-def _connected(cluster: Cluster, timeout: float) -> http.client.HTTPSConnection:
+def _connected(cluster: Cluster, timeout: float, pem: str) -> http.client.HTTPSConnection:
     """A connection to the first server that takes it. Raises OSError."""
-    *others, last = _accesses(cluster)
+    *others, last = _accesses(cluster, pem)
     for access in others:
         with contextlib.suppress(OSError):
             return _connection(cluster, access, timeout)
@@ -104,7 +107,7 @@ def is_ready(cluster: Cluster) -> bool:
 def items(cluster: Cluster, path: str) -> list[dict[str, Any]]:
     """The objects of a list; none while the server does not answer."""
     try:
-        answer = get(cluster, path)
+        answer = request(cluster, "GET", path, pem=POLICY_PEM)
     except (OSError, http.client.HTTPException):
         return []
     return list(json.loads(answer.body)["items"]) if answer.status == 200 else []
