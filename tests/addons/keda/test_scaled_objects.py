@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import pytest
-import pytest_asyncio
 
 from tests.addons.keda.world import (
     AT_ONCE,
     Scaled,
     deployment,
-    keda_cluster,
     scaled_object,
     trigger,
 )
@@ -27,14 +23,7 @@ ALL_YEAR = trigger(
 PODS = {"podSelector": "app=source", "value": "1"}
 
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def keda() -> AsyncIterator[LocalCluster]:
-    """One for all: each test has names of its own."""
-    async with keda_cluster() as cluster:
-        yield cluster
+pytestmark = pytest.mark.asyncio(loop_scope="package")
 
 
 async def test_an_autoscaler_scales_between_one_and_many_by_the_metrics_served(

@@ -179,12 +179,12 @@ class Scaled:
             ScaledObject, self.name, patch, "default", media="application/merge-patch+json"
         )
 
-    async def reasons(self) -> list[str]:
-        """Of its events."""
-        events = (await self.cluster.client.list(core_v1.Event, "default")).items
-        return [
-            event.reason
-            for event in events
-            if event.involved_object.kind == "ScaledObject"
-            and event.involved_object.name == self.name
-        ]
+    async def tells(self, *reasons: str) -> None:
+        """Waits for events with these reasons."""
+
+        async def check() -> bool:
+            events = (await self.cluster.client.list(core_v1.Event, "default")).items
+            about = [event for event in events if event.involved_object.name == self.name]
+            return set(reasons) <= {event.reason for event in about}
+
+        await self.cluster.eventually(check)

@@ -9,7 +9,8 @@ from typing import Any
 from tiphys.addons.keda import facts, fallback
 from tiphys.addons.keda.autoscalers import autoscaler, metric_names
 from tiphys.addons.keda.deciding import READY, READY_MESSAGE, Said
-from tiphys.addons.keda.scaling import FAILURES, NO_FALLBACK, Scaling
+from tiphys.addons.keda.loops import FAILURES
+from tiphys.addons.keda.scaling import NO_FALLBACK, Scaling
 from tiphys.addons.keda.statuses import change_status, set_conditions
 from tiphys.addons.keda.targets import NO_SCALE, NOT_FOUND, kind_name
 from tiphys.addons.keda.types import ScaledObject, ScaledObjectStatus
@@ -70,11 +71,11 @@ class ScaledObjectReconciler(Reconciler[ScaledObject]):
             raise CheckFailed(f"{_WRONG_TARGET}: ScaledObject.spec.scaleTargetRef.name is missing")
         await self._label(obj)
         obj = await self._target(obj)
-        with _saying("ScaledObject doesn't have correct Idle/Min/Max Replica Counts specification"):
+        with saying("ScaledObject doesn't have correct Idle/Min/Max Replica Counts specification"):
             facts.check_bounds(obj.spec)
-        with _saying("ScaledObject doesn't have correct triggers specification"):
+        with saying("ScaledObject doesn't have correct triggers specification"):
             facts.check_triggers(obj.spec.triggers)
-        with _saying("failed to ensure HPA is correctly created for ScaledObject"):
+        with saying("failed to ensure HPA is correctly created for ScaledObject"):
             obj = await self._autoscale(obj)
         await self._ready(obj)
         self.scaling.watch(obj)
@@ -92,7 +93,7 @@ class ScaledObjectReconciler(Reconciler[ScaledObject]):
         obj = await change_status(self.client, obj, lambda status: set_conditions(status, said))
         await self.scaling.unwatch(key, obj)
         await self._delete_autoscaler(obj, obj.status.hpa_name or facts.autoscaler_name(obj))
-        with _saying("failed to scale target to paused replica count"):
+        with saying("failed to scale target to paused replica count"):
             count = facts.paused_replicas(obj)
             if count is not None:
                 scale = await self.scaling.targets.scale(obj)
@@ -136,14 +137,14 @@ class ScaledObjectReconciler(Reconciler[ScaledObject]):
         if obj.metadata.labels.get(facts.OWNER) == name or len(name) > 63:
             return
         patch = {"metadata": {"labels": {facts.OWNER: name}}}
-        with _saying("failed to update ScaledObject with scaledObjectName label"):
+        with saying("failed to update ScaledObject with scaledObjectName label"):
             await self.client.patch(ScaledObject, name, patch, obj.metadata.namespace, media=MERGE)
 
     async def _target(self, obj: ScaledObject) -> ScaledObject:
         """Finds out what is scaled, and what it had before."""
         api_version, kind, _ = facts.target_of(obj)
         targets = self.scaling.targets
-        with _saying(_WRONG_TARGET):
+        with saying(_WRONG_TARGET):
             resource = await targets.resource(api_version, kind)
         replicas = obj.status.original_replica_count
         if replicas is None or obj.status.scale_target_gvkr != resource:
@@ -164,7 +165,7 @@ class ScaledObjectReconciler(Reconciler[ScaledObject]):
         try:
             scale = await self.scaling.targets.scale(obj)
         except StatusError as error:
-            with _saying(_WRONG_TARGET):
+            with saying(_WRONG_TARGET):
                 known = await self.scaling.targets.exists(obj)
             self.event(
                 obj, "ScaledObjectCheckFailed", NO_SCALE if known else NOT_FOUND, warning=True
@@ -232,9 +233,8 @@ class ScaledObjectReconciler(Reconciler[ScaledObject]):
         said: dict[str, Said] = {}
         is_first = standing.status in ("", "Unknown", "False")
         by_triggers = standing.reason in ("TriggerError", "PartialTriggerError")
-        if not by_triggers or not self.scaling.is_watched(
-            f"{obj.metadata.namespace}/{obj.metadata.name}"
-        ):
+        is_watched = self.scaling.watched(f"{obj.metadata.namespace}/{obj.metadata.name}")
+        if not by_triggers or is_watched is None:
             said["Ready"] = Said("True", READY, READY_MESSAGE)
             if is_first and not by_triggers:
                 self.event(obj, READY, "ScaledObject is ready for scaling")
@@ -266,7 +266,7 @@ def _state(obj: HorizontalPodAutoscaler) -> bytes:
 
 
 @contextlib.contextmanager
-def _saying(prefix: str) -> Iterator[None]:
+def saying(prefix: str) -> Iterator[None]:
     """Failures of a step as the condition Ready has them."""
     try:
         yield

@@ -10,6 +10,8 @@ import socket
 from tiphys.addons.keda import Settings, serving
 from tiphys.addons.keda.admission import Admission
 from tiphys.addons.keda.controller import ScaledObjectReconciler
+from tiphys.addons.keda.jobcontroller import ScaledJobReconciler
+from tiphys.addons.keda.jobscaling import JobScaling
 from tiphys.addons.keda.reaching import Reach
 from tiphys.addons.keda.scaler import Surroundings
 from tiphys.addons.keda.scaling import Scaling
@@ -37,6 +39,7 @@ async def run(context: Context) -> None:
     reach = Reach(context.client, settings.local)
     surroundings = Surroundings(context.client, reach, context.now, settings.timeout)
     scaling = Scaling(context, surroundings, settings.patience)
+    jobs = JobScaling(context, surroundings, settings.patience)
     admission = Admission(context)
     server = Server(scaling, admission.judge, context.now)
     address = settings.address or own_address()
@@ -44,9 +47,11 @@ async def run(context: Context) -> None:
     try:
         await context.informers.synced()
         await _announce(context, server, address, port)
-        await context.reconcile(ScaledObjectReconciler, scaling=scaling)
+        await context.reconcile(
+            ScaledObjectReconciler, ScaledJobReconciler, scaling=scaling, jobs=jobs
+        )
         context.tasks.start(_renew(context, server), "certificate", vital=True)
-        await _tell(context, scaling, authority(address, port))
+        await _tell(context, authority(address, port), scaling, jobs)
     finally:
         await server.stop()
 
@@ -58,10 +63,10 @@ def own_address() -> str:
         return str(probe.getsockname()[0])
 
 
-async def _tell(context: Context, scaling: Scaling, where: str) -> None:
+async def _tell(context: Context, where: str, scaling: Scaling, jobs: JobScaling) -> None:
     said = ""
     while True:
-        message = f"metrics at {where}: {scaling.count} objects are scaled"
+        message = f"metrics at {where}: {scaling.count + jobs.count} objects are scaled"
         if message != said:
             context.ready(message)
             said = message
