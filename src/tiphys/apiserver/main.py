@@ -151,6 +151,7 @@ class RunningServer:
         self._replica = replica
         self._shared: SharedEngine | None = None
         self._reloader: Reloader | None = None
+        self._encryption: SealedEngine | None = None
         self.store = self._store()
         self.registry: Registry
         self.pool: Pool | None = None
@@ -193,6 +194,7 @@ class RunningServer:
 
         sealed, reloader = encrypted(engine, options.encryption_config, self.collectors)
         self._reloader = reloader if options.encryption_reload else None
+        self._encryption = sealed
         return sealed
 
     async def start(self) -> None:
@@ -243,6 +245,9 @@ class RunningServer:
             self.collectors,
             self._auditor,
         )
+        encryption = self._encryption
+        if encryption is not None and encryption.transformers.envelopes:
+            self.server.kms_faults = lambda: encryption.faults
         definitions = DefinitionController(
             self.registry, self.server.reader.watches.end_of, self._tasks
         )

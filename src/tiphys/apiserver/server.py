@@ -119,6 +119,8 @@ class APIServer:
         self._receiving: dict[str, int] = {}  # account → bytes of the bodies that it is sending
         self._warm: set[int] = set()  # ids of the rows whose types have been read once
         self.ready = False
+        # What is wrong with KMS plugins; None where there are none.
+        self.kms_faults: Callable[[], list[str]] | None = None
         self.leaving = False  # whether clients are told to take new connections
         collectors.register(
             StateCollector(

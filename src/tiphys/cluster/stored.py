@@ -27,6 +27,10 @@ def check(cluster: Cluster) -> list[Corrupt]:
     changes = current(cluster)
     if cluster.encryption_config:
         sealed = SealedEngine(MemoryEngine(), Transformers(encryption.read(cluster)))
+        try:
+            asyncio.run(sealed.learn(changes))
+        except StoreError as error:
+            raise ClusterError(str(error)) from None
         for change in changes:
             sealed.unseal(change)
     return sorted(filter(None, map(corrupt_of, changes)), key=attrgetter("key"))

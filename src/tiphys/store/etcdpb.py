@@ -160,7 +160,6 @@ class MemberAddRequest(Struct):
 
 
 class MemberAddResponse(Struct):
-    header: Annotated[ResponseHeader, F(1)] = field(default_factory=ResponseHeader)
     member: Annotated[Member, F(2)] = field(default_factory=Member)
     members: Annotated[list[Member], F(3)] = []
 
@@ -170,12 +169,29 @@ class MemberUpdateRequest(Struct):
     peer_urls: Annotated[list[str], F(2)] = []
 
 
-class MemberRequest(Struct):
-    """To remove or to promote one, or, without an id, to list all."""
+class MemberUpdateResponse(Struct):
+    members: Annotated[list[Member], F(2)] = []
 
+
+class MemberRemoveRequest(Struct):
     id: Annotated[Int64, F(1)] = 0
 
 
-class MembersResponse(Struct):
-    header: Annotated[ResponseHeader, F(1)] = field(default_factory=ResponseHeader)
+class MemberRemoveResponse(Struct):
+    members: Annotated[list[Member], F(2)] = []
+
+
+class MemberPromoteRequest(Struct):
+    id: Annotated[Int64, F(1)] = 0
+
+
+class MemberPromoteResponse(Struct):
+    members: Annotated[list[Member], F(2)] = []
+
+
+class MemberListRequest(Struct):
+    pass
+
+
+class MemberListResponse(Struct):
     members: Annotated[list[Member], F(2)] = []

@@ -53,8 +53,8 @@ class Members:
         self._channel.close()
 
     def list(self) -> list[pb.Member]:
-        response: pb.MembersResponse = self._call(
-            "MemberList", pb.MemberRequest(), pb.MembersResponse
+        response: pb.MemberListResponse = self._call(
+            "MemberList", pb.MemberListRequest(), pb.MemberListResponse
         )
         return response.members
 
@@ -69,15 +69,17 @@ class Members:
 
     def promote(self, id: int, seconds: float) -> None:
         """Gives a learner a vote, once it has everything."""
-        self._patiently("MemberPromote", pb.MemberRequest(id=id), pb.MembersResponse, seconds)
+        request = pb.MemberPromoteRequest(id=id)
+        self._patiently("MemberPromote", request, pb.MemberPromoteResponse, seconds)
 
     def remove(self, id: int, seconds: float = 15.0) -> None:
-        self._patiently("MemberRemove", pb.MemberRequest(id=id), pb.MembersResponse, seconds)
+        request = pb.MemberRemoveRequest(id=id)
+        self._patiently("MemberRemove", request, pb.MemberRemoveResponse, seconds)
 
     def move(self, id: int, peer_url: str) -> None:
         """Tells the others where a member is to be found from now on."""
         request = pb.MemberUpdateRequest(id=id, peer_urls=[peer_url])
-        self._call("MemberUpdate", request, pb.MembersResponse)
+        self._call("MemberUpdate", request, pb.MemberUpdateResponse)
 
     def _patiently(self, method: str, request: Struct, answer: type[Struct], seconds: float) -> Any:
         deadline = time.monotonic() + seconds
