@@ -76,7 +76,9 @@ class Plant:
         )
 
     def start(self) -> None:
-        self.a.up("--wait", "--store", "etcd")
+        """The first one has had its objects in SQLite."""
+        self.a.up("--wait")
+        self.a.tiphys("migrate", "--name", self.a.name, "--to", "etcd")
         for host in (self.b, self.c):
             self.enter(host, self.a)
 
@@ -171,6 +173,28 @@ def test_what_one_server_was_told_another_knows(plant: Plant) -> None:
     assert plant.c.kubectl("get", "configmap", "told", "-o", "name") == "configmap/told\n"
     plant.b.kubectl("delete", "configmap", "told")
     assert "NotFound" in plant.a.kubectl("get", "configmap", "told", check=False)
+
+
+def test_a_machine_that_was_restarted_is_a_member_still(plant: Plant) -> None:
+    plant.c.tiphys("down", "--name", plant.c.name)
+    plant.a.eventually(lambda: plant.c.address not in servers(plant.a))
+    plant.c.tiphys("up", "--name", plant.c.name)
+    plant.a.eventually(lambda: plant.c.address in servers(plant.a))
+    assert members(plant.c) == {"default", plant.b.name, plant.c.name}
+
+
+def test_controllers_of_one_machine_work_and_the_others_wait(plant: Plant) -> None:
+    """Every one has metrics, which say who leads."""
+
+    def leads(host: Host) -> bool:
+        pki = host.root / "data" / "pki"
+        page = host.sh(
+            f"curl -sk --cert {pki}/admin.crt --key {pki}/admin.key "
+            "https://127.0.0.1:10257/metrics | grep ^leader_election_master_status"
+        )
+        return page.split()[-1] == "1.0"
+
+    plant.a.eventually(lambda: sum(map(leads, (plant.a, plant.b, plant.c))) == 1)
 
 
 def test_the_keys_are_encrypted_and_belong_to_their_token(plant: Plant) -> None:

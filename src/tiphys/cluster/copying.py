@@ -73,8 +73,11 @@ def _answers(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
+_PAUSED = ("apiserver", "etcd", "controllers")  # which elect a leader over some stores alone
+
+
 class Pause:
-    """A running cluster without its API server and etcd: pods run on, nodes and controllers wait.
+    """A running cluster without its API server, etcd and controllers: pods run on, nodes wait.
 
     A context manager. `cluster` may be changed meanwhile: what it says at the end is started.
     """
@@ -87,8 +90,8 @@ class Pause:
         self._running = components.is_running(self.cluster)
         self._began = time.monotonic()
         if self._running:
-            up.reload(self.cluster, plan.Change(without=("apiserver", "etcd")))
-            up.wait_for_end(self.cluster, ("apiserver", "etcd"))
+            up.reload(self.cluster, plan.Change(without=_PAUSED))
+            up.wait_for_end(self.cluster, _PAUSED)
         return self
 
     def __exit__(self, *_: object) -> None:

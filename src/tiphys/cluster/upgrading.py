@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import tiphys
-from tiphys.cluster import components, plan, readiness, up
+from tiphys.cluster import components, credentials, plan, readiness, up
+from tiphys.cluster.copying import Pause
 from tiphys.cluster.plan import Change
 from tiphys.cluster.state import Cluster, ClusterError
 from tiphys.store.engine import StoreError
@@ -38,11 +40,30 @@ def upgrade(cluster: Cluster) -> Iterator[Replaced]:
             f"{cluster.name} is down: tiphys up --name {cluster.name} starts it with this release"
         )
     _check_format(cluster)
+    credentials.ensure(cluster)
+    if _has_other_etcd(cluster):
+        yield _replace_etcd(cluster)
     for process in plan.processes(cluster):
         if not process.name.startswith(_KEPT):
             yield _replace(cluster, process.name)
     cluster.release = tiphys.__version__
     cluster.save()
+
+
+def _has_other_etcd(cluster: Cluster) -> bool:
+    """Whether etcd was started otherwise than it would be now, so that the new API server would
+    not find it: without TLS, by a release in which it was one machine's alone."""
+    pid = _row(cluster, "etcd").get("pid")
+    if pid is None:
+        return False
+    words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+    return plan.etcd_urls(cluster).peer not in words
+
+
+def _replace_etcd(cluster: Cluster) -> Replaced:
+    with Pause(cluster) as pause:
+        pass
+    return Replaced("etcd", pause.seconds)
 
 
 def _check_format(cluster: Cluster) -> None:
