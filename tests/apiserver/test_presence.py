@@ -52,3 +52,20 @@ async def test_endpoints_that_were_changed_by_hand_are_put_right(etcd: str) -> N
         found.subsets[0].addresses[0].ip = "10.9.9.9"
         await first.client.update(found)
         await first.eventually(lead_to(first.client, FIRST))
+
+
+async def test_a_server_that_another_follows_at_its_address_leaves_the_key_to_it(etcd: str) -> None:
+    async with LocalCluster(store=etcd, address=FIRST) as first:
+        old = first.server._presence
+        assert old is not None and not old.is_followed
+        async with LocalCluster(store=etcd, address=FIRST) as second:
+            new = second.server._presence
+            assert new is not None and not new.is_followed
+
+            async def is_seen() -> bool:
+                return old.is_followed
+
+            await first.eventually(is_seen)
+            await old.leave()
+            assert await addresses(second.client) == [FIRST]
+            assert new.cache.get(f"{PREFIX}{FIRST}") is not None

@@ -183,6 +183,13 @@ def test_a_machine_that_was_restarted_is_a_member_still(plant: Plant) -> None:
     assert members(plant.c) == {"default", plant.b.name, plant.c.name}
 
 
+def test_a_machine_is_upgraded_while_the_others_serve(plant: Plant) -> None:
+    said = plant.c.tiphys("upgrade", "--name", plant.c.name)
+    assert "apiserver: replaced in" in said and "etcd: replaced" not in said
+    assert plant.c.address in servers(plant.a)
+    assert f"https://{plant.c.address}:6443" in plant.c.tiphys("kubeconfig", "--name", plant.c.name)
+
+
 def test_controllers_of_one_machine_work_and_the_others_wait(plant: Plant) -> None:
     """Every one has metrics, which say who leads."""
 

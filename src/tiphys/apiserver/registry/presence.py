@@ -40,9 +40,9 @@ class Presence:
 
     @property
     def is_followed(self) -> bool:
-        """Whether another process serves at this one's address by now."""
+        """Whether another process serves at this one's address by now: the key shows its write."""
         entry = self.cache.get(self._key)
-        return entry is not None and entry.revision > self._written > 0
+        return entry is not None and self._written > 0 and entry.revision != self._written
 
     async def enter(self) -> None:
         """Shows that this server is there, for `LASTS` seconds. Raises StoreError."""
@@ -53,9 +53,12 @@ class Presence:
         self._written = entry.revision
 
     async def keep(self) -> None:
-        """Shows it again and again, until it is cancelled."""
+        """Shows it again and again, until it is cancelled. Who is followed leaves that to the other,
+        for as long as that one does."""
         while self._store.is_shared:
             await asyncio.sleep(_EVERY)
+            if self.is_followed:
+                continue
             try:
                 await self.enter()
             except (StoreError, Conflict) as error:
