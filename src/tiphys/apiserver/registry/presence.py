@@ -53,8 +53,8 @@ class Presence:
         self._written = entry.revision
 
     async def keep(self) -> None:
-        """Shows it again and again, until it is cancelled. Who is followed leaves that to the other,
-        for as long as that one does."""
+        """Shows it again and again, until it is cancelled. Who is followed leaves that to the
+        other, for as long as that one does."""
         while self._store.is_shared:
             await asyncio.sleep(_EVERY)
             if self.is_followed:
