@@ -107,7 +107,15 @@ async def _create(objects: Objects, write: Write, strategy: Strategy[Any], obj: 
 def _attributes(write: Write, obj: Any) -> Attributes:
     meta = obj.metadata
     return Attributes(
-        write.resource, "CREATE", meta.namespace, meta.name, obj, None, write.user, write.dry_run
+        write.resource,
+        "CREATE",
+        meta.namespace,
+        meta.name,
+        obj,
+        None,
+        write.user,
+        write.dry_run,
+        requested=write.requested,
     )
 
 
