@@ -13,6 +13,8 @@ from tiphys.testing import LocalCluster
 
 WIDE = {f"key-of-many-{number}": "v" for number in range(100_000)}  # 2.5 MB
 CONTROLLERS = "/api/v1/namespaces/default/replicationcontrollers"
+EVENTS = "/api/v1/namespaces/default/events"
+NEW_EVENTS = "/apis/events.k8s.io/v1/namespaces/default/events"
 PROTOBUF = "application/vnd.kubernetes.protobuf"
 
 
@@ -63,3 +65,16 @@ async def test_a_broken_envelope_is_the_clients_fault(server: LocalCluster, enve
         with pytest.raises(StatusError) as refused:
             await server.client.request(method, path, body, content=PROTOBUF)
         assert refused.value.code == 400
+
+
+async def test_a_text_in_the_place_of_a_time_spoils_no_list(server: LocalCluster) -> None:
+    """It was stored, and every list in protobuf was answered with 500 from then on."""
+    event = {"metadata": {"name": "a"}, "involvedObject": {"namespace": "default"}}
+    await server.client.request("POST", EVENTS, json.dumps(event).encode())
+    for path in (EVENTS, NEW_EVENTS):
+        body = {**event, "metadata": {"name": "b"}, "eventTime": "kube-system"}
+        with pytest.raises(StatusError, match='parsing time "kube-system"') as refused:
+            await server.client.request("POST", path, json.dumps(body).encode())
+        assert refused.value.code == 400
+        with pytest.raises(StatusError, match="parsing time"):
+            await server.client.request("PATCH", f"{path}/a", b'{"eventTime":"x"}', content=MERGE)
