@@ -56,6 +56,9 @@ _MEMORY_RETURNS = 90.0  # seconds: a minute, and what a busy machine adds
 _KEPT = ("namespaces", "clusterroles", "clusterrolebindings", *_SKIPPED)
 _CONNECTIONS = 12
 _ANSWER = 70.0  # seconds for an answer: a server's own limit, and some
+# Everything is looked at for cycles when hardly anybody asks, as docs/next.md has it: no request's
+# fault.
+_COLLECTION = re.compile(r"event loop was held for \d+ ms by MemoryTrimmer")
 _TRIES = 3  # of our own questions
 _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})")
 _LENGTH = re.compile(rb"\r\nContent-Length: (\d+)", re.I)
@@ -221,9 +224,10 @@ class Run:
         buckets = {
             le: n for name, le, n in numbers if name == "tiphys_event_loop_hold_seconds_bucket"
         }
-        held = buckets["+Inf"] - buckets[str(LONGEST_HOLD)]
-        worst = buckets["+Inf"] - buckets[str(_WORST_HOLD)]
-        if worst or held > _FEW:
+        excused = len(_COLLECTION.findall(said))
+        held = buckets["+Inf"] - buckets[str(LONGEST_HOLD)] - excused
+        worst = buckets["+Inf"] - buckets[str(_WORST_HOLD)] - excused
+        if worst > 0 or held > _FEW:
             warnings = [part for part in said.split("WARNING:") if "event loop was held" in part]
             longest = re.findall(
                 r"longest_hold_seconds(\{.*)", (await self._ask("GET", "/metrics")).decode()
