@@ -76,7 +76,7 @@ def _parsed(text: str, micro: bool) -> str:
     if zone.end() < len(rest):
         raise ValueError(f"parsing time {_quoted(text)}: extra text: {_quoted(rest[zone.end() :])}")
     try:
-        moment = datetime.datetime(*numbers)
+        moment = datetime.datetime(*numbers)  # type: ignore[arg-type]
     except ValueError:
         if numbers[0] == 0:  # a year that Python does not have
             return text
