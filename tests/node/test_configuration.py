@@ -37,12 +37,15 @@ def test_fields_are_followed() -> None:
             maxPods=7,
             containerLogMaxSize="1Mi",
             containerLogMaxFiles=3,
+            staticPodPath="/etc/manifests",
         )
     )
     [threshold] = configuration.eviction_hard
     assert threshold.amount(1000) == 100
     rest = (90.0, 7, 1 << 20, 3)
-    assert configuration == KubeletConfiguration((threshold,), *rest)
+    assert configuration == KubeletConfiguration(
+        (threshold,), *rest, static_pods="/etc/manifests"
+    )
 
 
 @pytest.mark.parametrize(
@@ -54,6 +57,7 @@ def test_fields_are_followed() -> None:
         (document(maxPods=0), "maxPods: 0 is no number above 0"),
         (document(maxPods=True), "maxPods: True is no number"),
         (document(containerLogMaxSize="-1"), "containerLogMaxSize: '-1' is no amount above 0"),
+        (document(staticPodPath="manifests"), "staticPodPath: 'manifests' is no absolute path"),
         (document(evictionHard=[]), "evictionHard: it is no map"),
         (document(evictionHard={"x": "1"}), "evictionHard: 'x<1' is no threshold"),
         (document(evictionPressureTransitionPeriod="soon"), "time: invalid duration"),

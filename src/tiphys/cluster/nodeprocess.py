@@ -34,6 +34,7 @@ from tiphys.node.naming import Resolver, machine_resolver
 
 if TYPE_CHECKING:
     from tiphys.network.policy.enforcer import EveryVersion
+    from tiphys.node.staticpods.manifests import PodReader
 
 log = logging.getLogger(__name__)
 
@@ -182,6 +183,7 @@ async def _containers(
         addresses=_addresses(options),
         images=options.images,
         configuration=configuration,
+        pod_reader=_pod_reader(configuration),
     )
     await addons.start_on_node(
         addons.NodeContext(
@@ -219,7 +221,16 @@ async def _containers(
     await pods.synced.wait()
     pods.on_change(agent.pod_changed)
     pods.on_change(proxy.pod_changed)
+    await agent.start_static_pods()
     await agent.remove_orphaned_pods({pod.metadata.uid for pod in pods})
+
+
+def _pod_reader(configuration: KubeletConfiguration) -> PodReader | None:
+    if not configuration.static_pods:
+        return None
+    from tiphys.cluster.staticmanifests import CreatedPods
+
+    return CreatedPods()
 
 
 async def _routes(options: NodeProcess, client: Client, tasks: TaskGroup) -> None:

@@ -21,6 +21,7 @@ from tiphys.client.events import EventBudget, EventRecorder
 from tiphys.client.tasks import TaskGroup
 from tiphys.machinery.errors import StatusError
 from tiphys.machinery.finished import pod_finished
+from tiphys.machinery.podrefs import MIRROR
 from tiphys.node.configuration import DEFAULT, KubeletConfiguration
 from tiphys.node.csi.nodevolumes import NodeVolumes
 from tiphys.node.devices.nodedevices import DriverDevices, NoDevices
@@ -34,6 +35,7 @@ from tiphys.node.metrics import KubeletMetrics
 from tiphys.node.naming import ClusterDNS, Resolver
 from tiphys.node.nodecontext import NodeContext
 from tiphys.node.pod.evictor import Evictor, Senses
+from tiphys.node.pod.mirrorpod import MirrorPod
 from tiphys.node.pod.orphans import OrphanCollector
 from tiphys.node.pod.placing import PodPlacer
 from tiphys.node.pod.worker import PodWorker
@@ -55,6 +57,9 @@ from tiphys.node.runtime import Runtime, RuntimeFault
 from tiphys.node.server.access import Access
 from tiphys.node.server.streaming import StreamingServer
 from tiphys.node.states import CREATED, EXITED, RUNNING, PodState, Usage, VolumeUsage
+from tiphys.node.staticpods.folder import ManifestFolder
+from tiphys.node.staticpods.manifests import PodReader, static_pod
+from tiphys.node.staticpods.staticpods import StaticPods
 from tiphys.node.volumes.kubeletfolder import KubeletFolder
 from tiphys.node.volumes.nodrivers import NoDrivers
 
@@ -86,6 +91,7 @@ class NodeOptions:
     images: Path | None = None
     configuration: KubeletConfiguration = DEFAULT
     addresses: tuple[str, ...] = ()  # `address`, and one of the other family; () for it alone
+    pod_reader: PodReader | None = None  # of static pods, where there may be some
 
 
 class Agent:
@@ -157,6 +163,7 @@ class Agent:
         )
         self._server = StreamingServer(self, Access(client, options.name))
         self._evictor = self._make_evictor()
+        self._static_pods = self._make_static_pods() if runtime.runs_processes else None
         self._stale = asyncio.Event()
         states = (CREATED, RUNNING, EXITED)
         counts = {state: partial(self._count_containers, state) for state in states}
@@ -240,6 +247,14 @@ class Agent:
             options.configuration.eviction_transition,
         )
 
+    def _make_static_pods(self) -> StaticPods:
+        folder = None
+        options = self._options
+        if options.configuration.static_pods and options.pod_reader is not None:
+            read = partial(_read_static_pod, self.name, options.pod_reader)
+            folder = ManifestFolder(Path(options.configuration.static_pods), read)
+        return StaticPods(folder, self._client, lambda: self._registration.node, self._run_pod)
+
     async def _reclaim_images(self) -> int:
         """Removes pulled images that no pod names. Raises RuntimeFault, TimeoutError."""
         assert self._node.pulled is not None
@@ -320,9 +335,19 @@ class Agent:
         """For an informer of this node's object."""
         self._registration.node_changed(old, new)
 
+    async def start_static_pods(self) -> None:
+        """After the node's pods have been seen, mirrors among them."""
+        if self._static_pods is None:
+            return
+        await self._static_pods.look()
+        self._tasks.start(self._static_pods.watch(), "static-pods", vital=True)
+        self._tasks.start(self._static_pods.run(), "mirror-pods", vital=True)
+
     async def remove_orphaned_pods(self, known: set[str]) -> None:
         """Ends what runs here of pods that are not among the uids `known` to the cluster, and
         removes what they have on disk. What does not end is tried again every now and then."""
+        if self._static_pods is not None:
+            known = known | self._static_pods.uids
         orphans, self._unclaimed = self._unclaimed, {}
         self._knows_pods = True
         collector = OrphanCollector(self.runtime, self._node.volumes)
@@ -332,7 +357,10 @@ class Agent:
 
     def pod_changed(self, old: core_v1.Pod | None, new: core_v1.Pod | None) -> None:
         """For the informer of pods bound to this node."""
-        if new is not None:
+        pod = new or old
+        if self._static_pods is not None and pod is not None and MIRROR in pod.metadata.annotations:
+            self._static_pods.mirror_changed(old, new)
+        elif new is not None:
             self._pod_updated(new)
         elif old is not None:
             self._pod_removed(old)
@@ -360,11 +388,17 @@ class Agent:
         has_ended = pod_finished(pod) and not pod.metadata.deletion_timestamp
         if has_ended and uid not in self._unclaimed:
             return
+        self._run_pod(pod)
+
+    def _run_pod(self, pod: core_v1.Pod, mirror: MirrorPod | None = None) -> PodWorker:
+        """Starts a worker for a pod; see there."""
+        uid = pod.metadata.uid
         state = self._unclaimed.pop(uid, None)
-        worker = PodWorker(self._node, pod, state)
+        worker = PodWorker(self._node, pod, state, mirror)
         worker.managed.holds_room = state is not None
         self._workers[uid] = worker
         self._tasks.start(self._work(worker), f"pod-{pod.metadata.name}")
+        return worker
 
     async def _work(self, worker: PodWorker) -> None:
         uid = worker.pod.metadata.uid
@@ -378,6 +412,8 @@ class Agent:
                 del self._workers[uid]
             self._placer.release(uid)
             self._retry_resizes()
+            if self._static_pods is not None:
+                self._static_pods.worker_ended(worker)
 
     async def _is_admitted(self, worker: PodWorker) -> bool:
         while True:
@@ -532,5 +568,11 @@ class Agent:
                 for threshold in options.configuration.eviction_hard
             },
             "serializeImagePulls": False,
+            "staticPodPath": options.configuration.static_pods,
             **shown(options.configuration.managers),
         }
+
+
+def _read_static_pod(node: str, reader: PodReader, text: bytes, source: str) -> core_v1.Pod:
+    """Raises ManifestError."""
+    return static_pod(text, source, node, reader)

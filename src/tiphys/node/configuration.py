@@ -38,6 +38,7 @@ class KubeletConfiguration:
     log_bytes:           of a container's log, after which another file is begun
     log_files:           of a container, at most
     managers:            who gets which cores and memory, and what is kept back of both
+    static_pods:         folder of the manifests of static pods, or one manifest; "" for none
     """
 
     eviction_hard: tuple[Threshold, ...] = tuple(parse_thresholds(DEFAULT_THRESHOLDS))
@@ -46,6 +47,7 @@ class KubeletConfiguration:
     log_bytes: int = ceil_units(_LOG_BYTES)
     log_files: int = _LOG_FILES
     managers: Settings = field(default_factory=Settings)
+    static_pods: str = ""
 
 
 DEFAULT = KubeletConfiguration()
@@ -85,6 +87,14 @@ def _thresholds(value: Any) -> tuple[Threshold, ...]:
     return tuple(parse_thresholds(text))
 
 
+def _path(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r} is no path")
+    if value and not value.startswith("/"):
+        raise ValueError(f"{value!r} is no absolute path")  # nodes run in folders of their own
+    return value
+
+
 def _count(value: Any) -> int:
     if type(value) is not int or not 0 < value < 1 << 31:
         raise ValueError(f"{value!r} is no number above 0")
@@ -109,6 +119,7 @@ _FIELDS = {
     "evictionHard": ("eviction_hard", _thresholds),
     "evictionPressureTransitionPeriod": ("eviction_transition", _seconds),
     "maxPods": ("max_pods", _count),
+    "staticPodPath": ("static_pods", _path),
     "containerLogMaxSize": ("log_bytes", _bytes),
     "containerLogMaxFiles": ("log_files", _count),
 }

@@ -12,6 +12,7 @@ from tiphys.client.tasks import TaskGroup
 from tiphys.node.containers.records import ContainerRecord, ContainerRecords
 from tiphys.node.containers.waiting import WaitingReasons
 from tiphys.node.nodecontext import NodeContext
+from tiphys.node.pod.mirrorpod import MirrorPod
 from tiphys.node.pod.startup import PodStartup
 from tiphys.node.pod.terminationmessage import message_of
 from tiphys.node.probes.probemanager import ProbeManager
@@ -30,10 +31,18 @@ class ManagedPod:
     gone: nothing of the pod is left for this node to do
     has_released: its volumes were removed after its end
     startup: how long it takes until the containers have started
+    mirror: what shows a static pod to the cluster; None of other pods
     """
 
-    def __init__(self, node: NodeContext, pod: core_v1.Pod, state: PodState | None = None) -> None:
+    def __init__(
+        self,
+        node: NodeContext,
+        pod: core_v1.Pod,
+        state: PodState | None = None,
+        mirror: MirrorPod | None = None,
+    ) -> None:
         self.node = node
+        self.mirror = mirror
         self.pod = pod
         self.state = state or PodState(pod.metadata.uid)
         self.records = ContainerRecords()

@@ -218,6 +218,9 @@ class PodTerminator:
 
     async def _delete(self) -> None:
         """Removes the pod's object. Raises StatusError while it stays: nobody else removes it."""
+        if self._managed.mirror is not None:
+            self._managed.mirror.withdraw()
+            return
         meta = self._managed.pod.metadata
         client = self._managed.node.client
         try:

@@ -19,6 +19,7 @@ from tiphys.node.pod.housekeeping import keep_house
 from tiphys.node.pod.inplaceresize import apply_resources, grant_resources
 from tiphys.node.pod.lifecycle import Kill, PodActions, compute_actions, deadline_exceeded
 from tiphys.node.pod.managedpod import ManagedPod
+from tiphys.node.pod.mirrorpod import MirrorPod
 from tiphys.node.pod.reporting import StatusReporter
 from tiphys.node.pod.restarting import restart_all
 from tiphys.node.pod.sandboxstart import UNREPORTED, SandboxStarter
@@ -44,9 +45,16 @@ _DEADLINE_EXCEEDED = Rejection(
 class PodWorker:
     """Runs one pod until it is gone from this node."""
 
-    def __init__(self, node: NodeContext, pod: core_v1.Pod, state: PodState | None = None) -> None:
-        """`state` is what an agent before this one left of the pod."""
-        managed = ManagedPod(node, pod, state)
+    def __init__(
+        self,
+        node: NodeContext,
+        pod: core_v1.Pod,
+        state: PodState | None = None,
+        mirror: MirrorPod | None = None,
+    ) -> None:
+        """`state` is what an agent before this one left of the pod, `mirror` what shows a static
+        pod to the cluster."""
+        managed = ManagedPod(node, pod, state, mirror)
         self.managed = managed
         self._reporter = StatusReporter(managed)
         self._terminator = PodTerminator(managed, self._reporter)
