@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import ipaddress
 import logging
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -40,7 +41,8 @@ log = logging.getLogger(__name__)
 
 
 async def run(options: NodeProcess) -> None:
-    """Until SIGTERM or SIGINT. Pods are left running."""
+    """Until SIGTERM or SIGINT. Pods are left running, unless SIGTERM is how this machine says that
+    it shuts down, and the configuration gives them time for that."""
     stop = stop_event()
     options.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     tasks = TaskGroup("node")
@@ -52,6 +54,8 @@ async def run(options: NodeProcess) -> None:
     ends = [waits.start(stop.wait(), "signal"), waits.start(tasks.failed.wait(), "failure")]
     await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
     await waits.stop()
+    if stop.signal == signal.SIGTERM:
+        await asyncio.gather(*(agent.shut_down() for agent in agents))
     starting.cancel()
     for agent in agents:
         await agent.stop()

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -35,9 +35,11 @@ from tiphys.node.metrics import KubeletMetrics
 from tiphys.node.naming import ClusterDNS, Resolver
 from tiphys.node.nodecontext import NodeContext
 from tiphys.node.pod.evictor import Evictor, Senses
+from tiphys.node.pod.managedpod import ManagedPod
 from tiphys.node.pod.mirrorpod import MirrorPod
 from tiphys.node.pod.orphans import OrphanCollector
 from tiphys.node.pod.placing import PodPlacer
+from tiphys.node.pod.preemption import NoneToPreempt, make_room
 from tiphys.node.pod.worker import PodWorker
 from tiphys.node.references import References
 from tiphys.node.registration import BEAT, NodeFacts, Registration
@@ -45,17 +47,26 @@ from tiphys.node.resources.admission import (
     NODE_AFFINITY,
     Footprint,
     Rejection,
+    clashing_ports,
     insufficient_room,
+    shortages,
     unfit,
 )
 from tiphys.node.resources.eviction import is_limited
 from tiphys.node.resources.observation import observe
-from tiphys.node.resources.pressure import binary_text, refused_under_pressure
+from tiphys.node.resources.pressure import (
+    Threshold,
+    binary_text,
+    is_critical,
+    refused_under_pressure,
+)
 from tiphys.node.resources.reservation import allocatable, kept_back
 from tiphys.node.resources.resize import shortage
 from tiphys.node.runtime import Runtime, RuntimeFault
 from tiphys.node.server.access import Access
 from tiphys.node.server.streaming import StreamingServer
+from tiphys.node.shutdown.logind import Logind, LogindWatch
+from tiphys.node.shutdown.nodeshutdown import NOT_READY, REFUSED, Announcements, NodeShutdown
 from tiphys.node.states import CREATED, EXITED, RUNNING, PodState, Usage, VolumeUsage
 from tiphys.node.staticpods.folder import ManifestFolder
 from tiphys.node.staticpods.manifests import PodReader, static_pod
@@ -163,6 +174,8 @@ class Agent:
         )
         self._server = StreamingServer(self, Access(client, options.name))
         self._evictor = self._make_evictor()
+        self._shutdown = self._make_shutdown()
+        self._logind = LogindWatch(Logind(), self._shutdown)
         self._static_pods = self._make_static_pods() if runtime.runs_processes else None
         self._stale = asyncio.Event()
         states = (CREATED, RUNNING, EXITED)
@@ -236,16 +249,35 @@ class Agent:
     def _make_evictor(self) -> Evictor:
         options = self._options
         images = options.images or options.data_dir
+        configuration = options.configuration
         return Evictor(
-            options.configuration.eviction_hard,
+            (*configuration.eviction_hard, *configuration.eviction_soft),
             Senses(
                 partial(observe, options.data_dir, images),
                 self.runtime.usage,
                 self._reclaim_images,
                 self._node.now,
+                self.runtime.processes,
+                partial(self._node_event, "Warning"),
+                lambda signal: self.metrics.evictions.labels(signal).inc(),
             ),
-            options.configuration.eviction_transition,
+            configuration.eviction_transition,
+            configuration.eviction_max_grace,
         )
+
+    def _make_shutdown(self) -> NodeShutdown:
+        announcements = Announcements(
+            self._report_soon, partial(self._node_event, "Normal"), self.metrics, self._node.now
+        )
+        return NodeShutdown(
+            self._options.configuration.shutdown,
+            lambda: [worker.managed for worker in self._workers.values()],
+            announcements,
+            self._options.data_dir,
+        )
+
+    def _node_event(self, kind: str, reason: str, message: str) -> None:
+        self._recorder.record(self._registration.node, kind, reason, message)
 
     def _make_static_pods(self) -> StaticPods:
         folder = None
@@ -312,7 +344,16 @@ class Agent:
             self._tasks.start(self._keep_house(), "housekeeping", vital=True)
             period = options.configuration.managers.reconcile
             self._tasks.start(self._placer.run(period), "placing")
+        if self._shutdown.periods:
+            self._tasks.start(self._logind.run(), "logind")
         log.info("Node %s is registered with runtime %s", options.name, self.runtime.name)
+
+    async def shut_down(self) -> None:
+        """The machine is about to be switched off, as far as this process knows: ends the pods in
+        the order of their priority, where the node's configuration gives them time. Where there is
+        logind, that knows better."""
+        if self._shutdown.periods and not self._logind.is_active:
+            await self._shutdown.begin()
 
     async def stop(self) -> None:
         """Leaves the pods running."""
@@ -324,6 +365,8 @@ class Agent:
         await self.runtime.close()
 
     async def _health(self) -> tuple[bool, str]:
+        if self._shutdown.is_under_way:
+            return False, NOT_READY
         try:
             async with asyncio.timeout(BEAT):
                 self._registration.images = await self.runtime.images()
@@ -430,10 +473,11 @@ class Agent:
         managed = worker.managed
         uid = managed.pod.metadata.uid
         rejection = (
-            unfit(managed.pod.spec)
+            (REFUSED if self._shutdown.is_under_way else None)
+            or unfit(managed.pod.spec)
             or refused_under_pressure(managed.pod, self._evictor.conditions)
             or await self._placer.place(managed.pod)
-            or insufficient_room(managed.footprint, self._footprints(uid), self._allocatable)
+            or await self._find_room(managed)
         )
         if rejection is None:
             managed.holds_room = True  # while the labels are looked at, too
@@ -446,6 +490,31 @@ class Agent:
         self._placer.release(uid)
         await worker.reject(rejection)
         return bool(worker.pod.metadata.deletion_timestamp)
+
+    async def _find_room(self, managed: ManagedPod) -> Rejection | None:
+        """Why the node has no room for a pod. Others make room for a critical one, if nothing else
+        keeps it from running here. Raises StatusError, Unreachable."""
+        footprint = managed.footprint
+        others = self._footprints(managed.pod.metadata.uid)
+        missing = {
+            shortage.name: shortage.missing
+            for shortage in shortages(footprint, others, self._allocatable)
+        }
+        if not missing or not is_critical(managed.pod):
+            return insufficient_room(footprint, others, self._allocatable)
+        if clash := clashing_ports(footprint, others):
+            return clash
+        if not await self._registration.suits(managed.pod.spec):
+            return NODE_AFFINITY
+        managed.holds_room = True  # what others leave is its own
+        running = [worker.managed for worker in self._workers.values() if worker.managed.holds_room]
+        try:
+            preempted = await make_room(managed.pod, running, missing)
+        except NoneToPreempt as error:
+            managed.holds_room = False
+            return Rejection("UnexpectedAdmissionError", str(error))
+        self.metrics.preemptions.labels(next(iter(missing))).inc(len(preempted))
+        return None
 
     def _footprints(self, without: str) -> list[Footprint]:
         """Those that hold room on the node, but for the pod of one uid."""
@@ -563,14 +632,24 @@ class Agent:
             "cgroupDriver": "cgroupfs",
             "containerLogMaxSize": binary_text(options.configuration.log_bytes),
             "containerLogMaxFiles": options.configuration.log_files,
-            "evictionHard": {
-                threshold.signal: threshold.written
-                for threshold in options.configuration.eviction_hard
+            "evictionHard": _written(options.configuration.eviction_hard),
+            "evictionSoft": _written(options.configuration.eviction_soft),
+            "evictionSoftGracePeriod": {
+                one.signal: f"{one.grace:g}s" for one in options.configuration.eviction_soft
             },
+            "evictionMaxPodGracePeriod": options.configuration.eviction_max_grace,
+            "shutdownGracePeriodByPodPriority": [
+                {"priority": period.priority, "shutdownGracePeriodSeconds": period.seconds}
+                for period in options.configuration.shutdown
+            ],
             "serializeImagePulls": False,
             "staticPodPath": options.configuration.static_pods,
             **shown(options.configuration.managers),
         }
+
+
+def _written(thresholds: Iterable[Threshold]) -> dict[str, str]:
+    return {threshold.signal: threshold.written for threshold in thresholds}
 
 
 def _read_static_pod(node: str, reader: PodReader, text: bytes, source: str) -> core_v1.Pod:

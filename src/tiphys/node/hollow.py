@@ -224,6 +224,9 @@ class HollowRuntime:
     async def usage(self) -> dict[str, dict[str, Usage]]:
         return {}
 
+    async def processes(self, pod: core_v1.Pod) -> int:
+        return 0
+
     # --- streams and logs: of containers that run ---
 
     async def exec(self, id: str, command: list[str], timeout: float) -> tuple[int, bytes]:

@@ -121,6 +121,30 @@ class KubeletMetrics:
             registry=registry,
         )
 
+        # Gauges: the library gives the name of every Counter upstream's newer ending `_total`.
+        self.evictions = Gauge(
+            "kubelet_evictions",
+            "Pods that the node has evicted, by the signal of the threshold.",
+            ("eviction_signal",),
+            registry=registry,
+        )
+        self.preemptions = Gauge(
+            "kubelet_preemptions",
+            "Pods that have made room for a critical one, by the resource that was short first.",
+            ("preemption_signal",),
+            registry=registry,
+        )
+        self.shutdown_start = Gauge(
+            "kubelet_graceful_shutdown_start_time_seconds",
+            "When the node last began to shut down gracefully, in seconds since the epoch.",
+            registry=registry,
+        )
+        self.shutdown_end = Gauge(
+            "kubelet_graceful_shutdown_end_time_seconds",
+            "When the pods had ended in the last graceful shutdown, in seconds since the epoch.",
+            registry=registry,
+        )
+
     def show_node(
         self, name: str, pods: Callable[[], int], containers: Mapping[str, Callable[[], int]]
     ) -> None:

@@ -307,6 +307,10 @@ class Runtime(Protocol):
         """(names, bytes) of each image on the node."""
         ...
 
+    async def processes(self, pod: core_v1.Pod) -> int:
+        """How many processes and threads the pod has; 0 where that is not known."""
+        ...
+
     async def usage(self) -> dict[str, dict[str, Usage]]:
         """By pod uid and container name."""
         ...

@@ -474,6 +474,7 @@ class MemoryUsage(Struct):
 class FilesystemUsage(Struct):
     timestamp: Annotated[Int64, F(1)] = 0
     used_bytes: Annotated[UInt64Value | None, F(3)] = None
+    inodes_used: Annotated[UInt64Value | None, F(4)] = None
 
 
 class ContainerStats(Struct):

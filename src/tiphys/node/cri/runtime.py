@@ -172,6 +172,9 @@ class CRIRuntime(CRIImages, CRILogs):
         )
         return listing.usage_by_pod(response.stats)
 
+    async def processes(self, pod: core_v1.Pod) -> int:
+        return self._groups.processes(pod.metadata.uid, pod.status.qos_class)
+
     # --- sandboxes ---
 
     async def reserve(self, pod: core_v1.Pod, spec: core_v1.PodSpec, growing: bool = False) -> None:

@@ -52,6 +52,7 @@ class StatusReporter:
             host_ips=managed.node.addresses,
             now=managed.node.now(),
             failure=managed.failure,
+            disruption=managed.disruption,
             is_final=is_final,
             devices={one.name: devices.health(pod, one) for one in pod.spec.containers},
         )

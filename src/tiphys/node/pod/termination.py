@@ -162,7 +162,7 @@ class PodTerminator:
         self._managed.holds_room = False
         await self._delete()
         # Nothing runs and the address is given back: nobody else waits for what is left on disk.
-        self._managed.gone = True
+        self._managed.leave()
         await self.clean_up()
 
     async def _kill_within_grace(self) -> None:

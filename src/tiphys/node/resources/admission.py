@@ -3,7 +3,7 @@ be bound without it. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ _COMPUTE = ("cpu", "memory", "ephemeral-storage")
 
 
 class Rejection(NamedTuple):
-    """Why a node does not let a pod have something, as the pod's status shows it."""
+    """Why a node does not let a pod have something, or ends it, as the pod's status shows it."""
 
     reason: str
     message: str
@@ -56,25 +56,50 @@ def insufficient_room(
 ) -> Rejection | None:
     """Why a node that holds `others` has no room for `pod`; None if it has."""
     others = list(others)
-    most_pods = units("pods", allocatable["pods"])
-    if len(others) + 1 > most_pods:
-        return _lacks("pods", 1, len(others), most_pods)
+    for shortage in shortages(pod, others, allocatable):
+        return shortage.rejection
+    return clashing_ports(pod, others)
+
+
+def clashing_ports(pod: Footprint, others: Iterable[Footprint]) -> Rejection | None:
+    return _NODE_PORTS if any(pod.clashes_with(other) for other in others) else None
+
+
+class Shortage(NamedTuple):
+    """Of one resource, in the units of `machinery.footprint`."""
+
+    name: str
+    requested: int
+    used: int
+    total: int
+
+    @property
+    def missing(self) -> int:
+        return self.requested + self.used - self.total
+
+    @property
+    def rejection(self) -> Rejection:
+        amounts = (
+            f"{self.name}, requested: {self.requested}, used: {self.used}, capacity: {self.total}"
+        )
+        return Rejection(f"OutOf{self.name}", f"Node didn't have enough resource: {amounts}")
+
+
+def shortages(
+    pod: Footprint, others: Sequence[Footprint], allocatable: Mapping[str, str]
+) -> Iterator[Shortage]:
+    """What a node that holds `others` has too little of for `pod`."""
+    pods = Shortage("pods", 1, len(others), units("pods", allocatable["pods"]))
+    if pods.missing > 0:
+        yield pods
     for name in _COMPUTE:
         requested = pod.requests.get(name, 0)
         if not requested:
             continue
         used = sum(other.requests.get(name, 0) for other in others)
-        total = units(name, allocatable[name])
-        if used + requested > total:
-            return _lacks(name, requested, used, total)
-    if any(pod.clashes_with(other) for other in others):
-        return _NODE_PORTS
-    return None
-
-
-def _lacks(name: str, requested: int, used: int, total: int) -> Rejection:
-    amounts = f"{name}, requested: {requested}, used: {used}, capacity: {total}"
-    return Rejection(f"OutOf{name}", f"Node didn't have enough resource: {amounts}")
+        shortage = Shortage(name, requested, used, units(name, allocatable[name]))
+        if shortage.missing > 0:
+            yield shortage
 
 
 # What a pod may set without reaching beyond itself: upstream's safe sysctls, each of a namespace

@@ -119,6 +119,10 @@ class _Tree(Protocol):
 
     def has(self, path: Path) -> bool: ...
 
+    def pids(self, path: Path) -> Path:
+        """The file that says how many processes are in a group and below it."""
+        ...
+
     def remove(self, path: Path) -> None:
         """One that is not there, or not empty, is left."""
         ...
@@ -147,6 +151,9 @@ class _Separate:
 
     def has(self, path: Path) -> bool:
         return (self._root / "cpu" / path).exists()
+
+    def pids(self, path: Path) -> Path:
+        return self._root / "pids" / path / "pids.current"
 
     def remove(self, path: Path) -> None:
         for tree in self._root.iterdir():
@@ -187,6 +194,9 @@ class _Unified:
 
     def has(self, path: Path) -> bool:
         return (self._root / path).exists()
+
+    def pids(self, path: Path) -> Path:
+        return self._root / path / "pids.current"
 
     def remove(self, path: Path) -> None:
         with contextlib.suppress(OSError):
@@ -251,6 +261,13 @@ class ControlGroups:
             self._share_among(qos)
         except OSError as error:
             log.warning("The control group of pod %s is not set up: %s", uid, error)
+
+    def processes(self, uid: str, qos: str) -> int:
+        """How many a pod has; 0 where the kernel does not count them."""
+        try:
+            return int(self._tree.pids(Path(self.path(uid, qos).lstrip("/"))).read_text())
+        except (OSError, ValueError):
+            return 0
 
     def remove(self, uid: str) -> None:
         """Of a pod that is gone."""

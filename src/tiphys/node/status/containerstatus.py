@@ -23,6 +23,7 @@ class Observation:
     scheme: of container ids, the runtime's name: ``containerd``
     now: seconds since the epoch
     failure: why the node fails the pod, whatever its containers do
+    disruption: what the condition DisruptionTarget says; "" for none
     is_final: nothing of the pod runs any more, so no container is ready
     devices: health of the devices of containers: by container, resource and device
     """
@@ -35,6 +36,7 @@ class Observation:
     host_ips: tuple[str, ...]
     now: float
     failure: Rejection | None = None
+    disruption: str = ""
     is_final: bool = False
     devices: Devices = field(default_factory=dict)
 

@@ -52,7 +52,7 @@ def pod_status(seen: Observation) -> v1.PodStatus:
 
 def _earlier_failure(pod: v1.Pod) -> Rejection | None:
     """Why a node failed the pod before, as its status says."""
-    if pod.status.reason not in ("DeadlineExceeded", "Evicted"):
+    if pod.status.reason not in ("DeadlineExceeded", "Evicted", "Preempting", "Terminated"):
         return None
     return Rejection(pod.status.reason, pod.status.message)
 
