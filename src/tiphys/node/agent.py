@@ -23,6 +23,7 @@ from tiphys.machinery.errors import StatusError
 from tiphys.machinery.finished import pod_finished
 from tiphys.machinery.podrefs import MIRROR
 from tiphys.node.configuration import DEFAULT, KubeletConfiguration
+from tiphys.node.containers.profiles import RUNTIME_DEFAULT, UNCONFINED
 from tiphys.node.csi.nodevolumes import NodeVolumes
 from tiphys.node.devices.nodedevices import DriverDevices, NoDevices
 from tiphys.node.images.collection import PulledImages, reclaim
@@ -62,6 +63,8 @@ from tiphys.node.resources.pressure import (
 )
 from tiphys.node.resources.reservation import allocatable, kept_back
 from tiphys.node.resources.resize import shortage
+from tiphys.node.resources.sysctls import SysctlAllowlist
+from tiphys.node.resources.usernamespaces import UserNamespaces
 from tiphys.node.runtime import Runtime, RuntimeFault
 from tiphys.node.server.access import Access
 from tiphys.node.server.streaming import StreamingServer
@@ -71,11 +74,12 @@ from tiphys.node.states import CREATED, EXITED, RUNNING, PodState, Usage, Volume
 from tiphys.node.staticpods.folder import ManifestFolder
 from tiphys.node.staticpods.manifests import PodReader, static_pod
 from tiphys.node.staticpods.staticpods import StaticPods
-from tiphys.node.volumes.kubeletfolder import KubeletFolder
+from tiphys.node.volumes.kubeletfolder import SHOWN, KubeletFolder
 from tiphys.node.volumes.nodrivers import NoDrivers
 
 log = logging.getLogger(__name__)
 
+_SECCOMP = "seccomp"  # folder of profiles, as upstream
 _HOUSEKEEPING = 10.0  # seconds between looks at logs and disks, as upstream
 _ADMISSION_RETRY = 1.0  # seconds after the API server did not answer
 _DEVICES_PAUSE = 1.0  # seconds in which changes of devices are gathered to one report
@@ -141,6 +145,10 @@ class Agent:
         self._knows_pods = False  # whether all pods of the node have been seen
         self._drivers = self._make_drivers(references) if runtime.runs_processes else None
         self._devices = self._make_devices() if runtime.runs_processes else None
+        volumes = runtime.volumes(
+            options.data_dir, references, self._allocatable, self._drivers or NoDrivers()
+        )
+        self._sysctls = SysctlAllowlist(options.configuration.sysctls)
         self._node = NodeContext(
             name=options.name,
             address=options.address,
@@ -149,9 +157,7 @@ class Agent:
             client=client,
             recorder=self._recorder,
             references=references,
-            volumes=runtime.volumes(
-                options.data_dir, references, self._allocatable, self._drivers or NoDrivers()
-            ),
+            volumes=volumes,
             services=services,
             dns=ClusterDNS(list(options.dns_servers), options.domain),
             resolver=options.resolver,
@@ -163,6 +169,11 @@ class Agent:
             pulled=PulledImages(options.data_dir / "pulled-images.json"),
             devices=self._devices or NoDevices(),
             placement=placement,
+            seccomp_default=RUNTIME_DEFAULT
+            if options.configuration.seccomp_default
+            else UNCONFINED,
+            seccomp_place=self._seccomp_place,
+            users=UserNamespaces(volumes.folder, options.configuration.max_pods),
         )
         self._unclaimed: dict[str, PodState] = {}  # what an agent before this one left, by uid
         self._orphans: dict[str, PodState] = {}  # of these, what did not end
@@ -209,6 +220,11 @@ class Agent:
         if self._drivers is not None:
             devices.take("CSIPlugin", self._drivers.drivers)
         return devices
+
+    def _seccomp_place(self, profile: str) -> str:
+        """Where a profile's file is on the machine; pods know it as one of the kubelet's. Raises
+        OSError where a link leads out of the folder."""
+        return self._kubelet.place(f"{SHOWN}/{_SECCOMP}/{profile}")
 
     def _wake(self, uids: set[str]) -> None:
         """What the status of these pods says has changed."""
@@ -323,6 +339,7 @@ class Agent:
             self._capacity,
             options.pod_cidr,
             self._allocatable,
+            self.runtime.abilities,
         )
         self._registration = Registration(self._client, facts, options.labels or {})
         if self._drivers is not None:
@@ -333,6 +350,7 @@ class Agent:
             self._registration.devices = self._devices.counts
             await self._devices.start()
         self._unclaimed = await self.runtime.pods()
+        self._node.users.load(self._unclaimed)
         self._registration.images = await self.runtime.images()
         await self._registration.register()
         if self._drivers is not None:
@@ -474,7 +492,7 @@ class Agent:
         uid = managed.pod.metadata.uid
         rejection = (
             (REFUSED if self._shutdown.is_under_way else None)
-            or unfit(managed.pod.spec)
+            or unfit(managed.pod.spec, self.runtime.abilities, self._sysctls)
             or refused_under_pressure(managed.pod, self._evictor.conditions)
             or await self._placer.place(managed.pod)
             or await self._find_room(managed)
@@ -643,6 +661,8 @@ class Agent:
                 for period in options.configuration.shutdown
             ],
             "serializeImagePulls": False,
+            "seccompDefault": options.configuration.seccomp_default,
+            "allowedUnsafeSysctls": list(options.configuration.sysctls),
             "staticPodPath": options.configuration.static_pods,
             **shown(options.configuration.managers),
         }

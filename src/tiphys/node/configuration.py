@@ -18,6 +18,7 @@ from tiphys.node.resources.pressure import (
     Threshold,
     parse_thresholds,
 )
+from tiphys.node.resources.sysctls import SysctlAllowlist
 from tiphys.node.resources.thresholds import parse_map, thresholds_of
 from tiphys.node.shutdown.periods import Periods, parse_periods, parse_seconds, periods_of
 
@@ -45,6 +46,8 @@ class KubeletConfiguration:
     log_bytes:           of a container's log, after which another file is begun
     log_files:           of a container, at most
     shutdown:            who has how long when the machine shuts down; () for nobody
+    seccomp_default:     whether the runtime's profile of seccomp is that of pods which say none
+    sysctls:             that pods may set beside the safe ones
     managers:            who gets which cores and memory, and what is kept back of both
     static_pods:         folder of the manifests of static pods, or one manifest; "" for none
     """
@@ -59,6 +62,8 @@ class KubeletConfiguration:
     eviction_soft: tuple[Threshold, ...] = ()
     eviction_max_grace: int = 0
     shutdown: Periods = ()
+    seccomp_default: bool = False
+    sysctls: tuple[str, ...] = ()
 
 
 DEFAULT = KubeletConfiguration()
@@ -150,6 +155,19 @@ def _path(value: Any) -> str:
     return value
 
 
+def _yes_or_no(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"{value!r} is neither true nor false")
+    return value
+
+
+def _sysctls(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        raise ValueError("it is no list of names")
+    SysctlAllowlist(value)
+    return tuple(value)
+
+
 def _count(value: Any) -> int:
     if type(value) is not int or not 0 < value < 1 << 31:
         raise ValueError(f"{value!r} is no number above 0")
@@ -180,6 +198,8 @@ _FIELDS: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
     "shutdownGracePeriod": (_WHOLE, parse_seconds),
     "shutdownGracePeriodCriticalPods": (_CRITICAL, parse_seconds),
     "shutdownGracePeriodByPodPriority": ("shutdown", parse_periods),
+    "seccompDefault": ("seccomp_default", _yes_or_no),
+    "allowedUnsafeSysctls": ("sysctls", _sysctls),
     "maxPods": ("max_pods", _count),
     "staticPodPath": ("static_pods", _path),
     "containerLogMaxSize": ("log_bytes", _bytes),

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tiphys.api import core_v1
+from tiphys.node.abilities import EVERYTHING, IdRange, RuntimeAbilities
 from tiphys.node.drivervolumes import DriverVolumes
 from tiphys.node.naming import Resolver
 from tiphys.node.references import References
@@ -48,6 +49,7 @@ class HollowRuntime:
 
     name = "hollow://1.0"
     runs_processes = False
+    abilities = RuntimeAbilities(others=EVERYTHING, strict_groups=True, app_armor=True)
     applies_cdi = False
     parallel_starts = 64
 
@@ -124,6 +126,7 @@ class HollowRuntime:
         resolver: Resolver,
         hostname: str,
         handler: str = "",
+        users: IdRange | None = None,
     ) -> SandboxState:
         meta = pod.metadata
         state = self._pods.setdefault(meta.uid, PodState(meta.uid, meta.name, meta.namespace))

@@ -6,12 +6,14 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
 from tiphys.api import core_v1
 from tiphys.client.client import Client
 from tiphys.client.events import EventRecorder
+from tiphys.node.containers.profiles import UNCONFINED
 from tiphys.node.devices.nodedevices import NodeDevices, NoDevices
 from tiphys.node.images.collection import PulledImages
 from tiphys.node.isolation import Isolation, NoIsolation
@@ -20,6 +22,7 @@ from tiphys.node.metrics import KubeletMetrics
 from tiphys.node.naming import ClusterDNS, Resolver
 from tiphys.node.references import References
 from tiphys.node.resources.admission import Footprint, Rejection
+from tiphys.node.resources.usernamespaces import UserNamespaces
 from tiphys.node.runtime import PodVolumes, Runtime
 
 
@@ -39,6 +42,9 @@ class NodeContext:
     metrics: what the node counts
     pulled: the images that the node has pulled; None where nobody asks
     devices: what gives pods their devices
+    seccomp_default: the type of profile where a pod says none
+    seccomp_place: gives the path of a profile's file on the machine
+    users: who gives pods users and groups of their own
     placement: which cores and NUMA nodes containers may use
     """
 
@@ -62,6 +68,9 @@ class NodeContext:
     pulled: PulledImages | None = None
     devices: NodeDevices = field(default_factory=NoDevices)
     placement: Placement = field(default_factory=Placement)
+    seccomp_default: str = UNCONFINED
+    seccomp_place: Callable[[str], str] = str
+    users: UserNamespaces = field(default_factory=lambda: UserNamespaces(Path, 0))
 
     def __post_init__(self) -> None:
         self.addresses = self.addresses or (self.address,)

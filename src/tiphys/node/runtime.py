@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from tiphys.api import core_v1
+from tiphys.node.abilities import IdRange, RuntimeAbilities
+from tiphys.node.containers.profiles import UNCONFINED, Profile
 from tiphys.node.drivervolumes import DriverVolumes
 from tiphys.node.naming import Resolver
 from tiphys.node.references import References
@@ -23,6 +25,9 @@ class Mount:
     path: str
     read_only: bool = False
     propagation: int = 0
+    name: str = ""  # of the volume
+    recursion: str = ""  # the spec's `recursiveReadOnly`
+    recursive_read_only: bool = False  # mounts below it, too
 
 
 class Confinement(NamedTuple):
@@ -65,6 +70,8 @@ class ContainerPlan:
     annotations: dict[str, str] = field(default_factory=dict)
     cdi: list[str] = field(default_factory=list)
     confinement: Confinement = field(default_factory=Confinement)
+    seccomp: Profile = field(default_factory=lambda: Profile(UNCONFINED))
+    users: IdRange | None = None  # of a pod with users of its own
 
 
 class Streams(NamedTuple):
@@ -161,6 +168,9 @@ class Runtime(Protocol):
     applies_cdi: bool
     """Whether it looks up the names of devices (CDI) that a container is to have."""
 
+    abilities: RuntimeAbilities
+    """What it can do beyond what every runtime can; known after `start`."""
+
     parallel_starts: int
     """How many sandboxes and containers may be started at the same time."""
 
@@ -235,8 +245,10 @@ class Runtime(Protocol):
         resolver: Resolver,
         hostname: str,
         handler: str = "",
+        users: IdRange | None = None,
     ) -> SandboxState:
-        """`handler` is what the pod's RuntimeClass calls the runtime; "" is the usual one."""
+        """`handler` is what the pod's RuntimeClass calls the runtime; "" is the usual one. `users`
+        are those of a pod that has its own."""
         ...
 
     async def start_container(

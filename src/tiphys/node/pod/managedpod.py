@@ -35,6 +35,7 @@ class ManagedPod:
     gone: nothing of the pod is left for this node to do
     has_released: its volumes were removed after its end
     startup: how long it takes until the containers have started
+    handler: what its RuntimeClass calls the runtime; "" for the usual one
     mirror: what shows a static pod to the cluster; None of other pods
     """
 
@@ -65,6 +66,7 @@ class ManagedPod:
         self.ended = asyncio.Event()
         self._is_gone = False
         self.has_released = False
+        self.handler = ""
         self.startup = PodStartup(pod, node.now())
         self._changed = asyncio.Event()
         self._is_stale = state is not None

@@ -53,6 +53,9 @@ class StatusReporter:
             now=managed.node.now(),
             failure=managed.failure,
             disruption=managed.disruption,
+            recursive_read_only=managed.node.runtime.abilities.of(
+                managed.handler
+            ).recursive_read_only,
             is_final=is_final,
             devices={one.name: devices.health(pod, one) for one in pod.spec.containers},
         )

@@ -9,6 +9,9 @@ from typing import NamedTuple
 
 from tiphys.api import core_v1
 from tiphys.machinery.footprint import clash, ports_of, requests_of, units
+from tiphys.node.abilities import RuntimeAbilities
+from tiphys.node.containers.profiles import needs_app_armor
+from tiphys.node.resources.sysctls import SysctlAllowlist
 
 _COMPUTE = ("cpu", "memory", "ephemeral-storage")
 
@@ -102,56 +105,21 @@ def shortages(
             yield shortage
 
 
-# What a pod may set without reaching beyond itself: upstream's safe sysctls, each of a namespace
-# that is the pod's own.
-_SAFE_SYSCTLS = {
-    "kernel.shm_rmid_forced": "IPC",
-    "net.ipv4.ip_local_port_range": "Net",
-    "net.ipv4.ip_local_reserved_ports": "Net",
-    "net.ipv4.ip_unprivileged_port_start": "Net",
-    "net.ipv4.ping_group_range": "Net",
-    "net.ipv4.tcp_fin_timeout": "Net",
-    "net.ipv4.tcp_keepalive_intvl": "Net",
-    "net.ipv4.tcp_keepalive_probes": "Net",
-    "net.ipv4.tcp_keepalive_time": "Net",
-    "net.ipv4.tcp_rmem": "Net",
-    "net.ipv4.tcp_syncookies": "Net",
-    "net.ipv4.tcp_wmem": "Net",
-}
-
-
-def unfit(spec: core_v1.PodSpec) -> Rejection | None:
-    """Why no node of ours takes a pod; None if some may."""
+def unfit(
+    spec: core_v1.PodSpec, abilities: RuntimeAbilities, sysctls: SysctlAllowlist
+) -> Rejection | None:
+    """Why no node with these abilities takes a pod; None if it may."""
     if spec.os is not None and spec.os.name != "linux":
         text = "Failed to admit pod as the OS field doesn't match node OS"
         return Rejection("PodOSNotSupported", text)
+    if problem := sysctls.problem(spec):
+        return Rejection("SysctlForbidden", problem)
+    if not abilities.app_armor and needs_app_armor(spec):
+        text = "Cannot enforce AppArmor: AppArmor is not enabled on the host"
+        return Rejection("AppArmor", text)
     security = spec.security_context
-    if security is None:
-        return None
-    if security.supplemental_groups_policy == "Strict":
-        text = "SupplementalGroupsPolicy=Strict is not supported in this node"
-        return Rejection("SupplementalGroupsPolicyNotSupported", text)
-    for sysctl in security.sysctls:
-        if problem := _sysctl_problem(spec, sysctl_name(sysctl.name)):
-            return Rejection("SysctlForbidden", problem)
+    if security is not None and security.supplemental_groups_policy == "Strict":
+        if not abilities.strict_groups:
+            text = "SupplementalGroupsPolicy=Strict is not supported in this node"
+            return Rejection("SupplementalGroupsPolicyNotSupported", text)
     return None
-
-
-def _sysctl_problem(spec: core_v1.PodSpec, name: str) -> str:
-    """Why a pod may not set a sysctl; "" if it may."""
-    namespace = _SAFE_SYSCTLS.get(name)
-    if namespace is None:
-        return f'forbidden sysctl: "{name}" not allowlisted'
-    shares_with_host = spec.host_network if namespace == "Net" else spec.host_ipc
-    if shares_with_host:
-        return f'forbidden sysctl: "{name}" not allowed with host {namespace} enabled'
-    return ""
-
-
-def sysctl_name(name: str) -> str:
-    """The name with dots between its parts. In one whose first separator is a slash, slashes and
-    dots are exchanged, as sysctl(8) reads them."""
-    separators = [letter for letter in name if letter in "./"]
-    if not separators or separators[0] == ".":
-        return name
-    return name.translate(str.maketrans("./", "/."))

@@ -24,6 +24,7 @@ class Observation:
     now: seconds since the epoch
     failure: why the node fails the pod, whatever its containers do
     disruption: what the condition DisruptionTarget says; "" for none
+    recursive_read_only: whether the runtime can make mounts read-only with all below them
     is_final: nothing of the pod runs any more, so no container is ready
     devices: health of the devices of containers: by container, resource and device
     """
@@ -37,6 +38,7 @@ class Observation:
     now: float
     failure: Rejection | None = None
     disruption: str = ""
+    recursive_read_only: bool = False
     is_final: bool = False
     devices: Devices = field(default_factory=dict)
 
@@ -47,6 +49,7 @@ def container_status(seen: Observation, container: Any, default_reason: str) -> 
     record = seen.records[name]
     current = seen.state.containers.get(name)
     status = v1.ContainerStatus(name=name, image=container.image, ready=False, started=False)
+    status.volume_mounts = [_mount(seen, mount) for mount in container.volume_mounts]
     if current is None:
         status.state = _waiting(record.waiting or WaitingReason(default_reason, ""))
         status.restart_count = record.next_attempt
@@ -99,6 +102,17 @@ def add_devices(seen: Observation, status: v1.ContainerStatus) -> None:
         )
         for resource, healths in seen.devices.get(status.name, {}).items()
     ]
+
+
+def _mount(seen: Observation, mount: v1.VolumeMount) -> v1.VolumeMountStatus:
+    shown = v1.VolumeMountStatus(
+        name=mount.name, mount_path=mount.mount_path, read_only=mount.read_only
+    )
+    if mount.read_only:
+        wanted = mount.recursive_read_only in ("Enabled", "IfPossible")
+        is_recursive = wanted and seen.recursive_read_only
+        shown.recursive_read_only = "Enabled" if is_recursive else "Disabled"
+    return shown
 
 
 def _waiting(reason: WaitingReason) -> v1.ContainerState:
