@@ -42,6 +42,8 @@ from tiphys.node.pod.orphans import OrphanCollector
 from tiphys.node.pod.placing import PodPlacer
 from tiphys.node.pod.preemption import NoneToPreempt, make_room
 from tiphys.node.pod.worker import PodWorker
+from tiphys.node.podresources.listing import PodResourceLists
+from tiphys.node.podresources.server import PodResourcesServer
 from tiphys.node.references import References
 from tiphys.node.registration import BEAT, NodeFacts, Registration
 from tiphys.node.resources.admission import (
@@ -187,6 +189,7 @@ class Agent:
         self._evictor = self._make_evictor()
         self._shutdown = self._make_shutdown()
         self._logind = LogindWatch(Logind(), self._shutdown)
+        self._pod_resources = self._make_pod_resources()
         self._static_pods = self._make_static_pods() if runtime.runs_processes else None
         self._stale = asyncio.Event()
         states = (CREATED, RUNNING, EXITED)
@@ -295,6 +298,12 @@ class Agent:
     def _node_event(self, kind: str, reason: str, message: str) -> None:
         self._recorder.record(self._registration.node, kind, reason, message)
 
+    def _make_pod_resources(self) -> PodResourcesServer | None:
+        if self._devices is None:
+            return None
+        lists = PodResourceLists(self.pods, self._devices, self._node.placement)
+        return PodResourcesServer(self._kubelet, lists)
+
     def _make_static_pods(self) -> StaticPods:
         folder = None
         options = self._options
@@ -349,6 +358,8 @@ class Agent:
             self._devices.applies_cdi = self.runtime.applies_cdi
             self._registration.devices = self._devices.counts
             await self._devices.start()
+        if self._pod_resources is not None:
+            await self._pod_resources.start()
         self._unclaimed = await self.runtime.pods()
         self._node.users.load(self._unclaimed)
         self._registration.images = await self.runtime.images()
@@ -380,6 +391,8 @@ class Agent:
             await self._drivers.stop()
         if self._devices is not None:
             await self._devices.stop()
+        if self._pod_resources is not None:
+            await self._pod_resources.stop()
         await self.runtime.close()
 
     async def _health(self) -> tuple[bool, str]:

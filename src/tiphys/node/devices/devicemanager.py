@@ -49,12 +49,22 @@ class Count(NamedTuple):
     allocatable: int
 
 
+class HeldDevice(NamedTuple):
+    """A device of a plugin's resource, and the NUMA nodes that it is near."""
+
+    resource: str
+    id: str
+    nodes: tuple[int, ...] = ()
+
+
 @dataclass
 class _Resource:
     """devices: whether each is healthy, by id; empty until the plugin has listed them
+    nodes: the NUMA nodes that each is near, by id, where the plugin says it
     endpoint: None once the plugin is gone, at `stopped_at` of the monotonic clock"""
 
     devices: dict[str, bool] = field(default_factory=dict)
+    nodes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     endpoint: Endpoint | None = None
     stopped_at: float = 0.0
     path: str = ""
@@ -146,6 +156,11 @@ class DeviceManager:
     def _show(self, resource: _Resource, endpoint: Endpoint, devices: list[m.Device]) -> None:
         if resource.endpoint is endpoint:
             healths = {device.ID: device.health == _HEALTHY for device in devices}
+            resource.nodes = {
+                device.ID: tuple(node.ID for node in device.topology.nodes)
+                for device in devices
+                if device.topology is not None
+            }
             self._set(endpoint.resource, healths)
 
     def _set(self, name: str, healths: dict[str, bool]) -> None:
@@ -189,6 +204,26 @@ class DeviceManager:
         if resource is None or device not in resource.devices:
             return "Unknown"
         return _HEALTHY if resource.devices[device] else "Unhealthy"
+
+    def held(self, uid: str, container: str) -> list[HeldDevice]:
+        """What a container has."""
+        return [
+            HeldDevice(name, device, self._nodes_of(name, device))
+            for name, grant in self._allocations.of(uid, container).items()
+            for device in sorted(grant.devices)
+        ]
+
+    def healthy(self) -> list[HeldDevice]:
+        """All that containers can have, whoever does."""
+        return [
+            HeldDevice(name, device, self._nodes_of(name, device))
+            for name, resource in self._resources.items()
+            for device in sorted(resource.healthy())
+        ]
+
+    def _nodes_of(self, name: str, device: str) -> tuple[int, ...]:
+        resource = self._resources.get(name)
+        return resource.nodes.get(device, ()) if resource is not None else ()
 
     # --- what containers get ---
 

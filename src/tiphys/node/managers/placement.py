@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from tiphys.api import core_v1
 from tiphys.node.managers import cpustate, memorystate, options
@@ -20,6 +21,14 @@ from tiphys.node.managers.topology import Topology
 from tiphys.node.resources.admission import Rejection
 
 log = logging.getLogger(__name__)
+
+
+class MemoryBlock(NamedTuple):
+    """Bytes of a type, as ``memory``, on some NUMA nodes."""
+
+    type: str
+    size: int
+    nodes: tuple[int, ...]
 
 
 class Placement:
@@ -103,6 +112,27 @@ class Placement:
     def memory_nodes(self, uid: str, container: str) -> str:
         """The NUMA nodes that a container has its memory from, as ``0-1``; "" if from all."""
         return written(self._memory.nodes(uid, container)) if self._memory is not None else ""
+
+    def own_cpus(self, uid: str, container: str) -> list[int]:
+        """By number: those that nobody else runs on."""
+        if self._cpus is None or not self._cpus.has_own(uid, container):
+            return []
+        return sorted(self._cpus.cpus(uid, container))
+
+    def allocatable_cpus(self) -> list[int]:
+        """By number: those that containers may get for themselves."""
+        return sorted(self._cpus.allocatable) if self._cpus is not None else []
+
+    def memory_blocks(self, uid: str, container: str) -> list[MemoryBlock]:
+        """The memory that a container was promised."""
+        blocks = self._memory.blocks(uid, container) if self._memory is not None else []
+        return [MemoryBlock(each.type, each.size, tuple(each.numa_affinity)) for each in blocks]
+
+    def allocatable_memory(self) -> list[MemoryBlock]:
+        """What containers can be promised."""
+        if self._memory is None:
+            return []
+        return [MemoryBlock(kind, size, (node,)) for node, kind, size in self._memory.allocatable()]
 
     def note_applied(self, id: str, cpus: str) -> None:
         """The container `id` runs on these CPUs now."""

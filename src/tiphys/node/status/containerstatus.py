@@ -9,11 +9,12 @@ from typing import Any
 from tiphys.api import core_v1 as v1
 from tiphys.machinery import timestamps
 from tiphys.node.containers.records import ContainerRecords, WaitingReason
+from tiphys.node.devices.healths import Health
 from tiphys.node.resources.admission import Rejection
 from tiphys.node.resources.resize import Resources
 from tiphys.node.states import EXITED, RUNNING, ContainerState, PodState
 
-Devices = Mapping[str, Mapping[str, Mapping[str, str]]]
+Devices = Mapping[str, Mapping[str, Mapping[str, Health]]]
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,10 @@ def add_devices(seen: Observation, status: v1.ContainerStatus) -> None:
         v1.ResourceStatus(
             name=resource,
             resources=[
-                v1.ResourceHealth(resource_id=id, health=health) for id, health in healths.items()
+                v1.ResourceHealth(
+                    resource_id=id, health=health.state, message=health.message or None
+                )
+                for id, health in healths.items()
             ],
         )
         for resource, healths in seen.devices.get(status.name, {}).items()
