@@ -77,20 +77,21 @@ def group_limits(spec: core_v1.PodSpec, qos: str) -> GroupLimits:
     says so itself."""
     if qos == BEST_EFFORT:
         return GroupLimits(LEAST_SHARES)
-    limits = _limits_of(spec)
-    milli_cpu = limits.get("cpu", 0) if _is_limited(spec, "cpu") else None
-    memory = limits.get("memory", 0) if _is_limited(spec, "memory") else None
+    limits = limits_of(spec)
+    milli_cpu = limits.get("cpu", 0) if is_limited(spec, "cpu") else None
+    memory = limits.get("memory", 0) if is_limited(spec, "memory") else None
     return GroupLimits(shares(requests_of(spec).get("cpu", 0)), milli_cpu, memory)
 
 
-def _is_limited(spec: core_v1.PodSpec, resource: str) -> bool:
+def is_limited(spec: core_v1.PodSpec, resource: str) -> bool:
+    """Whether the pod's group is: where every container is, or the pod says so itself."""
     if spec.resources is not None and resource in spec.resources.limits:
         return True
     containers = (*spec.containers, *spec.init_containers)
     return all(resource in container.resources.limits for container in containers)
 
 
-def _limits_of(spec: core_v1.PodSpec) -> dict[str, int]:
+def limits_of(spec: core_v1.PodSpec) -> dict[str, int]:
     """The limits of the pod at its neediest moment: `requests_of` with them in place of
     requests."""
     limited = copy.copy(spec)
