@@ -86,6 +86,16 @@ def test_a_shutdown_takes_its_time() -> None:
         (document(evictionMaxPodGracePeriod=-1), "-1 is no number of seconds"),
         (document(shutdownGracePeriod="-1s"), "'-1s' is negative"),
         (document(shutdownGracePeriod="500ms"), "must be either zero or otherwise >= 1 sec"),
+        (
+            document(imagePullCredentialsVerificationPolicy="x"),
+            "unknown image pull credential verification policy: x",
+        ),
+        (
+            document(preloadedImagesVerificationAllowlist=["a"]),
+            "can't set `preloadedImagesVerificationAllowlist` if",
+        ),
+        (document(allowedUnsafeSysctls=["vm.swappiness"]), "not known to be namespaced"),
+        (document(seccompDefault="yes"), "'yes' is neither true nor false"),
         (document(evictionHard=[]), "evictionHard: it is no map"),
         (document(evictionHard={"x": "1"}), "evictionHard: 'x<1' is no threshold"),
         (document(evictionPressureTransitionPeriod="soon"), "time: invalid duration"),

@@ -28,6 +28,7 @@ from tiphys.node.csi.nodevolumes import NodeVolumes
 from tiphys.node.devices.nodedevices import DriverDevices, NoDevices
 from tiphys.node.images.collection import PulledImages, reclaim
 from tiphys.node.images.names import ImageNameError, name_on_node
+from tiphys.node.images.pullrecords import PullRecords
 from tiphys.node.isolation import Isolation, NoIsolation
 from tiphys.node.managers.discovery import discover
 from tiphys.node.managers.placement import Placement, place
@@ -169,6 +170,7 @@ class Agent:
             shortage=self._shortage,
             metrics=self.metrics,
             pulled=PulledImages(options.data_dir / "pulled-images.json"),
+            pull_records=self._make_pull_records() if runtime.runs_processes else None,
             devices=self._devices or NoDevices(),
             placement=placement,
             seccomp_default=RUNTIME_DEFAULT
@@ -298,6 +300,10 @@ class Agent:
     def _node_event(self, kind: str, reason: str, message: str) -> None:
         self._recorder.record(self._registration.node, kind, reason, message)
 
+    def _make_pull_records(self) -> PullRecords:
+        options = self._options
+        return PullRecords(options.data_dir / "image_manager", options.configuration.pulls)
+
     def _make_pod_resources(self) -> PodResourcesServer | None:
         if self._devices is None:
             return None
@@ -315,7 +321,12 @@ class Agent:
     async def _reclaim_images(self) -> int:
         """Removes pulled images that no pod names. Raises RuntimeFault, TimeoutError."""
         assert self._node.pulled is not None
-        return await reclaim(self.runtime, self._node.pulled, self._images_in_use())
+        freed = await reclaim(self.runtime, self._node.pulled, self._images_in_use())
+        records = self._node.pull_records
+        for id in records.ids() if records is not None and freed else ():
+            if records is not None and not await self.runtime.image_id(id):
+                records.forget(id)
+        return freed
 
     def _images_in_use(self) -> set[str]:
         names = set()
@@ -674,6 +685,8 @@ class Agent:
                 for period in options.configuration.shutdown
             ],
             "serializeImagePulls": False,
+            "imagePullCredentialsVerificationPolicy": options.configuration.pulls.policy,
+            "preloadedImagesVerificationAllowlist": list(options.configuration.pulls.allowed),
             "seccompDefault": options.configuration.seccomp_default,
             "allowedUnsafeSysctls": list(options.configuration.sysctls),
             "staticPodPath": options.configuration.static_pods,

@@ -8,6 +8,7 @@ from typing import Any
 
 from tiphys.machinery import durations
 from tiphys.machinery.quantity import ceil_units
+from tiphys.node.images.access import ALLOWLISTED, PRELOADED, VerificationPolicy
 from tiphys.node.managers.settings import FIELDS as MANAGER_FIELDS
 from tiphys.node.managers.settings import Settings
 from tiphys.node.resources.capacity import PODS
@@ -25,9 +26,11 @@ from tiphys.node.shutdown.periods import Periods, parse_periods, parse_seconds, 
 API_VERSION = "kubelet.config.k8s.io/v1beta1"
 KIND = "KubeletConfiguration"
 
+DEFAULT_PULLS = VerificationPolicy()
 _LOG_BYTES = "10Mi"
 _LOG_FILES = 5
 _GRACES, _RECLAIMS = "graces", "reclaims"  # of thresholds, until all fields are read
+_POLICY, _ALLOWED = "policy", "allowed"  # of pulls, likewise
 _WHOLE, _CRITICAL = "whole", "critical"  # seconds of a shutdown, likewise
 
 
@@ -47,6 +50,7 @@ class KubeletConfiguration:
     log_files:           of a container, at most
     shutdown:            who has how long when the machine shuts down; () for nobody
     seccomp_default:     whether the runtime's profile of seccomp is that of pods which say none
+    pulls:               which images pods have to show credentials for
     sysctls:             that pods may set beside the safe ones
     managers:            who gets which cores and memory, and what is kept back of both
     static_pods:         folder of the manifests of static pods, or one manifest; "" for none
@@ -63,6 +67,7 @@ class KubeletConfiguration:
     eviction_max_grace: int = 0
     shutdown: Periods = ()
     seccomp_default: bool = False
+    pulls: VerificationPolicy = DEFAULT_PULLS
     sysctls: tuple[str, ...] = ()
 
 
@@ -92,7 +97,7 @@ def read(document: Any) -> KubeletConfiguration:
             group[attribute] = convert(value)
         except (ValueError, TypeError) as error:
             raise ConfigurationError(f"{name}: {error}") from None
-    fields = _with_thresholds(_with_shutdown(fields))
+    fields = _with_thresholds(_with_shutdown(_with_pulls(fields)))
     return KubeletConfiguration(**fields, managers=Settings(**of_managers))
 
 
@@ -109,6 +114,22 @@ def _with_thresholds(fields: dict[str, Any]) -> dict[str, Any]:
     hard = tuple(one for one in thresholds if not one.is_soft)
     soft = tuple(one for one in thresholds if one.is_soft)
     return {**fields, "eviction_hard": hard, "eviction_soft": soft}
+
+
+def _with_pulls(fields: dict[str, Any]) -> dict[str, Any]:
+    """Raises ConfigurationError."""
+    policy, allowed = fields.pop(_POLICY, PRELOADED), fields.pop(_ALLOWED, ())
+    if not allowed and policy == PRELOADED:
+        return fields
+    if allowed and policy != ALLOWLISTED:
+        raise ConfigurationError(
+            "invalid configuration: can't set `preloadedImagesVerificationAllowlist` if "
+            f'`imagePullCredentialsVerificationPolicy` is not "{ALLOWLISTED}"'
+        )
+    try:
+        return {**fields, "pulls": VerificationPolicy(policy, allowed)}
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from None
 
 
 def _with_shutdown(fields: dict[str, Any]) -> dict[str, Any]:
@@ -161,11 +182,16 @@ def _yes_or_no(value: Any) -> bool:
     return value
 
 
-def _sysctls(value: Any) -> tuple[str, ...]:
+def _names(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
         raise ValueError("it is no list of names")
-    SysctlAllowlist(value)
     return tuple(value)
+
+
+def _sysctls(value: Any) -> tuple[str, ...]:
+    names = _names(value)
+    SysctlAllowlist(names)
+    return names
 
 
 def _count(value: Any) -> int:
@@ -198,6 +224,8 @@ _FIELDS: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
     "shutdownGracePeriod": (_WHOLE, parse_seconds),
     "shutdownGracePeriodCriticalPods": (_CRITICAL, parse_seconds),
     "shutdownGracePeriodByPodPriority": ("shutdown", parse_periods),
+    "imagePullCredentialsVerificationPolicy": (_POLICY, str),
+    "preloadedImagesVerificationAllowlist": (_ALLOWED, _names),
     "seccompDefault": ("seccomp_default", _yes_or_no),
     "allowedUnsafeSysctls": ("sysctls", _sysctls),
     "maxPods": ("max_pods", _count),

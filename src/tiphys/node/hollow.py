@@ -93,6 +93,9 @@ class HollowRuntime:
 
     # --- images ---
 
+    async def image_id(self, image: str) -> str:
+        return image
+
     async def has_image(self, image: str) -> bool:
         return True
 

@@ -16,6 +16,7 @@ from tiphys.client.events import EventRecorder
 from tiphys.node.containers.profiles import UNCONFINED
 from tiphys.node.devices.nodedevices import NodeDevices, NoDevices
 from tiphys.node.images.collection import PulledImages
+from tiphys.node.images.pullrecords import PullRecords
 from tiphys.node.isolation import Isolation, NoIsolation
 from tiphys.node.managers.placement import Placement
 from tiphys.node.metrics import KubeletMetrics
@@ -41,6 +42,7 @@ class NodeContext:
     shortage: why the pod of a uid cannot grow to a footprint; None if it can
     metrics: what the node counts
     pulled: the images that the node has pulled; None where nobody asks
+    pull_records: with whose secrets; None where nobody asks
     devices: what gives pods their devices
     seccomp_default: the type of profile where a pod says none
     seccomp_place: gives the path of a profile's file on the machine
@@ -66,6 +68,7 @@ class NodeContext:
     shortage: Callable[[str, Footprint], Rejection | None] = _no_shortage
     metrics: KubeletMetrics = field(default_factory=lambda: KubeletMetrics(CollectorRegistry()))
     pulled: PulledImages | None = None
+    pull_records: PullRecords | None = None
     devices: NodeDevices = field(default_factory=NoDevices)
     placement: Placement = field(default_factory=Placement)
     seccomp_default: str = UNCONFINED

@@ -209,6 +209,10 @@ class Runtime(Protocol):
 
     async def has_image(self, image: str) -> bool: ...
 
+    async def image_id(self, image: str) -> str:
+        """What the image is, by name or by itself; "" if it is not on the node."""
+        ...
+
     async def image_user(self, image: str) -> tuple[int | None, str]:
         """The user that an image on the node runs as: (number, ""), (None, name) or (None, "")."""
         ...

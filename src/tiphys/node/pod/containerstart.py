@@ -34,7 +34,10 @@ class ContainerStarter:
         self._managed = managed
         self._terminator = terminator
         self._images = ImagePuller(
-            managed.node.runtime, managed.node.references, managed.node.pulled
+            managed.node.runtime,
+            managed.node.references,
+            managed.node.pulled,
+            managed.node.pull_records,
         )
 
     def begin(self, container: Any, attempt: int) -> None:
