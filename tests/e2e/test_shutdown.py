@@ -13,7 +13,11 @@ import pytest
 from tests.e2e.conftest import configured
 from tests.e2e.machine import Machine, gone, node_process, run_pod, running
 
-CONFIGURATION = "{shutdownGracePeriod: 12s, shutdownGracePeriodCriticalPods: 6s}"
+CONFIGURATION = """\
+shutdownGracePeriod: 12s
+shutdownGracePeriodCriticalPods: 6s
+enableSystemLogQuery: true
+"""
 SLOW = "trap 'sleep 2; exit 0' TERM; sleep 3600 & wait"
 CRITICAL = {"priorityClassName": "system-node-critical"}
 
@@ -21,7 +25,7 @@ CRITICAL = {"priorityClassName": "system-node-critical"}
 @pytest.fixture(scope="module")
 def closing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     root: Path = tmp_path_factory.mktemp("closing")
-    with configured(root, "closing", CONFIGURATION[1:-1].replace(", ", "\n")) as machine:
+    with configured(root, "closing", CONFIGURATION) as machine:
         yield machine
 
 
@@ -49,6 +53,20 @@ def test_others_make_room_for_a_critical_pod(closing: Machine) -> None:
     assert usual["status"]["message"] == "Preempted in order to admit critical pod"
     assert condition(usual, "DisruptionTarget")["reason"] == "TerminationByKubelet"
     gone(closing, "usual", "needed")
+
+
+@pytest.mark.slow
+def test_logs_of_a_service_are_found_by_its_name(closing: Machine) -> None:
+    log = Path("/var/log/tiphys-e2e-query.log")
+    log.write_text("it runs\n")
+    try:
+        node = closing.get("nodes")["items"][0]["metadata"]["name"]
+        base = f"/api/v1/nodes/{node}/proxy/logs/?query="
+        assert closing.kubectl("get", "--raw", f"{base}tiphys-e2e-query") == "it runs\n"
+        refused = closing.kubectl("get", "--raw", f"{base}a%3Bb", check=False)
+        assert "input contains unsupported characters" in refused
+    finally:
+        log.unlink()
 
 
 @pytest.mark.slow

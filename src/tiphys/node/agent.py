@@ -131,6 +131,7 @@ class Agent:
         self.metrics = metrics or KubeletMetrics(CollectorRegistry())
         self.name = options.name
         self.runtime = runtime
+        self.answers_log_queries = options.configuration.log_queries
         self._client = client
         self._options = options
         self._tasks = tasks
@@ -685,6 +686,7 @@ class Agent:
                 for period in options.configuration.shutdown
             ],
             "serializeImagePulls": False,
+            "enableSystemLogQuery": options.configuration.log_queries,
             "imagePullCredentialsVerificationPolicy": options.configuration.pulls.policy,
             "preloadedImagesVerificationAllowlist": list(options.configuration.pulls.allowed),
             "seccompDefault": options.configuration.seccomp_default,

@@ -50,6 +50,7 @@ class KubeletConfiguration:
     log_files:           of a container, at most
     shutdown:            who has how long when the machine shuts down; () for nobody
     seccomp_default:     whether the runtime's profile of seccomp is that of pods which say none
+    log_queries:         whether the node's server answers queries of the machine's logs
     pulls:               which images pods have to show credentials for
     sysctls:             that pods may set beside the safe ones
     managers:            who gets which cores and memory, and what is kept back of both
@@ -67,6 +68,7 @@ class KubeletConfiguration:
     eviction_max_grace: int = 0
     shutdown: Periods = ()
     seccomp_default: bool = False
+    log_queries: bool = False
     pulls: VerificationPolicy = DEFAULT_PULLS
     sysctls: tuple[str, ...] = ()
 
@@ -226,6 +228,7 @@ _FIELDS: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
     "shutdownGracePeriodByPodPriority": ("shutdown", parse_periods),
     "imagePullCredentialsVerificationPolicy": (_POLICY, str),
     "preloadedImagesVerificationAllowlist": (_ALLOWED, _names),
+    "enableSystemLogQuery": ("log_queries", _yes_or_no),
     "seccompDefault": ("seccomp_default", _yes_or_no),
     "allowedUnsafeSysctls": ("sysctls", _sysctls),
     "maxPods": ("max_pods", _count),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,7 @@ class ManagedPod:
         self.probes = ProbeManager(
             self.records, node.runtime, self.tasks, self.address, self.event, self.wake
         )
+        self.probes.observe = partial(node.metrics.probes.observe, PodIdentity.of(pod))
         self.waiting = WaitingReasons(self.records, node.now, self.event, self.wake)
         self.volume_paths: dict[str, str] | None = None
         self.holds_room = False

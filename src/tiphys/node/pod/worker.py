@@ -124,6 +124,7 @@ class PodWorker:
         finally:
             managed.probes.stop_all()
             await managed.tasks.stop()
+            managed.node.metrics.probes.forget(managed.pod.metadata.uid)
 
     async def _refresh_volumes(self) -> None:
         managed = self.managed
