@@ -77,12 +77,11 @@ from tiphys.node.states import CREATED, EXITED, RUNNING, PodState, Usage, Volume
 from tiphys.node.staticpods.folder import ManifestFolder
 from tiphys.node.staticpods.manifests import PodReader, static_pod
 from tiphys.node.staticpods.staticpods import StaticPods
-from tiphys.node.volumes.kubeletfolder import SHOWN, KubeletFolder
+from tiphys.node.volumes.kubeletfolder import KubeletFolder
 from tiphys.node.volumes.nodrivers import NoDrivers
 
 log = logging.getLogger(__name__)
 
-_SECCOMP = "seccomp"  # folder of profiles, as upstream
 _HOUSEKEEPING = 10.0  # seconds between looks at logs and disks, as upstream
 _ADMISSION_RETRY = 1.0  # seconds after the API server did not answer
 _DEVICES_PAUSE = 1.0  # seconds in which changes of devices are gathered to one report
@@ -177,7 +176,7 @@ class Agent:
             seccomp_default=RUNTIME_DEFAULT
             if options.configuration.seccomp_default
             else UNCONFINED,
-            seccomp_place=self._seccomp_place,
+            seccomp_place=self._kubelet.seccomp_profile,
             users=UserNamespaces(volumes.folder, options.configuration.max_pods),
         )
         self._unclaimed: dict[str, PodState] = {}  # what an agent before this one left, by uid
@@ -226,11 +225,6 @@ class Agent:
         if self._drivers is not None:
             devices.take("CSIPlugin", self._drivers.drivers)
         return devices
-
-    def _seccomp_place(self, profile: str) -> str:
-        """Where a profile's file is on the machine; pods know it as one of the kubelet's. Raises
-        OSError where a link leads out of the folder."""
-        return self._kubelet.place(f"{SHOWN}/{_SECCOMP}/{profile}")
 
     def _wake(self, uids: set[str]) -> None:
         """What the status of these pods says has changed."""

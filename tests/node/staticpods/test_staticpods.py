@@ -152,6 +152,20 @@ async def test_an_object_that_is_gone_already_is_no_error() -> None:
     assert mirror.object is None
 
 
+@pytest.mark.parametrize(("phase", "expected"), [("Running", "Running"), ("Failed", "")])
+async def test_a_pod_goes_on_from_its_mirror_unless_that_has_ended(
+    phase: str, expected: str
+) -> None:
+    server = Server()
+    await shown("a", server).bring_up_to_date(NODE)
+    assert server.pod is not None
+    server.pod.status.phase = phase
+    node = Node(server)
+    node.statics.mirror_changed(None, server.pod)
+    node.statics.want([own("a")])
+    assert node.workers[0].pod.status.phase == expected
+
+
 class Node:
     """Starts workers that do nothing, and keeps the UIDs of their pods."""
 

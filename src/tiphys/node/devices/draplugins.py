@@ -23,6 +23,7 @@ _SERVICES = {
     "v1beta1.DRAPlugin": "k8s.io.kubelet.pkg.apis.dra.v1beta1.DRAPlugin",
 }
 HEALTH = "v1alpha1.DRAResourceHealth"  # of a driver that says how its devices are
+_TAKEN_AT_ONCE = 1000  # devices of a message, in one turn of the event loop
 _WATCH_AGAIN = 5.0  # seconds after it broke off, as upstream
 _CALL = 45.0  # seconds, as upstream
 
@@ -157,7 +158,9 @@ class Drivers:
         while True:
             with contextlib.suppress(DriverError):
                 async for devices in driver.healths():
-                    self._take_health(driver.name, devices)
+                    for start in range(0, len(devices), _TAKEN_AT_ONCE):
+                        self._take_health(driver.name, devices[start : start + _TAKEN_AT_ONCE])
+                        await asyncio.sleep(0)  # a message may have a hundred thousand of them
             await asyncio.sleep(_WATCH_AGAIN)
 
     async def stop(self) -> None:

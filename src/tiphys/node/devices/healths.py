@@ -13,7 +13,9 @@ from tiphys.node.devices import dramessages as m
 
 UNKNOWN = "Unknown"
 _STATES = {1: "Healthy", 2: "Unhealthy"}
-_HOLDS = 30.0  # seconds
+_HOLDS, _LONGEST = 30.0, 86_400.0  # seconds that what a driver says holds, if it says none; at most
+_MOST_PLACES = 65_536  # devices of the node of which anything is remembered
+_LONGEST_MESSAGE = 1024  # characters, as upstream
 
 
 class Health(NamedTuple):
@@ -46,11 +48,13 @@ class DeviceHealths:
             if one.device is None:
                 continue
             place = f"{driver}/{one.device.pool_name}/{one.device.device_name}"
-            health = Health(_STATES.get(one.health, UNKNOWN), one.message)
+            if place not in self._said and len(self._said) >= _MOST_PLACES:
+                continue
+            health = Health(_STATES.get(one.health, UNKNOWN), _cut(one.message))
             if self.of(place, now) != health:
                 changed.add(place)
-            holds = one.health_check_timeout_seconds or _HOLDS
-            self._said[place] = _Said(health, now + holds)
+            holds = one.health_check_timeout_seconds
+            self._said[place] = _Said(health, now + min(holds if holds > 0 else _HOLDS, _LONGEST))
         return changed
 
     def expire(self, now: float) -> set[str]:
@@ -59,3 +63,9 @@ class DeviceHealths:
         for place in expired:
             del self._said[place]
         return expired
+
+
+def _cut(message: str) -> str:
+    if len(message) <= _LONGEST_MESSAGE:
+        return message
+    return f"{message[: _LONGEST_MESSAGE - 3]}..."

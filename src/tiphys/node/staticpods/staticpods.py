@@ -14,6 +14,7 @@ from tiphys.api import core_v1
 from tiphys.client.client import Client, Unreachable
 from tiphys.machinery import timestamps
 from tiphys.machinery.errors import StatusError
+from tiphys.machinery.finished import pod_finished
 from tiphys.node.pod.mirrorpod import MirrorPod
 from tiphys.node.pod.worker import PodWorker
 from tiphys.node.staticpods.folder import ManifestFolder
@@ -91,7 +92,8 @@ class StaticPods:
         mirror = self._mirror(key)
         before = mirror.object
         mirror.show(pod)
-        if mirror.shows and before is not None:  # an agent before this one started it
+        # An agent before this one started it. One that was evicted begins anew (upstream).
+        if mirror.shows and before is not None and not pod_finished(before):
             pod.status = before.status
         self._runs[key] = _Run(pod, self._start(pod, mirror))
 
