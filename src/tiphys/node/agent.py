@@ -138,7 +138,6 @@ class Agent:
         self._capacity["pods"] = canonical_quantity(str(options.configuration.max_pods))
         kept = self._kept_back()
         self._allocatable = allocatable(self._capacity, kept)
-        placement = self._make_placement(kept)
         self._recorder = EventRecorder(client, "kubelet", options.name, budget=events)
         references = References(client)
         self._kubelet = KubeletFolder(options.data_dir / "kubelet")
@@ -148,6 +147,7 @@ class Agent:
         self._knows_pods = False  # whether all pods of the node have been seen
         self._drivers = self._make_drivers(references) if runtime.runs_processes else None
         self._devices = self._make_devices() if runtime.runs_processes else None
+        placement = self._make_placement(kept)
         volumes = runtime.volumes(
             options.data_dir, references, self._allocatable, self._drivers or NoDrivers()
         )
@@ -260,7 +260,8 @@ class Agent:
         if not self.runtime.runs_processes:
             return Placement()
         settings = self._options.configuration.managers
-        return place(settings, discover(), kept, self._options.data_dir)
+        plugins = self._devices.plugins if self._devices is not None else None
+        return place(settings, discover(), kept, self._options.data_dir, plugins)
 
     def _make_evictor(self) -> Evictor:
         options = self._options

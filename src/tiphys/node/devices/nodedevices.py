@@ -108,6 +108,7 @@ class DriverDevices:
     folder: what pods see as /var/lib/kubelet
     active: gives the uids of the node's pods that have not ended
     changed: called when the node has more or fewer devices
+    plugins: the devices of device plugins
     unwell: called with the uids of pods whose devices may have changed their health
     """
 
@@ -125,7 +126,7 @@ class DriverDevices:
         self._name = name
         self._active = active
         file = data / "device-plugins.json"
-        self._plugins = DeviceManager(folder, file, active, changed, unwell)
+        self.plugins = DeviceManager(folder, file, active, changed, unwell)
         self._healths = DeviceHealths()
         self._unwell = unwell
         self._drivers = Drivers(folder, self._note_health)
@@ -133,7 +134,7 @@ class DriverDevices:
         self._claims = Claims(client, self._drivers, data / "claims.json")
         self.applies_cdi = False  # whether the runtime does
         self._handlers: dict[str, PluginHandler] = {
-            "DevicePlugin": self._plugins,
+            "DevicePlugin": self.plugins,
             "DRAPlugin": self._drivers,
         }
         self._watcher = PluginWatcher(folder, self._handlers)
@@ -145,17 +146,17 @@ class DriverDevices:
 
     async def start(self) -> None:
         """Raises OSError."""
-        await self._plugins.start()
+        await self.plugins.start()
         self._tasks.start(self._watcher.run(), "plugins", vital=True)
 
     async def stop(self) -> None:
         await self._tasks.stop()
         await self._drivers.stop()
-        await self._plugins.stop()
+        await self.plugins.stop()
 
     def counts(self) -> dict[str, Count]:
         """By resource."""
-        return self._plugins.counts()
+        return self.plugins.counts()
 
     async def keep_house(self) -> None:
         """Gives back what pods have that are gone, and takes from the scheduler what drivers offer
@@ -163,7 +164,7 @@ class DriverDevices:
         if expired := self._healths.expire(time.monotonic()):
             self._unwell(self._claims.pods_with(expired))
         active = self._active()
-        await self._plugins.keep(active)
+        await self.plugins.keep(active)
         await self._claims.reconcile(active)
         await self._slices.look(await asyncio.to_thread(self._drivers.usable))
 
@@ -177,11 +178,11 @@ class DriverDevices:
 
     def held(self, uid: str, container: str) -> list[HeldDevice]:
         """The devices of plugins that a container has."""
-        return self._plugins.held(uid, container)
+        return self.plugins.held(uid, container)
 
     def healthy(self) -> list[HeldDevice]:
         """Those that containers can have, whoever does."""
-        return self._plugins.healthy()
+        return self.plugins.healthy()
 
     def claims(self, pod: core_v1.Pod, container: core_v1.Container) -> list[HeldClaim]:
         """The claims that a container uses."""
@@ -193,7 +194,7 @@ class DriverDevices:
 
     async def allocate(self, pod: core_v1.Pod) -> Rejection | None:
         try:
-            await self._plugins.allocate(pod)
+            await self.plugins.allocate(pod)
         except (AllocationError, PluginError, OSError) as error:
             text = f"Allocate failed due to {error}, which is unexpected"
             return Rejection("UnexpectedAdmissionError", text)
@@ -205,7 +206,7 @@ class DriverDevices:
 
     async def edits(self, pod: core_v1.Pod, container: core_v1.Container) -> ContainerEdits:
         try:
-            edits = await self._plugins.edits(pod, container)
+            edits = await self.plugins.edits(pod, container)
             edits.cdi += [
                 name for name in self._claims.cdi(pod, container) if name not in edits.cdi
             ]
@@ -228,7 +229,7 @@ class DriverDevices:
     def health(self, pod: core_v1.Pod, container: core_v1.Container) -> HealthsByResource:
         shown = {
             resource: {device: Health(state) for device, state in states.items()}
-            for resource, states in self._plugins.health(pod.metadata.uid, container.name).items()
+            for resource, states in self.plugins.health(pod.metadata.uid, container.name).items()
         }
         with contextlib.suppress(DriverError):
             for label, devices in self._claims.shown(pod, container).items():

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tiphys.api import core_v1
+from tiphys.node.devices.devicemanager import DeviceManager
 from tiphys.node.managers import cpustate, memorystate, options
 from tiphys.node.managers.alignment import AllocationError, HintProvider, TopologyManager
 from tiphys.node.managers.cpus import CPUManager, reserve
 from tiphys.node.managers.cpusets import written
 from tiphys.node.managers.cpustate import CPUState
+from tiphys.node.managers.devicehints import DeviceHints
 from tiphys.node.managers.memory import MEMORY, MemoryManager, reserved_memory
 from tiphys.node.managers.memorystate import MemoryState
 from tiphys.node.managers.settings import Settings
@@ -159,10 +161,15 @@ class Placement:
 
 
 def place(
-    settings: Settings, topology: Topology, kept_back: Mapping[str, int], folder: Path
+    settings: Settings,
+    topology: Topology,
+    kept_back: Mapping[str, int],
+    folder: Path,
+    devices: DeviceManager | None = None,
 ) -> Placement:
     """The managers of a node whose state is kept in `folder`. `kept_back` is what pods do not get
-    of the machine, with what eviction keeps free: units of `footprint`, by resource.
+    of the machine, with what eviction keeps free: units of `footprint`, by resource. `devices` are
+    those of the node's plugins.
 
     Raises ValueError: the settings do not fit the machine; CheckpointError: the state is of other
     settings or another machine.
@@ -172,7 +179,10 @@ def place(
     )
     cpus = _cpu_manager(settings, topology, kept_back, folder)
     memory = _memory_manager(settings, topology, kept_back, folder)
-    return Placement(manager, cpus, memory)
+    hints = []
+    if devices is not None and settings.topology_policy != options.NONE:
+        hints.append(DeviceHints(devices, topology.nodes))
+    return Placement(manager, cpus, memory, hints)
 
 
 def _cpu_manager(
