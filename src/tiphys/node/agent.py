@@ -23,7 +23,6 @@ from tiphys.machinery.errors import StatusError
 from tiphys.machinery.finished import pod_finished
 from tiphys.machinery.podrefs import MIRROR
 from tiphys.node.configuration import DEFAULT, KubeletConfiguration
-from tiphys.node.containers.profiles import RUNTIME_DEFAULT, UNCONFINED
 from tiphys.node.csi.nodevolumes import NodeVolumes
 from tiphys.node.devices.nodedevices import DriverDevices, NoDevices
 from tiphys.node.images.collection import PulledImages, reclaim
@@ -45,6 +44,7 @@ from tiphys.node.pod.preemption import NoneToPreempt, make_room
 from tiphys.node.pod.worker import PodWorker
 from tiphys.node.podresources.listing import PodResourceLists
 from tiphys.node.podresources.server import PodResourcesServer
+from tiphys.node.profiles import RUNTIME_DEFAULT, UNCONFINED
 from tiphys.node.references import References
 from tiphys.node.registration import BEAT, NodeFacts, Registration
 from tiphys.node.resources.admission import (

@@ -13,7 +13,6 @@ from prometheus_client import CollectorRegistry
 from tiphys.api import core_v1
 from tiphys.client.client import Client
 from tiphys.client.events import EventRecorder
-from tiphys.node.containers.profiles import UNCONFINED
 from tiphys.node.devices.nodedevices import NodeDevices, NoDevices
 from tiphys.node.images.collection import PulledImages
 from tiphys.node.images.pullrecords import PullRecords
@@ -21,6 +20,7 @@ from tiphys.node.isolation import Isolation, NoIsolation
 from tiphys.node.managers.placement import Placement
 from tiphys.node.metrics import KubeletMetrics
 from tiphys.node.naming import ClusterDNS, Resolver
+from tiphys.node.profiles import UNCONFINED
 from tiphys.node.references import References
 from tiphys.node.resources.admission import Footprint, Rejection
 from tiphys.node.resources.usernamespaces import UserNamespaces

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple, Protocol
 
 from tiphys.api import core_v1
 from tiphys.node.abilities import IdRange, RuntimeAbilities
-from tiphys.node.containers.profiles import UNCONFINED, Profile
 from tiphys.node.drivervolumes import DriverVolumes
 from tiphys.node.naming import Resolver
+from tiphys.node.profiles import UNCONFINED, Profile
 from tiphys.node.references import References
 from tiphys.node.states import ContainerState, PodIdentity, PodState, SandboxState, Usage
 

@@ -9,7 +9,6 @@ import pytest
 from tests.builders import pod
 from tiphys.api import core_v1
 from tiphys.node.abilities import EVERYTHING, NOTHING, IdRange
-from tiphys.node.containers.profiles import Profile
 from tiphys.node.cri import messages as m
 from tiphys.node.cri.config import (
     SandboxPlace,
@@ -21,6 +20,7 @@ from tiphys.node.cri.config import (
 )
 from tiphys.node.cri.runtime import abilities_of, applies_cdi
 from tiphys.node.naming import Resolver
+from tiphys.node.profiles import Profile
 from tiphys.node.runtime import Confinement, ContainerPlan, DeviceNode, Mount
 
 POD, CONTAINER, NODE, TARGET = range(4)  # NamespaceMode

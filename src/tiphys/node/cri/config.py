@@ -8,16 +8,16 @@ from typing import Any, NamedTuple
 from tiphys.api import core_v1
 from tiphys.machinery import quantity
 from tiphys.node.abilities import IdRange
-from tiphys.node.containers.profiles import (
+from tiphys.node.cri import messages as m
+from tiphys.node.cri.signals import signal_number
+from tiphys.node.naming import Resolver
+from tiphys.node.profiles import (
     LOCALHOST,
     RUNTIME_DEFAULT,
     UNCONFINED,
     Profile,
     app_armor_of,
 )
-from tiphys.node.cri import messages as m
-from tiphys.node.cri.signals import signal_number
-from tiphys.node.naming import Resolver
 from tiphys.node.resources import cgroups
 from tiphys.node.runtime import ContainerPlan
 from tiphys.node.states import PodIdentity

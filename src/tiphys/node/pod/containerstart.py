@@ -10,13 +10,13 @@ from tiphys.client.client import Unreachable
 from tiphys.machinery.errors import StatusError
 from tiphys.node.containers.environment import ContainerFacts, environment, expand
 from tiphys.node.containers.nonroot import must_not_be_root, non_root_violation
-from tiphys.node.containers.profiles import seccomp_of
 from tiphys.node.containers.records import ContainerRecord
 from tiphys.node.images.pulling import ImagePuller, ImageRequest
 from tiphys.node.pod.managedpod import ManagedPod
 from tiphys.node.pod.runtimehandler import handler_of
 from tiphys.node.pod.termination import PodTerminator
 from tiphys.node.probes.prober import Target
+from tiphys.node.profiles import seccomp_of
 from tiphys.node.runtime import Confinement, ContainerPlan, Mount, RuntimeFault
 from tiphys.node.states import EXITED, ContainerState
 from tiphys.node.volumes.readonly import is_recursive

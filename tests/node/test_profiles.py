@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.builders import pod
-from tiphys.node.containers.profiles import Profile, app_armor_of, needs_app_armor, seccomp_of
+from tiphys.node.profiles import Profile, app_armor_of, needs_app_armor, seccomp_of
 
 FILE = {"type": "Localhost", "localhostProfile": "a/b.json"}
 DEFAULT = {"type": "RuntimeDefault"}
