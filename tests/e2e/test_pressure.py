@@ -52,3 +52,32 @@ def status(machine: Machine) -> dict[str, str]:
 def under_pressure(machine: Machine) -> bool:
     conditions = machine.get("nodes")["items"][0]["status"]["conditions"]
     return any(one["type"] == "DiskPressure" and one["status"] == "True" for one in conditions)
+
+
+SOFT = """\
+evictionSoft: {memory.available: 1000Gi}
+evictionSoftGracePeriod: {memory.available: 12s}
+evictionMaxPodGracePeriod: 20
+"""
+
+
+@pytest.mark.slow
+def test_a_soft_threshold_waits_and_leaves_the_pod_time_to_end(tmp_path: Path) -> None:
+    """No machine has a thousand gibibytes: it is crossed from the start."""
+    wanted = {"resources": {"requests": {"memory": "1Mi"}}}
+    script = "trap 'sleep 2; exit 7' TERM; sleep 3600 & wait"
+    with configured(tmp_path, "soft", SOFT) as machine:
+        run_pod(machine, "greedy", script, container=wanted, terminationGracePeriodSeconds=30)
+        running(machine, "greedy")
+        machine.eventually(lambda: status(machine)["phase"] == "Failed", seconds=90)
+        evicted = machine.get("pod/greedy")["status"]
+        assert evicted["reason"] == "Evicted"
+        assert "low on resource: memory. Threshold quantity: 1000Gi" in evicted["message"]
+        ended = evicted["containerStatuses"][0]["state"]["terminated"]
+        assert ended["exitCode"] == 7, "it had more than two seconds"
+        kinds = {one["type"]: one for one in evicted["conditions"]}
+        assert kinds["DisruptionTarget"]["reason"] == "TerminationByKubelet"
+        events = machine.kubectl(
+            "get", "events", "--field-selector=reason=EvictionThresholdMet", "-A"
+        )
+        assert "Attempting to reclaim memory" in events
