@@ -124,3 +124,19 @@ def test_a_pod_whose_devices_are_apart_is_refused_or_not() -> None:
     manager(devices, BEST_EFFORT).allocate(asking(2))
     assert devices.noted == {"c0": [0, 1]}
     assert NOWHERE.nodes is None
+
+
+def test_a_container_does_not_count_on_what_another_one_of_its_pod_gets() -> None:
+    devices = Devices("a", "c")
+    asked_twice, one = manager(devices, SINGLE_NODE), asking(1, 1)
+    asked_twice.allocate(one)
+    asked_twice.allocate(one)
+    assert sorted(devices.noted.values()) == [[0], [1]]
+    with pytest.raises(AllocationError):
+        manager(Devices("a"), SINGLE_NODE).allocate(asking(1, 1))
+
+
+def test_containers_may_have_what_init_containers_had() -> None:
+    devices = Devices("a", "b")
+    manager(devices, SINGLE_NODE).allocate(asking(2, inits=(2,)))
+    assert devices.noted == {"i0": [0], "c0": [0]}

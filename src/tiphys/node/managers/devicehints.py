@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from tiphys.api import core_v1
 from tiphys.node.devices.devicemanager import DeviceManager, ResourceView
-from tiphys.node.managers.alignment import containers_of
+from tiphys.node.managers.alignment import EndingInits, containers_of
 from tiphys.node.managers.hints import Hint, Hints, Mask, mask_of, masks, nodes_of
 
 
@@ -18,12 +18,19 @@ class DeviceHints:
     def __init__(self, devices: DeviceManager, nodes: Collection[int]) -> None:
         self._devices = devices
         self._nodes = frozenset(nodes)
+        self._ending = EndingInits()
+        # What containers before this one of the pod that is being let in will have, by resource:
+        # devices are chosen once all containers have their places.
+        self._promised: dict[str, set[str]] = {}
 
     def container_hints(self, pod: core_v1.Pod, container: core_v1.Container) -> Hints:
+        if container is (pod.spec.init_containers or pod.spec.containers)[0]:
+            self._promised = {}
         held = self._devices.ids_held(pod.metadata.uid, [container.name])
         return self._hints(self._devices.wanted(container), held)
 
     def pod_hints(self, pod: core_v1.Pod) -> Hints:
+        self._promised = {}
         names = [container.name for container in containers_of(pod.spec)]
         return self._hints(self._wanted(pod), self._devices.ids_held(pod.metadata.uid, names))
 
@@ -42,9 +49,13 @@ class DeviceHints:
         self, wanted: Mapping[str, int], held: Mapping[str, Collection[str]]
     ) -> dict[str, Sequence[Hint] | None]:
         return {
-            name: self._of_resource(self._devices.view(name), count, held.get(name, ()))
+            name: self._of_resource(self._view(name), count, held.get(name, ()))
             for name, count in wanted.items()
         }
+
+    def _view(self, name: str) -> ResourceView:
+        view = self._devices.view(name)
+        return view._replace(free=view.free - self._promised.get(name, set()))
 
     def _of_resource(
         self, view: ResourceView, wanted: int, held: Collection[str]
@@ -61,9 +72,25 @@ class DeviceHints:
         return mask_of(self._nodes.intersection(nodes))
 
     def allocate(self, pod: core_v1.Pod, container: core_v1.Container, affinity: Hint) -> None:
-        if self._devices.wanted(container):
-            nodes = nodes_of(affinity.nodes) if affinity.nodes is not None else None
-            self._devices.note_affinity(pod.metadata.uid, container.name, nodes)
+        wanted = self._devices.wanted(container)
+        if not wanted:
+            return
+        nodes = nodes_of(affinity.nodes) if affinity.nodes is not None else None
+        self._devices.note_affinity(pod.metadata.uid, container.name, nodes)
+        if self._ending.has(pod, container):
+            return  # those after it may have its devices
+        for name, count in wanted.items():
+            self._promise(name, count, affinity.nodes)
+
+    def _promise(self, name: str, count: int, near: Mask | None) -> None:
+        """Keeps as many devices from the containers that follow, those near the nodes first."""
+        view = self._view(name)
+
+        def is_apart(device: str) -> bool:
+            return near is not None and not self._known(view.nodes.get(device, ())) & near
+
+        chosen = sorted(view.free, key=lambda device: (is_apart(device), device))[:count]
+        self._promised.setdefault(name, set()).update(chosen)
 
 
 def device_hints(usable: Sequence[Mask], every: Sequence[Mask], wanted: int) -> list[Hint]:
