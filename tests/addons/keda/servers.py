@@ -479,11 +479,12 @@ async def kafka(folder: Path) -> AsyncIterator[Asked]:
 
 @contextlib.asynccontextmanager
 async def temporal(folder: Path) -> AsyncIterator[Asked]:
-    """Workflows that nobody works on wait in the queue."""
+    """Workflows that nobody works on wait in the queue. Its own parts find each other by the
+    loopback alone, so it listens everywhere."""
     port = free_port()
     command = [
         program("temporal", "TEMPORAL") or "temporal", "server", "start-dev", "--headless",
-        "--ip", HOST, "--port", str(port), "--log-level", "error",
+        "--ip", "0.0.0.0", "--port", str(port), "--log-level", "error",
     ]  # fmt: skip
     async with running(Server(command, port)) as server:
         put = 0
