@@ -64,6 +64,7 @@ async def test_jobs_are_created_up_to_the_limit_and_go_with_their_template(
     assert status.triggers_types == "kubernetes-workload" and status.last_active_time
 
 
+@pytest.mark.slow
 async def test_a_paused_one_creates_none(keda: LocalCluster) -> None:
     await keda.client.create(deployment("idle", 1))
     paused = scaled_job("paused", "idle")

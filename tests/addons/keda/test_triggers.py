@@ -106,7 +106,7 @@ async def test_a_trigger_keeps_the_contract(
         assert time.monotonic() - started < 15
 
 
-def test_every_trigger_of_the_list_is_there() -> None:
+async def test_every_trigger_of_the_list_is_there() -> None:
     expected = {
         "apache-kafka", "beanstalkd", "cpu", "cron", "etcd", "external", "external-push",
         "influxdb", "kafka", "kubernetes-workload", "memory", "metrics-api", "mysql",

@@ -12,13 +12,16 @@ from tiphys.addons.keda.admission import Admission
 from tiphys.addons.keda.controller import ScaledObjectReconciler
 from tiphys.addons.keda.jobcontroller import ScaledJobReconciler
 from tiphys.addons.keda.jobscaling import JobScaling
+from tiphys.addons.keda.measuring import Measurer
+from tiphys.addons.keda.observing import Observer
 from tiphys.addons.keda.reaching import Reach
 from tiphys.addons.keda.scaler import Surroundings
 from tiphys.addons.keda.scaling import Scaling
 from tiphys.addons.keda.serving import Server
+from tiphys.addons.keda.targets import Targets
 from tiphys.addons.optional import NAMESPACE, Context
 from tiphys.api import admissionregistration_v1 as registration_v1
-from tiphys.api import apiregistration_v1, discovery_v1
+from tiphys.api import apiregistration_v1, apps_v1, discovery_v1
 from tiphys.api.base import Struct, to_builtins
 from tiphys.client.client import MERGE
 from tiphys.machinery.addresses import authority
@@ -38,13 +41,16 @@ async def run(context: Context) -> None:
         importlib.import_module(name)
     reach = Reach(context.client, settings.local)
     surroundings = Surroundings(context.client, reach, context.now, settings.timeout)
-    scaling = Scaling(context, surroundings, settings.patience)
-    jobs = JobScaling(context, surroundings, settings.patience)
+    observer = Observer(context)
+    targets = Targets(context.client, context.informers.of(apps_v1.Deployment))
+    measurer = Measurer(targets, settings.patience, observer)
+    scaling = Scaling(context, surroundings, measurer)
+    jobs = JobScaling(context, surroundings, measurer)
     admission = Admission(context)
     server = Server(scaling, admission.judge, context.now)
     address = settings.address or own_address()
-    port = await server.start(context.client, address, settings.port, context.data_dir)
     try:
+        port = await server.start(context.client, address, settings.port, context.data_dir)
         await context.informers.synced()
         await _announce(context, server, address, port)
         await context.reconcile(
@@ -53,6 +59,7 @@ async def run(context: Context) -> None:
         context.tasks.start(_renew(context, server), "certificate", vital=True)
         await _tell(context, authority(address, port), scaling, jobs)
     finally:
+        observer.close()
         await server.stop()
 
 

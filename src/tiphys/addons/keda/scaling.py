@@ -36,9 +36,8 @@ class NoMetric(Exception):
 
 
 class Scaling(Loops[ScaledObject]):
-    def __init__(self, context: Context, surroundings: Surroundings, patience: float) -> None:
-        super().__init__(context, ScaledObject, surroundings)
-        self.measurer = Measurer(self.targets, patience)
+    def __init__(self, context: Context, surroundings: Surroundings, measurer: Measurer) -> None:
+        super().__init__(context, ScaledObject, surroundings, measurer)
         self._autoscalers = context.informers.of(HorizontalPodAutoscaler)
 
     async def check(self, obj: ScaledObject, watched: Watched) -> None:
@@ -80,7 +79,7 @@ class Scaling(Loops[ScaledObject]):
     async def _carry_out(self, obj: ScaledObject, found: Seen) -> Decision:
         """Scales to zero or back, where that is called for."""
         try:
-            replicas = (await self.targets.scale(obj)).spec.replicas
+            replicas = await self.targets.replicas(obj)
         except (StatusError, LookupError, ValueError) as error:
             message = f"Error getting current replicas count for ScaleTarget: {error}"
             return Decision(

@@ -58,6 +58,7 @@ class Server:
         self._allowed: frozenset[str] = frozenset()
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._context.minimum_version = ssl.TLSVersion.TLSv1_2
+        self._runner: web.AppRunner | None = None
         self._reviews = asyncio.Semaphore(_REVIEWS)
         self.authority = b""
 
@@ -78,7 +79,8 @@ class Server:
         return int(self._runner.addresses[0][1])
 
     async def stop(self) -> None:
-        await self._runner.cleanup()
+        if self._runner is not None:
+            await self._runner.cleanup()
 
     def renew(self, folder: Path) -> None:
         """Shows a new certificate from now on, of a new authority."""
