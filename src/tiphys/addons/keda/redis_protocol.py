@@ -82,7 +82,7 @@ class Redis:
                 raise RedisError("i/o timeout") from None
             except (OSError, asyncio.IncompleteReadError) as error:
                 raise RedisError(f"connection lost: {error}") from None
-            except ValueError as error:
+            except (ValueError, asyncio.LimitOverrunError, RecursionError) as error:
                 raise RedisError(f"no answer of a Redis server: {error}") from None
 
     async def _answer(self, depth: int) -> object:

@@ -34,7 +34,9 @@ class Beanstalkd(Scaler):
             raise ScalerError("error interacting with beanstalkd: a tube has no spaces")
         try:
             stats = await self._stats()
-        except (ScalerError, OSError, ValueError, EOFError) as error:
+        except TimeoutError:
+            raise ScalerError("error interacting with beanstalkd: i/o timeout") from None
+        except (ScalerError, OSError, ValueError, EOFError, asyncio.LimitOverrunError) as error:
             raise ScalerError(f"error interacting with beanstalkd: {error}") from None
         names = ["current-jobs-ready", "current-jobs-reserved"]
         if self.include_delayed:
