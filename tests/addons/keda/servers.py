@@ -169,6 +169,63 @@ async def redis_stream(folder: Path) -> AsyncIterator[Asked]:
 
 
 @contextlib.asynccontextmanager
+async def redis_sentinel(folder: Path) -> AsyncIterator[Asked]:
+    """The trigger knows the sentinel alone, which knows the master."""
+    port, watcher = free_port(), free_port()
+    config = folder / "sentinel.conf"
+    config.write_text(
+        f"bind {HOST}\nport {watcher}\nprotected-mode no\ndir {folder}\n"
+        f"sentinel monitor m {HOST} {port} 1\n"
+    )
+    async with (
+        running(Server(redis_command(folder, port), port)) as master,
+        running(Server(["redis-server", str(config), "--sentinel"], watcher)) as server,
+    ):
+
+        async def fill(count: int) -> None:
+            await redis_cli(master, "DEL", "q")
+            await redis_cli(master, "RPUSH", "q", *map(str, range(count)))
+
+        metadata = {
+            "address": server.address,
+            "sentinelMaster": "m",
+            "listName": "q",
+            "activationListLength": "3",
+        }
+        yield Asked(server, metadata, fill)
+
+
+@contextlib.asynccontextmanager
+async def redis_cluster(folder: Path) -> AsyncIterator[Asked]:
+    """Two nodes; the trigger knows the one that does not have the key."""
+    halves = {"one": "0 8191", "two": "8192 16383"}
+    async with contextlib.AsyncExitStack() as stack:
+        nodes = []
+        for name, slots in halves.items():
+            port = free_port()
+            (folder / name).mkdir()
+            command = redis_command(
+                folder / name, port, "--cluster-enabled", "yes", "--cluster-port", str(free_port())
+            )
+            node = await stack.enter_async_context(running(Server(command, port)))
+            await redis_cli(node, "CLUSTER", "ADDSLOTSRANGE", *slots.split())
+            nodes.append((node, command[-1]))
+        (first, _), (second, bus) = nodes
+        await redis_cli(first, "CLUSTER", "MEET", HOST, str(second.port), bus)
+        async with asyncio.timeout(30):
+            while "cluster_state:ok" not in await redis_cli(first, "CLUSTER", "INFO"):  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
+        key = "q"  # of slot 11958: the second node's
+
+        async def fill(count: int) -> None:
+            await redis_cli(second, "DEL", key)
+            await redis_cli(second, "RPUSH", key, *map(str, range(count)))
+
+        metadata = {"addresses": first.address, "listName": key, "activationListLength": "3"}
+        yield Asked(first, metadata, fill)
+
+
+@contextlib.asynccontextmanager
 async def beanstalkd(folder: Path) -> AsyncIterator[Asked]:
     port = free_port()
     async with running(Server(["beanstalkd", "-l", HOST, "-p", str(port)], port)) as server:

@@ -36,6 +36,8 @@ def row(kind: str, start: Started, needs: str | None, *, slow: bool = False, nam
 ROWS = [
     row("redis", servers.redis_list, "redis-server"),
     row("redis-streams", servers.redis_stream, "redis-server"),
+    row("redis-sentinel", servers.redis_sentinel, "redis-server", slow=True),
+    row("redis-cluster", servers.redis_cluster, "redis-server", slow=True),
     row("beanstalkd", servers.beanstalkd, "beanstalkd"),
     row("etcd", servers.etcd, "etcd"),
     row("prometheus", servers.prometheus, "prometheus", slow=True),
