@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections import Counter
+from typing import Any, ClassVar
 
 import pytest
 
@@ -29,13 +30,13 @@ class Canteen(Scaler):
     desk: str = parameter()
     guests: float = parameter(default="20")
     waiting = 0.0
-    asked = 0
+    asked: ClassVar[Counter[str]] = Counter()
 
     def target(self) -> float:
         return self.guests
 
     async def measure(self) -> float:
-        type(self).asked += 1
+        self.asked[self.config.owner] += 1
         return self.waiting
 
 
@@ -54,12 +55,12 @@ async def test_what_is_cached_is_not_asked_for_again(keda: LocalCluster) -> None
     one = {**trigger("canteen", desk="3"), "useCachedMetrics": True}
     scaled = await Scaled.made(keda, scaled_object("cached", one, pollingInterval=3600))
     await scaled.says("Active", "True")
-    before = Canteen.asked
+    before = Canteen.asked["cached"]
     path = "/apis/external.metrics.k8s.io/v1beta1/namespaces/default/s0-canteen"
     query = {"labelSelector": "scaledobject.keda.sh/name=cached"}
     for _ in range(3):
         assert b'"value": "1"' in await keda.client.request("GET", path, query=query)
-    assert Canteen.asked == before
+    assert Canteen.asked["cached"] == before
 
 
 def authentication(name: str, **spec: Any) -> Authentication:

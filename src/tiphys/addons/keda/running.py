@@ -56,7 +56,6 @@ async def run(context: Context) -> None:
         await context.reconcile(
             ScaledObjectReconciler, ScaledJobReconciler, scaling=scaling, jobs=jobs
         )
-        context.tasks.start(_renew(context, server), "certificate", vital=True)
         await _tell(context, authority(address, port), scaling, jobs)
     finally:
         observer.close()
@@ -80,15 +79,6 @@ async def _tell(context: Context, where: str, scaling: Scaling, jobs: JobScaling
         await asyncio.sleep(_PERIOD)
 
 
-async def _renew(context: Context, server: Server) -> None:
-    from tiphys.addons.keda.certificates import RENEWED
-
-    while True:
-        await asyncio.sleep(RENEWED)
-        server.renew(context.data_dir)
-        await _trust(context, server)
-
-
 async def _announce(context: Context, server: Server, address: str, port: int) -> None:
     """Says in the cluster where the server is, and by which authority it is known."""
     slice_ = {
@@ -102,11 +92,11 @@ async def _announce(context: Context, server: Server, address: str, port: int) -
 
 
 async def _trust(context: Context, server: Server) -> None:
-    bundle = to_builtins(server.authority)
+    bundle = to_builtins(server.authority.encode())
     patch = {"spec": {"caBundle": bundle}}
     name = f"v1beta1.{serving.EXTERNAL}"
     await context.client.patch(apiregistration_v1.APIService, name, patch, media=MERGE)
-    hooks = {"webhooks": to_builtins(webhooks(server.authority))}
+    hooks = {"webhooks": to_builtins(webhooks(server.authority.encode()))}
     kind = registration_v1.ValidatingWebhookConfiguration
     await context.client.patch(kind, serving.SERVICE, hooks, media=MERGE)
 

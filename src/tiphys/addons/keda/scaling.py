@@ -172,7 +172,7 @@ class Scaling(Loops[ScaledObject]):
 
     async def _push(self, key: str, model: Scaler) -> None:
         async def active() -> None:
-            await self._activate(key, model.metric_name)
+            await self._activate(key, model.config.index)
 
         while True:
             scaler = make(model.config)
@@ -186,9 +186,14 @@ class Scaling(Loops[ScaledObject]):
                     await scaler.close()
             await asyncio.sleep(_PUSH_AGAIN)
 
-    async def _activate(self, key: str, metric: str) -> None:
+    async def _activate(self, key: str, index: int) -> None:
+        """The trigger of that place says that there is something to do."""
         obj, watched = self.objects.get(key), self.watched(key)
         if obj is None or watched is None:
+            return
+        names = obj.status.external_metric_names
+        metric = next((name for name in names if name.startswith(f"s{index}-")), None)
+        if metric is None:
             return
         async with watched.turn:
             decision = await self._carry_out(obj, Seen(True, active=(metric,)))
