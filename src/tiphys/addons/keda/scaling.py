@@ -23,7 +23,7 @@ from tiphys.addons.keda.types import Health, ScaledObject, ScaledObjectStatus, T
 from tiphys.addons.optional import Context
 from tiphys.api.autoscaling_v2 import HorizontalPodAutoscaler
 from tiphys.client.client import Unreachable
-from tiphys.machinery import timestamps
+from tiphys.machinery import conditions, timestamps
 from tiphys.machinery.errors import StatusError
 
 log = logging.getLogger(__name__)
@@ -146,17 +146,16 @@ class Scaling(Loops[ScaledObject]):
         found = self._autoscalers.get(f"{obj.metadata.namespace}/{obj.status.hpa_name}")
         if found is None:
             return {}
-        for one in found.status.conditions:
-            if one.type != "ScalingActive":
-                continue
-            if one.status == "True":
-                return {"HPAActive": Said("True", "HPAActive", "HPA is actively scaling")}
-            if one.reason == "ScalingDisabled":
-                return {"HPAActive": Said("True", "ScalingDisabled", one.message)}
-            reason = one.reason or "HPAMetricsUnavailable"
-            message = f"HPA is not actively scaling: {one.message}"
-            return {"HPAActive": Said("False", reason, message)}
-        return {}
+        active = conditions.find(found.status.conditions, "ScalingActive")
+        if active is None:
+            return {}
+        if active.status == "True":
+            return {"HPAActive": Said("True", "HPAActive", "HPA is actively scaling")}
+        if active.reason == "ScalingDisabled":
+            return {"HPAActive": Said("True", "ScalingDisabled", active.message)}
+        reason = active.reason or "HPAMetricsUnavailable"
+        message = f"HPA is not actively scaling: {active.message}"
+        return {"HPAActive": Said("False", reason, message)}
 
     # --- triggers that speak up ---
 
