@@ -19,7 +19,7 @@ from tiphys.api import apps_v1
 from tiphys.testing import LocalCluster
 
 ROUNDS = 10
-OBJECTS = 100
+OBJECTS = 50
 SECONDS = 5
 asked: list[float] = []
 waiting: dict[str, float] = {}

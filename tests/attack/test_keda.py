@@ -151,3 +151,18 @@ async def test_a_server_that_answers_rubbish_is_a_failure_of_its_trigger_alone(
         await scaler.close()
         assert time.process_time() - started < 1
     server.close()
+
+
+@pytest.mark.parametrize(
+    "words", ["sslkeylogfile=/tmp/k", "passfile=/root/.pgpass", "service=x", "sslrootcert=/etc/x"]
+)
+async def test_a_connection_string_names_no_file_of_this_machine(
+    keda: LocalCluster, words: str
+) -> None:
+    pytest.importorskip("psycopg")
+    auth = {"connection": f"host=192.0.2.1 dbname=a user=b {words}"}
+    around = Surroundings(keda.client, Reach(keda.client), time.time)
+    given = Given({"query": "SELECT 1", "targetQueryValue": "1"}, auth)
+    scaler = make(Config("postgresql", given, around))
+    with pytest.raises(ScalerError, match=r"may be set|invalid connection option"):
+        await scaler.look("s0-postgresql")

@@ -60,7 +60,7 @@ def definitions() -> tuple[CustomResourceDefinition, ...]:
 def objects(settings: Settings) -> Sequence[Struct]:
     from tiphys.addons.keda.running import objects as made
 
-    return made()
+    return made(settings.address)
 
 
 async def run(context: Context) -> None:

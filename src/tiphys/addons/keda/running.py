@@ -136,7 +136,7 @@ def webhooks(authority_: bytes) -> list[registration_v1.ValidatingWebhook]:
     ]
 
 
-def objects() -> list[Struct]:
+def objects(address: str) -> list[Struct]:
     """What leads the API server here. `run` fills in the address and the authority: so its account
     may change these objects, and create none."""
     from tiphys.api import core_v1, rbac_v1
@@ -149,7 +149,7 @@ def objects() -> list[Struct]:
         metadata=ObjectMeta(
             name=name, namespace=NAMESPACE, labels={"kubernetes.io/service-name": name}
         ),
-        address_type="IPv4",
+        address_type="IPv6" if ":" in address else "IPv4",
     )
     api = apiregistration_v1.APIService(metadata=ObjectMeta(name=f"v1beta1.{serving.EXTERNAL}"))
     api.spec = apiregistration_v1.APIServiceSpec(

@@ -12,6 +12,26 @@ from tiphys.addons.keda.parameters import ParameterError, parameter
 from tiphys.addons.keda.scaler import Scaler, ScalerError, scaler
 
 _LOCAL = "connections by a file of this machine are not supported"
+# What a connection string may say: other words name files of the machine that the add-on runs on,
+# which libpq would read, or write (sslkeylogfile).
+_ALLOWED = frozenset(
+    (
+        "application_name",
+        "channel_binding",
+        "client_encoding",
+        "connect_timeout",
+        "dbname",
+        "host",
+        "options",
+        "password",
+        "port",
+        "sslmode",
+        "target_session_attrs",
+        "user",
+    )
+)
+_NOBODYS = {"passfile": "/dev/null", "sslcert": "/dev/null/none", "sslkey": "/dev/null/none"}
+"""Files in the home of whoever runs the add-on, which libpq would use unasked."""
 
 
 @scaler("postgresql", words="postgreSQL")
@@ -84,11 +104,11 @@ class PostgreSql(Scaler):
         host = str(given.get("host") or "")
         if not host or host.startswith(("/", "@")) or "," in host or given.get("hostaddr"):
             raise ScalerError(_LOCAL)
-        for name in ("service", "servicefile", "passfile", "sslcert", "sslkey", "sslrootcert"):
-            if name in given and given[name] != "system":
-                raise ScalerError(f"{name}: {_LOCAL}")
+        for name in given:
+            if name not in _ALLOWED:
+                raise ScalerError(f"{name}: only {', '.join(sorted(_ALLOWED))} may be set")
         place = await place_of(self.config, host, int(given.get("port") or 5432))
-        given |= {"hostaddr": place.host, "port": place.port, "passfile": "/dev/null"}
+        given |= {"hostaddr": place.host, "port": place.port, **_NOBODYS}
         return await psycopg.AsyncConnection.connect(
             **given, autocommit=True, connect_timeout=max(2, int(self.config.surroundings.timeout))
         )
