@@ -1,0 +1,167 @@
+"""Jobs whose pods are PyPI's real agents with torch, each a process with an address of its own on
+loopback, on machines that a test can lose."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.addons.training.builders import job_body, policy
+from tests.addons.training.realagent import RealAgents, missing
+from tests.addons.training.world import World, world
+from tiphys.addons.training.agents import Agents
+from tiphys.api import core_v1
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(missing()), reason=missing())]
+
+_PATIENCE = 120.0  # seconds: torch takes long to start on a busy machine
+
+
+@asynccontextmanager
+async def trained(
+    root: Path, *arguments: str, nodes: int = 5, body: dict[str, Any]
+) -> AsyncIterator[tuple[World, RealAgents]]:
+    """A job that runs."""
+    agents = RealAgents(root, *arguments)
+    async with world(agents.start, nodes, cpu="1", poll_seconds=0.5, agent_timeout=10) as made:
+        agents.port = made.settings.agent_port
+        container = body["spec"]["replicaSpecs"][0]["template"]["spec"]["containers"][0]
+        container["resources"] = {"requests": {"cpu": "1"}}
+        await made.create(body)
+        await made.reaches("Running", seconds=_PATIENCE)
+        yield made, agents
+
+
+async def steps_to(world: World, agents: RealAgents, pod: str, step: int) -> None:
+    await world.cluster.eventually(lambda: agents.last_step(pod) >= step, _PATIENCE)
+
+
+async def pod_of_rank(world: World, rank: int) -> str:
+    """The name of the pod whose agent says so."""
+    async with Agents(world.settings.agent_port) as agents:
+        pods = await world.pods()
+        reports = await agents.ask(pod.status.pod_ip for pod in pods.values())
+    for name, pod in pods.items():
+        report = reports[pod.status.pod_ip]
+        if report is not None and report.rank == rank:
+            return name
+    raise AssertionError(f"nobody has rank {rank}")
+
+
+async def test_a_killed_worker_costs_no_pod_and_few_steps(tmp_path: Path) -> None:
+    async with trained(tmp_path, body=job_body(spares=1)) as (world, agents):
+        name = await pod_of_rank(world, 2)
+        await steps_to(world, agents, name, 7)
+        before = await world.pods()
+        agents.processes[name].kill_worker()
+        killed = time.time()
+        said = len(agents.lines(name))
+        job = await world.reaches("Running", restarts=1, seconds=_PATIENCE)
+        await world.cluster.eventually(lambda: len(agents.lines(name)) > said, _PATIENCE)
+        after = await world.pods()
+        assert {n: p.metadata.uid for n, p in after.items()} == {
+            n: p.metadata.uid for n, p in before.items()
+        }
+        latest = job.status.latest_faulty_pod_instance_list
+        assert latest is not None and latest.faulty_rank_list == ["2"]
+        resumed = agents.lines(name)[said]
+        assert "attempt=1" in resumed and "step=0 " not in resumed, resumed
+        print(f"the next step came {time.time() - killed:.1f}s after the kill: {resumed}")
+
+
+async def test_a_lost_node_costs_one_pod(tmp_path: Path) -> None:
+    async with trained(tmp_path, body=job_body(spares=1)) as (world, agents):
+        name = await pod_of_rank(world, 2)
+        await steps_to(world, agents, name, 3)
+        before = await world.uids()
+        node = (await world.pods())[name].spec.node_name
+        await world.machines.add("machine-9", cpu="1")
+        await world.machines.lose(node)
+        await world.reaches("Running", restarts=1, seconds=_PATIENCE)
+
+        async def whole() -> bool:
+            uids = await world.uids()
+            return len(uids) == 5 and uids[name] != before[name]
+
+        await world.cluster.eventually(whole, _PATIENCE)
+        after = await world.uids()
+        assert sorted(n for n in after if after[n] != before[n]) == [name]
+        taker = await pod_of_rank(world, 2)
+        await steps_to(world, agents, taker, 5)
+
+
+async def test_a_job_ends_when_its_steps_are_done(tmp_path: Path) -> None:
+    body = job_body(replicas=2, runPolicy={"cleanPodPolicy": "None"})
+    async with trained(tmp_path, "--steps", "5", body=body) as (world, agents):
+        await world.reaches("Completed", seconds=_PATIENCE)
+
+        async def ended() -> bool:
+            return {p.status.phase for p in (await world.pods()).values()} == {"Succeeded"}
+
+        await world.cluster.eventually(ended, _PATIENCE)
+        assert agents.last_step("train-pod-0") == 4
+
+
+RULES = {
+    "hang": {
+        "name": "steps",
+        "logPattern": r".*step=\d+ loss=(\d+(\.\d+)?) .*",
+        "expectedRecurringFrequencyInSeconds": 4,
+    },
+    "slow": {
+        "name": "speed",
+        "logPattern": r".*took=(\d+) .*",
+        "operator": "gteq",
+        "metricThreshold": 5,
+        "metricEvaluationDataPoints": 3,
+    },
+    "fault": {"name": "memory", "logPattern": ".*error: .*", "faultOnMatch": True},
+    "start": {
+        "name": "start",
+        "logPattern": ".*step=.*",
+        "expectedStartCutOffInSeconds": 5,
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("rule", "arguments", "reason"),
+    [
+        ("hang", ("--nan-from", "6"), "LogHang_steps"),
+        ("slow", ("--slow-from", "6"), "LogSlow_speed"),
+        ("fault", ("--error-at", "6"), "LogFault_memory"),
+        ("start", ("--silent", "30"), "LogHang_start"),
+    ],
+)
+async def test_rules_for_logs_are_judged_in_the_pods(
+    tmp_path: Path, rule: str, arguments: tuple[str, ...], reason: str
+) -> None:
+    rules = {"logMonitoringConfiguration": [RULES[rule]]}
+    body = job_body(replicas=2, runPolicy=rules)
+    async with trained(tmp_path, "--only-first", *arguments, body=body) as (world, agents):
+        await world.reaches("Running", restarts=1, seconds=_PATIENCE)
+        await steps_to(world, agents, "train-pod-0", 8)
+        found = await world.client.list(core_v1.Event, "default", fields=f"reason={reason}")
+        assert found.items, reason
+
+
+async def test_what_a_budget_allows_and_no_more(tmp_path: Path) -> None:
+    limits = policy(numRestartBeforeFullJobRestart=1, maxFullJobRestarts=1)
+    async with trained(tmp_path, body=job_body(replicas=2, **limits)) as (world, agents):
+        first = await world.uids()
+        for restarts in (1, 2, 3):
+            await steps_to(world, agents, "train-pod-1", 1)
+            before = await world.uids()
+            agents.processes["train-pod-1"].kill_worker()
+            await world.reaches("Running", restarts=restarts, seconds=_PATIENCE)
+            kept = set((await world.uids()).values()) & set(before.values())
+            assert len(kept) == (0 if restarts == 2 else 2)
+        assert not set((await world.uids()).values()) & set(first.values())
+        agents.processes["train-pod-1"].kill_worker()
+        job = await world.reaches("Failed", restarts=3, seconds=_PATIENCE)
+        assert job.status.conditions[-1].reason == "RestartLimitExceeded"
