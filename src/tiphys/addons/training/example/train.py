@@ -1,3 +1,4 @@
+# mypy: ignore-errors
 """A small distributed training job: it averages a number over all ranks, says so with each step,
 and saves where it is every few steps. What goes wrong can be asked for.
 
