@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from tests.builders import node, pod
 from tests.scheduler.builders import default_account
@@ -19,11 +20,28 @@ NAME = "scheduling.x-k8s.io/pod-group"
 SIZE = "pod-group.scheduling.sigs.k8s.io/min-available"
 
 
-@pytest.fixture
-async def cluster() -> AsyncIterator[LocalCluster]:
+together = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared() -> AsyncIterator[LocalCluster]:
     async with LocalCluster(controllers=True) as made:
         await default_account(made)
+        for name, value in (("high", 1000), ("low", 1)):
+            await made.client.create(
+                scheduling_v1.PriorityClass(metadata=ObjectMeta(name=name), value=value)
+            )
         yield made
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def cluster(shared: LocalCluster) -> AsyncIterator[LocalCluster]:
+    """Without nodes and pods."""
+    yield shared
+    for node_ in (await shared.client.list(core_v1.Node)).items:
+        await shared.client.delete(core_v1.Node, node_.metadata.name)
+    for one in await shared.pods():
+        await shared.client.delete(core_v1.Pod, one.metadata.name, "default", grace=0)
 
 
 async def add_node(cluster: LocalCluster, name: str, cpu: int) -> None:
@@ -73,6 +91,7 @@ async def refused(cluster: LocalCluster, gang: str, text: str) -> None:
     await cluster.eventually(check)
 
 
+@together
 async def test_all_or_none(cluster: LocalCluster) -> None:
     await add_node(cluster, "a", 2)
     await create(cluster, "g", 3)
@@ -82,6 +101,7 @@ async def test_all_or_none(cluster: LocalCluster) -> None:
     await bound(cluster, "g", 3)
 
 
+@together
 async def test_a_gang_waits_for_its_pods(cluster: LocalCluster) -> None:
     await add_node(cluster, "a", 9)
     await create(cluster, "g", 3, count=2)
@@ -91,6 +111,7 @@ async def test_a_gang_waits_for_its_pods(cluster: LocalCluster) -> None:
     await bound(cluster, "g", 3)
 
 
+@together
 async def test_two_gangs_that_do_not_fit_both_do_not_block_each_other(
     cluster: LocalCluster,
 ) -> None:
@@ -110,6 +131,7 @@ async def test_two_gangs_that_do_not_fit_both_do_not_block_each_other(
     await bound(cluster, "h" if winner == "g" else "g", 4)
 
 
+@together
 async def test_what_a_gang_does_not_get_is_there_for_others(cluster: LocalCluster) -> None:
     await add_node(cluster, "a", 2)
     await create(cluster, "g", 3)
@@ -124,6 +146,7 @@ async def test_what_a_gang_does_not_get_is_there_for_others(cluster: LocalCluste
     await cluster.eventually(check)
 
 
+@together
 async def test_one_that_is_replaced_joins_those_that_have_nodes(cluster: LocalCluster) -> None:
     await add_node(cluster, "a", 3)
     await create(cluster, "g", 3)
@@ -133,6 +156,7 @@ async def test_one_that_is_replaced_joins_those_that_have_nodes(cluster: LocalCl
     await bound(cluster, "g", 3)
 
 
+@together
 async def test_those_that_are_more_than_needed_take_what_is_left(cluster: LocalCluster) -> None:
     await add_node(cluster, "a", 3)
     await create(cluster, "g", 2, count=4)
@@ -141,11 +165,8 @@ async def test_those_that_are_more_than_needed_take_what_is_left(cluster: LocalC
     await bound(cluster, "g", 4)
 
 
+@together
 async def test_room_is_made_for_all_of_a_gang_or_for_none(cluster: LocalCluster) -> None:
-    for name, value in (("high", 1000), ("low", 1)):
-        await cluster.client.create(
-            scheduling_v1.PriorityClass(metadata=ObjectMeta(name=name), value=value)
-        )
     await add_node(cluster, "a", 2)
     await add_node(cluster, "b", 1)
     await create(cluster, "low", 3, priorityClassName="low", terminationGracePeriodSeconds=0)
@@ -158,6 +179,7 @@ async def test_room_is_made_for_all_of_a_gang_or_for_none(cluster: LocalCluster)
     assert await nodes_of(cluster, "large") == []
 
 
+@together
 @pytest.mark.parametrize("seed", range(3))
 async def test_no_gang_is_ever_half_placed(cluster: LocalCluster, seed: int) -> None:
     """Gangs of random sizes, pods in random order, and nodes that come meanwhile."""

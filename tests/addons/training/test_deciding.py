@@ -26,6 +26,7 @@ from tiphys.addons.training.actions import (
     StartAgent,
     StopAgent,
 )
+from tiphys.addons.training.backoff import PodBackoff
 from tiphys.addons.training.deciding import decide
 from tiphys.addons.training.types import FaultyPodInstances, HyperPodPyTorchJob, JobCondition
 from tiphys.machinery import conditions, timestamps
@@ -142,7 +143,12 @@ def test_after_a_crash_each_pod_has_its_rank_again() -> None:
     made = after(made, decide(seen(made, *crashed)))
     ready = [member(3 - rank, report("ready", rank, "0-4")) for rank in range(4)]
     plan = decide(seen(made, *ready))
-    assert {one.member.index: one.rank for one in done(plan, StartAgent)} == {3: 0, 2: 1, 1: 2, 0: 3}
+    assert {one.member.index: one.rank for one in done(plan, StartAgent)} == {
+        3: 0,
+        2: 1,
+        1: 2,
+        0: 3,
+    }
     assert {one.body["faultCount"] for one in done(plan, StartAgent)} == {1}
 
 
@@ -189,6 +195,27 @@ def test_a_spare_that_is_lost_is_replaced_and_no_fault() -> None:
     plan = decide(seen(started(job(spares=1)), *running(4), spare))
     assert done(plan, DeletePod) == [DeletePod(spare)]
     assert plan.status.restart_count == 0
+
+
+def test_a_pod_that_ends_before_the_start_counts_as_a_fault() -> None:
+    failed = member(1, None, runs=False, lost="it failed: container trainer exited with 1")
+    plan = decide(seen(job(), member(0, report()), failed))
+    assert done(plan, DeletePod) == [DeletePod(failed)]
+    assert condition(plan, "Faulted").reason == "PodFailed"
+    assert plan.status.restart_count == 1
+    again = replace(failed, is_going=True)
+    assert decide(seen(after(job(), plan), member(0, report()), again)).status.restart_count == 1
+
+
+def test_a_pod_that_fails_again_and_again_comes_back_later_each_time() -> None:
+    backoff = PodBackoff()
+    waits = []
+    for _ in range(7):
+        backoff.failed("default/train-pod-0", has_trained=False, now=NOW)
+        waits.append(backoff.seconds_left("default/train-pod-0", NOW))
+    assert waits == [1, 2, 4, 8, 16, 30, 30]
+    backoff.failed("default/train-pod-0", has_trained=True, now=NOW)
+    assert backoff.seconds_left("default/train-pod-0", NOW) == 0
 
 
 def test_nodes_of_the_last_fault_are_avoided_by_new_pods() -> None:

@@ -21,10 +21,18 @@ from tiphys.addons.training.actions import (
     StopAgent,
 )
 from tiphys.addons.training.agents import Agents
+from tiphys.addons.training.backoff import PodBackoff
 from tiphys.addons.training.deciding import decide
 from tiphys.addons.training.observation import AgentReport, Member, Observation
 from tiphys.addons.training.phases import is_finished
-from tiphys.addons.training.pods import gang_size_of, place_of, pod_of, service_of, why_lost
+from tiphys.addons.training.pods import (
+    gang_size_of,
+    name_of,
+    place_of,
+    pod_of,
+    service_of,
+    why_lost,
+)
 from tiphys.addons.training.recording import Recorder
 from tiphys.addons.training.sizes import groups_of
 from tiphys.addons.training.types import HyperPodPyTorchJob
@@ -50,6 +58,7 @@ class JobReconciler(Reconciler[HyperPodPyTorchJob]):
         super().__init__(context, manager)
         self._silent_since: dict[str, float] = {}  # by pod's uid
         self._last_rank: dict[str, int] = {}  # by pod's uid
+        self._backoff = PodBackoff()
         self._deleted: dict[str, set[str]] = {}  # uids by job's, until the informer shows it
 
     def watch(self, enqueue: Callable[[str], None]) -> None:
@@ -84,7 +93,7 @@ class JobReconciler(Reconciler[HyperPodPyTorchJob]):
             )
         except StatusError as error:
             if is_not_found(error):
-                self._deleted.pop(obj.metadata.uid, None)
+                self._forget(obj)
                 return None
             raise
         if job.metadata.uid != obj.metadata.uid or job.metadata.deletion_timestamp:
@@ -101,6 +110,13 @@ class JobReconciler(Reconciler[HyperPodPyTorchJob]):
         self.metrics.decided(job, before, plan.status, seen)
         await self._act(job, plan)
         return self._next_look(plan)
+
+    def _forget(self, job: HyperPodPyTorchJob) -> None:
+        self._deleted.pop(job.metadata.uid, None)
+        for group in job.spec.replica_specs:
+            for index in range(group.replicas + group.spares):
+                key = f"{job.metadata.namespace}/{name_of(job, group.name, index)}"
+                self._backoff.forget(key)
 
     def _next_look(self, plan: Plan) -> float | None:
         if plan.again is not None:
@@ -191,6 +207,9 @@ class JobReconciler(Reconciler[HyperPodPyTorchJob]):
     async def _delete(self, job: HyperPodPyTorchJob, action: DeletePod) -> None:
         member = action.member
         self._deleted.setdefault(job.metadata.uid, set()).add(member.uid)
+        if member.lost and not member.node_is_lost:
+            key = f"{job.metadata.namespace}/{member.name}"
+            self._backoff.failed(key, member.rank >= 0, self.now)
         try:
             await self.client.delete(
                 core_v1.Pod,
@@ -206,6 +225,9 @@ class JobReconciler(Reconciler[HyperPodPyTorchJob]):
     async def _create(self, job: HyperPodPyTorchJob, action: CreatePod) -> None:
         groups = groups_of(job)
         group = next(one for one in groups if one.name == action.group)
+        key = f"{job.metadata.namespace}/{name_of(job, group.name, action.index)}"
+        if self._backoff.seconds_left(key, self.now):
+            return
         pod = pod_of(job, group, action.index, gang_size_of(groups), action.avoided_nodes)
         try:
             await self.client.create(pod)

@@ -21,7 +21,7 @@ from tiphys.addons.training.actions import (
 )
 from tiphys.addons.training.budget import Answer, judge
 from tiphys.addons.training.ending import deadline_of, end, suspend, tidy
-from tiphys.addons.training.faults import Fault, faults_of
+from tiphys.addons.training.faults import Fault, failures_before_the_start, faults_of
 from tiphys.addons.training.observation import BUSY, AgentState, Member, Observation
 from tiphys.addons.training.phases import Phase, is_finished, is_in, leave, set_to, since
 from tiphys.addons.training.protocol import start_body
@@ -119,12 +119,8 @@ def _avoided(seen: Observation) -> tuple[str, ...]:
 
 def _gather(seen: Observation, plan: Plan, groups: tuple[Group, ...], epoch: str) -> None:
     """Stops what runs from before, and starts all when all are ready."""
-    faults = [
-        fault
-        for fault in faults_of(seen, groups, epoch)
-        if fault.member is not None and fault.member.is_in(AgentState.FAULTED, epoch)
-    ]
-    if faults:  # it began to run, and failed before all did
+    faults = failures_before_the_start(seen, epoch)
+    if faults:
         _answer(seen, plan, faults)
         return
     grace = scaling.grace_of(seen.job, plan.status)
@@ -201,12 +197,13 @@ def _answer(seen: Observation, plan: Plan, faults: list[Fault]) -> None:
     status.restart_status = verdict.counters
     status.latest_faulty_pod_instance_list = _places(faults, verdict.answer)
     if verdict.answer is Answer.FAIL:
-        message = f"{first.reason} of rank {first.rank} was the last fault: {verdict.message}"
+        of_rank = f" of rank {first.rank}" if first.rank >= 0 else ""
+        message = f"{first.reason}{of_rank} was the last fault: {verdict.message}"
         end(seen, plan, Phase.FAILED, verdict.reason, message)
         return
     status.restart_count += 1
     ranks = ", ".join(str(fault.rank) for fault in faults[:16])
-    message = f"Rank {first.rank}: {first.message} (faults of ranks {ranks})"
+    message = f"{first.message} (ranks {ranks})" if first.rank >= 0 else first.message
     set_to(status, Phase.FAULTED, True, seen.now, first.reason, message)
     leave(status, seen.now, first.reason, Phase.RUNNING, Phase.PODS_RUNNING)
     plan.events.append(Event(first.reason, message, is_warning=True))
@@ -237,5 +234,5 @@ def _places(faults: list[Fault], answer: Answer) -> FaultyPodInstances:
         restart_type=answer.value,
         faulty_instance_id_list=sorted({member.node for member in members if member.node}),
         faulty_pod_list=[member.name for member in members],
-        faulty_rank_list=[str(fault.rank) for fault in origin],
+        faulty_rank_list=[str(fault.rank) for fault in origin if fault.rank >= 0],
     )

@@ -39,6 +39,20 @@ def faults_of(seen: Observation, groups: tuple[Group, ...], epoch: str) -> list[
     return sorted(faults, key=_order)
 
 
+def failures_before_the_start(seen: Observation, epoch: str) -> list[Fault]:
+    """Faults of a job that does not run yet: pods that ended by themselves, and processes that
+    failed before those of all ranks had begun."""
+    faults = []
+    for member in seen.members:
+        if member.lost and not member.node_is_lost and not member.is_going:
+            message = f"Pod {member.name}: {member.lost}"
+            faults.append(Fault(member.rank, "PodFailed", message, member))
+        elif member.is_in(AgentState.FAULTED, epoch):
+            fault = _fault_of(member.rank, member, epoch, seen.agent_timeout)
+            faults.extend([fault] if fault is not None else [])
+    return sorted(faults, key=_order)
+
+
 def _may_have_a_rank(member: Member, timeout: float) -> bool:
     """After a restart of the operator: it has not heard of the agent yet."""
     never_heard = member.agent is None and member.last_rank < 0
@@ -49,7 +63,8 @@ def _fault_of(rank: int, member: Member | None, epoch: str, timeout: float) -> F
     if member is None:
         return Fault(rank, "PodLost", f"The pod of rank {rank} is gone")
     if member.lost:
-        return Fault(rank, "PodLost", f"Pod {member.name}: {member.lost}", member)
+        reason = "NodeLost" if member.node_is_lost else "PodFailed"
+        return Fault(rank, reason, f"Pod {member.name}: {member.lost}", member)
     if member.is_going:
         return Fault(rank, "PodDeleted", f"Pod {member.name} is being deleted", member)
     if member.silent > timeout:
