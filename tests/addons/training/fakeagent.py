@@ -23,6 +23,7 @@ class FakeAgent:
         self.stops: list[dict[str, Any]] = []
         self.ended = asyncio.Event()
         self.transitions: dict[str, str] = {}
+        self._runner: web.AppRunner | None = None
 
     async def serve(self, address: str, port: int) -> None:
         app = web.Application()
@@ -35,7 +36,8 @@ class FakeAgent:
         await web.TCPSite(self._runner, address, port).start()
 
     async def close(self) -> None:
-        await self._runner.cleanup()
+        if self._runner is not None:
+            await self._runner.cleanup()
 
     def fault(self, reason: str = "WorkerCrash", now: float = 0.0) -> None:
         self.state, self.reason = "FAULTED", reason

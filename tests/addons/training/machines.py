@@ -47,7 +47,7 @@ class Machines:
         self._network = next(_networks) % 250 + 1
         self._addresses = itertools.count(1)
         self._informers = Informers(cluster.client, cluster.tasks)
-        self._alive: set[str] = set()
+        self.alive: set[str] = set()  # names of those that work
         self.workloads: dict[str, Workload] = {}  # by pod's uid
 
     async def start(self, *names: str, cpu: str = "2") -> None:
@@ -68,7 +68,7 @@ class Machines:
         amounts = {"cpu": Quantity(cpu), "memory": Quantity("8Gi"), "pods": Quantity("20")}
         node.status.capacity = node.status.allocatable = amounts
         await self._report(name, "True", {"capacity": amounts, "allocatable": amounts})
-        self._alive.add(name)
+        self.alive.add(name)
 
     async def add(self, name: str, cpu: str = "2") -> None:
         await self._add(name, cpu)
@@ -87,7 +87,7 @@ class Machines:
 
     async def lose(self, name: str) -> None:
         """The machine stops: its processes are gone, and it answers nobody any more."""
-        self._alive.discard(name)
+        self.alive.discard(name)
         for pod in self._informers.of(core_v1.Pod):
             workload = self.workloads.pop(pod.metadata.uid, None)
             if workload is not None and pod.spec.node_name == name:
@@ -99,7 +99,7 @@ class Machines:
     async def _renew(self) -> None:
         """The controllers look at leases: a node that does not renew its own is lost."""
         while True:
-            for name in sorted(self._alive):
+            for name in sorted(self.alive):
                 await self._renew_one(name)
             await asyncio.sleep(5)
 
@@ -117,7 +117,7 @@ class Machines:
     # --- pods ---
 
     def _pod_changed(self, old: core_v1.Pod | None, new: core_v1.Pod | None) -> None:
-        if new is None or new.spec.node_name not in self._alive:
+        if new is None or new.spec.node_name not in self.alive:
             return
         uid = new.metadata.uid
         if new.metadata.deletion_timestamp:
@@ -136,7 +136,7 @@ class Machines:
             return
         await self._show(pod, address, "Running")
         code = await workload.wait()
-        if pod.metadata.uid in self.workloads and pod.spec.node_name in self._alive:
+        if pod.metadata.uid in self.workloads and pod.spec.node_name in self.alive:
             await self._show(pod, address, "Failed" if code else "Succeeded")
 
     async def _show(self, pod: core_v1.Pod, address: str, phase: str) -> None:

@@ -67,7 +67,7 @@ def test_every_published_field_is_one_of_ours() -> None:
 async def test_its_commands_work(tmp_path: Path) -> None:
     published()
     hyp = str(Path(python()).with_name("hyp"))
-    async with fake_world() as (world, agents):
+    async with fake_world() as (world, _):
         environment = {
             **os.environ,
             "KUBECONFIG": str(world.cluster.kubeconfig()),

@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import aiohttp
+
 from tests.addons.training.fakeagent import FakeAgent
 from tests.addons.training.machines import Machines, Starter
 from tiphys.addons import OPTIONAL, installing, types
@@ -14,7 +16,6 @@ from tiphys.addons.host import Host
 from tiphys.addons.training import Settings
 from tiphys.addons.training.types import HyperPodPyTorchJob
 from tiphys.api import core_v1
-from tiphys.api.base import from_builtins
 from tiphys.machinery import conditions
 from tiphys.testing import LocalCluster
 from tiphys.testing.cluster import free_port
@@ -28,7 +29,7 @@ class World:
         self.settings = settings
 
     async def create(self, body: dict[str, Any]) -> None:
-        await self.client.create(from_builtins(body, HyperPodPyTorchJob))
+        await self.client.create(body)
 
     async def job(self, name: str = "train") -> HyperPodPyTorchJob:
         return await self.client.get(HyperPodPyTorchJob, name, "default")
@@ -36,6 +37,23 @@ class World:
     async def pods(self, name: str = "train") -> dict[str, core_v1.Pod]:
         found = await self.client.list(core_v1.Pod, "default", labels=f"HPJob={name}")
         return {pod.metadata.name: pod for pod in found.items}
+
+    async def clear(self) -> None:
+        """Deletes all jobs, and waits until their pods are gone."""
+        for job in (await self.client.list(HyperPodPyTorchJob, "default")).items:
+            await self.client.delete(
+                HyperPodPyTorchJob, job.metadata.name, "default", propagation="Background"
+            )
+
+        async def gone() -> bool:
+            return not await self.cluster.pods(labels="HPJob")
+
+        await self.cluster.eventually(gone)
+
+    async def metrics(self) -> str:
+        url = f"http://127.0.0.1:{self.settings.metrics_port}/metrics"
+        async with aiohttp.ClientSession() as session, session.get(url) as answer:
+            return await answer.text()
 
     async def uids(self, name: str = "train") -> dict[str, str]:
         return {key: pod.metadata.uid for key, pod in (await self.pods(name)).items()}
@@ -89,11 +107,13 @@ class Agents:
 
     def __init__(self) -> None:
         self.port = 0
+        self.mute = False  # whether new ones answer nobody
         self.by_pod: dict[str, FakeAgent] = {}
 
     async def start(self, pod: core_v1.Pod, address: str) -> _Served:
         agent = FakeAgent()
-        await agent.serve(address, self.port)
+        if not self.mute:
+            await agent.serve(address, self.port)
         self.by_pod[pod.metadata.name] = agent
         return _Served(agent)
 
