@@ -99,8 +99,8 @@ def test_a_killed_worker_costs_no_pod_and_no_container(machine: Machine) -> None
     waited(machine, "killed", "Running")
     machine.eventually(lambda: "step=6" in machine.kubectl("logs", "killed-pod-1"), 120)
     before = pods_of(machine, "killed")
-    script = "for p in $(pgrep -f train.py.--folder); do [ $p = 1 ] || kill -9 $p; done"
-    machine.kubectl("exec", "killed-pod-1", "--", "sh", "-c", script)
+    kill = ("pkill", "-9", "--parent", "1", "--full", "train.py")
+    machine.kubectl("exec", "killed-pod-1", "--", *kill)
     machine.eventually(lambda: machine.get("hpjob/killed")["status"].get("restartCount") == 1, 60)
     waited(machine, "killed", "Running")
     machine.eventually(lambda: "attempt=1" in machine.kubectl("logs", "killed-pod-1"), 120)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -59,8 +60,10 @@ def test_every_published_field_is_one_of_ours() -> None:
     for part, schema in zip(("spec", "status"), published(), strict=True):
         known = names_of(ours["properties"][part], ours)
         missing += [f"{part}{name}" for name in names_of(schema, schema) - known]
-    left = [name for name in missing if ".metadata." not in name]
-    assert left == ["status.podSetInfo"] or left == []
+    # Within pods the published models share one class for different structs of the same name: there
+    # only pods and containers themselves are compared.
+    inside = re.compile(r"\.metadata\.|template\.spec\.(?!containers\.)\w+\.|containers\.\w+\.")
+    assert [name for name in missing if not inside.search(name)] == []
 
 
 @pytest.mark.slow
