@@ -60,7 +60,28 @@ class RealAgents:
         environment.pop("PYTHONPATH", None)
         logs = self.folder / "agent" / pod.metadata.uid
         logs.mkdir(parents=True)
-        command = [
+        if "HPJob" not in pod.metadata.labels:
+            command = self._plain(logs)
+        else:
+            command = self._agent(address, logs, given)
+        with self.log_of(name).open("ab") as log:
+            process = await asyncio.create_subprocess_exec(
+                *command, stdout=log, stderr=log, env=environment, start_new_session=True
+            )
+        self.processes[name] = AgentProcess(process)
+        return self.processes[name]
+
+    def _plain(self, logs: Path) -> list[str]:
+        """What a pod of a plain Job runs: torchrun, with two processes."""
+        torchrun = (python(), "-m", "torch.distributed.run", "--standalone")
+        folder = ("--folder", str(logs))
+        return [
+            *("nice", *torchrun, "--nproc-per-node", "2"),
+            *(str(EXAMPLE / "train.py"), *folder, *self._arguments),
+        ]
+
+    def _agent(self, address: str, logs: Path, given: dict[str, str]) -> list[str]:
+        return [
             *("nice", python(), str(EXAMPLE / "hyperpodrun.py")),
             *("--server-host", address, "--server-port", str(self.port)),
             *("--server-log-level", "warning", "--monitor-interval", "0.2"),
@@ -69,12 +90,6 @@ class RealAgents:
             *("--nnodes", given["NNODES"], "--nproc-per-node", given["NPROC_PER_NODE"]),
             *(str(EXAMPLE / "train.py"), "--folder", str(self.folder), *self._arguments),
         ]
-        with self.log_of(name).open("ab") as log:
-            process = await asyncio.create_subprocess_exec(
-                *command, stdout=log, stderr=log, env=environment, start_new_session=True
-            )
-        self.processes[name] = AgentProcess(process)
-        return self.processes[name]
 
     def log_of(self, pod: str) -> Path:
         return self.folder / f"{pod}.log"

@@ -15,7 +15,8 @@ from tests.addons.training.builders import job_body, policy
 from tests.addons.training.realagent import RealAgents, missing
 from tests.addons.training.world import World, world
 from tiphys.addons.training.agents import Agents
-from tiphys.api import core_v1
+from tiphys.api import batch_v1, core_v1
+from tiphys.api.base import from_builtins
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(missing()), reason=missing())]
 
@@ -172,3 +173,34 @@ async def test_what_a_budget_allows_and_no_more(tmp_path: Path) -> None:
         agents.processes["train-pod-1"].kill_worker()
         job = await world.reaches("Failed", restarts=3, seconds=_PATIENCE)
         assert job.status.conditions[-1].reason == "RestartLimitExceeded"
+
+
+async def test_a_plain_job_loses_more_steps_by_the_same_fault(tmp_path: Path) -> None:
+    """The loss is no number from step 6 on. A Job sees nothing of that and computes to the end."""
+    fault = ("--steps", "150", "--nan-from", "6", "--only-first")
+    rules = {"logMonitoringConfiguration": [RULES["hang"]], "cleanPodPolicy": "None"}
+    body = job_body(replicas=2, runPolicy=rules)
+    async with trained(tmp_path, *fault, body=body) as (world, agents):
+        await world.reaches("Completed", restarts=1, seconds=2 * _PATIENCE)
+        lost = len([line for line in agents.lines("train-pod-0") if "loss=nan" in line])
+        assert "loss=nan" not in agents.lines("train-pod-0")[-1]
+        await world.clear()
+        await world.client.create(plain_job())
+
+        async def succeeded() -> bool:
+            found = await world.client.get(batch_v1.Job, "plain", "default")
+            return found.status.succeeded == 1
+
+        await world.cluster.eventually(succeeded, 2 * _PATIENCE)
+        pod = next(iter(name for name in agents.processes if name.startswith("plain")))
+        # Two processes write into one log.
+        lost_by_job = len([line for line in agents.lines(pod) if "loss=nan" in line]) // 2
+    print(f"steps lost: {lost}, by a plain Job {lost_by_job}")
+    assert lost < lost_by_job == 144
+
+
+def plain_job() -> batch_v1.Job:
+    container = {"name": "trainer", "image": "trainer:1"}
+    template = {"spec": {"restartPolicy": "Never", "containers": [container]}}
+    body = {"metadata": {"name": "plain", "namespace": "default"}, "spec": {"template": template}}
+    return from_builtins({"apiVersion": "batch/v1", "kind": "Job", **body}, batch_v1.Job)
