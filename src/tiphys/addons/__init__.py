@@ -15,6 +15,7 @@ from tiphys.addons import (
     echo,
     endpoints,
     gateway,
+    keda,
     local_volumes,
     mesh,
     metrics,
@@ -58,6 +59,8 @@ OPTIONAL: dict[str, OptionalAddon] = {
         endpoints.ADDON,
         # requests from outside, by host and path
         gateway.ADDON,
+        # replicas by what there is to do
+        keda.ADDON,
         # services that prove to each other who they are
         mesh.ADDON,
         # images that are built on this machine

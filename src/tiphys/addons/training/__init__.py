@@ -25,6 +25,7 @@ from tiphys.api.base import Struct
 GROUP = "sagemaker.amazonaws.com"
 WEBHOOK = "training-jobs.addons.tiphys.dev"
 
+_REGISTRATION = "admissionregistration.k8s.io"
 _PORT = Meta(ge=0, le=65535)
 
 
@@ -52,6 +53,12 @@ def definitions() -> tuple[CustomResourceDefinition, ...]:
     return (definition(HyperPodPyTorchJob),)
 
 
+def objects(settings: Settings) -> list[Struct]:
+    from tiphys.addons.training.webhook import configuration
+
+    return [configuration()]
+
+
 async def run(context: Context) -> None:
     from tiphys.addons.training.operating import run as work
 
@@ -69,13 +76,10 @@ ADDON = OptionalAddon(
         rule("get list watch create delete", "pods"),
         rule("get list watch", "nodes"),
         rule("get list watch create patch", "services"),
-        rule(
-            "get create patch",
-            "validatingwebhookconfigurations",
-            "admissionregistration.k8s.io",
-        ),
+        rule("patch", "validatingwebhookconfigurations", _REGISTRATION, WEBHOOK),
     ),
     definitions=definitions,
+    objects=objects,
     try_next=(
         "kubectl apply -f src/tiphys/addons/training/example/job.yaml",
         "kubectl get hyperpodpytorchjobs",

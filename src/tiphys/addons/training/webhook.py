@@ -7,91 +7,54 @@ cannot run fails with the same words.
 
 from __future__ import annotations
 
-import asyncio
 import datetime
 import ipaddress
 import ssl
 import tempfile
 
-import msgspec
-from aiohttp import web
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from tiphys.addons.reviews import Verdict, invalid, object_of, reviewed
 from tiphys.addons.training import GROUP, WEBHOOK
 from tiphys.addons.training.types import HyperPodPyTorchJob
 from tiphys.addons.training.validation import errors_of
 from tiphys.api import admission_v1
 from tiphys.api import admissionregistration_v1 as registration_v1
-from tiphys.api.base import decode, encode, from_builtins
-from tiphys.api.meta_v1 import ObjectMeta, Status, StatusCause, StatusDetails
+from tiphys.api.base import from_builtins
+from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.machinery.addresses import authority
 
 PATH = "/validate"
-_LARGEST = 4 << 20  # bytes of a review: twice what an object may have
-_READ = 10.0  # seconds in which a review must have come
 _LIFETIME = datetime.timedelta(days=3650)
-_NO_REVIEW = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 
 
 def review(body: bytes) -> bytes:
     """The answer to an AdmissionReview. Raises msgspec.DecodeError for what is none."""
-    asked = decode(body, admission_v1.AdmissionReview).request
-    if asked is None or not isinstance(asked.object, dict):
-        raise msgspec.DecodeError("a review holds a request with an object")
-    response = admission_v1.AdmissionResponse(uid=asked.uid, allowed=True)
-    job = from_builtins(asked.object, HyperPodPyTorchJob)
+    return reviewed(body, _judge)
+
+
+def _judge(asked: admission_v1.AdmissionRequest) -> Verdict:
+    """Raises Refused."""
+    job = from_builtins(object_of(asked), HyperPodPyTorchJob)
     job.metadata.name = job.metadata.name or asked.name or "generated"
     wrong = errors_of(job) if not job.metadata.deletion_timestamp else []
     if wrong:
-        response.allowed = False
-        said = ", ".join(map(str, wrong))
-        response.status = Status(
-            message=said if len(wrong) == 1 else f"[{said}]",
-            code=422,
-            reason="Invalid",
-            details=StatusDetails(
-                name=job.metadata.name,
-                group=GROUP,
-                kind=HyperPodPyTorchJob.__name__,
-                causes=[
-                    StatusCause(reason=error.reason, message=error.detail, field=error.field)
-                    for error in wrong
-                ],
-            ),
-        )
-    return encode(admission_v1.AdmissionReview(response=response))
+        raise invalid(GROUP, HyperPodPyTorchJob.__name__, job.metadata.name, wrong)
+    return Verdict()
 
 
-class Webhook:
-    async def start(self, address: str, port: int, context: ssl.SSLContext) -> int:
-        """Listens and returns the port. Raises OSError when it is taken."""
-        app = web.Application(client_max_size=_LARGEST)
-        app.router.add_post(PATH, self._answer)
-        self._runner = web.AppRunner(app, access_log=None, keepalive_timeout=75)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, address, port, ssl_context=context).start()
-        return int(self._runner.addresses[0][1])
-
-    async def stop(self) -> None:
-        await self._runner.cleanup()
-
-    async def _answer(self, request: web.Request) -> web.Response:
-        try:
-            async with asyncio.timeout(_READ):
-                body = await request.read()
-            return web.Response(body=review(body), content_type="application/json")
-        except TimeoutError:
-            return web.Response(status=408)
-        except _NO_REVIEW as error:
-            return web.Response(status=400, text=str(error)[:200])
+def configuration() -> registration_v1.ValidatingWebhookConfiguration:
+    """What is installed: `webhooks` come when the server listens. The add-on's account may change
+    it, and create none."""
+    return registration_v1.ValidatingWebhookConfiguration(metadata=ObjectMeta(name=WEBHOOK))
 
 
-def configuration(
+def webhooks(
     address: str, port: int, certificate: bytes
-) -> registration_v1.ValidatingWebhookConfiguration:
+) -> list[registration_v1.ValidatingWebhook]:
     hook = registration_v1.ValidatingWebhook(
         name=WEBHOOK,
         client_config=registration_v1.WebhookClientConfig(
@@ -112,9 +75,7 @@ def configuration(
         timeout_seconds=5,
         admission_review_versions=["v1"],
     )
-    return registration_v1.ValidatingWebhookConfiguration(
-        metadata=ObjectMeta(name=WEBHOOK), webhooks=[hook]
-    )
+    return [hook]
 
 
 def self_signed(address: str) -> tuple[bytes, ssl.SSLContext]:
