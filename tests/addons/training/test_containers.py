@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -105,6 +106,16 @@ def test_a_killed_worker_costs_no_pod_and_no_container(machine: Machine) -> None
     waited(machine, "killed", "Running")
     machine.eventually(lambda: "attempt=1" in machine.kubectl("logs", "killed-pod-1"), 120)
     assert pods_of(machine, "killed") == before
+    hyp = Path(os.environ.get("TIPHYS_HYP_PYTHON", sys.executable)).with_name("hyp")
+    if hyp.exists():
+        logs = [str(hyp), "get-logs", "hyp-pytorch-job", "--job-name", "killed"]
+        found = subprocess.run(
+            [*logs, "--pod-name", "killed-pod-1"],
+            env={**machine.env, "HOME": str(machine.root)},
+            capture_output=True,
+            text=True,
+        )
+        assert "attempt=1" in found.stdout, found.stdout + found.stderr
     machine.kubectl("delete", "hpjob", "killed", "--timeout=60s")
 
 

@@ -38,6 +38,7 @@ from tiphys.addons.training.sizes import groups_of
 from tiphys.addons.training.types import HyperPodPyTorchJob
 from tiphys.api import core_v1
 from tiphys.api.core_v1 import ObjectReference
+from tiphys.api.meta_v1 import OwnerReference
 from tiphys.controllers.shell import Context
 from tiphys.machinery.errors import StatusError, is_already_exists, is_not_found
 from tiphys.operator import Reconciler
@@ -59,11 +60,11 @@ class JobReconciler(Reconciler[HyperPodPyTorchJob]):
         self._silent_since: dict[str, float] = {}  # by pod's uid
         self._last_rank: dict[str, int] = {}  # by pod's uid
         self._backoff = PodBackoff()
+        self._by_job: dict[str, dict[str, core_v1.Pod]] = {}  # pods by uid, by job's uid
         self._deleted: dict[str, set[str]] = {}  # uids by job's, until the informer shows it
 
     def watch(self, enqueue: Callable[[str], None]) -> None:
         """A node that is lost, or well again, matters to the jobs with pods on it at once."""
-        self._pods = self.informer(core_v1.Pod)
         self._nodes = self.informer(core_v1.Node)
         self._services = self.informer(core_v1.Service)
 
@@ -72,19 +73,31 @@ class JobReconciler(Reconciler[HyperPodPyTorchJob]):
                 return
             node = new if new is not None else old
             assert node is not None
-            for pod in self._pods:
-                owner = _job_of(pod)
-                if owner and pod.spec.node_name == node.metadata.name:
-                    enqueue(f"{pod.metadata.namespace}/{owner}")
+            for pods in self._by_job.values():
+                for pod in pods.values():
+                    owner = _job_of(pod)
+                    if owner is not None and pod.spec.node_name == node.metadata.name:
+                        enqueue(f"{pod.metadata.namespace}/{owner.name}")
 
-        def pod_changed(old: core_v1.Pod | None, new: core_v1.Pod | None) -> None:
-            if new is None and old is not None:
-                self._silent_since.pop(old.metadata.uid, None)
-                self._last_rank.pop(old.metadata.uid, None)
-
+        self.informer(core_v1.Pod).on_change(self._pod_changed)
         self._nodes.on_change(node_changed)
-        self._pods.on_change(pod_changed)
         self.informer(HyperPodPyTorchJob).on_change(self.metrics.job_changed)
+
+    def _pod_changed(self, old: core_v1.Pod | None, new: core_v1.Pod | None) -> None:
+        pod = new if new is not None else old
+        assert pod is not None
+        owner = _job_of(pod)
+        if owner is None:
+            return
+        pods = self._by_job.setdefault(owner.uid, {})
+        if new is not None:
+            pods[new.metadata.uid] = new
+            return
+        pods.pop(pod.metadata.uid, None)
+        if not pods:
+            del self._by_job[owner.uid]
+        self._silent_since.pop(pod.metadata.uid, None)
+        self._last_rank.pop(pod.metadata.uid, None)
 
     async def reconcile(self, obj: HyperPodPyTorchJob) -> float | None:
         try:  # the copy of the informer may be older than what was written last
@@ -144,13 +157,7 @@ class JobReconciler(Reconciler[HyperPodPyTorchJob]):
         return Observation(job, members, self.now, float(self.settings.agent_timeout))
 
     def _pods_of(self, job: HyperPodPyTorchJob) -> list[core_v1.Pod]:
-        namespace = job.metadata.namespace
-        return [
-            pod
-            for pod in self._pods
-            if pod.metadata.namespace == namespace
-            and any(ref.uid == job.metadata.uid for ref in pod.metadata.owner_references)
-        ]
+        return list(self._by_job.get(job.metadata.uid, {}).values())
 
     def _member(self, pod: core_v1.Pod, report: AgentReport | None, was_deleted: bool) -> Member:
         place = place_of(pod)
@@ -255,11 +262,11 @@ def _may_answer(pod: core_v1.Pod) -> bool:
     return bool(pod.status.phase == "Running" and pod.status.pod_ip)
 
 
-def _job_of(pod: core_v1.Pod) -> str:
+def _job_of(pod: core_v1.Pod) -> OwnerReference | None:
     for reference in pod.metadata.owner_references:
         if reference.kind == HyperPodPyTorchJob.__name__ and reference.controller:
-            return reference.name
-    return ""
+            return reference
+    return None
 
 
 def _wellness(node: core_v1.Node) -> tuple[object, ...]:
