@@ -124,6 +124,7 @@ class GangCycle:
                 attempt.assumed.append((member, placement.node))
                 return
             self._cache.forget(member.uid)
+            placement = Placement(error="another pod was faster to take its devices")
         attempt.failed.append((member, placement))
 
     def _forget_gone(self, attempt: _Round) -> None:
@@ -161,7 +162,10 @@ class GangCycle:
             await self._place_one(attempt, member)
             if not attempt.failed or attempt.failed[-1][0] is not member:
                 continue
-            candidate = await self._cycle.preempt(member, attempt.failed[-1][1])
+            placement = attempt.failed[-1][1]
+            candidate = None
+            if not placement.error:
+                candidate = await self._cycle.preempt(member, placement)
             if candidate is not None:
                 candidates.append((member, candidate))
             elif len(attempt.assumed) + len(candidates) + len(lacking) < attempt.needed:
@@ -186,7 +190,10 @@ class GangCycle:
                 self._nominator.renominate(member)
 
     def _report(self, attempt: _Round, size: int) -> None:
-        """All members wait for what may help those that have no node."""
+        """All members wait for what may help those that have no node. If it is not known where one
+        fits, they are tried again after a back-off."""
+        is_error = any(placement.error for _, placement in attempt.failed)
+        reason = FailureReason.SCHEDULER_ERROR if is_error else FailureReason.UNSCHEDULABLE
         hint = self._hint_of(attempt)
         why = attempt.failed[0][1].message if attempt.failed else "its pods are gone"
         message = f"pod group {attempt.gang.key} needs nodes for {size} pods at once: {why}"
@@ -196,9 +203,12 @@ class GangCycle:
             *(member for member, _ in attempt.failed),
         ]
         for member in waiting:
-            self._queue.add_unschedulable(member, hint)
+            if is_error:
+                self._queue.add_backoff(member)
+            else:
+                self._queue.add_unschedulable(member, hint)
             nominated = self._nominator.node_of(member.uid)
-            self._cycle.reporter.failed(member, FailureReason.UNSCHEDULABLE, message, nominated)
+            self._cycle.reporter.failed(member, reason, message, nominated)
 
     def _hint_of(self, attempt: _Round) -> QueueingHint | None:
         hints = [

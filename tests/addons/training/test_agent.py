@@ -181,7 +181,9 @@ async def test_a_plain_job_loses_more_steps_by_the_same_fault(tmp_path: Path) ->
     rules = {"logMonitoringConfiguration": [RULES["hang"]], "cleanPodPolicy": "None"}
     body = job_body(replicas=2, runPolicy=rules)
     async with trained(tmp_path, *fault, body=body) as (world, agents):
-        await world.reaches("Completed", restarts=1, seconds=2 * _PATIENCE)
+        # Where others work, too, a step may take so long that it is taken for a hang.
+        job = await world.reaches("Completed", restarts=None, seconds=2 * _PATIENCE)
+        assert job.status.restart_count >= 1
         lost = len([line for line in agents.lines("train-pod-0") if "loss=nan" in line])
         assert "loss=nan" not in agents.lines("train-pod-0")[-1]
         await world.clear()

@@ -218,11 +218,16 @@ async def test_a_job_that_cannot_run_is_refused_with_the_path_of_its_field(both:
     [
         ({"replicas": 0}, "spec.replicaSpecs[0].replicas"),
         ({"spares": -1}, "spec.replicaSpecs[0].spares"),
+        ({"name": None}, "spec.replicaSpecs[0].name"),
     ],
 )
 async def test_the_schema_refuses(both: Both, change: dict[str, Any], path: str) -> None:
     body = job_body()
     body["spec"]["replicaSpecs"][0].update(change)
+    rule = {"name": "r", "logPattern": "(.*)", "operator": "ge", "metricThreshold": 1}
+    body["spec"]["runPolicy"] = {"logMonitoringConfiguration": [rule]}
     with pytest.raises(StatusError) as refused:
         await both[0].create(body)
     assert path in str(refused.value)
+    words = 'logMonitoringConfiguration[0].operator: Unsupported value: "ge"'
+    assert words in str(refused.value)

@@ -59,14 +59,16 @@ class World:
         return {key: pod.metadata.uid for key, pod in (await self.pods(name)).items()}
 
     async def reaches(
-        self, phase: str, restarts: int = 0, name: str = "train", seconds: float = 20
+        self, phase: str, restarts: int | None = 0, name: str = "train", seconds: float = 20
     ) -> HyperPodPyTorchJob:
-        """Waits until a condition is true and the job was restarted so often."""
+        """Waits until a condition is true and the job was restarted so often; None: any number of
+        times."""
 
         async def check() -> HyperPodPyTorchJob | None:
             found = await self.job(name)
             true = conditions.is_true(found.status.conditions, phase)
-            return found if true and found.status.restart_count == restarts else None
+            restarted = restarts is None or found.status.restart_count == restarts
+            return found if true and restarted else None
 
         try:
             made: HyperPodPyTorchJob = await self.cluster.eventually(check, seconds)
