@@ -149,6 +149,18 @@ async def test_a_job_completes_when_all_have_and_is_counted(both: Both) -> None:
     assert "hyperpod_training_operator_jobs_restart_latency_count" in text
 
 
+async def test_a_new_operator_goes_on_where_the_old_one_was(both: Both) -> None:
+    world, agents = both
+    await world.create(job_body(replicas=2))
+    await world.reaches("Running")
+    before = await world.uids()
+    await world.restart_operator()
+    agents.of_rank(1).fault(now=time.time())
+    await world.reaches("Running", restarts=1)
+    assert await world.uids() == before
+    assert [len(agent.starts) for agent in agents.by_pod.values()] == [2, 2]
+
+
 async def test_agents_that_never_answer_are_named(both: Both) -> None:
     world, agents = both
     agents.mute = True

@@ -16,6 +16,7 @@ from tiphys.addons.host import Host
 from tiphys.addons.training import Settings
 from tiphys.addons.training.types import HyperPodPyTorchJob
 from tiphys.api import core_v1
+from tiphys.client.client import MERGE
 from tiphys.machinery import conditions
 from tiphys.testing import LocalCluster
 from tiphys.testing.cluster import free_port
@@ -49,6 +50,21 @@ class World:
             return not await self.cluster.pods(labels="HPJob")
 
         await self.cluster.eventually(gone)
+
+    async def restart_operator(self) -> None:
+        """Ends the add-on, and has it begin again."""
+        for paused in (True, False):
+            patch = {"spec": {"paused": paused}}
+            await self.client.patch(types.Addon, "training", patch, media=MERGE)
+            await self.cluster.eventually(lambda wanted=not paused: self._serves(wanted), 60)
+
+    async def _serves(self, wanted: bool) -> bool:
+        url = f"http://127.0.0.1:{self.settings.metrics_port}/metrics"
+        try:
+            async with aiohttp.ClientSession() as session, session.get(url):
+                return wanted
+        except aiohttp.ClientError:
+            return not wanted
 
     async def metrics(self) -> str:
         url = f"http://127.0.0.1:{self.settings.metrics_port}/metrics"
