@@ -40,7 +40,8 @@ from tiphys.api import core_v1
 from tiphys.api.core_v1 import ObjectReference
 from tiphys.api.meta_v1 import OwnerReference
 from tiphys.controllers.shell import Context
-from tiphys.machinery.errors import StatusError, is_already_exists, is_not_found
+from tiphys.machinery import conditions
+from tiphys.machinery.errors import StatusError, is_already_exists, is_conflict, is_not_found
 from tiphys.operator import Reconciler
 
 log = logging.getLogger(__name__)
@@ -226,7 +227,7 @@ class JobReconciler(Reconciler[HyperPodPyTorchJob]):
                 uid=member.uid,
             )
         except StatusError as error:
-            if not is_not_found(error) and error.code != 409:  # another pod has the name now
+            if not is_not_found(error) and not is_conflict(error):  # another pod has the name now
                 raise
 
     async def _create(self, job: HyperPodPyTorchJob, action: CreatePod) -> None:
@@ -270,8 +271,8 @@ def _job_of(pod: core_v1.Pod) -> OwnerReference | None:
 
 
 def _wellness(node: core_v1.Node) -> tuple[object, ...]:
-    ready = [c.status for c in node.status.conditions if c.type == "Ready"]
-    return (*ready, *sorted(node.metadata.labels.items()))
+    ready = conditions.state_of(node.status.conditions, "Ready")
+    return (ready, *sorted(node.metadata.labels.items()))
 
 
 def _reference(job: HyperPodPyTorchJob, member: Member) -> ObjectReference:
