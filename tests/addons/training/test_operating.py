@@ -12,6 +12,7 @@ import pytest_asyncio
 
 from tests.addons.training.builders import job_body, policy
 from tests.addons.training.world import Agents, World, fake_world
+from tiphys.addons.training.types import HyperPodPyTorchJob
 from tiphys.api import core_v1
 from tiphys.client.client import MERGE
 from tiphys.machinery.errors import StatusError
@@ -165,7 +166,15 @@ async def test_agents_that_never_answer_are_named(both: Both) -> None:
     world, agents = both
     agents.mute = True
     try:
-        await world.create(job_body(replicas=2, runPolicy={"startupDeadlineSeconds": 1}))
+        await world.create(job_body(replicas=2, runPolicy={"startupDeadlineSeconds": 600}))
+
+        async def all_run() -> bool:
+            pods = await world.pods()
+            return [pod.status.phase for pod in pods.values()] == ["Running"] * 2
+
+        await world.cluster.eventually(all_run)
+        late = {"spec": {"runPolicy": {"startupDeadlineSeconds": 1}}}
+        await world.client.patch(HyperPodPyTorchJob, "train", late, "default", media=MERGE)
         job = await world.reaches("Failed")
     finally:
         agents.mute = False
