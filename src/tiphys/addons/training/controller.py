@@ -61,7 +61,9 @@ class JobReconciler(Reconciler[HyperPodPyTorchJob]):
         self._silent_since: dict[str, float] = {}  # by pod's uid
         self._last_rank: dict[str, int] = {}  # by pod's uid
         self._backoff = PodBackoff()
-        self._by_job: dict[str, dict[str, core_v1.Pod]] = {}  # pods by uid, by job's uid
+        # Pods by uid, by namespace and uid of the job: one of another namespace that claims to be
+        # owned by a job is none of its pods.
+        self._by_job: dict[tuple[str, str], dict[str, core_v1.Pod]] = {}
         self._deleted: dict[str, set[str]] = {}  # uids by job's, until the informer shows it
 
     def watch(self, enqueue: Callable[[str], None]) -> None:
@@ -90,13 +92,14 @@ class JobReconciler(Reconciler[HyperPodPyTorchJob]):
         owner = _job_of(pod)
         if owner is None:
             return
-        pods = self._by_job.setdefault(owner.uid, {})
+        key = (pod.metadata.namespace, owner.uid)
+        pods = self._by_job.setdefault(key, {})
         if new is not None:
             pods[new.metadata.uid] = new
             return
         pods.pop(pod.metadata.uid, None)
         if not pods:
-            del self._by_job[owner.uid]
+            del self._by_job[key]
         self._silent_since.pop(pod.metadata.uid, None)
         self._last_rank.pop(pod.metadata.uid, None)
 
@@ -158,7 +161,7 @@ class JobReconciler(Reconciler[HyperPodPyTorchJob]):
         return Observation(job, members, self.now, float(self.settings.agent_timeout))
 
     def _pods_of(self, job: HyperPodPyTorchJob) -> list[core_v1.Pod]:
-        return list(self._by_job.get(job.metadata.uid, {}).values())
+        return list(self._by_job.get((job.metadata.namespace, job.metadata.uid), {}).values())
 
     def _member(self, pod: core_v1.Pod, report: AgentReport | None, was_deleted: bool) -> Member:
         place = place_of(pod)
