@@ -21,6 +21,7 @@ from tiphys.addons import (
     metrics,
     registry,
     routeserver,
+    training,
 )
 from tiphys.addons.addon import Addon, NodeContext
 from tiphys.addons.optional import OptionalAddon
@@ -66,6 +67,8 @@ OPTIONAL: dict[str, OptionalAddon] = {
         registry.ADDON,
         # routes for hundreds of routers
         routeserver.ADDON,
+        # training jobs that restart only what broke
+        training.ADDON,
     )
 }
 """What `tiphys addon enable` offers, in the order in which `tiphys addon list` shows it."""

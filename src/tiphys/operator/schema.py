@@ -231,7 +231,27 @@ def _constrained(schema: JSONSchemaProps, facts: dict[str, Any]) -> JSONSchemaPr
         for attribute, bound in zip(_LENGTHS.get(schema.type, ()), value, strict=False):
             if bound is not None:
                 setattr(schema, attribute, bound)
+    if schema.x_kubernetes_list_type == "map":
+        _give_keys_defaults(schema)
     return schema
+
+
+# Keys that are not empty where nothing is said: the default that upstream's types declare.
+_KEY_DEFAULTS = {"protocol": "TCP"}
+
+
+def _give_keys_defaults(schema: JSONSchemaProps) -> None:
+    """Of a list that is a map: a key is required or has a default (upstream's
+    `validateMapListKeysMapSet`)."""
+    items = schema.items
+    if not isinstance(items, JSONSchemaProps):
+        return
+    for key in schema.x_kubernetes_list_map_keys:
+        property_ = items.properties.get(key)
+        if property_ is None or property_.type != "string" or key in items.required:
+            continue
+        if property_.default is None:
+            property_.default = _KEY_DEFAULTS.get(key, "")
 
 
 def _rule(rule: Rule) -> ValidationRule:
