@@ -11,6 +11,7 @@ counts.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from msgspec import Meta
@@ -20,6 +21,7 @@ from tiphys.api.apiextensions_v1 import CustomResourceDefinition
 from tiphys.api.base import Struct
 
 GROUP = "kueue.x-k8s.io"
+WEBHOOK = "tiphys-kueue"
 _ALL = (
     "resourceflavors clusterqueues localqueues cohorts workloads workloadpriorityclasses "
     "admissionchecks topologies"
@@ -29,10 +31,13 @@ _ALL = (
 class Settings(Struct):
     """`podsReadyTimeout` are the seconds in which the pods of an admitted job must be ready, 0: as
     long as they like. One that is not waits for `backoffBase` seconds, doubled each time up to
-    `backoffLongest`, and after `requeuingLimit` times (0: never) it is deactivated.
+    `backoffLongest`, and after `requeuingLimit` times (0: never) it is deactivated. `address` and
+    `webhookPort` (0: any) are where the API server reaches the add-on.
     """
 
     pods_ready_timeout: Annotated[int, Meta(ge=0)] = 0
+    address: str = "127.0.0.1"
+    webhook_port: Annotated[int, Meta(ge=0, le=65535)] = 0
     backoff_base: Annotated[int, Meta(ge=1)] = 60
     backoff_longest: Annotated[int, Meta(ge=1)] = 3600
     requeuing_limit: Annotated[int, Meta(ge=0)] = 0
@@ -42,6 +47,14 @@ def definitions() -> tuple[CustomResourceDefinition, ...]:
     from tiphys.addons.kueue.types.definitions import definitions as made
 
     return made()
+
+
+def objects(settings: Settings) -> Sequence[Struct]:
+    """An empty one, which `run` fills: so its account may change this one and create none."""
+    from tiphys.api.admissionregistration_v1 import MutatingWebhookConfiguration
+    from tiphys.api.meta_v1 import ObjectMeta
+
+    return (MutatingWebhookConfiguration(metadata=ObjectMeta(name=WEBHOOK)),)
 
 
 async def run(context: Context) -> None:
@@ -66,6 +79,7 @@ ADDON = OptionalAddon(
         rule("get list watch patch update delete", "pods"),
         rule("patch update", "pods/status"),
         rule("get list watch", "customresourcedefinitions", "apiextensions.k8s.io"),
+        rule("patch", "mutatingwebhookconfigurations", "admissionregistration.k8s.io", WEBHOOK),
         rule("get list watch", "priorityclasses", "scheduling.k8s.io"),
         rule("get list watch patch update", "jobs", "batch"),
         rule("patch update", "jobs/status", "batch"),
@@ -80,6 +94,7 @@ ADDON = OptionalAddon(
         rule("get list watch patch update", "hyperpodpytorchjobs", "sagemaker.amazonaws.com"),
     ),
     definitions=definitions,
+    objects=objects,
     try_next=(
         "kubectl apply -f src/tiphys/addons/kueue/example/queues.yaml",
         "kubectl create -f src/tiphys/addons/kueue/example/job.yaml",

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from tiphys.addons.kueue import Settings, names, webhook
+from tiphys.addons.kueue.admission import review_deployment, review_job, review_pod
 from tiphys.addons.kueue.jobs.controller import JobController
 from tiphys.addons.kueue.lifecycle import WorkloadController
 from tiphys.addons.kueue.manager import Manager
 from tiphys.addons.kueue.metrics import QueueMetrics
+from tiphys.addons.kueue.podcontroller import PodController
+from tiphys.addons.kueue.types.quotas import LocalQueue
 from tiphys.addons.optional import Context
+from tiphys.addons.webhooks import WebhookServer
 from tiphys.controllers.shell import Context as ShellContext
 from tiphys.controllers.shell import Controller
 
@@ -14,12 +19,28 @@ from tiphys.controllers.shell import Controller
 async def run(context: Context) -> None:
     """Until it is cancelled."""
     metrics = QueueMetrics(context.client.metrics.registry)
+    queues = context.informers.of(LocalQueue)
+
+    def has_default(namespace: str) -> bool:
+        return queues.get(f"{namespace}/{names.DEFAULT_QUEUE}") is not None
+
+    server = WebhookServer(
+        {
+            webhook.JOBS: lambda request: review_job(request, has_default),
+            webhook.PODS: review_pod,
+            webhook.DEPLOYMENTS: review_deployment,
+        }
+    )
+    settings: Settings = context.settings
     try:
+        await server.start(settings.address, settings.webhook_port)
         manager = Manager(context, metrics)
-        await _start(context, metrics, WorkloadController, JobController)
+        await _start(context, metrics, WorkloadController, JobController, PodController)
+        await webhook.register(context.client, server)
         context.ready("queues are open")
         await manager.run()
     finally:
+        await server.stop()
         metrics.close()
 
 

@@ -1,0 +1,87 @@
+"""The webhooks' configuration: what the API server asks, and of which objects."""
+
+from __future__ import annotations
+
+from tiphys.addons.kueue import GROUP, WEBHOOK, names
+from tiphys.addons.kueue.jobs.kinds import KINDS
+from tiphys.addons.optional import NAMESPACE
+from tiphys.addons.webhooks import WebhookServer
+from tiphys.api import admissionregistration_v1 as registration_v1
+from tiphys.api.base import to_builtins
+from tiphys.api.meta_v1 import LabelSelector, LabelSelectorRequirement
+from tiphys.client.client import MERGE, Client
+
+JOBS, PODS, DEPLOYMENTS, CONVERT = "/jobs", "/pods", "/deployments", "/convert"
+_QUEUED = LabelSelector(
+    match_expressions=[LabelSelectorRequirement(key=names.QUEUE, operator="Exists")]
+)
+_UNQUEUED = LabelSelector(
+    match_expressions=[LabelSelectorRequirement(key=names.QUEUE, operator="DoesNotExist")]
+)
+_ELSEWHERE = LabelSelector(
+    match_expressions=[
+        LabelSelectorRequirement(
+            key="kubernetes.io/metadata.name", operator="NotIn", values=["kube-system", NAMESPACE]
+        )
+    ]
+)
+
+
+def hooks(server: WebhookServer) -> list[registration_v1.MutatingWebhook]:
+    """What asks for a queue does not start while nobody answers; what does not is let through."""
+    jobs = [_rule(kind.resource.group, kind.resource.plural, "CREATE", "UPDATE") for kind in KINDS]
+    created = [_rule(kind.resource.group, kind.resource.plural, "CREATE") for kind in KINDS]
+    return [
+        _hook(server, "jobs", JOBS, jobs, _QUEUED, "Fail"),
+        _hook(server, "default-queue", JOBS, created, _UNQUEUED, "Ignore"),
+        _hook(server, "pods", PODS, [_rule("", "pods", "CREATE")], _QUEUED, "Fail"),
+        _hook(
+            server,
+            "deployments",
+            DEPLOYMENTS,
+            [_rule("apps", "deployments", "CREATE", "UPDATE")],
+            _QUEUED,
+            "Fail",
+        ),
+    ]
+
+
+def _rule(group: str, plural: str, *operations: str) -> registration_v1.RuleWithOperations:
+    return registration_v1.RuleWithOperations(
+        operations=list(operations),
+        api_groups=[group],
+        api_versions=["*"],
+        resources=[plural],
+        scope="Namespaced",
+    )
+
+
+def _hook(
+    server: WebhookServer,
+    name: str,
+    path: str,
+    rules: list[registration_v1.RuleWithOperations],
+    selector: LabelSelector,
+    policy: str,
+) -> registration_v1.MutatingWebhook:
+    return registration_v1.MutatingWebhook(
+        name=f"{name}.{GROUP}",
+        client_config=registration_v1.WebhookClientConfig(
+            url=server.url(path), ca_bundle=server.ca
+        ),
+        rules=rules,
+        failure_policy=policy,
+        match_policy="Equivalent",
+        side_effects="None",
+        timeout_seconds=10,
+        admission_review_versions=["v1"],
+        object_selector=selector,
+        namespace_selector=_ELSEWHERE,
+    )
+
+
+async def register(client: Client, server: WebhookServer) -> None:
+    kind = registration_v1.MutatingWebhookConfiguration
+    configuration = kind(webhooks=hooks(server))
+    patch = {"webhooks": to_builtins(configuration)["webhooks"]}
+    await client.patch(kind, WEBHOOK, patch, media=MERGE)
