@@ -71,20 +71,31 @@ def run(state: State) -> Decisions:
             continue
         entries.append(_Entry(head, _assigned(state, head)))
     entries.sort(key=lambda entry: (entry.assignment.height, *order(entry.item)))
+    kept: list[tuple[Queue, dict[Slot, int]]] = []  # for who has to wait, in this cycle alone
     preempted: set[str] = set()
     for entry in entries:
-        _process(state, entry, decisions, preempted)
+        held = _process(state, entry, decisions, preempted)
+        kept.append((state.queues[entry.item.queue], held))
+    for queue, held in kept:
+        for slot, amount in held.items():
+            queue.node.release(slot, amount)
     return decisions
 
 
 def decide(state: State) -> Decisions:
     """Cycles until nobody is left to try."""
     whole = Decisions([], [], [])
-    while any(state.waiting.values()):
+    while any(rows for name, rows in state.waiting.items() if name not in state.blocked):
         made = run(state)
         whole.admitted.extend(made.admitted)
         whole.preempting.extend(made.preempting)
         whole.refused.extend(one for one in made.refused if not one.again)
+        if made.admitted or made.preempting or not all(one.again for one in made.refused):
+            continue
+        # What keeps these out does not go away in this pass: the first of a strict queue.
+        for overtaken in made.refused:
+            whole.refused.append(overtaken._replace(again=False))
+            _drop(state, overtaken.item)
     return whole
 
 
@@ -153,7 +164,10 @@ def _partial(state: State, item: Item) -> Assignment | None:
     return found
 
 
-def _process(state: State, entry: _Entry, decisions: Decisions, preempted: set[str]) -> None:
+def _process(
+    state: State, entry: _Entry, decisions: Decisions, preempted: set[str]
+) -> dict[Slot, int]:
+    """Decides about one workload. Returns what is kept for it until the cycle ends."""
     item, assignment = entry
     queue = state.queues[item.queue]
     if assignment.mode is Mode.NO_FIT:
@@ -161,8 +175,8 @@ def _process(state: State, entry: _Entry, decisions: Decisions, preempted: set[s
     elif assignment.mode is Mode.FIT:
         _admit(state, entry, decisions)
     elif not assignment.targets:
-        _reserve(queue, assignment)
         _refuse(state, entry, decisions, WAITING)
+        return _hold(queue, _reservation(queue, assignment))
     elif any(target.item.key in preempted for target in assignment.targets):
         message = "Workload has overlapping preemption targets with another workload"
         decisions.refused.append(Refusal(item, WAITING, message, again=True))
@@ -170,13 +184,25 @@ def _process(state: State, entry: _Entry, decisions: Decisions, preempted: set[s
         message = "Workload no longer fits after processing another workload"
         decisions.refused.append(Refusal(item, WAITING, message, again=True))
     else:
-        preempted.update(target.item.key for target in assignment.targets)
-        _take(queue, assignment.usage)
+        for target in assignment.targets:
+            target.item.evicted = True
+            preempted.add(target.item.key)
         message = (
             f"{assignment.message}. Pending the preemption of {len(assignment.targets)} workload(s)"
         )
         decisions.preempting.append(Preempting(item, tuple(assignment.targets), message))
-        _drop(state, item)
+        if queue.strict:
+            state.waiting[item.queue].clear()
+        else:
+            _drop(state, item)
+        return _hold(queue, assignment.usage)
+    return {}
+
+
+def _hold(queue: Queue, usage: dict[Slot, int]) -> dict[Slot, int]:
+    for slot, amount in usage.items():
+        queue.node.use(slot, amount)
+    return usage
 
 
 def _admit(state: State, entry: _Entry, decisions: Decisions) -> None:
@@ -187,20 +213,23 @@ def _admit(state: State, entry: _Entry, decisions: Decisions) -> None:
         decisions.refused.append(Refusal(item, WAITING, message, again=True))
         return
     _drop(state, item)
+    state.blocked.discard(item.queue)
     state.admit(item, assignment.usage)
     decisions.admitted.append(Admission(item, assignment))
 
 
 def _refuse(state: State, entry: _Entry, decisions: Decisions, reason: str) -> None:
-    """The workload waits; so do those behind it in a strict queue, and in others those that are
-    like it."""
+    """The workload waits. In a strict queue it stays the first, and those behind it wait, too; in
+    others those do that are like it."""
     item, assignment = entry
     message = assignment.message
-    decisions.refused.append(Refusal(item, reason, message))
     waiting = state.waiting[item.queue]
     if state.queues[item.queue].strict:
-        waiting.clear()
+        if item.queue not in state.blocked:
+            decisions.refused.append(Refusal(item, reason, message))
+        state.blocked.add(item.queue)
         return
+    decisions.refused.append(Refusal(item, reason, message))
     waiting.remove(item)
     for other in [one for one in waiting if item.shape and one.shape == item.shape]:
         waiting.remove(other)
@@ -217,22 +246,18 @@ def _fits_without(state: State, queue: Queue, assignment: Assignment) -> bool:
     return fits
 
 
-def _reserve(queue: Queue, assignment: Assignment) -> None:
+def _reservation(queue: Queue, assignment: Assignment) -> dict[Slot, int]:
     """A workload that waits for its queue's own quota, which the queue cannot take back by force,
     keeps it from others in this cycle (upstream: resourcesToReserve)."""
+    reserved: dict[Slot, int] = {}
     if queue.preemption.reclaim == "Any":
-        return
-    node = queue.node
+        return reserved
     for slot, amount in assignment.usage.items():
-        quota = node.quotas.get(slot)
+        quota = queue.node.quotas.get(slot)
         if quota is None:
             continue
-        room = quota.nominal - node.usage.get(slot, 0)
+        room = quota.nominal - queue.node.usage.get(slot, 0)
         if assignment.height > 0:
             room = amount if quota.borrowing is None else room + quota.borrowing
-        node.use(slot, max(0, min(amount, room)))
-
-
-def _take(queue: Queue, usage: dict[Slot, int]) -> None:
-    for slot, amount in usage.items():
-        queue.node.use(slot, amount)
+        reserved[slot] = max(0, min(amount, room))
+    return reserved

@@ -106,11 +106,13 @@ class Item:
 
 @dataclass
 class State:
-    """Everything a cycle looks at. `waiting` are the workloads of each queue, in any order."""
+    """Everything a cycle looks at. `waiting` are the workloads of each queue, in any order;
+    `blocked` are strict queues whose first has been refused."""
 
     flavors: Mapping[str, Flavor]
     queues: dict[str, Queue]
     waiting: dict[str, list[Item]] = field(default_factory=dict)
+    blocked: set[str] = field(default_factory=set)
 
     def admit(self, item: Item, usage: Mapping[Slot, int]) -> None:
         """Notes that a workload holds quota."""
