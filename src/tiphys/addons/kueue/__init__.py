@@ -79,6 +79,12 @@ ADDON = OptionalAddon(
         rule("get list watch patch update delete", "pods"),
         rule("patch update", "pods/status"),
         rule("get list watch", "customresourcedefinitions", "apiextensions.k8s.io"),
+        rule(
+            "patch",
+            "customresourcedefinitions",
+            "apiextensions.k8s.io",
+            " ".join(f"{name}.{GROUP}" for name in _ALL.split()),
+        ),
         rule("patch", "mutatingwebhookconfigurations", "admissionregistration.k8s.io", WEBHOOK),
         rule("get list watch", "priorityclasses", "scheduling.k8s.io"),
         rule("get list watch patch update", "jobs", "batch"),

@@ -9,6 +9,7 @@ from tiphys.addons.kueue.lifecycle import WorkloadController
 from tiphys.addons.kueue.manager import Manager
 from tiphys.addons.kueue.metrics import QueueMetrics
 from tiphys.addons.kueue.podcontroller import PodController
+from tiphys.addons.kueue.types.conversion import convert
 from tiphys.addons.kueue.types.quotas import LocalQueue
 from tiphys.addons.optional import Context
 from tiphys.addons.webhooks import WebhookServer
@@ -29,7 +30,8 @@ async def run(context: Context) -> None:
             webhook.JOBS: lambda request: review_job(request, has_default),
             webhook.PODS: review_pod,
             webhook.DEPLOYMENTS: review_deployment,
-        }
+        },
+        {webhook.CONVERT: convert},
     )
     settings: Settings = context.settings
     try:

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from tiphys.addons.kueue import GROUP, WEBHOOK, names
 from tiphys.addons.kueue.jobs.kinds import KINDS
+from tiphys.addons.kueue.types.definitions import definitions
 from tiphys.addons.optional import NAMESPACE
 from tiphys.addons.webhooks import WebhookServer
 from tiphys.api import admissionregistration_v1 as registration_v1
+from tiphys.api.apiextensions_v1 import (
+    CustomResourceConversion,
+    CustomResourceDefinition,
+    WebhookClientConfig,
+    WebhookConversion,
+)
 from tiphys.api.base import to_builtins
 from tiphys.api.meta_v1 import LabelSelector, LabelSelectorRequirement
 from tiphys.client.client import MERGE, Client
@@ -85,3 +92,13 @@ async def register(client: Client, server: WebhookServer) -> None:
     configuration = kind(webhooks=hooks(server))
     patch = {"webhooks": to_builtins(configuration)["webhooks"]}
     await client.patch(kind, WEBHOOK, patch, media=MERGE)
+    conversion = CustomResourceConversion(
+        strategy="Webhook",
+        webhook=WebhookConversion(
+            client_config=WebhookClientConfig(url=server.url(CONVERT), ca_bundle=server.ca),
+            conversion_review_versions=["v1"],
+        ),
+    )
+    for definition in definitions():
+        patch = {"spec": {"conversion": to_builtins(conversion)}}
+        await client.patch(CustomResourceDefinition, definition.metadata.name, patch, media=MERGE)

@@ -1,31 +1,26 @@
-"""The definitions of all of them."""
+"""The definitions of all of them, in both versions."""
 
 from __future__ import annotations
 
-from tiphys.addons.kueue.types.quotas import (
-    AdmissionCheck,
-    ClusterQueue,
-    Cohort,
-    LocalQueue,
-    ResourceFlavor,
-    Topology,
-    WorkloadPriorityClass,
-)
-from tiphys.addons.kueue.types.workloads import Workload
-from tiphys.api.apiextensions_v1 import CustomResourceDefinition
+from tiphys.addons.kueue.types import quotas, v1beta1, workloads
+from tiphys.api.apiextensions_v1 import CustomResourceDefinition, SelectableField
+from tiphys.api.base import Struct
 from tiphys.operator import definition
 
-KINDS = (
-    ResourceFlavor,
-    ClusterQueue,
-    LocalQueue,
-    Cohort,
-    WorkloadPriorityClass,
-    AdmissionCheck,
-    Topology,
-    Workload,
+KINDS: tuple[tuple[type[Struct], type[Struct]], ...] = (
+    (quotas.ResourceFlavor, v1beta1.ResourceFlavor),
+    (quotas.ClusterQueue, v1beta1.ClusterQueue),
+    (quotas.LocalQueue, v1beta1.LocalQueue),
+    (quotas.Cohort, v1beta1.Cohort),
+    (quotas.WorkloadPriorityClass, v1beta1.WorkloadPriorityClass),
+    (quotas.AdmissionCheck, v1beta1.AdmissionCheck),
+    (quotas.Topology, v1beta1.Topology),
+    (workloads.Workload, v1beta1.Workload),
 )
 
 
 def definitions() -> tuple[CustomResourceDefinition, ...]:
-    return tuple(definition(kind) for kind in KINDS)
+    made = tuple(definition(*versions) for versions in KINDS)
+    (newest, *_) = made[-1].spec.versions
+    newest.selectable_fields = [SelectableField(json_path=".status.admission.clusterQueue")]
+    return made
