@@ -153,6 +153,7 @@ async def test_a_namespace_may_have_a_queue_for_all_jobs(made: World) -> None:
     assert job.metadata.labels["kueue.x-k8s.io/queue-name"] == "default"
 
 
+@pytest.mark.slow
 async def test_manifests_of_the_older_version_mean_the_same(made: World) -> None:
     old = {"apiVersion": "kueue.x-k8s.io/v1beta1", "kind": "ClusterQueue"}
     spec = {"cohort": "team", "namespaceSelector": {}, "queueingStrategy": "StrictFIFO"}

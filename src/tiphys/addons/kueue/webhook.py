@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tiphys.addons.kueue import GROUP, WEBHOOK, names
 from tiphys.addons.kueue.jobs.kinds import KINDS
-from tiphys.addons.kueue.types.definitions import definitions
+from tiphys.addons.kueue.types.definitions import VERSIONS
 from tiphys.addons.optional import NAMESPACE
 from tiphys.addons.webhooks import WebhookServer
 from tiphys.api import admissionregistration_v1 as registration_v1
@@ -15,6 +15,7 @@ from tiphys.api.apiextensions_v1 import (
     WebhookConversion,
 )
 from tiphys.api.base import to_builtins
+from tiphys.api.catalog import resource_of
 from tiphys.api.meta_v1 import LabelSelector, LabelSelectorRequirement
 from tiphys.client.client import MERGE, Client
 
@@ -99,6 +100,7 @@ async def register(client: Client, server: WebhookServer) -> None:
             conversion_review_versions=["v1"],
         ),
     )
-    for definition in definitions():
-        patch = {"spec": {"conversion": to_builtins(conversion)}}
-        await client.patch(CustomResourceDefinition, definition.metadata.name, patch, media=MERGE)
+    patch = {"spec": {"conversion": to_builtins(conversion)}}
+    for newest, _ in VERSIONS:
+        name = resource_of(newest).group_resource
+        await client.patch(CustomResourceDefinition, name, patch, media=MERGE)

@@ -7,7 +7,7 @@ from tiphys.api.apiextensions_v1 import CustomResourceDefinition, SelectableFiel
 from tiphys.api.base import Struct
 from tiphys.operator import definition
 
-KINDS: tuple[tuple[type[Struct], type[Struct]], ...] = (
+VERSIONS: tuple[tuple[type[Struct], type[Struct]], ...] = (
     (quotas.ResourceFlavor, v1beta1.ResourceFlavor),
     (quotas.ClusterQueue, v1beta1.ClusterQueue),
     (quotas.LocalQueue, v1beta1.LocalQueue),
@@ -20,7 +20,7 @@ KINDS: tuple[tuple[type[Struct], type[Struct]], ...] = (
 
 
 def definitions() -> tuple[CustomResourceDefinition, ...]:
-    made = tuple(definition(*versions) for versions in KINDS)
+    made = tuple(definition(*versions) for versions in VERSIONS)
     (newest, *_) = made[-1].spec.versions
     newest.selectable_fields = [SelectableField(json_path=".status.admission.clusterQueue")]
     return made
