@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tiphys.addons import (
+    accelerators,
     dns,
     echo,
     endpoints,
@@ -54,6 +55,8 @@ OPTIONAL: dict[str, OptionalAddon] = {
     for addon in (
         # the smallest there can be: to copy from
         echo.ADDON,
+        # GPUs that are not there
+        accelerators.ADDON,
         # gRPC clients that know every pod of a service
         endpoints.ADDON,
         # requests from outside, by host and path

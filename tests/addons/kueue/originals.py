@@ -1,7 +1,8 @@
-"""Facts of the original definitions of Kueue (v1beta2, as of its release 0.20), to compare ours with.
+"""Facts of the original definitions of Kueue (v1beta2, as of its release 0.20), to compare ours
+with.
 
-A digest for each field of a spec or status. ``python -m tests.addons.kueue.originals FOLDER`` prints
-those of a release's ``config/components/crd/bases``.
+A digest for each field of a spec or status. ``python -m tests.addons.kueue.originals FOLDER``
+prints those of a release's ``config/components/crd/bases``.
 """
 
 from __future__ import annotations

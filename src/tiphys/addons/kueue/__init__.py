@@ -103,7 +103,7 @@ ADDON = OptionalAddon(
     objects=objects,
     try_next=(
         "kubectl apply -f src/tiphys/addons/kueue/example/queues.yaml",
-        "kubectl create -f src/tiphys/addons/kueue/example/job.yaml",
+        "kubectl apply -f src/tiphys/addons/kueue/example/borrower.yaml",
         "kubectl get workloads",
     ),
 )
