@@ -1,8 +1,8 @@
-"""Accelerators that are not there: GPUs of several kinds on hollow nodes, with zones, NVLink domains,
-failures and interruptions as data.
+"""Accelerators that are not there: GPUs of several kinds on hollow nodes, with zones, NVLink
+domains, failures and interruptions as data.
 
-For whoever builds or tries schedulers, queues and operators for GPUs and has none. Names are those of
-NVIDIA's device plugin, feature discovery and DRA driver, so that what is written for them works.
+For whoever builds or tries schedulers, queues and operators for GPUs and has none. Names are those
+of NVIDIA's device plugin, feature discovery and DRA driver: what is written for them works.
 
 `types` is the Fleet, which says what there is and what happens when; `planning` works out what that
 comes to at a time (pure), `controller` writes it to nodes and resource slices, `demo` is the fleet

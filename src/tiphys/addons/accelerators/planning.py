@@ -1,4 +1,4 @@
-"""What a fleet comes to at a time: labels, taints and capacity of nodes, and their devices. Pure."""
+"""What a fleet comes to at a time: labels, taints, capacity and devices of nodes. Pure."""
 
 from __future__ import annotations
 

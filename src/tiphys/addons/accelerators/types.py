@@ -19,7 +19,7 @@ Seconds = Annotated[int, Meta(ge=0, le=_MOST)]
 
 
 class Pool(Struct):
-    """Nodes that are alike. They are spread over the zones in turn, those of one domain together."""
+    """Nodes that are alike. They go to the zones in turn, those of one domain together."""
 
     name: Annotated[Name, F(0, req=True)] = always("")
     nodes: Annotated[int, Meta(ge=1, le=5000, description="How many nodes it has.")] = 1

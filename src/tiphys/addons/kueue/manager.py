@@ -41,6 +41,7 @@ from tiphys.addons.kueue.types.workloads import (
 from tiphys.addons.kueue.writing import Workloads
 from tiphys.addons.optional import Context
 from tiphys.api import core_v1
+from tiphys.client.client import Unreachable
 from tiphys.client.informer import key_of
 from tiphys.machinery import conditions, timestamps
 from tiphys.machinery.errors import StatusError, is_write_overtaken
@@ -98,8 +99,8 @@ class Manager:
             self._changed.clear()
             try:
                 await self._pass()
-            except StatusError as error:
-                if not is_write_overtaken(error):
+            except (StatusError, Unreachable) as error:
+                if isinstance(error, Unreachable) or not is_write_overtaken(error):
                     log.warning("Admission is tried again: %s", error)
                     await asyncio.sleep(_PAUSE)
                 self._changed.set()
@@ -176,9 +177,12 @@ class Manager:
             return
         local = self._of(LocalQueue).get(_local_key(workload))
         item = self._item(workload, local.spec.cluster_queue or "")
-        if item is not None:
-            found.by_key[key] = workload
-            found.state.waiting.setdefault(item.queue, []).append(item)
+        if item is None:
+            message = "its pod templates cannot be read"
+            found.outside.append((workload, cycle.MISCONFIGURED, message))
+            return
+        found.by_key[key] = workload
+        found.state.waiting.setdefault(item.queue, []).append(item)
 
     def _outside(self, workload: Workload) -> tuple[str, str] | None:
         """(reason, message) why a workload is in no cluster queue; an empty reason is left
@@ -208,7 +212,7 @@ class Manager:
         try:
             item = item_of(workload, queue)
         except (msgspec.ValidationError, ValueError) as error:
-            log.warning("Workload %s cannot be counted: %s", key, error)
+            log.debug("Workload %s cannot be counted: %s", key, error)
             return None
         self._items[key] = (version, item)
         return item
