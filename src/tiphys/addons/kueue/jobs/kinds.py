@@ -190,13 +190,13 @@ def _ray_job_parts(meta: Manifest, spec: Manifest) -> list[Part]:
     return [*parts, Part("submitter", {"spec": {"containers": [container]}}, 1)]
 
 
+_DEPLOYMENT_ENDS = frozenset(("Complete", "Failed"))
+_RAY_ENDS = frozenset(("SUCCEEDED", "FAILED", "STOPPED"))
+
+
 def _ray_job_finished(status: Manifest) -> Finish | None:
     state = status.get("jobStatus")
-    if status.get("jobDeploymentStatus") in ("Complete", "Failed") or state in (
-        "SUCCEEDED",
-        "FAILED",
-        "STOPPED",
-    ):
+    if status.get("jobDeploymentStatus") in _DEPLOYMENT_ENDS or state in _RAY_ENDS:
         message = str(status.get("message") or "Job finished")
         return Finish(state == "SUCCEEDED", message)
     return None
