@@ -1,11 +1,15 @@
 """Machines of a test: network namespaces with addresses of their own and a link that can be cut.
 
-`office` and `annex` are two networks, each with a router, and a line between these; the commands run in a machine as a
-user would run them there. What machines share is the host's disk: clusters' names set them apart.
+`office` and `annex` are two networks, each with a router, and a line between these; the commands
+run in a machine as a user would run them there. What machines share is the host's disk: clusters'
+names set them apart.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -128,6 +132,18 @@ class Host(Machine):
         own = ("--name", self.name, "--data-dir", str(self.root / "data"))
         node = ("--node-name", self.name) if "--node-name" not in args else ()
         return self.tiphys(*command, *own, *node, *args, check=check)
+
+    # --- the end ---
+
+    def kill(self) -> None:
+        """As if somebody had pulled the plug: no connection is closed, nobody says goodbye."""
+        self.cut()
+        listed = subprocess.run(
+            ["ip", "netns", "pids", self.namespace], capture_output=True, text=True, check=True
+        )
+        for pid in listed.stdout.split():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGKILL)
 
     # --- the link ---
 

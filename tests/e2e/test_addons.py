@@ -44,7 +44,7 @@ SLOWER = [pytest.param(name, marks=pytest.mark.slow) for name in ("gateway", "ku
     "addon",
     [
         *(addon.name for addon in ADDONS),
-        *("echo", "accelerators", "endpoints", "routeserver"),
+        *("echo", "accelerators", "endpoints", "keda", "routeserver"),
         *SLOWER,
     ],
 )

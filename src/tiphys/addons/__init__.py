@@ -16,6 +16,7 @@ from tiphys.addons import (
     echo,
     endpoints,
     gateway,
+    keda,
     kueue,
     local_volumes,
     mesh,
@@ -61,6 +62,8 @@ OPTIONAL: dict[str, OptionalAddon] = {
         endpoints.ADDON,
         # requests from outside, by host and path
         gateway.ADDON,
+        # replicas by what there is to do
+        keda.ADDON,
         # jobs that wait for their share
         kueue.ADDON,
         # services that prove to each other who they are
