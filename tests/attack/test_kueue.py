@@ -16,7 +16,8 @@ from tiphys.addons.kueue.core.building import item_of
 from tiphys.addons.kueue.core.cycle import decide
 from tiphys.addons.kueue.types.conversion import convert
 from tiphys.addons.kueue.types.workloads import Workload
-from tiphys.addons.webhooks import _NO_REVIEW, converted, reviewed
+from tiphys.addons.reviews import converted, reviewed
+from tiphys.addons.webhook import _NO_REVIEW
 from tiphys.api import core_v1
 from tiphys.api.base import from_builtins
 

@@ -9,7 +9,7 @@ import pytest
 from tests.addons.kueue.originals import DIGESTS, digests
 from tiphys.addons.kueue.types.conversion import convert
 from tiphys.addons.kueue.types.definitions import definitions
-from tiphys.addons.webhooks import Refused
+from tiphys.addons.reviews import Refused
 from tiphys.api.base import to_builtins
 
 OLD, NEW = "kueue.x-k8s.io/v1beta1", "kueue.x-k8s.io/v1beta2"

@@ -9,10 +9,9 @@ from tiphys.addons.kueue.lifecycle import WorkloadController
 from tiphys.addons.kueue.manager import Manager
 from tiphys.addons.kueue.metrics import QueueMetrics
 from tiphys.addons.kueue.podcontroller import PodController
-from tiphys.addons.kueue.types.conversion import convert
 from tiphys.addons.kueue.types.quotas import LocalQueue
 from tiphys.addons.optional import Context
-from tiphys.addons.webhooks import WebhookServer
+from tiphys.addons.reviews import Judge
 from tiphys.controllers.shell import Context as ShellContext
 from tiphys.controllers.shell import Controller
 
@@ -25,24 +24,22 @@ async def run(context: Context) -> None:
     def has_default(namespace: str) -> bool:
         return queues.get(f"{namespace}/{names.DEFAULT_QUEUE}") is not None
 
-    server = WebhookServer(
-        {
-            webhook.JOBS: lambda request: review_job(request, has_default),
-            webhook.PODS: review_pod,
-            webhook.DEPLOYMENTS: review_deployment,
-        },
-        {webhook.CONVERT: convert},
-    )
+    judges: dict[str, Judge] = {
+        webhook.JOBS: lambda request: review_job(request, has_default),
+        webhook.PODS: review_pod,
+        webhook.DEPLOYMENTS: review_deployment,
+    }
     settings: Settings = context.settings
+    address, port = settings.address, settings.webhook_port
+    server = await webhook.serve(judges, address, port, context.data_dir, context.now())
     try:
-        await server.start(settings.address, settings.webhook_port)
         manager = Manager(context, metrics)
         await _start(context, metrics, WorkloadController, JobController, PodController)
         await webhook.register(context.client, server)
         context.ready("queues are open")
         await manager.run()
     finally:
-        await server.stop()
+        await server.webhook.stop()
         metrics.close()
 
 

@@ -7,7 +7,7 @@ import copy
 from typing import Any
 
 from tiphys.addons.kueue import GROUP
-from tiphys.addons.webhooks import Refused
+from tiphys.addons.reviews import refusal
 
 Manifest = dict[str, Any]
 _SOURCES = {
@@ -28,7 +28,7 @@ _RENAMED = {  # kind: (part, name in v1beta1, name in v1beta2)
 def convert(obj: Manifest, version: str) -> Manifest:
     """Raises Refused for a version that there is not."""
     if version not in (f"{GROUP}/v1beta1", f"{GROUP}/v1beta2"):
-        raise Refused(f"there is no version {version}")
+        raise refusal(f"there is no version {version}")
     if obj.get("apiVersion") == version:
         return obj
     made = copy.deepcopy(obj)
