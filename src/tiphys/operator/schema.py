@@ -38,10 +38,11 @@ def schema_of(kind: type[Struct], rules: tuple[Rule, ...] = ()) -> JSONSchemaPro
     for name, text in (("apiVersion", _API_VERSION), ("kind", _KIND)):
         schema.properties[name] = JSONSchemaProps(type="string", description=text)
     schema.properties["metadata"] = JSONSchemaProps(type="object")
-    schema.required = [name for name in schema.required if name in ("spec", "data")]
+    schema.required = [name for name in schema.required if name not in _OF_EVERY_OBJECT]
     return schema
 
 
+_OF_EVERY_OBJECT = ("apiVersion", "kind", "metadata", "status")
 _API_VERSION = "The version of the schema that this object is written in."
 _KIND = "The kind of resource that this object is."
 
