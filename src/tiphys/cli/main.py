@@ -435,7 +435,9 @@ def controllers(
                     from tiphys.scheduler.main import Scheduler
 
                     metrics = ComponentMetrics(component_registry())
-                    other = Client(load(scheduler_kubeconfig), "tiphys-scheduler", metrics)
+                    other = await stack.enter_async_context(
+                        Client(load(scheduler_kubeconfig), "tiphys-scheduler", metrics)
+                    )
                     if endpoint is not None:
                         place = replace(endpoint, port=scheduler_secure_port)
                         await stack.enter_async_context(serving(other, place))

@@ -255,6 +255,10 @@ class Transport:
         """A response of the first server, from the one that is asked now on, that can be connected
         to. What was sent is not sent to another: the first may have done it. Raises as `_response`
         does, once none is left."""
+        if not self._servers.are_many:  # most clients: without what trying another one takes
+            async with self._response(method, path, **options) as response:
+                yield response
+            return
         async with contextlib.AsyncExitStack() as stack:
             for tried in itertools.count(1):
                 try:
