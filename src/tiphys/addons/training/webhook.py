@@ -7,16 +7,6 @@ cannot run fails with the same words.
 
 from __future__ import annotations
 
-import datetime
-import ipaddress
-import ssl
-import tempfile
-
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
-
 from tiphys.addons.reviews import Verdict, invalid, object_of, reviewed
 from tiphys.addons.training import GROUP, WEBHOOK
 from tiphys.addons.training.types import HyperPodPyTorchJob
@@ -28,7 +18,6 @@ from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.machinery.addresses import authority
 
 PATH = "/validate"
-_LIFETIME = datetime.timedelta(days=3650)
 
 
 def review(body: bytes) -> bytes:
@@ -52,13 +41,11 @@ def configuration() -> registration_v1.ValidatingWebhookConfiguration:
     return registration_v1.ValidatingWebhookConfiguration(metadata=ObjectMeta(name=WEBHOOK))
 
 
-def webhooks(
-    address: str, port: int, certificate: bytes
-) -> list[registration_v1.ValidatingWebhook]:
+def webhooks(address: str, port: int, root: str) -> list[registration_v1.ValidatingWebhook]:
     hook = registration_v1.ValidatingWebhook(
         name=WEBHOOK,
         client_config=registration_v1.WebhookClientConfig(
-            url=f"https://{authority(address, port)}{PATH}", ca_bundle=certificate
+            url=f"https://{authority(address, port)}{PATH}", ca_bundle=root.encode()
         ),
         rules=[
             registration_v1.RuleWithOperations(
@@ -76,41 +63,3 @@ def webhooks(
         admission_review_versions=["v1"],
     )
     return [hook]
-
-
-def self_signed(address: str) -> tuple[bytes, ssl.SSLContext]:
-    """A certificate for an address, and what serves with it. The key is in this process alone."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "training-webhook")])
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(minutes=5))
-        .not_valid_after(now + _LIFETIME)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(x509.SubjectAlternativeName([_name_of(address)]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    certificate = made.public_bytes(serialization.Encoding.PEM)
-    private = key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    with tempfile.NamedTemporaryFile(suffix=".pem") as file:  # ssl reads files alone; mode 0600
-        file.write(private + certificate)
-        file.flush()
-        context.load_cert_chain(file.name)
-    return certificate, context
-
-
-def _name_of(address: str) -> x509.GeneralName:
-    try:
-        return x509.IPAddress(ipaddress.ip_address(address))
-    except ValueError:
-        return x509.DNSName(address)
