@@ -59,7 +59,11 @@ class Machines:
         self._cluster.tasks.start(self._renew(), "leases")
 
     async def stop(self) -> None:
-        for workload in list(self.workloads.values()):
+        """Nothing runs any more, and nothing begins: what is just being started ends, too."""
+        self.alive.clear()
+        running = list(self.workloads.values())
+        self.workloads.clear()
+        for workload in running:
             await workload.kill()
 
     async def _add(self, name: str, cpu: str) -> None:

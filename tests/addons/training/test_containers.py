@@ -96,7 +96,9 @@ def pods_of(machine: Machine, name: str) -> dict[str, tuple[str, int]]:
 
 
 def test_a_killed_worker_costs_no_pod_and_no_container(machine: Machine) -> None:
-    machine.kubectl("create", "-f", "-", stdin=json.dumps(job(machine, "killed", replicas=2)))
+    body = job(machine, "killed", replicas=2)
+    body["spec"]["runPolicy"]["logMonitoringConfiguration"].pop()  # hyp knows no faultOnMatch
+    machine.kubectl("create", "-f", "-", stdin=json.dumps(body))
     waited(machine, "killed", "Running")
     machine.eventually(lambda: "step=6" in machine.kubectl("logs", "killed-pod-1"), 120)
     before = pods_of(machine, "killed")
