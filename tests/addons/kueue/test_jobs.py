@@ -170,3 +170,9 @@ def test_what_will_not_run_again_is_free() -> None:
 )
 def test_jobs_say_in_their_ways_that_they_have_ended(name: str, status: Any, finish: Any) -> None:
     assert made(name)[0].finished(status) == finish
+
+
+def test_quota_stays_until_a_training_job_says_that_it_is_suspended() -> None:
+    row, _ = made("sagemaker.amazonaws.com/v1 HyperPodPyTorchJob")
+    told = [{"conditions": [{"type": "Suspended", "status": said}]} for said in ("False", "True")]
+    assert [row.is_active(status) for status in ({}, *told)] == [False, True, False]

@@ -211,6 +211,14 @@ def _ray_cluster_active(status: Manifest) -> bool:
 # --- HyperPod ---
 
 
+def _is_resumed(status: Manifest) -> bool:
+    """It says that it is suspended once its pods are gone."""
+    return any(
+        (one.get("type"), one.get("status")) == ("Suspended", "False")
+        for one in items(status, "conditions")
+    )
+
+
 def _hyperpod_parts(meta: Manifest, spec: Manifest) -> list[Part]:
     return [
         Part(
@@ -268,7 +276,7 @@ KINDS: tuple[JobKind, ...] = (
         _hyperpod_parts,
         by_conditions("Completed", "Failed"),
         suspend=("runPolicy", "suspend"),
-        is_active=lambda status: number(status.get("active"), 0) > 0,
+        is_active=_is_resumed,
     ),
 )
 
