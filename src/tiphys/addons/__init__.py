@@ -15,6 +15,7 @@ from tiphys.addons import (
     echo,
     endpoints,
     gateway,
+    inference,
     local_volumes,
     mesh,
     metrics,
@@ -57,6 +58,8 @@ OPTIONAL: dict[str, OptionalAddon] = {
         endpoints.ADDON,
         # requests from outside, by host and path
         gateway.ADDON,
+        # models behind HTTPS, on the instances that are left
+        inference.ADDON,
         # services that prove to each other who they are
         mesh.ADDON,
         # images that are built on this machine

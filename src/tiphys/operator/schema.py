@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import types
 import typing
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import msgspec
@@ -203,6 +204,7 @@ _LENGTHS = {
 
 
 def _constrained(schema: JSONSchemaProps, facts: dict[str, Any]) -> JSONSchemaProps:
+    _give_keys_defaults(schema.items, facts.get("x_kubernetes_list_map_keys", ()))
     for name, value in facts.items():
         if name == "rules":  # beside those of the struct itself
             schema.x_kubernetes_validations = [*schema.x_kubernetes_validations, *value]
@@ -214,6 +216,21 @@ def _constrained(schema: JSONSchemaProps, facts: dict[str, Any]) -> JSONSchemaPr
             if bound is not None:
                 setattr(schema, attribute, bound)
     return schema
+
+
+_KEY_DEFAULTS = {"protocol": "TCP"}
+"""Of what upstream defaults in its own types: ports of containers and services."""
+
+
+def _give_keys_defaults(item: Any, keys: Sequence[str]) -> None:
+    """Keys of a list must always be there: what is neither required nor defaulted gets a
+    default."""
+    if not isinstance(item, JSONSchemaProps):
+        return
+    for name in keys:
+        key = item.properties.get(name)
+        if key is not None and name not in item.required and key.default is None:
+            key.default = _KEY_DEFAULTS.get(name, "" if key.type == "string" else 0)
 
 
 def _rule(rule: Rule) -> ValidationRule:
