@@ -18,8 +18,8 @@ from typing import Any
 import yaml
 
 _NEAR = "shared/seeds/inference"
-# What the original has from the API of a pod, of the release that it was built with: ours is that of
-# this one.
+# What the original has from the API of a pod, of the release that it was built with: ours is that
+# of this one.
 _OF_PODS = {
     "initContainers",
     "volumes",

@@ -24,6 +24,7 @@ def with_gpus(self: HollowRuntime, disk: Path) -> dict[str, Any]:
     return {**capacity(cpu="192", memory="1Ti", storage="1Ti"), "nvidia.com/gpu": "8"}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(folder() is None, reason="needs the original samples")
 async def test_the_samples_of_the_original_become_ready(monkeypatch: pytest.MonkeyPatch) -> None:
     root = folder()
@@ -66,6 +67,7 @@ async def test_replicas_take_the_instances_in_their_order() -> None:
         assert found.message == "4 of 5 replicas are ready"
 
 
+@pytest.mark.slow
 async def test_the_next_instance_is_taken_when_the_first_is_away() -> None:
     async with world(nodes=3) as made:
         await made.label_nodes(G5_8, P4D, G5_24)

@@ -123,6 +123,7 @@ async def test_equal_prefixes_go_to_one_pod(monkeypatch: pytest.MonkeyPatch) -> 
         assert len({home.most_common(1)[0][0] for home in homes}) == 4, "prefixes are spread"
 
 
+@pytest.mark.slow
 async def test_round_robin_is_even(monkeypatch: pytest.MonkeyPatch) -> None:
     servers = four()
     async with served(monkeypatch, servers, **routing("roundrobin")) as front:
@@ -131,6 +132,7 @@ async def test_round_robin_is_even(monkeypatch: pytest.MonkeyPatch) -> None:
         assert all(98 <= server.requests <= 102 for server in servers)
 
 
+@pytest.mark.slow
 async def test_a_session_stays_with_its_pod(monkeypatch: pytest.MonkeyPatch) -> None:
     async with served(monkeypatch, four(), **routing("session")) as front:
         for session in range(8):
@@ -139,6 +141,7 @@ async def test_a_session_stays_with_its_pod(monkeypatch: pytest.MonkeyPatch) -> 
             assert len(found) == 1
 
 
+@pytest.mark.slow
 async def test_a_slow_pod_gets_fewer_requests(monkeypatch: pytest.MonkeyPatch) -> None:
     servers = [Server("slow", 0.2), *(Server(f"fast-{number}", 0.005) for number in range(3))]
     async with served(monkeypatch, servers) as front:
@@ -152,6 +155,7 @@ async def test_a_slow_pod_gets_fewer_requests(monkeypatch: pytest.MonkeyPatch) -
         assert slow + sum(fast) == 200 and slow < min(fast) / 2
 
 
+@pytest.mark.slow
 async def test_the_path_of_sagemaker_leads_to_the_servers(monkeypatch: pytest.MonkeyPatch) -> None:
     spec = {"endpointName": "my-endpoint", "invocationEndpoint": "v1/chat/completions"}
     async with served(monkeypatch, [Server("one")], **spec) as front:
@@ -162,6 +166,7 @@ async def test_the_path_of_sagemaker_leads_to_the_servers(monkeypatch: pytest.Mo
         assert said["path"] == "/anything/else"
 
 
+@pytest.mark.slow
 async def test_a_pod_whose_health_path_fails_gets_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     well, ill = Server("well"), Server("ill")
     async with served(monkeypatch, [well, ill], **routing("roundrobin")) as front:
@@ -176,6 +181,7 @@ async def test_a_pod_whose_health_path_fails_gets_nothing(monkeypatch: pytest.Mo
         await front.made.cluster.eventually(left_out, 30)
 
 
+@pytest.mark.slow
 async def test_nobody_says_himself_which_prefix_he_has(monkeypatch: pytest.MonkeyPatch) -> None:
     async with served(monkeypatch, four(), **routing("prefixaware")) as front:
         forged = [{"x-tiphys-prefix": str(number)} for number in range(12)]

@@ -26,6 +26,7 @@ from tiphys.api.base import Struct
 GROUP = "inference.sagemaker.aws.amazon.com"
 AUTHORITY = "inference-authority"
 """The Secret with the authority of the webhook and of the endpoints."""
+S3_SECRET = "s3-credentials"
 KINDS = ("inferenceendpointconfigs", "jumpstartmodels", "sagemakerendpointregistrations")
 
 
@@ -46,7 +47,7 @@ class Settings(Struct):
     webhook_address: str = ""
     webhook_port: Annotated[int, Meta(ge=0, le=65535)] = 18110
     s3_endpoint: str = ""
-    s3_secret: str = "s3-credentials"
+    s3_secret: str = S3_SECRET
     hub_endpoint: str = ""
     loader_image: str = "tiphys.local/inference-server:1"
     prometheus: str = ""
@@ -100,6 +101,7 @@ ADDON = OptionalAddon(
         rule("get list watch", "endpointslices", "discovery.k8s.io"),
         rule("get list watch create patch delete", "scaledobjects", "keda.sh"),
         rule("get patch", "secrets", names=AUTHORITY),
+        rule("get", "secrets", names=S3_SECRET),
         rule(
             "get patch",
             "customresourcedefinitions",

@@ -38,6 +38,16 @@ _SCALED, _PUBLISHED, _REGISTERED = "Scaled", "CertificatePublished", "Registered
 K = TypeVar("K", v1.InferenceEndpointConfig, v1.JumpStartModel)
 
 
+class NameTaken(ValueError):
+    """An object has a name that an endpoint's own would have."""
+
+    reason = "NameTaken"
+
+
+def is_owned(obj: Any, owner: Any) -> bool:
+    return any(one.uid == owner.metadata.uid for one in obj.metadata.owner_references)
+
+
 class _Endpoints(Reconciler[K], Generic[K]):
     owns = (apps_v1.Deployment, core_v1.Service, core_v1.ConfigMap)
     workers: ClassVar[int] = 4
@@ -51,10 +61,11 @@ class _Endpoints(Reconciler[K], Generic[K]):
         try:
             endpoint = await self.endpoint(obj)
             wanted = deployment_of(endpoint, settings)
-        except (HubError, Unsupported) as error:
+            program = program_of(endpoint)
+            self._check_names(obj, endpoint)
+        except (HubError, Unsupported, NameTaken) as error:
             await self._refuse(obj, getattr(error, "reason", "Unsupported"), str(error))
             return _AGAIN
-        program = program_of(endpoint)
         if program is not None:
             await self.apply(obj, program)
         await self.apply(obj, service_of(endpoint))
@@ -67,6 +78,18 @@ class _Endpoints(Reconciler[K], Generic[K]):
             findings.append(_not_registered(endpoint.spec.endpoint_name))
         await self._say(obj, status, findings)
         return None if all(one.ok or one.type not in _RETRIED for one in findings) else _AGAIN
+
+    def _check_names(self, obj: K, endpoint: Endpoint) -> None:
+        """What bears a name of ours and is not ours is left alone. Raises NameTaken."""
+        names: tuple[tuple[type[Any], str], ...] = (
+            (apps_v1.Deployment, endpoint.name),
+            (core_v1.Service, endpoint.name),
+            (core_v1.ConfigMap, f"{endpoint.name}-loading"),
+        )
+        for kind, name in names:
+            there = self.informer(kind).get(f"{endpoint.namespace}/{name}")
+            if there is not None and not is_owned(there, obj):
+                raise NameTaken(f"{kind.__name__} {name} is there and belongs to somebody else")
 
     async def _refuse(self, obj: K, reason: str, message: str) -> None:
         """What runs already goes on: only what is asked for now cannot be had."""

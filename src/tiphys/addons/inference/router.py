@@ -10,6 +10,7 @@ from typing import Any
 from tiphys.addons.addresses import Pool
 from tiphys.addons.authority import Authority, Pair
 from tiphys.addons.inference import routing
+from tiphys.addons.inference.endpoints import is_owned
 from tiphys.addons.inference.routes import Route, route_of
 from tiphys.addons.inference.types import v1
 from tiphys.addons.inference.workload import BALANCER_CLASS
@@ -102,6 +103,8 @@ class Router:
             for obj in sorted(kind, key=lambda one: one.metadata.creation_timestamp or ""):
                 service = self._services.get(key_of(obj))
                 if service is None or service.spec.load_balancer_class != BALANCER_CLASS:
+                    continue
+                if not is_owned(service, obj):  # two kinds may have endpoints of one name
                     continue
                 route = route_of(obj)
                 routes[route.key] = route
