@@ -16,6 +16,7 @@ from tiphys.addons import (
     endpoints,
     gateway,
     inference,
+    loadtest,
     local_volumes,
     mesh,
     metrics,
@@ -60,6 +61,8 @@ OPTIONAL: dict[str, OptionalAddon] = {
         gateway.ADDON,
         # models behind HTTPS, on the instances that are left
         inference.ADDON,
+        # so many orders a minute, and all as before
+        loadtest.ADDON,
         # services that prove to each other who they are
         mesh.ADDON,
         # images that are built on this machine

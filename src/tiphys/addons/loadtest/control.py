@@ -50,7 +50,8 @@ def next_users(measured: Sequence[Measurement], target: float, most: int) -> int
     missing = target / newest.orders
     if abs(missing - 1) <= _CLOSE:
         return min(most, newest.users)
-    factor = missing ** (1 / exponent(measured))
+    missing = min(max(missing, 1e-3), 1e3)  # more says nothing more, and powers of it overflow
+    factor: float = missing ** (1 / exponent(measured))
     factor = min(max(factor, 1 / _LARGEST_STEP), _LARGEST_STEP)
     wanted = newest.users * factor
     rounded = math.ceil(wanted) if missing > 1 else math.floor(wanted)
@@ -58,9 +59,7 @@ def next_users(measured: Sequence[Measurement], target: float, most: int) -> int
 
 
 def is_out_of_reach(measured: Sequence[Measurement], target: float, most: int) -> bool:
-    """Whether the last three measurements, at the most users that there may be, are below the target
-    by more than a twentieth."""
+    """Whether the last three measurements, at the most users that there may be, are more than a
+    twentieth below the target."""
     last = measured[-3:]
-    return len(last) == 3 and all(
-        one.users >= most and one.orders < 0.95 * target for one in last
-    )
+    return len(last) == 3 and all(one.users >= most and one.orders < 0.95 * target for one in last)
