@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tiphys.addons.loadtest.control import Measurement, exponent, is_out_of_reach, next_users
+from tiphys.addons.loadtest.control import Measurement, fitted, is_out_of_reach, next_users
 
 System = Callable[[float], float]
 SYSTEMS: dict[str, System] = {
@@ -56,14 +56,15 @@ def test_noise_of_two_percent_is_ridden_out(name: str) -> None:
 GOLDEN = [
     # users and orders so far, the target, who is next
     ([(10, 0.0)], 100, 20),  # nothing is ordered yet: more of them
-    ([(10, 50.0)], 100, 20),  # of one measurement: twice the orders take twice the users
-    ([(10, 50.0), (20, 75.0)], 100, 33),  # half as much more by twice the users: more than that
+    ([(10, 50.0)], 100, 23),  # of one measurement: twice the orders take a little more than twice
+    ([(10, 50.0), (20, 70.0)], 100, 38),  # four tenths more by twice the users: many more of them
+    ([(10, 50.0), (20, 100.0)], 150, 30),  # as many orders as users
     ([(100, 100.0)], 100, 100),
     ([(100, 100.9)], 100, 100),  # near enough
-    ([(100, 200.0)], 100, 50),
+    ([(100, 200.0)], 100, 44),
     ([(100, 10.0)], 1000, 400),  # no more than fourfold at once
     ([(1, 500.0)], 100, 1),
-    ([(10, 50.0), (10, 50.0)], 100, 20),  # nothing is learnt from the same users twice
+    ([(100, 95.0), (100, 105.0), (100, 99.0)], 100, 100),  # noise is averaged
 ]
 
 
@@ -73,9 +74,10 @@ def test_golden_cases(measured: list[tuple[int, float]], target: float, wanted: 
 
 
 def test_what_noise_says_of_the_exponent_is_bounded() -> None:
-    steep = [Measurement(100, 100.0), Measurement(106, 300.0)]
-    flat = [Measurement(100, 100.0), Measurement(200, 99.0)]
-    assert exponent(steep) == 1.25 and exponent(flat) == 0.25
+    steep = fitted([Measurement(100, 100.0), Measurement(106, 300.0)])
+    flat = fitted([Measurement(100, 100.0), Measurement(200, 50.0)])
+    assert steep is not None and steep.exponent == 1.25
+    assert flat is not None and flat.exponent == 0.25
 
 
 def test_a_target_that_is_out_of_reach_is_told_and_not_chased() -> None:

@@ -68,10 +68,11 @@ class _Endpoints(Reconciler[K], Generic[K]):
             return _AGAIN
         if program is not None:
             await self.apply(obj, program)
-        await self.apply(obj, service_of(endpoint))
+        service = await self.apply(obj, service_of(endpoint))
         deployment = await self.apply(obj, wanted)
         status = status_of(endpoint, deployment, rfc3339(self.now), obj.status)
-        findings = findings_of(status.state or "DeploymentPending", _message(status))
+        addresses = [one.ip for one in service.status.load_balancer.ingress]
+        findings = findings_of(status.state or "DeploymentPending", _message(status), addresses)
         findings += await self._scaled(obj, endpoint)
         findings += await self._published(obj, endpoint, status)
         if endpoint.spec.endpoint_name:

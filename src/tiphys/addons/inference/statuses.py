@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from tiphys.addons.inference.types.status import (
@@ -53,13 +53,18 @@ def state_of(deployment: apps_v1.Deployment | None) -> tuple[State, str]:
     return "DeploymentInProgress", f"{status.ready_replicas} of {wanted} replicas are ready"
 
 
-def findings_of(state: State, message: str) -> list[Finding]:
-    """A condition for each phase, of which one is true, and Ready."""
+def findings_of(state: State, message: str, addresses: Sequence[str]) -> list[Finding]:
+    """A condition for each phase, of which one is true; whether the router has an address for it;
+    and Ready: both."""
     phases = [
         Finding(phase, phase == state, state, message if phase == state else words)
         for phase, words in _PHASES.items()
     ]
-    return [*phases, Finding("Ready", state == "DeploymentComplete", state, message)]
+    where = ", ".join(addresses)
+    reason = "Addressed" if where else "NoAddress"
+    routed = Finding("Routed", bool(where), reason, where or "the router has no address for it")
+    is_ready = state == "DeploymentComplete" and bool(where)
+    return [*phases, routed, Finding("Ready", is_ready, state, message)]
 
 
 def status_of(

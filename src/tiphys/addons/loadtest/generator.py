@@ -103,7 +103,8 @@ def deployment_of(test: LoadTest, image: str) -> apps_v1.Deployment:
     generator, meta = test.spec.generator, test.metadata
     pool = test.spec.pools.load if test.spec.pools is not None else {}
     labels = {LABEL: meta.name}
-    command = ["locust", "-f", "/scripts/locustfile.py", "--web-port", str(_PORT)]
+    command = ["python3", "-m", "locust", "-f", "/scripts/locustfile.py"]
+    command += ["--web-port", str(_PORT)]
     if generator.workers:
         command += ["--processes", str(generator.workers)]
     container = core_v1.Container(
