@@ -11,7 +11,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tiphys.addons.loadtest.measuring import NotMeasured, total
+from tiphys.addons.loadtest.measuring import NotMeasured, asker, check, read, total
 from tiphys.addons.loadtest.production import ProductionError, config_of
 from tiphys.addons.loadtest.supervisor import service_of, wanted_of
 
@@ -65,6 +65,15 @@ def test_a_local_service_is_found_in_its_folder_alone(name: str, tmp_path: Path)
     (tmp_path / "services" / ".hidden.json").write_text('{"versions": {"1": ["id"]}}')
     assert service_of(str(tmp_path / "services"), name) is None
     assert service_of("", "anything") is None
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]", "169.254.169.254", "0.0.0.0", "localhost"])
+async def test_the_machine_itself_is_not_asked(host: str) -> None:
+    url = f"http://{host}:1/metrics"
+    with pytest.raises(NotMeasured, match="is this machine"):
+        check(url, local=False)
+        async with asker(local=False) as session:
+            await read(session, url, "orders_total")
 
 
 @given(st.text(max_size=60))

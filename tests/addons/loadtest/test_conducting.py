@@ -40,7 +40,7 @@ def test_the_target_grows_evenly_and_stays() -> None:
 def at(now: float, changed: float = 0, read: float | None = None) -> Tick:
     """Ticks of a period of a minute, of a load that began at 1000."""
     status = LoadTestStatus(phase="Loading", phase_started_at=1000, changed_at=changed)
-    status.reading = Reading(seconds=read, orders=1) if read is not None else None
+    status.reading = Reading(seconds=read, orders={"a": 1}) if read is not None else None
     return tick(spec(), status, now)
 
 
@@ -61,8 +61,13 @@ def test_a_period_reads_in_its_middle_and_thinks_at_its_end(found: Tick, wanted:
 
 
 def test_a_counter_that_began_anew_counts_from_nothing() -> None:
-    assert rate(100, 400, 30) == 600
-    assert rate(10_000, 50, 30) == 100
+    assert rate({"a": 100}, {"a": 400}, 30) == 600
+    assert rate({"a": 10_000}, {"a": 50}, 30) == 100
+
+
+def test_pods_come_and_go_between_readings() -> None:
+    before, after = {"stays": 100, "goes": 5000}, {"stays": 130, "comes": 20}
+    assert rate(before, after, 30) == 100
 
 
 PAGE = """# TYPE orders_total counter

@@ -166,7 +166,7 @@ class World:
 async def world(tmp_path: Path, nodes: int = 4) -> AsyncIterator[World]:
     folder = tmp_path / "services"
     folder.mkdir(parents=True)
-    settings = loadtest.Settings(folder=str(folder))
+    settings = loadtest.Settings(folder=str(folder), local=True)
     async with LocalCluster(nodes=nodes) as cluster:
         made = World(cluster, folder, settings)
         made.write_folder()

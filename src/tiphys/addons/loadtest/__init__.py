@@ -26,11 +26,13 @@ PROCESSES = "loadtest-processes"
 class Settings(Struct):
     """`folder` has local services (``NAME.json``) and scripts of generators that are processes of
     this machine; empty: there are none. `locust` is the program for those; empty: what is beside
-    Python, or in PATH. `image` has locust, for generators that are pods.
+    Python, or in PATH. `image` has locust, for generators that are pods. With `local`, tests may
+    ask what listens on this machine's loopback alone.
     """
 
     folder: str = ""
     locust: str = ""
+    local: bool = False
     image: str = "tiphys.local/locust:1"
 
 
@@ -65,6 +67,7 @@ ADDON = OptionalAddon(
         rule("patch update", "loadtests/status", GROUP),
         rule("get list watch create patch update delete", "deployments", "apps"),
         rule("get list watch", "pods"),
+        rule("list", "endpointslices", "discovery.k8s.io"),
         rule("get", "secrets"),
         rule("get list watch create patch update delete", "configmaps"),
     ),

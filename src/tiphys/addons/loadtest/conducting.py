@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tiphys.addons.loadtest.control import Measurement
@@ -58,9 +59,14 @@ def last_change(status: LoadTestStatus) -> float:
     return max(status.phase_started_at, status.changed_at)
 
 
-def rate(before: float, after: float, seconds: float) -> float:
-    """Orders a minute between two readings. A counter that has become smaller has begun anew."""
-    grown = after - before if after >= before else after
+def rate(before: Mapping[str, float], after: Mapping[str, float], seconds: float) -> float:
+    """Orders a minute between two readings, each by page. A counter that has become smaller has
+    begun anew, as has one that is new; what went since the first has counted what it did until
+    then."""
+    grown = sum(
+        count - before.get(page, 0.0) if count >= before.get(page, 0.0) else count
+        for page, count in after.items()
+    )
     return grown * 60 / seconds if seconds > 0 else 0.0
 
 

@@ -29,6 +29,7 @@ from tiphys.addons.loadtest.types import (
     LoadTest,
     LoadTestStatus,
     Phase,
+    Place,
     Pools,
     Reading,
     Sample,
@@ -72,7 +73,8 @@ class Refusal(ValueError):
 class Parts:
     """What the conductor works with beside the cluster."""
 
-    session: aiohttp.ClientSession
+    session: aiohttp.ClientSession  # for locust
+    asker: aiohttp.ClientSession  # for what users name
     supervisor: Supervisor
     generators: dict[str, Generator]
 
@@ -241,7 +243,8 @@ class LoadTests(Reconciler[LoadTest]):
 
     async def _measure(self, test: LoadTest, status: LoadTestStatus, controls: bool) -> None:
         orders = test.spec.orders
-        counted = await measuring.read(self.parts.session, orders.url, orders.metric)
+        urls = await self._pages(test, orders)
+        counted = await measuring.read_all(self.parts.asker, urls, orders.metric)
         now = self.now
         self._condition(test, status, "Measured", True, "Counted", "the system counts its orders")
         before = status.reading
@@ -374,9 +377,21 @@ class LoadTests(Reconciler[LoadTest]):
 
     async def _take_test_data(self, test: LoadTest) -> str:
         """What is wrong, or nothing."""
-        asked = test.spec.cleanup
-        found = [await measuring.clean(self.parts.session, one.method, one.url) for one in asked]
+        found = []
+        for one in test.spec.cleanup:
+            try:
+                urls = await self._pages(test, one)
+            except NotMeasured as error:
+                found.append(str(error))
+                continue
+            for url in urls:
+                found.append(await measuring.clean(self.parts.asker, one.method, url))
         return "; ".join(one for one in found if one)
+
+    async def _pages(self, test: LoadTest, place: Place) -> list[str]:
+        """Raises NotMeasured."""
+        local = self.settings.local
+        return await measuring.pages(self.client, place, test.metadata.namespace, local)
 
     # --- what was before ---
 
@@ -441,9 +456,10 @@ async def run(context: Context) -> None:
     settings: Settings = context.settings
     supervisor = Supervisor(settings.folder, context.tasks)
     processes = ProcessGenerator(settings)
-    async with aiohttp.ClientSession() as session:
+    async with aiohttp.ClientSession() as session, measuring.asker(settings.local) as asker:
         parts_ = Parts(
             session,
+            asker,
             supervisor,
             {"Pod": PodGenerator(context.client, settings), "Process": processes},
         )

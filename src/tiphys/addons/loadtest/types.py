@@ -44,11 +44,25 @@ class Production(Struct):
     namespace: str = ""
 
 
-class Orders(Struct):
+class Place(Struct):
+    """A URL, or every ready pod behind a Service of the test's namespace: `portName` is that of the
+    Service's port, where it has several."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule("has(self.url) != has(self.service)", message="either url or service"),
+    )
+    url: Url | None = None
+    service: Name | None = None
+    port_name: str = ""
+    path: Annotated[str, Meta(pattern="^/", max_length=1024)] = "/"
+
+
+class Orders(Place):
     """What the system itself counts: a counter of a page in Prometheus's format, all its series
     added up. What the generator believes to have ordered is not asked."""
 
-    url: Url
+    rules: ClassVar[tuple[Rule, ...]] = Place.rules
+    path: Annotated[str, Meta(pattern="^/", max_length=1024)] = "/metrics"
     metric: Annotated[str, Meta(pattern="^[a-zA-Z_:][a-zA-Z0-9_:]*$")] = "orders_total"
 
 
@@ -66,10 +80,10 @@ class Generator(Struct):
     resources: core_v1.ResourceRequirements | None = None
 
 
-class Cleanup(Struct):
+class Cleanup(Place):
     """A request that takes the test's data out of the system. Any answer of 2xx or 404 will do."""
 
-    url: Url
+    rules: ClassVar[tuple[Rule, ...]] = Place.rules
     method: Literal["DELETE", "POST"] = "DELETE"
 
 
@@ -120,10 +134,10 @@ class Sample(Struct):
 
 
 class Reading(Struct):
-    """What the counter said at a time (seconds since the epoch)."""
+    """What the counters said at a time (seconds since the epoch), by their pages."""
 
     seconds: float
-    orders: float
+    orders: dict[str, float]
 
 
 class LoadTestStatus(Struct):
@@ -145,7 +159,7 @@ def nothing() -> LoadTestSpec:
     return LoadTestSpec(
         target_orders_per_minute=1,
         applications=[],
-        orders=Orders(url=""),
+        orders=Orders(),
         generator=Generator(locustfile="", host=""),
     )
 
