@@ -16,6 +16,7 @@ from tiphys.addons import (
     endpoints,
     gateway,
     inference,
+    keda,
     loadtest,
     local_volumes,
     mesh,
@@ -61,6 +62,8 @@ OPTIONAL: dict[str, OptionalAddon] = {
         gateway.ADDON,
         # models behind HTTPS, on the instances that are left
         inference.ADDON,
+        # replicas by what there is to do
+        keda.ADDON,
         # so many orders a minute, and all as before
         loadtest.ADDON,
         # services that prove to each other who they are
