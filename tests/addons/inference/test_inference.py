@@ -63,8 +63,12 @@ async def test_replicas_take_the_instances_in_their_order() -> None:
             await made.cluster.eventually(lambda wanted=wanted: placed(made, wanted), 30)
         await scale(made, 5)  # the fifth waits: nothing but the list is taken
         await made.cluster.eventually(lambda: placed(made, ["", G5_24, G5_8, G5_8, P4D]), 30)
-        found = await made.until("DeploymentInProgress")
-        assert found.message == "4 of 5 replicas are ready"
+
+        async def told() -> bool:
+            found = await made.condition("DeploymentInProgress")
+            return bool(found.message == "4 of 5 replicas are ready")
+
+        await made.cluster.eventually(told, 30)
 
 
 @pytest.mark.slow
@@ -95,7 +99,7 @@ async def placed(made: World, wanted: list[str]) -> bool:
 
 async def test_a_model_that_the_hub_has_not_has_no_pods() -> None:
     model = {
-        "apiVersion": VERSION,
+        "apiVersion": "inference.sagemaker.aws.amazon.com/v1alpha1",  # stored as v1
         "kind": "JumpStartModel",
         "metadata": {"name": "model", "namespace": "default"},
         "spec": {"model": {"modelId": "unheard-of"}, "server": {"instanceType": G5_8}},

@@ -9,6 +9,7 @@ from typing import Any
 from tiphys.addons import inference, installing, types
 from tiphys.addons.host import Host
 from tiphys.addons.inference.types import v1
+from tiphys.addons.optional import OptionalAddon
 from tiphys.api import core_v1
 from tiphys.api.base import from_builtins
 from tiphys.machinery import conditions
@@ -84,20 +85,22 @@ class World:
 
 
 @asynccontextmanager
-async def world(nodes: int = 0, **settings: Any) -> AsyncIterator[World]:
-    """`nodes` are hollow; the endpoints listen on the loopback."""
+async def world(nodes: int = 0, *beside: OptionalAddon, **settings: Any) -> AsyncIterator[World]:
+    """`nodes` are hollow; the endpoints listen on the loopback. `beside` are further add-ons."""
     chosen = inference.Settings(
         **{"addresses": "127.0.85.0/28", "port": free_port(), "webhook_port": 0, **settings}
     )
     async with LocalCluster(nodes=nodes) as cluster:
         await installing.enable(cluster.client, inference.ADDON, chosen)
-        offered = {"inference": inference.ADDON}
+        for addon in beside:
+            await installing.enable(cluster.client, addon, addon.settings())
+        offered = {addon.name: addon for addon in (inference.ADDON, *beside)}
         host = cluster.client_as(installing.HOST)
         Host(host, offered, cluster.root / "addons", cluster.tasks).start()
 
         async def ready() -> bool:
-            found = await cluster.client.get(types.Addon, "inference")
-            return conditions.is_true(found.status.conditions, "Ready")
+            listed = (await cluster.client.list(types.Addon)).items
+            return all(conditions.is_true(one.status.conditions, "Ready") for one in listed)
 
         await cluster.eventually(ready, 60)
         yield World(cluster, chosen)
