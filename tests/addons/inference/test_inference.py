@@ -97,6 +97,7 @@ async def placed(made: World, wanted: list[str]) -> bool:
     return await made.types_of_pods() == sorted(wanted)
 
 
+@pytest.mark.slow
 async def test_a_model_that_the_hub_has_not_has_no_pods() -> None:
     model = {
         "apiVersion": "inference.sagemaker.aws.amazon.com/v1alpha1",  # stored as v1

@@ -6,17 +6,20 @@ from typing import Any
 
 import pytest
 
+from tiphys.addons.loadtest.acceptance import rival
 from tiphys.addons.loadtest.changes import Original, for_test, missing, original_of
 from tiphys.addons.loadtest.conducting import Tick, length, rate, target_at, tick
 from tiphys.addons.loadtest.measuring import NotMeasured, total
 from tiphys.addons.loadtest.types import (
     Application,
     Generator,
+    LoadTest,
     LoadTestSpec,
     LoadTestStatus,
     Orders,
     Reading,
 )
+from tiphys.api.meta_v1 import ObjectMeta
 
 
 def spec(**more: Any) -> LoadTestSpec:
@@ -146,3 +149,27 @@ def test_what_a_deployment_lacks_is_said(status: dict[str, Any], words: str) -> 
     }
     found = missing(obj)
     assert words in found and bool(words) == bool(found)
+
+
+def a_test(
+    name: str, *applications: Application, namespace: str = "a", phase: Any = "Loading"
+) -> LoadTest:
+    made = LoadTest(metadata=ObjectMeta(name=name, namespace=namespace, uid=name))
+    made.spec.applications = list(applications)
+    made.status.phase = phase
+    return made
+
+
+def test_two_tests_are_not_at_work_on_one_application() -> None:
+    shop, local = Application(name="shop"), Application(name="shop", substrate="Process")
+    test = a_test("new", shop, local, phase=None)
+    assert rival(test, [a_test("other", shop)]) == "other is at work on shop"
+    assert rival(test, [a_test("other", local, namespace="b")]) == "other is at work on shop"
+    free = [
+        test,
+        a_test("elsewhere", shop, namespace="b"),
+        a_test("over", shop, phase="Completed"),
+        a_test("undecided", shop, phase=None),
+        a_test("of others", Application(name="till")),
+    ]
+    assert not rival(test, free)

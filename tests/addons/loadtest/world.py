@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from tiphys.addons import installing, loadtest, types
+from tiphys.addons.host import Host
 from tiphys.addons.loadtest.types import LoadTest
 from tiphys.addons.optional import NAMESPACE
 from tiphys.api import apps_v1, core_v1
@@ -163,7 +164,8 @@ class World:
 
 
 @asynccontextmanager
-async def world(tmp_path: Path, nodes: int = 4) -> AsyncIterator[World]:
+async def world(tmp_path: Path, nodes: int = 4, inside: bool = False) -> AsyncIterator[World]:
+    """With `inside`, the conductor is in this process: it cannot be killed, and starts at once."""
     folder = tmp_path / "services"
     folder.mkdir(parents=True)
     settings = loadtest.Settings(folder=str(folder), local=True)
@@ -178,7 +180,12 @@ async def world(tmp_path: Path, nodes: int = 4) -> AsyncIterator[World]:
         await made.client.create(deployment("shop:2", 2))
         await installing.enable(made.client, loadtest.ADDON, settings)
         try:
-            await made.conduct()
+            if inside:
+                host = cluster.client_as(installing.HOST)
+                offered = {"loadtest": loadtest.ADDON}
+                Host(host, offered, folder / "data", cluster.tasks).start()
+            else:
+                await made.conduct()
             yield made
         finally:
             await made.end()

@@ -6,13 +6,19 @@ from __future__ import annotations
 import asyncio
 import copy
 from dataclasses import dataclass
-from typing import Any
 
 import aiohttp
-import msgspec
 
-from tiphys.addons.loadtest import GROUP, PROCESSES, Settings, conducting, control, measuring
-from tiphys.addons.loadtest.changes import Original
+from tiphys.addons.loadtest import (
+    GROUP,
+    PROCESSES,
+    Settings,
+    conducting,
+    control,
+    measuring,
+    snapshots,
+)
+from tiphys.addons.loadtest.acceptance import Refusal, rival
 from tiphys.addons.loadtest.generator import (
     Generator,
     GeneratorError,
@@ -21,7 +27,7 @@ from tiphys.addons.loadtest.generator import (
     set_users,
 )
 from tiphys.addons.loadtest.measuring import NotMeasured
-from tiphys.addons.loadtest.production import ProductionError, originals, production
+from tiphys.addons.loadtest.production import ProductionError, originals_of
 from tiphys.addons.loadtest.substrates import Deployments, Processes, Substrate
 from tiphys.addons.loadtest.supervisor import Supervisor
 from tiphys.addons.loadtest.types import (
@@ -34,39 +40,17 @@ from tiphys.addons.loadtest.types import (
     Reading,
     Sample,
 )
-from tiphys.addons.optional import LABEL, NAMESPACE, Context
+from tiphys.addons.optional import NAMESPACE, Context
 from tiphys.api import core_v1
-from tiphys.api.base import Struct
-from tiphys.api.meta_v1 import ObjectMeta
-from tiphys.machinery.errors import StatusError, is_already_exists, is_not_found
+from tiphys.controllers.shell import Context as ShellContext
 from tiphys.machinery.timestamps import rfc3339
 from tiphys.operator import Reconciler
 
 _LOOK = 1.0  # seconds between two looks at what is waited for
 _UNMEASURED = 5  # periods without a number after which a test fails
 _PATIENCE = 600.0  # seconds for which a deletion waits for the system to take its test data back
-_OVER: tuple[Phase, ...] = ("Completed", "Failed", "Refused")
+_COMES_BACK = 60.0  # seconds for which it stays as large as for the test
 _CLOSE = 5.0  # percent of the target that a plateau may be off
-
-
-class Snapshot(Struct):
-    """How everything was before, and what it is to be like: kept in the cluster before anything is
-    changed. `saved` and `originals` are by application."""
-
-    saved: dict[str, Any] = {}
-    originals: dict[str, Any] = {}
-
-    def original(self, name: str) -> Original | None:
-        found = self.originals.get(name)
-        return Original(**found) if found is not None else None
-
-
-class Refusal(ValueError):
-    """Why a test does not begin. `reason` is a word for a condition."""
-
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
 
 
 @dataclass
@@ -83,6 +67,10 @@ class LoadTests(Reconciler[LoadTest]):
     kind = LoadTest
     finalizer = f"{GROUP}/restore"
     parts: Parts  # given by `run`
+
+    def __init__(self, context: ShellContext, manager: str) -> None:
+        super().__init__(context, manager)
+        self._finalizing: dict[str, float] = {}  # since when, by the test's uid
 
     async def reconcile(self, obj: LoadTest) -> float | None:
         # The newest: an informer may not have seen our last step yet.
@@ -107,21 +95,20 @@ class LoadTests(Reconciler[LoadTest]):
         """Everything as it was, however far the test was."""
         if not await self._generator(obj).stop(obj):
             raise RuntimeError("the generator is still there")
-        snapshot = await self._snapshot(obj)
+        snapshot = await snapshots.recalled(self.client, obj)
         if snapshot is None:
             return
         wrong = await self._take_test_data(obj)
-        if wrong and not self._is_patience_over(obj):
-            await self._restore(obj, snapshot)
+        waited = self.now - self._finalizing.setdefault(obj.metadata.uid, self.now)
+        if wrong and waited < _COMES_BACK:
+            raise RuntimeError(wrong)  # restored, the system may have nobody who could
+        await self._restore(obj, snapshot)
+        if wrong and waited < _PATIENCE:
             raise RuntimeError(wrong)
         if wrong:
             self.event(obj, "TestDataLeft", wrong, warning=True)
-        await self._restore(obj, snapshot)
-        await self._forget(obj)
-
-    def _is_patience_over(self, obj: LoadTest) -> bool:
-        deleted = obj.metadata.deletion_timestamp or ""
-        return bool(deleted) and rfc3339(self.now - _PATIENCE) > deleted
+        await snapshots.forget(self.client, obj)
+        del self._finalizing[obj.metadata.uid]
 
     # --- phases ---
 
@@ -145,34 +132,22 @@ class LoadTests(Reconciler[LoadTest]):
             if saved is None:
                 message = f"there is no {application.substrate} {application.name}"
                 raise Refusal("UnknownApplication", message)
-        rival = self._rival(test)
-        if rival:
-            raise Refusal("Busy", rival)
+        other = rival(test, self.informer(LoadTest))
+        if other:
+            raise Refusal("Busy", other)
         if test.spec.use_production_versions:
             try:
-                await self._originals(test)
+                await originals_of(self.client, test)
             except ProductionError as error:
                 raise Refusal("NoProduction", str(error)) from None
 
-    def _rival(self, test: LoadTest) -> str:
-        """Another test at work on one of the same applications."""
-        mine = {_key(test, one) for one in test.spec.applications}
-        for other in self.informer(LoadTest):
-            if other.metadata.uid == test.metadata.uid or other.status.phase in (None, *_OVER):
-                continue
-            for one in other.spec.applications:
-                if _key(other, one) in mine:
-                    return f"{other.metadata.name} is at work on {one.name}"
-        return ""
-
     async def _clone(self, test: LoadTest, status: LoadTestStatus) -> float | None:
         """How everything is, and how it is in production, is written down."""
-        if await self._snapshot(test) is None:
-            made = Snapshot()
+        if await snapshots.recalled(self.client, test) is None:
+            made = snapshots.Snapshot()
             try:
                 if test.spec.use_production_versions:
-                    found = await self._originals(test)
-                    made.originals = {name: _plain(one) for name, one in found.items()}
+                    made.take_originals(await originals_of(self.client, test))
             except ProductionError as error:
                 return self._fail(status, str(error))
             for one in test.spec.applications:
@@ -180,12 +155,12 @@ class LoadTests(Reconciler[LoadTest]):
             gone = [name for name, saved in made.saved.items() if saved is None]
             if gone:
                 return self._fail(status, f"{gone[0]} is gone")
-            await self._remember(test, made)
+            await snapshots.remember(self.client, test, made)
         self._enter(status, "Scaling")
         return 0.0
 
     async def _scale(self, test: LoadTest, status: LoadTestStatus) -> float | None:
-        snapshot = await self._snapshot(test)
+        snapshot = await snapshots.recalled(self.client, test)
         if snapshot is None:
             return self._fail(status, "what was written down before the test is gone")
         lacks = []
@@ -194,15 +169,14 @@ class LoadTests(Reconciler[LoadTest]):
             if not _is_changed(status):
                 await substrate.change(one, snapshot.saved[one.name], snapshot.original(one.name))
             lacks.append(await substrate.missing(one.name))
+        try:
+            lacks.append("" if await self._generator(test).url(test) else "locust is starting")
+        except GeneratorError as error:
+            return self._fail(status, str(error))
         lacking = "; ".join(one for one in lacks if one)
         if not _is_changed(status):
             self._condition(test, status, "Scaled", False, "Waiting", lacking or "just changed")
             return 0.0
-        if not lacking:
-            try:
-                lacking = "" if await self._generator(test).url(test) else "locust is starting"
-            except GeneratorError as error:
-                return self._fail(status, str(error))
         if lacking and self._elapsed(status) > test.spec.ready_timeout_minutes * 60:
             return self._fail(status, f"not ready in time: {lacking}")
         reason = "Waiting" if lacking else "Ready"
@@ -295,7 +269,7 @@ class LoadTests(Reconciler[LoadTest]):
         status.users = 0
         if not await self._generator(test).stop(test):
             return _LOOK
-        snapshot = await self._snapshot(test)
+        snapshot = await snapshots.recalled(self.client, test)
         if snapshot is not None:
             # While the system is still as large as it was: small, it may not be there at all.
             wrong = await self._take_test_data(test)
@@ -313,7 +287,7 @@ class LoadTests(Reconciler[LoadTest]):
                 return 5 * _LOOK
             if wrong:
                 status.failure = status.failure or wrong
-        await self._forget(test)
+        await snapshots.forget(self.client, test)
         self._enter(status, "Failed" if status.failure else "Completed")
         return None
 
@@ -353,23 +327,7 @@ class LoadTests(Reconciler[LoadTest]):
     def _generator(self, test: LoadTest) -> Generator:
         return self.parts.generators[test.spec.generator.substrate]
 
-    async def _originals(self, test: LoadTest) -> dict[str, Original]:
-        """Raises ProductionError."""
-        said = test.spec.production
-        if said is None:
-            raise ProductionError("the test names no production")
-        namespace = test.metadata.namespace
-        try:
-            secret = await self.client.get(core_v1.Secret, said.secret_name, namespace)
-        except StatusError as error:
-            raise ProductionError(str(error)) from None
-        text = secret.data.get(said.key)
-        if text is None:
-            raise ProductionError(f"Secret {said.secret_name} has no {said.key}")
-        async with production(text) as client:
-            return await originals(client, test.spec.applications, said.namespace or namespace)
-
-    async def _restore(self, test: LoadTest, snapshot: Snapshot) -> None:
+    async def _restore(self, test: LoadTest, snapshot: snapshots.Snapshot) -> None:
         for one in test.spec.applications:
             saved = snapshot.saved.get(one.name)
             if saved is not None:
@@ -393,62 +351,10 @@ class LoadTests(Reconciler[LoadTest]):
         local = self.settings.local
         return await measuring.pages(self.client, place, test.metadata.namespace, local)
 
-    # --- what was before ---
-
-    async def _snapshot(self, test: LoadTest) -> Snapshot | None:
-        try:
-            found = await self.client.get(core_v1.ConfigMap, _snapshot_name(test), NAMESPACE)
-        except StatusError as error:
-            if is_not_found(error):
-                return None
-            raise
-        return msgspec.json.decode(found.data["snapshot"], type=Snapshot)
-
-    async def _remember(self, test: LoadTest, snapshot: Snapshot) -> None:
-        """In the add-ons' namespace: whoever could change it there would change applications."""
-        where = f"{test.metadata.namespace}/{test.metadata.name}"
-        meta = ObjectMeta(
-            name=_snapshot_name(test),
-            namespace=NAMESPACE,
-            labels={LABEL: "loadtest"},
-            annotations={f"{GROUP}/test": where},
-        )
-        data = {"snapshot": msgspec.json.encode(snapshot).decode()}
-        try:
-            await self.client.create(core_v1.ConfigMap(metadata=meta, data=data))
-        except StatusError as error:
-            if not is_already_exists(error):
-                raise
-
-    async def _forget(self, test: LoadTest) -> None:
-        try:
-            await self.client.delete(core_v1.ConfigMap, _snapshot_name(test), NAMESPACE)
-        except StatusError as error:
-            if not is_not_found(error):
-                raise
-
-
-def _snapshot_name(test: LoadTest) -> str:
-    return f"loadtest-{test.metadata.uid}"
-
-
-def _key(test: LoadTest, application: Application) -> tuple[str, str]:
-    """Local services are the same for tests of every namespace."""
-    is_local = application.substrate == "Process"
-    return ("" if is_local else test.metadata.namespace, application.name)
-
 
 def _is_changed(status: LoadTestStatus) -> bool:
     """Whether applications were changed already, in the phase Scaling."""
     return any(one.type == "Scaled" for one in status.conditions)
-
-
-def _plain(original: Original) -> dict[str, Any]:
-    return {
-        "replicas": original.replicas,
-        "images": original.images,
-        "version": original.version,
-    }
 
 
 async def run(context: Context) -> None:

@@ -54,6 +54,8 @@ async def set_users(
     try:
         async with session.get(f"{url}/stats/requests", timeout=timeout) as answer:
             said = await answer.json(content_type=None)
+        if not isinstance(said, dict) or "state" not in said:
+            raise GeneratorError(f"what answers at {url} is no locust")
         there = int(said.get("user_count") or 0) if said.get("state") in _RUNNING else 0
         if there == users and said.get("state") in _RUNNING:
             return

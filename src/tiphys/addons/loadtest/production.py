@@ -15,7 +15,7 @@ import yaml
 from tiphys.addons.loadtest import PROCESSES
 from tiphys.addons.loadtest.changes import Original, original_of
 from tiphys.addons.loadtest.supervisor import wanted_of
-from tiphys.addons.loadtest.types import Application
+from tiphys.addons.loadtest.types import Application, LoadTest
 from tiphys.addons.optional import NAMESPACE
 from tiphys.api import apps_v1, core_v1
 from tiphys.api.base import to_builtins
@@ -77,6 +77,24 @@ def _file(where: dict[str, Any], name: str, folder: Path) -> Path | None:
     path.touch(mode=0o600)
     path.write_bytes(data)
     return path
+
+
+async def originals_of(client: Client, test: LoadTest) -> dict[str, Original]:
+    """How the applications of a test are in the production that it names. `client` is of the test's
+    own cluster. Raises ProductionError."""
+    said = test.spec.production
+    if said is None:
+        raise ProductionError("the test names no production")
+    namespace = test.metadata.namespace
+    try:
+        secret = await client.get(core_v1.Secret, said.secret_name, namespace)
+    except StatusError as error:
+        raise ProductionError(str(error)) from None
+    text = secret.data.get(said.key)
+    if text is None:
+        raise ProductionError(f"Secret {said.secret_name} has no {said.key}")
+    async with production(text) as other:
+        return await originals(other, test.spec.applications, said.namespace or namespace)
 
 
 async def originals(
