@@ -170,6 +170,21 @@ def _private(key: ec.EllipticCurvePrivateKey) -> bytes:
     return key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
 
 
+# --- one that lives as long as a process ---
+
+
+def passing_server(
+    name: str, names: list[str], now: float, folder: Path
+) -> tuple[str, ssl.SSLContext]:
+    """(an authority in PEM, what serves with a certificate of it) for addresses or DNS names, ten
+    years. The authority's key is forgotten at once: the next start makes another one."""
+    authority, _ = Authority.new(name, now, name)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    show(context, authority.server(names[0], now, _YEARS, *names[1:]), folder)
+    return authority.root, context
+
+
 # --- where it is kept, and how it is shown ---
 
 

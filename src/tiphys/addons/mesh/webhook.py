@@ -3,15 +3,13 @@ mesh's own authority, which the webhook's configuration names."""
 
 from __future__ import annotations
 
-import msgspec
-
 from tiphys.addons.mesh import GROUP, INJECT, WEBHOOK
 from tiphys.addons.mesh.injection import InjectionError, Proxy, inject
 from tiphys.addons.optional import NAMESPACE
+from tiphys.addons.reviews import Verdict, object_of, refusal, reviewed
 from tiphys.api import admission_v1
 from tiphys.api import admissionregistration_v1 as registration_v1
-from tiphys.api.base import decode, encode
-from tiphys.api.meta_v1 import LabelSelector, LabelSelectorRequirement, ObjectMeta, Status
+from tiphys.api.meta_v1 import LabelSelector, LabelSelectorRequirement, ObjectMeta
 from tiphys.machinery.addresses import authority
 
 PATH = "/inject"
@@ -19,20 +17,14 @@ PATH = "/inject"
 
 def review(body: bytes, proxy: Proxy) -> bytes:
     """The answer to an AdmissionReview. Raises msgspec.DecodeError for what is none."""
-    asked = decode(body, admission_v1.AdmissionReview).request
-    if asked is None or not isinstance(asked.object, dict):
-        raise msgspec.DecodeError("a review holds a request with an object")
-    response = admission_v1.AdmissionResponse(uid=asked.uid, allowed=True)
-    try:
-        operations = inject(asked.object, proxy)
-    except InjectionError as error:
-        response.allowed = False
-        response.status = Status(message=str(error), code=400, reason="BadRequest")
-    else:
-        if operations:
-            response.patch_type = "JSONPatch"
-            response.patch = msgspec.json.encode(operations)
-    return encode(admission_v1.AdmissionReview(response=response))
+
+    def judge(asked: admission_v1.AdmissionRequest) -> Verdict:
+        try:
+            return Verdict(inject(object_of(asked), proxy))
+        except InjectionError as error:
+            raise refusal(str(error), 400, "BadRequest") from None
+
+    return reviewed(body, judge)
 
 
 def configuration(
