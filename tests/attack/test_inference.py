@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from tests.addons.gateway.test_ingress_envoy import has_envoy
 from tests.addons.inference.world import endpoint, world
-from tiphys.addons.inference.conversion import KEPT, V1, V1ALPHA1, review
+from tiphys.addons import reviews
+from tiphys.addons.inference.conversion import KEPT, V1, V1ALPHA1, converted
 from tiphys.api import core_v1
 from tiphys.api.meta_v1 import ObjectMeta
 
@@ -36,7 +37,9 @@ def test_a_review_of_anything_is_answered(parts: list[Any], wanted: str, is_new:
     kind = {"kind": "InferenceEndpointConfig", "apiVersion": V1 if is_new else V1ALPHA1}
     request = {"uid": "u", "desiredAPIVersion": wanted, "objects": [{**kind, **p} for p in parts]}
     body = {"apiVersion": "apiextensions.k8s.io/v1", "kind": "ConversionReview"}
-    answer = msgspec.json.decode(review(msgspec.json.encode({**body, "request": request})))
+    answer = msgspec.json.decode(
+        reviews.converted(msgspec.json.encode({**body, "request": request}), converted)
+    )
     assert answer["response"]["result"]["status"] in ("Success", "Failure")
 
 

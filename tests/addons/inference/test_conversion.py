@@ -9,8 +9,9 @@ from typing import Any
 import msgspec
 
 from tests.addons.inference.world import endpoint, s3_source
+from tiphys.addons import reviews
 from tiphys.addons.inference import definitions
-from tiphys.addons.inference.conversion import KEPT, V1, V1ALPHA1, converted, review
+from tiphys.addons.inference.conversion import KEPT, V1, V1ALPHA1, converted
 from tiphys.api.apiextensions_v1 import JSONSchemaProps
 
 SCHEMAS: dict[tuple[str, str], JSONSchemaProps] = {
@@ -98,7 +99,9 @@ def test_an_annotation_that_is_none_of_ours_changes_nothing() -> None:
 def test_a_review_says_what_it_cannot_convert() -> None:
     request = {"uid": "u", "desiredAPIVersion": f"{V1}beta9", "objects": [endpoint()]}
     asked = {"apiVersion": "apiextensions.k8s.io/v1", "kind": "ConversionReview"}
-    answer = msgspec.json.decode(review(msgspec.json.encode({**asked, "request": request})))
+    answer = msgspec.json.decode(
+        reviews.converted(msgspec.json.encode({**asked, "request": request}), converted)
+    )
     assert answer["response"]["uid"] == "u"
     assert answer["response"]["result"]["status"] == "Failure"
     assert "cannot be converted" in answer["response"]["result"]["message"]

@@ -19,6 +19,7 @@ from tiphys.addons.inference.endpoints import (
 from tiphys.addons.inference.router import Router
 from tiphys.addons.installing import AddonError
 from tiphys.addons.optional import Context
+from tiphys.addons.reviews import converted
 from tiphys.addons.webhook import Webhook, api_server_address
 from tiphys.api.apiextensions_v1 import CustomResourceDefinition
 from tiphys.client.client import MERGE, Client
@@ -43,7 +44,7 @@ async def run(context: Context) -> None:
     except (NoEnvoy, AuthorityError) as error:
         raise AddonError(str(error)) from None
     sockets = Path(tempfile.mkdtemp(prefix="tiphys-inference-"))  # short, as names of sockets are
-    webhook = Webhook({_PATH: conversion.review}, _LARGEST)
+    webhook = Webhook({_PATH: lambda body: converted(body, conversion.converted)}, _LARGEST)
     router = Router(context, authority)
     try:
         await _serve_conversion(context, webhook, authority)

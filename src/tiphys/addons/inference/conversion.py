@@ -13,9 +13,7 @@ from typing import Any
 import msgspec
 
 from tiphys.addons.inference import GROUP
-from tiphys.api import apiextensions_v1
-from tiphys.api.base import decode, encode
-from tiphys.api.meta_v1 import Status
+from tiphys.addons.reviews import refusal
 
 V1, V1ALPHA1 = f"{GROUP}/v1", f"{GROUP}/v1alpha1"
 KEPT = f"{GROUP}/v1-fields"
@@ -67,22 +65,18 @@ _OLD_SOURCES = ("fsx", "s3")
 _NO_SOURCE = "s3"
 
 
-class ConversionError(ValueError):
-    """The text says what cannot be converted."""
-
-
 def converted(obj: Plain, wanted: str) -> Plain:
-    """`obj` in the apiVersion `wanted`. Raises ConversionError."""
+    """`obj` in the apiVersion `wanted`. Raises Refused."""
     before, kind = obj.get("apiVersion"), obj.get("kind")
     if kind not in _ONLY_V1:
-        raise ConversionError(f"{kind} is no kind of {GROUP}")
+        raise refusal(f"{kind} is no kind of {GROUP}")
     if before == wanted:
         return obj
     if (before, wanted) == (V1, V1ALPHA1):
         return _older(copy.deepcopy(obj), str(kind))
     if (before, wanted) == (V1ALPHA1, V1):
         return _newer(copy.deepcopy(obj), str(kind))
-    raise ConversionError(f"{before} cannot be converted to {wanted}")
+    raise refusal(f"{before} cannot be converted to {wanted}")
 
 
 def _older(obj: Plain, kind: str) -> Plain:
@@ -175,22 +169,3 @@ def _put_into(obj: Plain, path: tuple[str, ...], value: Any) -> None:
     parent = _at(obj, path[:-1])
     if isinstance(parent, dict):
         parent.setdefault(path[-1], value)
-
-
-# --- the protocol ---
-
-
-def review(body: bytes) -> bytes:
-    """The answer to a ConversionReview. Raises msgspec.DecodeError for what is none."""
-    asked = decode(body, apiextensions_v1.ConversionReview).request
-    if asked is None:
-        raise msgspec.DecodeError("a review holds a request")
-    response = apiextensions_v1.ConversionResponse(uid=asked.uid)
-    try:
-        response.converted_objects = [
-            converted(obj, asked.desired_api_version) for obj in asked.objects
-        ]
-        response.result = Status(status="Success")
-    except (ConversionError, AttributeError, TypeError) as error:
-        response.result = Status(status="Failure", message=str(error)[:500])
-    return encode(apiextensions_v1.ConversionReview(response=response))
