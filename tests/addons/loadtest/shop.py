@@ -11,8 +11,9 @@ from pathlib import Path
 
 from aiohttp import web
 
-_WORK = 0.02  # seconds that an order takes when nothing else is done
-_CROWD = 6.0  # orders at a time by which each takes as long again
+# So long that what else the machine does matters little.
+_WORK = 0.1  # seconds that an order takes when nothing else is done
+_CROWD = 8.0  # orders at a time by which each takes as long again
 
 
 class Shop:

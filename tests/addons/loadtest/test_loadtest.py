@@ -35,7 +35,7 @@ async def test_a_test_meets_its_target_and_leaves_everything_as_it_was(tmp_path:
     async with world(tmp_path) as made, production(made):
         before = await made.as_it_is()
         copied = {"useProductionVersions": True, "production": {"secretName": "production"}}
-        await made.client.create(made.test(**copied, periodSeconds=6, plateauMinutes=1.2))
+        await made.client.create(made.test(**copied, periodSeconds=8, plateauMinutes=1.6))
         await made.until("Loading", 60)
         shop = await made.client.get(apps_v1.Deployment, "shop", "default")
         assert shop.spec.replicas == 3
@@ -44,11 +44,11 @@ async def test_a_test_meets_its_target_and_leaves_everything_as_it_was(tmp_path:
             page = await session.get(f"http://127.0.0.1:{made.port}/metrics")
             assert 'version="1"' in await page.text()
         await where_pods_are(made)
-        done = await made.until("Completed", 120)
-        assert said(done, "OnTarget").status == "True", done.status
-        # Three seconds are measured at a time, on a machine that does other things too: the mean is
+        done = await made.until("Completed", 180)
+        assert said(done, "OnTarget").status == "True", done.status.samples
+        # Four seconds are measured at a time, on a machine that does other things too: the mean is
         # what is judged. What the loop does without noise is in test_control.
-        late = [one.orders_per_minute / 1500 - 1 for one in done.status.samples[5:]]
+        late = [one.orders_per_minute / 900 - 1 for one in done.status.samples[5:]]
         assert len(late) >= 4 and all(abs(off) <= 0.25 for off in late), late
         assert await made.as_it_is() == before
         assert said(done, "TestDataRemoved").status == "True" and not made.state.exists()

@@ -31,7 +31,7 @@ from locust import HttpUser, constant, task
 
 
 class Customer(HttpUser):
-    wait_time = constant(0.4)
+    wait_time = constant(1)
 
     @task
     def order(self):
@@ -122,7 +122,7 @@ class World:
             "kind": "LoadTest",
             "metadata": {"name": name, "namespace": "default"},
             "spec": {
-                "targetOrdersPerMinute": 1500,
+                "targetOrdersPerMinute": 900,
                 "plateauMinutes": 1,
                 "periodSeconds": 4,
                 "applications": [
