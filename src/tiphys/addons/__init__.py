@@ -11,18 +11,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tiphys.addons import (
+    accelerators,
     dns,
     echo,
     endpoints,
     gateway,
     inference,
     keda,
+    kueue,
     loadtest,
     local_volumes,
     mesh,
     metrics,
     registry,
     routeserver,
+    training,
 )
 from tiphys.addons.addon import Addon, NodeContext
 from tiphys.addons.optional import OptionalAddon
@@ -56,6 +59,8 @@ OPTIONAL: dict[str, OptionalAddon] = {
     for addon in (
         # the smallest there can be: to copy from
         echo.ADDON,
+        # GPUs that are not there
+        accelerators.ADDON,
         # gRPC clients that know every pod of a service
         endpoints.ADDON,
         # requests from outside, by host and path
@@ -64,6 +69,8 @@ OPTIONAL: dict[str, OptionalAddon] = {
         inference.ADDON,
         # replicas by what there is to do
         keda.ADDON,
+        # jobs that wait for their share
+        kueue.ADDON,
         # so many orders a minute, and all as before
         loadtest.ADDON,
         # services that prove to each other who they are
@@ -72,6 +79,8 @@ OPTIONAL: dict[str, OptionalAddon] = {
         registry.ADDON,
         # routes for hundreds of routers
         routeserver.ADDON,
+        # training jobs that restart only what broke
+        training.ADDON,
     )
 }
 """What `tiphys addon enable` offers, in the order in which `tiphys addon list` shows it."""

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import ipaddress
 import logging
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -34,12 +35,14 @@ from tiphys.node.naming import Resolver, machine_resolver
 
 if TYPE_CHECKING:
     from tiphys.network.policy.enforcer import EveryVersion
+    from tiphys.node.staticpods.manifests import PodReader
 
 log = logging.getLogger(__name__)
 
 
 async def run(options: NodeProcess) -> None:
-    """Until SIGTERM or SIGINT. Pods are left running."""
+    """Until SIGTERM or SIGINT. Pods are left running, unless SIGTERM is how this machine says that
+    it shuts down, and the configuration gives them time for that."""
     stop = stop_event()
     options.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     tasks = TaskGroup("node")
@@ -51,6 +54,8 @@ async def run(options: NodeProcess) -> None:
     ends = [waits.start(stop.wait(), "signal"), waits.start(tasks.failed.wait(), "failure")]
     await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
     await waits.stop()
+    if stop.signal == signal.SIGTERM:
+        await asyncio.gather(*(agent.shut_down() for agent in agents))
     starting.cancel()
     for agent in agents:
         await agent.stop()
@@ -142,7 +147,9 @@ async def _containers(
     agents: list[Agent],
 ) -> None:
     from tiphys import addons
+    from tiphys.cluster import serverlist
     from tiphys.cluster.membership import Membership
+    from tiphys.network.announcing.announcer import Announcer
     from tiphys.network.proxy.service_proxy import ProxyNode, ServiceProxy
     from tiphys.node.cri.logfiles import LogLimits
     from tiphys.node.cri.runtime import CRIRuntime
@@ -153,7 +160,15 @@ async def _containers(
     policy_client = Client(load(policy_kubeconfig), "tiphys-network-policy")
     services = informers.of(core_v1.Service)
     policies = _policies(options, policy_client, tasks, informers)
-    await _routes(options, policy_client, tasks)
+    cluster_wide = Informers(policy_client, tasks)
+    await _routes(options, policy_client, cluster_wide, tasks)
+    if options.load_balancer_pools:
+        pools = [ipaddress.ip_network(pool) for pool in options.load_balancer_pools.split(",")]
+        nodes = cluster_wide.of(core_v1.Node)
+        announcer = Announcer(informers, nodes, options.name, pools)
+        tasks.start(announcer.run(), "announcer", vital=True)
+    if options.servers is not None:
+        serverlist.keep(options.servers, informers)
     place = ProxyNode(
         options.name,
         _addresses(options),
@@ -182,6 +197,7 @@ async def _containers(
         addresses=_addresses(options),
         images=options.images,
         configuration=configuration,
+        pod_reader=_pod_reader(configuration),
     )
     await addons.start_on_node(
         addons.NodeContext(
@@ -219,11 +235,22 @@ async def _containers(
     await pods.synced.wait()
     pods.on_change(agent.pod_changed)
     pods.on_change(proxy.pod_changed)
+    await agent.start_static_pods()
     await agent.remove_orphaned_pods({pod.metadata.uid for pod in pods})
 
 
-async def _routes(options: NodeProcess, client: Client, tasks: TaskGroup) -> None:
-    """The ways to other nodes' pods, where there are other machines. `client` may watch all
+def _pod_reader(configuration: KubeletConfiguration) -> PodReader | None:
+    if not configuration.static_pods:
+        return None
+    from tiphys.cluster.staticmanifests import CreatedPods
+
+    return CreatedPods()
+
+
+async def _routes(
+    options: NodeProcess, client: Client, informers: Informers, tasks: TaskGroup
+) -> None:
+    """The ways to other nodes' pods, where there are other machines. `informers` may watch all
     nodes."""
     if not options.pod_routes:
         return
@@ -237,7 +264,6 @@ async def _routes(options: NodeProcess, client: Client, tasks: TaskGroup) -> Non
     )
     listed = options.cluster_cidr.split(",")
     networks = [ipaddress.IPv4Network(text) for text in listed if ":" not in text]
-    informers = Informers(client, tasks)
     keeper = RouteKeeper(informers, options.name, networks, options.pod_routes, device)
     tasks.start(keeper.run(), "routes", vital=True)
 

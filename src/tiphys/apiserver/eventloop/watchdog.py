@@ -3,9 +3,10 @@
 While requests come in, a beat runs on the loop every 5 ms, and every 50 ms for a second after them:
 with quick ones alone, a client that asked once a second kept 2.7 % of a core busy. A beat that
 comes late was held up. What counts is the processor time of the loop's thread since the beat was
-due: on a busy machine the clock goes on while others run. It is known since the beat before, so
-that a hold may be shown longer than it was, by what the loop did since then. A thread beside the
-loop looks at the stack once a beat is overdue, so that the culprit can be named.
+due: on a busy machine the clock goes on while others run, and what it shows is told beside
+(`lateness`). It is known since the beat before, so that a hold may be shown longer than it was, by
+what the loop did since then. A thread beside the loop looks at the stack once a beat is overdue, so
+that the culprit can be named.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from types import FrameType
 
 from prometheus_client import Metric
 from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily
+
+from tiphys.client.exposition import Tally
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +48,8 @@ class Watchdog:
         self.during = ""
         self.counts = [0] * (len(_BUCKETS) + 1)
         self.total = 0.0
+        self.lateness = Tally(_BUCKETS)
+        """By how much beats came late by the clock: by a hold, or for want of a processor."""
         self._quiet = _QUIET
         self._due = 0.0
         self._cpu = 0.0
@@ -98,6 +103,7 @@ class Watchdog:
         late = time.monotonic() - self._due
         held = min(late, time.thread_time() - self._cpu)
         if late > 0:
+            self.lateness.observe(late)
             self._note(max(held, 0.0))
         self._quiet += 1
         if self._quiet >= _QUIET or self._loop is None:
@@ -162,6 +168,12 @@ class Watchdog:
         )
         holds.add_metric((), buckets, self.total)
         yield holds
+        lateness = HistogramMetricFamily(
+            "tiphys_event_loop_lateness_seconds",
+            "Time by the clock for which the event loop did not come round, whoever ran meanwhile.",
+        )
+        lateness.add_metric((), self.lateness.buckets(), self.lateness.sum)
+        yield lateness
         longest = GaugeMetricFamily(
             "tiphys_event_loop_longest_hold_seconds",
             "The longest time for which one thing held the event loop, and which it was.",
