@@ -26,7 +26,8 @@ from tiphys.addons.optional import NAMESPACE
 from tiphys.api import apps_v1, core_v1
 from tiphys.api.base import to_builtins
 from tiphys.client.kinds import UnknownKind
-from tiphys.machinery.errors import StatusError, is_not_found
+from tiphys.machinery import conditions
+from tiphys.machinery.errors import StatusError, is_forbidden, is_not_found
 from tiphys.machinery.timestamps import rfc3339
 from tiphys.operator import Reconciler
 from tiphys.operator.reconcile import owner_reference
@@ -121,7 +122,7 @@ class _Endpoints(Reconciler[K], Generic[K]):
         scaling = endpoint.spec.auto_scaling_spec
         name, namespace = endpoint.name, endpoint.namespace
         if scaling is None:
-            if any(one.type == _SCALED for one in obj.status.conditions):
+            if conditions.find(obj.status.conditions, _SCALED) is not None:
                 await self._unscale(name, namespace)
             return []
         owner = to_builtins(owner_reference(obj))
@@ -188,9 +189,9 @@ class _Endpoints(Reconciler[K], Generic[K]):
         try:
             secret = await self.client.get(core_v1.Secret, settings.s3_secret, NAMESPACE)
         except StatusError as error:
-            if error.code not in (403, 404):
-                raise
-            return Bucket(url, name, region)
+            if is_not_found(error) or is_forbidden(error):
+                return Bucket(url, name, region)
+            raise
         keys = {key: value.decode() for key, value in secret.data.items()}
         return Bucket(
             url,

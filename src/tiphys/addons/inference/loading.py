@@ -123,8 +123,9 @@ def _attempts(what: str, work: Callable[[], None]) -> None:
         try:
             return work()
         except urllib.error.HTTPError as error:
-            reason = f"{error.code} {error.reason}"
-            if error.code < 500 and error.code != 429:
+            number = error.getcode() or 0
+            reason = f"{number} {error.reason}"
+            if number < 500 and number != 429:
                 raise LoadError(f"{what}: {reason}") from None
         except _FAULTS as error:
             reason = str(getattr(error, "reason", error))

@@ -42,7 +42,7 @@ def state_of(deployment: apps_v1.Deployment | None) -> tuple[State, str]:
     if deployment is None:
         return "DeploymentPending", "the Deployment is not there yet"
     status = deployment.status
-    progress = next((one for one in status.conditions if one.type == "Progressing"), None)
+    progress = conditions.find(status.conditions, "Progressing")
     if progress is not None and progress.status == "False":
         return "DeploymentFailed", progress.message
     wanted = deployment.spec.replicas if deployment.spec.replicas is not None else 1

@@ -43,6 +43,7 @@ from tiphys.addons.loadtest.types import (
 from tiphys.addons.optional import NAMESPACE, Context
 from tiphys.api import core_v1
 from tiphys.controllers.shell import Context as ShellContext
+from tiphys.machinery import conditions
 from tiphys.machinery.timestamps import rfc3339
 from tiphys.operator import Reconciler
 
@@ -279,7 +280,7 @@ class LoadTests(Reconciler[LoadTest]):
         return 0.0
 
     async def _clean(self, test: LoadTest, status: LoadTestStatus) -> float | None:
-        cleaned = next((one for one in status.conditions if one.type == "TestDataRemoved"), None)
+        cleaned = conditions.find(status.conditions, "TestDataRemoved")
         if cleaned is not None and cleaned.status != "True":
             wrong = await self._take_test_data(test)
             self._say_cleaned(test, status, wrong)
@@ -354,7 +355,7 @@ class LoadTests(Reconciler[LoadTest]):
 
 def _is_changed(status: LoadTestStatus) -> bool:
     """Whether applications were changed already, in the phase Scaling."""
-    return any(one.type == "Scaled" for one in status.conditions)
+    return conditions.find(status.conditions, "Scaled") is not None
 
 
 async def run(context: Context) -> None:

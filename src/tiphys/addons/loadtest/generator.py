@@ -22,6 +22,7 @@ from tiphys.api import apps_v1, core_v1
 from tiphys.api.base import from_builtins
 from tiphys.api.meta_v1 import LabelSelector, ObjectMeta
 from tiphys.client.client import Client
+from tiphys.machinery import conditions
 from tiphys.machinery.addresses import authority
 from tiphys.machinery.errors import StatusError, is_not_found
 
@@ -84,7 +85,7 @@ class PodGenerator:
         selector = f"{LABEL}={meta.name}"
         pods = (await self._client.list(core_v1.Pod, meta.namespace, labels=selector)).items
         for pod in pods:
-            ready = any(c.type == "Ready" and c.status == "True" for c in pod.status.conditions)
+            ready = conditions.is_true(pod.status.conditions, "Ready")
             if ready and pod.status.pod_ip and not pod.metadata.deletion_timestamp:
                 return f"http://{authority(pod.status.pod_ip, _PORT)}"
         return ""
