@@ -12,7 +12,11 @@ from aiohttp import web
 
 from tests.addons.training.builders import job, member
 from tiphys.addons.training.agents import Agents
+from tiphys.addons.training.jobpods import JobPods
 from tiphys.addons.training.validation import errors_of
+from tiphys.api import core_v1
+from tiphys.api.meta_v1 import ObjectMeta
+from tiphys.operator.reconcile import owner_reference
 from tiphys.testing.cluster import free_port
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -76,6 +80,25 @@ async def test_deep_json_is_no_status() -> None:
 
     async with agent(answer) as agents:
         assert await agents.ask(["127.0.0.1"]) == {"127.0.0.1": None}
+
+
+@pytest.mark.parametrize(
+    ("namespace", "controller", "counts"),
+    [("default", True, True), ("elsewhere", True, False), ("default", False, False)],
+)
+def test_a_pod_that_names_a_job_as_its_owner(
+    namespace: str, controller: bool, counts: bool
+) -> None:
+    """One of another namespace would get a rank, and with it the data of the job."""
+    made = job()
+    owner = owner_reference(made)
+    owner.controller = controller
+    meta = ObjectMeta(name="p", namespace=namespace, uid="p", owner_references=[owner])
+    pods = JobPods()
+    pods.put(core_v1.Pod(metadata=meta))
+    assert bool(pods.of(made)) == counts
+    pods.remove(core_v1.Pod(metadata=meta))
+    assert not pods.of(made)
 
 
 @pytest.mark.parametrize(

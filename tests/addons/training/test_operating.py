@@ -14,7 +14,6 @@ from tests.addons.training.builders import job_body, policy
 from tests.addons.training.world import Agents, World, fake_world
 from tiphys.addons.training.types import HyperPodPyTorchJob
 from tiphys.api import core_v1
-from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.client.client import MERGE
 from tiphys.machinery.errors import StatusError
 
@@ -161,28 +160,6 @@ async def test_a_new_operator_goes_on_where_the_old_one_was(both: Both) -> None:
     await world.reaches("Running", restarts=1)
     assert await world.uids() == before
     assert [len(agent.starts) for agent in agents.by_pod.values()] == [2, 2]
-
-
-async def test_a_pod_of_another_namespace_is_none_of_a_job(both: Both) -> None:
-    world, agents = both
-    await world.create(job_body(replicas=2))
-    await world.reaches("Running")
-    stranger = next(iter((await world.pods()).values()))
-    stranger.metadata = ObjectMeta(
-        name="train-pod-0",
-        namespace="kube-public",
-        labels=dict(stranger.metadata.labels),
-        owner_references=stranger.metadata.owner_references,
-    )
-    stranger.spec.service_account_name = ""
-    stranger.spec.volumes = []
-    stranger.spec.containers[0].volume_mounts = []
-    stranger.spec.automount_service_account_token = False
-    created = await world.client.create(stranger)
-    agents.of_rank(1).fault(now=time.time())
-    job = await world.reaches("Running", restarts=1)
-    assert len(job.status.job_pods) == 2
-    assert created.metadata.uid not in {pod.uid for pod in job.status.job_pods}
 
 
 async def test_agents_that_never_answer_are_named(both: Both) -> None:

@@ -86,9 +86,17 @@ class Manager:
         return self._informers[kind]
 
     def _wake(self, old: Any, new: Any) -> None:
+        if isinstance(old, Workload) and isinstance(new, Workload):
+            self._count_finished(old, new)
         if isinstance(new, Workload) and isinstance(old, Workload) and _same(old, new):
             return
         self._changed.set()
+
+    def _count_finished(self, old: Workload, new: Workload) -> None:
+        admission = new.status.admission
+        has_ended = statuses.has(new, statuses.FINISHED)
+        if admission is not None and has_ended and not statuses.has(old, statuses.FINISHED):
+            self._metrics.finished(admission.cluster_queue, _class_of(new))
 
     async def run(self) -> None:
         """Until it is cancelled."""

@@ -117,8 +117,8 @@ def evict(workload: Workload, reason: str, message: str, now: float, cause: str 
     set_condition(workload, EVICTED, True, whole, message, now)
     for check in workload.status.admission_checks:
         if check.state != "Pending":
-            check.state = "Pending"
             check.message = f"Reset to Pending after eviction. Previously: {check.state}"
+            check.state = "Pending"
             check.last_transition_time = timestamps.rfc3339(now)
             check.pod_set_updates = []
     stats = workload.status.scheduling_stats or SchedulingStats()

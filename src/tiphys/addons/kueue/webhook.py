@@ -5,13 +5,12 @@ Its authority is made when it starts, and is nobody's else: the key never leaves
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from tiphys.addons.authority import Authority, show
+from tiphys.addons.authority import passing_server
 from tiphys.addons.kueue import GROUP, WEBHOOK, names
 from tiphys.addons.kueue.jobs.kinds import KINDS
 from tiphys.addons.kueue.types.conversion import convert
@@ -48,7 +47,6 @@ _ELSEWHERE = LabelSelector(
 )
 
 
-_LIFETIME = 365 * 24 * 3600  # seconds that its certificate is valid: it has another at each start
 _PAGE = 64 << 20  # bytes: what is converted may be a whole page of a list
 
 
@@ -69,12 +67,10 @@ async def serve(
         path: partial(reviewed, judge=judge) for path, judge in judges.items()
     }
     reviews[CONVERT] = partial(converted, convert=convert)
-    authority, _ = Authority.new(GROUP, now, "Tiphys queues")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    show(context, authority.server(address, now, _LIFETIME), folder)
+    root, context = passing_server("Tiphys queues", [address], now, folder)
     webhook = Webhook(reviews, _PAGE)
     bound = await webhook.start(address, port, context)
-    return Server(webhook, f"https://{host_port(address, bound)}", authority.root.encode())
+    return Server(webhook, f"https://{host_port(address, bound)}", root.encode())
 
 
 def hooks(server: Server) -> list[registration_v1.MutatingWebhook]:

@@ -23,6 +23,7 @@ from tiphys.addons.training.actions import (
 from tiphys.addons.training.agents import Agents
 from tiphys.addons.training.backoff import PodBackoff
 from tiphys.addons.training.deciding import decide
+from tiphys.addons.training.jobpods import JobPods
 from tiphys.addons.training.observation import AgentReport, Member, Observation
 from tiphys.addons.training.phases import is_finished
 from tiphys.addons.training.pods import (
@@ -38,7 +39,6 @@ from tiphys.addons.training.sizes import groups_of
 from tiphys.addons.training.types import HyperPodPyTorchJob
 from tiphys.api import core_v1
 from tiphys.api.core_v1 import ObjectReference
-from tiphys.api.meta_v1 import OwnerReference
 from tiphys.controllers.shell import Context
 from tiphys.machinery import conditions
 from tiphys.machinery.errors import StatusError, is_already_exists, is_conflict, is_not_found
@@ -61,9 +61,7 @@ class JobReconciler(Reconciler[HyperPodPyTorchJob]):
         self._silent_since: dict[str, float] = {}  # by pod's uid
         self._last_rank: dict[str, int] = {}  # by pod's uid
         self._backoff = PodBackoff()
-        # Pods by uid, by namespace and uid of the job: one of another namespace that claims to be
-        # owned by a job is none of its pods.
-        self._by_job: dict[tuple[str, str], dict[str, core_v1.Pod]] = {}
+        self._job_pods = JobPods()
         self._deleted: dict[str, set[str]] = {}  # uids by job's, until the informer shows it
 
     def watch(self, enqueue: Callable[[str], None]) -> None:
@@ -76,32 +74,21 @@ class JobReconciler(Reconciler[HyperPodPyTorchJob]):
                 return
             node = new if new is not None else old
             assert node is not None
-            for pods in self._by_job.values():
-                for pod in pods.values():
-                    owner = _job_of(pod)
-                    if owner is not None and pod.spec.node_name == node.metadata.name:
-                        enqueue(f"{pod.metadata.namespace}/{owner.name}")
+            for key in self._job_pods.on_node(node.metadata.name):
+                enqueue(key)
 
         self.informer(core_v1.Pod).on_change(self._pod_changed)
         self._nodes.on_change(node_changed)
         self.informer(HyperPodPyTorchJob).on_change(self.metrics.job_changed)
 
     def _pod_changed(self, old: core_v1.Pod | None, new: core_v1.Pod | None) -> None:
-        pod = new if new is not None else old
-        assert pod is not None
-        owner = _job_of(pod)
-        if owner is None:
-            return
-        key = (pod.metadata.namespace, owner.uid)
-        pods = self._by_job.setdefault(key, {})
         if new is not None:
-            pods[new.metadata.uid] = new
+            self._job_pods.put(new)
             return
-        pods.pop(pod.metadata.uid, None)
-        if not pods:
-            del self._by_job[key]
-        self._silent_since.pop(pod.metadata.uid, None)
-        self._last_rank.pop(pod.metadata.uid, None)
+        assert old is not None
+        self._job_pods.remove(old)
+        self._silent_since.pop(old.metadata.uid, None)
+        self._last_rank.pop(old.metadata.uid, None)
 
     async def reconcile(self, obj: HyperPodPyTorchJob) -> float | None:
         try:  # the copy of the informer may be older than what was written last
@@ -149,7 +136,7 @@ class JobReconciler(Reconciler[HyperPodPyTorchJob]):
     # --- look ---
 
     async def _look(self, job: HyperPodPyTorchJob) -> Observation:
-        pods = [pod for pod in self._pods_of(job) if place_of(pod) is not None]
+        pods = [pod for pod in self._job_pods.of(job) if place_of(pod) is not None]
         asked = [pod.status.pod_ip for pod in pods if _may_answer(pod)]
         reports = await self.agents.ask(asked)
         deleted = self._deleted.get(job.metadata.uid, set())
@@ -159,9 +146,6 @@ class JobReconciler(Reconciler[HyperPodPyTorchJob]):
             for pod in pods
         )
         return Observation(job, members, self.now, float(self.settings.agent_timeout))
-
-    def _pods_of(self, job: HyperPodPyTorchJob) -> list[core_v1.Pod]:
-        return list(self._by_job.get((job.metadata.namespace, job.metadata.uid), {}).values())
 
     def _member(self, pod: core_v1.Pod, report: AgentReport | None, was_deleted: bool) -> Member:
         place = place_of(pod)
@@ -264,13 +248,6 @@ def bound_to(agents: Agents, metrics: Recorder) -> type[JobReconciler]:
 
 def _may_answer(pod: core_v1.Pod) -> bool:
     return bool(pod.status.phase == "Running" and pod.status.pod_ip)
-
-
-def _job_of(pod: core_v1.Pod) -> OwnerReference | None:
-    for reference in pod.metadata.owner_references:
-        if reference.kind == HyperPodPyTorchJob.__name__ and reference.controller:
-            return reference
-    return None
 
 
 def _wellness(node: core_v1.Node) -> tuple[object, ...]:

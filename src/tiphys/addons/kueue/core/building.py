@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -285,7 +286,8 @@ def _shape(workload: Workload) -> str:
     spec, status = workload.spec, workload.status
     parts = [(one.name, one.count, one.min_count, _spec_of(one.template)) for one in spec.pod_sets]
     reclaimed = [(one.name, one.count) for one in status.reclaimable_pods]
-    return encode([spec.priority or 0, workload.metadata.namespace, parts, reclaimed]).decode()
+    text = encode([spec.priority or 0, workload.metadata.namespace, parts, reclaimed])
+    return hashlib.sha256(text).hexdigest()
 
 
 def _spec_of(template: Any) -> Any:

@@ -59,8 +59,8 @@ class _Entry(NamedTuple):
 
 
 def run(state: State) -> Decisions:
-    """One cycle. Takes who is admitted or refused out of `state.waiting`; who is admitted is in
-    its queue afterwards."""
+    """One cycle. Takes who is admitted or refused out of `state.waiting`, which is in order; who is
+    admitted is in its queue afterwards."""
     decisions = Decisions([], [], [])
     entries: list[_Entry] = []
     for head in list(_heads(state)):
@@ -85,6 +85,8 @@ def run(state: State) -> Decisions:
 def decide(state: State) -> Decisions:
     """Cycles until nobody is left to try."""
     whole = Decisions([], [], [])
+    for waiting in state.waiting.values():
+        waiting.sort(key=order)
     while any(rows for name, rows in state.waiting.items() if name not in state.blocked):
         made = run(state)
         whole.admitted.extend(made.admitted)
@@ -102,7 +104,7 @@ def decide(state: State) -> Decisions:
 def _heads(state: State) -> Iterator[Item]:
     for waiting in state.waiting.values():
         if waiting:
-            yield min(waiting, key=order)
+            yield waiting[0]
 
 
 def _drop(state: State, item: Item) -> None:
