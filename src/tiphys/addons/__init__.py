@@ -16,8 +16,10 @@ from tiphys.addons import (
     echo,
     endpoints,
     gateway,
+    inference,
     keda,
     kueue,
+    loadtest,
     local_volumes,
     mesh,
     metrics,
@@ -63,10 +65,14 @@ OPTIONAL: dict[str, OptionalAddon] = {
         endpoints.ADDON,
         # requests from outside, by host and path
         gateway.ADDON,
+        # models behind HTTPS, on the instances that are left
+        inference.ADDON,
         # replicas by what there is to do
         keda.ADDON,
         # jobs that wait for their share
         kueue.ADDON,
+        # so many orders a minute, and all as before
+        loadtest.ADDON,
         # services that prove to each other who they are
         mesh.ADDON,
         # images that are built on this machine

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.addons.gateway.world import backend, ingress, pair, secret
+from tiphys.addons.addresses import Pool
 from tiphys.addons.gateway import CONTROLLER
-from tiphys.addons.gateway.addresses import Pool
 from tiphys.addons.gateway.envoy import ResourceMaker
 from tiphys.addons.gateway.envoy_routes import routes
 from tiphys.addons.gateway.gateways import Report, compile_gateways

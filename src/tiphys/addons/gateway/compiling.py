@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tiphys.addons.addresses import Pool
 from tiphys.addons.gateway import Settings
-from tiphys.addons.gateway.addresses import Pool
 from tiphys.addons.gateway.gateways import Report, compile_gateways
 from tiphys.addons.gateway.ingress import Compiled, compile_ingresses
 from tiphys.addons.gateway.model import Certificate, Port, World

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from tiphys.addons.addresses import Pool
 from tiphys.addons.gateway import CONTROLLER
-from tiphys.addons.gateway.addresses import Pool
 from tiphys.addons.gateway.attachment import RouteState, attach, owner
 from tiphys.addons.gateway.backends import PolicyState, Resolver
 from tiphys.addons.gateway.listeners import State, states

@@ -1,5 +1,5 @@
-"""Which addresses a Gateway has: one of a range to itself, or those that it asks for, the same as
-long as it lives."""
+"""Which addresses of a pool the objects of an add-on have: one of a range each, or those that they
+ask for, the same as long as they live."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class Pool:
 
     @property
     def is_shared(self) -> bool:
-        """One address for everything: Gateways share its ports."""
+        """One address for everything: all share its ports."""
         return self._network.num_addresses == 1
 
     @property
     def first(self) -> str:
-        """What Ingresses have."""
+        """What is never given to a single one."""
         return str(self._first)
 
     def has(self, address: str) -> bool:

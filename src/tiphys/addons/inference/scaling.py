@@ -1,0 +1,109 @@
+"""What KEDA is told of an endpoint: its autoscaling as a ScaledObject (pure).
+
+The endpoint itself is what is scaled, by its scale subresource: so nobody else writes the number of
+its replicas.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tiphys.addons.inference.types.scaling import (
+    AutoScaling,
+    AutoScalingV1,
+    CloudWatchTrigger,
+    PrometheusTrigger,
+)
+
+VERSION = "keda.sh/v1alpha1"
+Plain = dict[str, Any]
+
+
+def scaled_object(
+    owner: Plain, scaling: AutoScaling, labels: dict[str, str], prometheus: str
+) -> Plain:
+    """`owner` is the endpoint as an owner reference. `prometheus` is asked where a trigger names no
+    server."""
+    behavior = {
+        "scaleDown": {"stabilizationWindowSeconds": scaling.scale_down_stabilization_time},
+        "scaleUp": {"stabilizationWindowSeconds": scaling.scale_up_stabilization_time or 0},
+    }
+    target = {name: owner[name] for name in ("apiVersion", "kind", "name")}
+    return {
+        "apiVersion": VERSION,
+        "kind": "ScaledObject",
+        "metadata": {
+            "name": owner["name"],
+            "labels": dict(labels),
+            "ownerReferences": [owner],
+        },
+        "spec": {
+            "scaleTargetRef": target,
+            "pollingInterval": scaling.polling_interval,
+            "cooldownPeriod": scaling.cooldown_period,
+            "initialCooldownPeriod": scaling.initial_cooldown_period,
+            "minReplicaCount": scaling.min_replica_count,
+            "maxReplicaCount": scaling.max_replica_count,
+            "advanced": {"horizontalPodAutoscalerConfig": {"behavior": behavior}},
+            "triggers": triggers_of(scaling, prometheus),
+        },
+    }
+
+
+def triggers_of(scaling: AutoScaling, prometheus: str) -> list[Plain]:
+    """In the order of the spec: the single ones, then those of the lists."""
+    watched = [scaling.cloud_watch_trigger] if scaling.cloud_watch_trigger else []
+    asked = [scaling.prometheus_trigger] if scaling.prometheus_trigger else []
+    if isinstance(scaling, AutoScalingV1):
+        watched += scaling.cloud_watch_trigger_list
+        asked += scaling.prometheus_trigger_list
+    return [
+        *(_cloud_watch(one) for one in watched),
+        *(_prometheus(one, prometheus) for one in asked),
+    ]
+
+
+def _trigger(kind: str, one: CloudWatchTrigger | PrometheusTrigger, metadata: Plain) -> Plain:
+    """KEDA takes every value as text, and leaves out what is empty."""
+    metric_type = "AverageValue" if one.metric_type == "Average" else "Value"
+    made = {
+        "type": kind,
+        "metricType": metric_type,
+        "useCachedMetrics": one.use_cached_metrics,
+        "metadata": {name: _text(value) for name, value in metadata.items() if value != ""},
+    }
+    return {"name": one.name, **made} if one.name else made
+
+
+def _cloud_watch(one: CloudWatchTrigger) -> Plain:
+    metadata = {
+        "namespace": one.namespace,
+        "metricName": one.metric_name,
+        "dimensionName": ";".join(dimension.name for dimension in one.dimensions),
+        "dimensionValue": ";".join(dimension.value for dimension in one.dimensions),
+        "metricStat": one.metric_stat,
+        "metricStatPeriod": one.metric_collection_period,
+        "metricCollectionTime": one.metric_collection_start_time,
+        "minMetricValue": one.min_value or 0,
+        "targetMetricValue": one.target_value or 0,
+        "activationTargetMetricValue": one.activation_target_value or 0,
+    }
+    return _trigger("aws-cloudwatch", one, metadata)
+
+
+def _prometheus(one: PrometheusTrigger, prometheus: str) -> Plain:
+    metadata = {
+        "serverAddress": one.server_address or prometheus,
+        "query": one.query,
+        "namespace": one.namespace,
+        "customHeaders": one.custom_headers,
+        "threshold": one.target_value or 0,
+        "activationThreshold": one.activation_target_value or 0,
+    }
+    return _trigger("prometheus", one, metadata)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)

@@ -1,0 +1,138 @@
+"""How an endpoint is, in the words of the original (pure)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from tiphys.addons.inference.types.status import (
+    DeploymentSummary,
+    EndpointStatus,
+    MetricsStatus,
+    ModelMetricsStatus,
+    SageMakerStatus,
+    State,
+    StatusV1,
+)
+from tiphys.addons.inference.workload import Endpoint
+from tiphys.api import apps_v1
+from tiphys.api.meta_v1 import Condition
+from tiphys.machinery import conditions
+
+NO_SAGEMAKER = "NotRegistered"
+_PHASES = {
+    "DeploymentComplete": "the model is served",
+    "DeploymentInProgress": "the Deployment of the model is in progress",
+    "DeploymentFailed": "the model cannot be served",
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One condition to be."""
+
+    type: str
+    ok: bool
+    reason: str
+    message: str
+
+
+def state_of(deployment: apps_v1.Deployment | None) -> tuple[State, str]:
+    """Where a Deployment is, and why."""
+    if deployment is None:
+        return "DeploymentPending", "the Deployment is not there yet"
+    status = deployment.status
+    progress = conditions.find(status.conditions, "Progressing")
+    if progress is not None and progress.status == "False":
+        return "DeploymentFailed", progress.message
+    wanted = deployment.spec.replicas if deployment.spec.replicas is not None else 1
+    is_seen = status.observed_generation >= deployment.metadata.generation
+    is_new = status.updated_replicas >= wanted and status.replicas == status.updated_replicas
+    if is_seen and is_new and status.available_replicas >= wanted:
+        return "DeploymentComplete", f"{status.available_replicas} of {wanted} replicas are ready"
+    return "DeploymentInProgress", f"{status.ready_replicas} of {wanted} replicas are ready"
+
+
+def findings_of(state: State, message: str, addresses: Sequence[str]) -> list[Finding]:
+    """A condition for each phase, of which one is true; whether the router has an address for it;
+    and Ready: both."""
+    phases = [
+        Finding(phase, phase == state, state, message if phase == state else words)
+        for phase, words in _PHASES.items()
+    ]
+    where = ", ".join(addresses)
+    reason = "Addressed" if where else "NoAddress"
+    routed = Finding("Routed", bool(where), reason, where or "the router has no address for it")
+    is_ready = state == "DeploymentComplete" and bool(where)
+    return [*phases, routed, Finding("Ready", is_ready, state, message)]
+
+
+def status_of(
+    endpoint: Endpoint, deployment: apps_v1.Deployment | None, now: str, before: StatusV1
+) -> StatusV1:
+    """All but the conditions and the certificate."""
+    state, message = state_of(deployment)
+    made = StatusV1(
+        state=state,
+        selector=",".join(f"{key}={value}" for key, value in endpoint.selector.items()),
+        tls_certificate=before.tls_certificate,
+        metrics_status=_metrics(endpoint),
+    )
+    if endpoint.spec.endpoint_name:
+        made.endpoints = EndpointStatus(sagemaker=SageMakerStatus(state=NO_SAGEMAKER))
+    if deployment is not None:
+        made.replicas = deployment.status.replicas
+        made.deployment_status = _summary(deployment, state, message, now, before)
+    return made
+
+
+def _summary(
+    deployment: apps_v1.Deployment, state: State, message: str, now: str, before: StatusV1
+) -> DeploymentSummary:
+    """`lastUpdated` stays while nothing else changes."""
+    made = DeploymentSummary(
+        name=deployment.metadata.name,
+        last_updated=now,
+        deployment_object_overall_state=state,
+        message=message,
+        reason=state,
+        status=deployment.status,
+    )
+    older = before.deployment_status
+    if older is not None:
+        made.last_updated = older.last_updated
+        if made != older:
+            made.last_updated = now
+    return made
+
+
+def _metrics(endpoint: Endpoint) -> MetricsStatus | None:
+    metrics = endpoint.spec.metrics
+    if metrics is None:
+        return None
+    model = metrics.model_metrics
+    return MetricsStatus(
+        enabled=metrics.enabled,
+        metrics_scrape_interval_seconds=metrics.metrics_scrape_interval_seconds,
+        model_metrics=ModelMetricsStatus(path=model.path, port=model.port) if model else None,
+        state="Enabled" if metrics.enabled else "Disabled",
+    )
+
+
+def with_findings(
+    standing: list[Condition], findings: Iterable[Finding], generation: int, now: float
+) -> list[Condition]:
+    """Conditions whose times of transition are kept; those that nothing is found of go."""
+    made = list(standing)
+    types = set()
+    for one in findings:
+        types.add(one.type)
+        wanted = Condition(
+            type=one.type,
+            status=conditions.status_of(one.ok),
+            reason=one.reason,
+            message=one.message,
+            observed_generation=generation,
+        )
+        made = conditions.updated(made, wanted, now)
+    return [one for one in made if one.type in types]

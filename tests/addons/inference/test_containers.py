@@ -1,0 +1,47 @@
+"""Model servers in containers, with weights from an S3 in the cluster: the README from its first
+command to its last."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.addons.mesh.world import missing
+from tests.e2e.machine import Machine
+from tests.e2e.test_addons import commands, path  # noqa: F401
+from tiphys.testing.cluster import free_port
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(missing()), reason=missing())]
+FOLDER = Path(__file__).parents[3] / "src/tiphys/addons/inference"
+
+
+def test_the_commands_of_the_readme_work(path: str, tmp_path: Path) -> None:  # noqa: F811
+    machine = Machine(tmp_path, f"inference-{os.getpid()}")
+    where = ("--name", machine.name, "--data-dir", str(tmp_path / "data"))
+    port = ("--port", str(free_port()))
+    machine.tiphys("up", *where, *port, "--runtime", "containerd", "--nodes", "1", "--wait")
+    try:
+        work = tmp_path / "work"
+        work.mkdir()
+        (work / "src").symlink_to(FOLDER.parents[2])
+        script = commands(FOLDER / "README.md")
+        script = script.replace("--load tiphys", f"--load {machine.name}")
+        done = subprocess.run(
+            ["sh", "-exc", script],
+            cwd=work,
+            env={**machine.env, "PATH": path},
+            capture_output=True,
+            text=True,
+            timeout=900,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        line = next(one for one in done.stdout.splitlines() if '"sha256"' in one)
+        said = json.loads(line)
+        assert said["bytes"] == 50_000_000 and said["files"] == {"weights.bin": 50_000_000}
+        assert said["pod"].startswith("deepseek-") and said["path"] == "/invocations"
+    finally:
+        machine.tiphys("down", "--name", machine.name, "--purge", check=False)
