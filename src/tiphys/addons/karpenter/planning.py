@@ -176,7 +176,7 @@ class Planner:
         total = self._table.vector({})
         assert total is not None
         for daemon in self._standing.daemons:
-            if _would_run(daemon.pod, node):
+            if would_run(daemon.pod, node):
                 amounts = self._table.vector({**daemon.requests, PODS: 1})
                 if amounts is not None:
                     total = total + amounts
@@ -434,7 +434,7 @@ def _is_social(pod: PodInfo) -> bool:
     )
 
 
-def _would_run(daemon: core_v1.Pod, node: core_v1.Node) -> bool:
+def would_run(daemon: core_v1.Pod, node: core_v1.Node) -> bool:
     """Whether a daemon set would have a pod on a node."""
     hard = [t for t in node.spec.taints if t.effect in ("NoSchedule", "NoExecute")]
     return nodes.matches_node(daemon.spec, node) and all(
