@@ -15,6 +15,7 @@ from tiphys.addons import (
     echo,
     endpoints,
     gateway,
+    karpenter,
     local_volumes,
     mesh,
     metrics,
@@ -57,6 +58,8 @@ OPTIONAL: dict[str, OptionalAddon] = {
         endpoints.ADDON,
         # requests from outside, by host and path
         gateway.ADDON,
+        # nodes as pods need them
+        karpenter.ADDON,
         # services that prove to each other who they are
         mesh.ADDON,
         # images that are built on this machine

@@ -25,6 +25,7 @@ from tiphys.node.configuration import KubeletConfiguration
 from tiphys.node.hollow import HollowRuntime
 from tiphys.node.managers.settings import Settings
 from tiphys.node.metrics import KubeletMetrics
+from tiphys.node.states import RUNNING
 
 log = logging.getLogger(__name__)
 
@@ -188,6 +189,15 @@ class Cloud:
     def is_running(self, node: str) -> bool:
         """Whether the node's machine answers."""
         return node in self._hosts
+
+    async def answers(self, node: str, uid: str) -> bool:
+        """Whether a pod runs there now, and would answer: all its containers are running."""
+        host = self._hosts.get(node)
+        if host is None:
+            return False
+        state = await host.agent.runtime.pod(uid)
+        containers = state.containers.values()
+        return bool(containers) and all(one.state == RUNNING for one in containers)
 
     # --- life ---
 

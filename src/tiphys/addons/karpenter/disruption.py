@@ -22,7 +22,7 @@ from tiphys.addons.karpenter.candidates import (
     candidates,
     consolidatable,
 )
-from tiphys.addons.karpenter.offers import NODES, Offer, Option, offer_of
+from tiphys.addons.karpenter.offers import NODES, Offer, Option, left_of
 from tiphys.addons.karpenter.planning import NewNode, Plan, plan
 from tiphys.addons.karpenter.podstates import blocking_budget
 from tiphys.addons.karpenter.state import World, used
@@ -421,8 +421,7 @@ def offers_without(world: World, gone: set[str]) -> list[Offer]:
         if offer.left is None:
             offers.append(offer)
             continue
-        again = offer_of(offer.pool, (), world.catalog.region, sums.get(offer.name, {}))
-        offers.append(replace(offer, left=again.left))
+        offers.append(replace(offer, left=left_of(offer.pool, sums.get(offer.name, {}))))
     return offers
 
 

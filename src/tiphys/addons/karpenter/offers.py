@@ -42,14 +42,24 @@ class Offer:
 
 
 def offer_of(
-    pool: NodePool,
-    types: Iterable[InstanceType],
-    region: str,
-    used: Mapping[str, int],
-    available: Callable[[str, Offering], bool] = lambda type_name, offering: True,
+    pool: NodePool, types: Iterable[InstanceType], region: str, used: Mapping[str, int]
 ) -> Offer:
     """What a pool could make of the cloud's types. `used` is what its nodes have together, their
     number under `NODES`."""
+    template = pool.spec.template
+    taints = [core_v1.Taint(key=t.key, value=t.value, effect=t.effect) for t in template.spec.taints]
+    return Offer(
+        pool,
+        {**template.metadata.labels, NODE_POOL: pool.metadata.name},
+        taints,
+        options_of(pool, types, region),
+        left_of(pool, used),
+        least_values(template.spec.requirements),
+    )
+
+
+def options_of(pool: NodePool, types: Iterable[InstanceType], region: str) -> list[Option]:
+    """The machines that a pool allows, the cheapest first."""
     template = pool.spec.template
     labels = {**template.metadata.labels, NODE_POOL: pool.metadata.name}
     known = [r for r in template.spec.requirements if r.key not in labels]
@@ -60,24 +70,18 @@ def offer_of(
         for offering in each.offerings:
             all_labels = each.labels_of(offering, region)
             missing = [r for r in known if r.key.startswith("cloud.tiphys.dev/")]
-            if hold([*of_type, *missing], all_labels) and available(each.name, offering):
+            if hold([*of_type, *missing], all_labels):
                 options.append((each, offering))
     options.sort(key=lambda one: (one[1].price, one[0].name, one[1].zone))
-    return Offer(
-        pool,
-        labels,
-        [core_v1.Taint(key=t.key, value=t.value, effect=t.effect) for t in template.spec.taints],
-        options,
-        _left(pool, used),
-        least_values(template.spec.requirements),
-    )
+    return options
 
 
 def _is_of_offering(key: str) -> bool:
     return key in (ZONE, "karpenter.sh/capacity-type", "topology.kubernetes.io/region")
 
 
-def _left(pool: NodePool, used: Mapping[str, int]) -> dict[str, int] | None:
+def left_of(pool: NodePool, used: Mapping[str, int]) -> dict[str, int] | None:
+    """What the limits of a pool leave; None where it has none."""
     if not pool.spec.limits:
         return None
     return {

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from tiphys.addons.karpenter.names import DISRUPTED_TAINT, DO_NOT_DISRUPT
 from tiphys.api import core_v1, policy_v1
-from tiphys.machinery import conditions, timestamps
+from tiphys.machinery import conditions
 from tiphys.machinery.finished import pod_finished
 from tiphys.machinery.nodes import tolerated
 from tiphys.machinery.selectors import from_label_selector
@@ -66,14 +66,11 @@ def is_evictable(pod: core_v1.Pod) -> bool:
     return is_active(pod) and not stays(pod) and not asks_for_peace(pod)
 
 
-def is_waited_for(pod: core_v1.Pod, now: float) -> bool:
-    """A node that is drained waits for it."""
-    return not pod_finished(pod) and not stays(pod) and not _is_stuck(pod, now)
-
-
-def _is_stuck(pod: core_v1.Pod, now: float) -> bool:
-    ends = pod.metadata.deletion_timestamp
-    return bool(ends) and now > timestamps.parse(ends) + _STUCK
+def is_waited_for(pod: core_v1.Pod, ends: float | None, now: float) -> bool:
+    """A node that is drained waits for it, but not for one whose grace was over (`ends`) a minute
+    ago."""
+    is_stuck = ends is not None and now > ends + _STUCK
+    return not pod_finished(pod) and not stays(pod) and not is_stuck
 
 
 def in_order(pods: Iterable[core_v1.Pod]) -> list[list[core_v1.Pod]]:
@@ -85,14 +82,15 @@ def in_order(pods: Iterable[core_v1.Pod]) -> list[list[core_v1.Pod]]:
     return [group for group in groups if group]
 
 
-def must_be_deleted(pod: core_v1.Pod, node_ends: float | None, now: float) -> bool:
+def must_be_deleted(
+    pod: core_v1.Pod, ends: float | None, node_ends: float | None, now: float
+) -> bool:
     """Its node's end is so near that it is ended by force, to have all of its grace (a pod that is
     ending already: when it would take longer than the node has)."""
     if node_ends is None:
         return False
-    ends = pod.metadata.deletion_timestamp
-    if ends:
-        return timestamps.parse(ends) > node_ends
+    if ends is not None:
+        return ends > node_ends
     grace = pod.spec.termination_grace_period_seconds
     return grace is not None and now > node_ends - grace
 

@@ -161,14 +161,7 @@ class World:
 
     def counts(self) -> dict[str, Count]:
         """What budgets are shares of, by pool."""
-        found: dict[str, Count] = {}
-        for each in self.nodes:
-            if not each.is_managed or not each.is_initialized or each.is_at_its_end:
-                continue
-            before = found.get(each.pool, Count())
-            going = each.is_deleting or not each.is_ready
-            found[each.pool] = Count(before.total + 1, before.disrupted + going)
-        return found
+        return counts_of(self.nodes)
 
     def price(self, state: StateNode) -> float | None:
         """Dollars an hour; None for a machine of which the cloud knows no price."""
@@ -207,6 +200,18 @@ def join(
         where = by_name.get(pod.spec.node_name)
         if where is not None:
             where.pods.append(pod)
+    return found
+
+
+def counts_of(nodes: Iterable[StateNode]) -> dict[str, Count]:
+    """By pool, of nodes that are managed, initialised and not at their end."""
+    found: dict[str, Count] = {}
+    for each in nodes:
+        if not each.is_managed or not each.is_initialized or each.is_at_its_end:
+            continue
+        before = found.get(each.pool, Count())
+        going = each.is_deleting or not each.is_ready
+        found[each.pool] = Count(before.total + 1, before.disrupted + going)
     return found
 
 
