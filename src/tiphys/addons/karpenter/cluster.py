@@ -112,6 +112,12 @@ class Cluster:
         key = (type_.name, offering.zone, offering.capacity_type)
         return self.scarce.get(key, 0.0) <= now and is_allowed(class_, option)
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether every claim has its machine: what was ordered a moment ago could not be counted
+        on, and would be ordered again."""
+        return not any(_is_on_order(claim) for claim in self.claims)
+
     def note_scarce(self, key: tuple[str, str, str], now: float) -> None:
         self.scarce[key] = now + _SCARCE
 
@@ -145,6 +151,13 @@ class Cluster:
 
 def _is_ours(group: str, kind: str) -> bool:
     return (group, kind) == (names.OWN_GROUP, "TiphysNodeClass")
+
+
+def _is_on_order(claim: NodeClaim) -> bool:
+    if claim.metadata.deletion_timestamp or claim.status.provider_id:
+        return False
+    launched = conditions.find(claim.status.conditions, names.LAUNCHED)
+    return launched is None or launched.reason != "UnsupportedNodeClass"
 
 
 def is_ready(pool: NodePool) -> bool:

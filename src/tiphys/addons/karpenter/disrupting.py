@@ -70,6 +70,8 @@ class Disrupter:
         for running in list(self._running):
             await self._proceed(running)
         now = self._shared.now
+        if not self._shared.cluster.is_settled:
+            return
         if self._pending is not None:
             command, when = self._pending
             if now >= when:
@@ -147,7 +149,6 @@ class Disrupter:
             except StatusError as error:
                 log.info("node %s could not be tainted: %s", each.name, error)
                 continue
-            self._shared.cluster.marked[each.claim.name] = command.reason
             claims.append(each.claim)
         if not claims or (command.replacements and len(claims) < len(command.candidates)):
             await self._give_up(claims)
@@ -157,6 +158,9 @@ class Disrupter:
         except StatusError:
             await self._give_up(claims)
             raise
+        for claim in claims:
+            # Not before what replaces it is ordered: it would be ordered twice.
+            self._shared.cluster.marked[claim.name] = command.reason
         for claim in claims:
             wanted = Condition(
                 type=names.DISRUPTION_REASON,

@@ -18,7 +18,6 @@ from tiphys.addons.karpenter.state import World
 from tiphys.addons.karpenter.types import NodeClaim
 from tiphys.api import core_v1
 from tiphys.client.client import Unreachable
-from tiphys.machinery import conditions
 from tiphys.machinery.errors import StatusError
 from tiphys.scheduler.podinfo import PodInfo
 
@@ -87,8 +86,8 @@ class Provisioner:
         self._wake.clear()
 
     async def _provision(self) -> None:
-        if not await self._claims_have_machines():
-            return
+        while not self._shared.cluster.is_settled:
+            await asyncio.sleep(_BETWEEN)
         world = self._shared.cluster.world(self._shared.now)
         waiting = [*world.pending, *world.moving()]
         if not waiting:
@@ -100,25 +99,6 @@ class Provisioner:
         self._shared.metrics.unschedulable.set(len(result.errors))
         self._report(world, result)
         await self.make(result.new, "provisioned")
-
-    async def _claims_have_machines(self) -> bool:
-        """What is known of the cluster includes what was ordered last. False: look again later."""
-        async with asyncio.timeout(None) as limit:
-            limit.reschedule(asyncio.get_running_loop().time() + _AGAIN)
-            try:
-                while any(self._is_on_order(claim) for claim in self._shared.cluster.claims):
-                    await asyncio.sleep(_BETWEEN)
-            except asyncio.CancelledError:
-                if limit.expired():
-                    log.info("machines that were ordered are not there yet")
-                raise
-        return True
-
-    def _is_on_order(self, claim: NodeClaim) -> bool:
-        if claim.metadata.deletion_timestamp or claim.status.provider_id:
-            return False
-        launched = conditions.find(claim.status.conditions, names.LAUNCHED)
-        return launched is None or launched.reason != "UnsupportedNodeClass"
 
     def _report(self, world: World, result: Plan) -> None:
         """Tells pods where they will be, or why nowhere, and nodes that pods will come."""
