@@ -118,7 +118,7 @@ def _one_a_node():
 def _web(name: str, replicas: int):
     made = deployment(name, replicas, "900m")
     container = made.spec.template.spec.containers[0]
-    container.lifecycle = core_v1.Lifecycle(pre_stop=core_v1.LifecycleHandler(sleep=core_v1.SleepAction(seconds=3)))
+    container.lifecycle = core_v1.Lifecycle(pre_stop=core_v1.LifecycleHandler(sleep=core_v1.SleepAction(seconds=2)))
     spread = core_v1.TopologySpreadConstraint(
         max_skew=1, topology_key="kubernetes.io/hostname", when_unsatisfiable="ScheduleAnyway",
         label_selector=LabelSelector(match_labels={"app": name}),
@@ -160,11 +160,13 @@ async def test_a_new_image_in_the_window_of_the_night() -> None:
         await held_again(w)
         assert {claim.name for claim in await w.claims()} == before
 
-        at(w, 2, 0)
-        await w.cluster.eventually(lambda: replaced(w) >= 8, 120)
-        at(w, 6, 0)
-        await w.cluster.eventually(lambda: settled(w), 60)
-        assert replaced(w) < _NODES
+        # The window closes while nodes are being replaced: time is not turned then, for pods that
+        # are ending have their grace by it.
+        at(w, 5, 59, 15)
+        closes = w.now() + 45
+        await w.cluster.eventually(lambda: w.now() >= closes, 60)
+        await w.cluster.eventually(lambda: settled(w), 120)
+        assert 0 < replaced(w) < _NODES
         await held_again(w)
         at(w, 2, 0)
         try:
@@ -190,7 +192,7 @@ async def test_a_new_image_in_the_window_of_the_night() -> None:
         assert written.status.nodes == _NODES and written.status.most_at_once <= _MOST
         for one in written.status.replaced:
             hour = datetime.datetime.fromtimestamp(timestamps.parse(one.began_at), datetime.UTC).hour
-            assert 2 <= hour < 6 and one.replacements and one.drained_at and one.ended_at
+            assert 2 <= hour < 6 and one.drained_at and one.ended_at
             assert one.in_progress <= one.allowed == _MOST
         assert any("0 6 * * *" in held.by for held in written.status.held)
         print(page(written), f"{requests.sent} requests")

@@ -22,7 +22,8 @@ from tiphys.machinery.errors import StatusError, is_not_found, is_write_overtake
 @dataclass
 class Shared:
     """`due` says when a claim is to be looked at again, `pod_events` when a pod came to a node or
-    left it last, `ends` when the grace of a pod that is ending is over: all by `now`."""
+    left it last, `ends` when the grace of a pod that is ending is over, `unready` since when a node
+    has not been ready: all by `now`."""
 
     context: Context
     settings: Settings
@@ -34,6 +35,7 @@ class Shared:
     due: dict[str, float] = field(default_factory=dict)
     pod_events: dict[str, float] = field(default_factory=dict)
     ends: dict[str, float] = field(default_factory=dict)
+    unready: dict[str, float] = field(default_factory=dict)
     wake_disruption: Callable[[], None] = lambda: None
     said: dict[tuple[str, str, str], float] = field(default_factory=dict)
 

@@ -34,9 +34,7 @@ class Upkeep:
     def __init__(self, shared: Shared, provisioner: Provisioner) -> None:
         self._shared = shared
         self._provisioner = provisioner
-        self._unready: dict[str, float] = {}  # node → since when, by our clock
         self._lost: dict[str, float] = {}
-        self._repair_blocked: dict[str, float] = {}
         shared.cloud.on_notice(self._noticed)
 
     async def run(self) -> None:
@@ -126,10 +124,10 @@ class Upkeep:
             return
         name = state.node.metadata.name
         if is_ready(state.node) or not state.claim.is_(names.REGISTERED_CONDITION):
-            self._unready.pop(name, None)
+            self._shared.unready.pop(name, None)
             return
         now = self._shared.now
-        since = self._unready.setdefault(name, now)
+        since = self._shared.unready.setdefault(name, now)
         if now - since < _UNHEALTHY:
             return
         own = [s for s in states if s.claim is not None and s.pool == state.pool]
