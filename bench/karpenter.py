@@ -97,9 +97,9 @@ def main() -> None:
     made = plan(pending, [offer], standing)
     spent = time.process_time() - began
     cost = sum(node.price for node in made.new)
-    print(
-        f"{len(pending)} pods of {asked.shapes} shapes, {asked.nodes} nodes: {spent:.2f} s of processor time; {len(made.new)} nodes, {cost:.2f} $/h, {len(made.errors)} pods fit nowhere"
-    )
+    print(f"{len(pending)} pods of {asked.shapes} shapes, {asked.nodes} nodes that are full:")
+    print(f"{spent:.2f} s of processor time")
+    print(f"{len(made.new)} new nodes, {cost:.2f} $/h; {len(made.errors)} pods fit nowhere")
 
 
 def full(number: int) -> core_v1.Node:

@@ -1,7 +1,8 @@
 """Machines of a test: network namespaces with addresses of their own and a link that can be cut.
 
-`office` and `annex` are two networks, each with a router, and a line between these; the commands run in a machine as a
-user would run them there. What machines share is the host's disk: clusters' names set them apart.
+`office` and `annex` are two networks, each with a router, and a line between these; the commands
+run in a machine as a user would run them there. What machines share is the host's disk: clusters'
+names set them apart.
 """
 
 from __future__ import annotations

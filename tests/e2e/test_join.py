@@ -24,7 +24,8 @@ WEB = f"mkdir /www; hostname > /www/index.html; head -c {BIG} /dev/zero > /www/b
 
 
 class Office:
-    """Three machines: `head` has the control plane, `near` is its neighbour, `far` is behind a router."""
+    """Three machines: `head` has the control plane, `near` is its neighbour, `far` is behind a
+    router."""
 
     def __init__(self, root: Path) -> None:
         # The line between the networks is narrower than all else: packets that are too long for it

@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tiphys.addons.karpenter.budgets import UNLIMITED, Count, allowed, is_active, left, mistakes, share
+from tiphys.addons.karpenter.budgets import (
+    UNLIMITED,
+    Count,
+    allowed,
+    is_active,
+    left,
+    mistakes,
+    share,
+)
 from tiphys.addons.karpenter.types import Budget, NodePool
 from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.machinery import cron
@@ -28,7 +36,16 @@ def at(text: str) -> float:
 
 @pytest.mark.parametrize(
     ("nodes", "total", "expected"),
-    [("20%", 19, 4), ("10%", 19, 2), ("5%", 10, 1), ("100%", 7, 7), ("0%", 7, 0), ("3", 1, 3), ("0", 9, 0), ("20%", 0, 0)],
+    [
+        ("20%", 19, 4),
+        ("10%", 19, 2),
+        ("5%", 10, 1),
+        ("100%", 7, 7),
+        ("0%", 7, 0),
+        ("3", 1, 3),
+        ("0", 9, 0),
+        ("20%", 0, 0),
+    ],
 )
 def test_a_share_is_rounded_up(nodes: str, total: int, expected: int) -> None:
     assert share(nodes, total) == expected
@@ -36,7 +53,12 @@ def test_a_share_is_rounded_up(nodes: str, total: int, expected: int) -> None:
 
 @pytest.mark.parametrize(
     ("when", "expected"),
-    [("2026-11-27T08:59:59", 4), ("2026-11-27T09:00:00", 0), ("2026-11-27T16:59:59", 0), ("2026-11-27T17:00:00", 4)],
+    [
+        ("2026-11-27T08:59:59", 4),
+        ("2026-11-27T09:00:00", 0),
+        ("2026-11-27T16:59:59", 0),
+        ("2026-11-27T17:00:00", 4),
+    ],
 )
 def test_none_in_office_hours(when: str, expected: int) -> None:
     budgets = pool(Budget(nodes="20%"), Budget(nodes="0", **OFFICE))
@@ -50,14 +72,18 @@ def test_the_stricter_of_two_budgets_is_named() -> None:
 
 def test_reasons_are_counted_apart() -> None:
     apart = pool(Budget(nodes="100%", reasons=["Empty"]), Budget(nodes="1", reasons=["Drifted"]))
-    numbers = [allowed(apart, reason, 19, 0).nodes for reason in ("Empty", "Drifted", "Underutilized")]
+    numbers = [
+        allowed(apart, reason, 19, 0).nodes for reason in ("Empty", "Drifted", "Underutilized")
+    ]
     assert numbers == [19, 1, UNLIMITED]
 
 
 def test_what_cannot_be_understood_allows_nothing_and_is_named() -> None:
     bad = pool(Budget(nodes="20%"), Budget(nodes="100%", schedule="61 9 * * *", duration="8h"))
     assert allowed(bad, "Empty", 19, 0).nodes == 0
-    assert list(mistakes(bad)) == ["spec.disruption.budgets[1]: end of range (61) above maximum (59): 61"]
+    assert list(mistakes(bad)) == [
+        "spec.disruption.budgets[1]: end of range (61) above maximum (59): 61"
+    ]
 
 
 def test_nodes_that_go_or_are_not_ready_use_the_budget_up() -> None:
@@ -70,8 +96,12 @@ def test_nodes_that_go_or_are_not_ready_use_the_budget_up() -> None:
 BUDGETS = st.builds(
     Budget,
     nodes=st.one_of(st.integers(0, 30).map(str), st.integers(0, 100).map(lambda n: f"{n}%")),
-    reasons=st.lists(st.sampled_from(["Empty", "Drifted", "Underutilized"]), max_size=2, unique=True),
-    schedule=st.sampled_from(["0 9 * * mon-fri", "@daily", "*/5 * * * *", "nonsense in five words here"]),
+    reasons=st.lists(
+        st.sampled_from(["Empty", "Drifted", "Underutilized"]), max_size=2, unique=True
+    ),
+    schedule=st.sampled_from(
+        ["0 9 * * mon-fri", "@daily", "*/5 * * * *", "nonsense in five words here"]
+    ),
     duration=st.sampled_from(["8h", "30m", "1h30m"]),
 ) | st.builds(Budget, nodes=st.integers(0, 30).map(str))
 

@@ -57,7 +57,9 @@ async def gone(w: World, name: str) -> bool:
 @pytest.mark.slow
 async def test_a_node_that_expires_is_replaced_whatever_budgets_say() -> None:
     async with world() as w:
-        await w.pool(disruption={"budgets": [{"nodes": "0"}]}, template=template(expireAfter="336h"))
+        await w.pool(
+            disruption={"budgets": [{"nodes": "0"}]}, template=template(expireAfter="336h")
+        )
         old = await a_node(w)
         w.turn(335 * 3600)
         await w.cluster.eventually(lambda: w.running(1))
@@ -125,7 +127,9 @@ async def test_a_node_that_fell_silent_is_replaced_after_half_an_hour() -> None:
         w.turn(1801)
 
         async def ending() -> bool:
-            return any(pod.metadata.deletion_timestamp for pod in await w.cluster.pods()) and bool(w.shared.ends)
+            return any(pod.metadata.deletion_timestamp for pod in await w.cluster.pods()) and bool(
+                w.shared.ends
+            )
 
         await w.cluster.eventually(ending)
         w.turn(120)  # nobody answers for the pod: a minute after its end it is not waited for
@@ -143,7 +147,9 @@ async def test_a_static_pool_has_as_many_nodes_as_it_says() -> None:
             return len(claims) == count and all(claim.is_("Ready") for claim in claims)
 
         await w.cluster.eventually(lambda: ready(3))
-        await w.client.patch(NodePool, "default", {"spec": {"replicas": 1}}, "", "scale", media=MERGE)
+        await w.client.patch(
+            NodePool, "default", {"spec": {"replicas": 1}}, "", "scale", media=MERGE
+        )
         await w.cluster.eventually(lambda: ready(1))
         (old,) = await w.claims()
         await w.apply(CLASS, image="base@2026.47")
@@ -165,8 +171,16 @@ async def test_what_cannot_be_had_is_looked_for_elsewhere() -> None:
 @pytest.mark.slow
 async def test_a_machine_that_is_not_to_be_had_at_launch_makes_another_plan() -> None:
     async with world() as w:
-        w.shared.cloud.make_unavailable(lambda type_name, offering: offering.capacity_type == "spot")
-        await w.pool(template=template(requirements=[{"key": CAPACITY_TYPE, "operator": "In", "values": ["spot", "on-demand"]}]))
+        w.shared.cloud.make_unavailable(
+            lambda type_name, offering: offering.capacity_type == "spot"
+        )
+        await w.pool(
+            template=template(
+                requirements=[
+                    {"key": CAPACITY_TYPE, "operator": "In", "values": ["spot", "on-demand"]}
+                ]
+            )
+        )
         claim = await a_node(w)
         assert claim.metadata.labels[CAPACITY_TYPE] == "on-demand"
 
@@ -178,7 +192,14 @@ async def test_machines_run_on_after_a_restart() -> None:
         claim = await a_node(w)
         await w.shared.cloud.close()
         assert not w.shared.cloud.is_running(claim.name)
-        again = Cloud(w.client, w.shared.context.informers, w.shared.context.tasks, w.shared.cluster.catalog, w.shared.context.data_dir, w.now)
+        again = Cloud(
+            w.client,
+            w.shared.context.informers,
+            w.shared.context.tasks,
+            w.shared.cluster.catalog,
+            w.shared.context.data_dir,
+            w.now,
+        )
         await again.start()
         assert again.is_running(claim.name)
         await again.close()

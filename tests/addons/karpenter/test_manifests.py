@@ -40,7 +40,7 @@ async def test_the_samples_apply_unchanged() -> None:
                 if document["kind"] not in ("NodePool", "EC2NodeClass"):
                     continue  # workloads, for which this add-on is nothing special
                 if is_broken(document):
-                    with pytest.raises(StatusError, match="nodeClassRef.group"):
+                    with pytest.raises(StatusError, match=r"nodeClassRef\.group"):
                         await w.client.create(document)
                     continue
                 try:
@@ -54,32 +54,65 @@ async def test_the_samples_apply_unchanged() -> None:
             classes = (await w.client.list(EC2NodeClass)).items
             states = [conditions.find(each.status.conditions, "NodeClassReady") for each in found]
             ready = [conditions.find(each.status.conditions, "Ready") for each in classes]
-            return all(one is not None and one.reason == "UnsupportedNodeClass" for one in (*states, *ready))
+            return all(
+                one is not None and one.reason == "UnsupportedNodeClass"
+                for one in (*states, *ready)
+            )
 
         await w.cluster.eventually(all_say_so)
         assert pools and not await w.claims()
 
 
 BAD: tuple[tuple[dict[str, Any], str], ...] = (
-    ({"disruption": {"budgets": [{"nodes": "1", "schedule": "@daily"}]}}, "'schedule' must be set with 'duration'"),
-    ({"disruption": {"budgets": [{"nodes": "1", "duration": "8h"}]}}, "'schedule' must be set with 'duration'"),
+    (
+        {"disruption": {"budgets": [{"nodes": "1", "schedule": "@daily"}]}},
+        "'schedule' must be set with 'duration'",
+    ),
+    (
+        {"disruption": {"budgets": [{"nodes": "1", "duration": "8h"}]}},
+        "'schedule' must be set with 'duration'",
+    ),
     ({"disruption": {"budgets": [{"nodes": "101%"}]}}, "spec.disruption.budgets[0].nodes"),
-    ({"disruption": {"budgets": [{"nodes": "1", "reasons": ["Whim"]}]}}, "spec.disruption.budgets[0].reasons[0]"),
+    (
+        {"disruption": {"budgets": [{"nodes": "1", "reasons": ["Whim"]}]}},
+        "spec.disruption.budgets[0].reasons[0]",
+    ),
     ({"disruption": {"consolidateAfter": "10d"}}, "spec.disruption.consolidateAfter"),
     ({"disruption": {"consolidateAfter": "never"}}, "spec.disruption.consolidateAfter"),
     ({"weight": 101}, "spec.weight"),
     ({"replicas": 1, "weight": 5}, "'weight' is not supported on static NodePools"),
-    ({"replicas": 1, "limits": {"cpu": "1"}}, "only 'limits.nodes' is supported on static NodePools"),
+    (
+        {"replicas": 1, "limits": {"cpu": "1"}},
+        "only 'limits.nodes' is supported on static NodePools",
+    ),
 )
 BAD_TEMPLATES: tuple[tuple[dict[str, Any], str], ...] = (
     ({"expireAfter": "10d"}, "spec.template.spec.expireAfter"),
     ({"terminationGracePeriod": "Never"}, "spec.template.spec.terminationGracePeriod"),
-    ({"requirements": [{"key": "a", "operator": "In"}]}, "requirements with operator 'In' must have a value defined"),
-    ({"requirements": [{"key": "a", "operator": "Gt", "values": ["1", "2"]}]}, "must have a single positive integer value"),
-    ({"requirements": [{"key": "a", "operator": "In", "values": ["x"], "minValues": 2}]}, "must have at least that many values"),
-    ({"requirements": [{"key": "karpenter.sh/nodepool", "operator": "Exists"}]}, 'label "karpenter.sh/nodepool" is restricted'),
-    ({"requirements": [{"key": "karpenter.sh/mine", "operator": "Exists"}]}, 'label domain "karpenter.sh" is restricted'),
-    ({"requirements": [{"key": "kubernetes.io/hostname", "operator": "Exists"}]}, 'label "kubernetes.io/hostname" is restricted'),
+    (
+        {"requirements": [{"key": "a", "operator": "In"}]},
+        "requirements with operator 'In' must have a value defined",
+    ),
+    (
+        {"requirements": [{"key": "a", "operator": "Gt", "values": ["1", "2"]}]},
+        "must have a single positive integer value",
+    ),
+    (
+        {"requirements": [{"key": "a", "operator": "In", "values": ["x"], "minValues": 2}]},
+        "must have at least that many values",
+    ),
+    (
+        {"requirements": [{"key": "karpenter.sh/nodepool", "operator": "Exists"}]},
+        'label "karpenter.sh/nodepool" is restricted',
+    ),
+    (
+        {"requirements": [{"key": "karpenter.sh/mine", "operator": "Exists"}]},
+        'label domain "karpenter.sh" is restricted',
+    ),
+    (
+        {"requirements": [{"key": "kubernetes.io/hostname", "operator": "Exists"}]},
+        'label "kubernetes.io/hostname" is restricted',
+    ),
     ({"nodeClassRef": {"group": "", "kind": "K", "name": "n"}}, "group may not be empty"),
 )
 
@@ -101,7 +134,10 @@ async def test_what_karpenter_refuses_is_refused() -> None:
 async def test_a_budget_that_cannot_be_understood_is_reported_and_defaults_are_filled_in() -> None:
     async with world() as w:
         await w.apply(CLASS)
-        await w.apply(POOL, disruption={"budgets": [{"nodes": "100%", "schedule": "61 * * * *", "duration": "1h"}]})
+        await w.apply(
+            POOL,
+            disruption={"budgets": [{"nodes": "100%", "schedule": "61 * * * *", "duration": "1h"}]},
+        )
         await w.cluster.eventually(lambda: w.events("InvalidBudget"))
         await w.apply(POOL.replace("name: default}\nspec", "name: other}\nspec"))
         other = await w.get_pool("other")

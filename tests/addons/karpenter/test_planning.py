@@ -36,7 +36,9 @@ def test_five_pods_share_the_cheapest_node_that_takes_them() -> None:
 
 
 def test_the_requirements_of_the_pool_hold() -> None:
-    amd = pool("default", ("kubernetes.io/arch", "In", "amd64"), ON_DEMAND, (ZONE, "NotIn", "tiphys-1c"))
+    amd = pool(
+        "default", ("kubernetes.io/arch", "In", "amd64"), ON_DEMAND, (ZONE, "NotIn", "tiphys-1c")
+    )
     (new,) = planned(cluster([amd], pending=pods(5))).new
     assert new.options[0][0].name == "c5.2xlarge"
     assert {o.zone for _, o in new.options} == {"tiphys-1a", "tiphys-1b"}
@@ -45,14 +47,20 @@ def test_the_requirements_of_the_pool_hold() -> None:
 def test_a_pod_selects_within_what_the_pool_allows() -> None:
     wish = {"kubernetes.io/arch": "arm64", ZONE: "tiphys-1b"}
     (new,) = planned(cluster([pool()], pending=[pod("a", node_selector=wish)])).new
-    assert {t.labels["kubernetes.io/arch"] for t, _ in new.options} == {"arm64"} and new.pinned == wish
+    assert {t.labels["kubernetes.io/arch"] for t, _ in new.options} == {
+        "arm64"
+    } and new.pinned == wish
 
 
 def test_labels_of_the_users_own() -> None:
     team = pool("default", ("example.com/team", "In", "red", "blue"))
-    (new,) = planned(cluster([team], pending=[pod("a", node_selector={"example.com/team": "blue"})])).new
+    (new,) = planned(
+        cluster([team], pending=[pod("a", node_selector={"example.com/team": "blue"})])
+    ).new
     assert claim_of(new).metadata.labels["example.com/team"] == "blue"
-    refused = planned(cluster([team], pending=[pod("a", node_selector={"example.com/team": "green"})]))
+    refused = planned(
+        cluster([team], pending=[pod("a", node_selector={"example.com/team": "green"})])
+    )
     assert not refused.new and "didn't match Pod's node affinity" in refused.errors["default/a"]
 
 
@@ -65,7 +73,11 @@ def test_taints_keep_pods_out_that_do_not_tolerate_them() -> None:
 
 
 def test_the_heavier_pool_is_tried_first() -> None:
-    pools = [pool("light"), pool("heavy", weight=10), pool("none", ("kubernetes.io/os", "In", "windows"), weight=90)]
+    pools = [
+        pool("light"),
+        pool("heavy", weight=10),
+        pool("none", ("kubernetes.io/os", "In", "windows"), weight=90),
+    ]
     (new,) = planned(cluster(pools, pending=pods(3))).new
     assert new.offer.name == "heavy"
 
@@ -98,9 +110,14 @@ def test_hosts_get_like_numbers() -> None:
 
 
 def test_room_for_daemons_is_kept() -> None:
-    world = cluster([pool("default", ON_DEMAND)], pending=pods(1, "1500m"), daemons=[daemon("agent", "500m")])
+    world = cluster(
+        [pool("default", ON_DEMAND)], pending=pods(1, "1500m"), daemons=[daemon("agent", "500m")]
+    )
     (new,) = planned(world).new
-    assert new.requests["cpu"] == 2000 and new.options[0][0].labels["cloud.tiphys.dev/instance-cpu"] == "4"
+    assert (
+        new.requests["cpu"] == 2000
+        and new.options[0][0].labels["cloud.tiphys.dev/instance-cpu"] == "4"
+    )
 
 
 def test_a_daemon_that_would_not_run_there_takes_no_room() -> None:
@@ -120,23 +137,45 @@ def test_some_values_must_be_left_to_choose_from() -> None:
     made.spec.template.spec.requirements[0].min_values = 3
     (new,) = planned(cluster([made], pending=pods(1))).new
     assert len({t.labels[FAMILY] for t, _ in new.options}) >= 3
-    made.spec.template.spec.requirements = [Requirement(key=FAMILY, operator="In", values=["c5", "m5", "x9"], min_values=3)]
+    made.spec.template.spec.requirements = [
+        Requirement(key=FAMILY, operator="In", values=["c5", "m5", "x9"], min_values=3)
+    ]
     assert "minValues" in planned(cluster([made], pending=pods(1))).errors["default/web-0"]
 
 
 def test_wishes_are_heard_as_long_as_they_can_be() -> None:
-    term = core_v1.NodeSelectorTerm(match_expressions=[core_v1.NodeSelectorRequirement(key="kubernetes.io/arch", operator="In", values=["arm64"])])
-    wish = core_v1.Affinity(node_affinity=core_v1.NodeAffinity(preferred_during_scheduling_ignored_during_execution=[core_v1.PreferredSchedulingTerm(weight=1, preference=term)]))
+    term = core_v1.NodeSelectorTerm(
+        match_expressions=[
+            core_v1.NodeSelectorRequirement(
+                key="kubernetes.io/arch", operator="In", values=["arm64"]
+            )
+        ]
+    )
+    wish = core_v1.Affinity(
+        node_affinity=core_v1.NodeAffinity(
+            preferred_during_scheduling_ignored_during_execution=[
+                core_v1.PreferredSchedulingTerm(weight=1, preference=term)
+            ]
+        )
+    )
     (arm,) = planned(cluster([pool()], pending=pods(1, affinity=wish))).new
     assert arm.options[0][0].labels["kubernetes.io/arch"] == "arm64"
-    (amd,) = planned(cluster([pool("default", ("kubernetes.io/arch", "In", "amd64"))], pending=pods(1, affinity=wish))).new
+    (amd,) = planned(
+        cluster(
+            [pool("default", ("kubernetes.io/arch", "In", "amd64"))], pending=pods(1, affinity=wish)
+        )
+    ).new
     assert amd.options[0][0].labels["kubernetes.io/arch"] == "amd64"
 
 
 def test_a_gpu_is_found() -> None:
-    (new,) = planned(cluster([pool()], pending=pods(1, requests={"nvidia.com/gpu": canonical_quantity("1")}))).new
+    (new,) = planned(
+        cluster([pool()], pending=pods(1, requests={"nvidia.com/gpu": canonical_quantity("1")}))
+    ).new
     assert new.options[0][0].name == "g6.xlarge"
-    refused = planned(cluster([pool()], pending=pods(1, requests={"example.com/fpga": canonical_quantity("1")})))
+    refused = planned(
+        cluster([pool()], pending=pods(1, requests={"example.com/fpga": canonical_quantity("1")}))
+    )
     assert "no instance type has the resources" in refused.errors["default/web-0"]
 
 
@@ -144,17 +183,28 @@ def test_a_gpu_is_found() -> None:
 def test_numbers_are_compared(operator: str) -> None:
     made = pool("default", ("cloud.tiphys.dev/instance-cpu", operator, "8"))
     (new,) = planned(cluster([made], pending=pods(1))).new
-    bound = {"Gt": lambda n: n > 8, "Gte": lambda n: n >= 8, "Lt": lambda n: n < 8, "Lte": lambda n: n <= 8}[operator]
+    bound = {
+        "Gt": lambda n: n > 8,
+        "Gte": lambda n: n >= 8,
+        "Lt": lambda n: n < 8,
+        "Lte": lambda n: n <= 8,
+    }[operator]
     assert all(bound(int(t.labels["cloud.tiphys.dev/instance-cpu"])) for t, _ in new.options)
 
 
-SIZES = st.tuples(st.sampled_from(["100m", "500m", "1", "3", "7"]), st.sampled_from(["", ZONE, "kubernetes.io/hostname"]))
+SIZES = st.tuples(
+    st.sampled_from(["100m", "500m", "1", "3", "7"]),
+    st.sampled_from(["", ZONE, "kubernetes.io/hostname"]),
+)
 
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(SIZES, min_size=1, max_size=25))
 def test_every_pod_has_a_place_that_is_large_enough(sizes: list[tuple[str, str]]) -> None:
-    pending = [pod(f"a{spread[:4].strip('.')}-{n}", cpu, spread=spread) for n, (cpu, spread) in enumerate(sizes)]
+    pending = [
+        pod(f"a{spread[:4].strip('.')}-{n}", cpu, spread=spread)
+        for n, (cpu, spread) in enumerate(sizes)
+    ]
     result = planned(cluster([pool()], pending=pending))
     assert not result.errors and sum(len(new.pods) for new in result.new) == len(pending)
     for new in result.new:
@@ -162,5 +212,7 @@ def test_every_pod_has_a_place_that_is_large_enough(sizes: list[tuple[str, str]]
         assert all(t.allocatable["cpu"] >= needed for t, _ in new.options)
         claim = claim_of(new)
         found = options_for(claim, TiphysNodeClass(), CATALOG)
-        assert found[0][1].price == new.price and {t.name for t, _ in found} == {t.name for t, _ in new.options}
+        assert found[0][1].price == new.price and {t.name for t, _ in found} == {
+            t.name for t, _ in new.options
+        }
         assert next(r for r in claim.spec.requirements if r.key == INSTANCE_TYPE).values

@@ -31,7 +31,11 @@ POOL = {
                 {"key": "cloud.tiphys.dev/instance-cpu", "operator": "In", "values": ["2"]},
                 {"key": "karpenter.sh/capacity-type", "operator": "In", "values": ["on-demand"]},
             ],
-            "nodeClassRef": {"group": "karpenter.tiphys.dev", "kind": "TiphysNodeClass", "name": "default"},
+            "nodeClassRef": {
+                "group": "karpenter.tiphys.dev",
+                "kind": "TiphysNodeClass",
+                "name": "default",
+            },
         }
     },
     "disruption": {
@@ -92,10 +96,14 @@ async def workloads(w: World) -> list[str]:
     """Twelve deployments of three, with a budget that lets one of them go, and two single pods."""
     names = [f"web-{number}" for number in range(12)]
     for name in names:
-        await w.client.create(policy_v1.PodDisruptionBudget(
-            metadata=ObjectMeta(name=name, namespace="default"),
-            spec=policy_v1.PodDisruptionBudgetSpec(min_available=2, selector=LabelSelector(match_labels={"app": name})),
-        ))
+        await w.client.create(
+            policy_v1.PodDisruptionBudget(
+                metadata=ObjectMeta(name=name, namespace="default"),
+                spec=policy_v1.PodDisruptionBudgetSpec(
+                    min_available=2, selector=LabelSelector(match_labels={"app": name})
+                ),
+            )
+        )
         service = core_v1.Service(metadata=ObjectMeta(name=name, namespace="default"))
         service.spec.selector = {"app": name}
         service.spec.ports = [core_v1.ServicePort(port=80)]
@@ -108,9 +116,14 @@ async def workloads(w: World) -> list[str]:
 def _one_a_node():
     """A pod that wants a node of its own kind for itself: so there are nineteen nodes."""
     made = deployment("alone", _NODES, "100m")
-    term = core_v1.PodAffinityTerm(label_selector=LabelSelector(match_labels={"app": "alone"}), topology_key="kubernetes.io/hostname")
+    term = core_v1.PodAffinityTerm(
+        label_selector=LabelSelector(match_labels={"app": "alone"}),
+        topology_key="kubernetes.io/hostname",
+    )
     made.spec.template.spec.affinity = core_v1.Affinity(
-        pod_anti_affinity=core_v1.PodAntiAffinity(required_during_scheduling_ignored_during_execution=[term])
+        pod_anti_affinity=core_v1.PodAntiAffinity(
+            required_during_scheduling_ignored_during_execution=[term]
+        )
     )
     return made
 
@@ -118,9 +131,13 @@ def _one_a_node():
 def _web(name: str, replicas: int):
     made = deployment(name, replicas, "900m")
     container = made.spec.template.spec.containers[0]
-    container.lifecycle = core_v1.Lifecycle(pre_stop=core_v1.LifecycleHandler(sleep=core_v1.SleepAction(seconds=2)))
+    container.lifecycle = core_v1.Lifecycle(
+        pre_stop=core_v1.LifecycleHandler(sleep=core_v1.SleepAction(seconds=2))
+    )
     spread = core_v1.TopologySpreadConstraint(
-        max_skew=1, topology_key="kubernetes.io/hostname", when_unsatisfiable="ScheduleAnyway",
+        max_skew=1,
+        topology_key="kubernetes.io/hostname",
+        when_unsatisfiable="ScheduleAnyway",
         label_selector=LabelSelector(match_labels={"app": name}),
     )
     made.spec.template.spec.topology_spread_constraints = [spread]
@@ -174,9 +191,23 @@ async def test_a_new_image_in_the_window_of_the_night() -> None:
         except TimeoutError:
             print(page(await w.client.get(DisruptionReport, "default")))
             for c in await w.claims():
-                print(c.name, c.status.image_id, c.metadata.deletion_timestamp, [(x.type, x.status, x.reason, x.last_transition_time) for x in c.status.conditions])
+                print(
+                    c.name,
+                    c.status.image_id,
+                    c.metadata.deletion_timestamp,
+                    [
+                        (x.type, x.status, x.reason, x.last_transition_time)
+                        for x in c.status.conditions
+                    ],
+                )
             for e in await w.events("DisruptionBlocked"):
-                print(e.involved_object.kind, e.involved_object.name, e.message, e.last_timestamp, e.count)
+                print(
+                    e.involved_object.kind,
+                    e.involved_object.name,
+                    e.message,
+                    e.last_timestamp,
+                    e.count,
+                )
             print(replaced(w))
             raise
 
@@ -191,7 +222,9 @@ async def test_a_new_image_in_the_window_of_the_night() -> None:
         written = await w.client.get(DisruptionReport, "default")
         assert written.status.nodes == _NODES and written.status.most_at_once <= _MOST
         for one in written.status.replaced:
-            hour = datetime.datetime.fromtimestamp(timestamps.parse(one.began_at), datetime.UTC).hour
+            hour = datetime.datetime.fromtimestamp(
+                timestamps.parse(one.began_at), datetime.UTC
+            ).hour
             assert 2 <= hour < 6 and one.drained_at and one.ended_at
             assert one.in_progress <= one.allowed == _MOST
         assert any("0 6 * * *" in held.by for held in written.status.held)
@@ -217,7 +250,9 @@ async def drifted(w: World, count: int) -> bool:
 async def held_again(w: World) -> None:
     """Returns when the window has been in the way at another look."""
     looks = sum(held.times for held in report(w).held if "0 6 *" in held.by)
-    await w.cluster.eventually(lambda: sum(held.times for held in report(w).held if "0 6 *" in held.by) > looks)
+    await w.cluster.eventually(
+        lambda: sum(held.times for held in report(w).held if "0 6 *" in held.by) > looks
+    )
 
 
 def report(w: World):
@@ -231,5 +266,9 @@ def replaced(w: World) -> int:
 async def settled(w: World) -> bool:
     """Nothing is under way."""
     claims: list[NodeClaim] = await w.claims()
-    going = [claim for claim in claims if claim.metadata.deletion_timestamp or claim.is_("DisruptionReason")]
+    going = [
+        claim
+        for claim in claims
+        if claim.metadata.deletion_timestamp or claim.is_("DisruptionReason")
+    ]
     return not going and all(claim.is_("Ready") for claim in claims)

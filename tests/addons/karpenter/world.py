@@ -90,7 +90,9 @@ class World:
         return [event for event in found if event.reason == reason]
 
     async def running(self, count: int, namespace: str = "default") -> bool:
-        pods = [pod for pod in await self.cluster.pods(namespace) if not pod.metadata.deletion_timestamp]
+        pods = [
+            pod for pod in await self.cluster.pods(namespace) if not pod.metadata.deletion_timestamp
+        ]
         return len(pods) == count and all(pod.status.phase == "Running" for pod in pods)
 
 
@@ -103,7 +105,9 @@ def deployment(name: str, replicas: int, cpu: str = "1", **pod: Any) -> apps_v1.
     annotations = pod.pop("annotations", {})
     made.spec.template.metadata = ObjectMeta(labels=labels, annotations=annotations)
     requests = {"cpu": canonical_quantity(cpu)}
-    container = core_v1.Container(name="c", image="pause", resources=core_v1.ResourceRequirements(requests=requests))
+    container = core_v1.Container(
+        name="c", image="pause", resources=core_v1.ResourceRequirements(requests=requests)
+    )
     made.spec.template.spec = core_v1.PodSpec(containers=[container], **pod)
     return made
 
@@ -119,7 +123,17 @@ async def world(settings: Settings = QUICK) -> AsyncIterator[World]:
         folder = cluster.root / "karpenter"
         folder.mkdir()
         informers = Informers(cluster.client, tasks)
-        context = Context("karpenter", cluster.client, informers, tasks, recorder, settings, folder, made.now, lambda message: None)
+        context = Context(
+            "karpenter",
+            cluster.client,
+            informers,
+            tasks,
+            recorder,
+            settings,
+            folder,
+            made.now,
+            lambda message: None,
+        )
         made.shared = await start(context)
         try:
             yield made

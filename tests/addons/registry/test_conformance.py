@@ -134,7 +134,8 @@ async def test_a_blob_is_mounted_from_another_repository(raw: Raw) -> None:
     mounted = await raw.ask("POST", f"{path}&from=a")
     assert (mounted.status, mounted.location) == (201, f"/v2/b/blobs/{digest_of(LAYER)}")
     assert (await raw.ask("GET", mounted.location)).body == LAYER
-    # What the other one does not have is uploaded as usual, and so is what no other one is named for.
+    # What the other one does not have is uploaded as usual, and so is what no other one is named
+    # for.
     assert (await raw.ask("POST", f"{path.replace('/b/', '/c/')}&from=none")).status == 202
     assert (await raw.ask("POST", path.replace("/b/", "/c/"))).status == 202
 

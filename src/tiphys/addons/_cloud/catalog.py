@@ -24,7 +24,7 @@ Amounts = Mapping[str, int]
 
 @dataclass(frozen=True)
 class Offering:
-    """A type of machine in one zone, in one way to pay for it (`SPOT`, `ON_DEMAND`), by the hour."""
+    """A type of machine in one zone, paid for in one way (`SPOT`, `ON_DEMAND`), by the hour."""
 
     zone: str
     capacity_type: str
@@ -47,9 +47,7 @@ class InstanceType:
     @cached_property
     def allocatable(self) -> dict[str, int]:
         """What pods can have."""
-        return {
-            name: amount - self.reserved.get(name, 0) for name, amount in self.capacity.items()
-        }
+        return {name: amount - self.reserved.get(name, 0) for name, amount in self.capacity.items()}
 
     def labels_of(self, offering: Offering, region: str) -> dict[str, str]:
         return {

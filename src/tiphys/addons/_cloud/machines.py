@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -329,8 +329,3 @@ class Cloud:
                 if machine.ends_at is not None and machine.ends_at <= now:
                     log.info("machine %s is taken away", machine.id)
                     await self.delete(machine.id)
-
-
-def in_order(options: Sequence[tuple[InstanceType, Offering]]) -> list[tuple[InstanceType, Offering]]:
-    """The cheapest first; of equally cheap ones by name, so that the same order gives the same."""
-    return sorted(options, key=lambda one: (one[1].price, one[0].name, one[1].zone))

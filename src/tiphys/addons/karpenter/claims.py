@@ -13,7 +13,7 @@ from tiphys.addons.karpenter.offers import Option
 from tiphys.addons.karpenter.planning import NewNode
 from tiphys.addons.karpenter.requirements import hold, holds, least_values
 from tiphys.addons.karpenter.types import NodeClaim, NodePool, Requirement, TiphysNodeClass
-from tiphys.addons.karpenter.types.parts import NodeClassReference, ResourceRequests, Taint
+from tiphys.addons.karpenter.types.parts import NodeClassReference, ResourceRequests
 from tiphys.api.base import Struct
 from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.machinery.footprint import units
@@ -181,7 +181,3 @@ def drift_of(claim: NodeClaim, pool: NodePool, class_: TiphysNodeClass | None, i
     if not _suits(class_.spec.instance_families, labels, "instance-family"):
         return "NodeClassDrifted"
     return ""
-
-
-def same_taint(one: Taint, key: str, effect: str) -> bool:
-    return (one.key, one.effect) == (key, effect)

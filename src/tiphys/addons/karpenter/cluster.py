@@ -55,6 +55,7 @@ class Cluster:
         self._listers = Listers(volumes=lister, default_selector=selector)
         self.pods.index("node", lambda pod: [pod.spec.node_name] if pod.spec.node_name else [])
         self.nodes.index("machine", lambda node: [node.spec.provider_id])
+        self.claims.index("machine", lambda claim: [claim.status.provider_id])
         self.nominated: dict[str, float] = {}
         self.marked: dict[str, str] = {}
         self.scarce: dict[tuple[str, str, str], float] = {}
@@ -140,10 +141,8 @@ class Cluster:
     def claim_of(self, node: core_v1.Node) -> NodeClaim | None:
         if not node.spec.provider_id:
             return None
-        for claim in self.claims:
-            if claim.status.provider_id == node.spec.provider_id:
-                return claim
-        return None
+        found = self.claims.by("machine", node.spec.provider_id)
+        return found[0] if found else None
 
     def pods_on(self, node: str) -> list[core_v1.Pod]:
         return self.pods.by("node", node)

@@ -393,9 +393,7 @@ def simulate(world: World, gone: Iterable[Candidate]) -> Plan:
     may stay pending. So are pods that would have to wait for a node that is not ready yet."""
     gone = list(gone)
     names_gone = {each.name for each in gone}
-    moved = [
-        pod for each in gone for pod in each.pods if not blocking_budget([pod], world.budgets)
-    ]
+    moved = [pod for each in gone for pod in each.pods if not blocking_budget([pod], world.budgets)]
     waiting = [*world.pending, *world.moving()]
     result = plan(
         [PodInfo(unbound(pod)) for pod in (*waiting, *moved)],

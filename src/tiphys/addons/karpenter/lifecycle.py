@@ -50,36 +50,35 @@ class NodeClaimReconciler(Reconciler[NodeClaim]):
             if claim is not None:
                 enqueue(claim.name)
 
-        def pod_changed(old: core_v1.Pod | None, new: core_v1.Pod | None) -> None:
-            pod = new or old
-            assert pod is not None
-            node = cluster.nodes.get(pod.spec.node_name) if pod.spec.node_name else None
-            claim = cluster.claim_of(node) if node is not None else None
-            if claim is None:
-                return
-            if new is None:
-                self.shared.ends.pop(pod.metadata.uid, None)
-            if _comes_or_goes(old, new):
-                self.shared.pod_events[claim.name] = self.now
-                enqueue(claim.name)
-            elif claim.metadata.deletion_timestamp:
-                enqueue(claim.name)
-
-        def pool_changed(old: NodePool | None, new: NodePool | None) -> None:
+        def owner_changed(old: Any, new: Any) -> None:
+            """A pool or a class: nodes may have drifted from it."""
             for claim in cluster.claims:
-                if new is not None and claim.pool == new.name:
-                    enqueue(claim.name)
-
-        def class_changed(old: Any, new: Any) -> None:
-            for claim in cluster.claims:
-                if new is not None and claim.spec.node_class_ref.name == new.metadata.name:
+                if new is not None and new.metadata.name in (claim.pool, _class_name(claim)):
                     enqueue(claim.name)
 
         cluster.nodes.on_change(node_changed)
-        cluster.pods.on_change(pod_changed)
-        cluster.pools.on_change(pool_changed)
-        cluster.classes.on_change(class_changed)
+        cluster.pods.on_change(lambda old, new: self._pod_changed(old, new, enqueue))
+        cluster.pools.on_change(owner_changed)
+        cluster.classes.on_change(owner_changed)
         self.shared.context.tasks.start(self._look_when_due(enqueue), "due", vital=True)
+
+    def _pod_changed(
+        self, old: core_v1.Pod | None, new: core_v1.Pod | None, enqueue: Callable[[str], None]
+    ) -> None:
+        """A pod that comes or goes makes its node less quiet, or emptier."""
+        pod = new or old
+        assert pod is not None
+        if new is None:
+            self.shared.ends.pop(pod.metadata.uid, None)
+        node = self.shared.cluster.nodes.get(pod.spec.node_name) if pod.spec.node_name else None
+        claim = self.shared.cluster.claim_of(node) if node is not None else None
+        if claim is None:
+            return
+        if _comes_or_goes(old, new):
+            self.shared.pod_events[claim.name] = self.now
+            enqueue(claim.name)
+        elif claim.metadata.deletion_timestamp:
+            enqueue(claim.name)
 
     async def _look_when_due(self, enqueue: Callable[[str], None]) -> None:
         """By the clock that tests may turn: what is due is looked at within a moment."""
@@ -392,6 +391,10 @@ def _single(claim: NodeClaim) -> dict[str, str]:
         for r in claim.spec.requirements
         if r.operator == "In" and len(r.values) == 1 and not r.key.startswith("cloud.tiphys.dev/")
     }
+
+
+def _class_name(claim: NodeClaim) -> str:
+    return claim.spec.node_class_ref.name
 
 
 def _comes_or_goes(old: core_v1.Pod | None, new: core_v1.Pod | None) -> bool:

@@ -1,4 +1,4 @@
-"""What pools could make: every machine of the cloud that a pool allows, as rows of a table. Pure."""
+"""What pools could make: every machine that a pool allows, as rows of a table. Pure."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ def offer_of(
     """What a pool could make of the cloud's types. `used` is what its nodes have together, their
     number under `NODES`."""
     template = pool.spec.template
-    taints = [core_v1.Taint(key=t.key, value=t.value, effect=t.effect) for t in template.spec.taints]
+    taints = template.spec.taints
     return Offer(
         pool,
         {**template.metadata.labels, NODE_POOL: pool.metadata.name},
-        taints,
+        [core_v1.Taint(key=t.key, value=t.value, effect=t.effect) for t in taints],
         options_of(pool, types, region),
         left_of(pool, used),
         least_values(template.spec.requirements),
@@ -145,9 +145,7 @@ class Table:
         return found
 
 
-def _custom_choices(
-    offer: Offer, mentioned: Mapping[str, Collection[str]]
-) -> list[dict[str, str]]:
+def _custom_choices(offer: Offer, mentioned: Mapping[str, Collection[str]]) -> list[dict[str, str]]:
     """The labels that a pool leaves open and no machine has, each in every way that matters."""
     if not offer.options:
         return [{}]

@@ -344,8 +344,9 @@ class Planner:
         """In one sentence for each pool."""
         reasons = []
         for owner, offer in enumerate(self._table.offers):
-            reasons.append(f'incompatible with nodepool "{offer.name}", '
-                           f"{self._reason(pod, owner, needed)}")
+            reasons.append(
+                f'incompatible with nodepool "{offer.name}", {self._reason(pod, owner, needed)}'
+            )
         return "; ".join(reasons) or "no nodepool could make a node for it"
 
     def _reason(self, pod: PodInfo, owner: int, needed: Ints | None) -> str:
@@ -354,9 +355,7 @@ class Planner:
             return "no instance type met all requirements"
         if needed is None:
             return "no instance type has the resources that it asks for"
-        fitting = [
-            c.rows[self._fits(c.rows, c.overhead + needed)] for c in classes if c.spares
-        ]
+        fitting = [c.rows[self._fits(c.rows, c.overhead + needed)] for c in classes if c.spares]
         fitting = [rows for rows in fitting if len(rows)]
         if not fitting:
             return "no instance type has enough resources"
@@ -400,10 +399,8 @@ class Planner:
         found = {key: labels[key] for key in keys if key in labels and key != HOSTNAME}
         machine = self._table.options[int(draft.rows[0])][0].labels
         offer = self._table.offers[draft.class_.owner]
-        for key, value in custom.items():
-            if key not in machine and key not in offer.labels and not _is_place(key):
-                found[key] = value
-        return found
+        own = {key: v for key, v in custom.items() if key not in machine and not _is_place(key)}
+        return {**found, **{key: v for key, v in own.items() if key not in offer.labels}}
 
     def _unpinned_rows(self, draft: Draft, pinned: Mapping[str, str]) -> Ints:
         """The draft's own rows, and those of other classes that nobody on it would notice."""
@@ -429,9 +426,7 @@ def _is_place(key: str) -> bool:
 
 def _is_social(pod: PodInfo) -> bool:
     rules = pod.rules
-    return bool(
-        rules.spread_constraints or rules.required_affinity or rules.required_anti_affinity
-    )
+    return bool(rules.spread_constraints or rules.required_affinity or rules.required_anti_affinity)
 
 
 def would_run(daemon: core_v1.Pod, node: core_v1.Node) -> bool:

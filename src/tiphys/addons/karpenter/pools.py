@@ -13,7 +13,12 @@ from tiphys.addons.karpenter.claims import pool_hash
 from tiphys.addons.karpenter.offers import NODES
 from tiphys.addons.karpenter.shared import Shared
 from tiphys.addons.karpenter.state import used
-from tiphys.addons.karpenter.types import NodeClaim, NodePool, TiphysNodeClass, TiphysNodeClassStatus
+from tiphys.addons.karpenter.types import (
+    NodeClaim,
+    NodePool,
+    TiphysNodeClass,
+    TiphysNodeClassStatus,
+)
 from tiphys.addons.karpenter.types.ec2 import EC2NodeClass, EC2NodeClassStatus
 from tiphys.api.meta_v1 import Condition
 from tiphys.client.client import MERGE
@@ -57,18 +62,30 @@ class NodePoolReconciler(Reconciler[NodePool]):
         reason, message = self._class_state(obj)
         problem = _problem(obj)
         standing = self.condition(
-            obj, status.conditions, "ValidationSucceeded", not problem,
-            "NodePoolValidationFailed" if problem else "ValidationSucceeded", problem,
+            obj,
+            status.conditions,
+            "ValidationSucceeded",
+            not problem,
+            "NodePoolValidationFailed" if problem else "ValidationSucceeded",
+            problem,
         )
         standing = self.condition(
-            obj, standing, "NodeClassReady", not message,
-            reason if message else "NodeClassReady", message,
+            obj,
+            standing,
+            "NodeClassReady",
+            not message,
+            reason if message else "NodeClassReady",
+            message,
         )
         ready = not message and not problem
         states = f"NodeClassReady={conditions.status_of(not message)}"
         status.conditions = self.condition(
-            obj, standing, names.READY, ready,
-            names.READY if ready else "UnhealthyDependents", "" if ready else states,
+            obj,
+            standing,
+            names.READY,
+            ready,
+            names.READY if ready else "UnhealthyDependents",
+            "" if ready else states,
         )
         await self.set_status(obj, status)
         return None
@@ -136,8 +153,12 @@ class TiphysNodeClassReconciler(Reconciler[TiphysNodeClass]):
         if unknown:
             problem = f"there is no zone {', '.join(unknown)}: {', '.join(sorted(catalog.zones))}"
         standing = self.condition(
-            obj, obj.status.conditions, names.READY, not problem,
-            names.READY if not problem else "Invalid", problem,
+            obj,
+            obj.status.conditions,
+            names.READY,
+            not problem,
+            names.READY if not problem else "Invalid",
+            problem,
         )
         await self.set_status(obj, TiphysNodeClassStatus(conditions=standing, image=image))
         return None

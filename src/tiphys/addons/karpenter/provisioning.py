@@ -68,6 +68,10 @@ class Provisioner:
             self._wake.clear()
             try:
                 await self._batch()
+                if not self._shared.cluster.is_settled:
+                    await asyncio.sleep(_BETWEEN)
+                    self._wake.set()
+                    continue
                 await self._provision()
             except (StatusError, Unreachable) as error:
                 log.info("nodes could not be made: %s", error)
@@ -86,8 +90,6 @@ class Provisioner:
         self._wake.clear()
 
     async def _provision(self) -> None:
-        while not self._shared.cluster.is_settled:
-            await asyncio.sleep(_BETWEEN)
         world = self._shared.cluster.world(self._shared.now)
         waiting = [*world.pending, *world.moving()]
         if not waiting:

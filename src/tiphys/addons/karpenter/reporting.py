@@ -15,6 +15,18 @@ from tiphys.machinery.errors import StatusError, is_not_found
 
 log = logging.getLogger(__name__)
 
+_COLUMNS = (
+    "node",
+    "reason",
+    "image",
+    "replaced by",
+    "pods",
+    "began",
+    "drained",
+    "gone",
+    "at once",
+    "allowed",
+)
 _KEPT = 200  # nodes and reasons of a report, the newest
 
 
@@ -123,8 +135,8 @@ def _lines(report: DisruptionReport) -> Iterator[str]:
     since = f" since {status.began_at}" if status.began_at else ""
     yield f"{status.nodes} nodes{since}, at most {status.most_at_once} at the same time."
     yield ""
-    yield "| node | reason | image | replaced by | pods | began | drained | gone | at once | allowed |"
-    yield "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |"
+    yield f"| {' | '.join(_COLUMNS)} |"
+    yield f"| {' | '.join('---' for _ in _COLUMNS)} |"
     for one in status.replaced:
         allowed = "no budget" if one.allowed < 0 else str(one.allowed)
         cells = (

@@ -12,7 +12,7 @@ from tiphys.addons.karpenter import names
 from tiphys.addons.karpenter.budgets import Count
 from tiphys.addons.karpenter.offers import NODES, Offer
 from tiphys.addons.karpenter.planning import Standing, would_run
-from tiphys.addons.karpenter.podstates import is_owned_by, is_reschedulable
+from tiphys.addons.karpenter.podstates import is_reschedulable
 from tiphys.addons.karpenter.types import NodeClaim, NodePool
 from tiphys.api import core_v1, policy_v1
 from tiphys.api.meta_v1 import ObjectMeta
@@ -229,7 +229,3 @@ def used(nodes: Iterable[StateNode]) -> dict[str, dict[str, int]]:
         for name, amount in capacity.items():
             sums[name] = sums.get(name, 0) + units(name, amount)
     return found
-
-
-def is_daemon(pod: core_v1.Pod) -> bool:
-    return is_owned_by(pod, "DaemonSet")

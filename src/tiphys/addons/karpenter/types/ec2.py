@@ -26,7 +26,7 @@ class EC2NodeClassStatus(Struct):
     columns=(Column("Ready", '.status.conditions[?(@.type=="Ready")].status'),),
 )
 class EC2NodeClass(Object):
-    """How machines of AWS are made. Here it is never ready: it says so, and nothing else is done."""
+    """How machines of AWS are made. Here it is never ready, and says so."""
 
     api_version: str = always("karpenter.k8s.aws/v1")
     kind: str = always("EC2NodeClass")

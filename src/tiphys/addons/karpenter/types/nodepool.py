@@ -23,7 +23,10 @@ from tiphys.api.base import F, Quantity, Struct, always
 from tiphys.api.meta_v1 import Condition, Object
 from tiphys.operator import Column, Rule, Scale, custom_resource
 
-_CRON = r"^(@(annually|yearly|monthly|weekly|daily|midnight|hourly))|((.+)\s(.+)\s(.+)\s(.+)\s(.+))$"
+_CRON = (
+    r"^(@(annually|yearly|monthly|weekly|daily|midnight|hourly))"
+    r"|((.+)\s(.+)\s(.+)\s(.+)\s(.+))$"
+)
 _REASON = schema(enum=["Underutilized", "Empty", "Drifted"])
 
 
