@@ -16,5 +16,6 @@ def is_open(schedule: str, length: float, now: float, zone: datetime.tzinfo = da
     last `length` seconds. The moment in which the length is over is no part of it (upstream:
     Karpenter's `Budget.IsActive` asks for the first strike after `now - length`).
     """
-    struck = cron.parse_schedule(schedule).after(now - length, zone)
+    opened_since = max(now - length, 0.0)  # before the epoch there are no windows
+    struck = cron.parse_schedule(schedule).after(opened_since, zone, until=now)
     return struck is not None and struck <= now

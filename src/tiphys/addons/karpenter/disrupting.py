@@ -29,6 +29,7 @@ from tiphys.machinery.errors import StatusError
 
 log = logging.getLogger(__name__)
 
+_RETRY = 1.0  # seconds after a failure
 _TICK = 0.1  # seconds between looks at the clock
 _PATIENCE = 600.0  # seconds until a command is given up whose replacements are not ready
 
@@ -65,6 +66,9 @@ class Disrupter:
                 await self._tick()
             except (StatusError, Unreachable) as error:
                 log.info("disruption is looked at again: %s", error)
+            except Exception:  # whatever it is, others are still to be looked after
+                log.exception("a look for nodes to disrupt failed")
+                await asyncio.sleep(_RETRY)
 
     async def _tick(self) -> None:
         for running in list(self._running):

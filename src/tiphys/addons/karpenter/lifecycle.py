@@ -11,13 +11,14 @@ from typing import Any
 from tiphys.addons._cloud.machines import InsufficientCapacity, Machine, Order, quantity
 from tiphys.addons.karpenter import names
 from tiphys.addons.karpenter.claims import drift_of, options_for
+from tiphys.addons.karpenter.requirements import lifetime
 from tiphys.addons.karpenter.shared import Shared
 from tiphys.addons.karpenter.termination import Termination
-from tiphys.addons.karpenter.types import NEVER, NodeClaim, NodePool
+from tiphys.addons.karpenter.types import NodeClaim, NodePool
 from tiphys.api import core_v1
 from tiphys.api.meta_v1 import Condition, OwnerReference
 from tiphys.client.client import MERGE
-from tiphys.machinery import conditions, durations, timestamps
+from tiphys.machinery import conditions, timestamps
 from tiphys.machinery.errors import StatusError, is_write_overtaken
 from tiphys.machinery.finished import pod_finished
 from tiphys.machinery.nodes import is_ready
@@ -326,12 +327,13 @@ class NodeClaimReconciler(Reconciler[NodeClaim]):
             claim.status.last_pod_event_time = timestamps.rfc3339(last)
         after = pool.spec.disruption.consolidate_after
         standing = claim.status.conditions
-        if after == NEVER or pool.is_static:
+        wait = lifetime(after)
+        if wait is None or pool.is_static:
             claim.status.conditions = conditions.without(standing, names.CONSOLIDATABLE)
             return
         initialized = self._since(claim, names.INITIALIZED_CONDITION)
         quiet_since = max(last, written) or initialized
-        ripe = quiet_since + durations.seconds(after)
+        ripe = quiet_since + wait
         if self.now >= ripe:
             self._set(claim, names.CONSOLIDATABLE, "True")
         else:
@@ -342,9 +344,10 @@ class NodeClaimReconciler(Reconciler[NodeClaim]):
         """The time when it expired, None if it has not; then it is looked at again when it will.
 
         It is counted from the launch, which by the clock is the creation."""
-        if claim.spec.expire_after == NEVER or not claim.is_(names.LAUNCHED):
+        life = lifetime(claim.spec.expire_after)
+        if life is None or not claim.is_(names.LAUNCHED):
             return None
-        ends = self._since(claim, names.LAUNCHED) + durations.seconds(claim.spec.expire_after)
+        ends = self._since(claim, names.LAUNCHED) + life
         if self.now >= ends:
             return ends
         self.look_again(claim, ends)

@@ -18,6 +18,8 @@ from tiphys.scheduler.counting import Ints
 
 Option = tuple[InstanceType, Offering]
 NODES = "nodes"
+_MOST_CHOICES = 64  # of labels that no machine has: what pods ask for multiplies
+_MOST = 1 << 60  # of a resource: more is as much as nobody has
 
 
 @dataclass
@@ -131,7 +133,7 @@ class Table:
         for name, amount in amounts.items():
             line = self.resources.get(name)
             if line is not None:
-                made[line] = amount
+                made[line] = min(amount, _MOST)
             elif amount > 0:
                 return None
         return made
@@ -156,8 +158,16 @@ def _custom_choices(offer: Offer, mentioned: Mapping[str, Collection[str]]) -> l
         if key in machine or _is_of_offering(key) or key.startswith("cloud.tiphys.dev/"):
             continue
         keys.append(key)
-        values.append(values_of(requirements, mentioned.get(key, ())))
+        values.append(_few(values_of(requirements, mentioned.get(key, ())), mentioned.get(key, ())))
+    choices = itertools.islice(itertools.product(*values), _MOST_CHOICES)
     return [
         {key: value for key, value in zip(keys, choice, strict=True) if value is not None}
-        for choice in itertools.product(*values)
+        for choice in choices
     ]
+
+
+def _few(values: list[str | None], mentioned: Collection[str]) -> list[str | None]:
+    """One value that nobody mentions stands for all of these."""
+    wanted = [value for value in values if value in mentioned]
+    others = [value for value in values if value not in mentioned]
+    return [*others[:1], *wanted]

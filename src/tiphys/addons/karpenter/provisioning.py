@@ -77,6 +77,10 @@ class Provisioner:
                 log.info("nodes could not be made: %s", error)
                 await asyncio.sleep(_RETRY)
                 self._wake.set()
+            except Exception:  # whatever it is, others are still to be looked after
+                log.exception("nodes could not be planned")
+                await asyncio.sleep(_RETRY)
+                self._wake.set()
 
     async def _batch(self) -> None:
         """Until no pod has come for a moment, but not for ever."""

@@ -4,9 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from tiphys.addons.karpenter.types.parts import Requirement
+from tiphys.addons.karpenter.types.parts import NEVER, Requirement
+from tiphys.machinery import durations
 
 _BOUNDS = ("Gt", "Lt", "Gte", "Lte")
+
+
+def lifetime(text: str) -> float | None:
+    """Seconds; None for Never, and for longer than anything lasts."""
+    if text in (NEVER, ""):
+        return None
+    try:
+        return durations.seconds(text)
+    except durations.DurationError:
+        return None
 
 
 def holds(requirement: Requirement, value: str | None) -> bool:

@@ -13,6 +13,7 @@ from tiphys.addons.karpenter.podstates import (
     must_be_deleted,
     stays,
 )
+from tiphys.addons.karpenter.requirements import lifetime
 from tiphys.addons.karpenter.shared import Shared
 from tiphys.addons.karpenter.types import NodeClaim
 from tiphys.api import core_v1
@@ -20,7 +21,7 @@ from tiphys.api.catalog import resource_of
 from tiphys.api.meta_v1 import Condition, DeleteOptions, ObjectMeta, Preconditions
 from tiphys.api.policy_v1 import Eviction
 from tiphys.client.client import MERGE
-from tiphys.machinery import conditions, durations, timestamps
+from tiphys.machinery import conditions, timestamps
 from tiphys.machinery.errors import (
     StatusError,
     is_not_found,
@@ -73,9 +74,10 @@ class Termination:
         told = claim.metadata.annotations.get(names.TERMINATION_TIME)
         if told:
             return timestamps.parse(told)
-        if not claim.spec.termination_grace_period:
+        grace = lifetime(claim.spec.termination_grace_period)
+        if grace is None:
             return None
-        ends = self._shared.now + durations.seconds(claim.spec.termination_grace_period)
+        ends = self._shared.now + grace
         annotations = {names.TERMINATION_TIME: timestamps.rfc3339(ends)}
         patch = {"metadata": {"annotations": annotations}}
         await self._client.patch(NodeClaim, claim.name, patch, media=MERGE)

@@ -24,6 +24,7 @@ from tiphys.machinery.nodes import is_ready
 
 log = logging.getLogger(__name__)
 
+_RETRY = 1.0  # seconds after a failure
 _PERIOD = 0.5  # seconds
 _LOST = 60.0  # seconds that a machine without a claim, or a claim without a machine, may be new
 _UNHEALTHY = 1800.0  # seconds that a node may not be ready before it is repaired (upstream: 30 min)
@@ -45,6 +46,9 @@ class Upkeep:
                 await self._look()
             except (StatusError, Unreachable) as error:
                 log.info("upkeep is tried again: %s", error)
+            except Exception:  # whatever it is, others are still to be looked after
+                log.exception("upkeep failed")
+                await asyncio.sleep(_RETRY)
 
     async def _look(self) -> None:
         states = self._shared.cluster.states(self._shared.now)
