@@ -119,7 +119,8 @@ class Cloud:
         now: Callable[[], float],
     ) -> None:
         self.catalog = catalog
-        self._client = client
+        # Of the nodes alone: one that gets no answer drops the connections of its client.
+        self._client = Client(client.config, "tiphys-hollow-cloud", client.metrics)
         self._informers = informers
         self._tasks = tasks
         self._file = folder / "machines.json"
@@ -217,6 +218,7 @@ class Cloud:
         """Machines go on existing; their nodes are silent until `start`."""
         for name in list(self._hosts):
             await self._stop(name)
+        await self._client.close()
 
     async def _launch(self, order: Order, type_: InstanceType, offering: Offering) -> Machine:
         labels = type_.labels_of(offering, self.catalog.region)

@@ -19,7 +19,6 @@ from tiphys.scheduler.counting import Ints
 Option = tuple[InstanceType, Offering]
 NODES = "nodes"
 _MOST_CHOICES = 64  # of labels that no machine has: what pods ask for multiplies
-_MOST = 1 << 60  # of a resource: more is as much as nobody has
 
 
 @dataclass
@@ -133,7 +132,7 @@ class Table:
         for name, amount in amounts.items():
             line = self.resources.get(name)
             if line is not None:
-                made[line] = min(amount, _MOST)
+                made[line] = amount
             elif amount > 0:
                 return None
         return made
