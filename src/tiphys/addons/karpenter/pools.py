@@ -51,6 +51,7 @@ class NodePoolReconciler(Reconciler[NodePool]):
 
     async def reconcile(self, obj: NodePool) -> float | None:
         await self._mark(obj)
+        self.shared.reports.know(obj.name)
         for mistake in mistakes(obj):
             text = f"{mistake}: the budget allows no disruption"
             self.shared.event_once(obj, "InvalidBudget", text)

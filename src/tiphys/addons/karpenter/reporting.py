@@ -47,6 +47,12 @@ class Reports:
     def of(self, pool: str) -> DisruptionReportStatus:
         return self._pools.setdefault(pool, DisruptionReportStatus())
 
+    def know(self, pool: str) -> None:
+        """There is such a pool: it has a report, if only an empty one."""
+        if pool not in self._pools:
+            self.of(pool)
+            self._changed.add(pool)
+
     def begun(self, pool: str, entry: Replaced) -> None:
         """A node is going to be disrupted."""
         report = self.of(pool)
