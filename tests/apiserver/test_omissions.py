@@ -4,28 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.apiserver.kit import SERVED, body_of, changed, container, spec, warnings_of
+from tests.apiserver.kit import SERVED, body_of, changed, spec, warnings_of
 from tiphys.api import core_v1
 from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.testing import LocalCluster
-
-LOCAL = {"type": "Localhost", "localhostProfile": "p"}
 
 ROWS: list[tuple[str, Any, str]] = [
     (
         "pods",
         spec(securityContext={"seLinuxOptions": {"level": "s0"}}),
         "spec.securityContext.seLinuxOptions: ",
-    ),
-    (
-        "pods",
-        container(securityContext={"seccompProfile": LOCAL}),
-        "spec.containers[0].securityContext.seccompProfile: Localhost",
-    ),
-    (
-        "pods",
-        container(securityContext={"appArmorProfile": {"type": "RuntimeDefault"}}),
-        "spec.containers[0].securityContext.appArmorProfile",
     ),
     (
         "deployments.apps",

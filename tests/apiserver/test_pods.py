@@ -10,6 +10,7 @@ import pytest
 from tests.apiserver.test_custom import refused
 from tests.builders import pod
 from tiphys.api import core_v1
+from tiphys.api.base import from_builtins, to_builtins
 from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.client.client import MERGE
 from tiphys.testing import LocalCluster
@@ -179,17 +180,50 @@ async def test_a_resize_as_a_whole_that_is_refused(
     assert why in str(error)
 
 
+ONE = {"name": "c", "image": "i"}
+OTHER = {"name": "d", "image": "i"}
+
+
+@pytest.mark.parametrize(
+    ("wish", "why"),
+    [
+        (
+            {"containers": [ONE, OTHER, {"name": "e", "image": "i"}]},
+            "spec.containers: Forbidden: containers may not be added or removed on resize",
+        ),
+        (
+            {"containers": [ONE]},
+            "spec.containers: Forbidden: containers may not be added or removed on resize",
+        ),
+        (
+            {"containers": [OTHER, ONE]},
+            "spec.containers[0].name: Forbidden: containers may not be renamed or reordered",
+        ),
+        (
+            {"containers": [ONE, OTHER], "initContainers": [{"name": "s", "image": "i"}]},
+            "spec.initContainers: Forbidden: initContainers may not be added or removed",
+        ),
+    ],
+)
+async def test_a_resize_keeps_the_containers(server: LocalCluster, wish: Parts, why: str) -> None:
+    await account(server)
+    made = await server.client.create(pod("p", containers=[ONE, OTHER]))
+    body = to_builtins(made)
+    body["spec"] = {**body["spec"], **wish}
+    sent = from_builtins(body, core_v1.Pod)
+    error = await refused(server.client.update(sent, subresource="resize"))
+    assert error.code == 422
+    assert why in str(error)
+
+
 async def test_who_cannot_be_resized(server: LocalCluster) -> None:
     await account(server)
     setup = {"name": "i", "image": "i", "resources": sized("100m")}
     containers = [{"name": "c", "image": "i", "resources": sized("100m")}]
     await server.client.create(pod("p", containers=containers, initContainers=[setup]))
     wish: Parts = {"spec": {"initContainers": [{"name": "i", "resources": sized("200m")}]}}
-    error = await refused(server.client.patch(core_v1.Pod, "p", wish, "default", "resize"))
-    assert (
-        "spec.initContainers[0].resources: Forbidden: resources for non-sidecar init containers are immutable"
-        in str(error)
-    )
+    changed = await server.client.patch(core_v1.Pod, "p", wish, "default", "resize")
+    assert changed.spec.init_containers[0].resources.requests["cpu"] == "200m"
     await server.client.patch(
         core_v1.Pod, "p", {"status": {"phase": "Running"}}, "default", "status", MERGE
     )

@@ -167,6 +167,9 @@ TABLE: list[Rules] = [
         pod("resources.requests[cpu]", NATURAL, resources={"requests": {"cpu": "-1"}}),
         pod("resources.requests", "must be less than or equal to cpu limit of 1", resources=MEASURED),
         pod("resources.requests[cpu]", "must be greater than or equal to aggregate container requests of 2", resources={"requests": {"cpu": "1"}}, containers=[{"name": n, "image": "i", "resources": {"requests": {"cpu": "1"}}} for n in "ab"]),
+        pod("resources.requests[cpu]", "must be greater than or equal to aggregate container requests of 2", resources={"requests": {"cpu": "1"}}, initContainers=[{"name": "b", "image": "i", "resources": {"requests": {"cpu": "2"}}}]),
+        pod("resources.containers[0][cpu].limits", 'Invalid value: "2": must be less than or equal to pod limits of 1', resources={"limits": {"cpu": "1"}}, containers=[{"name": "a", "image": "i", "resources": {"limits": {"cpu": "2"}}}]),
+        pod("resources.limits[hugepages-2Mi]", "must be greater than or equal to aggregate container limits of 4Mi", resources={"limits": {"cpu": "1", "hugepages-2Mi": "2Mi"}, "requests": {"hugepages-2Mi": "2Mi"}}, containers=[{"name": n, "image": "i", "resources": {"limits": {"cpu": "1", "hugepages-2Mi": "2Mi"}}} for n in "ab"]),
         pod("resources.claims[0]", 'Not found: "a":  must be one of the names in pod.spec.resourceClaims which is empty', resources={"claims": [{"name": "a"}]}),
         pod("securityContext.seLinuxChangePolicy", 'Unsupported value: "x": supported values: "MountOption", "Recursive"', securityContext={"seLinuxChangePolicy": "x"}),
         pod("securityContext.sysctls[0].name", "must have at most 253 characters and match regex", securityContext={"sysctls": [{"name": "A b", "value": "1"}]}),
@@ -177,7 +180,7 @@ TABLE: list[Rules] = [
         pod("securityContext.windowsOptions.runAsUserName", "runAsUserName cannot be an empty string", securityContext={"windowsOptions": {"runAsUserName": ""}}),
         pod("dnsConfig.searches[0]", 'Invalid value: "A b": a lowercase RFC 1123 subdomain must consist of', dnsConfig={"searches": ["A b"]}),
         pod("dnsConfig.searches", "must not have more than 2048 characters", dnsConfig={"searches": [f"{'a' * 120}.{i}" for i in range(20)]}),
-    ], ("that limits of containers fit those of the pod",)),
+    ]),
     Rules("Containers", "core/validation: validateContainers", [
         container("name", f'Invalid value: "A": {LABEL}', name="A"),
         container("name", "Required value", name=""),

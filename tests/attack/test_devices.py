@@ -13,9 +13,11 @@ import pytest
 from tests.node.plugins.programs import Serving, shown
 from tiphys.machinery import protobuf
 from tiphys.node.devices import dramessages as dra
+from tiphys.node.devices import healths
 from tiphys.node.devices import pluginmessages as m
 from tiphys.node.devices.deviceplugins import Endpoint, RegistrationServer, socket_of
 from tiphys.node.devices.draplugins import Driver, DriverError
+from tiphys.node.devices.healths import DeviceHealths
 from tiphys.node.plugins import watcher
 from tiphys.node.plugins.channel import PluginError
 from tiphys.node.plugins.watcher import PluginWatcher
@@ -142,3 +144,26 @@ async def test_a_registration_that_is_no_message_is_refused(folder: KubeletFolde
                 await channel.unary_unary("/v1beta1.Registration/Register")(body, timeout=10)
     await server.stop()
     assert registered == []
+
+
+def flood(count: int) -> list[dra.DeviceHealth]:
+    return [
+        dra.DeviceHealth(
+            device=dra.DeviceIdentifier(pool_name="p", device_name=f"d{number}"),
+            health=1,
+            health_check_timeout_seconds=1 << 62,
+            message="x" * 5000 if number == 0 else "",
+        )
+        for number in range(count)
+    ]
+
+
+def test_a_driver_that_tells_of_too_many_devices_is_not_remembered_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(healths, "_MOST_PLACES", 100)
+    known = DeviceHealths()
+    assert len(known.take("d", flood(120), 0)) == 100
+    assert len(known.of("d/p/d0", 0).message) == 1024
+    assert known.of("d/p/d119", 0).state == "Unknown"
+    assert len(known.expire(86_401)) == 100

@@ -16,5 +16,6 @@ async def test_a_signal_that_ends_sets_the_event(number: int) -> None:
     assert not stop.is_set()
     os.kill(os.getpid(), number)
     await asyncio.wait_for(stop.wait(), 5)
+    assert stop.signal == number
     for handled in ENDING:
         asyncio.get_running_loop().remove_signal_handler(handled)

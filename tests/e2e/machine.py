@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -78,6 +79,22 @@ def running(machine: Machine, name: str) -> None:
 
 def gone(machine: Machine, *names: str) -> None:
     machine.kubectl("delete", "pod", *names, "--timeout=40s")
+
+
+def node_process(machine: Machine) -> int:
+    """The id of the node's process; 0 while there is none."""
+    rows = machine.status()["components"]
+    return int(next(row["pid"] or 0 for row in rows if row["name"].startswith("node")))
+
+
+def restart_node(machine: Machine) -> None:
+    """Kills the node's agent; returns when the next one runs pods."""
+    before = node_process(machine)
+    os.kill(before, signal.SIGKILL)
+    machine.eventually(lambda: node_process(machine) not in (0, before))
+    run_pod(machine, "after", "exec sleep 3600")
+    running(machine, "after")
+    gone(machine, "after")
 
 
 def command_line(pid: int) -> bytes:

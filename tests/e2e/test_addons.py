@@ -41,7 +41,8 @@ SLOWER = [pytest.param(name, marks=pytest.mark.slow) for name in ("gateway", "ka
 # Those whose README takes more than seconds, or more than is on every machine, have tests of their
 # own.
 @pytest.mark.parametrize(
-    "addon", [*(addon.name for addon in ADDONS), "echo", "endpoints", "routeserver", *SLOWER]
+    "addon",
+    [*(addon.name for addon in ADDONS), "echo", "endpoints", "keda", "routeserver", *SLOWER],
 )
 def test_the_commands_of_a_readme_work(machine: Machine, path: str, addon: str) -> None:
     output = run_commands(machine, path, ROOT / "src/tiphys/addons" / addon / "README.md")

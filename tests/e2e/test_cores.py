@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import signal
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.machine import EXAMPLE, Machine, gone, run_pod, running
-from tiphys.cluster import containerd
+from tests.e2e.conftest import configured
+from tests.e2e.machine import Machine, gone, restart_node, run_pod, running
 from tiphys.node.managers.cpusets import parse, written
-from tiphys.testing.cluster import free_port
 
 CONFIGURATION = """\
-apiVersion: kubelet.config.k8s.io/v1beta1
-kind: KubeletConfiguration
 cpuManagerPolicy: static
 cpuManagerReconcilePeriod: 1s
 reservedSystemCPUs: "0"
@@ -37,23 +31,10 @@ ALL = written(os.sched_getaffinity(0))
 
 @pytest.fixture
 def pinned(tmp_path: Path) -> Iterator[Machine]:
-    if os.geteuid() != 0 or containerd.missing() or shutil.which("kubectl") is None:
-        pytest.skip("needs root, containerd and kubectl")
     if len(os.sched_getaffinity(0)) < 2:
         pytest.skip("needs two cores")
-    sys.path.insert(0, str(EXAMPLE))
-    from image import build  # type: ignore[import-not-found]
-
-    one = Machine(tmp_path, f"cores-{os.getpid()}")
-    config = tmp_path / "kubelet.yaml"
-    config.write_text(CONFIGURATION)
-    cluster = ["--name", one.name, "--data-dir", str(tmp_path / "data"), "--port", str(free_port())]
-    one.tiphys("up", *cluster, "--runtime", "containerd", "--kubelet-config", str(config), "--wait")
-    try:
-        one.tiphys("image", "load", "--name", one.name, str(build(tmp_path / "hello.tar")))
-        yield one
-    finally:
-        one.tiphys("down", "--name", one.name, "--purge", check=False)
+    with configured(tmp_path, "cores", CONFIGURATION) as machine:
+        yield machine
 
 
 def cpus(machine: Machine, pod: str) -> str:
@@ -102,19 +83,6 @@ def pids_limit(machine: Machine, pod: str) -> str:
         if (folder / "pids.max").exists()
     }
     return file.read_text().strip()
-
-
-def restart_node(machine: Machine) -> None:
-    def process() -> int:
-        rows = machine.status()["components"]
-        return int(next(row["pid"] or 0 for row in rows if row["name"].startswith("node")))
-
-    before = process()
-    os.kill(before, signal.SIGKILL)
-    machine.eventually(lambda: process() not in (0, before))
-    run_pod(machine, "after", SLEEP)
-    running(machine, "after")
-    gone(machine, "after")
 
 
 def status(machine: Machine, pod: str) -> dict[str, str]:

@@ -3,25 +3,20 @@ what is free on this machine."""
 
 from __future__ import annotations
 
-import os
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.machine import EXAMPLE, Machine, run_pod, running
-from tiphys.cluster import containerd
-from tiphys.testing.cluster import free_port
+from tests.e2e.conftest import configured
+from tests.e2e.machine import Machine, run_pod, running
 
 MIB = 1 << 20
 WRITTEN = 1500  # MiB that a pod writes
 MARGIN = 700 * MIB  # below what is free: room for what else goes on here
 
 CONFIGURATION = """\
-apiVersion: kubelet.config.k8s.io/v1beta1
-kind: KubeletConfiguration
 evictionHard:
   nodefs.available: "{least}"
 evictionPressureTransitionPeriod: 5s
@@ -30,21 +25,9 @@ evictionPressureTransitionPeriod: 5s
 
 @pytest.fixture
 def short(tmp_path: Path) -> Iterator[Machine]:
-    if os.geteuid() != 0 or containerd.missing() or shutil.which("kubectl") is None:
-        pytest.skip("needs root, containerd and kubectl")
-    sys.path.insert(0, str(EXAMPLE))
-    from image import build  # type: ignore[import-not-found]
-
-    one = Machine(tmp_path, f"short-{os.getpid()}")
-    config = tmp_path / "kubelet.yaml"
-    config.write_text(CONFIGURATION.format(least=shutil.disk_usage(tmp_path).free - MARGIN))
-    cluster = ["--name", one.name, "--data-dir", str(tmp_path / "data"), "--port", str(free_port())]
-    one.tiphys("up", *cluster, "--runtime", "containerd", "--kubelet-config", str(config), "--wait")
-    try:
-        one.tiphys("image", "load", "--name", one.name, str(build(tmp_path / "hello.tar")))
-        yield one
-    finally:
-        one.tiphys("down", "--name", one.name, "--purge", check=False)
+    least = shutil.disk_usage(tmp_path).free - MARGIN
+    with configured(tmp_path, "short", CONFIGURATION.format(least=least)) as machine:
+        yield machine
 
 
 @pytest.mark.slow
@@ -69,3 +52,32 @@ def status(machine: Machine) -> dict[str, str]:
 def under_pressure(machine: Machine) -> bool:
     conditions = machine.get("nodes")["items"][0]["status"]["conditions"]
     return any(one["type"] == "DiskPressure" and one["status"] == "True" for one in conditions)
+
+
+SOFT = """\
+evictionSoft: {memory.available: 1000Gi}
+evictionSoftGracePeriod: {memory.available: 12s}
+evictionMaxPodGracePeriod: 20
+"""
+
+
+@pytest.mark.slow
+def test_a_soft_threshold_waits_and_leaves_the_pod_time_to_end(tmp_path: Path) -> None:
+    """No machine has a thousand gibibytes: it is crossed from the start."""
+    wanted = {"resources": {"requests": {"memory": "1Mi"}}}
+    script = "trap 'sleep 2; exit 7' TERM; sleep 3600 & wait"
+    with configured(tmp_path, "soft", SOFT) as machine:
+        run_pod(machine, "greedy", script, container=wanted, terminationGracePeriodSeconds=30)
+        running(machine, "greedy")
+        machine.eventually(lambda: status(machine)["phase"] == "Failed", seconds=90)
+        evicted = machine.get("pod/greedy")["status"]
+        assert evicted["reason"] == "Evicted"
+        assert "low on resource: memory. Threshold quantity: 1000Gi" in evicted["message"]
+        ended = evicted["containerStatuses"][0]["state"]["terminated"]
+        assert ended["exitCode"] == 7, "it had more than two seconds"
+        kinds = {one["type"]: one for one in evicted["conditions"]}
+        assert kinds["DisruptionTarget"]["reason"] == "TerminationByKubelet"
+        events = machine.kubectl(
+            "get", "events", "--field-selector=reason=EvictionThresholdMet", "-A"
+        )
+        assert "Attempting to reclaim memory" in events

@@ -1,9 +1,13 @@
 """Attacks a server in another process over many connections: python -m tests.fuzz.sockets --minutes
 5 [--seed N]
 
-What must hold: no answer of 500, no traceback in the log, nothing that holds the event loop, memory
-that comes back, and a server that still answers. The first broken rule ends the run; the seed makes
-the same requests again.
+What must hold: no answer of 500, no traceback in the log, nothing that holds the event loop (by its
+processor time: the machine may be others'), memory that comes back, and a server that still
+answers. The first broken rule ends the run; the seed makes the same requests again.
+
+Memory is judged against what the server has after a first, small attack and a calm: by then the
+types, validators and documents of all resources have been made, which stay. Later attacks must not
+leave more, however long they are.
 """
 
 from __future__ import annotations
@@ -44,12 +48,18 @@ LONGEST_HOLD = 0.05  # seconds of the loop's processor time
 _WORST_HOLD = 0.1
 _FEW = 3
 MOST_MEMORY = 700 << 20
-_MOST_AFTER = 1.3  # times the memory before the attack
+_MOST_AFTER = 1.25  # times the memory after the first attack
+_FIRST = 3000  # requests of it
+_LOOKS = 35  # a second apart: memory goes back when the server has been calm for half a minute
 _MEMORY_RETURNS = 90.0  # seconds: a minute, and what a busy machine adds
 # What the server needs, or what has nothing to do with its memory.
 _KEPT = ("namespaces", "clusterroles", "clusterrolebindings", *_SKIPPED)
 _CONNECTIONS = 12
 _ANSWER = 70.0  # seconds for an answer: a server's own limit, and some
+# Everything is looked at for cycles when hardly anybody asks, as docs/next.md has it: no request's
+# fault.
+_COLLECTION = re.compile(r"event loop was held for \d+ ms by MemoryTrimmer")
+_TRIES = 3  # of our own questions
 _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})")
 _LENGTH = re.compile(rb"\r\nContent-Length: (\d+)", re.I)
 
@@ -117,8 +127,11 @@ class Run:
         self.codes: Counter[int] = Counter()
         self.unserved: Counter[str] = Counter()  # what was answered with 503 and 504
         self.sent = 0
-        self.idle = 0  # bytes of memory before the attack
+        self.holds = ""
+        self.fresh = 0  # bytes of memory before any attack
+        self.idle = 0  # and after the first
         resources = [r for r in RESOURCES if r.plural not in _SKIPPED or seed % 2]
+        self.after = 0  # bytes of memory after all
         self.attackers = [
             Attacker(resources, seed * 1000 + number) for number in range(_CONNECTIONS)
         ]
@@ -130,7 +143,25 @@ class Run:
                 await self._ask("GET", resource.path())
         for path in ("/openapi/v2", "/openapi/v3", "/apis"):
             await self._ask("GET", path)
-        self.idle = await self._memory()
+        self.fresh = await self._memory()
+
+    async def first_attack(self, until: float, requests: int) -> None:
+        """Has made what is made once, and takes the memory after it as what is to be kept."""
+        await self.go(until, min(_FIRST, requests))
+        await self._delete_everything()
+        self.idle = await self._settled()
+
+    async def _settled(self) -> int:
+        """The least memory that is seen before it has not shrunk for a while, or time is up."""
+        until = time.monotonic() + _MEMORY_RETURNS
+        least = await self._memory()
+        unchanged = 0
+        while unchanged < _LOOKS and time.monotonic() < until:
+            await asyncio.sleep(1)
+            memory = await self._memory()
+            unchanged = unchanged + 1 if memory > 0.98 * least else 0
+            least = min(least, memory)
+        return least
 
     async def go(self, until: float, requests: int) -> None:
         """Attacks until a time (monotonic) or a number of requests. Raises Broken."""
@@ -193,9 +224,10 @@ class Run:
         buckets = {
             le: n for name, le, n in numbers if name == "tiphys_event_loop_hold_seconds_bucket"
         }
-        held = buckets["+Inf"] - buckets[str(LONGEST_HOLD)]
-        worst = buckets["+Inf"] - buckets[str(_WORST_HOLD)]
-        if worst or held > _FEW:
+        excused = len(_COLLECTION.findall(said))
+        held = buckets["+Inf"] - buckets[str(LONGEST_HOLD)] - excused
+        worst = buckets["+Inf"] - buckets[str(_WORST_HOLD)] - excused
+        if worst > 0 or held > _FEW:
             warnings = [part for part in said.split("WARNING:") if "event loop was held" in part]
             longest = re.findall(
                 r"longest_hold_seconds(\{.*)", (await self._ask("GET", "/metrics")).decode()
@@ -209,6 +241,7 @@ class Run:
 
     async def calm_down(self) -> None:
         """Deletes what was made, and waits for the memory to come back. Raises Broken."""
+        assert self.idle, "after a first attack"
         before = await self._memory()
         await self._delete_everything()
         until = time.monotonic() + _MEMORY_RETURNS
@@ -217,10 +250,12 @@ class Run:
             if time.monotonic() > until:
                 raise Broken(
                     f"{memory >> 20} MiB of memory after {_MEMORY_RETURNS:.0f} s of calm,"
-                    f" were {before >> 20} in the attack and {self.idle >> 20} before it"
+                    f" were {before >> 20} in the attack, {self.idle >> 20} after the first one"
+                    f" and {self.fresh >> 20} before it"
                 )
             await asyncio.sleep(1)
             memory = await self._memory()
+        self.after = memory
 
     async def _delete_everything(self) -> None:
         for resource in RESOURCES:
@@ -235,7 +270,15 @@ class Run:
         return int(next(n for name, _, n in numbers if name == "process_resident_memory_bytes"))
 
     async def _ask(self, method: str, path: str) -> bytes:
-        """The body of an answer to the administrator."""
+        """The body of an answer to the administrator. On a machine where others leave nothing, a
+        request may come too late: it is sent again."""
+        for _ in range(_TRIES):
+            code, body = await self._asked(method, path)
+            if code not in (429, 503, 504):
+                break
+        return body
+
+    async def _asked(self, method: str, path: str) -> tuple[int, bytes]:
         reader, writer = await asyncio.open_connection(
             "127.0.0.1",
             self.target.port,
@@ -245,9 +288,21 @@ class Run:
         )
         writer.write(f"{method} {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         async with asyncio.timeout(_ANSWER):
-            _, body = await _answer(reader)
+            answer = await _answer(reader)
         writer.transport.abort()
-        return body
+        return answer
+
+    async def seen_holds(self) -> str:
+        """How long the loop was held, by its processor time and by the clock."""
+        numbers = await self.metrics()
+        told = []
+        for name in ("hold", "lateness"):
+            rows = {
+                le: n for key, le, n in numbers if key == f"tiphys_event_loop_{name}_seconds_bucket"
+            }
+            longer = {le: rows["+Inf"] - rows[le] for le in ("0.025", "0.05", "0.1")}
+            told.append(f"{name} " + ", ".join(f"{n:.0f} over {le} s" for le, n in longer.items()))
+        return "; ".join(told)
 
     async def metrics(self) -> list[tuple[str, str, float]]:
         """(name, le, value)"""
@@ -268,8 +323,12 @@ async def attack(
     target = await asyncio.to_thread(Target)
     try:
         run = Run(target, seed)
+        until = time.monotonic() + minutes * 60
         await run.warm_up()
-        await run.go(time.monotonic() + minutes * 60, requests)
+        if calms_down:
+            await run.first_attack(until, requests)
+        await run.go(until, requests)
+        run.holds = await run.seen_holds()
         if calms_down:
             await run.calm_down()
         return run
@@ -297,6 +356,10 @@ def main() -> None:
         print(
             f"seed {seed}: {run.sent} requests, {dict(sorted(run.codes.items()))}; {total} in all",
             flush=True,
+        )
+        sizes = " ".join(f"{size >> 20}" for size in (run.fresh, run.idle, run.after))
+        print(
+            f"    MiB before, after the first attack, after all: {sizes}; {run.holds}", flush=True
         )
         for told, count in run.unserved.most_common(3):
             print(f"    {count} times {told}", flush=True)

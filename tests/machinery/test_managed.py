@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tiphys.api import core_v1
-from tiphys.machinery.fieldsets import difference, intersection, paths, union
+from tiphys.machinery.fieldsets import difference, intersection, joined, ordered, paths, union
 from tiphys.machinery.managed import APPLY, Managed, Manager, apply
 from tiphys.machinery.typed import Node, compare, fields_in, merge, node_of, without
 
@@ -41,6 +42,20 @@ def test_sets_follow_the_laws_of_sets(left: dict[str, Any], right: dict[str, Any
     assert members(union(a, b)) == members(a) | members(b)
     assert members(intersection(a, b)) == members(a) & members(b)
     assert members(difference(a, b)) == members(a) - members(b)
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow])
+@given(sets, sets)
+def test_sets_in_order_stay_in_order(left: dict[str, Any], right: dict[str, Any]) -> None:
+    a, b = (ordered({k: v for k, v in normal(s).items() if k != "."}) for s in (left, right))
+    for made, wanted in ((joined(a, b), union(a, b)), (difference(a, b), difference(a, b))):
+        assert json.dumps(made) == json.dumps(ordered(wanted))
+
+
+@given(sets, sets)
+def test_a_set_that_loses_nothing_is_the_same(left: dict[str, Any], right: dict[str, Any]) -> None:
+    a, b = ({k: v for k, v in normal(s).items() if k != "."} for s in (left, right))
+    assert (difference(a, b) is a) == (not members(intersection(a, b)))
 
 
 keys = st.sampled_from("abcd")

@@ -64,3 +64,27 @@ def test_a_time_that_cannot_be_is_an_error_of_the_wire() -> None:
     )  # creationTimestamp
     with pytest.raises(protobuf.WireError):
         protobuf.decode(late, meta_v1.ObjectMeta)
+
+
+@pytest.mark.parametrize(
+    ("envelope", "why"),
+    [
+        ("0805", "wrong wireType = 0 for field TypeMeta"),
+        ("0a02 0805", "wrong wireType = 0 for field APIVersion"),
+        ("0a02 1005", "wrong wireType = 0 for field Kind"),
+        ("0a03 0a01ff", "invalid UTF-8"),
+        ("1005", "wrong wireType = 0 for field Raw"),
+    ],
+)
+def test_an_envelope_that_is_none_says_why(envelope: str, why: str) -> None:
+    with pytest.raises(protobuf.WireError, match=why):
+        protobuf.unwrap(b"k8s\x00" + bytes.fromhex(envelope))
+
+
+@given(st.binary(max_size=60))
+def test_no_envelope_does_worse_than_being_none(data: bytes) -> None:
+    try:
+        _, _, message = protobuf.unwrap(b"k8s\x00" + data)
+        protobuf.decode(message, core_v1.Pod)
+    except protobuf.WireError:
+        pass

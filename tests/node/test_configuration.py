@@ -37,12 +37,38 @@ def test_fields_are_followed() -> None:
             maxPods=7,
             containerLogMaxSize="1Mi",
             containerLogMaxFiles=3,
+            staticPodPath="/etc/manifests",
         )
     )
     [threshold] = configuration.eviction_hard
     assert threshold.amount(1000) == 100
     rest = (90.0, 7, 1 << 20, 3)
-    assert configuration == KubeletConfiguration((threshold,), *rest)
+    assert configuration == KubeletConfiguration((threshold,), *rest, static_pods="/etc/manifests")
+
+
+def test_thresholds_are_brought_together() -> None:
+    configuration = read(
+        document(
+            evictionHard={"memory.available": "1Mi"},
+            evictionSoft={"memory.available": "2Mi"},
+            evictionSoftGracePeriod={"memory.available": "1m"},
+            evictionMinimumReclaim={"memory.available": "3Mi"},
+            evictionMaxPodGracePeriod=9,
+        )
+    )
+    [hard], [soft] = configuration.eviction_hard, configuration.eviction_soft
+    assert (hard.grace, soft.grace, configuration.eviction_max_grace) == (None, 60.0, 9)
+    assert hard.reclaim == soft.reclaim == 3 << 20
+
+
+def test_a_shutdown_takes_its_time() -> None:
+    both = {"shutdownGracePeriod": "30s", "shutdownGracePeriodCriticalPods": "10s"}
+    rows = [{"priority": 0, "shutdownGracePeriodSeconds": 20}]
+    assert [period.seconds for period in read(document(**both)).shutdown] == [20, 10]
+    by_priority = read(document(shutdownGracePeriodByPodPriority=rows)).shutdown
+    assert [period.seconds for period in by_priority] == [20]
+    with pytest.raises(ConfigurationError, match="Cannot specify both"):
+        read(document(**both, shutdownGracePeriodByPodPriority=rows))
 
 
 @pytest.mark.parametrize(
@@ -54,6 +80,22 @@ def test_fields_are_followed() -> None:
         (document(maxPods=0), "maxPods: 0 is no number above 0"),
         (document(maxPods=True), "maxPods: True is no number"),
         (document(containerLogMaxSize="-1"), "containerLogMaxSize: '-1' is no amount above 0"),
+        (document(staticPodPath="manifests"), "staticPodPath: 'manifests' is no absolute path"),
+        (document(evictionSoft={"memory.available": "1"}), "grace period must be specified"),
+        (document(evictionSoftGracePeriod={"x": "1s"}), 'unsupported eviction signal "x"'),
+        (document(evictionMaxPodGracePeriod=-1), "-1 is no number of seconds"),
+        (document(shutdownGracePeriod="-1s"), "'-1s' is negative"),
+        (document(shutdownGracePeriod="500ms"), "must be either zero or otherwise >= 1 sec"),
+        (
+            document(imagePullCredentialsVerificationPolicy="x"),
+            "unknown image pull credential verification policy: x",
+        ),
+        (
+            document(preloadedImagesVerificationAllowlist=["a"]),
+            "can't set `preloadedImagesVerificationAllowlist` if",
+        ),
+        (document(allowedUnsafeSysctls=["vm.swappiness"]), "not known to be namespaced"),
+        (document(seccompDefault="yes"), "'yes' is neither true nor false"),
         (document(evictionHard=[]), "evictionHard: it is no map"),
         (document(evictionHard={"x": "1"}), "evictionHard: 'x<1' is no threshold"),
         (document(evictionPressureTransitionPeriod="soon"), "time: invalid duration"),

@@ -13,7 +13,7 @@ from tiphys.node.cri.messages import VersionRequest, VersionResponse
 from tiphys.node.metrics import KubeletMetrics, operation_type
 from tiphys.node.pod.startup import PodStartup
 from tiphys.node.runtime import RuntimeFault
-from tiphys.node.states import VolumeUsage
+from tiphys.node.states import PodIdentity, VolumeUsage
 
 CREATED = 1_000_000.0
 
@@ -118,3 +118,26 @@ def test_volumes_of_claims_are_shown_once() -> None:
     ]
     labels = {"namespace": "ns", "persistentvolumeclaim": "c"}
     assert [(sample.labels, sample.value) for sample in family.samples] == [(labels, 4.0)]
+
+
+def test_probes_are_counted_until_their_pod_is_gone() -> None:
+    metrics = KubeletMetrics(CollectorRegistry())
+    identity = PodIdentity("ns", "p", "u")
+    for success in (True, True, False):
+        metrics.probes.observe(identity, "c", "liveness", success)
+
+    def count(result: str) -> float | None:
+        labels = {"probe_type": "Liveness", "result": result, "container": "c", "pod": "p"}
+        labels |= {"namespace": "ns", "pod_uid": "u"}
+        return metrics.probes.registry.get_sample_value("prober_probe_total", labels)
+
+    assert (count("successful"), count("failed")) == (2, 1)
+    metrics.probes.forget("u")
+    assert count("successful") is None
+
+
+def test_evictions_have_upstreams_names() -> None:
+    registry = CollectorRegistry()
+    KubeletMetrics(registry).evictions.labels("memory.available").inc()
+    labels = {"eviction_signal": "memory.available"}
+    assert registry.get_sample_value("kubelet_evictions", labels) == 1

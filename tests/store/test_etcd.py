@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tiphys.store.cache import Expired, Filter
-from tiphys.store.engine import Change, Write
+from tiphys.store.engine import Change, TooLarge, Write
 from tiphys.store.etcd import EtcdEngine
 from tiphys.store.store import Store
 
@@ -119,4 +119,13 @@ async def test_writes_of_others_under_other_keys_do_not_hold_up_a_read(
     async with asyncio.timeout(10):
         assert await engine.barrier() >= revision
     await other.close()
+    await engine.close()
+
+
+async def test_what_etcd_does_not_take_is_too_large(etcd: str, tmp_path: Path) -> None:
+    engine = EtcdEngine([etcd], prefix=f"/{tmp_path.name}")
+    await engine.open(lambda changes: None)
+    with pytest.raises(TooLarge, match="etcdserver: request is too large"):
+        await engine.commit(Write("/a/b/large", b"x" * (1600 << 10), 0))
+    assert await engine.commit(Write("/a/b/large", b"x" * (1500 << 10), 0))
     await engine.close()

@@ -16,6 +16,7 @@ from tiphys.addons import (
     endpoints,
     gateway,
     karpenter,
+    keda,
     local_volumes,
     mesh,
     metrics,
@@ -60,6 +61,8 @@ OPTIONAL: dict[str, OptionalAddon] = {
         gateway.ADDON,
         # nodes as pods need them
         karpenter.ADDON,
+        # replicas by what there is to do
+        keda.ADDON,
         # services that prove to each other who they are
         mesh.ADDON,
         # images that are built on this machine

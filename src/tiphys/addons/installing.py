@@ -20,6 +20,7 @@ from tiphys.api import (
     apps_v1,
     batch_v1,
     core_v1,
+    discovery_v1,
     networking_v1,
     rbac_v1,
 )
@@ -43,6 +44,7 @@ _KINDS: tuple[type[Struct], ...] = (
     apps_v1.StatefulSet,
     batch_v1.Job,
     core_v1.Service,
+    discovery_v1.EndpointSlice,
     core_v1.ConfigMap,
     core_v1.Secret,
     core_v1.ServiceAccount,

@@ -56,8 +56,9 @@ class Context:
         it is disabled."""
         return {LABEL: self.name, "app.kubernetes.io/managed-by": "tiphys"}
 
-    async def reconcile(self, *reconcilers: type[Reconciler[Any]]) -> None:
-        """Starts reconcilers under the add-on's name. They find its settings in `self.settings`."""
+    async def reconcile(self, *reconcilers: type[Reconciler[Any]], **shared: Any) -> None:
+        """Starts reconcilers under the add-on's name. They find its settings in `self.settings`,
+        and what is `shared` with them in `self.context.settings`."""
         from tiphys.controllers.shell import Context as ShellContext
         from tiphys.operator.reconcile import Shell
 
@@ -67,7 +68,7 @@ class Context:
             self.recorder,
             self.tasks,
             now=self.now,
-            settings={"settings": self.settings},
+            settings={"settings": self.settings, **shared},
         )
         shells = [Shell(context, kind, f"tiphys-{self.name}") for kind in reconcilers]
         for shell in shells:

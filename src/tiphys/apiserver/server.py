@@ -70,6 +70,7 @@ from tiphys.machinery import decoding, errors
 from tiphys.machinery.cel import CelError
 from tiphys.machinery.cel.conversions import parse_duration
 from tiphys.machinery.errors import StatusError
+from tiphys.store.deadlines import Deadlines
 
 log = logging.getLogger(__name__)
 
@@ -118,6 +119,7 @@ class APIServer:
         self.workers = registry.workers
         self._receiving: dict[str, int] = {}  # account → bytes of the bodies that it is sending
         self._warm: set[int] = set()  # ids of the rows whose types have been read once
+        self._deadlines = Deadlines(_PATIENCE)
         self.ready = False
         self.leaving = False  # whether clients are told to take new connections
         collectors.register(
@@ -188,7 +190,9 @@ class APIServer:
             user = await self._authenticate(call)
             if self.audit is not None:
                 await self._begin_record(self.audit, call, user)
-            call.user = await answered(self._impersonate, call, user)
+            call.user = user
+            if _impersonates(request.headers):
+                call.user = await answered(self._impersonate, call, user)
             call.flow = self.fairness.flow_of(call.user, info)
             response = await self._answered(call)
             if isinstance(response, respond.Unwritten):
@@ -238,11 +242,13 @@ class APIServer:
                 if begins_with_list(call):
                     return await self._seated(call, known=True)
                 return await self._route(call)
-        seconds = _deadline(call.query["timeout"]) if "timeout" in call.query else _PATIENCE
         in_flight = self.metrics.in_flight(call.info.verb)
         in_flight.enter()
         try:
-            async with asyncio.timeout(seconds):
+            if "timeout" in call.query:
+                async with asyncio.timeout(_deadline(call.query["timeout"])):
+                    return await self._seated(call)
+            with self._deadlines.begin():
                 return await self._seated(call)
         except TimeoutError:
             raise errors.timeout(
@@ -333,10 +339,7 @@ class APIServer:
         collect_annotations(record)
 
     def _impersonate(self, call: Call, user: User) -> User:
-        for name in call.http.headers:  # a plain loop: every request passes here
-            if name[:1] in "iI" and name.lower().startswith("impersonate-"):
-                return self._impersonation.user(call.http.headers, user, _asked(call, user))
-        return user
+        return self._impersonation.user(call.http.headers, user, _asked(call, user))
 
     def _authorize(self, call: Call) -> None:
         info = call.info
@@ -475,6 +478,14 @@ class APIServer:
 
     def _action(self, action: Action[Any]) -> Handler:
         return partial(self._actions.run, action=action)
+
+
+def _impersonates(headers: Mapping[str, str]) -> bool:
+    """A plain loop: every request passes here, and a generator costs more than its headers."""
+    for name in headers:  # noqa: SIM110
+        if name[:1] in "iI" and name.lower().startswith("impersonate-"):
+            return True
+    return False
 
 
 _UPGRADED = frozenset(("exec", "attach", "portforward"))

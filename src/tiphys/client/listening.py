@@ -3,8 +3,9 @@ of the event loop.
 
 A handshake costs the loop 1.5 ms of signing and verifying, and asyncio begins one for every
 connection that has spoken: a thousand at once held everything for 300 to 500 ms. Here a connection
-that is new waits, as a bare socket, until its client speaks, and then for its turn. Who never
-speaks is closed after `seconds`.
+that is new waits, as a bare socket, until its client speaks, and then for its turn. Addresses have
+their turns one after the other: who comes with a hundred connections keeps nobody else's first one
+waiting. Who never speaks is closed after `seconds`.
 """
 
 from __future__ import annotations
@@ -36,6 +37,39 @@ _SWEEP = 2.0  # seconds between two looks at those who are late
 _PAUSE = 1.0  # seconds without new connections when there are no files left
 
 
+class ByAddress:
+    """Connections that wait, taken from the addresses of their clients in turn."""
+
+    def __init__(self) -> None:
+        self._queues: dict[str, deque[socket.socket]] = {}  # the address that is next comes first
+        self._waiting = 0
+
+    def __len__(self) -> int:
+        return self._waiting
+
+    def append(self, connection: socket.socket) -> None:
+        self._queues.setdefault(_address(connection), deque()).append(connection)
+        self._waiting += 1
+
+    def popleft(self) -> socket.socket:
+        """Raises StopIteration when none waits."""
+        address = next(iter(self._queues))
+        queue = self._queues.pop(address)
+        connection = queue.popleft()
+        if queue:
+            self._queues[address] = queue  # behind all others
+        self._waiting -= 1
+        return connection
+
+
+def _address(connection: socket.socket) -> str:
+    """Of the client; "" of one that has gone."""
+    try:
+        return str(connection.getpeername()[0])
+    except OSError:
+        return ""
+
+
 class Handshakes:
     """Begins the TLS of connections whose clients have spoken, a few at a time.
 
@@ -48,7 +82,7 @@ class Handshakes:
         self._factory = factory
         self._context = context
         self._seconds = seconds
-        self._ready: deque[socket.socket] = deque()
+        self._ready = ByAddress()
         self._beginning = False
         self._under_way = 0
         self._tasks = TaskGroup("handshakes")

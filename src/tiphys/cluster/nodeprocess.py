@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import ipaddress
 import logging
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -34,12 +35,14 @@ from tiphys.node.naming import Resolver, machine_resolver
 
 if TYPE_CHECKING:
     from tiphys.network.policy.enforcer import EveryVersion
+    from tiphys.node.staticpods.manifests import PodReader
 
 log = logging.getLogger(__name__)
 
 
 async def run(options: NodeProcess) -> None:
-    """Until SIGTERM or SIGINT. Pods are left running."""
+    """Until SIGTERM or SIGINT. Pods are left running, unless SIGTERM is how this machine says that
+    it shuts down, and the configuration gives them time for that."""
     stop = stop_event()
     options.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     tasks = TaskGroup("node")
@@ -51,6 +54,8 @@ async def run(options: NodeProcess) -> None:
     ends = [waits.start(stop.wait(), "signal"), waits.start(tasks.failed.wait(), "failure")]
     await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
     await waits.stop()
+    if stop.signal == signal.SIGTERM:
+        await asyncio.gather(*(agent.shut_down() for agent in agents))
     starting.cancel()
     for agent in agents:
         await agent.stop()
@@ -182,6 +187,7 @@ async def _containers(
         addresses=_addresses(options),
         images=options.images,
         configuration=configuration,
+        pod_reader=_pod_reader(configuration),
     )
     await addons.start_on_node(
         addons.NodeContext(
@@ -219,7 +225,16 @@ async def _containers(
     await pods.synced.wait()
     pods.on_change(agent.pod_changed)
     pods.on_change(proxy.pod_changed)
+    await agent.start_static_pods()
     await agent.remove_orphaned_pods({pod.metadata.uid for pod in pods})
+
+
+def _pod_reader(configuration: KubeletConfiguration) -> PodReader | None:
+    if not configuration.static_pods:
+        return None
+    from tiphys.cluster.staticmanifests import CreatedPods
+
+    return CreatedPods()
 
 
 async def _routes(options: NodeProcess, client: Client, tasks: TaskGroup) -> None:

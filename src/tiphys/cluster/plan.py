@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from tiphys.cluster import supervisor
 from tiphys.cluster.sandboxes import NodePlace, places, pod_networks
 from tiphys.cluster.state import Cluster
 
@@ -29,6 +30,7 @@ class Process:
     address: str = ""
     env: dict[str, str] = field(default_factory=dict)
     listen: str = ""
+    patience: float = supervisor.PATIENCE  # seconds that it may take to end
 
 
 def write(cluster: Cluster, without: Collection[str] = ()) -> Path:
@@ -212,7 +214,22 @@ def _node(place: NodePlace) -> Process:
         # asks the machine's DNS server instead.
         flags["--forward-dns"] = cluster.node_address
     command = place.inside(*_TIPHYS, "node", *_words(flags))
-    return Process(f"node{place.suffix}", command, place.address)
+    patience = supervisor.PATIENCE + shutdown_seconds(cluster)
+    return Process(f"node{place.suffix}", command, place.address, patience=patience)
+
+
+def shutdown_seconds(cluster: Cluster) -> int:
+    """How long a node of the cluster takes to end its pods when it shuts down."""
+    if not cluster.kubelet_config:
+        return 0
+    from tiphys.cluster.nodeprocess import read_kubelet_config
+    from tiphys.node.configuration import ConfigurationError
+    from tiphys.node.shutdown.periods import total
+
+    try:
+        return total(read_kubelet_config(Path(cluster.kubelet_config)).shutdown)
+    except (ConfigurationError, OSError):  # the node itself says what is wrong
+        return 0
 
 
 def _serving_flags(place: NodePlace) -> dict[str, str]:

@@ -7,7 +7,7 @@ import os
 import signal
 import time
 
-from tiphys.cluster import components, containerd, kubeconfig, state
+from tiphys.cluster import components, containerd, kubeconfig, plan, state
 from tiphys.cluster.state import Cluster, ClusterError
 from tiphys.machinery import handles
 
@@ -38,7 +38,8 @@ def _end_supervisor(cluster: Cluster) -> None:
         return
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGTERM)
-    deadline = time.monotonic() + _PATIENCE
+    nodes = cluster.nodes * plan.shutdown_seconds(cluster)
+    deadline = time.monotonic() + _PATIENCE + nodes
     while components.is_alive(pid) and time.monotonic() < deadline:
         with contextlib.suppress(ChildProcessError):
             os.waitpid(pid, os.WNOHANG)

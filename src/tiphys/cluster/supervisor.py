@@ -19,6 +19,7 @@ from pathlib import Path
 
 FIRST = 0.2  # seconds between an exit and the restart
 LIMIT = 30.0  # seconds of the longest such pause
+PATIENCE = 10.0  # seconds that a component usually has to end
 CALM = 60.0  # seconds after which a component that runs counts as healthy again
 LISTENING = "TIPHYS_LISTENING"  # environment: file descriptor of the socket that we hold
 _BACKLOG = 1024  # connections that wait
@@ -29,13 +30,15 @@ _RENEWAL_AGAIN = 600.0  # seconds until a renewal that failed is tried again
 @dataclass
 class Component:
     """A process to keep alive. `env` is added to ours; `listen` is the address (``host:port``) of a
-    socket that we hold for it, so that its clients wait while it is replaced."""
+    socket that we hold for it, so that its clients wait while it is replaced; `patience` are the
+    seconds that it may take to end."""
 
     name: str
     command: list[str]
     address: str = ""
     env: dict[str, str] = field(default_factory=dict)
     listen: str = ""
+    patience: float = PATIENCE
     process: subprocess.Popen[bytes] | None = None
     restarts: int = 0
     failures: int = 0  # exits in a row, each within CALM seconds of the start
@@ -99,7 +102,7 @@ class Supervisor:
         known = {component.name for component in self._components}
         for component in self._components:
             if component.name not in names:
-                _end(component)
+                _end(component, signal.SIGINT)  # the machine stays on: a node leaves its pods
         kept = [component for component in self._components if component.name in names]
         self._components = kept + [c for c in wanted if c.name not in known]
         self._report()
@@ -224,15 +227,15 @@ def _note_exit(component: Component, code: int, now: float) -> None:
     component.failures = 1 if was_healthy else component.failures + 1
 
 
-def _end(component: Component) -> None:
-    """Sends SIGTERM, and SIGKILL to what still runs ten seconds later."""
+def _end(component: Component, number: int = signal.SIGTERM) -> None:
+    """Sends a signal, and SIGKILL to what still runs when the component's time is over."""
     process = component.process
     if process is None:
         return
     with contextlib.suppress(ProcessLookupError):
-        process.terminate()
+        process.send_signal(number)
     try:
-        process.wait(10)
+        process.wait(component.patience)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
@@ -241,7 +244,7 @@ def _end(component: Component) -> None:
 def read_plan(file: Path) -> list[Component]:
     """The components of a plan. What only a later release knows of them is left out. Raises
     OSError, ValueError, TypeError and KeyError for what is none."""
-    known = {"name", "command", "address", "env", "listen"}
+    known = {"name", "command", "address", "env", "listen", "patience"}
     rows = json.loads(file.read_text())["components"]
     return [Component(**{k: v for k, v in row.items() if k in known}) for row in rows]
 

@@ -22,6 +22,7 @@ from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.machinery import gowords
 from tiphys.machinery.schema import Field, fields_of, struct_of
 from tiphys.machinery.structural import Schema, prune
+from tiphys.machinery.timefields import make_times_canonical, plan_of
 
 T = TypeVar("T", bound=Struct | CustomObject)
 
@@ -62,6 +63,7 @@ def warming(kind: type[Struct], seen: set[type[Struct]] | None = None) -> Iterat
             seen.add(inner)
             yield from warming(inner, seen)
     decoder(kind)
+    plan_of(kind)
     yield
     _twin(kind)
     yield
@@ -78,7 +80,7 @@ def plain(data: bytes) -> Any:
 def typed(data: bytes, kind: type[T]) -> T:
     """Typed object of JSON bytes. Nulls count as absent. Raises DecodeError."""
     try:
-        return decode(data, kind)
+        return _with_times(decode(data, kind))
     except msgspec.ValidationError:
         return convert(plain(data), kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -100,14 +102,23 @@ def convert(value: Any, kind: type[T]) -> T:
         if issubclass(kind, CustomObject):
             return _custom(value, kind)
         with contextlib.suppress(msgspec.ValidationError):
-            return from_builtins(value, kind)
+            return _with_times(from_builtins(value, kind))
         value = without_nulls(value, kind)
-        return from_builtins(value, kind)
+        return _with_times(from_builtins(value, kind))
     except msgspec.ValidationError as error:
         restoration = gowords.restoration(error, value, kind)
         raise DecodeError(gowords.mismatch(error, value, kind), restoration) from None
     except RecursionError:
         raise DecodeError("json: exceeded max depth") from None
+
+
+def _with_times(obj: T) -> T:
+    """The object, its times as Go keeps them. Raises DecodeError."""
+    try:
+        make_times_canonical(obj.metadata if isinstance(obj, CustomObject) else obj)
+    except ValueError as error:
+        raise DecodeError(str(error)) from None
+    return obj
 
 
 def _custom(value: dict[str, Any], kind: type[T]) -> T:
@@ -116,7 +127,7 @@ def _custom(value: dict[str, Any], kind: type[T]) -> T:
         from_builtins(meta, ObjectMeta)
     except msgspec.ValidationError as error:
         raise DecodeError(gowords.mismatch(error, meta, ObjectMeta)) from None
-    return from_builtins({**value, "metadata": meta}, kind)
+    return _with_times(from_builtins({**value, "metadata": meta}, kind))
 
 
 def without_nulls(value: Any, kind: type[Struct]) -> Any:

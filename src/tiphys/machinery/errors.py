@@ -68,6 +68,7 @@ __all__ = [
     "too_old",
     "unauthorized",
     "unavailable",
+    "unspecified",
     "unsupported_media_type",
 ]
 
@@ -283,6 +284,11 @@ def too_large_version(requested: int, current: int) -> StatusError:
 def internal(message: str) -> StatusError:
     details = StatusDetails(causes=[StatusCause(message=message)])
     return _error(500, "InternalError", f"Internal error occurred: {message}", details)
+
+
+def unspecified(message: str) -> StatusError:
+    """What upstream answers for an error that it has no reason for: the store's own, for one."""
+    return _error(500, "", message)
 
 
 def store_read(resource: str, problems: Iterable[tuple[str, str]]) -> StatusError:

@@ -40,25 +40,52 @@ def _union(left: FieldSet, right: FieldSet) -> FieldSet:
     return union(left, right)
 
 
+def joined(left: FieldSet, right: FieldSet) -> FieldSet:
+    """The union of sets that are in order, in order: only what is new finds its place."""
+    if not left or not right:
+        return left or right
+    result = dict(left)
+    grows = False
+    for element, below in right.items():
+        there = result.get(element)
+        if there is None:
+            grows = True
+            result[element] = below
+        elif element != ".":
+            result[element] = _joined(there, below)
+    return dict(sorted(result.items())) if grows else result
+
+
+def _joined(left: FieldSet, right: FieldSet) -> FieldSet:
+    if not left or not right:
+        return _union(left, right)
+    return joined(left, right)
+
+
 def difference(left: FieldSet, right: FieldSet) -> FieldSet:
-    """The members of `left` that `right` has not."""
-    if not right:
-        return left
+    """The members of `left` that `right` has not, in the order of `left`; `left` itself when that
+    is all."""
     result: FieldSet = {}
+    same = True
     for element, below in left.items():
         other = right.get(element)
         if other is None:
             result[element] = below
-        elif element != ".":
-            rest = _difference(below, other)
-            if rest is not None:
-                result[element] = rest
-    return result
+            continue
+        rest = None if element == "." else _difference(below, other)
+        same = same and rest is below
+        if rest is not None:
+            result[element] = rest
+    return left if same else result
 
 
 def _difference(left: FieldSet, right: FieldSet) -> FieldSet | None:
-    children = difference({k: v for k, v in left.items() if k != "."}, right)
+    """What is left below an element, None when that is no element any more."""
+    inner = {k: v for k, v in left.items() if k != "."} if "." in left else left
+    children = difference(inner, right)
     if is_member(left) and not is_member(right):
+        if children is inner:
+            return left
         return {".": _SELF, **children} if children else {}
     return children or None
 

@@ -13,7 +13,15 @@ from typing import Any
 from tiphys.api.meta_v1 import ManagedFieldsEntry, Status, StatusCause, StatusDetails
 from tiphys.machinery import typed
 from tiphys.machinery.errors import StatusError
-from tiphys.machinery.fieldsets import FieldSet, difference, intersection, ordered, paths, union
+from tiphys.machinery.fieldsets import (
+    FieldSet,
+    difference,
+    intersection,
+    joined,
+    ordered,
+    paths,
+    union,
+)
 from tiphys.machinery.typed import Node
 
 APPLY, UPDATE = "Apply", "Update"
@@ -75,6 +83,8 @@ class Managed:
     sets: dict[Manager, FieldSet]
     times: dict[Manager, str | None]
     versions: dict[Manager, str] = field(default_factory=dict)
+    entries: dict[Manager, ManagedFieldsEntry] = field(default_factory=dict)
+    """Those that were decoded, as they were published."""
 
     def __post_init__(self) -> None:
         self.versions = {manager.at_any_version(): manager.api_version for manager in self.sets}
@@ -93,20 +103,25 @@ class Managed:
             made.versions[manager] = entry.api_version
             made.sets[manager] = union(made.sets.get(manager, {}), entry.fields_v1)
             made.times[manager] = entry.time
+            made.entries[manager] = entry
         return made
 
-    def encode(self) -> list[ManagedFieldsEntry]:
+    def encode(self, in_order: bool = False) -> list[ManagedFieldsEntry]:
+        """`in_order`: the sets are, and one that is still the decoded one is published again."""
         self._cap()
-        entries = [
-            entry_of(m, ordered(fields), self.times.get(m), self.versions.get(m, ""))
-            for m, fields in self.sets.items()
-            if fields
-        ]
+        entries = [self._entry(m, fields, in_order) for m, fields in self.sets.items() if fields]
         if len(entries) > 1:
             entries.sort(
                 key=lambda e: (e.operation, e.time or "", e.manager, e.api_version, e.subresource)
             )
         return entries
+
+    def _entry(self, manager: Manager, fields: FieldSet, in_order: bool) -> ManagedFieldsEntry:
+        known = self.entries.get(manager)
+        if in_order and known is not None and known.fields_v1 is fields:
+            return known
+        shown = fields if in_order else ordered(fields)
+        return entry_of(manager, shown, self.times.get(manager), self.versions.get(manager, ""))
 
     def _cap(self) -> None:
         updates = [m for m, fields in self.sets.items() if m.operation == UPDATE and fields]
@@ -117,7 +132,7 @@ class Managed:
             if old.name == _ANCIENT:
                 continue
             kept = Manager(_ANCIENT, UPDATE, old.api_version)
-            self.sets[kept] = union(self.sets.get(kept, {}), self.sets.pop(old))
+            self.sets[kept] = joined(self.sets.get(kept, {}), ordered(self.sets.pop(old)))
             self.times[kept] = max(self.times.get(kept) or "", self.times.pop(old, None) or "")
 
 
@@ -154,7 +169,7 @@ def updated(
     reset: tuple[str, ...] = (),
 ) -> list[ManagedFieldsEntry] | None:
     """The entries after `manager` turned `old` into `new` (plain); None when nobody's fields
-    changed."""
+    changed. What is decoded in `managed` is in order."""
     difference_made = typed.compare(old, new, node)
     if difference_made.same:
         return None
@@ -164,10 +179,10 @@ def updated(
         return None
     sets = {m: difference(fields, lost) for m, fields in managed.sets.items()}
     if took:
-        sets[manager] = union(sets.get(manager, {}), took)
+        sets[manager] = joined(sets.get(manager, {}), ordered(took))
         managed.times[manager] = now
     managed.sets = sets
-    return managed.encode()
+    return managed.encode(in_order=True)
 
 
 @dataclass(slots=True)

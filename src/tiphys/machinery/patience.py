@@ -21,7 +21,7 @@ class _Allowance(threading.local):
     left: int | None = None  # None: no limit
 
 
-_allowance = _Allowance()
+allowance = _Allowance()
 
 
 class Brief:
@@ -30,8 +30,8 @@ class Brief:
     __slots__ = ("_before",)
 
     def __enter__(self) -> None:
-        self._before = _allowance.left
-        _allowance.left = BRIEF
+        self._before = allowance.left
+        allowance.left = BRIEF
 
     def __exit__(
         self,
@@ -39,18 +39,18 @@ class Brief:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        _allowance.left = self._before
+        allowance.left = self._before
 
 
 def allowed() -> int | None:
     """Units that are left, None when there is no limit."""
-    return _allowance.left
+    return allowance.left
 
 
 def take(units: int) -> None:
     """Takes units off what is left. Raises Unfinished when there are none."""
-    if _allowance.left is None:
+    if allowance.left is None:
         return
-    _allowance.left -= units
-    if _allowance.left < 0:
+    allowance.left -= units
+    if allowance.left < 0:
         raise Unfinished

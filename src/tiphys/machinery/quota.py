@@ -34,8 +34,8 @@ DEVICE_CLASS = ".deviceclass.resource.k8s.io/devices"
 _MOST_DEVICES = 32  # that one claim can be given: what a request for all of them counts for
 
 
-def pod_amounts(spec: core_v1.PodSpec, which: str) -> dict[str, Quantity]:
-    """The requests or limits (`which`) of a pod at its neediest moment, overhead included."""
+def container_amounts(spec: core_v1.PodSpec, which: str) -> dict[str, Quantity]:
+    """The requests or limits (`which`) of a pod's containers together at their neediest moment."""
     own = [getattr(c.resources, which) for c in spec.containers]
     sidecars = [
         getattr(c.resources, which) for c in spec.init_containers if c.restart_policy == "Always"
@@ -47,7 +47,12 @@ def pod_amounts(spec: core_v1.PodSpec, which: str) -> dict[str, Quantity]:
             before.append(amounts)
         else:
             peaks.append(total([*before, amounts]))
-    result = maximum([total([*own, *sidecars]), *peaks])
+    return maximum([total([*own, *sidecars]), *peaks])
+
+
+def pod_amounts(spec: core_v1.PodSpec, which: str) -> dict[str, Quantity]:
+    """The same of the pod as a whole, overhead included."""
+    result = container_amounts(spec, which)
     if spec.resources is not None:
         result |= getattr(spec.resources, which)
     for name, over in spec.overhead.items():

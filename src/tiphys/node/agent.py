@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -21,11 +21,13 @@ from tiphys.client.events import EventBudget, EventRecorder
 from tiphys.client.tasks import TaskGroup
 from tiphys.machinery.errors import StatusError
 from tiphys.machinery.finished import pod_finished
+from tiphys.machinery.podrefs import MIRROR
 from tiphys.node.configuration import DEFAULT, KubeletConfiguration
 from tiphys.node.csi.nodevolumes import NodeVolumes
 from tiphys.node.devices.nodedevices import DriverDevices, NoDevices
 from tiphys.node.images.collection import PulledImages, reclaim
 from tiphys.node.images.names import ImageNameError, name_on_node
+from tiphys.node.images.pullrecords import PullRecords
 from tiphys.node.isolation import Isolation, NoIsolation
 from tiphys.node.managers.discovery import discover
 from tiphys.node.managers.placement import Placement, place
@@ -34,27 +36,47 @@ from tiphys.node.metrics import KubeletMetrics
 from tiphys.node.naming import ClusterDNS, Resolver
 from tiphys.node.nodecontext import NodeContext
 from tiphys.node.pod.evictor import Evictor, Senses
+from tiphys.node.pod.managedpod import ManagedPod
+from tiphys.node.pod.mirrorpod import MirrorPod
 from tiphys.node.pod.orphans import OrphanCollector
 from tiphys.node.pod.placing import PodPlacer
+from tiphys.node.pod.preemption import NoneToPreempt, make_room
 from tiphys.node.pod.worker import PodWorker
+from tiphys.node.podresources.listing import PodResourceLists
+from tiphys.node.podresources.server import PodResourcesServer
+from tiphys.node.profiles import RUNTIME_DEFAULT, UNCONFINED
 from tiphys.node.references import References
 from tiphys.node.registration import BEAT, NodeFacts, Registration
 from tiphys.node.resources.admission import (
     NODE_AFFINITY,
     Footprint,
     Rejection,
+    clashing_ports,
     insufficient_room,
+    shortages,
     unfit,
 )
 from tiphys.node.resources.eviction import is_limited
 from tiphys.node.resources.observation import observe
-from tiphys.node.resources.pressure import binary_text, refused_under_pressure
+from tiphys.node.resources.pressure import (
+    Threshold,
+    binary_text,
+    is_critical,
+    refused_under_pressure,
+)
 from tiphys.node.resources.reservation import allocatable, kept_back
 from tiphys.node.resources.resize import shortage
+from tiphys.node.resources.sysctls import SysctlAllowlist
+from tiphys.node.resources.usernamespaces import UserNamespaces
 from tiphys.node.runtime import Runtime, RuntimeFault
 from tiphys.node.server.access import Access
 from tiphys.node.server.streaming import StreamingServer
+from tiphys.node.shutdown.logind import Logind, LogindWatch
+from tiphys.node.shutdown.nodeshutdown import NOT_READY, REFUSED, Announcements, NodeShutdown
 from tiphys.node.states import CREATED, EXITED, RUNNING, PodState, Usage, VolumeUsage
+from tiphys.node.staticpods.folder import ManifestFolder
+from tiphys.node.staticpods.manifests import PodReader, static_pod
+from tiphys.node.staticpods.staticpods import StaticPods
 from tiphys.node.volumes.kubeletfolder import KubeletFolder
 from tiphys.node.volumes.nodrivers import NoDrivers
 
@@ -89,6 +111,7 @@ class NodeOptions:
     addresses: tuple[str, ...] = ()  # `address`, and one of the other family; () for it alone
     taints: tuple[core_v1.Taint, ...] = ()
     provider_id: str = ""
+    pod_reader: PodReader | None = None  # of static pods, where there may be some
 
 
 class Agent:
@@ -110,6 +133,7 @@ class Agent:
         self.metrics = metrics or KubeletMetrics(CollectorRegistry())
         self.name = options.name
         self.runtime = runtime
+        self.answers_log_queries = options.configuration.log_queries
         self._client = client
         self._options = options
         self._tasks = tasks
@@ -117,7 +141,6 @@ class Agent:
         self._capacity["pods"] = canonical_quantity(str(options.configuration.max_pods))
         kept = self._kept_back()
         self._allocatable = allocatable(self._capacity, kept)
-        placement = self._make_placement(kept)
         self._recorder = EventRecorder(client, "kubelet", options.name, budget=events)
         references = References(client)
         self._kubelet = KubeletFolder(options.data_dir / "kubelet")
@@ -127,6 +150,11 @@ class Agent:
         self._knows_pods = False  # whether all pods of the node have been seen
         self._drivers = self._make_drivers(references) if runtime.runs_processes else None
         self._devices = self._make_devices() if runtime.runs_processes else None
+        placement = self._make_placement(kept)
+        volumes = runtime.volumes(
+            options.data_dir, references, self._allocatable, self._drivers or NoDrivers()
+        )
+        self._sysctls = SysctlAllowlist(options.configuration.sysctls)
         self._node = NodeContext(
             name=options.name,
             address=options.address,
@@ -135,9 +163,7 @@ class Agent:
             client=client,
             recorder=self._recorder,
             references=references,
-            volumes=runtime.volumes(
-                options.data_dir, references, self._allocatable, self._drivers or NoDrivers()
-            ),
+            volumes=volumes,
             services=services,
             dns=ClusterDNS(list(options.dns_servers), options.domain),
             resolver=options.resolver,
@@ -147,8 +173,14 @@ class Agent:
             shortage=self._shortage,
             metrics=self.metrics,
             pulled=PulledImages(options.data_dir / "pulled-images.json"),
+            pull_records=self._make_pull_records() if runtime.runs_processes else None,
             devices=self._devices or NoDevices(),
             placement=placement,
+            seccomp_default=RUNTIME_DEFAULT
+            if options.configuration.seccomp_default
+            else UNCONFINED,
+            seccomp_place=self._kubelet.seccomp_profile,
+            users=UserNamespaces(volumes.folder, options.configuration.max_pods),
         )
         self._unclaimed: dict[str, PodState] = {}  # what an agent before this one left, by uid
         self._orphans: dict[str, PodState] = {}  # of these, what did not end
@@ -160,6 +192,10 @@ class Agent:
         )
         self._server = StreamingServer(self, Access(client, options.name))
         self._evictor = self._make_evictor()
+        self._shutdown = self._make_shutdown()
+        self._logind = LogindWatch(Logind(), self._shutdown)
+        self._pod_resources = self._make_pod_resources()
+        self._static_pods = self._make_static_pods() if runtime.runs_processes else None
         self._stale = asyncio.Event()
         states = (CREATED, RUNNING, EXITED)
         counts = {state: partial(self._count_containers, state) for state in states}
@@ -227,26 +263,69 @@ class Agent:
         if not self.runtime.runs_processes:
             return Placement()
         settings = self._options.configuration.managers
-        return place(settings, discover(), kept, self._options.data_dir)
+        plugins = self._devices.plugins if self._devices is not None else None
+        return place(settings, discover(), kept, self._options.data_dir, plugins)
 
     def _make_evictor(self) -> Evictor:
         options = self._options
         images = options.images or options.data_dir
+        configuration = options.configuration
         return Evictor(
-            options.configuration.eviction_hard,
+            (*configuration.eviction_hard, *configuration.eviction_soft),
             Senses(
                 partial(observe, options.data_dir, images),
                 self.runtime.usage,
                 self._reclaim_images,
                 self._node.now,
+                self.runtime.processes,
+                partial(self._node_event, "Warning"),
+                lambda signal: self.metrics.evictions.labels(signal).inc(),
             ),
-            options.configuration.eviction_transition,
+            configuration.eviction_transition,
+            configuration.eviction_max_grace,
         )
+
+    def _make_shutdown(self) -> NodeShutdown:
+        announcements = Announcements(
+            self._report_soon, partial(self._node_event, "Normal"), self.metrics, self._node.now
+        )
+        return NodeShutdown(
+            self._options.configuration.shutdown,
+            lambda: [worker.managed for worker in self._workers.values()],
+            announcements,
+            self._options.data_dir,
+        )
+
+    def _node_event(self, kind: str, reason: str, message: str) -> None:
+        self._recorder.record(self._registration.node, kind, reason, message)
+
+    def _make_pull_records(self) -> PullRecords:
+        options = self._options
+        return PullRecords(options.data_dir / "image_manager", options.configuration.pulls)
+
+    def _make_pod_resources(self) -> PodResourcesServer | None:
+        if self._devices is None:
+            return None
+        lists = PodResourceLists(self.pods, self._devices, self._node.placement)
+        return PodResourcesServer(self._kubelet, lists)
+
+    def _make_static_pods(self) -> StaticPods:
+        folder = None
+        options = self._options
+        if options.configuration.static_pods and options.pod_reader is not None:
+            read = partial(_read_static_pod, self.name, options.pod_reader)
+            folder = ManifestFolder(Path(options.configuration.static_pods), read)
+        return StaticPods(folder, self._client, lambda: self._registration.node, self._run_pod)
 
     async def _reclaim_images(self) -> int:
         """Removes pulled images that no pod names. Raises RuntimeFault, TimeoutError."""
         assert self._node.pulled is not None
-        return await reclaim(self.runtime, self._node.pulled, self._images_in_use())
+        freed = await reclaim(self.runtime, self._node.pulled, self._images_in_use())
+        records = self._node.pull_records
+        for id in records.ids() if records is not None and freed else ():
+            if records is not None and not await self.runtime.image_id(id):
+                records.forget(id)
+        return freed
 
     def _images_in_use(self) -> set[str]:
         names = set()
@@ -281,6 +360,7 @@ class Agent:
             self._allocatable,
             options.taints,
             options.provider_id,
+            self.runtime.abilities,
         )
         self._registration = Registration(self._client, facts, options.labels or {})
         if self._drivers is not None:
@@ -290,7 +370,10 @@ class Agent:
             self._devices.applies_cdi = self.runtime.applies_cdi
             self._registration.devices = self._devices.counts
             await self._devices.start()
+        if self._pod_resources is not None:
+            await self._pod_resources.start()
         self._unclaimed = await self.runtime.pods()
+        self._node.users.load(self._unclaimed)
         self._registration.images = await self.runtime.images()
         await self._registration.register()
         if self._drivers is not None:
@@ -302,7 +385,16 @@ class Agent:
             self._tasks.start(self._keep_house(), "housekeeping", vital=True)
             period = options.configuration.managers.reconcile
             self._tasks.start(self._placer.run(period), "placing")
+        if self._shutdown.periods:
+            self._tasks.start(self._logind.run(), "logind")
         log.info("Node %s is registered with runtime %s", options.name, self.runtime.name)
+
+    async def shut_down(self) -> None:
+        """The machine is about to be switched off, as far as this process knows: ends the pods in
+        the order of their priority, where the node's configuration gives them time. Where there is
+        logind, that knows better."""
+        if self._shutdown.periods and not self._logind.is_active:
+            await self._shutdown.begin()
 
     async def stop(self) -> None:
         """Leaves the pods running."""
@@ -311,9 +403,13 @@ class Agent:
             await self._drivers.stop()
         if self._devices is not None:
             await self._devices.stop()
+        if self._pod_resources is not None:
+            await self._pod_resources.stop()
         await self.runtime.close()
 
     async def _health(self) -> tuple[bool, str]:
+        if self._shutdown.is_under_way:
+            return False, NOT_READY
         try:
             async with asyncio.timeout(BEAT):
                 self._registration.images = await self.runtime.images()
@@ -325,9 +421,19 @@ class Agent:
         """For an informer of this node's object."""
         self._registration.node_changed(old, new)
 
+    async def start_static_pods(self) -> None:
+        """After the node's pods have been seen, mirrors among them."""
+        if self._static_pods is None:
+            return
+        await self._static_pods.look()
+        self._tasks.start(self._static_pods.watch(), "static-pods", vital=True)
+        self._tasks.start(self._static_pods.run(), "mirror-pods", vital=True)
+
     async def remove_orphaned_pods(self, known: set[str]) -> None:
         """Ends what runs here of pods that are not among the uids `known` to the cluster, and
         removes what they have on disk. What does not end is tried again every now and then."""
+        if self._static_pods is not None:
+            known = known | self._static_pods.uids
         orphans, self._unclaimed = self._unclaimed, {}
         self._knows_pods = True
         collector = OrphanCollector(self.runtime, self._node.volumes)
@@ -337,7 +443,10 @@ class Agent:
 
     def pod_changed(self, old: core_v1.Pod | None, new: core_v1.Pod | None) -> None:
         """For the informer of pods bound to this node."""
-        if new is not None:
+        pod = new or old
+        if self._static_pods is not None and pod is not None and MIRROR in pod.metadata.annotations:
+            self._static_pods.mirror_changed(old, new)
+        elif new is not None:
             self._pod_updated(new)
         elif old is not None:
             self._pod_removed(old)
@@ -365,11 +474,17 @@ class Agent:
         has_ended = pod_finished(pod) and not pod.metadata.deletion_timestamp
         if has_ended and uid not in self._unclaimed:
             return
+        self._run_pod(pod)
+
+    def _run_pod(self, pod: core_v1.Pod, mirror: MirrorPod | None = None) -> PodWorker:
+        """Starts a worker for a pod; see there."""
+        uid = pod.metadata.uid
         state = self._unclaimed.pop(uid, None)
-        worker = PodWorker(self._node, pod, state)
+        worker = PodWorker(self._node, pod, state, mirror)
         worker.managed.holds_room = state is not None
         self._workers[uid] = worker
         self._tasks.start(self._work(worker), f"pod-{pod.metadata.name}")
+        return worker
 
     async def _work(self, worker: PodWorker) -> None:
         uid = worker.pod.metadata.uid
@@ -383,6 +498,8 @@ class Agent:
                 del self._workers[uid]
             self._placer.release(uid)
             self._retry_resizes()
+            if self._static_pods is not None:
+                self._static_pods.worker_ended(worker)
 
     async def _is_admitted(self, worker: PodWorker) -> bool:
         while True:
@@ -399,10 +516,11 @@ class Agent:
         managed = worker.managed
         uid = managed.pod.metadata.uid
         rejection = (
-            unfit(managed.pod.spec)
+            (REFUSED if self._shutdown.is_under_way else None)
+            or unfit(managed.pod.spec, self.runtime.abilities, self._sysctls)
             or refused_under_pressure(managed.pod, self._evictor.conditions)
             or await self._placer.place(managed.pod)
-            or insufficient_room(managed.footprint, self._footprints(uid), self._allocatable)
+            or await self._find_room(managed)
         )
         if rejection is None:
             managed.holds_room = True  # while the labels are looked at, too
@@ -415,6 +533,31 @@ class Agent:
         self._placer.release(uid)
         await worker.reject(rejection)
         return bool(worker.pod.metadata.deletion_timestamp)
+
+    async def _find_room(self, managed: ManagedPod) -> Rejection | None:
+        """Why the node has no room for a pod. Others make room for a critical one, if nothing else
+        keeps it from running here. Raises StatusError, Unreachable."""
+        footprint = managed.footprint
+        others = self._footprints(managed.pod.metadata.uid)
+        missing = {
+            shortage.name: shortage.missing
+            for shortage in shortages(footprint, others, self._allocatable)
+        }
+        if not missing or not is_critical(managed.pod):
+            return insufficient_room(footprint, others, self._allocatable)
+        if clash := clashing_ports(footprint, others):
+            return clash
+        if not await self._registration.suits(managed.pod.spec):
+            return NODE_AFFINITY
+        managed.holds_room = True  # what others leave is its own
+        running = [worker.managed for worker in self._workers.values() if worker.managed.holds_room]
+        try:
+            preempted = await make_room(managed.pod, running, missing)
+        except NoneToPreempt as error:
+            managed.holds_room = False
+            return Rejection("UnexpectedAdmissionError", str(error))
+        self.metrics.preemptions.labels(next(iter(missing))).inc(len(preempted))
+        return None
 
     def _footprints(self, without: str) -> list[Footprint]:
         """Those that hold room on the node, but for the pod of one uid."""
@@ -532,10 +675,31 @@ class Agent:
             "cgroupDriver": "cgroupfs",
             "containerLogMaxSize": binary_text(options.configuration.log_bytes),
             "containerLogMaxFiles": options.configuration.log_files,
-            "evictionHard": {
-                threshold.signal: threshold.written
-                for threshold in options.configuration.eviction_hard
+            "evictionHard": _written(options.configuration.eviction_hard),
+            "evictionSoft": _written(options.configuration.eviction_soft),
+            "evictionSoftGracePeriod": {
+                one.signal: f"{one.grace:g}s" for one in options.configuration.eviction_soft
             },
+            "evictionMaxPodGracePeriod": options.configuration.eviction_max_grace,
+            "shutdownGracePeriodByPodPriority": [
+                {"priority": period.priority, "shutdownGracePeriodSeconds": period.seconds}
+                for period in options.configuration.shutdown
+            ],
             "serializeImagePulls": False,
+            "enableSystemLogQuery": options.configuration.log_queries,
+            "imagePullCredentialsVerificationPolicy": options.configuration.pulls.policy,
+            "preloadedImagesVerificationAllowlist": list(options.configuration.pulls.allowed),
+            "seccompDefault": options.configuration.seccomp_default,
+            "allowedUnsafeSysctls": list(options.configuration.sysctls),
+            "staticPodPath": options.configuration.static_pods,
             **shown(options.configuration.managers),
         }
+
+
+def _written(thresholds: Iterable[Threshold]) -> dict[str, str]:
+    return {threshold.signal: threshold.written for threshold in thresholds}
+
+
+def _read_static_pod(node: str, reader: PodReader, text: bytes, source: str) -> core_v1.Pod:
+    """Raises ManifestError."""
+    return static_pod(text, source, node, reader)

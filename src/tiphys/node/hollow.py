@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tiphys.api import core_v1
+from tiphys.node.abilities import EVERYTHING, IdRange, RuntimeAbilities
 from tiphys.node.drivervolumes import DriverVolumes
 from tiphys.node.naming import Resolver
 from tiphys.node.references import References
@@ -48,6 +49,7 @@ class HollowRuntime:
 
     name = "hollow://1.0"
     runs_processes = False
+    abilities = RuntimeAbilities(others=EVERYTHING, strict_groups=True, app_armor=True)
     applies_cdi = False
     parallel_starts = 64
 
@@ -91,6 +93,9 @@ class HollowRuntime:
 
     # --- images ---
 
+    async def image_id(self, image: str) -> str:
+        return image
+
     async def has_image(self, image: str) -> bool:
         return True
 
@@ -124,6 +129,7 @@ class HollowRuntime:
         resolver: Resolver,
         hostname: str,
         handler: str = "",
+        users: IdRange | None = None,
     ) -> SandboxState:
         meta = pod.metadata
         state = self._pods.setdefault(meta.uid, PodState(meta.uid, meta.name, meta.namespace))
@@ -223,6 +229,9 @@ class HollowRuntime:
 
     async def usage(self) -> dict[str, dict[str, Usage]]:
         return {}
+
+    async def processes(self, pod: core_v1.Pod) -> int:
+        return 0
 
     # --- streams and logs: of containers that run ---
 

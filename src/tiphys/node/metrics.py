@@ -10,7 +10,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from tiphys.client.exposition import exponential_buckets
-from tiphys.node.states import VolumeUsage
+from tiphys.node.states import PodIdentity, VolumeUsage
 
 _START_BUCKETS = (
     *(0.5, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 20.0, 30.0, 45.0, 60.0, 120.0, 180.0, 240.0),
@@ -65,11 +65,39 @@ class _VolumeStats(Collector):
                     yield gauge
 
 
+class ProbeMetrics:
+    """How often probes have come out how: a page of its own, as upstream."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        labels = ("probe_type", "result", "container", "pod", "namespace", "pod_uid")
+        self._results = Counter(
+            "prober_probe_total",
+            "Probes of containers, by result.",
+            labels,
+            registry=self.registry,
+        )
+        self._seen: dict[str, set[tuple[str, ...]]] = {}  # labels, by pod uid
+
+    def observe(self, pod: PodIdentity, container: str, kind: str, success: bool) -> None:
+        """`kind`: startup, readiness or liveness"""
+        result = "successful" if success else "failed"
+        labels = (kind.title(), result, container, pod.name, pod.namespace, pod.uid)
+        self._seen.setdefault(pod.uid, set()).add(labels)
+        self._results.labels(*labels).inc()
+
+    def forget(self, uid: str) -> None:
+        """The pod is gone."""
+        for labels in self._seen.pop(uid, ()):
+            self._results.remove(*labels)
+
+
 class KubeletMetrics:
     """Of one node, in its `registry`."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
+        self.probes = ProbeMetrics()
         self._node_name = Gauge(
             "kubelet_node_name", "The node's name; always 1.", ("node",), registry=registry
         )
@@ -118,6 +146,30 @@ class KubeletMetrics:
             "kubelet_runtime_operations_errors_total",
             "Calls that the container runtime refused or did not answer, by operation.",
             ("operation_type",),
+            registry=registry,
+        )
+
+        # Gauges: the library gives the name of every Counter upstream's newer ending `_total`.
+        self.evictions = Gauge(
+            "kubelet_evictions",
+            "Pods that the node has evicted, by the signal of the threshold.",
+            ("eviction_signal",),
+            registry=registry,
+        )
+        self.preemptions = Gauge(
+            "kubelet_preemptions",
+            "Pods that have made room for a critical one, by the resource that was short first.",
+            ("preemption_signal",),
+            registry=registry,
+        )
+        self.shutdown_start = Gauge(
+            "kubelet_graceful_shutdown_start_time_seconds",
+            "When the node last began to shut down gracefully, in seconds since the epoch.",
+            registry=registry,
+        )
+        self.shutdown_end = Gauge(
+            "kubelet_graceful_shutdown_end_time_seconds",
+            "When the pods had ended in the last graceful shutdown, in seconds since the epoch.",
             registry=registry,
         )
 

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
@@ -14,12 +15,15 @@ from tiphys.client.client import Client
 from tiphys.client.events import EventRecorder
 from tiphys.node.devices.nodedevices import NodeDevices, NoDevices
 from tiphys.node.images.collection import PulledImages
+from tiphys.node.images.pullrecords import PullRecords
 from tiphys.node.isolation import Isolation, NoIsolation
 from tiphys.node.managers.placement import Placement
 from tiphys.node.metrics import KubeletMetrics
 from tiphys.node.naming import ClusterDNS, Resolver
+from tiphys.node.profiles import UNCONFINED
 from tiphys.node.references import References
 from tiphys.node.resources.admission import Footprint, Rejection
+from tiphys.node.resources.usernamespaces import UserNamespaces
 from tiphys.node.runtime import PodVolumes, Runtime
 
 
@@ -38,7 +42,11 @@ class NodeContext:
     shortage: why the pod of a uid cannot grow to a footprint; None if it can
     metrics: what the node counts
     pulled: the images that the node has pulled; None where nobody asks
+    pull_records: with whose secrets; None where nobody asks
     devices: what gives pods their devices
+    seccomp_default: the type of profile where a pod says none
+    seccomp_place: gives the path of a profile's file on the machine
+    users: who gives pods users and groups of their own
     placement: which cores and NUMA nodes containers may use
     """
 
@@ -60,8 +68,12 @@ class NodeContext:
     shortage: Callable[[str, Footprint], Rejection | None] = _no_shortage
     metrics: KubeletMetrics = field(default_factory=lambda: KubeletMetrics(CollectorRegistry()))
     pulled: PulledImages | None = None
+    pull_records: PullRecords | None = None
     devices: NodeDevices = field(default_factory=NoDevices)
     placement: Placement = field(default_factory=Placement)
+    seccomp_default: str = UNCONFINED
+    seccomp_place: Callable[[str], str] = str
+    users: UserNamespaces = field(default_factory=lambda: UserNamespaces(Path, 0))
 
     def __post_init__(self) -> None:
         self.addresses = self.addresses or (self.address,)

@@ -19,6 +19,7 @@ from tiphys.client.client import Client, Unreachable
 from tiphys.machinery import conditions, timestamps
 from tiphys.machinery.errors import StatusError, is_already_exists, is_not_found
 from tiphys.machinery.nodes import matches_node
+from tiphys.node.abilities import HandlerAbilities, RuntimeAbilities
 from tiphys.node.machine import architecture, system_info
 
 log = logging.getLogger(__name__)
@@ -69,6 +70,7 @@ class NodeFacts:
     allocatable: dict[str, Any] = field(default_factory=dict)
     taints: tuple[core_v1.Taint, ...] = ()
     provider_id: str = ""
+    abilities: RuntimeAbilities = field(default_factory=RuntimeAbilities)
 
 
 class DeviceCount(Protocol):
@@ -192,6 +194,12 @@ class Registration:
             core_v1.NodeAddress(type="Hostname", address=facts.name),
         ]
         status.node_info = system_info(facts.runtime)
+        status.runtime_handlers = [
+            _handler(name, abilities) for name, abilities in facts.abilities.handlers.items()
+        ]
+        if facts.abilities.strict_groups is not None:
+            strict = facts.abilities.strict_groups
+            status.features = core_v1.NodeFeatures(supplemental_groups_policy=strict)
         endpoint = core_v1.DaemonEndpoint(port=facts.port)
         status.daemon_endpoints = core_v1.NodeDaemonEndpoints(kubelet_endpoint=endpoint)
         status.conditions = node_conditions(
@@ -248,6 +256,14 @@ class Registration:
             log.info("Node %s cannot be registered: %s", self._facts.name, failure)
             return heart.failed()
         return heart.beat
+
+
+def _handler(name: str, abilities: HandlerAbilities) -> core_v1.NodeRuntimeHandler:
+    features = core_v1.NodeRuntimeHandlerFeatures(
+        recursive_read_only_mounts=abilities.recursive_read_only,
+        user_namespaces=abilities.user_namespaces,
+    )
+    return core_v1.NodeRuntimeHandler(name=name, features=features)
 
 
 def node_conditions(

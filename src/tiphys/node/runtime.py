@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from tiphys.api import core_v1
+from tiphys.node.abilities import IdRange, RuntimeAbilities
 from tiphys.node.drivervolumes import DriverVolumes
 from tiphys.node.naming import Resolver
+from tiphys.node.profiles import UNCONFINED, Profile
 from tiphys.node.references import References
 from tiphys.node.states import ContainerState, PodIdentity, PodState, SandboxState, Usage
 
@@ -23,6 +25,9 @@ class Mount:
     path: str
     read_only: bool = False
     propagation: int = 0
+    name: str = ""  # of the volume
+    recursion: str = ""  # the spec's `recursiveReadOnly`
+    recursive_read_only: bool = False  # mounts below it, too
 
 
 class Confinement(NamedTuple):
@@ -65,6 +70,8 @@ class ContainerPlan:
     annotations: dict[str, str] = field(default_factory=dict)
     cdi: list[str] = field(default_factory=list)
     confinement: Confinement = field(default_factory=Confinement)
+    seccomp: Profile = field(default_factory=lambda: Profile(UNCONFINED))
+    users: IdRange | None = None  # of a pod with users of its own
 
 
 class Streams(NamedTuple):
@@ -161,6 +168,9 @@ class Runtime(Protocol):
     applies_cdi: bool
     """Whether it looks up the names of devices (CDI) that a container is to have."""
 
+    abilities: RuntimeAbilities
+    """What it can do beyond what every runtime can; known after `start`."""
+
     parallel_starts: int
     """How many sandboxes and containers may be started at the same time."""
 
@@ -199,6 +209,10 @@ class Runtime(Protocol):
 
     async def has_image(self, image: str) -> bool: ...
 
+    async def image_id(self, image: str) -> str:
+        """What the image is, by name or by itself; "" if it is not on the node."""
+        ...
+
     async def image_user(self, image: str) -> tuple[int | None, str]:
         """The user that an image on the node runs as: (number, ""), (None, name) or (None, "")."""
         ...
@@ -235,8 +249,10 @@ class Runtime(Protocol):
         resolver: Resolver,
         hostname: str,
         handler: str = "",
+        users: IdRange | None = None,
     ) -> SandboxState:
-        """`handler` is what the pod's RuntimeClass calls the runtime; "" is the usual one."""
+        """`handler` is what the pod's RuntimeClass calls the runtime; "" is the usual one. `users`
+        are those of a pod that has its own."""
         ...
 
     async def start_container(
@@ -305,6 +321,10 @@ class Runtime(Protocol):
 
     async def images(self) -> list[tuple[list[str], int]]:
         """(names, bytes) of each image on the node."""
+        ...
+
+    async def processes(self, pod: core_v1.Pod) -> int:
+        """How many processes and threads the pod has; 0 where that is not known."""
         ...
 
     async def usage(self) -> dict[str, dict[str, Usage]]:

@@ -42,6 +42,7 @@ class Usage:
     major: int = 0
     available: int = 0
     disk: int = 0  # bytes that a container wrote to its writable layer
+    inodes: int = 0  # of the same
 
     def counts(self) -> tuple[int, int, int, int, int, int]:
         """The fields, in their order, that can be summed over the containers of a pod."""

@@ -22,6 +22,8 @@ _NONE = type(None)
 _NUMBER = r"(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))"
 _QUANTITY = rf"^(\+|-)?{_NUMBER}(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?{_NUMBER}))?$"
 _INT32_MAX = 2**31 - 1
+_PUBLISHED = {("ContainerPort", "protocol"): "TCP"}
+"""Defaults in upstream's schemas of fields that are empty in the type itself."""
 _DEEPEST = 40  # structs within structs: a type that holds itself has no structural schema
 
 
@@ -56,7 +58,7 @@ def _struct(
     for field in msgspec.structs.fields(kind):
         name = field.encode_name
         property_ = _type(hints[field.name], (*path, name))
-        default = _default(field)
+        default = _PUBLISHED.get((kind.__name__, name), _default(field))
         if field.required or _is_required(hints[field.name]):
             schema.required.append(name)
         elif default is not None:
@@ -195,6 +197,20 @@ def _meta(meta: msgspec.Meta) -> dict[str, Any]:
     return {name: value for name, value in facts.items() if value is not None}
 
 
+def _complete_keys(schema: JSONSchemaProps, keys: list[str]) -> None:
+    """A key of a list that is a map has a value in every item: an empty text, where it is neither
+    required nor has a default."""
+    items = schema.items
+    if not isinstance(items, JSONSchemaProps):
+        return
+    for key in keys:
+        property_ = items.properties.get(key)
+        if property_ is None or key in items.required or property_.default is not None:
+            continue
+        if property_.type == "string":
+            property_.default = ""
+
+
 _LENGTHS = {
     "string": ("min_length", "max_length"),
     "array": ("min_items", "max_items"),
@@ -204,6 +220,8 @@ _LENGTHS = {
 
 def _constrained(schema: JSONSchemaProps, facts: dict[str, Any]) -> JSONSchemaProps:
     for name, value in facts.items():
+        if name == "x_kubernetes_list_map_keys":
+            _complete_keys(schema, value)
         if name == "rules":  # beside those of the struct itself
             schema.x_kubernetes_validations = [*schema.x_kubernetes_validations, *value]
             continue

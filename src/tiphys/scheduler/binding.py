@@ -95,7 +95,9 @@ class Binder:
                 await self._bind_volumes(pod, node_name)
             if pod.spec.resource_claims:
                 plugin = f'PreBind plugin "{DynamicResources.name}"'
-                await self._device_binder.bind(pod)
+                await self._device_binder.bind(
+                    pod, lambda: self._reporter.devices_pending(pod, node_name)
+                )
         except (StatusError, Unreachable) as error:
             raise BindingError(plugin, error) from None
 

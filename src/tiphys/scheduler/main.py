@@ -64,7 +64,7 @@ class Scheduler:
         claims = informers.of(v1.ResourceClaim)
         classes = informers.of(v1.DeviceClass)
         slices = informers.of(v1.ResourceSlice)
-        devices = DeviceTracker(claims.get, classes.get)
+        devices = DeviceTracker(claims.get, classes.get, time.time)
         claim_gate = ClaimGate(devices, on_ready=state.queue.add)
         device_binder = DeviceBinder(client, devices)
 

@@ -47,6 +47,10 @@ class Reporter:
         message = f"Successfully assigned {pod.key} to {node_name}"
         self._record(pod, pod, "Normal", "Scheduled", message)
 
+    def devices_pending(self, pod: PodInfo, node_name: str) -> None:
+        message = f"waiting for binding conditions for device on node {node_name}"
+        self._record(pod, pod, "Normal", "BindingConditionsPending", message)
+
     def preempted(self, victim: PodInfo, preemptor: PodInfo, node_name: str) -> None:
         message = f"Preempted by pod {preemptor.uid} on node {node_name}"
         self._record(preemptor, victim, "Normal", "Preempted", message)

@@ -150,6 +150,7 @@ class ResourceCache:
         # a quiet resource can be resumed.
         self._floor = floor
         self.revision = 0
+        self._version = Version(0, 0, 0)
         self.corrupt: dict[str, Corrupt] = {}
         self.corruptions = 0
         self.idle: set[Watcher] = set()  # the watchers that have looked at everything
@@ -181,7 +182,16 @@ class ResourceCache:
 
     @property
     def version(self) -> Version:
-        return Version(self.revision, self._history.written, self.corruptions)
+        """The same value as long as it is equal: every write asks for that of six caches."""
+        known = self._version
+        if (
+            known.revision != self.revision
+            or known.written != self._history.written
+            or known.corruptions != self.corruptions
+        ):
+            known = Version(self.revision, self._history.written, self.corruptions)
+            self._version = known
+        return known
 
     def contents(self) -> Contents:
         entries, events = list(self._entries.values()), list(self._history.events)

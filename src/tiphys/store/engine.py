@@ -57,6 +57,16 @@ class StoreError(Exception):
     acknowledged."""
 
 
+TOO_LARGE = "etcdserver: request is too large"  # as clients of Kubernetes know it
+
+
+class TooLarge(StoreError):
+    """The value has more bytes than the engine takes: etcd 1.5 MiB, if it is not told otherwise."""
+
+    def __init__(self) -> None:
+        super().__init__(TOO_LARGE)
+
+
 class StoreTimeout(StoreError):
     """The engine did not answer in time. The write it was asked for may still happen."""
 

@@ -25,12 +25,14 @@ from tiphys.client.tasks import TaskGroup
 from tiphys.machinery import protobuf
 from tiphys.store import etcdpb as pb
 from tiphys.store.engine import (
+    TOO_LARGE,
     Change,
     Conflict,
     Listener,
     Snapshot,
     StoreError,
     StoreTimeout,
+    TooLarge,
     Write,
 )
 
@@ -273,6 +275,8 @@ class EtcdEngine:
         message = f"etcd at {self._target}: {error.details()}"
         if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
             return StoreTimeout(message)
+        if error.details() == TOO_LARGE:
+            return TooLarge()
         return StoreError(message)
 
     # Keys that are not UTF-8 can come from elsewhere; they pass through unchanged.

@@ -3,42 +3,53 @@ look for `etcd_request_duration_seconds`."""
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from collections.abc import Iterator
 
-from tiphys.client.exposition import LATENCY_BUCKETS
+from prometheus_client import CollectorRegistry, Counter, Metric
+from prometheus_client.core import HistogramMetricFamily
+from prometheus_client.registry import Collector
+
+from tiphys.client.exposition import LATENCY_BUCKETS, Tally
 
 _LABELS = ("operation", "group", "resource")
 
 
-class StoreMetrics:
+class StoreMetrics(Collector):
     """How long an engine takes for writes, and which fail. Reads do not go to the engine."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._bound: dict[tuple[str, str], Histogram] = {}
-        self._durations = Histogram(
-            "etcd_request_duration_seconds",
-            "Seconds until the store has made a write durable, by operation and resource.",
-            _LABELS,
-            buckets=LATENCY_BUCKETS,
-            registry=registry,
-        )
+        self._durations: dict[tuple[str, ...], Tally] = {}  # by labels
+        self._found: dict[tuple[str, str], Tally] = {}  # by operation and prefix
         self._errors = Counter(
             "etcd_request_errors_total",
             "Writes that the store could not make, by operation and resource.",
             _LABELS,
             registry=registry,
         )
+        registry.register(self)
 
     def written(self, operation: str, prefix: str, seconds: float) -> None:
         """operation: create, update or delete; prefix: ``/group/plural/`` of the resource"""
         key = (operation, prefix)
-        duration = self._bound.get(key)
+        duration = self._found.get(key)
         if duration is None:
-            duration = self._bound[key] = self._durations.labels(operation, *_place(prefix))
+            labels = (operation, *_place(prefix))
+            duration = self._durations.setdefault(labels, Tally(LATENCY_BUCKETS))
+            self._found[key] = duration
         duration.observe(seconds)
 
     def failed(self, operation: str, prefix: str) -> None:
         self._errors.labels(operation, *_place(prefix)).inc()
+
+    def collect(self) -> Iterator[Metric]:
+        family = HistogramMetricFamily(
+            "etcd_request_duration_seconds",
+            "Seconds until the store has made a write durable, by operation and resource.",
+            labels=_LABELS,
+        )
+        for labels, tally in list(self._durations.items()):
+            family.add_metric(list(labels), tally.buckets(), tally.sum)
+        yield family
 
 
 def _place(prefix: str) -> tuple[str, str]:

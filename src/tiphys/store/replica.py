@@ -15,12 +15,14 @@ from typing import Any
 
 from tiphys.store import wire
 from tiphys.store.engine import (
+    TOO_LARGE,
     Change,
     Conflict,
     Listener,
     Snapshot,
     StoreError,
     StoreTimeout,
+    TooLarge,
     Write,
 )
 
@@ -100,8 +102,7 @@ class ReplicaEngine:
         elif isinstance(message, wire.Conflicted):
             future.set_exception(Conflict(key, message.current))
         else:
-            kind = StoreTimeout if message.late else StoreError
-            future.set_exception(kind(message.error))
+            future.set_exception(_failure(message))
 
     def _lost(self) -> None:
         gone = StoreError("the server's primary process is gone")
@@ -162,3 +163,10 @@ class ReplicaEngine:
     async def close(self) -> None:
         self._closing = True
         self._stream.abort()
+
+
+def _failure(message: wire.Failed) -> StoreError:
+    """What the primary's engine said, as the error that it was."""
+    if message.error == TOO_LARGE:
+        return TooLarge()
+    return StoreTimeout(message.error) if message.late else StoreError(message.error)

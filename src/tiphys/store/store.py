@@ -14,7 +14,8 @@ from prometheus_client import CollectorRegistry
 from tiphys.client.tasks import TaskGroup
 from tiphys.store.cache import Contents, ResourceCache
 from tiphys.store.corruption import Corrupt, corrupt_of, is_resource_key, prefix_of
-from tiphys.store.engine import Change, Engine, StoreError, StoreTimeout, Write
+from tiphys.store.deadlines import Deadlines
+from tiphys.store.engine import Change, Engine, StoreError, StoreTimeout, TooLarge, Write
 from tiphys.store.entries import Entry, Selectable, with_revision
 from tiphys.store.metrics import StoreMetrics
 from tiphys.store.packing import pack, packed_alike
@@ -27,6 +28,8 @@ log = logging.getLogger(__name__)
 COMPACT_EVERY = 60.0  # seconds
 KEEP = 5  # rounds of history that stay: five minutes, upstream's --etcd-compaction-interval
 DEADLINE = 30.0  # seconds that the engine has for a write
+MOST_BYTES = 3 << 20
+"""Of an object, whatever the engine: what is longer no client could send back. etcd takes less."""
 _PACKED_AT_ONCE = 100  # objects that are compressed in one step, of about 5 ms
 
 
@@ -65,6 +68,7 @@ class Store:
     ) -> None:
         self._engine = engine
         self._metrics = metrics or StoreMetrics(CollectorRegistry())
+        self._deadlines = Deadlines(DEADLINE)
         self._fields = fields
         self.is_stale = stale
         self._caches: dict[str, ResourceCache] = {}
@@ -202,9 +206,11 @@ class Store:
         expected: see `engine.Write`
         seconds:  how long it may live, 0 for ever
 
-        Raises Conflict, StoreError, or StoreTimeout after `DEADLINE` seconds; the write may still
-        happen then.
+        Raises Conflict, StoreError, TooLarge, or StoreTimeout after `DEADLINE` seconds; the write
+        may still happen then.
         """
+        if len(value) > MOST_BYTES:
+            raise TooLarge
         operation = "create" if expected == 0 else "update"
         write = Write(key, value, expected, seconds)
         revision = await self._commit(write, operation, cache.prefix)
@@ -224,7 +230,7 @@ class Store:
     async def _commit(self, write: Write, operation: str, prefix: str) -> int:
         began = time.perf_counter()
         try:
-            async with asyncio.timeout(DEADLINE):
+            with self._deadlines.begin():
                 return await self._engine.commit(write)
         except TimeoutError:
             self._metrics.failed(operation, prefix)

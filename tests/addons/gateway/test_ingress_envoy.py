@@ -7,15 +7,14 @@ import ssl
 import pytest
 
 from tests.addons.gateway.world import backend, ingress, pair, secret, serial, world
-from tiphys.addons.gateway.process import program
-from tiphys.addons.installing import AddonError
 from tiphys.api import networking_v1
+from tiphys.network.xds.envoy import NoEnvoy, program
 
 
 def has_envoy() -> bool:
     try:
         return bool(program())
-    except AddonError:
+    except NoEnvoy:
         return False
 
 

@@ -12,13 +12,13 @@ from google.protobuf import json_format
 
 from tests.addons.gateway.test_ingress_envoy import has_envoy
 from tests.addons.mesh.builders import port, route, service, slice_of
-from tiphys.addons.gateway.process import program
 from tiphys.addons.mesh import inbound, outbound
 from tiphys.addons.mesh.bootstrap import bootstrap
 from tiphys.addons.mesh.outbound import Member, Target
 from tiphys.addons.mesh.probes import Probe
 from tiphys.addons.mesh.types import RouteRetry, RouteTimeouts
 from tiphys.network.xds.cache import CLUSTER, LISTENER, ROUTE
+from tiphys.network.xds.envoy import program
 
 PROBES = {
     "web/readiness": Probe("http", 8080, "/healthz?deep=1"),

@@ -7,7 +7,8 @@ import datetime
 import pytest
 from cryptography import x509
 
-from tiphys.addons.mesh.identity import Authority, AuthorityError, spiffe
+from tiphys.addons.authority import Authority, AuthorityError
+from tiphys.addons.mesh.identity import spiffe
 
 NOW = 1_800_000_000.0
 

@@ -1,15 +1,15 @@
-"""A registry over a store in memory, with the rules of every resource and no admission."""
+"""A registry over a store in memory, with the rules of every resource and the plugins given."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from tests.apiserver.admission.builders import NoWebhook
 from tiphys.api.base import decode
 from tiphys.api.catalog import resource_of
-from tiphys.apiserver.admission import Admission
+from tiphys.apiserver.admission import Admission, Plugin
 from tiphys.apiserver.registry.registry import Registry
 from tiphys.apiserver.registry.writes import Write
 from tiphys.apiserver.resources import Strategies, selectable_fields
@@ -18,11 +18,13 @@ from tiphys.store.store import Store
 
 
 @contextlib.asynccontextmanager
-async def registry(engine: MemoryEngine | None = None) -> AsyncIterator[Registry]:
+async def registry(
+    engine: MemoryEngine | None = None, plugins: Sequence[Plugin] = ()
+) -> AsyncIterator[Registry]:
     store = Store(engine or MemoryEngine(), selectable_fields)
     await store.open()
     try:
-        yield Registry(store, Admission([]), Strategies().of, NoWebhook())
+        yield Registry(store, Admission(list(plugins)), Strategies().of, NoWebhook())
     finally:
         await store.close()
 

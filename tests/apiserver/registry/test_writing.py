@@ -12,9 +12,13 @@ from tests.builders import config_map, service
 from tiphys.api import core_v1
 from tiphys.api.base import decode
 from tiphys.api.catalog import resource_of
+from tiphys.api.meta_v1 import DeleteOptions
+from tiphys.apiserver.admission import Attributes, Base
 from tiphys.apiserver.registry.changes import Mutation, Replace
 from tiphys.apiserver.registry.writes import Write
+from tiphys.machinery import errors
 from tiphys.machinery.errors import StatusError
+from tiphys.store import store
 from tiphys.store.engine import StoreError
 
 MAPS = resource_of(core_v1.ConfigMap)
@@ -161,3 +165,84 @@ async def test_the_address_of_a_service_is_given_back_when_its_write_fails() -> 
 
 async def refuse(*args: Any) -> Any:
     raise StoreError("no space")
+
+
+def long_map(name: str, count: int) -> core_v1.ConfigMap:
+    obj = config_map(name)
+    obj.data = {f"key-{number}": "v" for number in range(count)}
+    return obj
+
+
+async def test_an_object_that_is_too_large_goes_without_its_managed_fields(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(store, "MOST_BYTES", 2500)  # of some 1,800 without them, and 3,200 with
+    async with registry() as objects:
+
+        async def made(name: str, count: int) -> core_v1.ConfigMap:
+            obj = long_map(name, count)
+            entry = await objects.create(Write(MAPS, "default", manager="m"), obj)
+            return decode(entry.data, core_v1.ConfigMap)
+
+        small = await made("small", 10)
+        large = await made("large", 100)
+        assert small.metadata.managed_fields and not large.metadata.managed_fields
+        small.data = large.data
+        written = await objects.update(write_of(small, manager="m"), Replace(small, whole))
+    changed = decode(written.entry.data, core_v1.ConfigMap)
+    assert changed.data == large.data and not changed.metadata.managed_fields
+
+
+async def test_what_is_too_large_for_the_store_says_so_as_etcd_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(store, "MOST_BYTES", 1000)
+    async with registry() as objects:
+        with pytest.raises(StatusError) as refused:
+            await created(objects, long_map("large", 100))
+    status = refused.value.status
+    assert (status.code, status.reason) == (500, "")
+    assert status.message == "etcdserver: request is too large"
+
+
+class Labelling(Base):
+    """Labels what is written with the operation, and refuses maps with the key "bad"."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    async def mutate(self, attributes: Attributes) -> None:
+        self.asked.append(attributes.operation)
+        if attributes.obj is not None:
+            attributes.obj.metadata.labels["last"] = attributes.operation
+
+    async def validate(self, attributes: Attributes) -> None:
+        if attributes.obj is not None and "bad" in attributes.obj.data:
+            raise errors.forbidden("configmaps", attributes.name, "it is bad")
+
+
+async def test_plugins_see_every_write_and_what_they_change_is_stored() -> None:
+    plugin = Labelling()
+    async with registry(plugins=[plugin]) as objects:
+        stored = await created(objects, config_map("a"))
+        assert stored.metadata.labels == {"last": "CREATE"}
+        written = await objects.update(write_of(stored), Replace(stored, whole))
+        changed = decode(written.entry.data, core_v1.ConfigMap)
+        assert changed.metadata.labels == {"last": "UPDATE"}
+        await objects.delete(write_of(stored), DeleteOptions())
+    assert plugin.asked == ["CREATE", "UPDATE", "DELETE"]
+
+
+@pytest.mark.parametrize("admitted", [True, False])
+async def test_a_plugin_refuses_but_not_what_was_admitted_before(admitted: bool) -> None:
+    async with registry(plugins=[Labelling()]) as objects:
+        stored = await created(objects, config_map("a"))
+        stored.data["bad"] = "1"
+        change = Replace(stored, whole)
+        if admitted:
+            assert await objects.update(write_of(stored, admitted=True), change)
+            return
+        with pytest.raises(StatusError, match="it is bad"):
+            await objects.update(write_of(stored), change)
+        with pytest.raises(StatusError, match="it is bad"):
+            await created(objects, config_map("b", bad="1"))

@@ -8,19 +8,23 @@ import pytest
 
 from tests.builders import pod
 from tiphys.api import core_v1
+from tiphys.node.abilities import EVERYTHING, NOTHING, IdRange
+from tiphys.node.cri import messages as m
 from tiphys.node.cri.config import (
+    SandboxPlace,
     container_config,
     container_resources,
     container_security,
     oom_score,
     sandbox_config,
 )
-from tiphys.node.cri.runtime import applies_cdi
+from tiphys.node.cri.runtime import abilities_of, applies_cdi
 from tiphys.node.naming import Resolver
+from tiphys.node.profiles import Profile
 from tiphys.node.runtime import Confinement, ContainerPlan, DeviceNode, Mount
 
 POD, CONTAINER, NODE, TARGET = range(4)  # NamespaceMode
-RUNTIME_DEFAULT, UNCONFINED = range(2)  # SecurityProfile.ProfileType
+RUNTIME_DEFAULT, UNCONFINED, LOCALHOST = range(3)  # SecurityProfile.ProfileType
 
 
 def one(own: dict[str, Any] | None = None, **spec: Any) -> core_v1.Pod:
@@ -94,15 +98,20 @@ def test_who_is_killed_first_when_memory_runs_out(qos: str, request_: str, score
 )
 def test_namespaces(spec: dict[str, Any], target: str, network: int, pid: int, ipc: int) -> None:
     made = one(**spec)
-    options = container_security(made.spec, made.spec.containers[0], target).namespace_options
+    plan = plan_of(made, target=target)
+    options = container_security(made.spec, plan).namespace_options
     assert options is not None
     assert (options.network, options.pid, options.ipc) == (network, pid, ipc)
     assert options.target_id == target
 
 
-def security(own: dict[str, Any], shared: dict[str, Any] | None = None) -> Any:
+def plan_of(made: core_v1.Pod, **more: Any) -> ContainerPlan:
+    return ContainerPlan(made.spec.containers[0], 0, "i", [], [], {}, [], **more)
+
+
+def security(own: dict[str, Any], shared: dict[str, Any] | None = None, **more: Any) -> Any:
     made = one({"securityContext": own}, securityContext=shared or {})
-    return container_security(made.spec, made.spec.containers[0])
+    return container_security(made.spec, plan_of(made, **more))
 
 
 @pytest.mark.parametrize(
@@ -124,19 +133,76 @@ def test_users(
 
 
 @pytest.mark.parametrize(
-    ("own", "shared", "profile"),
+    ("profile", "expected"),
     [
-        ({}, {}, UNCONFINED),
-        ({}, {"type": "RuntimeDefault"}, RUNTIME_DEFAULT),
-        ({"type": "Unconfined"}, {"type": "RuntimeDefault"}, UNCONFINED),
-        ({"type": "Localhost", "localhostProfile": "p"}, {}, RUNTIME_DEFAULT),
+        (Profile("Unconfined"), (UNCONFINED, "")),
+        (Profile("RuntimeDefault"), (RUNTIME_DEFAULT, "")),
+        (Profile("Localhost", "/p"), (LOCALHOST, "/p")),
     ],
 )
-def test_seccomp(own: dict[str, str], shared: dict[str, str], profile: int) -> None:
-    told = security(
-        {"seccompProfile": own} if own else {}, {"seccompProfile": shared} if shared else {}
+def test_seccomp(profile: Profile, expected: tuple[int, str]) -> None:
+    told = security({}, seccomp=profile)
+    assert (told.seccomp.profile_type, told.seccomp.localhost_ref) == expected
+
+
+@pytest.mark.parametrize(
+    ("own", "expected", "older"),
+    [
+        ({"type": "Localhost", "localhostProfile": "p"}, (LOCALHOST, "p"), "localhost/p"),
+        ({"type": "Unconfined"}, (UNCONFINED, ""), "unconfined"),
+        (None, (RUNTIME_DEFAULT, ""), "runtime/default"),
+    ],
+)
+def test_app_armor(own: Any, expected: tuple[int, str], older: str) -> None:
+    shared = {"appArmorProfile": {"type": "RuntimeDefault"}}
+    told = security({"appArmorProfile": own} if own else {}, shared)
+    assert (told.apparmor.profile_type, told.apparmor.localhost_ref) == expected
+    assert told.apparmor_profile == older
+    assert security({}).apparmor is None and security({}).apparmor_profile == ""
+
+
+def test_users_of_a_pod_are_mapped_in_its_sandbox_and_its_mounts() -> None:
+    users = IdRange(131072, 65536)
+    made = one({"securityContext": {"procMount": "Unmasked"}}, hostUsers=False)
+    place = SandboxPlace("", "", users)
+    sandbox = sandbox_config(made, 0, Resolver([], [], []), "h", place).linux
+    assert sandbox is not None and sandbox.security_context is not None
+    plan = plan_of(made, users=users)
+    plan.mounts.append(Mount("/a", "/b"))
+    told = container_config(made, plan)
+    assert told.linux is not None and told.linux.security_context is not None
+    for context in (sandbox.security_context, told.linux.security_context):
+        namespaces = context.namespace_options
+        assert namespaces is not None and namespaces.userns_options is not None
+        assert namespaces.userns_options.mode == POD
+        assert shown(namespaces.userns_options.uids) == shown(namespaces.userns_options.gids)
+        assert shown(namespaces.userns_options.uids) == [(131072, 0, 65536)]
+    assert shown(told.mounts[0].uidMappings) == shown(told.mounts[0].gidMappings)
+    assert shown(told.mounts[0].uidMappings) == [(131072, 0, 65536)]
+    assert told.linux.security_context.masked_paths == []
+    assert told.linux.security_context.readonly_paths == []
+
+
+def shown(mappings: Any) -> list[tuple[int, int, int]]:
+    return [(each.host_id, each.container_id, each.length) for each in mappings]
+
+
+def test_groups_of_the_image_may_be_left_out() -> None:
+    assert security({}).supplemental_groups_policy == 0
+    assert security({}, {"supplementalGroupsPolicy": "Strict"}).supplemental_groups_policy == 1
+
+
+def test_a_runtime_says_what_it_can_do() -> None:
+    features = m.RuntimeHandlerFeatures(recursive_read_only_mounts=True, user_namespaces=True)
+    handlers = [m.RuntimeHandler(name="", features=features), m.RuntimeHandler(name="old")]
+    told = m.StatusResponse(
+        runtime_handlers=handlers, features=m.RuntimeFeatures(supplemental_groups_policy=True)
     )
-    assert told.seccomp.profile_type == profile
+    abilities = abilities_of(told, app_armor=True)
+    assert (abilities.of(""), abilities.of("old")) == (EVERYTHING, NOTHING)
+    assert (abilities.strict_groups, abilities.app_armor) == (True, True)
+    silent = abilities_of(m.StatusResponse(), app_armor=False)
+    assert (silent.of(""), silent.strict_groups, silent.handlers) == (NOTHING, None, {})
 
 
 @pytest.mark.parametrize(
@@ -173,7 +239,9 @@ def test_a_sandbox() -> None:
     made = one(
         {"securityContext": {"privileged": True}}, labels={"a": "b"}, securityContext=sysctls
     )
-    told = sandbox_config(made, 2, Resolver(["s"], ["d"], ["o"]), "host", "/logs", "/cgroup")
+    told = sandbox_config(
+        made, 2, Resolver(["s"], ["d"], ["o"]), "host", SandboxPlace("/logs", "/c")
+    )
     assert told.metadata is not None and told.metadata.attempt == 2
     assert (told.hostname, told.log_directory) == ("host", "/logs")
     assert told.labels == {
@@ -185,9 +253,10 @@ def test_a_sandbox() -> None:
     assert told.linux is not None and told.linux.security_context is not None
     assert told.linux.security_context.privileged
     assert told.linux.sysctls == {"net.ipv4.tcp_rmem": "1"}
-    assert (
-        sandbox_config(one(hostNetwork=True), 0, Resolver([], [], []), "h", "", "").hostname == ""
+    on_host = sandbox_config(
+        one(hostNetwork=True), 0, Resolver([], [], []), "h", SandboxPlace("", "")
     )
+    assert on_host.hostname == ""
 
 
 def test_a_container() -> None:

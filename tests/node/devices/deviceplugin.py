@@ -1,7 +1,8 @@
 """A device plugin, as a program of its own: ``deviceplugin.py FOLDER RESOURCE DEVICE...``.
 
 It serves in `FOLDER`, registers with the node there, and prints what it is asked for, a line of
-JSON each. On its standard input it is told to list other devices: ``d0 d1=Unhealthy``.
+JSON each. On its standard input it is told to list other devices: ``d0 d1=Unhealthy d2@1``, the
+last one near NUMA node 1.
 """
 
 from __future__ import annotations
@@ -27,10 +28,14 @@ def say(what: str, **more: Any) -> None:
 
 
 def listed(names: list[str]) -> m.ListAndWatchResponse:
-    healths = [name.partition("=")[::2] for name in names]
-    return m.ListAndWatchResponse(
-        devices=[m.Device(ID=id, health=health or "Healthy") for id, health in healths]
-    )
+    return m.ListAndWatchResponse(devices=[device(name) for name in names])
+
+
+def device(name: str) -> m.Device:
+    name, _, node = name.partition("@")
+    id, _, health = name.partition("=")
+    topology = m.TopologyInfo(nodes=[m.NUMANode(ID=int(node))]) if node else None
+    return m.Device(ID=id, health=health or "Healthy", topology=topology)
 
 
 def list_and_watch(request: m.Empty, context: Any) -> Iterator[m.ListAndWatchResponse]:

@@ -146,7 +146,14 @@ async def test_a_container_gets_the_devices_of_its_request(
     await here.register()
     await here.claims.prepare(one)
     assert here.claims.cdi(one, one.spec.containers[0]) == ["example.com/gpu=c"]
-    assert here.claims.shown(one, one.spec.containers[0]) == {"claim:gpu/r": ["example.com/gpu=c"]}
+    shown = here.claims.shown(one, one.spec.containers[0])
+    assert [(label, [device.id() for device in devices]) for label, devices in shown.items()] == [
+        ("claim:gpu/r", ["example.com/gpu=c"])
+    ]
+    [held] = here.claims.held(one, one.spec.containers[0])
+    assert (held.name, [device.place for device in held.of("")]) == ("c", [f"{DRIVER}/p/d0"])
+    assert here.claims.pods_with({f"{DRIVER}/p/d0"}) == {"uid-p"}
+    assert here.claims.pods_with({f"{DRIVER}/p/other"}) == set()
     other = using("p", request="another").spec.containers[0]
     assert here.claims.cdi(one, other) == []
 

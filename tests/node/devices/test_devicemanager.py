@@ -215,3 +215,28 @@ async def test_a_resource_has_a_name_of_its_owner(node: Node, resource: str) -> 
         "call": "refused",
         "error": f'the ResourceName "{resource}" is invalid',
     }
+
+
+@pytest.mark.parametrize(
+    ("near", "count", "expected"),
+    [
+        (None, 2, {"d2", "d3"}),
+        ([0], 1, {"d1"}),
+        ([1], 2, {"d2", "d3"}),
+        ([1], 3, {"d1", "d2", "d3"}),
+        ([0, 1], 2, {"d2", "d3"}),
+    ],
+)
+async def test_devices_are_taken_where_the_container_is(
+    node: Node, near: list[int] | None, count: int, expected: set[str]
+) -> None:
+    """The plugin would take the last ones; d0 and d1 are near NUMA node 0, d2 and d3 near 1."""
+    plugin = await node.plugin("d0@0", "d1@0", "d2@1", "d3@1")
+    assert (await plugin.said())["call"] == "registered"
+    await node.has(4, 4)
+    node.manager.note_affinity("u", "c0", near)
+    await node.manager.allocate(using("u", count))
+    assert set((await plugin.said())["devices"]) == expected
+    assert {one.id: one.nodes for one in node.manager.held("u", "c0")} == {
+        device: (int(device[1]) // 2,) for device in expected
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.node.plugins.programs import Registrar
+from tiphys.node.plugins import watcher as watching
 from tiphys.node.plugins.watcher import Plugin, PluginRefused, PluginWatcher
 from tiphys.node.volumes.kubeletfolder import KubeletFolder
 
@@ -117,3 +119,72 @@ async def test_sockets_in_folders_count_and_hidden_ones_and_links_do_not(
     (registry / "file.sock").touch()
     await PluginWatcher(folder, {"T": taken}).look()
     assert [plugin.name for plugin in taken.plugins] == ["deep"]
+
+
+class Slow(Taken):
+    """A handler that takes plugins named ``slow`` only when it is `released`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.released = asyncio.Event()
+
+    async def register(self, plugin: Plugin) -> None:
+        if plugin.name == "slow":
+            await self.released.wait()
+        await super().register(plugin)
+
+
+def names(taken: Taken) -> list[str]:
+    return [plugin.name for plugin in taken.plugins]
+
+
+async def test_a_plugin_that_takes_long_keeps_no_other_from_being_seen(
+    folder: KubeletFolder, serve: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "_LOOK", 0.3)
+    slow = Slow()
+    watcher = PluginWatcher(folder, {"T": slow})
+    await serve("plugins_registry/a.sock", type="T", name="slow")
+    await watcher.look()
+    await serve("plugins_registry/b.sock", type="T", name="quick")
+    async with asyncio.timeout(20):
+        while names(slow) != ["quick"]:
+            await watcher.look()
+        slow.released.set()
+        while "slow" not in names(slow):
+            await watcher.look()
+    assert len(slow.plugins) == 2
+
+
+async def test_one_that_goes_while_it_is_registered_is_let_go(
+    folder: KubeletFolder, serve: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "_LOOK", 0.3)
+    slow = Slow()
+    watcher = PluginWatcher(folder, {"T": slow})
+    registrar = await serve(type="T", name="slow")
+    await watcher.look()
+    (folder.root / "plugins_registry" / "it.sock").unlink()
+    await watcher.look()
+    slow.released.set()
+    async with asyncio.timeout(20):
+        while registrar.told == [] or slow.plugins:
+            await watcher.look()
+
+
+async def test_who_takes_the_place_of_one_that_is_being_registered_comes_after_it(
+    folder: KubeletFolder, serve: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "_LOOK", 0.3)
+    slow = Slow()
+    watcher = PluginWatcher(folder, {"T": slow})
+    await serve(type="T", name="slow")
+    await watcher.look()
+    (folder.root / "plugins_registry" / "it.sock").unlink()
+    second = await serve(type="T", name="next")
+    await watcher.look()
+    slow.released.set()
+    async with asyncio.timeout(20):
+        while second.told == []:
+            await watcher.look()
+    assert names(slow) == ["next"]

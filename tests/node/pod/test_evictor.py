@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from tests.builders import pod
 from tests.node.builders import RecordingRuntime, client_of, node_context
+from tiphys.api import core_v1
 from tiphys.node.pod.evictor import Evictor, Senses
 from tiphys.node.pod.managedpod import ManagedPod
 from tiphys.node.resources.pressure import Observed, parse_thresholds
@@ -15,15 +18,31 @@ from tiphys.node.states import Usage
 class Short:
     """A node with three pods, `a` using most, and what is left of its memory and disk."""
 
-    def __init__(self, thresholds: str = "memory.available<100") -> None:
+    def __init__(
+        self, thresholds: str = "memory.available<100", grace: float | None = None
+    ) -> None:
+        """`grace`: of soft thresholds."""
         self.now = 0.0
-        self.left = {"memory.available": 50, "nodefs.available": 500}
+        self.left = {"memory.available": 50, "nodefs.available": 500, "pid.available": 50}
         self.images = 0
         context: Any = node_context(RecordingRuntime(), client_of())
         self.events = context.recorder
         self.pods = [self._pod(context, name) for name in ("a", "b", "c")]
-        senses = Senses(self.observe, self.usage, self.reclaim, lambda: self.now)
-        self.evictor = Evictor(parse_thresholds(thresholds), senses)
+        self.told: list[str] = []
+        self.evictions: list[str] = []
+        senses = Senses(
+            self.observe,
+            self.usage,
+            self.reclaim,
+            lambda: self.now,
+            self.processes,
+            lambda reason, message: self.told.append(message),
+            self.evictions.append,
+        )
+        parsed = parse_thresholds(thresholds)
+        if grace is not None:
+            parsed = [one._replace(grace=grace) for one in parsed]
+        self.evictor = Evictor(parsed, senses, max_grace=20)
 
     def _pod(self, context: Any, name: str) -> ManagedPod:
         one = pod(containers=[{"name": "c", "image": "i"}])
@@ -36,6 +55,9 @@ class Short:
     async def usage(self) -> dict[str, dict[str, Usage]]:
         used = {"a": 30, "b": 20, "c": 10}
         return {uid: {"c": Usage(working_set=each, disk=each)} for uid, each in used.items()}
+
+    async def processes(self, one: core_v1.Pod) -> int:
+        return {"a": 5, "b": 9, "c": 7}[one.metadata.name]
 
     async def reclaim(self) -> int:
         self.left["nodefs.available"] += self.images
@@ -53,9 +75,42 @@ async def test_one_pod_goes_at_a_time_and_the_next_once_it_is_gone() -> None:
     failure = node.pods[0].failure
     assert failure is not None and failure.reason == "Evicted"
     assert failure.message.startswith("The node was low on resource: memory. Threshold quantity: ")
-    node.pods[0].pod.status.phase = "Failed"
+    node.pods[0].ended.set()
     assert await node.look() == "b"
     assert node.evictor.conditions == ("MemoryPressure",)
+    assert node.told == ["Attempting to reclaim memory"] * 2
+    assert node.evictions == ["memory.available"] * 2
+
+
+async def test_the_next_goes_when_the_first_does_not_end() -> None:
+    node = Short()
+    looks = []
+    for node.now in (0.0, 29.0, 30.0):
+        looks.append(await node.look())
+    assert looks == ["a", "", "b"]
+
+
+@pytest.mark.parametrize(("own", "expected"), [(5, 5.0), (60, 20.0), (0, 1.0)])
+async def test_a_soft_threshold_leaves_a_pod_some_time(own: int, expected: float) -> None:
+    node = Short(grace=10)
+    node.pods[0].pod.spec.termination_grace_period_seconds = own
+    assert await node.look() == "" and node.evictor.conditions == ("MemoryPressure",)
+    node.now = 10.0
+    assert await node.look() == "a"
+    assert node.pods[0].eviction_grace == expected
+
+
+async def test_a_hard_threshold_leaves_it_none() -> None:
+    node = Short()
+    await node.look()
+    failure = node.pods[0].failure
+    assert node.pods[0].eviction_grace == 1.0
+    assert failure is not None and node.pods[0].disruption == failure.message
+
+
+async def test_processes_are_counted_by_pod() -> None:
+    node = Short("pid.available<100")
+    assert await node.look() == "b" and node.evictor.conditions == ("PIDPressure",)
 
 
 async def test_a_pod_that_ends_is_waited_for() -> None:

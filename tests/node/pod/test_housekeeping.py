@@ -81,7 +81,7 @@ async def test_what_has_ended_is_not_evicted(phase: str) -> None:
 
 async def test_what_is_gone_meanwhile_is_not_evicted() -> None:
     managed = await limited()
-    managed.gone = True
+    managed.leave()
     await keep_house(managed, TOO_MUCH)
     assert managed.failure is None and managed.node.recorder.reasons() == []
 

@@ -11,7 +11,8 @@ from tests.builders import pod
 from tests.node.builders import StatusServer, client_of, node_context, running
 from tiphys.api import core_v1
 from tiphys.machinery.errors import StatusError
-from tiphys.node.pod.reporting import StatusReporter, StatusWriter
+from tiphys.node.pod.reporting import StatusReporter
+from tiphys.node.pod.statuswriter import StatusWriter
 from tiphys.node.resources.admission import Rejection
 
 

@@ -104,9 +104,13 @@ async def test_a_deadline_does_not_fail_what_has_ended(phase: str) -> None:
 async def test_an_evicted_pod_has_a_second_to_end() -> None:
     node = Node(lasting(terminationGracePeriodSeconds=60))
     await node.step(2)
-    node.managed.failure = Rejection("Evicted", "too much")
+    node.managed.evict(Rejection("Evicted", "too much"), 0, "why")
     await node.step()
     assert node.runtime.graces == {"c": 1.0} and node.phase() == "Failed"
+    conditions = {one["type"]: one for one in node.server.sent[-1]["status"]["conditions"]}
+    disruption = conditions["DisruptionTarget"]
+    assert (disruption["reason"], disruption["message"]) == ("TerminationByKubelet", "why")
+    assert node.managed.ended.is_set()
 
 
 @pytest.mark.parametrize("code", [0, 404, 409])

@@ -8,7 +8,9 @@ import pytest
 
 from tests.builders import pod
 from tiphys.api import core_v1
-from tiphys.node.resources.admission import Footprint, insufficient_room, sysctl_name, unfit
+from tiphys.node.abilities import RuntimeAbilities
+from tiphys.node.resources.admission import Footprint, insufficient_room, unfit
+from tiphys.node.resources.sysctls import SysctlAllowlist
 
 ROOM = {"cpu": "2", "memory": "1Gi", "ephemeral-storage": "10Gi", "pods": "3"}
 
@@ -56,13 +58,10 @@ def test_the_reason_is_told_in_numbers() -> None:
     )
 
 
-def sysctl(name: str, **spec: Any) -> core_v1.PodSpec:
-    return pod(securityContext={"sysctls": [{"name": name, "value": "1"}]}, **spec).spec
-
-
-NOT_LISTED = 'forbidden sysctl: "kernel.msgmax" not allowlisted'
-HOST_NET = 'forbidden sysctl: "net.ipv4.tcp_rmem" not allowed with host Net enabled'
-HOST_IPC = 'forbidden sysctl: "kernel.shm_rmid_forced" not allowed with host IPC enabled'
+ABLE = RuntimeAbilities(strict_groups=True, app_armor=True)
+ARMOURED = {"appArmorProfile": {"type": "RuntimeDefault"}}
+UNCONFINED = {"appArmorProfile": {"type": "Unconfined"}}
+NO_ARMOUR = "Cannot enforce AppArmor: AppArmor is not enabled on the host"
 
 
 @pytest.mark.parametrize(
@@ -77,33 +76,22 @@ HOST_IPC = 'forbidden sysctl: "kernel.shm_rmid_forced" not allowed with host IPC
             "SupplementalGroupsPolicyNotSupported",
             "",
         ),
-        (sysctl("kernel.msgmax"), "SysctlForbidden", NOT_LISTED),
-        (sysctl("net.ipv4.tcp_rmem"), "", ""),
-        (sysctl("net/ipv4/tcp_rmem"), "", ""),
-        (sysctl("net.ipv4.tcp_rmem", hostNetwork=True), "SysctlForbidden", HOST_NET),
-        (sysctl("net.ipv4.tcp_rmem", hostIPC=True), "", ""),
-        (sysctl("kernel.shm_rmid_forced"), "", ""),
-        (sysctl("kernel.shm_rmid_forced", hostIPC=True), "SysctlForbidden", HOST_IPC),
-        (sysctl("kernel.shm_rmid_forced", hostNetwork=True), "", ""),
+        (pod(securityContext=ARMOURED).spec, "AppArmor", NO_ARMOUR),
+        (pod(securityContext=UNCONFINED).spec, "", ""),
+        (
+            pod(securityContext={"sysctls": [{"name": "kernel.msgmax", "value": "1"}]}).spec,
+            "SysctlForbidden",
+            'forbidden sysctl: "kernel.msgmax" not allowlisted',
+        ),
     ],
 )
-def test_what_no_node_takes(spec: core_v1.PodSpec, reason: str, message: str) -> None:
-    rejection = unfit(spec)
+def test_what_a_node_refuses(spec: core_v1.PodSpec, reason: str, message: str) -> None:
+    rejection = unfit(spec, RuntimeAbilities(), SysctlAllowlist())
     assert (rejection.reason if rejection else "") == reason
     if message:
         assert rejection is not None and rejection.message == message
-
-
-@pytest.mark.parametrize(
-    ("name", "with_dots"),
-    [
-        ("net.ipv4.conf.eth0/1.x", "net.ipv4.conf.eth0/1.x"),
-        ("net/ipv4/conf/eth0.1/x", "net.ipv4.conf.eth0/1.x"),
-        ("plain", "plain"),
-    ],
-)
-def test_names_of_sysctls(name: str, with_dots: str) -> None:
-    assert sysctl_name(name) == with_dots
+    if reason in ("AppArmor", "SupplementalGroupsPolicyNotSupported"):
+        assert unfit(spec, ABLE, SysctlAllowlist()) is None
 
 
 def test_pods_take_room_of_each_other_but_not_of_what_they_do_not_ask_for() -> None:

@@ -11,7 +11,6 @@ from tiphys.node.resources.pressure import (
     Consumer,
     Observed,
     Pressures,
-    crossed,
     message,
     parse_thresholds,
     ranked,
@@ -44,23 +43,6 @@ def test_thresholds_are_amounts_or_shares() -> None:
 def test_what_is_no_threshold_is_refused(text: str, problem: str) -> None:
     with pytest.raises(ValueError, match=problem.replace(".", r"\.")):
         parse_thresholds(text)
-
-
-@pytest.mark.parametrize(
-    ("available", "expected"), [(99, True), (100, False), (101, False), (0, True)]
-)
-def test_a_threshold_is_crossed_below_it(available: int, expected: bool) -> None:
-    thresholds = parse_thresholds("nodefs.available<100")
-    found = crossed(thresholds, {"nodefs.available": Observed(available, 1000)})
-    assert bool(found) == expected
-    assert crossed(thresholds, {"memory.available": Observed(0, 1)}) == []
-
-
-def test_memory_comes_before_disks() -> None:
-    thresholds = parse_thresholds("pid.available<9,nodefs.available<9,memory.available<9")
-    observed = {threshold.signal: Observed(1, 10) for threshold in thresholds}
-    signals = [threshold.signal for threshold in crossed(thresholds, observed)]
-    assert signals == ["memory.available", "nodefs.available", "pid.available"]
 
 
 def test_a_condition_holds_for_a_while_after_its_reason_is_over() -> None:

@@ -181,10 +181,10 @@ def test_a_new_agent_reads_the_allocation_from_the_status() -> None:
     assert [resize.id for resize in resources.unfinished(after, state(container()))] == ["id-c-0"]
 
 
-def test_what_ends_by_itself_is_not_resized() -> None:
+def test_init_containers_are_resized_too() -> None:
     side = {"name": "side", "image": "i", "restartPolicy": "Always"}
     one = pod(initContainers=[{"name": "init", "image": "i"}, side])
-    assert [spec.name for spec in resizable(one.spec)] == ["c", "side"]
+    assert [spec.name for spec in resizable(one.spec)] == ["c", "init", "side"]
 
 
 def test_statuses_have_resources_of_all_but_ephemeral_containers() -> None:

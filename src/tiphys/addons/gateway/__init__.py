@@ -5,8 +5,8 @@ are the specification of Ingress in Kubernetes and kubernetes-sigs/gateway-api, 
 controllers for both.
 
 `ingress` and `attachment` with `routes` compile objects to one `model` (pure), `envoy` makes that
-Envoy's resources (pure), `publishing` hands them over xDS in an order that drops no request,
-`process` keeps Envoy alive, `statuses` says how everything is, `controller` joins them.
+Envoy's resources (pure), `network/xds` hands them over and keeps Envoy
+alive, `statuses` says how everything is, `controller` joins them.
 """
 
 from __future__ import annotations

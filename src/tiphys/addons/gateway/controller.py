@@ -12,13 +12,14 @@ from pathlib import Path
 from tiphys.addons.gateway.compiling import Outcome, compile_world
 from tiphys.addons.gateway.envoy import ResourceMaker, Resources
 from tiphys.addons.gateway.gateways import refuse
-from tiphys.addons.gateway.process import Envoy, program
-from tiphys.addons.gateway.publishing import Publisher, Refused
 from tiphys.addons.gateway.snapshot import Objects
 from tiphys.addons.gateway.watching import Watcher
 from tiphys.addons.gateway.writing import Writer
+from tiphys.addons.installing import AddonError
 from tiphys.addons.optional import Context
 from tiphys.network.xds.cache import LISTENER, Cache
+from tiphys.network.xds.envoy import Envoy, NoEnvoy, program
+from tiphys.network.xds.publishing import Publisher, Refused
 from tiphys.network.xds.server import XdsServer
 
 log = logging.getLogger(__name__)
@@ -30,7 +31,10 @@ _STARTING = 30.0  # seconds that Envoy may take until it serves
 
 async def run(context: Context) -> None:
     """Until it is cancelled. Raises AddonError when there is no Envoy."""
-    path = program(context.settings.envoy)
+    try:
+        path = program(context.settings.envoy)
+    except NoEnvoy as error:
+        raise AddonError(str(error)) from None
     sockets = Path(tempfile.mkdtemp(prefix="tiphys-gateway-"))  # short, as names of sockets must be
     try:
         await _Gateway(context, path, sockets).run()

@@ -5,27 +5,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import ssl
 from pathlib import Path
 
 import grpc
 
+from tiphys.addons.authority import Authority, Pair, kept_authority, show
 from tiphys.addons.mesh import AUTHORITY, WEBHOOK, Settings
 from tiphys.addons.mesh.admittance import Admittance
 from tiphys.addons.mesh.bootstrap import bootstrap
-from tiphys.addons.mesh.identity import Authority, AuthorityError, Pair
 from tiphys.addons.mesh.injection import Proxy
 from tiphys.addons.mesh.sidecars import Sidecars
 from tiphys.addons.mesh.statuses import PolicyReconciler, RouteReconciler
 from tiphys.addons.mesh.watching import Source
-from tiphys.addons.mesh.webhook import Webhook, configuration
-from tiphys.addons.optional import NAMESPACE, Context
-from tiphys.api import admissionregistration_v1, core_v1, discovery_v1
+from tiphys.addons.mesh.webhook import PATH, configuration, review
+from tiphys.addons.optional import Context
+from tiphys.addons.webhook import Webhook, api_server_address
+from tiphys.api import admissionregistration_v1
 from tiphys.api.base import to_builtins
 from tiphys.client.client import MERGE, Client
 from tiphys.machinery.addresses import authority as host_port
-from tiphys.machinery.errors import StatusError
 from tiphys.network.xds.cache import Cache
 from tiphys.network.xds.server import XdsServer
 
@@ -34,7 +33,6 @@ log = logging.getLogger(__name__)
 _PERIOD = 5.0  # seconds between two looks at what `tiphys addon status` should say
 _SERVER = 30 * 24 * 3600  # seconds that our own certificate is valid
 _RENEWED = 24 * 3600  # seconds after which it is replaced
-_LOOPBACK = "127.0.0.1"
 
 
 async def run(context: Context) -> None:
@@ -42,7 +40,9 @@ async def run(context: Context) -> None:
     Secret holds no authority."""
     settings: Settings = context.settings
     address = settings.address or await api_server_address(context.client)
-    authority = await kept_authority(context.client, settings.trust_domain, context.now())
+    authority = await kept_authority(
+        context.client, AUTHORITY, settings.trust_domain, context.now()
+    )
     cache = Cache()
     admittance = Admittance(context.client)
     source = Source(
@@ -60,7 +60,8 @@ async def run(context: Context) -> None:
     server = XdsServer(cache, sidecars.admit)
     xds_port = await server.start(host_port(address, settings.xds_port), shown.grpc_credentials())
     first = bootstrap(host_port(address, xds_port), authority.root)
-    webhook = Webhook(Proxy(settings.image, first, settings.drain))
+    proxy = Proxy(settings.image, first, settings.drain)
+    webhook = Webhook({PATH: lambda body: review(body, proxy)})
     try:
         port = await webhook.start(address, settings.webhook_port, shown.context)
         await _register(context.client, address, port, authority.root)
@@ -82,34 +83,6 @@ async def _tell(context: Context, sidecars: Sidecars, where: str) -> None:
         await asyncio.sleep(_PERIOD)
 
 
-async def api_server_address(client: Client) -> str:
-    """Where pods and the API server reach the machine that add-ons run on, unless a setting says
-    so."""
-    try:
-        found = await client.get(discovery_v1.EndpointSlice, "kubernetes", "default")
-    except StatusError:
-        return _LOOPBACK
-    return next((one.addresses[0] for one in found.endpoints if one.addresses), _LOOPBACK)
-
-
-async def kept_authority(client: Client, domain: str, now: float) -> Authority:
-    """That of the Secret, which gets one when it has none. Raises AuthorityError."""
-    secret = await client.get(core_v1.Secret, AUTHORITY, NAMESPACE)
-    if secret.data:
-        try:
-            return Authority(secret.data.get("tls.crt", b""), secret.data.get("tls.key", b""))
-        except AuthorityError as error:
-            raise AuthorityError(f"Secret {NAMESPACE}/{AUTHORITY} holds {error}") from None
-    made, data = Authority.new(domain, now)
-    filled = core_v1.Secret(data=data)
-    patch = {
-        "metadata": {"resourceVersion": secret.metadata.resource_version},
-        "data": to_builtins(filled)["data"],
-    }
-    await client.patch(core_v1.Secret, AUTHORITY, patch, NAMESPACE, media=MERGE)
-    return made
-
-
 async def _register(client: Client, address: str, port: int, root: str) -> None:
     kind = admissionregistration_v1.MutatingWebhookConfiguration
     patch = {"webhooks": to_builtins(configuration(address, port, root))["webhooks"]}
@@ -123,18 +96,13 @@ class _Shown:
     def __init__(self, authority: Authority, address: str, folder: Path, now: float) -> None:
         self._authority = authority
         self._address = address
-        self._file = folder / "server.pem"
+        self._folder = folder
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._replace(now)
 
     def _replace(self, now: float) -> None:
         self._pair = self._authority.server(self._address, now, _SERVER)
-        # ssl takes certificates from files alone.
-        handle = os.open(self._file, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
-        with os.fdopen(handle, "w") as file:
-            file.write(self._pair.key + self._pair.certificate)
-        self.context.load_cert_chain(self._file)
-        self._file.unlink()
+        show(self.context, self._pair, self._folder)
 
     def grpc_credentials(self) -> grpc.ServerCredentials:
         shown = self._pair

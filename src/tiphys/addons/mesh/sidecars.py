@@ -17,9 +17,10 @@ from typing import Any
 
 import grpc
 
+from tiphys.addons.authority import Authority
 from tiphys.addons.mesh import Settings, inbound
 from tiphys.addons.mesh.admittance import Admittance, NotAdmitted, Workload
-from tiphys.addons.mesh.identity import Authority, spiffe
+from tiphys.addons.mesh.identity import spiffe
 from tiphys.addons.mesh.outbound import changes
 from tiphys.addons.mesh.probes import read
 from tiphys.addons.mesh.transport import secrets

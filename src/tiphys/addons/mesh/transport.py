@@ -14,7 +14,7 @@ from envoy.extensions.transport_sockets.tls.v3 import common_pb2, secret_pb2, tl
 from envoy.type.matcher.v3 import string_pb2
 from google.protobuf.wrappers_pb2 import UInt32Value
 
-from tiphys.addons.mesh.identity import Pair
+from tiphys.addons.authority import Pair
 from tiphys.network.xds import services
 from tiphys.network.xds.cache import Message
 

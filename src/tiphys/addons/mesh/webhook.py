@@ -3,74 +3,28 @@ mesh's own authority, which the webhook's configuration names."""
 
 from __future__ import annotations
 
-import asyncio
-import ssl
-
-import msgspec
-from aiohttp import web
-
 from tiphys.addons.mesh import GROUP, INJECT, WEBHOOK
 from tiphys.addons.mesh.injection import InjectionError, Proxy, inject
 from tiphys.addons.optional import NAMESPACE
+from tiphys.addons.reviews import Verdict, object_of, refusal, reviewed
 from tiphys.api import admission_v1
 from tiphys.api import admissionregistration_v1 as registration_v1
-from tiphys.api.base import decode, encode
-from tiphys.api.meta_v1 import LabelSelector, LabelSelectorRequirement, ObjectMeta, Status
+from tiphys.api.meta_v1 import LabelSelector, LabelSelectorRequirement, ObjectMeta
 from tiphys.machinery.addresses import authority
 
 PATH = "/inject"
-_LARGEST = 4 << 20  # bytes of a review: twice what an object may have
-_READ = 10.0  # seconds in which a review must have come
-_AT_ONCE = 16
-# What comes of a body that no API server sends: it has looked at its pods before.
-_NO_REVIEW = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 
 
 def review(body: bytes, proxy: Proxy) -> bytes:
     """The answer to an AdmissionReview. Raises msgspec.DecodeError for what is none."""
-    asked = decode(body, admission_v1.AdmissionReview).request
-    if asked is None or not isinstance(asked.object, dict):
-        raise msgspec.DecodeError("a review holds a request with an object")
-    response = admission_v1.AdmissionResponse(uid=asked.uid, allowed=True)
-    try:
-        operations = inject(asked.object, proxy)
-    except InjectionError as error:
-        response.allowed = False
-        response.status = Status(message=str(error), code=400, reason="BadRequest")
-    else:
-        if operations:
-            response.patch_type = "JSONPatch"
-            response.patch = msgspec.json.encode(operations)
-    return encode(admission_v1.AdmissionReview(response=response))
 
-
-class Webhook:
-    def __init__(self, proxy: Proxy) -> None:
-        self._proxy = proxy
-        self._turn = asyncio.Semaphore(_AT_ONCE)
-
-    async def start(self, address: str, port: int, context: ssl.SSLContext) -> int:
-        """Listens and returns the port. Raises OSError when it is taken."""
-        app = web.Application(client_max_size=_LARGEST)
-        app.router.add_post(PATH, self._answer)
-        self._runner = web.AppRunner(app, access_log=None, keepalive_timeout=75)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, address, port, ssl_context=context)
-        await site.start()
-        return int(self._runner.addresses[0][1])
-
-    async def stop(self) -> None:
-        await self._runner.cleanup()
-
-    async def _answer(self, request: web.Request) -> web.Response:
+    def judge(asked: admission_v1.AdmissionRequest) -> Verdict:
         try:
-            async with asyncio.timeout(_READ), self._turn:
-                body = await request.read()
-            return web.Response(body=review(body, self._proxy), content_type="application/json")
-        except TimeoutError:
-            return web.Response(status=408)
-        except _NO_REVIEW as error:
-            return web.Response(status=400, text=str(error)[:200])
+            return Verdict(inject(object_of(asked), proxy))
+        except InjectionError as error:
+            raise refusal(str(error), 400, "BadRequest") from None
+
+    return reviewed(body, judge)
 
 
 def configuration(

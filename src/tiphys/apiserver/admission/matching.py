@@ -16,6 +16,7 @@ from tiphys.apiserver.access.authorization import Authorizer
 from tiphys.apiserver.admission import Attributes
 from tiphys.apiserver.admission.celauthorizer import AuthorizerValue
 from tiphys.apiserver.eventloop.aside import aside
+from tiphys.apiserver.registry import conversion
 from tiphys.machinery.cel import Budget, CelError, OutOfBudget
 from tiphys.machinery.selectors import from_label_selector
 
@@ -61,14 +62,15 @@ def matching_resource(
     policy: str | None,
     equivalents: Callable[[Resource], list[Resource]],
 ) -> Resource | None:
-    """The resource as which the rules see the request: its own, or an equivalent version of it;
-    None: no match."""
+    """The resource as which the rules see the request: the requested one, or an equivalent version
+    of it; None: no match."""
     rules = list(rules)
-    if any(rule_matches(rule, attributes, attributes.resource) for rule in rules):
-        return attributes.resource
+    requested = attributes.asked_as
+    if any(rule_matches(rule, attributes, requested) for rule in rules):
+        return requested
     if policy == "Exact":
         return None
-    for other in equivalents(attributes.resource):
+    for other in equivalents(requested):
         if any(rule_matches(rule, attributes, other) for rule in rules):
             return other
     return None
@@ -120,7 +122,7 @@ class Seen:
     def request(self, resource: Resource | None = None) -> dict[str, Any]:
         """The AdmissionRequest without its objects; `resource` is the one it was matched as."""
         a = self.attributes
-        own = a.resource
+        own = a.asked_as
         matched = resource or own
         user: dict[str, Any] = {"username": a.user.name, "groups": list(a.user.groups)}
         if a.user.uid:
@@ -150,11 +152,18 @@ class Seen:
         """What match conditions and policies may name."""
         a = self.attributes
         return {
-            "object": copy.copy(self.plain("obj")),
-            "oldObject": self.plain("old"),
+            "object": copy.copy(self.in_version(resource, self.plain("obj"))),
+            "oldObject": self.in_version(resource, self.plain("old")),
             "request": self.request(resource),
             "authorizer": AuthorizerValue(self.authorizer, a.user, a),
         }
+
+    def in_version(self, resource: Resource | None, plain: Any) -> Any:
+        """An object of a built-in resource in the version that it was matched as."""
+        a = self.attributes
+        if plain is None or resource is None or not resource.built_in or a.kind:
+            return plain
+        return conversion.in_version(resource, plain)
 
 
 class Rounds:

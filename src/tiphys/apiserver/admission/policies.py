@@ -12,7 +12,7 @@ import msgspec
 
 from tiphys.api import admissionregistration_v1 as v1
 from tiphys.api.base import to_builtins
-from tiphys.api.catalog import resource_of
+from tiphys.api.catalog import Resource, resource_of
 from tiphys.api.meta_v1 import StatusCause
 from tiphys.apiserver.access.authorization import Authorizer
 from tiphys.apiserver.admission import Attributes, Base
@@ -53,6 +53,8 @@ class Bound:
 
     policy: Any
     binding: Any
+    resource: Resource
+    """The row of the version that the policy was written for."""
     variables: dict[str, Any]
     budget: Budget
 
@@ -97,25 +99,23 @@ class _Policies(Base):
             ]
         return self._known
 
-    def _matches(self, wanted: v1.MatchResources | None, attributes: Attributes) -> bool:
+    def _matches(self, wanted: v1.MatchResources | None, attributes: Attributes) -> Resource | None:
+        """The resource as which the request matches, None when it does not."""
+        requested = attributes.asked_as
         if wanted is None:
-            return True
+            return requested
         registry = self._registry()
         if not selects_namespace(wanted.namespace_selector, attributes, registry.labels_of):
-            return False
+            return None
         if not selects_object(wanted.object_selector, attributes):
-            return False
-        if any(
-            rule_matches(rule, attributes, attributes.resource)
-            for rule in wanted.exclude_resource_rules
-        ):
-            return False
+            return None
+        if any(rule_matches(rule, attributes, requested) for rule in wanted.exclude_resource_rules):
+            return None
         if not wanted.resource_rules:
-            return True
+            return requested
         equivalents = registry.served.equivalents
-        return (
-            matching_resource(wanted.resource_rules, attributes, wanted.match_policy, equivalents)
-            is not None
+        return matching_resource(
+            wanted.resource_rules, attributes, wanted.match_policy, equivalents
         )
 
     async def _evaluations(
@@ -129,34 +129,37 @@ class _Policies(Base):
             if rounds is not None and not rounds.wanted(attributes, policy.metadata.name):
                 continue
             constraints = policy.spec.match_constraints
-            if constraints is None or not self._matches(constraints, attributes):
+            resource = None if constraints is None else self._matches(constraints, attributes)
+            if resource is None:
                 continue
+            if not resource.built_in:  # a webhook might have to convert it: seen as it was sent
+                resource = attributes.asked_as
             for binding in bindings:
-                if not self._matches(binding.spec.match_resources, attributes):
+                if self._matches(binding.spec.match_resources, attributes) is None:
                     continue
                 try:
                     for params in self._params(policy, binding, attributes):
-                        bound = await self._bound(policy, binding, params, attributes, seen)
+                        bound = await self._bound(policy, binding, params, resource, seen)
                         if bound is not None:
                             yield bound
                 except (PolicyError, CelError) as error:
                     yield policy, binding, PolicyError(str(error))
 
     async def _bound(
-        self, policy: Any, binding: Any, params: Any, attributes: Attributes, seen: Seen
+        self, policy: Any, binding: Any, params: Any, resource: Resource, seen: Seen
     ) -> Bound | None:
         """The policy with one parameter, None when its match conditions do not hold. Raises
         CelError."""
         variables = {
-            **seen.variables(),
+            **seen.variables(resource),
             "params": params,
-            "namespaceObject": lambda: self._namespace(attributes),
+            "namespaceObject": lambda: self._namespace(seen.attributes),
         }
         if not await conditions_hold(policy.spec.match_conditions, variables):
             return None
         budget = Budget()
         variables["variables"] = Composed(policy.spec.variables, variables, budget)
-        return Bound(policy, binding, variables, budget)
+        return Bound(policy, binding, resource, variables, budget)
 
     def _namespace(self, attributes: Attributes) -> Any:
         if not attributes.resource.namespaced:
@@ -362,13 +365,15 @@ class MutatingPolicies(_Policies):
         before = seen.plain("obj")
         policy = bound.policy
         for mutation in policy.spec.mutations:
-            bound.variables["object"] = seen.plain("obj")
+            obj = seen.in_version(bound.resource, seen.plain("obj"))
+            bound.variables["object"] = obj
             try:
-                after = await aside(_mutated, mutation, bound, seen.plain("obj"), attributes)
+                after = await aside(_mutated, mutation, bound, obj)
             except (CelError, ValueError, TypeError, KeyError) as error:
                 self._failed(policy, bound.binding, str(error), attributes)
                 continue
-            if after != seen.plain("obj"):
+            if after != obj:
+                after = seen.in_version(attributes.resource, after)
                 strategy = self._registry().strategy_of(attributes.resource)
                 by = f"policy {policy.metadata.name}"
                 attributes.obj = replaced(attributes, after, strategy, by)
@@ -388,12 +393,12 @@ class MutatingPolicies(_Policies):
         raise refusal
 
 
-def _mutated(mutation: v1.Mutation, bound: Bound, obj: Any, attributes: Attributes) -> Any:
+def _mutated(mutation: v1.Mutation, bound: Bound, obj: Any) -> Any:
     if mutation.patch_type == "ApplyConfiguration" and mutation.apply_configuration is not None:
         config = bound.budget.run(mutation.apply_configuration.expression, bound.variables)
         if not isinstance(config, dict):
             raise CelError("must evaluate to Object")
-        return typed.merge(obj, config, node_for(attributes.resource))
+        return typed.merge(obj, config, node_for(bound.resource))
     if mutation.patch_type == "JSONPatch" and mutation.json_patch is not None:
         return patch.json_patch(
             obj, bound.budget.run(mutation.json_patch.expression, bound.variables)

@@ -30,7 +30,7 @@ from tiphys.apiserver.admission.matching import (
 from tiphys.apiserver.eventloop.turns import Steps
 from tiphys.apiserver.http.request import annotate, waited, warn
 from tiphys.apiserver.proxying.webhooks import WebhookCaller, WebhookError
-from tiphys.apiserver.registry.conversion import conversion_of
+from tiphys.apiserver.registry.conversion import conversion_of, in_version
 from tiphys.apiserver.registry.mirrors import Mirror
 from tiphys.apiserver.resources.base import Strategy
 from tiphys.machinery import decoding, errors, patch
@@ -175,7 +175,11 @@ class _Webhooks(Base):
 
     async def _as(self, resource: Resource, attributes: Attributes, plain: Any) -> Any:
         """An object in the version the webhook asked for."""
-        if plain is None or resource is attributes.resource:
+        if plain is None or attributes.kind:
+            return plain
+        if resource.built_in:
+            return in_version(resource, plain)
+        if plain.get("apiVersion") == resource.api_version:
             return plain
         return await conversion_of(resource).converted(plain, self._caller())
 
@@ -255,7 +259,7 @@ class MutatingWebhooks(_Webhooks):
             return False
         own = attributes.resource
         if resource is not own:
-            after = await conversion_of(own).converted(after, self._caller())
+            after = await self._as(own, attributes, after)
         strategy = self._registry().strategy_of(own)
         attributes.obj = replaced(attributes, after, strategy, f'webhook "{hook.name}"')
         return True

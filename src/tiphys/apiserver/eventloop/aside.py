@@ -89,14 +89,19 @@ async def answered(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) 
 async def aside(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """The function's result: computed at once, or on the thread when what this task works on is
     large or takes long. What it asks of other servers is awaited, and it is called again."""
+    allowance = patience.allowance
     while True:
         try:
             if not _is_large():
+                # `with patience.Brief()` written out: a write passes here ten times
+                before = allowance.left
+                allowance.left = patience.BRIEF
                 try:
-                    with patience.Brief():
-                        return function(*args, **kwargs)
+                    return function(*args, **kwargs)
                 except patience.Unfinished:
                     pass  # what has been done so far is done again
+                finally:
+                    allowance.left = before
             context = contextvars.copy_context()
             work = partial(context.run, function, *args, **kwargs)
             return await asyncio.get_running_loop().run_in_executor(_THREAD, work)

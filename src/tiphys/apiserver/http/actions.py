@@ -114,7 +114,8 @@ class Actions:
         self._authorizer = authorizer
 
     async def run(self, call: Call, resource: Resource, action: Action[Any]) -> web.Response:
-        posted = read_object(call, await body(call), action.body, resource)
+        data = await body(call)
+        posted = await aside(read_object, call, data, action.body, resource)
         context = Context(call, resource, self._registry, self._authenticator, self._authorizer)
         result = await action.run(posted, context)
         return await aside(respond.status, call, result, 201)

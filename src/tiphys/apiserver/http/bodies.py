@@ -138,7 +138,7 @@ def _from_protobuf(data: bytes, kind: Any) -> Any:
     try:
         api_version, name, message = protobuf.unwrap(data)
         obj = protobuf.decode(message, kind)
-    except (protobuf.WireError, UnicodeDecodeError) as error:
+    except protobuf.WireError as error:
         raise errors.bad_request(str(error)) from None
     obj.api_version, obj.kind = api_version or obj.api_version, name or obj.kind
     check_kind(obj, kind)

@@ -1,10 +1,9 @@
 """The metrics of an API server. Names, labels and buckets are those of upstream's
 `apiserver/pkg/endpoints/metrics`.
 
-What happens with every request is observed by children that are bound once (`_Series`): to look
-one up by the strings of a request's path costs less than half a microsecond, and each observation
-about one. What can be read off the server's own state is read when somebody asks
-(`StateCollector`).
+What happens with every request is tallied by series that are found once (`_Series`): to look one up
+by the strings of a request's path costs less than half a microsecond, as does each tally. What can
+be read off the server's own state is read when somebody asks (`StateCollector`).
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric
+from prometheus_client import CollectorRegistry, Counter, Gauge, Metric
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -69,18 +68,18 @@ class _Place(NamedTuple):
 
 
 class _Series:
-    """The children of the requests of one verb about one resource. `codes`: those of the counter,
-    by the status of the answer. `sizes`: of answers to reads. `whole` and `own` are about requests
+    """The requests of one verb about one resource. `codes`: how many there were, by the status of
+    the answer. `sizes`: of answers to reads. `whole` and `own` are about requests
     that have waited for others: how long they took, and how long without that."""
 
     __slots__ = ("codes", "dry_run", "duration", "own", "place", "sizes", "verb", "whole")
 
-    def __init__(self, verb: str, dry_run: str, place: _Place, duration: Histogram) -> None:
+    def __init__(self, verb: str, dry_run: str, place: _Place) -> None:
         self.verb = verb
         self.dry_run = dry_run
         self.place = place
-        self.duration = duration
-        self.codes: dict[int, Counter] = {}
+        self.duration = Tally(LATENCY_BUCKETS)
+        self.codes: dict[int, int] = {}
         self.sizes = Tally(_SIZES) if verb in ("GET", "LIST") else None
         self.whole: Tally | None = None
         self.own: Tally | None = None
@@ -133,19 +132,6 @@ class RequestMetrics:
         self._watched: dict[tuple[str, str, str], Counter] = {}
         self._mutating = InFlight()
         self._read_only = InFlight()
-        self._requests = Counter(
-            "apiserver_request_total",
-            "Requests by verb, dry run, resource, scope and status.",
-            ("verb", "dry_run", *_PLACE, "code"),
-            registry=registry,
-        )
-        self._durations = Histogram(
-            "apiserver_request_duration_seconds",
-            "Seconds from the head of a request to the end of its answer.",
-            ("verb", "dry_run", *_PLACE),
-            buckets=LATENCY_BUCKETS,
-            registry=registry,
-        )
         self._long_running = Gauge(
             "apiserver_longrunning_requests",
             "Requests under way that last as long as their client likes: watches, exec, logs.",
@@ -174,11 +160,7 @@ class RequestMetrics:
     def answered(self, call: Call, status: int, seconds: float, size: int) -> None:
         """Takes note of an answer: its status, how long it took, and its bytes."""
         series = self._series_of(call)
-        counter = series.codes.get(status)
-        if counter is None:
-            labels = (series.verb, series.dry_run, *series.place, str(status))
-            counter = series.codes[status] = self._requests.labels(*labels)
-        counter.inc()
+        series.codes[status] = series.codes.get(status, 0) + 1
         series.duration.observe(seconds)
         if series.sizes is not None:
             series.sizes.observe(size)
@@ -187,6 +169,16 @@ class RequestMetrics:
 
     def families(self) -> Iterator[Metric]:
         """What is put together when somebody asks. May be called on any thread."""
+        requests = CounterMetricFamily(
+            "apiserver_request_total",
+            "Requests by verb, dry run, resource, scope and status.",
+            labels=("verb", "dry_run", *_PLACE, "code"),
+        )
+        durations = HistogramMetricFamily(
+            "apiserver_request_duration_seconds",
+            "Seconds from the head of a request to the end of its answer.",
+            labels=("verb", "dry_run", *_PLACE),
+        )
         sizes = HistogramMetricFamily(
             "apiserver_response_sizes", "Bytes of answers to reads.", labels=("verb", *_PLACE)
         )
@@ -197,10 +189,16 @@ class RequestMetrics:
         )
         for series in list(self._series.values()):
             labels = [series.verb, *series.place]
+            every = [series.verb, series.dry_run, *series.place]
+            for code, count in list(series.codes.items()):
+                requests.add_metric([*every, str(code)], count)
+            durations.add_metric(every, series.duration.buckets(), series.duration.sum)
             if series.sizes is not None:
                 sizes.add_metric(labels, series.sizes.buckets(), series.sizes.sum)
             if not series.dry_run:
                 slis.add_metric(labels, *_sli(series))
+        yield requests
+        yield durations
         yield sizes
         yield slis
 
@@ -260,16 +258,14 @@ class RequestMetrics:
         shown = "APPLY" if verb == "apply" else _VERBS.get(verb, _OTHER)
         if subresource in _CONNECTING:
             shown = "CONNECT"
-        duration = self._durations.labels(shown, dry_run, *place)
-        return _Series(shown, dry_run, place, duration)
+        return _Series(shown, dry_run, place)
 
 
 def _sli(series: _Series) -> tuple[list[tuple[str, float]], float]:
     """Buckets and sum of a series' durations without waiting. Few requests wait: what they took is
     replaced, so that the others are observed once."""
-    samples = list(series.duration._child_samples())
-    buckets = [(row.labels["le"], row.value) for row in samples if row.name == "_bucket"]
-    total = next(row.value for row in samples if row.name == "_sum")
+    buckets = series.duration.buckets()
+    total = series.duration.sum
     if series.whole is None or series.own is None:
         return buckets, total
     rows = zip(buckets, series.whole.buckets(), series.own.buckets(), strict=True)

@@ -13,12 +13,13 @@ from aiohttp import web
 from tiphys.api.autoscaling_v1 import Scale
 from tiphys.api.base import encode, to_builtins
 from tiphys.api.catalog import Resource
+from tiphys.apiserver.eventloop.aside import LARGE, aside, weigh_body
 from tiphys.apiserver.http import respond
 from tiphys.apiserver.http.bodies import body, media_type, plain_body, read_object
 from tiphys.apiserver.http.options import check_write
 from tiphys.apiserver.http.request import Call
 from tiphys.apiserver.http.writing import Writer, author_of
-from tiphys.apiserver.registry.changes import Apply, Mutation
+from tiphys.apiserver.registry.changes import Apply, LongMutation
 from tiphys.apiserver.registry.metadata import check_identity
 from tiphys.apiserver.registry.patches import APPLY, read_patch
 from tiphys.apiserver.registry.registry import Registry
@@ -58,7 +59,7 @@ class Scales:
     async def update(self, call: Call, resource: Resource) -> web.Response:
         data = await body(call)
         check_write(call, "UpdateOptions")
-        scale = read_object(call, data, Scale, resource)
+        scale = await aside(read_object, call, data, Scale, resource)
         check_identity(scale.metadata, resource, call.info.namespace, call.info.name)
         return await self._change(call, resource, lambda old: scale)
 
@@ -68,7 +69,9 @@ class Scales:
             return await self._apply(call, resource)
         data = await body(call)
         check_write(call, "PatchOptions")
-        patch = read_patch(media, data, Scale)
+        patch = await aside(read_patch, media, data, Scale)
+        if patch.grows:
+            weigh_body(LARGE + 1)
         view = self._view(resource)
 
         def wanted(old: Any) -> Scale:
@@ -86,7 +89,7 @@ class Scales:
         data = await body(call)
         check_write(call, "PatchOptions", apply=True)
         try:
-            scale = decoding.convert(plain_body(call, data), Scale)
+            scale = await aside(_configuration, call, data)
         except DecodeError as error:
             raise errors.bad_request(str(error)) from None
         _refuse(call, replica_errors(scale.spec.replicas))
@@ -118,8 +121,14 @@ class Scales:
             return new
 
         write = self._writer.write_of(call, resource, _subresource_view(view))
-        written = await self._registry.update(write, Mutation(change))
+        written = await self._registry.update(write, LongMutation(change))
         return await self._answer(call, resource, written.entry)
+
+
+def _configuration(call: Call, data: bytes) -> Scale:
+    """The Scale of an applied body. Raises DecodeError."""
+    scale: Scale = decoding.convert(plain_body(call, data), Scale)
+    return scale
 
 
 def _subresource_view(view: ScaleView[Any]) -> SubresourceView:

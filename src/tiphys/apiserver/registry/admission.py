@@ -15,6 +15,7 @@ from tiphys.api.catalog import Resource
 from tiphys.apiserver.eventloop.aside import Unanswered
 from tiphys.apiserver.http.request import User
 from tiphys.apiserver.registry.admissionmetrics import AdmissionMetrics
+from tiphys.client.exposition import Tally
 from tiphys.machinery.errors import StatusError
 
 
@@ -46,6 +47,13 @@ class Attributes:
     """Whether this is that second pass."""
     notes: dict[Any, Any] = field(default_factory=dict)
     """What a plugin keeps from the first pass for the second."""
+    requested: Resource | None = None
+    """The row of the version that the client speaks, where that is not `resource`, whose version
+    `obj` and `old` are of."""
+
+    @property
+    def asked_as(self) -> Resource:
+        return self.requested or self.resource
 
 
 class Plugin(Protocol):
@@ -80,11 +88,11 @@ class Asking(Base):
 
 
 class _Link(NamedTuple):
-    """A plugin in a chain. `took` is told the seconds of each call that did not refuse."""
+    """A plugin in a chain. `tally` has the seconds of each call that did not refuse."""
 
     plugin: Plugin
     name: str
-    took: Callable[[float], None]
+    tally: Tally
 
 
 class Admission:
@@ -121,7 +129,7 @@ class Admission:
             if cares and getattr(type(plugin), method, None) is not getattr(Base, method):
                 name = self._names.get(id(plugin), type(plugin).__name__)
                 tally = self.metrics.plugin(name, kind, operation)
-                links.append(_Link(plugin, name, tally.observe))
+                links.append(_Link(plugin, name, tally))
         return links
 
     async def mutate(self, attributes: Attributes) -> None:
@@ -138,19 +146,26 @@ class Admission:
         self._took("admit", attributes, began)
 
     async def _mutate(self, chain: list[_Link], attributes: Attributes, before: float) -> None:
-        for plugin, name, took in chain:
+        clock = time.perf_counter
+        for plugin, name, tally in chain:
             try:
                 await plugin.mutate(attributes)
             except StatusError:
                 self._refused(name, "admit", attributes, before)
                 raise
-            now = time.perf_counter()
-            took(now - before)
+            now = clock()
+            seconds = now - before
             before = now
+            if seconds <= tally.first:  # `tally.observe` written out: twenty plugins pass here
+                tally.counts[0] += 1
+                tally.sum += seconds
+            else:
+                tally.observe(seconds)
 
     async def validate(self, attributes: Attributes) -> None:
-        began = before = time.perf_counter()
-        for plugin, name, took in self._chain(attributes)[1]:
+        clock = time.perf_counter
+        began = before = clock()
+        for plugin, name, tally in self._chain(attributes)[1]:
             try:
                 await plugin.validate(attributes)
             except Unanswered as question:
@@ -159,9 +174,14 @@ class Admission:
                 self._refused(name, "validate", attributes, before)
                 self._took("validate", attributes, began, rejected=True)
                 raise
-            now = time.perf_counter()
-            took(now - before)
+            now = clock()
+            seconds = now - before
             before = now
+            if seconds <= tally.first:  # `tally.observe` written out: twenty plugins pass here
+                tally.counts[0] += 1
+                tally.sum += seconds
+            else:
+                tally.observe(seconds)
         self._took("validate", attributes, began)
 
     def _refused(self, name: str, kind: str, attributes: Attributes, began: float) -> None:

@@ -51,6 +51,8 @@ class Change:
     """Whether the new object comes with its managed fields."""
     long = True
     """Whether it may take long, and so may be made on a thread."""
+    plain_old: dict[str, Any] | None = None
+    """The object that `new` was last given, as plain data, where that was made anyway."""
 
     def new(self, old: Any | None, stamp: str) -> Any:
         """The object to store. It is called again when somebody else wrote in between.
@@ -117,6 +119,8 @@ class Patched(Change):
     def new(self, old: Any | None, stamp: str) -> Any:
         resource = self._write.requested
         before = to_builtins(old)
+        # parts of custom objects are shared with the new one, and defaults may change them
+        self.plain_old = before if resource.built_in else None
         if not resource.is_storage_version:
             before = from_storage(resource, before)
         after = self._patch.patched(before)

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import msgspec
 
 from tiphys.api.base import decode, encode, to_builtins
-from tiphys.api.catalog import Resource, storage_of
+from tiphys.api.catalog import BY_PATH, Resource, storage_of
 from tiphys.apiserver.eventloop.aside import aside
 from tiphys.machinery import decoding
 from tiphys.store.cache import Entry
@@ -92,6 +92,17 @@ def to_storage(resource: Resource, obj: dict[str, Any]) -> dict[str, Any]:
 
 def from_storage(resource: Resource, obj: dict[str, Any]) -> dict[str, Any]:
     return _CONVERSIONS[resource.group, resource.version, resource.plural][1](obj)
+
+
+def in_version(resource: Resource, plain: Any) -> Any:
+    """A plain object of a built-in resource, of any version, in that of `resource`."""
+    api_version = plain["apiVersion"]
+    if api_version == resource.api_version:
+        return plain
+    if not resource.is_storage_version:
+        return from_storage(resource, plain)
+    group, _, version = api_version.rpartition("/")
+    return to_storage(BY_PATH[group, version, resource.plural], plain)
 
 
 def as_stored(resource: Resource, obj: Any) -> Any:

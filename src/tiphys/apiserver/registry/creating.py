@@ -15,7 +15,7 @@ from tiphys.apiserver.registry.metadata import (
     drop_double_owners,
     validate_metadata,
 )
-from tiphys.apiserver.registry.objects import Objects, outage, unwritten
+from tiphys.apiserver.registry.objects import Objects, outage, put, unwritten
 from tiphys.apiserver.registry.writes import Write
 from tiphys.apiserver.resources.base import Strategy
 from tiphys.machinery import errors, names
@@ -95,7 +95,7 @@ async def _create(objects: Objects, write: Write, strategy: Strategy[Any], obj: 
     undo = await strategy.reserve(objects, obj, None)
     try:
         value = await objects.converter.write(resource, obj)
-        return await objects.store.put(cache, key, value, 0, strategy.lifetime)
+        return await put(objects, resource, strategy, obj, key, value, 0)
     except BaseException as error:
         if undo is not None:
             await undo()
@@ -107,7 +107,15 @@ async def _create(objects: Objects, write: Write, strategy: Strategy[Any], obj: 
 def _attributes(write: Write, obj: Any) -> Attributes:
     meta = obj.metadata
     return Attributes(
-        write.resource, "CREATE", meta.namespace, meta.name, obj, None, write.user, write.dry_run
+        write.resource,
+        "CREATE",
+        meta.namespace,
+        meta.name,
+        obj,
+        None,
+        write.user,
+        write.dry_run,
+        requested=write.requested,
     )
 
 

@@ -46,6 +46,7 @@ async def delete(objects: Objects, write: Write, options: DeleteOptions) -> Dele
             write.user,
             dry_run,
             options=options,
+            requested=write.requested,
         )
         await objects.admission.mutate(attributes)
         await objects.admission.validate(attributes)

@@ -6,13 +6,14 @@ A change is decoded when somebody looks next; one of thousands costs no look at 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from tiphys.api.base import decode
 from tiphys.store.cache import Entry, ResourceCache, Version
 
 T = TypeVar("T")
 Changes = tuple[list[tuple[str, T]], list[tuple[str, T]]]
+_UNCHANGED: Changes[Any] = ([], [])
 
 
 class Mirror(Generic[T]):
@@ -31,8 +32,8 @@ class Mirror(Generic[T]):
         """
         cache = self._cache
         version = cache.version
-        if version == self._version:
-            return [], []
+        if version is self._version or version == self._version:
+            return _UNCHANGED
         changed = None if self._version.revision < 0 else cache.keys_changed_since(self._version)
         self._version = version
         if changed is None:

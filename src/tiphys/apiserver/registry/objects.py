@@ -24,7 +24,7 @@ from tiphys.apiserver.resources.base import Strategy
 from tiphys.machinery import errors, timestamps
 from tiphys.machinery.selectors import EVERYTHING, Selector
 from tiphys.store.cache import Entry, Filter, ResourceCache, with_revision
-from tiphys.store.engine import StoreError, StoreTimeout
+from tiphys.store.engine import StoreError, StoreTimeout, TooLarge
 from tiphys.store.store import Store
 
 T = TypeVar("T")
@@ -148,10 +148,38 @@ def split_key(resource: Resource, key: str) -> tuple[str, str]:
     return namespace, name
 
 
+async def put(
+    objects: Objects,
+    resource: Resource,
+    strategy: Strategy[Any],
+    obj: Any,
+    key: str,
+    value: bytes,
+    expected: int,
+) -> Entry:
+    """Writes an object, whose bytes are `value`. Raises as `Store.put` does.
+
+    One that is too large goes without its managed fields, which may be much of it, as upstream has
+    it.
+    """
+    cache = objects.cache(resource)
+    seconds = strategy.lifetime
+    try:
+        return await objects.store.put(cache, key, value, expected, seconds)
+    except TooLarge:
+        if not obj.metadata.managed_fields:
+            raise
+    obj.metadata.managed_fields = []
+    value = await objects.converter.write(resource, obj)
+    return await objects.store.put(cache, key, value, expected, seconds)
+
+
 def outage(error: BaseException) -> BaseException:
     """What a client is answered when the store fails, or does not answer. Other errors pass."""
     if isinstance(error, StoreTimeout):
         return errors.timeout(
             "Timeout: request did not complete within requested timeout - context deadline exceeded"
         )
+    if isinstance(error, TooLarge):
+        return errors.unspecified(str(error))
     return errors.internal(str(error)) if isinstance(error, StoreError) else error

@@ -96,13 +96,24 @@ def _spec_fields(resource: Resource, spec: bytes) -> FieldSet:
 _known_spec_fields = functools.lru_cache(1024)(_spec_fields)
 
 
-def _within_reach(obj: Any, reset: tuple[str, ...]) -> dict[str, Any]:
-    """A plain object for comparison, its spec or status blank where the path cannot change it."""
+def _within_reach(
+    obj: Any, reset: tuple[str, ...], plain: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """A plain object for comparison, its spec or status blank where the path cannot change it.
+    `plain`: all of the object, where it is known."""
     reach = reset in _LARGE_PARTS and isinstance(obj, Struct)
     kind: Any = type(obj)
-    blank = {name[2:]: getattr(_blank(kind), name[2:]) for name in reset} if reach else {}
-    found: dict[str, Any] = to_builtins(msgspec.structs.replace(obj, **blank) if blank else obj)
-    return found
+    if not reach:
+        return plain if plain is not None else _plain(obj)
+    name = reset[0][2:]
+    if plain is None:
+        return _plain(msgspec.structs.replace(obj, **{name: getattr(_blank(kind), name)}))
+    return {key: value for key, value in plain.items() if key != name} | _blank_part(kind, name)
+
+
+def _plain(obj: Any) -> dict[str, Any]:
+    plain: dict[str, Any] = to_builtins(obj)
+    return plain
 
 
 _LARGE_PARTS = (("f:spec",), ("f:status",))
@@ -113,10 +124,21 @@ def _blank(kind: Any) -> Any:
     return kind()
 
 
+@functools.lru_cache(1024)
+def _blank_part(kind: Any, name: str) -> dict[str, Any]:
+    """What a blank object of a kind has of one of its parts, which may be nothing."""
+    return {key: value for key, value in _plain(_blank(kind)).items() if key == name}
+
+
 def updated(
-    resource: Resource, old: Any, new: Any, author: Author, now: str
+    resource: Resource,
+    old: Any,
+    new: Any,
+    author: Author,
+    now: str,
+    plain_old: dict[str, Any] | None = None,
 ) -> list[ManagedFieldsEntry]:
-    """The entries after an update.
+    """The entries after an update. `plain_old` is `old` as plain data, where it is known.
 
     A request may bring its own, or ask for a fresh start with one that is empty.
     """
@@ -124,14 +146,14 @@ def updated(
     given = new.metadata.managed_fields
     if given and all(not entry.manager and not entry.operation for entry in given):
         before = []
-    elif given and not author.subresource:
-        before = given
+    elif given and not author.subresource and given != before:
+        before = [_in_order(entry) for entry in given]
     new.metadata.managed_fields = old.metadata.managed_fields
     manager = Manager(author.manager, UPDATE, resource.api_version, author.subresource)
     reset = _reset(resource, author.subresource)
     entries = managed.updated(
         Managed.decode(before),
-        _within_reach(old, reset),
+        _within_reach(old, reset, plain_old),
         _within_reach(new, reset),
         node_for(resource),
         manager,
@@ -139,6 +161,13 @@ def updated(
         reset,
     )
     return before if entries is None else entries
+
+
+def _in_order(entry: ManagedFieldsEntry) -> ManagedFieldsEntry:
+    fields = entry.fields_v1
+    if not isinstance(fields, dict):
+        return entry
+    return msgspec.structs.replace(entry, fields_v1=ordered(fields))
 
 
 def same_but_for_times(new: Any, old: Any) -> bool:

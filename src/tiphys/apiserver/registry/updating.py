@@ -18,7 +18,7 @@ from tiphys.apiserver.registry.metadata import (
     validate_metadata,
     validate_metadata_update,
 )
-from tiphys.apiserver.registry.objects import Objects, outage, unwritten
+from tiphys.apiserver.registry.objects import Objects, outage, put, unwritten
 from tiphys.apiserver.registry.writes import Write, Written
 from tiphys.apiserver.resources.base import Strategy
 from tiphys.machinery import errors
@@ -55,9 +55,7 @@ async def update(objects: Objects, write: Write, change: Change) -> Written:
         new = await _changed(change, old, objects.stamp())
         versioned = _check_preconditions(resource, strategy, new, old)
         try:
-            written = await _update(
-                objects, write, strategy, change.manages_fields, entry, old, new
-            )
+            written = await _update(objects, write, strategy, change, entry, old, new)
             return Written(written, created=False)
         except Conflict:
             if versioned and change.insists:
@@ -117,7 +115,7 @@ async def _update(
     objects: Objects,
     write: Write,
     strategy: Strategy[Any],
-    fields_known: bool,
+    change: Change,
     entry: Entry,
     old: Any,
     new: Any,
@@ -129,8 +127,8 @@ async def _update(
     if len(new.metadata.owner_references) > 1:
         await aside(drop_double_owners, new.metadata)
     await aside(strategy.default, new)
-    if not fields_known:
-        await _note_manager(objects, write, old, new)
+    if not change.manages_fields:
+        await _note_manager(objects, write, change, old, new)
     attributes = _attributes(write, old, new)
     if not write.admitted:
         await objects.admission.mutate(attributes)
@@ -163,13 +161,13 @@ def _keep_system_fields(meta: ObjectMeta, before: ObjectMeta) -> None:
     meta.self_link = ""
 
 
-async def _note_manager(objects: Objects, write: Write, old: Any, new: Any) -> None:
+async def _note_manager(objects: Objects, write: Write, change: Change, old: Any, new: Any) -> None:
     if not write.manager:
         new.metadata.managed_fields = old.metadata.managed_fields
         return
     author = ownership.Author(write.manager, write.subresource)
     new.metadata.managed_fields = await aside(
-        ownership.updated, write.resource, old, new, author, objects.stamp()
+        ownership.updated, write.resource, old, new, author, objects.stamp(), change.plain_old
     )
 
 
@@ -185,6 +183,7 @@ def _attributes(write: Write, old: Any, new: Any) -> Attributes:
         write.user,
         write.dry_run,
         write.subresource,
+        requested=write.requested,
     )
     if write.view is not None:
         attributes.obj = write.view.get(new)
@@ -247,9 +246,7 @@ async def _store(
     if undo is not None:
         value = await objects.converter.write(resource, new)  # with what was reserved
     try:
-        written = await objects.store.put(
-            objects.cache(resource), entry.key, value, entry.revision, strategy.lifetime
-        )
+        written = await put(objects, resource, strategy, new, entry.key, value, entry.revision)
     except BaseException as error:
         if undo is not None:
             await undo()

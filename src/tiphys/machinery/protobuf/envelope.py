@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tiphys.machinery.protobuf.encoding import encode
-from tiphys.machinery.protobuf.wire import BYTES, WireError, frame, numbered, varint
+from tiphys.machinery.protobuf.wire import BYTES, VARINT, WireError, frame, numbered, varint
 
 MAGIC = b"k8s\x00"
 MEDIA_TYPE = "application/vnd.kubernetes.protobuf"
@@ -37,5 +37,17 @@ def unwrap(data: bytes) -> tuple[str, str, bytes]:
             "provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]"
         )
     parts = numbered(data[4:])
-    kind = numbered(parts.get(1, b""))
-    return kind.get(1, b"").decode(), kind.get(2, b"").decode(), parts.get(2, b"")
+    kind = numbered(_bytes_of(parts, 1, "TypeMeta"))
+    try:
+        api_version = _bytes_of(kind, 1, "APIVersion").decode()
+        name = _bytes_of(kind, 2, "Kind").decode()
+    except UnicodeDecodeError as error:
+        raise WireError(f"proto: invalid UTF-8: {error}") from None
+    return api_version, name, _bytes_of(parts, 2, "Raw")
+
+
+def _bytes_of(parts: dict[int, Any], tag: int, name: str) -> bytes:
+    part = parts.get(tag, b"")
+    if not isinstance(part, bytes):  # a number stands there
+        raise WireError(f"proto: wrong wireType = {VARINT} for field {name}")
+    return part

@@ -3,6 +3,7 @@ changes.
 
 Enters: named protobuf messages, compiled from Kubernetes objects (`cache`). Leaves: the discovery
 protocol, version 3 (LDS, RDS, CDS, EDS, SDS over one aggregated stream, state of the world and
-incremental), and for people CSDS, which says who has which version. Needs the extra `xds`; nothing
-else of Tiphys imports it.
+incremental), and for people CSDS, which says who has which version. `envoy` keeps an Envoy alive
+beside us, `publishing` hands it resources in an order that drops no request. Needs the extra `xds`;
+add-ons alone import it.
 """

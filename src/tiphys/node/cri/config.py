@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, NamedTuple
 
 from tiphys.api import core_v1
 from tiphys.machinery import quantity
+from tiphys.node.abilities import IdRange
 from tiphys.node.cri import messages as m
+from tiphys.node.cri.signals import signal_number
 from tiphys.node.naming import Resolver
+from tiphys.node.profiles import (
+    LOCALHOST,
+    RUNTIME_DEFAULT,
+    UNCONFINED,
+    Profile,
+    app_armor_of,
+)
 from tiphys.node.resources import cgroups
 from tiphys.node.runtime import ContainerPlan
 from tiphys.node.states import PodIdentity
@@ -22,7 +31,7 @@ CONTAINER_LABEL = "io.kubernetes.container.name"
 # NamespaceMode of CRI.
 _POD_MODE, _CONTAINER_MODE, _NODE_MODE, _TARGET_MODE = range(4)
 # SecurityProfile.ProfileType of CRI.
-_RUNTIME_DEFAULT, _UNCONFINED = range(2)
+_PROFILES = {RUNTIME_DEFAULT: 0, UNCONFINED: 1, LOCALHOST: 2}
 
 # What upstream hides of /proc and /sys in containers that are not privileged.
 _MASKED_PATHS = [
@@ -40,15 +49,23 @@ _MASKED_PATHS = [
 _READ_ONLY_PATHS = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]
 
 
+class SandboxPlace(NamedTuple):
+    """Where a sandbox is on its machine: the folder of its logs, the parent of its control groups,
+    and its users and groups if they are its own."""
+
+    logs: str
+    cgroup: str
+    users: IdRange | None = None
+
+
 def sandbox_config(
-    pod: core_v1.Pod, attempt: int, resolver: Resolver, hostname: str, logs: str, cgroup: str
+    pod: core_v1.Pod, attempt: int, resolver: Resolver, hostname: str, place: SandboxPlace
 ) -> m.PodSandboxConfig:
-    """`logs` is the folder of the pod's logs, `cgroup` the parent of its control groups."""
     meta, spec = pod.metadata, pod.spec
     security = m.LinuxSandboxSecurityContext(
-        namespace_options=_namespaces(spec),
+        namespace_options=_namespaces(spec, place.users),
         privileged=_has_privileged(spec),
-        seccomp=m.SecurityProfile(profile_type=_UNCONFINED),
+        seccomp=m.SecurityProfile(profile_type=_PROFILES[UNCONFINED]),
     )
     sysctls = spec.security_context.sysctls if spec.security_context is not None else []
     return m.PodSandboxConfig(
@@ -56,14 +73,14 @@ def sandbox_config(
             name=meta.name, uid=meta.uid, namespace=meta.namespace, attempt=attempt
         ),
         hostname="" if spec.host_network else hostname,
-        log_directory=logs,
+        log_directory=place.logs,
         dns_config=m.DNSConfig(
             servers=resolver.servers, searches=resolver.searches, options=resolver.options
         ),
         labels={**meta.labels, **pod_labels(PodIdentity.of(pod))},
         annotations=dict(meta.annotations),
         linux=m.LinuxPodSandboxConfig(
-            cgroup_parent=cgroup,
+            cgroup_parent=place.cgroup,
             security_context=security,
             sysctls={sysctl.name: sysctl.value for sysctl in sysctls},
         ),
@@ -84,6 +101,9 @@ def container_config(pod: core_v1.Pod, plan: ContainerPlan) -> m.ContainerConfig
             host_path=mount.host,
             readonly=mount.read_only,
             propagation=mount.propagation,
+            recursive_read_only=mount.recursive_read_only,
+            uidMappings=_mappings(plan.users),
+            gidMappings=_mappings(plan.users),
         )
         for mount in plan.mounts
     ]
@@ -110,11 +130,17 @@ def container_config(pod: core_v1.Pod, plan: ContainerPlan) -> m.ContainerConfig
         stdin=container.stdin,
         stdin_once=container.stdin_once,
         tty=container.tty,
+        stop_signal=_stop_signal(container),
         linux=m.LinuxContainerConfig(
             resources=resources,
-            security_context=container_security(pod.spec, container, plan.target),
+            security_context=container_security(pod.spec, plan),
         ),
     )
+
+
+def _stop_signal(container: Any) -> int:
+    lifecycle = container.lifecycle
+    return signal_number(lifecycle.stop_signal or "") if lifecycle is not None else 0
 
 
 def _variable(name: str, value: str) -> m.KeyValue:
@@ -163,16 +189,16 @@ def oom_score(pod: core_v1.Pod, container: Any, memory: int) -> int:
 
 
 def container_security(
-    spec: core_v1.PodSpec, container: Any, target: str = ""
+    spec: core_v1.PodSpec, plan: ContainerPlan
 ) -> m.LinuxContainerSecurityContext:
-    """A container's own settings count before the pod's. `target` is the id of the container whose
-    processes it sees."""
+    """A container's own settings count before the pod's."""
+    container = plan.container
     own = container.security_context or core_v1.SecurityContext()
     shared = spec.security_context or core_v1.PodSecurityContext()
-    namespaces = _namespaces(spec)
-    if target:
+    namespaces = _namespaces(spec, plan.users)
+    if plan.target:
         namespaces.pid = _TARGET_MODE
-        namespaces.target_id = target
+        namespaces.target_id = plan.target
     fs_group = [shared.fs_group] if shared.fs_group is not None else []
     security = m.LinuxContainerSecurityContext(
         namespace_options=namespaces,
@@ -180,7 +206,8 @@ def container_security(
         readonly_rootfs=bool(own.read_only_root_filesystem),
         no_new_privs=own.allow_privilege_escalation is False,
         supplemental_groups=[*shared.supplemental_groups, *fs_group],
-        seccomp=_seccomp(own.seccomp_profile or shared.seccomp_profile),
+        supplemental_groups_policy=int(shared.supplemental_groups_policy == "Strict"),
+        seccomp=_security_profile(plan.seccomp),
     )
     user = own.run_as_user if own.run_as_user is not None else shared.run_as_user
     group = own.run_as_group if own.run_as_group is not None else shared.run_as_group
@@ -192,16 +219,24 @@ def container_security(
         security.capabilities = m.Capability(
             add_capabilities=own.capabilities.add, drop_capabilities=own.capabilities.drop
         )
-    if not own.privileged:
+    if (profile := app_armor_of(spec, container)) is not None:
+        security.apparmor = _security_profile(profile)
+        security.apparmor_profile = _older_profile(profile)
+    if not own.privileged and own.proc_mount != "Unmasked":
         security.masked_paths = list(_MASKED_PATHS)
         security.readonly_paths = list(_READ_ONLY_PATHS)
     return security
 
 
-def _seccomp(profile: core_v1.SeccompProfile | None) -> m.SecurityProfile:
-    """Profiles of files are not read: the runtime's own, which is stricter than none, stands in."""
-    is_confined = profile is not None and profile.type in ("RuntimeDefault", "Localhost")
-    return m.SecurityProfile(profile_type=_RUNTIME_DEFAULT if is_confined else _UNCONFINED)
+def _security_profile(profile: Profile) -> m.SecurityProfile:
+    return m.SecurityProfile(profile_type=_PROFILES[profile.type], localhost_ref=profile.name)
+
+
+def _older_profile(profile: Profile) -> str:
+    """Of AppArmor, for runtimes that do not know the newer field."""
+    if profile.type == LOCALHOST:
+        return f"localhost/{profile.name}"
+    return "runtime/default" if profile.type == RUNTIME_DEFAULT else "unconfined"
 
 
 def _has_privileged(spec: core_v1.PodSpec) -> bool:
@@ -211,7 +246,20 @@ def _has_privileged(spec: core_v1.PodSpec) -> bool:
     )
 
 
-def _namespaces(spec: core_v1.PodSpec) -> m.NamespaceOption:
+def _mappings(users: IdRange | None) -> list[m.IDMapping]:
+    if users is None:
+        return []
+    return [m.IDMapping(host_id=users.first, container_id=0, length=users.length)]
+
+
+def _users(users: IdRange | None) -> m.UserNamespace | None:
+    if users is None:  # the node's: what runtimes do that do not know the field
+        return None
+    ranges = _mappings(users)
+    return m.UserNamespace(mode=_POD_MODE, uids=ranges, gids=ranges)
+
+
+def _namespaces(spec: core_v1.PodSpec, users: IdRange | None) -> m.NamespaceOption:
     if spec.host_pid:
         pid = _NODE_MODE
     elif spec.share_process_namespace:
@@ -222,4 +270,5 @@ def _namespaces(spec: core_v1.PodSpec) -> m.NamespaceOption:
         network=_NODE_MODE if spec.host_network else _POD_MODE,
         pid=pid,
         ipc=_NODE_MODE if spec.host_ipc else _POD_MODE,
+        userns_options=_users(users),
     )

@@ -34,6 +34,10 @@ class CRIImages:
             self._present.add(image)
         return is_present
 
+    async def image_id(self, image: str) -> str:
+        status = await self._status(image)
+        return status.id if status is not None else ""
+
     async def image_user(self, image: str) -> tuple[int | None, str]:
         status = await self._status(image)
         if status is None:

@@ -105,6 +105,7 @@ def _usage(stats: m.ContainerStats) -> Usage:
         major=_value(memory.major_page_faults),
         available=_value(memory.available_bytes),
         disk=_value(layer.used_bytes) if layer is not None else 0,
+        inodes=_value(layer.inodes_used) if layer is not None else 0,
     )
 
 

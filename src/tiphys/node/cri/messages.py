@@ -19,6 +19,29 @@ class VersionResponse(Struct):
     runtime_api_version: Annotated[str, F(4)] = ""
 
 
+class StatusRequest(Struct):
+    verbose: Annotated[bool, F(1)] = False
+
+
+class RuntimeHandlerFeatures(Struct):
+    recursive_read_only_mounts: Annotated[bool, F(1)] = False
+    user_namespaces: Annotated[bool, F(2)] = False
+
+
+class RuntimeHandler(Struct):
+    name: Annotated[str, F(1)] = ""
+    features: Annotated[RuntimeHandlerFeatures | None, F(2)] = None
+
+
+class RuntimeFeatures(Struct):
+    supplemental_groups_policy: Annotated[bool, F(1)] = False
+
+
+class StatusResponse(Struct):
+    runtime_handlers: Annotated[list[RuntimeHandler], F(3)] = []
+    features: Annotated[RuntimeFeatures | None, F(4)] = None
+
+
 class DNSConfig(Struct):
     servers: Annotated[list[str], F(1)] = []
     searches: Annotated[list[str], F(2)] = []
@@ -32,12 +55,27 @@ class PortMapping(Struct):
     host_ip: Annotated[str, F(4)] = ""
 
 
+class IDMapping(Struct):
+    host_id: Annotated[Int64, F(1)] = 0
+    container_id: Annotated[Int64, F(2)] = 0
+    length: Annotated[Int64, F(3)] = 0
+
+
 class Mount(Struct):
     container_path: Annotated[str, F(1)] = ""
     host_path: Annotated[str, F(2)] = ""
     readonly: Annotated[bool, F(3)] = False
     selinux_relabel: Annotated[bool, F(4)] = False
     propagation: Annotated[Int32, F(5)] = 0
+    uidMappings: Annotated[list[IDMapping], F(6)] = []
+    gidMappings: Annotated[list[IDMapping], F(7)] = []
+    recursive_read_only: Annotated[bool, F(8)] = False
+
+
+class UserNamespace(Struct):
+    mode: Annotated[Int32, F(1)] = 0
+    uids: Annotated[list[IDMapping], F(2)] = []
+    gids: Annotated[list[IDMapping], F(3)] = []
 
 
 class NamespaceOption(Struct):
@@ -45,6 +83,7 @@ class NamespaceOption(Struct):
     pid: Annotated[Int32, F(2)] = 0
     ipc: Annotated[Int32, F(3)] = 0
     target_id: Annotated[str, F(4)] = ""
+    userns_options: Annotated[UserNamespace | None, F(5)] = None
 
 
 class Int64Value(Struct):
@@ -226,6 +265,8 @@ class LinuxContainerSecurityContext(Struct):
     readonly_paths: Annotated[list[str], F(14)] = []
     seccomp: Annotated[SecurityProfile | None, F(15)] = None
     apparmor: Annotated[SecurityProfile | None, F(16)] = None
+    apparmor_profile: Annotated[str, F(9)] = ""
+    supplemental_groups_policy: Annotated[Int32, F(17)] = 0
 
 
 class LinuxContainerConfig(Struct):
@@ -260,6 +301,7 @@ class ContainerConfig(Struct):
     stdin_once: Annotated[bool, F(13)] = False
     tty: Annotated[bool, F(14)] = False
     linux: Annotated[LinuxContainerConfig | None, F(15)] = None
+    stop_signal: Annotated[Int32, F(18)] = 0
     CDI_devices: Annotated[list[CDIDevice], F(17)] = []
 
 
@@ -474,6 +516,7 @@ class MemoryUsage(Struct):
 class FilesystemUsage(Struct):
     timestamp: Annotated[Int64, F(1)] = 0
     used_bytes: Annotated[UInt64Value | None, F(3)] = None
+    inodes_used: Annotated[UInt64Value | None, F(4)] = None
 
 
 class ContainerStats(Struct):

@@ -15,10 +15,17 @@ from prometheus_client import CollectorRegistry
 from tiphys.api import core_v1
 from tiphys.api.base import Struct
 from tiphys.client.tasks import TaskGroup
+from tiphys.node.abilities import HandlerAbilities, IdRange, RuntimeAbilities
 from tiphys.node.cri import listing
 from tiphys.node.cri import messages as m
 from tiphys.node.cri.client import CRIClient
-from tiphys.node.cri.config import UID_LABEL, container_config, container_resources, sandbox_config
+from tiphys.node.cri.config import (
+    UID_LABEL,
+    SandboxPlace,
+    container_config,
+    container_resources,
+    sandbox_config,
+)
 from tiphys.node.cri.images import CRIImages
 from tiphys.node.cri.logfiles import CRILogs, LogLimits
 from tiphys.node.drivervolumes import DriverVolumes
@@ -40,6 +47,7 @@ _STOP_MARGIN = 60.0  # seconds beyond the grace period that stopping a container
 _WHOLE = 10.0  # seconds that a call has whose caller was cancelled
 _EXEC_MARGIN = 5.0  # seconds beyond its own timeout that a command may take
 _EXIT_TOPICS = (b"/tasks/exit", b"/tasks/oom")  # of containerd's events
+_APP_ARMOR = Path("/sys/module/apparmor/parameters/enabled")
 _NO_RESOLVER = Resolver([], [], [])
 
 
@@ -68,6 +76,7 @@ class CRIRuntime(CRIImages, CRILogs):
         self._tasks = TaskGroup("cri")
         self.name = "containerd://unknown"
         self.applies_cdi = False
+        self.abilities = RuntimeAbilities()
 
     def capacity(self, disk: Path) -> dict[str, Any]:
         return machine_capacity(disk)
@@ -86,6 +95,8 @@ class CRIRuntime(CRIImages, CRILogs):
         number = version.runtime_version.split("~")[0].lstrip("v")
         self.name = f"{version.runtime_name}://{number}"
         self.applies_cdi = applies_cdi(number)
+        status = await self._runtime("Status", m.StatusRequest(), m.StatusResponse)
+        self.abilities = abilities_of(status, has_app_armor())
         self._tasks.start(self._listen(wake), "events")
         self._tasks.start(self._wake_regularly(wake), "relist")
 
@@ -172,6 +183,9 @@ class CRIRuntime(CRIImages, CRILogs):
         )
         return listing.usage_by_pod(response.stats)
 
+    async def processes(self, pod: core_v1.Pod) -> int:
+        return self._groups.processes(pod.metadata.uid, pod.status.qos_class)
+
     # --- sandboxes ---
 
     async def reserve(self, pod: core_v1.Pod, spec: core_v1.PodSpec, growing: bool = False) -> None:
@@ -186,12 +200,9 @@ class CRIRuntime(CRIImages, CRILogs):
         resolver: Resolver,
         hostname: str,
         handler: str = "",
+        users: IdRange | None = None,
     ) -> SandboxState:
-        if pod.spec.host_users is False:
-            raise _sandbox_fault(
-                "can't set `spec.hostUsers: false`, runtime does not support user namespaces"
-            )
-        config = self._sandbox_config(pod, attempt, resolver, hostname)
+        config = self._sandbox_config(pod, attempt, resolver, hostname, users)
         self.make_log_folder(PodIdentity.of(pod))
         request = m.RunPodSandboxRequest(config=config, runtime_handler=handler)
         try:
@@ -204,11 +215,17 @@ class CRIRuntime(CRIImages, CRILogs):
         return await self._with_address(SandboxState(response.pod_sandbox_id, attempt, True))
 
     def _sandbox_config(
-        self, pod: core_v1.Pod, attempt: int, resolver: Resolver, hostname: str
+        self,
+        pod: core_v1.Pod,
+        attempt: int,
+        resolver: Resolver,
+        hostname: str,
+        users: IdRange | None,
     ) -> m.PodSandboxConfig:
         logs = str(self.log_folder(PodIdentity.of(pod)))
         cgroup = self._groups.path(pod.metadata.uid, pod.status.qos_class)
-        return sandbox_config(pod, attempt, resolver, hostname, logs, cgroup)
+        place = SandboxPlace(logs, cgroup, users)
+        return sandbox_config(pod, attempt, resolver, hostname, place)
 
     async def stop_sandbox(self, id: str) -> None:
         request = m.StopPodSandboxRequest(pod_sandbox_id=id)
@@ -231,7 +248,9 @@ class CRIRuntime(CRIImages, CRILogs):
         self.make_log_folder(PodIdentity.of(pod), plan.container.name)
         sandbox_config = self._configs.get(pod.metadata.uid)
         if sandbox_config is None:  # an agent before this one made the sandbox
-            sandbox_config = self._sandbox_config(pod, sandbox.attempt, _NO_RESOLVER, "")
+            sandbox_config = self._sandbox_config(
+                pod, sandbox.attempt, _NO_RESOLVER, "", plan.users
+            )
         request = m.CreateContainerRequest(
             pod_sandbox_id=sandbox.id,
             config=container_config(pod, plan),
@@ -329,6 +348,27 @@ def applies_cdi(version: str) -> bool:
     major, _, rest = version.partition(".")
     minor = rest.partition(".")[0]
     return major.isdigit() and minor.isdigit() and (int(major), int(minor)) >= (1, 7)
+
+
+def abilities_of(status: m.StatusResponse, app_armor: bool) -> RuntimeAbilities:
+    """What a runtime says of itself."""
+    handlers = {}
+    for handler in status.runtime_handlers:
+        features = handler.features or m.RuntimeHandlerFeatures()
+        handlers[handler.name] = HandlerAbilities(
+            features.recursive_read_only_mounts, features.user_namespaces
+        )
+    features_of_all = status.features
+    groups = None if features_of_all is None else features_of_all.supplemental_groups_policy
+    return RuntimeAbilities(handlers, strict_groups=groups, app_armor=app_armor)
+
+
+def has_app_armor(parameters: Path = _APP_ARMOR) -> bool:
+    """Whether the kernel has AppArmor."""
+    try:
+        return parameters.read_text().startswith("Y")
+    except OSError:
+        return False
 
 
 def _sandbox_fault(problem: str) -> RuntimeFault:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -55,21 +55,19 @@ class Allocations:
         self._pods.setdefault(uid, {}).setdefault(container, {})[resource] = grant
 
     def in_use(self, resource: str) -> set[str]:
-        return {
-            device
-            for containers in self._pods.values()
-            for grants in containers.values()
-            if resource in grants
-            for device in grants[resource].devices
-        }
+        return {device for grant in self._grants_of(resource) for device in grant.devices}
 
     def has(self, resource: str) -> bool:
         """Whether any container has devices of it."""
-        return any(
-            resource in grants
-            for containers in self._pods.values()
-            for grants in containers.values()
-        )
+        return any(True for _ in self._grants_of(resource))
+
+    def _grants_of(self, resource: str) -> Iterator[Grant]:
+        """Of all containers. Copies what it goes through: pods are placed on a thread, while others
+        come and go."""
+        for containers in list(self._pods.values()):
+            for grants in list(containers.values()):
+                if (grant := grants.get(resource)) is not None:
+                    yield grant
 
     def free(self, uid: str) -> bool:
         """Takes back what a pod had; whether that was anything."""

@@ -32,11 +32,13 @@ log = logging.getLogger(__name__)
 class PreparedDevice(msgspec.Struct):
     """requests: of the claim that it is for; none means all
     cdi: names of what a container gets of it
-    place: DRIVER/POOL/DEVICE"""
+    place: DRIVER/POOL/DEVICE
+    share: of a device that several claims share"""
 
     requests: list[str] = []
     cdi: list[str] = []
     place: str = ""
+    share: str | None = None
 
     def id(self) -> str:
         """As the status of a container names it."""
@@ -167,9 +169,32 @@ class Claims:
             found += [cdi for device in noted.of(use.request) for cdi in device.cdi]
         return list(dict.fromkeys(found))
 
-    def shown(self, pod: core_v1.Pod, container: core_v1.Container) -> dict[str, list[str]]:
-        """Ids of the devices that a container uses, by the claim or the request of it that they
-        are of, as its status names both."""
+    def held(self, pod: core_v1.Pod, container: core_v1.Container) -> list[PreparedClaim]:
+        """The claims that a container uses, those that are prepared. Raises DriverError."""
+        used = {use.name for use in container.resources.claims}
+        names = _names(pod) if used else {}
+        found = (
+            self._claims.get((pod.metadata.namespace, name))
+            for entry, name in names.items()
+            if entry in used
+        )
+        return [claim for claim in found if claim is not None]
+
+    def pods_with(self, places: set[str]) -> set[str]:
+        """Uids of the pods that use any of these devices."""
+        return {
+            uid
+            for claim in self._claims.values()
+            for devices in claim.drivers.values()
+            if any(device.place in places for device in devices)
+            for uid in claim.pods
+        }
+
+    def shown(
+        self, pod: core_v1.Pod, container: core_v1.Container
+    ) -> dict[str, list[PreparedDevice]]:
+        """The devices that a container uses, by the claim or the request of it that they are of,
+        as its status names both."""
         uses = container.resources.claims
         if not uses:
             return {}
@@ -179,7 +204,7 @@ class Claims:
             noted = self._claims.get((pod.metadata.namespace, names.get(use.name, "")))
             if noted is not None and (devices := noted.of(use.request)):
                 label = f"claim:{use.name}/{use.request}" if use.request else f"claim:{use.name}"
-                shown[label] = list(dict.fromkeys(device.id() for device in devices))
+                shown[label] = devices
         return shown
 
     # --- after a pod's end ---
@@ -228,7 +253,7 @@ class Claims:
 
 def _prepared(driver: str, device: m.Device) -> PreparedDevice:
     place = f"{driver}/{device.pool_name}/{device.device_name}"
-    return PreparedDevice(device.request_names, device.cdi_device_ids, place)
+    return PreparedDevice(device.request_names, device.cdi_device_ids, place, device.share_id)
 
 
 def _names(pod: core_v1.Pod) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -49,18 +49,42 @@ class Count(NamedTuple):
     allocatable: int
 
 
+class HeldDevice(NamedTuple):
+    """A device of a plugin's resource, and the NUMA nodes that it is near."""
+
+    resource: str
+    id: str
+    nodes: tuple[int, ...] = ()
+
+
+class ResourceView(NamedTuple):
+    """nodes: the NUMA nodes that each device is near, by id
+    free: the ids of those that containers can have"""
+
+    nodes: dict[str, tuple[int, ...]]
+    free: set[str]
+
+
 @dataclass
 class _Resource:
     """devices: whether each is healthy, by id; empty until the plugin has listed them
+    nodes: the NUMA nodes that each is near, by id, where the plugin says it
     endpoint: None once the plugin is gone, at `stopped_at` of the monotonic clock"""
 
     devices: dict[str, bool] = field(default_factory=dict)
+    nodes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     endpoint: Endpoint | None = None
     stopped_at: float = 0.0
     path: str = ""
 
     def healthy(self) -> set[str]:
         return {id for id, is_healthy in self.devices.items() if is_healthy}
+
+    def near(self, devices: set[str], nodes: frozenset[int] | None) -> set[str]:
+        """Those of the devices that are near the NUMA nodes; all where these do not matter."""
+        if nodes is None or not any(self.nodes.values()):
+            return devices
+        return {device for device in devices if nodes.intersection(self.nodes.get(device, ()))}
 
 
 class DeviceManager:
@@ -86,6 +110,7 @@ class DeviceManager:
         self._server = RegistrationServer(folder, self._on_register)
         self._tasks = TaskGroup("device-plugins")
         self._allocating = asyncio.Lock()
+        self._affinity: dict[tuple[str, str], frozenset[int] | None] = {}  # by uid and container
 
     async def start(self) -> None:
         """Raises OSError."""
@@ -146,6 +171,11 @@ class DeviceManager:
     def _show(self, resource: _Resource, endpoint: Endpoint, devices: list[m.Device]) -> None:
         if resource.endpoint is endpoint:
             healths = {device.ID: device.health == _HEALTHY for device in devices}
+            resource.nodes = {
+                device.ID: tuple(node.ID for node in device.topology.nodes)
+                for device in devices
+                if device.topology is not None
+            }
             self._set(endpoint.resource, healths)
 
     def _set(self, name: str, healths: dict[str, bool]) -> None:
@@ -190,9 +220,50 @@ class DeviceManager:
             return "Unknown"
         return _HEALTHY if resource.devices[device] else "Unhealthy"
 
+    def held(self, uid: str, container: str) -> list[HeldDevice]:
+        """What a container has."""
+        return [
+            HeldDevice(name, device, self._nodes_of(name, device))
+            for name, grant in self._allocations.of(uid, container).items()
+            for device in sorted(grant.devices)
+        ]
+
+    def healthy(self) -> list[HeldDevice]:
+        """All that containers can have, whoever does."""
+        return [
+            HeldDevice(name, device, self._nodes_of(name, device))
+            for name, resource in self._resources.items()
+            for device in sorted(resource.healthy())
+        ]
+
+    def _nodes_of(self, name: str, device: str) -> tuple[int, ...]:
+        resource = self._resources.get(name)
+        return resource.nodes.get(device, ()) if resource is not None else ()
+
+    # --- where devices are, for who places pods ---
+
+    def view(self, name: str) -> ResourceView:
+        """Of a resource, as it is now."""
+        resource = self._resources.get(name, _Resource())
+        nodes = {device: resource.nodes.get(device, ()) for device in list(resource.devices)}
+        return ResourceView(nodes, resource.healthy() - self._allocations.in_use(name))
+
+    def ids_held(self, uid: str, containers: Iterable[str]) -> dict[str, set[str]]:
+        """By resource: what containers of a pod have."""
+        held: dict[str, set[str]] = {}
+        for container in containers:
+            for name, grant in list(self._allocations.of(uid, container).items()):
+                held.setdefault(name, set()).update(grant.devices)
+        return held
+
+    def note_affinity(self, uid: str, container: str, nodes: Iterable[int] | None) -> None:
+        """Where a container is to have its devices from; None: anywhere. They are chosen when the
+        pod is let in."""
+        self._affinity[uid, container] = frozenset(nodes) if nodes is not None else None
+
     # --- what containers get ---
 
-    def _wanted(self, container: core_v1.Container) -> dict[str, int]:
+    def wanted(self, container: core_v1.Container) -> dict[str, int]:
         """How many devices of each resource a container wants. What is of no plugin, and never
         was, is somebody else's to count."""
         return {
@@ -206,7 +277,7 @@ class DeviceManager:
         which may have the same devices then. Raises AllocationError, PluginError, OSError."""
         spec = pod.spec
         containers = [*spec.init_containers, *spec.containers]
-        if not any(self._wanted(container) for container in containers):
+        if not any(self.wanted(container) for container in containers):
             return
         async with self._allocating:
             try:
@@ -236,7 +307,7 @@ class DeviceManager:
     async def _allocate(
         self, uid: str, container: core_v1.Container, reusable: dict[str, set[str]]
     ) -> None:
-        for name, count in self._wanted(container).items():
+        for name, count in self.wanted(container).items():
             self._allocations.keep(self._active() | {uid})
             held = self._allocations.of(uid, container.name).get(name)
             devices = held.devices if held is not None else None
@@ -247,34 +318,51 @@ class DeviceManager:
                 continue
             if known.endpoint is None:
                 raise AllocationError(f"endpoint {name} has been stopped")
-            chosen = await self._choose(name, known, needed, reusable.get(name, set()))
+            near = self._affinity.get((uid, container.name))
+            again = pick(needed, reusable.get(name, set()))
+            chosen = await self._choose(name, known, needed, again, near)
             response = await known.endpoint.allocate(chosen)
             encoded = bytes(protobuf.encode(response))
             self._allocations.put(uid, container.name, name, Grant(chosen, encoded))
 
     async def _choose(
-        self, name: str, known: _Resource, needed: int, reusable: set[str]
+        self,
+        name: str,
+        known: _Resource,
+        needed: int,
+        again: list[str],
+        near: frozenset[int] | None,
     ) -> list[str]:
-        """Raises AllocationError, PluginError."""
-        again = pick(needed, reusable)
+        """`again` are devices that containers before this one leave it, `near` NUMA nodes that it
+        is to have its devices from. Raises AllocationError, PluginError."""
         if len(again) == needed:
             return again
         missing = needed - len(again)
         available = known.healthy() - self._allocations.in_use(name)
         check_room(name, missing, available)
+        aligned = known.near(available, near)
+        if len(aligned) <= missing:  # all of them, whatever the plugin would like
+            again = [*again, *pick(missing, aligned)]
+            missing = needed - len(again)
+            available -= set(again)
+        else:
+            available = aligned
+        if not missing:
+            return again
         preferred: list[str] = []
         endpoint = known.endpoint
         if endpoint is not None and endpoint.options.get_preferred_allocation_available:
             offered = sorted(available.union(again))
             preferred = await endpoint.preferred(offered, again, needed)
-        return again + pick(missing, available.intersection(preferred), available)
+        unaligned = {device for device in available if known.nodes.get(device)}
+        return again + pick(missing, available.intersection(preferred), unaligned, available)
 
     async def edits(self, pod: core_v1.Pod, container: core_v1.Container) -> ContainerEdits:
         """What a container that is about to start needs for its devices. Raises AllocationError,
         PluginError, OSError."""
         edits = ContainerEdits()
         uid = pod.metadata.uid
-        wanted = {name: count for name, count in self._wanted(container).items() if count}
+        wanted = {name: count for name, count in self.wanted(container).items() if count}
         if not wanted:
             return edits
         for name in wanted:
@@ -303,6 +391,8 @@ class DeviceManager:
 
     async def keep(self, active: set[str]) -> None:
         """Frees what all other pods had."""
+        for key in [key for key in self._affinity if key[0] not in active]:
+            del self._affinity[key]
         if self._allocations.keep(active):
             await self._save()
 

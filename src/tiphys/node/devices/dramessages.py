@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from tiphys.api.base import F, Struct
+from tiphys.api.base import F, Int32, Int64, Struct
 
 
 class Claim(Struct):
@@ -46,3 +46,27 @@ class NodeUnprepareResourcesResponse(Struct):
 
 class NodeUnprepareResourceResponse(Struct):
     error: Annotated[str, F(1)] = ""
+
+
+# --- how devices are: package v1alpha1 of DRAResourceHealth ---
+
+
+class NodeWatchResourcesRequest(Struct):
+    pass
+
+
+class DeviceIdentifier(Struct):
+    pool_name: Annotated[str, F(1)] = ""
+    device_name: Annotated[str, F(2)] = ""
+
+
+class DeviceHealth(Struct):
+    device: Annotated[DeviceIdentifier | None, F(1)] = None
+    health: Annotated[Int32, F(2)] = 0
+    last_updated_time: Annotated[Int64, F(3)] = 0
+    health_check_timeout_seconds: Annotated[Int64, F(4)] = 0
+    message: Annotated[str, F(5)] = ""
+
+
+class NodeWatchResourcesResponse(Struct):
+    devices: Annotated[list[DeviceHealth], F(1)] = []

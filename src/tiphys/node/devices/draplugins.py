@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
 from tiphys.api.base import Struct
+from tiphys.client.tasks import TaskGroup
 from tiphys.node.devices import dramessages as m
 from tiphys.node.plugins.channel import PluginChannel, PluginError
 from tiphys.node.plugins.watcher import Plugin, PluginRefused
@@ -18,6 +22,9 @@ _SERVICES = {
     "v1.DRAPlugin": "k8s.io.kubelet.pkg.apis.dra.v1.DRAPlugin",
     "v1beta1.DRAPlugin": "k8s.io.kubelet.pkg.apis.dra.v1beta1.DRAPlugin",
 }
+HEALTH = "v1alpha1.DRAResourceHealth"  # of a driver that says how its devices are
+_TAKEN_AT_ONCE = 1000  # devices of a message, in one turn of the event loop
+_WATCH_AGAIN = 5.0  # seconds after it broke off, as upstream
 _CALL = 45.0  # seconds, as upstream
 
 
@@ -55,6 +62,21 @@ class Driver:
         )
         _check(method, claims, {uid: result.error for uid, result in answer.claims.items()})
 
+    async def healths(self) -> AsyncIterator[list[m.DeviceHealth]]:
+        """What the driver says of its devices, whenever it says something. Raises DriverError."""
+        try:
+            channel = PluginChannel(self.folder, self.endpoint)
+            try:
+                method = f"{HEALTH}/NodeWatchResources"
+                request = m.NodeWatchResourcesRequest()
+                answers = channel.stream(method, request, m.NodeWatchResourcesResponse)
+                async for answer in answers:
+                    yield answer.devices
+            finally:
+                await channel.close()
+        except PluginError as error:
+            raise DriverError(f"NodeWatchResources: {error}") from None
+
     async def _call(self, method: str, request: Struct, response: type[T]) -> T:
         try:
             channel = PluginChannel(self.folder, self.endpoint)
@@ -83,9 +105,17 @@ class Drivers:
     """The drivers that are registered, each with the plugins that it has, the newest last: while a
     driver is updated there are two."""
 
-    def __init__(self, folder: KubeletFolder) -> None:
+    def __init__(
+        self,
+        folder: KubeletFolder,
+        take_health: Callable[[str, list[m.DeviceHealth]], None] = lambda driver, devices: None,
+    ) -> None:
+        """`take_health` is called with what a driver says of its devices."""
         self._folder = folder
+        self._take_health = take_health
         self._plugins: dict[str, list[Driver]] = {}
+        self._watches: dict[str, asyncio.Task[None]] = {}  # by endpoint
+        self._tasks = TaskGroup("dra")
 
     def find(self, name: str) -> Driver:
         """Raises DriverError."""
@@ -119,8 +149,26 @@ class Drivers:
             text = f"endpoint {plugin.endpoint} already registered for DRA driver plugin"
             raise PluginRefused(f"{text} {plugin.name}")
         registered.append(driver)
+        if HEALTH in plugin.versions:
+            watch = self._tasks.start(self._watch(driver), f"health-{plugin.name}")
+            self._watches[plugin.endpoint] = watch
+
+    async def _watch(self, driver: Driver) -> None:
+        """Until the plugin is gone. One that breaks off is asked again."""
+        while True:
+            with contextlib.suppress(DriverError):
+                async for devices in driver.healths():
+                    for start in range(0, len(devices), _TAKEN_AT_ONCE):
+                        self._take_health(driver.name, devices[start : start + _TAKEN_AT_ONCE])
+                        await asyncio.sleep(0)  # a message may have a hundred thousand of them
+            await asyncio.sleep(_WATCH_AGAIN)
+
+    async def stop(self) -> None:
+        await self._tasks.stop()
 
     async def deregister(self, plugin: Plugin) -> None:
+        if (watch := self._watches.pop(plugin.endpoint, None)) is not None:
+            watch.cancel()
         registered = self._plugins.get(plugin.name, [])
         left = [other for other in registered if other.endpoint != plugin.endpoint]
         if left:

@@ -4,25 +4,58 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from tiphys.api import core_v1
 from tiphys.client.client import Client
 from tiphys.client.tasks import TaskGroup
 from tiphys.node.devices import cdi
+from tiphys.node.devices import dramessages as m
 from tiphys.node.devices.allocations import AllocationError
-from tiphys.node.devices.claims import Claims
-from tiphys.node.devices.devicemanager import Count, DeviceManager
+from tiphys.node.devices.claims import Claims, PreparedClaim
+from tiphys.node.devices.devicemanager import Count, DeviceManager, HeldDevice
 from tiphys.node.devices.draplugins import DriverError, Drivers
 from tiphys.node.devices.edits import ContainerEdits
+from tiphys.node.devices.healths import DeviceHealths, Health
 from tiphys.node.devices.slices import DriverSlices
 from tiphys.node.plugins.channel import PluginError
 from tiphys.node.plugins.watcher import PluginHandler, PluginWatcher
 from tiphys.node.resources.admission import Rejection
 from tiphys.node.runtime import RuntimeFault
 from tiphys.node.volumes.kubeletfolder import KubeletFolder
+
+HealthsByResource = dict[str, dict[str, Health]]  # by device, by resource or claim
+
+
+class ClaimDevice(NamedTuple):
+    """A device of a claim, by its driver, pool and name there."""
+
+    driver: str
+    pool: str
+    device: str
+    cdi: tuple[str, ...]
+    share: str | None
+
+
+class HeldClaim(NamedTuple):
+    """A claim that a container uses."""
+
+    namespace: str
+    name: str
+    devices: tuple[ClaimDevice, ...]
+
+
+def _held(claim: PreparedClaim) -> HeldClaim:
+    devices = []
+    for prepared in claim.drivers.values():
+        for one in prepared:
+            driver, _, rest = one.place.partition("/")
+            pool, _, device = rest.rpartition("/")
+            devices.append(ClaimDevice(driver, pool, device, tuple(one.cdi), one.share))
+    return HeldClaim(claim.namespace, claim.name, tuple(devices))
 
 
 class NodeDevices(Protocol):
@@ -45,7 +78,7 @@ class NodeDevices(Protocol):
         else may get its claims then. Raises RuntimeFault."""
         ...
 
-    def health(self, pod: core_v1.Pod, container: core_v1.Container) -> dict[str, dict[str, str]]:
+    def health(self, pod: core_v1.Pod, container: core_v1.Container) -> HealthsByResource:
         """Of the devices that a container has: by resource or claim, health by device."""
         ...
 
@@ -63,7 +96,7 @@ class NoDevices:
 
     async def release(self, pod: core_v1.Pod) -> None: ...
 
-    def health(self, pod: core_v1.Pod, container: core_v1.Container) -> dict[str, dict[str, str]]:
+    def health(self, pod: core_v1.Pod, container: core_v1.Container) -> HealthsByResource:
         return {}
 
 
@@ -75,6 +108,7 @@ class DriverDevices:
     folder: what pods see as /var/lib/kubelet
     active: gives the uids of the node's pods that have not ended
     changed: called when the node has more or fewer devices
+    plugins: the devices of device plugins
     unwell: called with the uids of pods whose devices may have changed their health
     """
 
@@ -92,13 +126,15 @@ class DriverDevices:
         self._name = name
         self._active = active
         file = data / "device-plugins.json"
-        self._plugins = DeviceManager(folder, file, active, changed, unwell)
-        self._drivers = Drivers(folder)
+        self.plugins = DeviceManager(folder, file, active, changed, unwell)
+        self._healths = DeviceHealths()
+        self._unwell = unwell
+        self._drivers = Drivers(folder, self._note_health)
         self._slices = DriverSlices(client, name)
         self._claims = Claims(client, self._drivers, data / "claims.json")
         self.applies_cdi = False  # whether the runtime does
         self._handlers: dict[str, PluginHandler] = {
-            "DevicePlugin": self._plugins,
+            "DevicePlugin": self.plugins,
             "DRAPlugin": self._drivers,
         }
         self._watcher = PluginWatcher(folder, self._handlers)
@@ -110,30 +146,55 @@ class DriverDevices:
 
     async def start(self) -> None:
         """Raises OSError."""
-        await self._plugins.start()
+        await self.plugins.start()
         self._tasks.start(self._watcher.run(), "plugins", vital=True)
 
     async def stop(self) -> None:
         await self._tasks.stop()
-        await self._plugins.stop()
+        await self._drivers.stop()
+        await self.plugins.stop()
 
     def counts(self) -> dict[str, Count]:
         """By resource."""
-        return self._plugins.counts()
+        return self.plugins.counts()
 
     async def keep_house(self) -> None:
         """Gives back what pods have that are gone, and takes from the scheduler what drivers offer
         that are gone."""
+        if expired := self._healths.expire(time.monotonic()):
+            self._unwell(self._claims.pods_with(expired))
         active = self._active()
-        await self._plugins.keep(active)
+        await self.plugins.keep(active)
         await self._claims.reconcile(active)
         await self._slices.look(await asyncio.to_thread(self._drivers.usable))
+
+    def _note_health(self, driver: str, devices: list[m.DeviceHealth]) -> None:
+        """What a driver says of its devices."""
+        changed = self._healths.take(driver, devices, time.monotonic())
+        if changed:
+            self._unwell(self._claims.pods_with(changed))
+
+    # --- what is told of them ---
+
+    def held(self, uid: str, container: str) -> list[HeldDevice]:
+        """The devices of plugins that a container has."""
+        return self.plugins.held(uid, container)
+
+    def healthy(self) -> list[HeldDevice]:
+        """Those that containers can have, whoever does."""
+        return self.plugins.healthy()
+
+    def claims(self, pod: core_v1.Pod, container: core_v1.Container) -> list[HeldClaim]:
+        """The claims that a container uses."""
+        with contextlib.suppress(DriverError):
+            return [_held(claim) for claim in self._claims.held(pod, container)]
+        return []
 
     # --- for a pod ---
 
     async def allocate(self, pod: core_v1.Pod) -> Rejection | None:
         try:
-            await self._plugins.allocate(pod)
+            await self.plugins.allocate(pod)
         except (AllocationError, PluginError, OSError) as error:
             text = f"Allocate failed due to {error}, which is unexpected"
             return Rejection("UnexpectedAdmissionError", text)
@@ -145,7 +206,7 @@ class DriverDevices:
 
     async def edits(self, pod: core_v1.Pod, container: core_v1.Container) -> ContainerEdits:
         try:
-            edits = await self._plugins.edits(pod, container)
+            edits = await self.plugins.edits(pod, container)
             edits.cdi += [
                 name for name in self._claims.cdi(pod, container) if name not in edits.cdi
             ]
@@ -165,9 +226,15 @@ class DriverDevices:
             text = f"unprepare dynamic resources: {error}"
             raise RuntimeFault("FailedUnprepareDynamicResources", text) from None
 
-    def health(self, pod: core_v1.Pod, container: core_v1.Container) -> dict[str, dict[str, str]]:
-        shown = self._plugins.health(pod.metadata.uid, container.name)
+    def health(self, pod: core_v1.Pod, container: core_v1.Container) -> HealthsByResource:
+        shown = {
+            resource: {device: Health(state) for device, state in states.items()}
+            for resource, states in self.plugins.health(pod.metadata.uid, container.name).items()
+        }
         with contextlib.suppress(DriverError):
             for label, devices in self._claims.shown(pod, container).items():
-                shown[label] = dict.fromkeys(devices, "Unknown")  # drivers are not asked
+                now = time.monotonic()
+                shown[label] = {
+                    device.id(): self._healths.of(device.place, now) for device in devices
+                }
         return shown

@@ -6,9 +6,11 @@ import time
 from typing import NamedTuple, Protocol
 
 from tiphys.api import core_v1
+from tiphys.node.images.access import SecretUse
 from tiphys.node.images.collection import PulledImages
 from tiphys.node.images.names import ImageNameError, name_on_node, with_tag
-from tiphys.node.images.registries import Login, logins
+from tiphys.node.images.pullrecords import PullRecords
+from tiphys.node.images.registries import Credential, credentials
 from tiphys.node.references import References
 from tiphys.node.runtime import Runtime, RuntimeFault
 
@@ -40,9 +42,15 @@ class ImagePuller:
     """Has images on the node before containers are created from them."""
 
     def __init__(
-        self, runtime: Runtime, references: References, pulled: PulledImages | None = None
+        self,
+        runtime: Runtime,
+        references: References,
+        pulled: PulledImages | None = None,
+        records: PullRecords | None = None,
     ) -> None:
-        """`pulled` is where images that this node has pulled are written down."""
+        """`pulled` is where images that this node has pulled are written down, `records` with whose
+        secrets."""
+        self._records = records
         self._runtime = runtime
         self._references = references
         self._pulled = pulled
@@ -62,18 +70,18 @@ class ImagePuller:
             event("Warning", "InspectFailed", text, container)
             raise RuntimeFault("InvalidImageName", text) from None
         is_present = await self._runtime.has_image(tagged)
-        if not is_present and wanted.policy == "Never":
-            text = f'Container image "{image}" is not present with pull policy of Never'
-            event("Warning", "ErrImageNeverPull", text, container)
-            raise RuntimeFault("ErrImageNeverPull", text)
-        if is_present and (wanted.policy != "Always" or image.startswith(_LOCAL_REGISTRIES)):
+        if is_present and await self._may_use(wanted, tagged):
             text = "already present on machine and can be accessed by the pod"
             event("Normal", "Pulled", f'Container image "{image}" {text}', container)
             return 0.0
+        if wanted.policy == "Never":
+            text = f'Container image "{image}" is not present with pull policy of Never'
+            event("Warning", "ErrImageNeverPull", text, container)
+            raise RuntimeFault("ErrImageNeverPull", text)
         event("Normal", "Pulling", f'Pulling image "{image}"', container)
         started_at = time.monotonic()
         try:
-            await self._pull(wanted.pod, tagged)
+            await self._pull_noted(image, tagged, await self._secrets(wanted.pod))
         except RuntimeFault as fault:
             event("Warning", "Failed", f'Failed to pull image "{image}": {fault}', container)
             raise
@@ -85,19 +93,54 @@ class ImagePuller:
         event("Normal", "Pulled", f'Successfully pulled image "{image}" in {text}', container)
         return took
 
-    async def _pull(self, pod: core_v1.Pod, image: str) -> None:
-        """Tries each login that the pod's pull secrets have for the image, or none if they have
-        none."""
-        secrets = []
+    async def _secrets(self, pod: core_v1.Pod) -> list[core_v1.Secret]:
+        """The pod's pull secrets, those that there are."""
+        found = []
         for ref in pod.spec.image_pull_secrets:
             secret = await self._references.get(core_v1.Secret, pod.metadata.namespace, ref.name)
             if secret is not None:
-                secrets.append(secret)
-        attempts: list[Login | None] = [*logins(secrets, image)]
+                found.append(secret)
+        return found
+
+    async def _may_use(self, wanted: ImageRequest, tagged: str) -> bool:
+        """Whether the pod need not pull an image that is there."""
+        if wanted.policy == "Always":
+            return wanted.image.startswith(_LOCAL_REGISTRIES)
+        if self._records is None or not self._records.is_asked:
+            return True
+        secrets = await self._secrets(wanted.pod)
+        id = await self._runtime.image_id(tagged)
+        return not self._records.must_pull(
+            wanted.image, id, lambda: [each.secret for each in credentials(secrets, tagged)]
+        )
+
+    async def _pull_noted(self, image: str, tagged: str, secrets: list[core_v1.Secret]) -> None:
+        """Raises RuntimeFault."""
+        if self._records is None:
+            await self._pull(tagged, secrets)
+            return
+        try:
+            self._records.note_intent(image)
+        except OSError as error:
+            text = f"failed to record image pull intent: {error}"
+            raise RuntimeFault("ErrImagePull", text) from None
+        try:
+            used = await self._pull(tagged, secrets)
+            id = await self._runtime.image_id(tagged)
+            if id:
+                self._records.note_pulled(image, id, used)
+        finally:
+            self._records.forget_intent(image)
+
+    async def _pull(self, image: str, secrets: list[core_v1.Secret]) -> SecretUse | None:
+        """Tries each login that the pod's pull secrets have for the image, or none if they have
+        none. Returns the secret that it took."""
+        attempts: list[Credential | None] = [*credentials(secrets, image)]
         faults: list[RuntimeFault] = []
-        for login in attempts or [None]:
+        for attempt in attempts or [None]:
             try:
-                return await self._runtime.pull(image, login)
+                await self._runtime.pull(image, attempt.login if attempt is not None else None)
+                return attempt.secret if attempt is not None else None
             except RuntimeFault as fault:
                 faults.append(fault)
         messages = list(dict.fromkeys(str(fault) for fault in faults))

@@ -5,39 +5,60 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
+import json
 from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import msgspec
 
 from tiphys.api import core_v1
+from tiphys.node.images.access import SecretUse
 from tiphys.node.images.names import repository_of
 
 Login = dict[str, str]  # username and password, named as CRI's AuthConfig names them
 _DEFAULT = "index.docker.io"  # the key of Docker's own registry
 
 
-def logins(secrets: Iterable[core_v1.Secret], image: str) -> list[Login]:
+class Credential(NamedTuple):
+    """A login, and the secret that it is from."""
+
+    login: Login
+    secret: SecretUse
+
+
+def credentials(secrets: Iterable[core_v1.Secret], image: str) -> list[Credential]:
     """What to try for an image, in this order: logins of longer paths come first. Raises
     ImageNameError.
 
     They do not have the registry's address: containerd ignores a login with the address of another
     registry, or with one that is not a URL.
     """
-    keyring: dict[str, list[Login]] = {}
+    keyring: dict[str, list[Credential]] = {}
     for secret in secrets:
         for server, login in _entries(secret):
-            keyring.setdefault(_key(server), []).append(login)
+            keyring.setdefault(_key(server), []).append(Credential(login, _use(secret, login)))
     repository = repository_of(image)
-    matching: list[Login] = []
+    matching: list[Credential] = []
     for key in sorted(keyring, reverse=True):
         if _matches(key, repository):
             matching += keyring[key]
     if not matching and repository.startswith("docker.io/"):
         return keyring.get(_DEFAULT, [])
     return matching
+
+
+def logins(secrets: Iterable[core_v1.Secret], image: str) -> list[Login]:
+    """Those of `credentials`."""
+    return [each.login for each in credentials(secrets, image)]
+
+
+def _use(secret: core_v1.Secret, login: Login) -> SecretUse:
+    meta = secret.metadata
+    digest = hashlib.sha256(json.dumps(login, sort_keys=True).encode()).hexdigest()
+    return SecretUse(meta.uid, meta.namespace, meta.name, digest)
 
 
 def _entries(secret: core_v1.Secret) -> Iterator[tuple[str, Login]]:

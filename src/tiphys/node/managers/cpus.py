@@ -113,6 +113,11 @@ class CPUManager:
 
     # --- who has what ---
 
+    @property
+    def allocatable(self) -> CPUSet:
+        """Those that containers may get for themselves."""
+        return self._topology.cpus - self.reserved
+
     def cpus(self, uid: str, container: str) -> CPUSet:
         """Those that a container may run on."""
         return self._state.assigned.get(uid, {}).get(container, self._state.shared)

@@ -82,6 +82,18 @@ class MemoryManager:
         blocks = self._state.assigned.get(uid, {}).get(container, [])
         return sorted({node for block in blocks for node in block.numa_affinity})
 
+    def blocks(self, uid: str, container: str) -> list[Block]:
+        return self._state.assigned.get(uid, {}).get(container, [])
+
+    def allocatable(self) -> list[tuple[int, str, int]]:
+        """(NUMA node, type, bytes) of what containers can have."""
+        return [
+            (number, kind, table.allocatable)
+            for number, node in sorted(self._state.machine.items())
+            for kind, table in node.memory_map.items()
+            if table.allocatable
+        ]
+
     def holders(self) -> set[str]:
         """The uids of pods of which a container is pinned."""
         return set(self._state.assigned)

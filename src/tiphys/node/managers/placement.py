@@ -6,13 +6,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from tiphys.api import core_v1
+from tiphys.node.devices.devicemanager import DeviceManager
 from tiphys.node.managers import cpustate, memorystate, options
 from tiphys.node.managers.alignment import AllocationError, HintProvider, TopologyManager
 from tiphys.node.managers.cpus import CPUManager, reserve
 from tiphys.node.managers.cpusets import written
 from tiphys.node.managers.cpustate import CPUState
+from tiphys.node.managers.devicehints import DeviceHints
 from tiphys.node.managers.memory import MEMORY, MemoryManager, reserved_memory
 from tiphys.node.managers.memorystate import MemoryState
 from tiphys.node.managers.settings import Settings
@@ -20,6 +23,14 @@ from tiphys.node.managers.topology import Topology
 from tiphys.node.resources.admission import Rejection
 
 log = logging.getLogger(__name__)
+
+
+class MemoryBlock(NamedTuple):
+    """Bytes of a type, as ``memory``, on some NUMA nodes."""
+
+    type: str
+    size: int
+    nodes: tuple[int, ...]
 
 
 class Placement:
@@ -104,6 +115,27 @@ class Placement:
         """The NUMA nodes that a container has its memory from, as ``0-1``; "" if from all."""
         return written(self._memory.nodes(uid, container)) if self._memory is not None else ""
 
+    def own_cpus(self, uid: str, container: str) -> list[int]:
+        """By number: those that nobody else runs on."""
+        if self._cpus is None or not self._cpus.has_own(uid, container):
+            return []
+        return sorted(self._cpus.cpus(uid, container))
+
+    def allocatable_cpus(self) -> list[int]:
+        """By number: those that containers may get for themselves."""
+        return sorted(self._cpus.allocatable) if self._cpus is not None else []
+
+    def memory_blocks(self, uid: str, container: str) -> list[MemoryBlock]:
+        """The memory that a container was promised."""
+        blocks = self._memory.blocks(uid, container) if self._memory is not None else []
+        return [MemoryBlock(each.type, each.size, tuple(each.numa_affinity)) for each in blocks]
+
+    def allocatable_memory(self) -> list[MemoryBlock]:
+        """What containers can be promised."""
+        if self._memory is None:
+            return []
+        return [MemoryBlock(kind, size, (node,)) for node, kind, size in self._memory.allocatable()]
+
     def note_applied(self, id: str, cpus: str) -> None:
         """The container `id` runs on these CPUs now."""
         self._applied[id] = cpus
@@ -129,10 +161,15 @@ class Placement:
 
 
 def place(
-    settings: Settings, topology: Topology, kept_back: Mapping[str, int], folder: Path
+    settings: Settings,
+    topology: Topology,
+    kept_back: Mapping[str, int],
+    folder: Path,
+    devices: DeviceManager | None = None,
 ) -> Placement:
     """The managers of a node whose state is kept in `folder`. `kept_back` is what pods do not get
-    of the machine, with what eviction keeps free: units of `footprint`, by resource.
+    of the machine, with what eviction keeps free: units of `footprint`, by resource. `devices` are
+    those of the node's plugins.
 
     Raises ValueError: the settings do not fit the machine; CheckpointError: the state is of other
     settings or another machine.
@@ -142,7 +179,10 @@ def place(
     )
     cpus = _cpu_manager(settings, topology, kept_back, folder)
     memory = _memory_manager(settings, topology, kept_back, folder)
-    return Placement(manager, cpus, memory)
+    hints = []
+    if devices is not None and settings.topology_policy != options.NONE:
+        hints.append(DeviceHints(devices, topology.nodes))
+    return Placement(manager, cpus, memory, hints)
 
 
 def _cpu_manager(

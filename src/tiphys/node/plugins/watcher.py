@@ -13,7 +13,7 @@ import logging
 import os
 import stat
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -31,7 +31,9 @@ _NOTIFY = 5.0  # seconds that it has to take the answer, as upstream
 _MOST_ENTRIES = 1024  # read of each folder
 _MOST_PLUGINS = 256
 _DEPTH = 3  # folders within folders that are looked into
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 122.0  # seconds before a failed plugin is tried again
+# Seconds before a failed plugin is tried again. Upstream waits for two minutes at last; a driver
+# that a busy machine keeps from answering in time is not to be missed for that long.
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 10.0
 
 
 class Plugin(NamedTuple):
@@ -74,9 +76,12 @@ class _Identity(NamedTuple):
 @dataclass
 class _Seen:
     """A socket that is there. `plugin` once it is registered; else it is tried again at
-    `retry_at`, in seconds of the monotonic clock."""
+    `retry_at`, in seconds of the monotonic clock. `is_gone`: it is not there any more; `trying`: it
+    is being registered."""
 
     identity: _Identity
+    is_gone: bool = False
+    trying: asyncio.Task[None] | None = None
     plugin: Plugin | None = None
     handler: PluginHandler | None = None
     retry_at: float = 0.0
@@ -90,6 +95,7 @@ class PluginWatcher:
         self._folder = folder
         self._handlers = handlers
         self._seen: dict[str, _Seen] = {}
+        self._turns: dict[str, asyncio.Lock] = {}  # by path
         self._tasks = TaskGroup("plugins")
 
     async def run(self) -> None:
@@ -105,33 +111,51 @@ class PluginWatcher:
             await self._tasks.stop()
 
     async def look(self) -> None:
-        """Registers the sockets that are new, and lets go of those that are gone."""
+        """Registers the sockets that are new, and lets go of those that are gone. A plugin that
+        takes long keeps no other from being seen: it goes on after the look."""
         sockets = await asyncio.to_thread(self._sockets)
-        for path, seen in list(self._seen.items()):
-            if sockets.get(path) != seen.identity:
-                del self._seen[path]
-                await self._forget(seen)
+        work = [
+            self._tasks.start(self._forget(path, self._seen.pop(path)), f"forget {path}")
+            for path, seen in list(self._seen.items())
+            if sockets.get(path) != seen.identity
+        ]
         now = time.monotonic()
-        due = []
         for path, identity in sockets.items():
             seen = self._seen.setdefault(path, _Seen(identity))
-            if seen.plugin is None and seen.retry_at <= now:
-                due.append(self._tasks.start(self._try(path, seen), path))
-        if due:
-            await asyncio.wait(due)
+            if seen.plugin is None and seen.trying is None and seen.retry_at <= now:
+                seen.trying = self._tasks.start(self._try(path, seen), path)
+                work.append(seen.trying)
+        if work:
+            await asyncio.wait(work, timeout=_LOOK)
 
-    async def _forget(self, seen: _Seen) -> None:
-        if seen.plugin is not None and seen.handler is not None:
-            log.info("Plugin %s is gone", seen.plugin.name)
-            await seen.handler.deregister(seen.plugin)
+    async def _forget(self, path: str, seen: _Seen) -> None:
+        seen.is_gone = True
+        async with self._turn(path):  # after its registration, should that be under way
+            if seen.plugin is not None and seen.handler is not None:
+                log.info("Plugin %s is gone", seen.plugin.name)
+                await seen.handler.deregister(seen.plugin)
 
     async def _try(self, path: str, seen: _Seen) -> None:
         try:
-            await self._register(path, seen)
+            async with self._turn(path):
+                if not seen.is_gone:
+                    await self._register(path, seen)
         except (PluginError, PluginRefused, ValueError) as error:
             log.warning("Plugin at %s is not registered: %s", path, error)
             seen.retry_at = time.monotonic() + seen.pause
             seen.pause = min(2 * seen.pause, _LONGEST_PAUSE)
+        finally:
+            seen.trying = None
+
+    @contextlib.asynccontextmanager
+    async def _turn(self, path: str) -> AsyncIterator[None]:
+        """One after the other, in their order: what comes at a path waits until what was there has
+        been let go."""
+        turn = self._turns.setdefault(path, asyncio.Lock())
+        async with turn:
+            yield
+        if not turn.locked() and path not in self._seen:
+            self._turns.pop(path, None)
 
     async def _register(self, path: str, seen: _Seen) -> None:
         channel = PluginChannel(self._folder, path)

@@ -13,10 +13,13 @@ from tiphys.node.containers.nonroot import must_not_be_root, non_root_violation
 from tiphys.node.containers.records import ContainerRecord
 from tiphys.node.images.pulling import ImagePuller, ImageRequest
 from tiphys.node.pod.managedpod import ManagedPod
+from tiphys.node.pod.runtimehandler import handler_of
 from tiphys.node.pod.termination import PodTerminator
 from tiphys.node.probes.prober import Target
-from tiphys.node.runtime import Confinement, ContainerPlan, RuntimeFault
+from tiphys.node.profiles import seccomp_of
+from tiphys.node.runtime import Confinement, ContainerPlan, Mount, RuntimeFault
 from tiphys.node.states import EXITED, ContainerState
+from tiphys.node.volumes.readonly import is_recursive
 from tiphys.node.volumes.volumefiles import VolumeError
 
 _AFTER_PAUSE = 0.05  # seconds after a pause is over at which to try again
@@ -31,7 +34,10 @@ class ContainerStarter:
         self._managed = managed
         self._terminator = terminator
         self._images = ImagePuller(
-            managed.node.runtime, managed.node.references, managed.node.pulled
+            managed.node.runtime,
+            managed.node.references,
+            managed.node.pulled,
+            managed.node.pull_records,
         )
 
     def begin(self, container: Any, attempt: int) -> None:
@@ -100,12 +106,14 @@ class ContainerStarter:
             command=[expand(argument, env) for argument in container.command],
             args=[expand(argument, env) for argument in container.args],
             env=env,
-            mounts=edits.mounts + node.volumes.mounts(pod, container, paths, env, attempt),
+            mounts=edits.mounts + await self._mounts(container, paths, env, attempt),
             target=self._target(container),
             devices=edits.devices + node.volumes.devices(container, paths),
             annotations=edits.annotations,
             cdi=edits.cdi,
             confinement=self._confinement(container.name),
+            seccomp=seccomp_of(pod.spec, container, node.seccomp_default, node.seccomp_place),
+            users=node.users.taken(pod.metadata.uid),
         )
         sandbox = managed.state.sandbox
         assert sandbox is not None
@@ -114,6 +122,19 @@ class ContainerStarter:
             state = await node.runtime.start_container(pod, sandbox, plan)
         node.placement.note_applied(state.id, plan.confinement.cpus)
         return state
+
+    async def _mounts(
+        self, container: Any, paths: dict[str, str], env: dict[str, str], attempt: int
+    ) -> list[Mount]:
+        """Raises VolumeError and what looking the RuntimeClass up raises."""
+        managed = self._managed
+        mounts = managed.node.volumes.mounts(managed.pod, container, paths, env, attempt)
+        if any(mount.recursion for mount in mounts):
+            handler = await handler_of(managed)
+            able = managed.node.runtime.abilities.of(handler).recursive_read_only
+            for mount in mounts:
+                mount.recursive_read_only = is_recursive(mount.recursion, mount.name, able)
+        return mounts
 
     def _confinement(self, name: str) -> Confinement:
         placement = self._managed.node.placement

@@ -12,6 +12,8 @@ from tiphys.node.resources.eviction import excess, is_limited, measure
 from tiphys.node.runtime import RuntimeFault
 from tiphys.node.states import Usage
 
+_AT_ONCE = 0.0
+
 log = logging.getLogger(__name__)
 
 
@@ -25,8 +27,7 @@ async def keep_house(managed: ManagedPod, used: Mapping[str, Usage]) -> None:
     message = await _excess(managed, used)
     if message and not managed.gone:
         managed.event("Warning", "Evicted", message)
-        managed.failure = Rejection("Evicted", message)
-        managed.wake()
+        managed.evict(Rejection("Evicted", message), _AT_ONCE)
 
 
 async def _rotate_logs(managed: ManagedPod) -> None:

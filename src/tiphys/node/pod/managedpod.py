@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tiphys.api import core_v1
 from tiphys.client.tasks import TaskGroup
+from tiphys.machinery.finished import pod_finished
 from tiphys.node.containers.records import ContainerRecord, ContainerRecords
 from tiphys.node.containers.waiting import WaitingReasons
 from tiphys.node.nodecontext import NodeContext
+from tiphys.node.pod.mirrorpod import MirrorPod
 from tiphys.node.pod.startup import PodStartup
 from tiphys.node.pod.terminationmessage import message_of
 from tiphys.node.probes.probemanager import ProbeManager
@@ -27,13 +30,25 @@ class ManagedPod:
     state: as the runtime has it
     holds_room: the node counts the pod's footprint
     failure: why the node fails the pod, whatever its containers do
+    disruption: what the condition DisruptionTarget says of a pod that ends for the node's sake
+    eviction_grace: seconds that a pod has which the node ends; None of others
+    ended: set once the node has ended it, or it is gone
     gone: nothing of the pod is left for this node to do
     has_released: its volumes were removed after its end
     startup: how long it takes until the containers have started
+    handler: what its RuntimeClass calls the runtime; "" for the usual one
+    mirror: what shows a static pod to the cluster; None of other pods
     """
 
-    def __init__(self, node: NodeContext, pod: core_v1.Pod, state: PodState | None = None) -> None:
+    def __init__(
+        self,
+        node: NodeContext,
+        pod: core_v1.Pod,
+        state: PodState | None = None,
+        mirror: MirrorPod | None = None,
+    ) -> None:
         self.node = node
+        self.mirror = mirror
         self.pod = pod
         self.state = state or PodState(pod.metadata.uid)
         self.records = ContainerRecords()
@@ -43,12 +58,17 @@ class ManagedPod:
         self.probes = ProbeManager(
             self.records, node.runtime, self.tasks, self.address, self.event, self.wake
         )
+        self.probes.observe = partial(node.metrics.probes.observe, PodIdentity.of(pod))
         self.waiting = WaitingReasons(self.records, node.now, self.event, self.wake)
         self.volume_paths: dict[str, str] | None = None
         self.holds_room = False
         self.failure: Rejection | None = None
-        self.gone = False
+        self.disruption = ""
+        self.eviction_grace: float | None = None
+        self.ended = asyncio.Event()
+        self._is_gone = False
         self.has_released = False
+        self.handler = ""
         self.startup = PodStartup(pod, node.now())
         self._changed = asyncio.Event()
         self._is_stale = state is not None
@@ -57,6 +77,32 @@ class ManagedPod:
     @property
     def identity(self) -> PodIdentity:
         return PodIdentity.of(self.pod)
+
+    @property
+    def gone(self) -> bool:
+        return self._is_gone
+
+    def leave(self) -> None:
+        """Nothing of the pod is left for this node to do."""
+        self._is_gone = True
+        self.ended.set()
+
+    # --- ended by the node ---
+
+    def evict(self, why: Rejection, grace: float | None = None, disruption: str = "") -> None:
+        """Has the pod fail and end within `grace` seconds, at least one (upstream); as long as its
+        spec says where that is None."""
+        self.disruption = disruption
+        own = self.pod.spec.termination_grace_period_seconds
+        seconds = grace if grace is not None else float(30 if own is None else own)
+        self.failure = why
+        self.eviction_grace = max(1.0, seconds)
+        self.wake()
+
+    @property
+    def is_active(self) -> bool:
+        """Whether it runs and nobody has begun to end it."""
+        return self.failure is None and not pod_finished(self.pod)
 
     # --- waking the worker ---
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
-from tiphys.api import core_v1, node_v1
+from tiphys.api import core_v1
 from tiphys.node.naming import HostNameError, host_and_domain, host_in_kernel, resolver_of
 from tiphys.node.pod.managedpod import ManagedPod
 from tiphys.node.pod.reporting import StatusReporter
+from tiphys.node.pod.runtimehandler import handler_of, users_of
 from tiphys.node.runtime import RuntimeFault
 from tiphys.node.states import SandboxState
 from tiphys.node.volumes.volumefiles import VolumeError
@@ -77,23 +78,11 @@ class SandboxStarter:
         finally:
             creating.cancel()
 
-    async def _handler(self) -> str:
-        """What the runtime is called that the pod's RuntimeClass wants; "" for the usual one."""
-        name = self._managed.pod.spec.runtime_class_name
-        if not name:
-            return ""
-        chosen = await self._managed.node.references.get(node_v1.RuntimeClass, "", name)
-        if chosen is None:
-            missing = f'runtimeclass.node.k8s.io "{name}" not found'
-            message = f"Failed to create pod sandbox: {missing}"
-            raise RuntimeFault("FailedCreatePodSandBox", message)
-        handler: str = chosen.handler
-        return handler
-
     async def _create_both(self, attempt: int, hostname: str) -> _Created:
         managed, node = self._managed, self._managed.node
         resolver = resolver_of(managed.pod, node.dns, node.resolver)
-        handler = await self._handler()
+        handler = await handler_of(managed)
+        users = await users_of(managed, handler)
         if any(may_wait(volume) for volume in managed.pod.spec.volumes):
             # What drivers do may take minutes: no other pod is kept from starting meanwhile, the
             # driver's own above all. As upstream, there is no sandbox before that.
@@ -104,7 +93,7 @@ class SandboxStarter:
         async with node.starting:
             await managed.reserve()
             return await asyncio.gather(
-                node.runtime.run_sandbox(managed.pod, attempt, resolver, hostname, handler),
+                node.runtime.run_sandbox(managed.pod, attempt, resolver, hostname, handler, users),
                 managed.set_up_volumes(),
                 return_exceptions=True,
             )

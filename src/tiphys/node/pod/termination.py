@@ -162,7 +162,7 @@ class PodTerminator:
         self._managed.holds_room = False
         await self._delete()
         # Nothing runs and the address is given back: nobody else waits for what is left on disk.
-        self._managed.gone = True
+        self._managed.leave()
         await self.clean_up()
 
     async def _kill_within_grace(self) -> None:
@@ -218,6 +218,9 @@ class PodTerminator:
 
     async def _delete(self) -> None:
         """Removes the pod's object. Raises StatusError while it stays: nobody else removes it."""
+        if self._managed.mirror is not None:
+            self._managed.mirror.withdraw()
+            return
         meta = self._managed.pod.metadata
         client = self._managed.node.client
         try:

@@ -19,6 +19,7 @@ from tiphys.node.pod.housekeeping import keep_house
 from tiphys.node.pod.inplaceresize import apply_resources, grant_resources
 from tiphys.node.pod.lifecycle import Kill, PodActions, compute_actions, deadline_exceeded
 from tiphys.node.pod.managedpod import ManagedPod
+from tiphys.node.pod.mirrorpod import MirrorPod
 from tiphys.node.pod.reporting import StatusReporter
 from tiphys.node.pod.restarting import restart_all
 from tiphys.node.pod.sandboxstart import UNREPORTED, SandboxStarter
@@ -34,8 +35,7 @@ _REFRESH = 15.0  # seconds between looks at the objects that volumes are made fr
 _RETRY = 2.0  # seconds after a step that failed
 _LOOK_AGAIN = 0.3  # seconds between looks at a volume that is being attached, as upstream
 _PATIENCE = 123.0  # seconds after which an event says what a pod waits for, as upstream
-_EVICTION_GRACE = 1.0  # seconds that an evicted pod has, as upstream
-_EVICTED = "Evicted"
+_ABANDONED_GRACE = 1.0  # seconds that a pod has whose object is gone
 _DEADLINE_EXCEEDED = Rejection(
     "DeadlineExceeded", "Pod was active on the node longer than the specified deadline"
 )
@@ -44,9 +44,16 @@ _DEADLINE_EXCEEDED = Rejection(
 class PodWorker:
     """Runs one pod until it is gone from this node."""
 
-    def __init__(self, node: NodeContext, pod: core_v1.Pod, state: PodState | None = None) -> None:
-        """`state` is what an agent before this one left of the pod."""
-        managed = ManagedPod(node, pod, state)
+    def __init__(
+        self,
+        node: NodeContext,
+        pod: core_v1.Pod,
+        state: PodState | None = None,
+        mirror: MirrorPod | None = None,
+    ) -> None:
+        """`state` is what an agent before this one left of the pod, `mirror` what shows a static
+        pod to the cluster."""
+        managed = ManagedPod(node, pod, state, mirror)
         self.managed = managed
         self._reporter = StatusReporter(managed)
         self._terminator = PodTerminator(managed, self._reporter)
@@ -87,11 +94,11 @@ class PodWorker:
         managed = self.managed
         if managed.gone:
             return
-        managed.gone = True
+        managed.leave()
         await managed.records.end_starts()
         managed.wake()
         managed.state = await managed.node.runtime.pod(managed.pod.metadata.uid)
-        await self._terminator.kill(_EVICTION_GRACE)
+        await self._terminator.kill(_ABANDONED_GRACE)
         with contextlib.suppress(RuntimeFault):  # the agent tries again later
             await managed.node.devices.release(managed.pod)
         await self._terminator.clean_up()
@@ -117,6 +124,7 @@ class PodWorker:
         finally:
             managed.probes.stop_all()
             await managed.tasks.stop()
+            managed.node.metrics.probes.forget(managed.pod.metadata.uid)
 
     async def _refresh_volumes(self) -> None:
         managed = self.managed
@@ -172,11 +180,8 @@ class PodWorker:
         if managed.pod.metadata.deletion_timestamp:
             await self._terminator.terminate()
             return None
-        if managed.failure is not None and managed.failure.reason == _EVICTED:
-            await self._terminator.kill(_EVICTION_GRACE)
-            await managed.node.devices.release(managed.pod)
-            await self._reporter.report()
-            await managed.release_volumes()
+        if managed.eviction_grace is not None:
+            await self._end_evicted(managed.eviction_grace)
             return None
         managed.probes.watch(managed.pod, managed.state)
         grant_resources(managed)
@@ -192,6 +197,15 @@ class PodWorker:
         await apply_resources(managed, actions)
         await self._carry_out(actions)
         return actions.retry_after
+
+    async def _end_evicted(self, grace: float) -> None:
+        """Ends a pod that the node does not let run on, and keeps its object."""
+        managed = self.managed
+        await self._terminator.kill(grace, with_events=True)
+        await managed.node.devices.release(managed.pod)
+        await self._reporter.report()
+        await managed.release_volumes()
+        managed.ended.set()
 
     async def _carry_out(self, actions: PodActions) -> None:
         managed = self.managed

@@ -39,6 +39,8 @@ class ProbeManager:
         self._address = address
         self._event = event
         self._wake = wake
+        # Called with every result: container, kind of probe, whether it succeeded.
+        self.observe: Callable[[str, str, bool], None] = lambda container, kind, success: None
 
     def watch(self, pod: core_v1.Pod, state: PodState) -> None:
         """Starts the probes of every container that runs and is not probed yet."""
@@ -103,7 +105,7 @@ class ProbeManager:
         target = Target(container, current.id, self._address, self._runtime)
         prober = Prober(kind, probe, target, current.started_at, was_successful)
         report = functools.partial(self._report, current)
-        task = self._tasks.start(prober.run(report), f"{kind}-{container.name}")
+        task = self._tasks.start(prober.run(report, self.observe), f"{kind}-{container.name}")
         self._records[container.name].probes[kind] = task
 
     def _report(self, current: ContainerState, prober: Prober, answer: Answer) -> None:

@@ -81,14 +81,19 @@ class Prober:
         is_past_threshold = self.verdict.run_length >= self.probe.failure_threshold
         return not self.verdict.successful and is_past_threshold
 
-    async def run(self, report: Callable[[Prober, Answer], None]) -> None:
-        """Calls `report` when the verdict matters, or when the answer carries a warning. A startup
-        probe ends with its first success."""
+    async def run(
+        self,
+        report: Callable[[Prober, Answer], None],
+        observe: Callable[[str, str, bool], None] = lambda container, kind, success: None,
+    ) -> None:
+        """Calls `report` when the verdict matters, or when the answer carries a warning, and
+        `observe` with every result. A startup probe ends with its first success."""
         if delay := self.probe.initial_delay_seconds:
             age = max(0.0, time.time() - self._started_at)
             await asyncio.sleep(max(0.0, delay - age))
         while True:
             answer = await self.target.run(self.probe, self.probe.timeout_seconds or 1)
+            observe(self.target.container.name, self.kind, answer.well)
             matters, pause = self.count(answer.well)
             if matters or answer.warning:
                 report(self, answer)

@@ -77,20 +77,21 @@ def group_limits(spec: core_v1.PodSpec, qos: str) -> GroupLimits:
     says so itself."""
     if qos == BEST_EFFORT:
         return GroupLimits(LEAST_SHARES)
-    limits = _limits_of(spec)
-    milli_cpu = limits.get("cpu", 0) if _is_limited(spec, "cpu") else None
-    memory = limits.get("memory", 0) if _is_limited(spec, "memory") else None
+    limits = limits_of(spec)
+    milli_cpu = limits.get("cpu", 0) if is_limited(spec, "cpu") else None
+    memory = limits.get("memory", 0) if is_limited(spec, "memory") else None
     return GroupLimits(shares(requests_of(spec).get("cpu", 0)), milli_cpu, memory)
 
 
-def _is_limited(spec: core_v1.PodSpec, resource: str) -> bool:
+def is_limited(spec: core_v1.PodSpec, resource: str) -> bool:
+    """Whether the pod's group is: where every container is, or the pod says so itself."""
     if spec.resources is not None and resource in spec.resources.limits:
         return True
     containers = (*spec.containers, *spec.init_containers)
     return all(resource in container.resources.limits for container in containers)
 
 
-def _limits_of(spec: core_v1.PodSpec) -> dict[str, int]:
+def limits_of(spec: core_v1.PodSpec) -> dict[str, int]:
     """The limits of the pod at its neediest moment: `requests_of` with them in place of
     requests."""
     limited = copy.copy(spec)
@@ -118,6 +119,10 @@ class _Tree(Protocol):
     def limit(self, path: Path, limits: GroupLimits) -> None: ...
 
     def has(self, path: Path) -> bool: ...
+
+    def pids(self, path: Path) -> Path:
+        """The file that says how many processes are in a group and below it."""
+        ...
 
     def remove(self, path: Path) -> None:
         """One that is not there, or not empty, is left."""
@@ -147,6 +152,9 @@ class _Separate:
 
     def has(self, path: Path) -> bool:
         return (self._root / "cpu" / path).exists()
+
+    def pids(self, path: Path) -> Path:
+        return self._root / "pids" / path / "pids.current"
 
     def remove(self, path: Path) -> None:
         for tree in self._root.iterdir():
@@ -187,6 +195,9 @@ class _Unified:
 
     def has(self, path: Path) -> bool:
         return (self._root / path).exists()
+
+    def pids(self, path: Path) -> Path:
+        return self._root / path / "pids.current"
 
     def remove(self, path: Path) -> None:
         with contextlib.suppress(OSError):
@@ -251,6 +262,13 @@ class ControlGroups:
             self._share_among(qos)
         except OSError as error:
             log.warning("The control group of pod %s is not set up: %s", uid, error)
+
+    def processes(self, uid: str, qos: str) -> int:
+        """How many a pod has; 0 where the kernel does not count them."""
+        try:
+            return int(self._tree.pids(Path(self.path(uid, qos).lstrip("/"))).read_text())
+        except (OSError, ValueError):
+            return 0
 
     def remove(self, uid: str) -> None:
         """Of a pod that is gone."""

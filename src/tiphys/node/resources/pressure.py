@@ -19,15 +19,15 @@ from tiphys.node.resources.admission import Rejection
 DEFAULT_THRESHOLDS = "memory.available<100Mi,nodefs.available<1Gi,nodefs.inodesFree<1%"
 
 MEMORY_PRESSURE, DISK_PRESSURE, PID_PRESSURE = "MemoryPressure", "DiskPressure", "PIDPressure"
-_STORAGE = "ephemeral-storage"
+STORAGE, INODES, PIDS = "ephemeral-storage", "inodes", "pids"
 # Of each signal: the node's condition, and the resource that pods have too much of.
 SIGNALS = {
     "memory.available": (MEMORY_PRESSURE, "memory"),
-    "nodefs.available": (DISK_PRESSURE, _STORAGE),
-    "nodefs.inodesFree": (DISK_PRESSURE, "inodes"),
-    "imagefs.available": (DISK_PRESSURE, _STORAGE),
-    "imagefs.inodesFree": (DISK_PRESSURE, "inodes"),
-    "pid.available": (PID_PRESSURE, "pids"),
+    "nodefs.available": (DISK_PRESSURE, STORAGE),
+    "nodefs.inodesFree": (DISK_PRESSURE, INODES),
+    "imagefs.available": (DISK_PRESSURE, STORAGE),
+    "imagefs.inodesFree": (DISK_PRESSURE, INODES),
+    "pid.available": (PID_PRESSURE, PIDS),
 }
 HOLD = 300.0  # seconds that a condition holds after what it tells of is over, as upstream
 
@@ -36,14 +36,31 @@ _MEMORY_TAINT = "node.kubernetes.io/memory-pressure"
 
 
 class Threshold(NamedTuple):
-    """`least` is a number of bytes or pieces, or a share of all there is (0 to 1)."""
+    """`least` is a number of bytes or pieces, or a share of all there is (0 to 1).
+
+    grace:   seconds that a node may be below a soft threshold; None for a hard one
+    reclaim: how much more than `least` there has to be before it is over, once pods went for it
+    """
 
     signal: str
     least: int | float
     written: str
+    grace: float | None = None
+    reclaim: int | float = 0
+
+    @property
+    def is_soft(self) -> bool:
+        return self.grace is not None
 
     def amount(self, capacity: int) -> int:
-        return int(self.least * capacity) if isinstance(self.least, float) else self.least
+        return _pieces(self.least, capacity)
+
+    def to_reclaim(self, capacity: int) -> int:
+        return _pieces(self.reclaim, capacity)
+
+
+def _pieces(amount: int | float, capacity: int) -> int:
+    return int(amount * capacity) if isinstance(amount, float) else amount
 
 
 class Observed(NamedTuple):
@@ -86,18 +103,6 @@ def _amount(written: str) -> int | float:
     if amount < 0:
         raise ValueError(f"{written!r} is no amount")
     return amount
-
-
-def crossed(thresholds: Iterable[Threshold], observed: Mapping[str, Observed]) -> list[Threshold]:
-    """Those that the node is below, memory first: it runs out faster than disks."""
-    found = [
-        threshold
-        for threshold in thresholds
-        if threshold.signal in observed
-        and observed[threshold.signal].available
-        < threshold.amount(observed[threshold.signal].capacity)
-    ]
-    return sorted(found, key=lambda threshold: list(SIGNALS).index(threshold.signal))
 
 
 # --- the node's conditions ---
@@ -163,7 +168,7 @@ def ranked(consumers: Iterable[Consumer], resource: str) -> list[Consumer]:
 
     def key(one: Consumer) -> tuple[bool, int, int]:
         over = one.used.get(resource, 0) - _requested(one.pod, resource)
-        is_within = resource != "pids" and over <= 0
+        is_within = resource != PIDS and over <= 0
         return is_within, one.pod.spec.priority or 0, -over
 
     return sorted(evictable, key=key)

@@ -36,8 +36,8 @@ class ContainerResize(NamedTuple):
 
 
 def resizable(spec: core_v1.PodSpec) -> list[Any]:
-    """Main containers and sidecars. Init containers that end and ephemeral ones are not resized."""
-    return [*spec.containers, *(c for c in spec.init_containers if c.restart_policy == "Always")]
+    """All but ephemeral ones."""
+    return [*spec.containers, *spec.init_containers]
 
 
 def without_cpu_limits(spec: core_v1.PodSpec) -> core_v1.PodSpec:

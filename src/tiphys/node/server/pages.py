@@ -4,6 +4,7 @@ logs."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import html
 import os
 import stat
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from aiohttp import web
+from prometheus_client import CollectorRegistry
 
 from tiphys.api import core_v1
 from tiphys.api.base import encode
@@ -21,6 +23,7 @@ from tiphys.machinery import handles
 from tiphys.node.metrics import KubeletMetrics
 from tiphys.node.runtime import Runtime
 from tiphys.node.server import usagemetrics
+from tiphys.node.server.nodelogquery import BadQuery, Options, in_journal, journal, parse
 from tiphys.node.server.summary import summary
 from tiphys.node.states import PodState, VolumeUsage
 
@@ -34,6 +37,7 @@ class Host(Protocol):
     name: str
     runtime: Runtime
     metrics: KubeletMetrics
+    answers_log_queries: bool
 
     def pods(self) -> list[core_v1.Pod]: ...
 
@@ -69,7 +73,7 @@ async def page(
             body = summary(host.name, started_at, host.pods(), usage, time.time(), volumes)
             return web.json_response(body)
         case ["metrics"]:
-            return await _metrics(host, request)
+            return await _metrics(host.metrics.registry, request)
         case ["metrics", "resource"]:
             usage = await host.runtime.usage()
             return web.Response(text=usagemetrics.resource_metrics(host.pods(), usage))
@@ -77,16 +81,16 @@ async def page(
             usage = await host.runtime.usage()
             return web.Response(text=usagemetrics.container_metrics(host.pods(), usage))
         case ["metrics", "probes"]:
-            return web.Response(text="")
+            return await _metrics(host.metrics.probes.registry, request)
         case ["logs", *path]:
-            return await _log(request, "/".join(path))
+            return await _logs(host, request, "/".join(path))
     return None
 
 
-async def _metrics(host: Host, request: web.BaseRequest) -> web.Response:
+async def _metrics(registry: CollectorRegistry, request: web.BaseRequest) -> web.Response:
     accept = request.headers.get("Accept", "")
     accept_encoding = request.headers.get("Accept-Encoding", "")
-    shown = await asyncio.to_thread(render, host.metrics.registry, accept, accept_encoding)
+    shown = await asyncio.to_thread(render, registry, accept, accept_encoding)
     return web.Response(body=shown.body, headers=shown.headers)
 
 
@@ -117,6 +121,52 @@ def _running_pod(host: Host, pod: core_v1.Pod) -> core_v1.Pod | None:
     shown.metadata.uid = meta.uid
     shown.spec.containers = containers
     return shown
+
+
+async def _logs(host: Host, request: web.BaseRequest, path: str) -> web.StreamResponse:
+    """The machine's logs, or what a query finds in them."""
+    try:
+        query = parse(list(request.query.items())) if host.answers_log_queries else None
+    except BadQuery as error:
+        return web.Response(status=error.code, text=f"{error}\n")
+    if query is None:
+        return await _log(request, path)
+    if query.files:
+        return await _log(request, query.files[0].removeprefix("/"))
+    in_files = [each for each in query.services if not await in_journal(each)]
+    response = web.StreamResponse(headers={"Content-Type": "text/plain; charset=utf-8"})
+    await response.prepare(request)
+    if not in_files:
+        async with contextlib.aclosing(journal(query, query.services)) as chunks:
+            async for chunk in chunks:
+                await response.write(chunk)
+    elif query.options != Options():
+        names = " ".join(in_files)
+        await response.write(
+            f"\noptions present and query resolved to log files for [{names}]\n"
+            "try without specifying options\n".encode()
+        )
+    else:
+        for service in in_files:
+            await _write_file_of(service, response)
+    await response.write_eof()
+    return response
+
+
+async def _write_file_of(service: str, response: web.StreamResponse) -> None:
+    """A service's log, at one of the places where services have it."""
+    for name in (service, f"{service}.log", f"{service}/{service}.log"):
+        try:
+            found = _open(name)
+        except (OSError, ValueError):
+            continue
+        if isinstance(found, web.Response):  # a folder
+            continue
+        with os.fdopen(found, "rb") as file:
+            while block := file.read(_CHUNK):
+                await response.write(block)
+        return
+    await response.write(f"\nlog not found for {service}\n".encode())
 
 
 async def _log(request: web.BaseRequest, path: str) -> web.StreamResponse:

@@ -31,6 +31,7 @@ def conditions(seen: Observation, status: v1.PodStatus) -> list[v1.PodCondition]
         containers_ready,
         Condition("PodScheduled", True),
         *_restarts(seen, status),
+        *_disruption(seen),
         *(Condition(held.type, True, held.reason, held.message) for held in _resizes(seen)),
     ]
     return [_condition(seen, row) for row in rows]
@@ -52,6 +53,13 @@ def _restarts(seen: Observation, status: v1.PodStatus) -> list[Condition]:
         message = "container exited with restart policy rule"
         return [Condition(kind, True, "RestartAllContainersStarted", message)]
     return [Condition(kind, False)]
+
+
+def _disruption(seen: Observation) -> list[Condition]:
+    """Of a pod that the node ends for its own sake: no fault of the pod's (Jobs look at it)."""
+    if not seen.disruption:
+        return []
+    return [Condition("DisruptionTarget", True, "TerminationByKubelet", seen.disruption)]
 
 
 def _resizes(seen: Observation) -> list[v1.PodCondition]:

@@ -9,11 +9,12 @@ from typing import Any
 from tiphys.api import core_v1 as v1
 from tiphys.machinery import timestamps
 from tiphys.node.containers.records import ContainerRecords, WaitingReason
+from tiphys.node.devices.healths import Health
 from tiphys.node.resources.admission import Rejection
 from tiphys.node.resources.resize import Resources
 from tiphys.node.states import EXITED, RUNNING, ContainerState, PodState
 
-Devices = Mapping[str, Mapping[str, Mapping[str, str]]]
+Devices = Mapping[str, Mapping[str, Mapping[str, Health]]]
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,8 @@ class Observation:
     scheme: of container ids, the runtime's name: ``containerd``
     now: seconds since the epoch
     failure: why the node fails the pod, whatever its containers do
+    disruption: what the condition DisruptionTarget says; "" for none
+    recursive_read_only: whether the runtime can make mounts read-only with all below them
     is_final: nothing of the pod runs any more, so no container is ready
     devices: health of the devices of containers: by container, resource and device
     """
@@ -35,6 +38,8 @@ class Observation:
     host_ips: tuple[str, ...]
     now: float
     failure: Rejection | None = None
+    disruption: str = ""
+    recursive_read_only: bool = False
     is_final: bool = False
     devices: Devices = field(default_factory=dict)
 
@@ -45,6 +50,7 @@ def container_status(seen: Observation, container: Any, default_reason: str) -> 
     record = seen.records[name]
     current = seen.state.containers.get(name)
     status = v1.ContainerStatus(name=name, image=container.image, ready=False, started=False)
+    status.volume_mounts = [_mount(seen, mount) for mount in container.volume_mounts]
     if current is None:
         status.state = _waiting(record.waiting or WaitingReason(default_reason, ""))
         status.restart_count = record.next_attempt
@@ -92,11 +98,25 @@ def add_devices(seen: Observation, status: v1.ContainerStatus) -> None:
         v1.ResourceStatus(
             name=resource,
             resources=[
-                v1.ResourceHealth(resource_id=id, health=health) for id, health in healths.items()
+                v1.ResourceHealth(
+                    resource_id=id, health=health.state, message=health.message or None
+                )
+                for id, health in healths.items()
             ],
         )
         for resource, healths in seen.devices.get(status.name, {}).items()
     ]
+
+
+def _mount(seen: Observation, mount: v1.VolumeMount) -> v1.VolumeMountStatus:
+    shown = v1.VolumeMountStatus(
+        name=mount.name, mount_path=mount.mount_path, read_only=mount.read_only
+    )
+    if mount.read_only:
+        wanted = mount.recursive_read_only in ("Enabled", "IfPossible")
+        is_recursive = wanted and seen.recursive_read_only
+        shown.recursive_read_only = "Enabled" if is_recursive else "Disabled"
+    return shown
 
 
 def _waiting(reason: WaitingReason) -> v1.ContainerState:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from tiphys.api import core_v1 as v1
 from tiphys.api.base import Quantity, canonical_quantity
 from tiphys.machinery import timestamps
@@ -9,6 +11,7 @@ from tiphys.machinery.finished import is_final
 from tiphys.machinery.footprint import CPU, requests_of
 from tiphys.node.containers.restartpolicy import init_policy, is_restarted, is_sidecar
 from tiphys.node.resources.admission import Rejection
+from tiphys.node.resources.cgroups import is_limited, limits_of
 from tiphys.node.states import EXITED, RUNNING, ContainerState, PodState
 from tiphys.node.status.conditions import conditions
 from tiphys.node.status.containerstatus import (
@@ -32,9 +35,9 @@ def pod_status(seen: Observation) -> v1.PodStatus:
         start_time=pod.status.start_time or timestamps.rfc3339(seen.now),
     )
     _set_container_statuses(seen, status)
-    _set_resources(seen, status)
     is_restarting = any(record.removed is not None for record in seen.records.values())
     status.phase = phase(pod, seen.state, is_restarting)
+    _set_resources(seen, status)
     if failure := seen.failure or _earlier_failure(pod):
         status.phase = "Failed"
         status.reason = failure.reason
@@ -52,7 +55,7 @@ def pod_status(seen: Observation) -> v1.PodStatus:
 
 def _earlier_failure(pod: v1.Pod) -> Rejection | None:
     """Why a node failed the pod before, as its status says."""
-    if pod.status.reason not in ("DeadlineExceeded", "Evicted"):
+    if pod.status.reason not in ("DeadlineExceeded", "Evicted", "Preempting", "Terminated"):
         return None
     return Rejection(pod.status.reason, pod.status.message)
 
@@ -97,24 +100,43 @@ def _set_container_statuses(seen: Observation, status: v1.PodStatus) -> None:
 
 
 def _set_resources(seen: Observation, status: v1.PodStatus) -> None:
-    """Of a pod that asks for some as a whole: what it was granted, with what its containers ask for
-    of other resources, and what it has."""
+    """What the pod was granted, and what it has as a whole: what it asks for so, or the sums of its
+    containers (upstream's gate InPlacePodLevelResourcesVerticalScaling)."""
     resources = seen.resources
+    spec = resources.allocated_spec(seen.pod)
+    status.allocated_resources = _requests(spec)
     if seen.pod.spec.resources is None or resources.allocated_to_pod is None:
+        status.resources = _summed(spec, status)
         return
-    status.allocated_resources = _requests(resources.allocated_spec(seen.pod))
     shown = resources.actual_of_pod or resources.allocated_to_pod
     requests = {**status.allocated_resources, **shown.requests}
     status.resources = v1.ResourceRequirements(requests=requests, limits=shown.limits)
 
 
+def _summed(spec: v1.PodSpec, status: v1.PodStatus) -> v1.ResourceRequirements:
+    """Of a pod that does not run yet, all that its containers say; then what its control group
+    has."""
+    limits = limits_of(spec)
+    requests = status.allocated_resources
+    if status.phase == "Running":
+        requests = {name: requests[name] for name in ("cpu", "memory") if name in requests}
+        limits = {name: limits[name] for name in ("cpu", "memory") if is_limited(spec, name)}
+    return v1.ResourceRequirements(requests=requests, limits=_quantities(limits))
+
+
+def _quantities(amounts: Mapping[str, int]) -> dict[str, Quantity]:
+    """In the units of `machinery.footprint`."""
+    return {
+        name: canonical_quantity(f"{amount}m" if name == CPU else str(amount))
+        for name, amount in amounts.items()
+        if amount
+    }
+
+
 def _requests(spec: v1.PodSpec) -> dict[str, Quantity]:
     """Those that the pod says are shown as it says them."""
     own = spec.resources.requests if spec.resources is not None and not spec.overhead else {}
-    return {
-        name: own.get(name) or canonical_quantity(f"{amount}m" if name == CPU else str(amount))
-        for name, amount in requests_of(spec).items()
-    }
+    return {**_quantities(requests_of(spec)), **own}
 
 
 def phase(pod: v1.Pod, state: PodState, is_restarting: bool = False) -> str:

@@ -18,6 +18,7 @@ from pathlib import Path
 from tiphys.machinery import handles
 
 SHOWN = "/var/lib/kubelet"  # where pods and drivers see it
+_SECCOMP = "seccomp"  # folder of profiles, as upstream
 _FOLDER_MODE = 0o755  # of folders that are made on the way, as upstream's DirectoryOrCreate
 
 
@@ -48,6 +49,14 @@ class KubeletFolder:
             return os.readlink(f"/proc/self/fd/{handle}")
         finally:
             os.close(handle)
+
+    def seccomp_profile(self, name: str) -> str:
+        """Where the file of a profile is on the machine. Raises OSError where its name, or a link,
+        leads out of the folder of profiles."""
+        path = os.path.normpath(f"{SHOWN}/{_SECCOMP}/{name}")
+        if not path.startswith(f"{SHOWN}/{_SECCOMP}/"):
+            raise PermissionError(errno.EACCES, "the profile is not below the node's", name)
+        return self.place(path)
 
     def is_served(self, path: str) -> bool:
         """Whether somebody listens on the socket that a plugin calls `path`."""

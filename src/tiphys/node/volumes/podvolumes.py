@@ -140,9 +140,6 @@ class Volumes:
         volumes = {volume.name: volume for volume in pod.spec.volumes}
         mounts = []
         for index, mount in enumerate(container.volume_mounts):
-            if mount.recursive_read_only == "Enabled":
-                why = "requested recursive read-only mode, but it is not supported by the runtime"
-                raise VolumeError(f'volume "{mount.name}" {why}')
             path = paths[mount.name]
             if _is_claimed(volumes[mount.name]) and _is_block(path):
                 why = "has volumeMode Block, but is specified in volumeMounts"
@@ -155,7 +152,10 @@ class Volumes:
                 path = self._sub_path(pod, wanted)
             read_only = mount.read_only or _is_read_only(volumes[mount.name])
             propagation = _PROPAGATION.get(mount.mount_propagation or "", 0)
-            mounts.append(Mount(path, mount.mount_path, read_only, propagation))
+            recursion = (mount.recursive_read_only or "") if mount.read_only else ""
+            mounts.append(
+                Mount(path, mount.mount_path, read_only, propagation, mount.name, recursion)
+            )
         return mounts + self._own_files(pod, container, attempt)
 
     def devices(self, container: Any, paths: dict[str, str]) -> list[DeviceNode]:

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 from collections.abc import Callable
 
 from tiphys.api import resource_v1 as v1
 from tiphys.client.client import Client, Unreachable
+from tiphys.machinery import timestamps
 from tiphys.machinery.devices import FINALIZER, consumer, is_reserved_for
 from tiphys.machinery.errors import StatusError, is_conflict
+from tiphys.scheduler.devices.binding_conditions import (
+    TIMEOUT,
+    BindingFailed,
+    is_overdue,
+    is_ready,
+    must_wait,
+)
 from tiphys.scheduler.devices.requests import Unallocatable
 from tiphys.scheduler.devices.tracker import DeviceTracker
 from tiphys.scheduler.podinfo import PodInfo
@@ -26,11 +35,53 @@ class DeviceBinder:
 
     # --- pre-bind ---
 
-    async def bind(self, pod: PodInfo) -> None:
-        """Writes what is reserved for the pod to its claims, and that the pod uses them. Raises
+    async def bind(self, pod: PodInfo, pending: Callable[[], None] = lambda: None) -> None:
+        """Writes what is reserved for the pod to its claims, and that the pod uses them. Then waits
+        until the devices are ready for it; `pending` is called when they are not yet. Raises
         StatusError, Unreachable."""
         for claim in self._claims_of(pod):
             await self._change(claim, lambda current: self._allocate(current, pod))
+        written = [await self._current(claim) for claim in self._claims_of(pod)]
+        if must_wait(written):
+            pending()
+            await self._wait_until_ready(pod)
+
+    async def _wait_until_ready(self, pod: PodInfo) -> None:
+        """Raises Unreachable when the devices fail, or are not ready in time."""
+        changed = self._tracker.claims_changed
+        try:
+            async with asyncio.timeout(TIMEOUT):
+                while True:
+                    changed.clear()
+                    if all(map(self._is_ready, self._claims_of(pod))):
+                        return
+                    await changed.wait()
+        except TimeoutError:
+            raise Unreachable("device binding timeout: context deadline exceeded") from None
+        except BindingFailed as failure:
+            raise Unreachable(str(failure)) from None
+
+    def _is_ready(self, claim: v1.ResourceClaim) -> bool:
+        """Raises BindingFailed; Unreachable when it was not ready in time."""
+        if is_ready(claim):
+            return True
+        if is_overdue(claim, self._tracker.now()):
+            raise Unreachable(f"device binding timeout: claim={claim.metadata.name}")
+        return False
+
+    async def _current(self, claim: v1.ResourceClaim) -> v1.ResourceClaim:
+        """As it was written, for the watch may not have told it yet."""
+        if claim.status.allocation is not None or not self._has_conditions(claim):
+            return claim
+        return await self._client.get(
+            v1.ResourceClaim, claim.metadata.name, claim.metadata.namespace
+        )
+
+    def _has_conditions(self, claim: v1.ResourceClaim) -> bool:
+        """Whether devices that are reserved for it have conditions."""
+        allocation = self._tracker.allocation_of(claim)
+        results = allocation.devices.results if allocation is not None else []
+        return any(result.binding_conditions for result in results)
 
     def _allocate(self, claim: v1.ResourceClaim, pod: PodInfo) -> bool:
         allocation = self._tracker.allocation_of(claim)
@@ -40,6 +91,8 @@ class DeviceBinder:
         if claim.status.allocation is not None and uses_claim:
             return False
         claim.status.allocation = allocation
+        if not allocation.allocation_timestamp:
+            allocation.allocation_timestamp = timestamps.rfc3339(self._tracker.now())
         if not uses_claim:
             claim.status.reserved_for.append(consumer(pod.pod))
         return True
@@ -106,4 +159,5 @@ def _deallocate(claim: v1.ResourceClaim, pod: PodInfo) -> bool:
         return False
     claim.status.allocation = None
     claim.status.reserved_for = []
+    claim.status.devices = []
     return True

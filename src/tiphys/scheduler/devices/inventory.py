@@ -189,6 +189,7 @@ class Inventory:
         pool_ids = {*self._local_pools.get(name, {}), *self._wide_pools}
         all_pools = (self._pool(pool_id, node) for pool_id in sorted(pool_ids))
         pools = [pool for pool in all_pools if pool.offers]
+        pools.sort(key=_must_be_waited_for)
         self._views[name] = _NodeView(node, pools)
         return pools
 
@@ -207,6 +208,11 @@ class Inventory:
                     pool.offers.append(offer)
         pool.complete = bool(slices) and _has_all(slices)
         return pool
+
+
+def _must_be_waited_for(pool: Pool) -> bool:
+    """Whether devices of it have binding conditions: these are taken last (upstream)."""
+    return any(offer.device.binding_conditions for offer in pool.offers)
 
 
 def _has_all(slices: list[_Slice]) -> bool:

@@ -3,6 +3,7 @@ process. Pure."""
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
@@ -51,14 +52,19 @@ def _get_nothing(key: str) -> Any:
 
 class DeviceTracker:
     """`claim` looks a ResourceClaim up by ``namespace/name``, `device_class` a DeviceClass by name;
-    None: missing."""
+    None: missing. `now` gives seconds since the epoch."""
 
     def __init__(
-        self, claim: ClaimLister = _get_nothing, device_class: ClassLister = _get_nothing
+        self,
+        claim: ClaimLister = _get_nothing,
+        device_class: ClassLister = _get_nothing,
+        now: Callable[[], float] = lambda: 0.0,
     ) -> None:
+        self.now = now
         self._claim = claim
         self._device_class = device_class
         self.inventory = Inventory()
+        self.claims_changed = asyncio.Event()  # set whenever one has
         self._allocated: dict[str, v1.AllocationResult] = {}  # by the claim's uid
         self._reserved: dict[str, _Reservation] = {}  # by the claim's uid
         self._used: dict[PoolID, dict[DeviceID, Used]] = {}
@@ -70,12 +76,14 @@ class DeviceTracker:
 
     def put_claim(self, claim: v1.ResourceClaim) -> None:
         """A claim was added or changed."""
+        self.claims_changed.set()
         allocation = claim.status.allocation
         if allocation is not None:
             self._drop_reservation(claim.metadata.uid)
         self._set_allocated(claim.metadata.uid, allocation)
 
     def remove_claim(self, claim: v1.ResourceClaim) -> None:
+        self.claims_changed.set()
         self._drop_reservation(claim.metadata.uid)
         self._set_allocated(claim.metadata.uid, None)
 

@@ -12,6 +12,7 @@ from tiphys.api import core_v1
 from tiphys.api import resource_v1 as v1
 from tiphys.scheduler.cluster_events import ClusterEvent, EventKind
 from tiphys.scheduler.counting import Bools
+from tiphys.scheduler.devices.binding_conditions import is_lost
 from tiphys.scheduler.devices.requests import AllocationError, Unallocatable
 from tiphys.scheduler.devices.tracker import DeviceTracker, is_usable_from
 from tiphys.scheduler.plugins.base import Plugin, PluginError, Verdict, Verdicts
@@ -23,8 +24,11 @@ ALLOCATED_ELSEWHERE = "resourceclaim not available on the node"
 
 
 class _Claims(NamedTuple):
+    """`any_lost`: a claim has devices that will not do."""
+
     allocations: list[v1.AllocationResult]
     unallocated: list[v1.ResourceClaim]
+    any_lost: bool
 
 
 class DynamicResources(Plugin):
@@ -51,7 +55,11 @@ class DynamicResources(Plugin):
             if (node := snapshot.nodes[row]) is not None
         ]
         verdicts = []
-        elsewhere = [row for row, node in nodes if not _all_usable_from(claims.allocations, node)]
+        elsewhere = [
+            row
+            for row, node in nodes
+            if claims.any_lost or not _all_usable_from(claims.allocations, node)
+        ]
         if elsewhere:
             verdicts.append(_rejecting(snapshot, elsewhere, ALLOCATED_ELSEWHERE))
         if not claims.unallocated:
@@ -68,13 +76,15 @@ class DynamicResources(Plugin):
         """Raises Unallocatable."""
         allocations = []
         unallocated = []
+        any_lost = False
         for claim in self._devices.claims_of(pod.pod):
+            any_lost = any_lost or is_lost(claim, self._devices.now())
             allocation = self._devices.allocation_of(claim)
             if allocation is None:
                 unallocated.append(claim)
             else:
                 allocations.append(allocation)
-        return _Claims(allocations, unallocated)
+        return _Claims(allocations, unallocated, any_lost)
 
     def queueing_hint(self, event: ClusterEvent, snapshot: Snapshot, pod: PodInfo) -> bool:
         """A claim of another pod helps when it is deallocated."""

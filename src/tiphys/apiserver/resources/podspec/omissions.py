@@ -41,11 +41,6 @@ def _security(context: PodSecurityContext | SecurityContext, path: str) -> Itera
     """Of a pod or a container."""
     if context.se_linux_options is not None:
         yield f"{path}.seLinuxOptions: {NOT_CARRIED_OUT}"
-    if context.app_armor_profile is not None and context.app_armor_profile.type != "Unconfined":
-        yield f"{path}.appArmorProfile: {NOT_CARRIED_OUT}"
-    if context.seccomp_profile is not None and context.seccomp_profile.type == "Localhost":
-        reason = "RuntimeDefault is, instead"
-        yield f"{path}.seccompProfile: Localhost {NOT_CARRIED_OUT}: {reason}"
 
 
 def _empty_dir(source: EmptyDirVolumeSource, path: str) -> Iterator[str]:
@@ -63,7 +58,5 @@ def _container(container: Container, path: str) -> Iterator[str]:
     context = container.security_context
     if context is not None:
         yield from _security(context, f"{path}.securityContext")
-        if context.proc_mount == "Unmasked":
-            yield f"{path}.securityContext.procMount: Unmasked {NOT_CARRIED_OUT}"
     if container.lifecycle is not None and container.lifecycle.stop_signal:
         yield f"{path}.lifecycle.stopSignal: {NOT_CARRIED_OUT}: the image's signal is sent"

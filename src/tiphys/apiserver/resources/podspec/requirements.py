@@ -9,6 +9,7 @@ from tiphys.apiserver.resources import checks
 from tiphys.machinery import errors, quantity
 from tiphys.machinery.errors import FieldError
 from tiphys.machinery.names import dns_label_errors
+from tiphys.machinery.quota import container_amounts
 
 STANDARD = ("cpu", "memory", "ephemeral-storage")
 _RESIZE_POLICIES = ("NotRequired", "RestartContainer")
@@ -73,7 +74,7 @@ def validate_pod_resources(spec: PodSpec, path: str) -> list[FieldError]:
         for name in amounts:
             if not name.startswith("hugepages-") and name not in ("cpu", "memory"):
                 violations.append(errors.not_supported(f"{path}.{kind}[{name}]", name, _OF_PODS))
-    together = quantity.total(container.resources.requests for container in spec.containers)
+    together = container_amounts(spec, "requests")
     for name, request in resources.requests.items():
         nano = quantity.nano(request)
         limit = resources.limits.get(name)
@@ -84,7 +85,27 @@ def validate_pod_resources(spec: PodSpec, path: str) -> list[FieldError]:
         if total is not None and quantity.nano(total) > nano:
             detail = f"must be greater than or equal to aggregate container requests of {total}"
             violations.append(errors.invalid_value(f"{path}.requests[{name}]", request, detail))
+    violations += _limit_errors(spec, resources.limits, path)
     return violations + claim_names(resources.claims, spec, f"{path}.claims")
+
+
+def _limit_errors(spec: PodSpec, limits: Mapping[str, str], path: str) -> list[FieldError]:
+    """No container's limit is more than the pod's; of huge pages, which are given as a whole, not
+    all of them together."""
+    violations = []
+    for name, amount in container_amounts(spec, "limits").items():
+        limit = limits.get(name) if name.startswith("hugepages-") else None
+        if limit is not None and quantity.nano(amount) > quantity.nano(limit):
+            detail = f"must be greater than or equal to aggregate container limits of {amount}"
+            violations.append(errors.invalid_value(f"{path}.limits[{name}]", limit, detail))
+    for index, container in enumerate(spec.containers):
+        for name, amount in container.resources.limits.items():
+            limit = limits.get(name)
+            if limit is not None and quantity.nano(amount) > quantity.nano(limit):
+                field = f"{path}.containers[{index}][{name}].limits"  # upstream's path
+                detail = f"must be less than or equal to pod limits of {limit}"
+                violations.append(errors.invalid_value(field, amount, detail))
+    return violations
 
 
 def claim_names(claims: list[ResourceClaim], spec: PodSpec, path: str) -> list[FieldError]:

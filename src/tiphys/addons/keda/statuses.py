@@ -1,0 +1,73 @@
+"""Writes of statuses, by whoever has something to say: what others wrote meanwhile stays."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from tiphys.addons.keda.deciding import Said
+from tiphys.addons.keda.types import Condition, ScaledJob, ScaledObject
+from tiphys.api.base import Struct, to_builtins
+from tiphys.client.client import MERGE, Client
+from tiphys.machinery.errors import StatusError, is_conflict, is_not_found
+
+K = TypeVar("K", bound=Struct)
+Scalable = ScaledObject | ScaledJob
+_TRIES = 5
+FIRST = {"Ready": "Unknown", "Active": "Unknown", "Fallback": "Unknown", "Paused": "False"}
+"""The conditions of an object of which nothing is known yet."""
+
+
+async def change_status(client: Client, obj: K, change: Callable[[Any], None]) -> K:
+    """Writes what `change` makes of the status, if that is something new; returns the object as it
+    is then. An object that is gone stays so. Raises StatusError."""
+    current = obj
+    for attempt in range(_TRIES):
+        after = copy.deepcopy(current.status)  # type: ignore[attr-defined]
+        change(after)
+        before = to_builtins(current.status)  # type: ignore[attr-defined]
+        patch = _difference(before, to_builtins(after))
+        if not patch:
+            return current
+        meta = current.metadata  # type: ignore[attr-defined]
+        bound = {"metadata": {"resourceVersion": meta.resource_version}, "status": patch}
+        try:
+            return await client.patch(
+                type(obj), meta.name, bound, meta.namespace, "status", media=MERGE
+            )
+        except StatusError as error:
+            if is_not_found(error):
+                return current
+            if not is_conflict(error) or attempt == _TRIES - 1:
+                raise
+        current = await client.get(type(obj), meta.name, meta.namespace)
+    return current
+
+
+def _difference(before: Any, after: Any) -> dict[str, Any]:
+    """A merge patch of one level and the maps in it: nulls for what is no more."""
+    patch: dict[str, Any] = {name: None for name in before if name not in after}
+    for name, value in after.items():
+        standing = before.get(name)
+        if standing == value:
+            continue
+        if isinstance(value, dict) and isinstance(standing, dict):
+            patch[name] = _difference(standing, value)
+        else:
+            patch[name] = value
+    return patch
+
+
+def set_conditions(status: Any, said: Mapping[str, Said]) -> None:
+    """Sets conditions, beside those that every object of KEDA's has from the beginning."""
+    if not status.conditions:
+        status.conditions = [Condition(type=kind, status=state) for kind, state in FIRST.items()]
+    for kind, one in said.items():
+        wanted = Condition(type=kind, status=one.status, reason=one.reason, message=one.message)
+        for place, standing in enumerate(status.conditions):
+            if standing.type == kind:
+                status.conditions[place] = wanted
+                break
+        else:
+            status.conditions.append(wanted)

@@ -1,0 +1,88 @@
+"""Formulas as Expr has them."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tiphys.addons.keda.formula import FormulaError, compiled
+
+VALUES: dict[str, float | None] = {"a": 3.0, "b": 4.0, "gone": None}
+
+
+def value(text: str) -> float | None:
+    return compiled(text, list(VALUES)).value(VALUES)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a + b * 2", 11),
+        ("(a + b) / 2", 3.5),
+        ("a > 2 ? b : 5", 4),
+        ("a > 5 ? 1 : a > 2 ? 2 : 3", 2),
+        ("count([a, b], {# > 3}) > 0 ? 5 : 1", 5),
+        ("sum(filter([a, b, 9], # > 3))", 13),
+        ("[a, b] | map(# * 2) | max()", 8),
+        ("let total = a + b; total > 6 ? total : 0", 7),
+        ("gone ?? a", 3),
+        ("(gone ?? a) + 1", 4),
+        ("a ?? gone", 3),
+        ("-2 ** 2", -4),
+        ("2 ** 3 ** 2", 512),
+        ("7 % 3", 1),
+        ("not (a > 5) and b == 4 ? 1 : 0", 1),
+        ("!(a > 5) || false ? 1 : 0", 1),
+        ("a in [3.0, 9] ? 1 : 0", 1),
+        ("a not in 1..2 ? 1 : 0", 1),
+        ("round(2.5) + floor(-1.5) + ceil(1.2) + abs(-3)", 6),
+        ("median([1, 9, 2]) + mean(1, 3)", 4),
+        ("float('2.5') + int(3.9)", 5.5),
+        ("[a, b][1]", 4),
+        ("all([a, b], {# > 2}) ? len([a, b]) : 0", 2),
+        (".5 + 1e2 + 1_000", 1100.5),
+    ],
+)
+def test_what_formulas_make(text: str, expected: float) -> None:
+    assert value(text) == expected
+
+
+def test_nothing_comes_out_only_where_nothing_is_asked_about() -> None:
+    assert value("gone ?? gone") is None
+    with pytest.raises(FormulaError, match="invalid operation: <nil> \\+ int"):
+        value("gone + 1")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("c + 1", r"unknown name c \(1:1\)\n \| c \+ 1\n \| \^"),
+        ("a +", r"unexpected token EOF \(1:4\)"),
+        ("a > 1", r"invalid argument for float \(type bool\)"),
+        ("a ? 1 : 2", r"invalid operation: \?"),
+        ("average(a)", "unknown name average"),
+        ("1 +* 2", "unexpected token"),
+        ("a.b", "unexpected token"),
+        ("#", "unexpected token"),
+        ("'x' + 1", "invalid operation: string"),
+    ],
+)
+def test_what_is_wrong_with_a_formula(text: str, words: str) -> None:
+    with pytest.raises(FormulaError, match=words):
+        value(text)
+
+
+@given(st.text(alphabet="ab1.+-*/%()[]{}#?:|&!<>= ,'", max_size=40))
+def test_a_text_is_a_formula_or_refused(text: str) -> None:
+    try:
+        found = value(text)
+    except FormulaError:
+        return
+    assert found is None or isinstance(found, float)
+
+
+@given(a=st.floats(-1e6, 1e6), b=st.floats(-1e6, 1e6))
+def test_arithmetic_is_that_of_floating_point(a: float, b: float) -> None:
+    formula = compiled("(a + b) * 2 - a", ["a", "b"])
+    assert formula.value({"a": a, "b": b}) == (a + b) * 2 - a

@@ -1,0 +1,79 @@
+"""How many Jobs there are: the table of KEDA's strategies, with the rows of its own tests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tiphys.addons.keda.jobs import Counts, Queue, demand, effective, least, most, to_create
+from tiphys.addons.keda.types import ScaledJobSpec
+from tiphys.addons.keda.types.scaledjob import ScalingStrategy
+
+
+def strategy(name: str, deduction: int = 0, percentage: str = "") -> ScalingStrategy:
+    return ScalingStrategy(
+        strategy=name,
+        custom_scaling_queue_length_deduction=deduction,
+        custom_scaling_running_job_percentage=percentage,
+    )
+
+
+# jobs called for, running, pending, limit, and what comes out
+DEFAULT = [(3, 2, 0, 5, 1), (2, 0, 0, 5, 2), (1, 2, 0, 5, -1), (5, 0, 9, 5, 5)]
+CUSTOM = [(3, 2, 0, 5, 1), (10, 0, 0, 10, 9), (10, 2, 0, 10, 8), (40, 20, 0, 10, 10)]
+ACCURATE = [
+    (3, 2, 0, 5, 3),
+    (5, 2, 0, 5, 3),
+    (3, 4, 2, 10, 1),
+    (5, 4, 2, 5, 1),
+    (3, 3, 3, 5, 0),
+    (15, 15, 15, 20, 0),
+    (10, 10, 10, 15, 0),
+    (20, 15, 10, 20, 5),
+]
+EAGER = [(4, 3, 0, 10, 4), (4, 0, 3, 10, 4), (4, 7, 0, 10, 3), (4, 1, 6, 10, 3), (15, 0, 0, 10, 10)]
+TABLE = [
+    *((strategy("default"), row) for row in DEFAULT),
+    *((strategy(""), row) for row in DEFAULT),
+    *((strategy("custom", 1, "0.5"), row) for row in CUSTOM),
+    *((strategy("custom", 1, "half"), row) for row in DEFAULT),
+    *((strategy("accurate"), row) for row in ACCURATE),
+    *((strategy("eager"), row) for row in EAGER),
+]
+
+
+@pytest.mark.parametrize(("chosen", "row"), TABLE)
+def test_the_table_of_strategies(chosen: ScalingStrategy, row: tuple[int, ...]) -> None:
+    jobs, running, pending, limit, expected = row
+    assert effective(chosen, jobs, Counts(running, pending), limit) == expected
+
+
+QUEUES = [Queue(20, 20, True), Queue(5, 5, True), Queue(15, 15, False), Queue(9, 1, True)]
+
+
+@pytest.mark.parametrize(
+    ("calculation", "expected"),
+    [("", (True, 20, 20)), ("max", (True, 20, 20)), ("min", (True, 5, 5)),
+     ("avg", (True, 12, 9)), ("sum", (True, 34, 26))],
+)  # fmt: skip
+def test_several_triggers_are_one_demand(calculation: str, expected: tuple[Any, ...]) -> None:
+    assert demand(QUEUES, calculation, 0, 100) == expected
+
+
+def test_without_activity_there_is_a_demand_for_the_least_ones_alone() -> None:
+    idle = [Queue(15, 15, False)]
+    assert demand(idle, "", 0, 100) == (False, 0, 0)
+    assert demand(idle, "", 2, 100).is_active
+    spec = ScaledJobSpec(min_replica_count=2, max_replica_count=10)
+    assert to_create(spec, demand(idle, "", 2, 8), Counts(1, 0)) == 1
+    assert to_create(spec, demand(idle, "", 2, 8), Counts(2, 0)) == 0
+
+
+def test_the_most_are_beside_the_least() -> None:
+    bounds = [(None, None), (2, 10), (12, 10), (None, 7)]
+    found = []
+    for low, high in bounds:
+        spec = ScaledJobSpec(min_replica_count=low, max_replica_count=high)
+        found.append((least(spec), most(spec)))
+    assert found == [(0, 100), (2, 8), (10, 10), (0, 7)]

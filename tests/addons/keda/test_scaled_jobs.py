@@ -1,0 +1,78 @@
+"""ScaledJobs in a cluster."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.addons.keda.world import deployment, trigger
+from tiphys.addons.keda.types import ScaledJob
+from tiphys.api.base import from_builtins
+from tiphys.api.batch_v1 import Job
+from tiphys.testing import LocalCluster
+
+pytestmark = pytest.mark.asyncio(loop_scope="package")
+
+
+def scaled_job(name: str, of: str, image: str = "none", **spec: Any) -> ScaledJob:
+    counts = trigger("kubernetes-workload", podSelector=f"app={of}", value="1")
+    template = {"spec": {"containers": [{"name": "main", "image": image}]}}
+    plain = {
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {
+            "jobTargetRef": {"template": template},
+            "triggers": [counts],
+            "pollingInterval": 1,
+            **spec,
+        },
+    }
+    return from_builtins(plain, ScaledJob)
+
+
+async def jobs_of(cluster: LocalCluster, name: str) -> list[Job]:
+    listed = await cluster.client.list(Job, "default", labels=f"scaledjob.keda.sh/name={name}")
+    return [job for job in listed.items if not job.metadata.deletion_timestamp]
+
+
+async def test_jobs_are_created_up_to_the_limit_and_go_with_their_template(
+    keda: LocalCluster,
+) -> None:
+    await keda.client.create(deployment("work", 5))
+    await keda.client.create(scaled_job("batch", "work", maxReplicaCount=3))
+
+    async def three() -> list[Job] | None:
+        found = await jobs_of(keda, "batch")
+        return found if len(found) == 3 else None
+
+    first = await keda.eventually(three)
+    owner = first[0].metadata.owner_references[0]
+    assert (owner.kind, owner.name) == ("ScaledJob", "batch")
+    assert first[0].spec.template.spec.restart_policy == "OnFailure"
+    changed = await keda.client.get(ScaledJob, "batch", "default")
+    changed.spec.job_target_ref.template.spec.containers[0].image = "newer"
+    await keda.client.update(changed)
+
+    async def replaced() -> bool:
+        found = await jobs_of(keda, "batch")
+        images = {job.spec.template.spec.containers[0].image for job in found}
+        return len(found) == 3 and images == {"newer"}
+
+    await keda.eventually(replaced)
+    status = (await keda.client.get(ScaledJob, "batch", "default")).status
+    assert status.external_metric_names == ["s0-workload-default"]
+    assert status.triggers_types == "kubernetes-workload" and status.last_active_time
+
+
+async def test_a_paused_one_creates_none(keda: LocalCluster) -> None:
+    await keda.client.create(deployment("idle", 1))
+    paused = scaled_job("paused", "idle")
+    paused.metadata.annotations = {"autoscaling.keda.sh/paused": "true"}
+    await keda.client.create(paused)
+
+    async def is_paused() -> bool:
+        found = await keda.client.get(ScaledJob, "paused", "default")
+        return any(c.type == "Paused" and c.status == "True" for c in found.status.conditions)
+
+    await keda.eventually(is_paused)
+    assert await jobs_of(keda, "paused") == []
