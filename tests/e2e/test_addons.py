@@ -35,7 +35,9 @@ def path(tmp_path: Path) -> str:
     return f"{tmp_path}:{os.environ['PATH']}"
 
 
-SLOWER = [pytest.param(name, marks=pytest.mark.slow) for name in ("gateway", "karpenter", "registry")]
+SLOWER = [
+    pytest.param(name, marks=pytest.mark.slow) for name in ("gateway", "karpenter", "registry")
+]
 
 
 # Those whose README takes more than seconds, or more than is on every machine, have tests of their
