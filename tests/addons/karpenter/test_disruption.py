@@ -257,7 +257,7 @@ def a_fleet(facts: list) -> list[StateNode]:
     return nodes
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(NODES, st.integers(0, 4), st.integers(0, 1))
 def test_never_dearer_never_over_the_budget_never_below_a_pdb(
     facts: list, nodes: int, lets_go: int

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
+from prometheus_client import generate_latest
 
 from tests.addons.karpenter.world import CLASS, POOL, World, deployment, world
 from tiphys.addons._cloud.machines import Cloud
@@ -37,6 +38,13 @@ async def test_five_pods_get_one_node_which_goes_when_they_go() -> None:
 
         await w.cluster.eventually(all_gone)
         assert w.shared.cloud.machines() == []
+        page = generate_latest(w.client.metrics.registry).decode()
+        for line in (
+            'karpenter_nodeclaims_created_total{capacity_type="spot",nodepool="default",reason="provisioned"} 1.0',
+            'karpenter_nodeclaims_disrupted_total{capacity_type="spot",nodepool="default",reason="empty"} 1.0',
+            'karpenter_voluntary_disruption_decisions_total{consolidation_type="empty",decision="delete",reason="empty"} 1.0',
+        ):
+            assert line in page
 
 
 PROTECTED = {"karpenter.sh/do-not-disrupt": "true"}
@@ -208,3 +216,27 @@ async def test_machines_run_on_after_a_restart() -> None:
 def template(**spec: Any) -> dict[str, Any]:
     """The template of the pool with other fields."""
     return {"spec": {**yaml.safe_load(POOL)["spec"]["template"]["spec"], **spec}}
+
+
+@pytest.mark.slow
+async def test_a_claim_that_somebody_made_by_hand_is_a_node() -> None:
+    async with world() as w:
+        await w.apply(CLASS)
+        reference = {"group": "karpenter.tiphys.dev", "kind": "TiphysNodeClass", "name": "default"}
+        wanted = [
+            {"key": "node.kubernetes.io/instance-type", "operator": "In", "values": ["m7.xlarge"]}
+        ]
+        claim = {"apiVersion": "karpenter.sh/v1", "kind": "NodeClaim", "metadata": {"name": "mine"}}
+        await w.client.create(
+            {**claim, "spec": {"nodeClassRef": reference, "requirements": wanted}}
+        )
+
+        async def is_ready() -> bool:
+            return (await w.client.get(NodeClaim, "mine")).is_("Ready")
+
+        await w.cluster.eventually(is_ready, 40)
+        (node,) = await w.nodes()
+        assert node.metadata.labels["node.kubernetes.io/instance-type"] == "m7.xlarge"
+        await w.client.delete(NodeClaim, "mine")
+        await w.cluster.eventually(lambda: gone(w, "mine"), 40)
+        assert not await w.nodes()

@@ -198,7 +198,7 @@ SIZES = st.tuples(
 )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(st.lists(SIZES, min_size=1, max_size=25))
 def test_every_pod_has_a_place_that_is_large_enough(sizes: list[tuple[str, str]]) -> None:
     pending = [

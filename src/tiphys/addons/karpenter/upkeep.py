@@ -25,7 +25,7 @@ from tiphys.machinery.nodes import is_ready
 log = logging.getLogger(__name__)
 
 _RETRY = 1.0  # seconds after a failure
-_PERIOD = 0.5  # seconds
+_PERIOD = 1.0  # seconds
 _LOST = 60.0  # seconds that a machine without a claim, or a claim without a machine, may be new
 _UNHEALTHY = 1800.0  # seconds that a node may not be ready before it is repaired (upstream: 30 min)
 _UNHEALTHY_SHARE = "20%"  # of a pool's nodes: where more are not ready, none is repaired
