@@ -123,9 +123,12 @@ def options_for(claim: NodeClaim, class_: TiphysNodeClass, catalog: Catalog) -> 
             continue
         if any(type_.allocatable.get(name, 0) < amount for name, amount in needed.items()):
             continue
+        own = [r for r in claim.spec.requirements if _is_machines(r.key, type_.labels)]
+        if not hold(own, type_.labels):
+            continue
         for offering in type_.offerings:
             labels = type_.labels_of(offering, catalog.region)
-            mine = [r for r in claim.spec.requirements if _is_machines(r.key, labels)]
+            mine = [r for r in claim.spec.requirements if r.key in labels]
             in_zone = not class_.spec.zones or offering.zone in class_.spec.zones
             if in_zone and hold(mine, labels):
                 found.append((type_, offering))

@@ -144,6 +144,11 @@ class Cluster:
         found = self.claims.by("machine", node.spec.provider_id)
         return found[0] if found else None
 
+    def note_node(self, written: core_v1.Node) -> None:
+        """A node as a write has returned it, unless it has gone since."""
+        if self.nodes.get(written.metadata.name) is not None:
+            self.nodes.note_written(written)
+
     def pods_on(self, node: str) -> list[core_v1.Pod]:
         return self.pods.by("node", node)
 

@@ -263,7 +263,7 @@ class NodeClaimReconciler(Reconciler[NodeClaim]):
             "spec": {"taints": taints},
         }
         written = await self.client.patch(core_v1.Node, node.metadata.name, patch, media=MERGE)
-        self.shared.cluster.nodes.note_written(written)
+        self.shared.cluster.note_node(written)
 
     async def _initialize(self, claim: NodeClaim, node: core_v1.Node | None) -> None:
         against = self._not_initialized(claim, node)

@@ -248,7 +248,7 @@ async def taint(shared: Shared, node: core_v1.Node, balancers: bool = False) -> 
         metadata["labels"] = {names.EXCLUDE_BALANCERS: "karpenter"}
     patch = {"metadata": metadata, "spec": {"taints": [*taints, made]}}
     written = await shared.client.patch(core_v1.Node, node.metadata.name, patch, media=MERGE)
-    shared.cluster.nodes.note_written(written)
+    shared.cluster.note_node(written)
 
 
 async def untaint(shared: Shared, node: core_v1.Node) -> None:
@@ -261,4 +261,4 @@ async def untaint(shared: Shared, node: core_v1.Node) -> None:
         "spec": {"taints": kept},
     }
     written = await shared.client.patch(core_v1.Node, node.metadata.name, patch, media=MERGE)
-    shared.cluster.nodes.note_written(written)
+    shared.cluster.note_node(written)
