@@ -5,7 +5,7 @@ PACKAGES := containerd runc containernetworking-plugins nftables conntrack iprou
 .DEFAULT_GOAL := help
 # Compiled modules are kept, whatever the machine says: tests start hundreds of processes.
 unexport PYTHONDONTWRITEBYTECODE
-.PHONY: help demo down test check attack compat fuzz test-systems bench bench-isolation bench-scheduler bench-workloads bench-policy bench-xds bench-dns bench-mesh machine test-machine clean bench-network
+.PHONY: help demo down test check attack compat fuzz test-systems bench bench-isolation bench-scheduler bench-workloads bench-policy bench-xds bench-dns bench-keda bench-mesh machine test-machine clean bench-network
 
 help:  ## what can be done here
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -78,6 +78,9 @@ bench-xds: $(VENV)/.dev  ## a changed endpoint's way to 100 xDS clients
 
 bench-dns: $(VENV)/.dev  ## answers a second of the cluster's DNS server
 	@$(PYTHON) bench/cluster_dns.py
+
+bench-keda: $(VENV)/.dev  ## from zero to one, and what a look at a trigger costs
+	@$(PYTHON) -m bench.keda
 
 bench-mesh: $(VENV)/.dev test-machine  ## what two sidecars cost a request (root, containerd)
 	@$(PYTHON) -m bench.mesh

@@ -549,3 +549,10 @@ async def test_a_continue_token_ends_with_its_history_and_the_answer_has_another
     token = expired.value.status.metadata.continue_
     rest = await server.client.list(CM, "default", limit=1, token=token)
     assert [item.metadata.name for item in rest.items] == ["b"] and rest.revision != page.revision
+
+
+async def test_what_has_no_namespace_forgets_the_one_of_its_manifest(server: LocalCluster) -> None:
+    role = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "rules": []}
+    meta = {"name": "reader", "namespace": "default"}
+    made = await server.client.create({**role, "metadata": meta})
+    assert "namespace" not in made["metadata"]

@@ -79,7 +79,7 @@ def test_the_administrators_certificate_in_the_kubeconfig_is_the_new_one(cluster
 def test_the_command_lists_when_certificates_end(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tiphys.cli.keeping.made_here", lambda name: cluster)
+    monkeypatch.setattr("tiphys.cli.keeping.with_server", lambda name: cluster)
     said = CliRunner().invoke(cli, ["certificates", "--name", "mine"]).output
     assert "apiserver.crt" in said and "an authority" in said and "CN=kubernetes-admin" in said
     assert "are new" in CliRunner().invoke(cli, ["certificates", "renew"]).output

@@ -114,3 +114,45 @@ def test_connections_wait_for_the_next_process_while_one_is_replaced(
     supervised.process.wait(30)
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port), timeout=30)
+
+
+# --- one process after another ---
+
+SAYS_READY = "import os, signal; os.write(int(os.environ['TIPHYS_READY']), b'.'); signal.pause()"
+
+
+def replace(supervised: Supervised, script: str) -> None:
+    """Asks for another process beside `a`, which runs a script."""
+    row = {"name": "a", "command": [sys.executable, "-c", script]}
+    plan = {"components": [row], "replaces": ["a"]}
+    (supervised.root / "components.json").write_text(json.dumps(plan))
+    supervised.reload()
+
+
+def refused(supervised: Supervised) -> int:
+    rows = json.loads((supervised.root / "status.json").read_text())["components"]
+    return int(rows[0]["refused"])
+
+
+def test_a_process_that_is_ready_follows_the_one_that_ran(supervised: Supervised) -> None:
+    supervised.plan("a")
+    supervised.start()
+    before = supervised.until("a")["a"]
+    replace(supervised, SAYS_READY)
+    deadline = time.monotonic() + 20
+    while supervised.until("a")["a"] == before or os.path.exists(f"/proc/{before}"):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert refused(supervised) == 0
+
+
+def test_a_process_that_ends_before_it_is_ready_follows_nobody(supervised: Supervised) -> None:
+    supervised.plan("a")
+    supervised.start()
+    before = supervised.until("a")
+    replace(supervised, "raise SystemExit(1)")
+    deadline = time.monotonic() + 20
+    while not refused(supervised):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert supervised.until("a") == before

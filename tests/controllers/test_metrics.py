@@ -161,3 +161,29 @@ def test_selectors_are_shown_as_go_shows_them() -> None:
 @pytest.mark.parametrize(("text", "seconds"), [("30s", 30), ("1m30s", 90), ("odd", 60)])
 def test_a_window_is_a_duration(text: str, seconds: float) -> None:
     assert _seconds(text) == seconds
+
+
+class Nonsense:
+    """A client whose metrics API answers rows that are none."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    async def request(self, method: str, path: str, query: Any = None) -> bytes:
+        return self._body
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"items":[{}]}', b'{"items":[7]}', b'{"items":{"a":1}}', b'{"items":[{"value":5}]}']
+)
+async def test_a_metrics_server_that_answers_nonsense_is_a_missing_metric(body: bytes) -> None:
+    client: Any = Nonsense(body)
+    source = metrics.ExternalMetricSource()
+    source.metric.name = "queue"
+    source.target = MetricTarget(type="AverageValue", average_value="5")  # type: ignore[arg-type]
+    spec = metrics.MetricSpec(type="External", external=source)
+    asked = metrics.Metrics(client, metrics.Scales(client), lambda: NOW)
+    with pytest.raises(metrics.MetricError) as missing:
+        await asked.propose(HorizontalPodAutoscaler(), spec, Target(Scale(), []))
+    assert missing.value.reason == "FailedGetExternalMetric"
+    assert str(missing.value).startswith("unexpected answer of the metrics API")

@@ -7,6 +7,9 @@ names set them apart.
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -129,6 +132,18 @@ class Host(Machine):
         own = ("--name", self.name, "--data-dir", str(self.root / "data"))
         node = ("--node-name", self.name) if "--node-name" not in args else ()
         return self.tiphys(*command, *own, *node, *args, check=check)
+
+    # --- the end ---
+
+    def kill(self) -> None:
+        """As if somebody had pulled the plug: no connection is closed, nobody says goodbye."""
+        self.cut()
+        listed = subprocess.run(
+            ["ip", "netns", "pids", self.namespace], capture_output=True, text=True, check=True
+        )
+        for pid in listed.stdout.split():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGKILL)
 
     # --- the link ---
 

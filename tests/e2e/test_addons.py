@@ -35,16 +35,19 @@ def path(tmp_path: Path) -> str:
     return f"{tmp_path}:{os.environ['PATH']}"
 
 
-SLOWER = [
-    pytest.param(name, marks=pytest.mark.slow) for name in ("gateway", "karpenter", "registry")
-]
+_SLOW = ("gateway", "karpenter", "kueue", "registry")
+SLOWER = [pytest.param(name, marks=pytest.mark.slow) for name in _SLOW]
 
 
 # Those whose README takes more than seconds, or more than is on every machine, have tests of their
 # own.
 @pytest.mark.parametrize(
     "addon",
-    [*(addon.name for addon in ADDONS), "echo", "endpoints", "keda", "routeserver", *SLOWER],
+    [
+        *(addon.name for addon in ADDONS),
+        *("echo", "accelerators", "endpoints", "keda", "routeserver"),
+        *SLOWER,
+    ],
 )
 def test_the_commands_of_a_readme_work(machine: Machine, path: str, addon: str) -> None:
     output = run_commands(machine, path, ROOT / "src/tiphys/addons" / addon / "README.md")

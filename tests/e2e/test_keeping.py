@@ -10,6 +10,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -285,20 +286,23 @@ async def test_a_store_moves_to_etcd_and_back_under_load_and_nothing_is_lost(kep
 
 
 class Asking:
-    """A client that asks twenty times a second, for reading and for writing, and counts."""
+    """A client that asks fifty times a second, for reading and for writing, and counts."""
 
     def __init__(self, client: Client) -> None:
         self.client = client
         self.answered = 0
+        self.longest = 0.0  # seconds until an answer
         self.failures: list[str] = []
 
     async def once(self, number: int) -> None:
+        began = time.monotonic()
         try:
             if number % 2:
                 await self.client.get(core_v1.Namespace, "default")
             else:
                 await self.client.create(secret(f"q{number}"), "default")
             self.answered += 1
+            self.longest = max(self.longest, time.monotonic() - began)
         except (Unreachable, StatusError) as error:
             self.failures.append(repr(error))
 
@@ -306,20 +310,20 @@ class Asking:
         async with asyncio.TaskGroup() as group:
             for number in range(100_000):
                 group.create_task(self.once(number))
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(0.02)
 
 
-async def test_an_upgrade_refuses_no_request(kept: Kept) -> None:
-    kept.up()
+@pytest.mark.parametrize("store", ["sqlite", pytest.param("etcd", marks=pytest.mark.needs("etcd"))])
+async def test_no_request_fails_while_a_cluster_is_upgraded(kept: Kept, store: str) -> None:
+    kept.up("--store", store)
     async with kept.client() as client:
         asking = Asking(client)
         task = asyncio.ensure_future(asking.run())
         said = await asyncio.to_thread(kept.tiphys, "upgrade", "--name", kept.name)
         task.cancel()
     assert "apiserver: replaced in" in said and "controllers: replaced in" in said
-    # A client of ours waits ten seconds for a connection, which a busy machine may not be done in.
-    refused = [failure for failure in asking.failures if "ConnectionTimeout" not in failure]
-    assert asking.answered > 20 and refused == []
+    print(f"{asking.answered} answers on {store}, the longest after {asking.longest:.2f} s")
+    assert asking.answered > 50 and asking.failures == []
 
 
 @pytest.mark.root

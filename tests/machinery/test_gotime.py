@@ -48,6 +48,9 @@ def test_a_time_is_kept_in_utc_and_whole_seconds(text: str, canonical: str) -> N
         ("2026-01-02T03:60:05Z", '"2026-01-02T03:60:05Z": minute out of range'),
         ("2026-01-02T03:04:60Z", '"2026-01-02T03:04:60Z": second out of range'),
         ("2026-01-02T03:04:05+25:00", '"2026-01-02T03:04:05+25:00": time zone offset hour'),
+        ("0000-01-02T03:04:05Z", '"0000-01-02T03:04:05Z": year out of range'),
+        ("0001-01-01T00:00:00+10:00", '"0001-01-01T00:00:00+10:00": year out of range'),
+        ("9999-12-31T23:59:59-23:00", '"9999-12-31T23:59:59-23:00": year out of range'),
         ("2026-01-02T03:04:05Zx", '"2026-01-02T03:04:05Zx": extra text: "x"'),
     ],
 )

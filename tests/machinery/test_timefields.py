@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tiphys.api import apps_v1, core_v1, events_v1
+from tiphys.api import apps_v1, core_v1, events_v1, policy_v1
 from tiphys.api.catalog import RESOURCES
 from tiphys.machinery.decoding import DecodeError, typed
 from tiphys.machinery.timefields import plan_of
@@ -34,6 +34,7 @@ def test_times_of_metadata_and_of_what_is_deep_inside_are_kept_in_utc() -> None:
         (core_v1.ConfigMap, '{"metadata": {"creationTimestamp": "x"}}'),
         (apps_v1.Deployment, '{"spec": {"template": {"metadata": {"deletionTimestamp": "x"}}}}'),
         (events_v1.Event, '{"eventTime": "x"}'),
+        (policy_v1.PodDisruptionBudget, '{"status": {"disruptedPods": {"p": "x"}}}'),
         (events_v1.Event, '{"series": {"lastObservedTime": "x"}}'),
     ],
 )

@@ -27,6 +27,10 @@ def keyed(provider: str, name: str = "one", secret: str = KEY) -> dict[str, Any]
     return {provider: {"keys": [{"name": name, "secret": secret}]}}
 
 
+def kms(**fields: Any) -> dict[str, Any]:
+    return {"kms": {"apiVersion": "v2", "name": "v", "endpoint": "unix:///v", **fields}}
+
+
 def document(*providers: dict[str, Any], resources: tuple[str, ...] = ("secrets",)) -> str:
     import json
 
@@ -148,7 +152,14 @@ def test_resources_are_named_as_upstream_names_them(
         (document(keyed("secretbox", secret="c2hvcnQ=")), 'resources[0].providers[0].secretbox.keys[0].secret: Invalid value: "REDACTED": secret is not of the expected length, got 5, expected one of [32]'),
         (document(keyed("aescbc", secret="!")), 'resources[0].providers[0].aescbc.keys[0].secret: Invalid value: "REDACTED": secrets must be base64 encoded'),
         (document(keyed("aescbc", name="")), "resources[0].providers[0].aescbc.keys[0].name: Required value: name is a mandatory field for a key"),
-        (document({"kms": {"name": "vault"}}), 'resources[0].providers[0].kms: Invalid value: "vault": kms is not served here; use secretbox, aesgcm or aescbc'),
+        (document({"kms": {"name": "v", "endpoint": "unix:///v"}}), 'resources[0].providers[0].kms.apiVersion: Invalid value: "v1": KMSv1 is deprecated and will only receive security updates going forward. Use KMSv2 instead'),
+        (document(kms(name="a:b")), 'resources[0].providers[0].kms.name: Invalid value: "a:b": invalid KMS provider name a:b, must not contain \':\''),
+        (document(kms(name="")), 'resources[0].providers[0].kms.name: Required value: name is a mandatory field for a provider'),
+        (document(kms(), kms()), 'resources[0].providers[1].kms.name: Invalid value: "v": duplicate KMS provider name v, names must be unique'),
+        (document(kms(endpoint="https://v")), 'resources[0].providers[0].kms.endpoint: Invalid value: "https://v": unsupported scheme "https" for KMS provider, only unix is supported'),
+        (document(kms(endpoint="")), 'resources[0].providers[0].kms.endpoint: Invalid value: "": endpoint is a mandatory field for a kms'),
+        (document(kms(timeout="0s")), 'resources[0].providers[0].kms.timeout: Invalid value: "0s": timeout should be a positive value'),
+        (document(kms(cachesize=9)), 'resources[0].providers[0].kms.cachesize: Invalid value: 9: cachesize is not supported in v2'),
     ],
 )  # fmt: skip
 def test_a_broken_configuration_is_refused_in_upstreams_words(text: str, problem: str) -> None:

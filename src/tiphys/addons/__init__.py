@@ -11,17 +11,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tiphys.addons import (
+    accelerators,
     dns,
     echo,
     endpoints,
     gateway,
     karpenter,
     keda,
+    kueue,
     local_volumes,
     mesh,
     metrics,
     registry,
     routeserver,
+    training,
 )
 from tiphys.addons.addon import Addon, NodeContext
 from tiphys.addons.optional import OptionalAddon
@@ -55,6 +58,8 @@ OPTIONAL: dict[str, OptionalAddon] = {
     for addon in (
         # the smallest there can be: to copy from
         echo.ADDON,
+        # GPUs that are not there
+        accelerators.ADDON,
         # gRPC clients that know every pod of a service
         endpoints.ADDON,
         # requests from outside, by host and path
@@ -63,12 +68,16 @@ OPTIONAL: dict[str, OptionalAddon] = {
         karpenter.ADDON,
         # replicas by what there is to do
         keda.ADDON,
+        # jobs that wait for their share
+        kueue.ADDON,
         # services that prove to each other who they are
         mesh.ADDON,
         # images that are built on this machine
         registry.ADDON,
         # routes for hundreds of routers
         routeserver.ADDON,
+        # training jobs that restart only what broke
+        training.ADDON,
     )
 }
 """What `tiphys addon enable` offers, in the order in which `tiphys addon list` shows it."""

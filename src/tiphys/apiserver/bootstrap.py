@@ -22,6 +22,7 @@ from tiphys.apiserver.access.defaultroles import (
     objects_of_kube_system,
 )
 from tiphys.apiserver.registry.changes import Mutation
+from tiphys.apiserver.registry.presence import PREFIX, Presence
 from tiphys.apiserver.registry.registry import Registry
 from tiphys.apiserver.registry.writes import Write
 from tiphys.machinery import errors
@@ -44,7 +45,7 @@ _PRIORITIES = {
 
 async def bootstrap(
     registry: Registry,
-    address: str,
+    presence: Presence,
     port: int,
     dns: str = "",
     authorities: dict[str, str] | None = None,
@@ -52,8 +53,8 @@ async def bootstrap(
 ) -> None:
     """Writes what is missing, and completes roles that lack something.
 
-    `address` and `port` are where this server is reached; `authorities` is what servers behind this
-    one read to know whom to believe; `volumes` is the folder of the default storage class.
+    `presence` and `port` say where this server is reached; `authorities` is what servers behind
+    this one read to know whom to believe; `volumes` is the folder of the default storage class.
     """
     await asyncio.gather(
         *(_ensure(registry, core_v1.Namespace(metadata=metadata(name))) for name in NAMESPACES)
@@ -77,7 +78,8 @@ async def bootstrap(
     cidr = networking_v1.ServiceCIDR(metadata=metadata("kubernetes"))
     cidr.spec.cidrs = [str(one) for one in ranges]
     await _ensure(registry, cidr)
-    await _kubernetes(registry, address, port)
+    await presence.enter()
+    await _kubernetes(registry, presence.addresses(), port)
     await _ensure(registry, _dns_service(dns or str(service_range[10])), "kube-system")
     await _ensure(registry, _dns_configuration(), "kube-system")
 
@@ -147,9 +149,9 @@ async def _complete(registry: Registry, wanted: Any) -> None:
     return None
 
 
-async def keep_kubernetes(registry: Registry, address: str, port: int) -> None:
-    """Makes the `kubernetes` service again whenever it, or what it leads to, is deleted; until it
-    is cancelled.
+async def keep_kubernetes(registry: Registry, presence: Presence, port: int) -> None:
+    """Makes the `kubernetes` service again whenever it, or what it leads to, is deleted, and has it
+    lead to the servers that there are; until it is cancelled.
     """
     changed = asyncio.Event()
     kinds = (core_v1.Service, core_v1.Endpoints, discovery_v1.EndpointSlice)
@@ -158,18 +160,19 @@ async def keep_kubernetes(registry: Registry, address: str, port: int) -> None:
     ]
     watchers = [
         (cache, cache.watch(Filter(key), registry.store.revision, changed.set))
-        for cache, key in caches
+        for cache, key in [*caches, (presence.cache, PREFIX)]
     ]
     try:
         while True:
             changed.clear()
             for _, watcher in watchers:
                 watcher.take()
-            if all(cache.get(key) is not None for cache, key in caches):
+            is_there = all(cache.get(key) is not None for cache, key in caches)
+            if is_there and _served(registry) == presence.addresses():
                 await changed.wait()
                 continue
             try:
-                await _kubernetes(registry, address, port)
+                await _kubernetes(registry, presence.addresses(), port)
             except errors.StatusError as error:
                 log.warning("the kubernetes service cannot be made: %s", error)
                 await asyncio.sleep(1.0)
@@ -178,7 +181,14 @@ async def keep_kubernetes(registry: Registry, address: str, port: int) -> None:
             cache.unwatch(watcher)
 
 
-async def _kubernetes(registry: Registry, address: str, port: int) -> None:
+def _served(registry: Registry) -> list[str]:
+    """The addresses that the endpoints of the service have."""
+    there = registry.lookup("endpoints", "default", "kubernetes", "")
+    return [row.ip for subset in there.subsets for row in subset.addresses] if there else []
+
+
+async def _kubernetes(registry: Registry, addresses: list[str], port: int) -> None:
+    """`addresses` are in order, and of one family."""
     service_range = registry.strategy_of(resource_of(core_v1.Service)).settings.service_cidrs[0]
     service = core_v1.Service(
         metadata=metadata("kubernetes", labels={"component": "apiserver", "provider": "kubernetes"})
@@ -189,7 +199,7 @@ async def _kubernetes(registry: Registry, address: str, port: int) -> None:
     ]
     await _ensure(registry, service, "default")
     subset = core_v1.EndpointSubset(
-        addresses=[core_v1.EndpointAddress(ip=address)],
+        addresses=[core_v1.EndpointAddress(ip=address) for address in addresses],
         ports=[core_v1.EndpointPort(name="https", port=port, protocol="TCP")],
     )
     mirror = {"endpointslice.kubernetes.io/skip-mirror": "true"}
@@ -202,8 +212,10 @@ async def _kubernetes(registry: Registry, address: str, port: int) -> None:
     slice_ = discovery_v1.EndpointSlice(
         metadata=metadata("kubernetes", labels={"kubernetes.io/service-name": "kubernetes"})
     )
-    slice_.address_type = "IPv6" if ":" in address else "IPv4"
-    slice_.endpoints = [discovery_v1.Endpoint(addresses=[address], conditions=conditions)]
+    slice_.address_type = "IPv6" if ":" in addresses[0] else "IPv4"
+    slice_.endpoints = [
+        discovery_v1.Endpoint(addresses=[address], conditions=conditions) for address in addresses
+    ]
     slice_.ports = [discovery_v1.EndpointPort(name="https", port=port, protocol="TCP")]
     await _replace(registry, slice_, "default")
 

@@ -7,6 +7,7 @@ import contextlib
 import gc
 import ipaddress
 import logging
+import os
 import pickle
 import socket
 import ssl
@@ -43,6 +44,7 @@ from tiphys.apiserver.proxying.connect import Connector
 from tiphys.apiserver.proxying.webhooks import WebhookCaller
 from tiphys.apiserver.registry.admissionmetrics import AdmissionMetrics
 from tiphys.apiserver.registry.expiry import expire_events
+from tiphys.apiserver.registry.presence import Presence
 from tiphys.apiserver.registry.registry import Registry
 from tiphys.apiserver.resources import Strategies, selectable_fields
 from tiphys.apiserver.resources.base import Settings
@@ -68,8 +70,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 _LONGEST_OPTIONS = 1 << 16  # bytes
+_PATIENCE = 60.0  # seconds that a server which follows another waits for its store
 _LEAVING = 0.5  # seconds in which clients are told to take new connections
 _LEAVING_AT_MOST = 6  # times that long, while handshakes are not over
+_MAY_ASK_AGAIN = 1.5  # seconds within which a client asks again on a connection, or does not
+_IDLE_AT_MOST = 65.0  # seconds that clients keep a connection which they do not use
 
 
 @dataclass(frozen=True)
@@ -100,6 +105,7 @@ class Options:
     admission_config: Path | None = None  # an AdmissionConfiguration
     encryption_config: Path | None = None  # an EncryptionConfiguration
     inherited: int | None = None  # file descriptor of a socket that listens already
+    ready: int | None = None  # the same of a pipe: who follows another process says when it may go
     encryption_reload: bool = False  # whether the file is read again when it changes
     audit: AuditOptions = field(default_factory=AuditOptions)
     authorization: AuthorizationOptions = field(default_factory=AuthorizationOptions)
@@ -113,7 +119,8 @@ def engine_of(options: Options) -> Engine:
         from tiphys.store.sqlite import SQLiteEngine
 
         scrubs = options.encryption_config is not None
-        return SQLiteEngine(options.data_dir / "state.db", scrubs)
+        patience = _PATIENCE if options.ready is not None else 0.0
+        return SQLiteEngine(options.data_dir / "state.db", scrubs, patience)
     if options.store == "memory":
         from tiphys.store.memory import MemoryEngine
 
@@ -144,9 +151,11 @@ class RunningServer:
         self._replica = replica
         self._shared: SharedEngine | None = None
         self._reloader: Reloader | None = None
+        self._encryption: SealedEngine | None = None
         self.store = self._store()
         self.registry: Registry
         self.pool: Pool | None = None
+        self._presence: Presence | None = None
         self._tasks = TaskGroup("apiserver")
 
     def _store(self) -> Store:
@@ -185,12 +194,15 @@ class RunningServer:
 
         sealed, reloader = encrypted(engine, options.encryption_config, self.collectors)
         self._reloader = reloader if options.encryption_reload else None
+        self._encryption = sealed
         return sealed
 
     async def start(self) -> None:
         options = self.options
         serves = self._shared is None
         self._auditor = auditor_of(options.audit, self.collectors) if serves else None
+        if not self.store.is_shared:
+            self._say_ready()  # the other has to let go of it first
         await self.store.open()
         if self._reloader is not None:
             self._tasks.start(self._reloader.run(), "encryption-config")
@@ -233,6 +245,9 @@ class RunningServer:
             self.collectors,
             self._auditor,
         )
+        encryption = self._encryption
+        if encryption is not None and encryption.transformers.envelopes:
+            self.server.kms_faults = lambda: encryption.faults
         definitions = DefinitionController(
             self.registry, self.server.reader.watches.end_of, self._tasks
         )
@@ -251,19 +266,29 @@ class RunningServer:
         trimmer = MemoryTrimmer(self.store.compress_history, lambda: self.server.watchdog.requests)
         self._tasks.start(trimmer.run(), "trim-memory")
         await self._serve()
+        if self.store.is_shared:
+            self._say_ready()
+
+    def _say_ready(self) -> None:
+        """Tells who started this server that the one before may go."""
+        if self.options.ready is not None:
+            os.write(self.options.ready, b".")
+            os.close(self.options.ready)
 
     async def _bootstrap(self) -> None:
         """What there is from the beginning, and who keeps it."""
         options = self.options
+        self._presence = Presence(self.store, options.address)
         await bootstrap(
             self.registry,
-            options.address,
+            self._presence,
             options.port,
             authorities=_authorities(options),
             volumes=str(options.data_dir.absolute() / "volumes"),
         )
-        kept = keep_kubernetes(self.registry, options.address, options.port)
+        kept = keep_kubernetes(self.registry, self._presence, options.port)
         self._tasks.start(kept, "kubernetes-service")
+        self._tasks.start(self._presence.keep(), "presence")
         self._tasks.start(
             expire_events(self.store, self.registry.now, EventStrategy.lifetime), "expire-events"
         )
@@ -314,9 +339,16 @@ class RunningServer:
         for site in sites:
             site.pause()
         self.server.leaving = True
-        for _ in range(_LEAVING_AT_MOST):
+        rounds = _LEAVING_AT_MOST
+        kept = _MAY_ASK_AGAIN
+        if self._presence is not None and self._presence.is_followed:
+            # Nobody waits for us: there is time for every client to be told.
+            rounds = round(_IDLE_AT_MOST / _LEAVING)
+            kept = _IDLE_AT_MOST
+            self.server.reader.watches.end_all()
+        for _ in range(rounds):
             await asyncio.sleep(_LEAVING)
-            if not any(site.busy for site in sites):
+            if not any(site.busy or site.is_used(kept) for site in sites):
                 break
 
     async def stop(self) -> None:
@@ -329,6 +361,8 @@ class RunningServer:
         self.server.watchdog.stop()
         self.server.reader.watches.end_all()
         await self._tasks.stop()
+        if self._presence is not None:
+            await self._presence.leave()
         await self.server.reader.tasks.stop()
         if self.pool is None:
             await self._runner.cleanup()
@@ -374,7 +408,7 @@ def _node_tls(options: Options) -> ssl.SSLContext | None:
 
 def _of_worker(options: Options, number: int) -> Options:
     """A worker's own options: of a file for the audit log, each process turns its own over."""
-    options = replace(options, inherited=None)  # the socket is the primary's
+    options = replace(options, inherited=None, ready=None)  # both are the primary's
     path = options.audit.log.path
     if path in ("", "-"):
         return options

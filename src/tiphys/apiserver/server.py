@@ -121,6 +121,8 @@ class APIServer:
         self._warm: set[int] = set()  # ids of the rows whose types have been read once
         self._deadlines = Deadlines(_PATIENCE)
         self.ready = False
+        # What is wrong with KMS plugins; None where there are none.
+        self.kms_faults: Callable[[], list[str]] | None = None
         self.leaving = False  # whether clients are told to take new connections
         collectors.register(
             StateCollector(

@@ -40,6 +40,19 @@ def made_here(name: str) -> Any:
     return cluster
 
 
+def with_server(name: str) -> Any:
+    """The cluster of that name, of whose control plane this machine is."""
+    from tiphys.cluster import state
+
+    cluster = existing(name)
+    if not cluster.has_server:
+        raise state.ClusterError(
+            f"this machine has joined {cluster.server} as a node; run this on a machine of that "
+            "cluster's control plane"
+        )
+    return cluster
+
+
 class explained:
     """Errors the user can mend are a line, not a traceback."""
 

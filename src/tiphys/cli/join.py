@@ -9,7 +9,16 @@ import click
 
 from tiphys.cli.progress import Steps
 from tiphys.cli.up import down_on_failure, locked, uninterrupted
-from tiphys.cluster import components, containerd, joining, readiness, state
+from tiphys.cluster import (
+    components,
+    containerd,
+    controlplane,
+    joining,
+    kubeconfig,
+    publishing,
+    readiness,
+    state,
+)
 from tiphys.cluster import up as cluster_up
 from tiphys.cluster.joining import Wanted
 from tiphys.cluster.state import Cluster, ClusterError
@@ -83,14 +92,24 @@ def start(cluster: Cluster) -> None:
     joining.check_machine(cluster)
     steps = Steps()
     with down_on_failure(cluster):
-        with steps.step("Container runtime"):
+        with steps.step("Certificates and configuration"):
             state.remember(cluster)
             joining.write_kubeconfigs(cluster)
             cluster_up.prepare(cluster)
+        if cluster.control and not controlplane.is_entered(cluster):
+            with steps.step("Member of etcd"):
+                controlplane.enter(cluster)
+                cluster_up.reload(cluster)
+        else:
             with uninterrupted():
                 cluster_up.start(cluster)
+        with steps.step("Container runtime"):
             readiness.load_pause(cluster)
         with steps.step("Node"):
             readiness.wait_for_server(cluster)
             _wait(cluster)
+        if cluster.control:
+            publishing.publish(cluster)
+            controlplane.show(cluster)
+            kubeconfig.merge(cluster)
     click.echo(f"This machine is {joining.describe(cluster)} after {steps.elapsed():.1f} s.")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tiphys.cli.clusters import cluster_name, explained, made_here
+from tiphys.cli.clusters import cluster_name, explained, made_here, with_server
 
 if TYPE_CHECKING:
     from tiphys.cluster.archive import Lock
@@ -176,7 +176,7 @@ def certificates(context: click.Context, name: str) -> None:
     if context.invoked_subcommand is not None:
         return
     with explained():
-        rows = renewal.rows(made_here(name))
+        rows = renewal.rows(with_server(name))
     width = max(len(row.file) for row in rows)
     for row in rows:
         renewed = f"renewed from {row.due:%Y-%m-%d %H:%M} on" if row.due else "an authority"
@@ -190,7 +190,7 @@ def certificates_renew(name: str) -> None:
     from tiphys.cluster import renewal
 
     with explained():
-        renewal.renew(made_here(name), renews_all=True)
+        renewal.renew(with_server(name), renews_all=True)
     click.echo(f"The certificates of {name} are new.")
 
 
@@ -199,14 +199,15 @@ def certificates_renew(name: str) -> None:
 def upgrade(name: str) -> None:
     """Run a cluster's components from the release that is installed now, one after the other.
 
-    Pods run on, and clients of the API wait for seconds. An earlier release can be installed and
-    upgraded to as well, unless the store's format is newer than it knows.
+    Pods run on, and no request of a client fails. An earlier release can be installed and upgraded
+    to as well, unless the store's format is newer than it knows. On several machines of a control
+    plane: one after the other.
     """
     import tiphys
     from tiphys.cluster import upgrading
 
     with explained():
-        cluster = made_here(name)
+        cluster = with_server(name)
         before = cluster.release or "an earlier release"
         for replaced in upgrading.upgrade(cluster):
             click.echo(f"{replaced.name}: replaced in {replaced.seconds:.1f} s")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 
 from tiphys.cli.progress import Steps
-from tiphys.cluster import components, leaving, removal
+from tiphys.cluster import components, controlplane, leaving, removal
+from tiphys.cluster.plan import etcd_name
 from tiphys.cluster.state import Cluster, ClusterError
 
 
@@ -16,6 +17,8 @@ def run(cluster: Cluster, seconds: float, force: bool) -> None:
             f"{cluster.name} was made on this machine, which cannot leave it; to end it: tiphys "
             f"down --name {cluster.name}"
         )
+    if cluster.control:
+        _check_not_last(cluster, force)
     steps = Steps()
     try:
         with steps.step("Pods go elsewhere"):
@@ -24,6 +27,8 @@ def run(cluster: Cluster, seconds: float, force: bool) -> None:
         if not force:
             raise _advised(error) from None
         click.echo(f"Leaving all the same: {error}", err=True)
+    if cluster.control:
+        _withdraw(cluster, steps, force)
     with steps.step("Everything on this machine ends"):
         removal.down(cluster, purge=False)
     try:
@@ -36,6 +41,30 @@ def run(cluster: Cluster, seconds: float, force: bool) -> None:
         click.echo(f"The Node stays, {error}; on the server: {delete}", err=True)
     removal.down(cluster, purge=True)
     click.echo(f"This machine has left {cluster.server}.")
+
+
+def _check_not_last(cluster: Cluster, force: bool) -> None:
+    try:
+        controlplane.check_not_last(cluster)
+    except controlplane.LastError:
+        raise
+    except ClusterError:
+        if not force:
+            raise
+
+
+def _withdraw(cluster: Cluster, steps: Steps, force: bool) -> None:
+    try:
+        with steps.step("Its etcd is a member no more"):
+            controlplane.withdraw(cluster)
+    except ClusterError as error:
+        if not force:
+            raise
+        click.echo(
+            f"Its etcd stays a member, {error}; on another machine of the control plane: tiphys "
+            f"machine remove {etcd_name(cluster)}",
+            err=True,
+        )
 
 
 def _advised(error: ClusterError) -> ClusterError:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from tiphys.cli.clusters import cluster_name, existing, explained, made_here
+from tiphys.cli.clusters import cluster_name, existing, explained, with_server
 
 FOLDER = click.Path(path_type=Path)
 
@@ -21,18 +22,27 @@ def token() -> None:
 
 @token.command()
 @cluster_name
-@click.option("--ttl", default="24h", show_default=True, help="How long it lasts; 0: for ever.")
+@click.option(
+    "--ttl",
+    default=None,
+    help="How long it lasts; 0: for ever [default: 24h, for the control plane 2h].",
+)
 @click.option("--description", default="", help="What it is for.")
-def create(name: str, ttl: str, description: str) -> None:
+@click.option(
+    "--control-plane",
+    is_flag=True,
+    help="For a machine that gets an API server and an etcd of the cluster, too.",
+)
+def create(name: str, ttl: str | None, description: str, control_plane: bool) -> None:
     """Make a token, and print the command that joins a machine with it."""
     from tiphys.cluster import tokens
 
     with explained():
-        cluster = made_here(name)
-        seconds = tokens.seconds_of(ttl)
-        tokens.join_command(cluster, tokens.new())  # refused before anything is made
-        made = tokens.create(cluster, seconds, description)
-        click.echo(tokens.join_command(cluster, made))
+        cluster = with_server(name)
+        seconds = tokens.seconds_of(ttl or ("2h" if control_plane else "24h"))
+        tokens.join_command(cluster, tokens.Made(tokens.new()))  # refused before anything is made
+        make = tokens.create_for_control_plane if control_plane else tokens.create
+        click.echo(tokens.join_command(cluster, make(cluster, seconds, description)))
 
 
 @token.command("list")
@@ -42,7 +52,7 @@ def list_tokens(name: str) -> None:
     from tiphys.cluster import tokens
 
     with explained():
-        rows = tokens.known(made_here(name))
+        rows = tokens.known(with_server(name))
     click.echo(f"{'TOKEN':<25} {'EXPIRES':<22} {'USAGES':<24} DESCRIPTION")
     for row in rows:
         line = f"{row.token.text:<25} {row.expires:<22} {row.usages:<24} {row.description}"
@@ -57,7 +67,7 @@ def delete(name: str, token: str) -> None:
     from tiphys.cluster import tokens
 
     with explained():
-        tokens.delete(made_here(name), token)
+        tokens.delete(with_server(name), token)
     click.echo(f"Token {token.partition('.')[0]} is deleted.")
 
 
@@ -81,15 +91,15 @@ def delete(name: str, token: str) -> None:
     default=None,
     help="Where everything is kept [default: /var/lib/tiphys/NAME].",
 )
-def join(
-    name: str,
-    server: str | None,
-    token: str,
-    ca_hash: str,
-    node_name: str,
-    address: str,
-    data_dir: Path | None,
-) -> None:
+@click.option(
+    "--control-plane", is_flag=True, help="Have an API server and an etcd of the cluster here, too."
+)
+@click.option(
+    "--certificate-key",
+    default="",
+    help="Opens the cluster's keys, as tiphys token create --control-plane prints it.",
+)
+def join(name: str, server: str | None, control_plane: bool, **asked: Any) -> None:
     """Make this machine a node of the cluster whose API server is at SERVER (HOST:PORT).
 
     On the server, `tiphys token create` prints the whole command. Without SERVER, a machine that
@@ -97,10 +107,12 @@ def join(
     """
     from tiphys.cli import join as command
     from tiphys.cluster.joining import Wanted
+    from tiphys.cluster.state import ClusterError
 
     with explained():
-        asked = Wanted(name, server or "", token, ca_hash, node_name, address, data_dir)
-        command.run(asked)
+        if control_plane != bool(asked["certificate_key"]):
+            raise ClusterError("--control-plane and --certificate-key go together")
+        command.run(Wanted(name, server or "", **asked))
 
 
 @click.command()
@@ -119,3 +131,21 @@ def leave(name: str, timeout: float, force: bool) -> None:
 
     with explained():
         command.run(existing(name), timeout, force)
+
+
+@click.group()
+def machine() -> None:
+    """The machines of a cluster."""
+
+
+@machine.command()
+@cluster_name
+@click.argument("node")
+def remove(name: str, node: str) -> None:
+    """Take a machine out of the cluster that is gone for good: its Node, and its etcd's membership
+    where it had one. A machine that is there leaves by itself: tiphys leave."""
+    from tiphys.cluster import controlplane
+
+    with explained():
+        controlplane.remove(with_server(name), node)
+    click.echo(f"Machine {node} is removed.")

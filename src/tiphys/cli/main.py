@@ -136,6 +136,11 @@ def cli() -> None:
     help="How machines reach each other's pods. auto: directly on one network, else by VXLAN.",
 )
 @click.option(
+    "--load-balancer-pool",
+    multiple=True,
+    help="Network of addresses for load balancers; one of the machines' own is announced there.",
+)
+@click.option(
     "--wait",
     is_flag=True,
     help="Wait until the nodes are ready and earlier pods run again.",
@@ -254,7 +259,7 @@ def apiserver(
     """Run the API server."""
     from tiphys import addons
     from tiphys.apiserver.main import Options, run
-    from tiphys.cluster.supervisor import LISTENING
+    from tiphys.cluster.supervisor import LISTENING, READY
     from tiphys.store.engine import StoreError
 
     configure(log_format)
@@ -286,6 +291,7 @@ def apiserver(
         workers=workers,
         log_format=log_format,
         inherited=int(os.environ[LISTENING]) if LISTENING in os.environ else None,
+        ready=int(os.environ[READY]) if READY in os.environ else None,
         encryption_config=encryption_provider_config,
         encryption_reload=encryption_provider_config_automatic_reload,
         audit=audit_options(more),
@@ -595,6 +601,8 @@ def scheduler(
 @click.option("--cni", type=FOLDER, default=Path(), help="Folder for the CNI configuration.")
 @click.option("--cni-name", default="", help="Name of the CNI network.")
 @click.option("--leases", type=FOLDER, default=Path(), help="Folder of pods' addresses.")
+@click.option("--load-balancer-pools", default="", help="Networks of addresses to announce.")
+@click.option("--servers", type=FOLDER, help="A file to keep the addresses of API servers in.")
 @log_format
 def node(log_format: str, **options: Any) -> None:
     """Run a node: its agent, service proxy and DNS server."""
@@ -616,6 +624,7 @@ cli.add_command(store)
 cli.add_command(machines.token)
 cli.add_command(machines.join)
 cli.add_command(machines.leave)
+cli.add_command(machines.machine)
 
 
 def main() -> None:

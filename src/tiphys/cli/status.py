@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from tiphys.cli.clusters import cluster_name, existing, explained, made_here
+from tiphys.cli.clusters import cluster_name, existing, explained, with_server
 
 
 @click.command()
@@ -49,4 +49,4 @@ def kubeconfig(name: str) -> None:
     from tiphys.cluster import kubeconfig as files
 
     with explained():
-        click.echo(yaml.safe_dump(files.admin(made_here(name)), sort_keys=False), nl=False)
+        click.echo(yaml.safe_dump(files.admin(with_server(name)), sort_keys=False), nl=False)

@@ -56,6 +56,7 @@ class Asked:
     address: str | None = None
     pod_network: str | None = None
     pod_routes: str | None = None
+    load_balancer_pool: tuple[str, ...] = ()
 
 
 def run(asked: Asked, wait: bool) -> None:
@@ -111,6 +112,7 @@ def configured(existing: Cluster | None, asked: Asked) -> Cluster:
     cluster.machine_address = asked.address or cluster.machine_address
     cluster.pod_network = asked.pod_network or cluster.pod_network
     cluster.pod_routes = asked.pod_routes or cluster.pod_routes
+    cluster.pools = list(asked.load_balancer_pool) or cluster.pools
     if asked.etcd_tls:
         cluster.etcd_tls = [str(Path(file).absolute()) for file in asked.etcd_tls]
     if asked.scheduler_config:

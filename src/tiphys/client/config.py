@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tiphys.client import certfiles
+from tiphys.client.servers import EXTENSION
 
 _ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
@@ -24,7 +25,8 @@ class ConfigError(Exception):
 
 @dataclass
 class Config:
-    """`ca`, `certificate` and `key` are PEM files; `token_file` is read again as it rotates."""
+    """`ca`, `certificate` and `key` are PEM files; `token_file` is read again as it rotates;
+    `servers` is a file that names other API servers of the cluster (`client.servers`)."""
 
     server: str
     ca: Path | None = None
@@ -34,6 +36,7 @@ class Config:
     token_file: Path | None = None
     namespace: str = "default"
     insecure: bool = False
+    servers: Path | None = None
 
     def ssl_context(self, renewed: Callable[[], None] = lambda: None) -> ssl.SSLContext:
         """`renewed` is called when the client's certificate was renewed."""
@@ -71,7 +74,16 @@ def load(path: str | Path | None = None, context: str | None = None) -> Config:
         token_file=Path(user["tokenFile"]) if "tokenFile" in user else None,
         namespace=chosen.get("namespace", "default"),
         insecure=bool(cluster.get("insecure-skip-tls-verify")),
+        servers=_servers(cluster),
     )
+
+
+def _servers(cluster: dict[str, Any]) -> Path | None:
+    """The file of other API servers that an extension of ours names."""
+    for row in cluster.get("extensions") or []:
+        if row.get("name") == EXTENSION:
+            return Path(row["extension"]["file"])
+    return None
 
 
 def in_cluster() -> Config:

@@ -56,7 +56,7 @@ class Connection(web.RequestHandler):
     """One client's connection. `certificate`: what it proved to be in the handshake, DER, or None.
     `gone` is called when it ends: a watch that waits for changes would not notice."""
 
-    __slots__ = ("_ahead", "_body", "_front", "_head", "_pieces", "certificate", "gone")
+    __slots__ = ("_ahead", "_body", "_front", "_head", "_pieces", "certificate", "gone", "used")
 
     def __init__(self, front: Front, **kwargs: Any) -> None:
         self._front = front
@@ -65,6 +65,7 @@ class Connection(web.RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._head = self._pieces = self._ahead = 0
         self._body: Any = None  # of the request that came last
+        self.used = time.monotonic()  # when that was
         self.gone: Callable[[], None] | None = None
         super().connection_made(transport)
         # Whoever writes to a client that does not read waits from here on: a thousand of them take
@@ -102,6 +103,7 @@ class Connection(web.RequestHandler):
         """One head, or several, are whole."""
         self._ahead = self._ahead + size if len(self._messages) > 1 else 0
         self._body = self._messages[-1][1]
+        self.used = time.monotonic()
         self._forget_head()
         if self._ahead > _MOST_QUEUED:
             self.force_close()
@@ -208,8 +210,8 @@ class Site(web.TCPSite):
 
     async def start(self) -> None:
         await web.BaseSite.start(self)
-        front = self._runner.server
-        assert isinstance(front, Front) and self._ssl_context is not None
+        front = self._front
+        assert self._ssl_context is not None
         shaking = Handshakes(front, self._ssl_context, HANDSHAKE_SECONDS)
         self._handshakes = shaking
         if not self._listens:
@@ -235,9 +237,23 @@ class Site(web.TCPSite):
 
     @property
     def busy(self) -> bool:
-        """Whether there are connections whose handshake is not over."""
+        """Whether there are connections whose handshake is not over, or whose first request, or the
+        rest of one, is still to come."""
         is_waiting = self._listener is not None and self._listener.busy
-        return is_waiting or self._handshakes.busy
+        return is_waiting or self._handshakes.busy or bool(self._front.late)
+
+    @property
+    def _front(self) -> Front:
+        front = self._runner.server
+        assert isinstance(front, Front)
+        return front
+
+    def is_used(self, seconds: float) -> bool:
+        """Whether a connection is open on which something was asked within the last seconds: its
+        client may be about to ask again, and closing it would fail that."""
+        since = time.monotonic() - seconds
+        connections: list[Any] = self._front.connections
+        return any(connection.used > since for connection in connections)
 
     async def stop(self) -> None:
         if self._listener is not None:

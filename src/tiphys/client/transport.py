@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import random
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -20,6 +21,7 @@ from tiphys.api.base import decode
 from tiphys.api.meta_v1 import Status
 from tiphys.client.config import Config
 from tiphys.client.metrics import ComponentMetrics
+from tiphys.client.servers import Servers, watchful_socket
 from tiphys.machinery.errors import StatusError
 
 JSON = "application/json"
@@ -30,6 +32,11 @@ _BUSY = (429, 500, 502, 503, 504)  # answers whose Retry-After counts
 _SILENCE = 150.0  # seconds without a byte until a watch is given up: bookmarks come every minute
 _RETIRED_FOR = 900.0  # seconds: no watch is longer (servers end them after ten minutes)
 _TOKEN_LASTS = 60.0  # seconds after which a token file is read again, as by client-go
+_CONNECTED_WITHIN = 10.0  # seconds that a connection may take to be made
+_OTHER_AFTER = 3.0  # seconds of the same, where another server can be tried
+_LEAST_PAUSE = 0.1  # seconds until a request is made of another server
+# Errors before anything of a request was sent, so that it may be made of another server.
+_NOT_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 
 
 class Unreachable(Exception):
@@ -81,7 +88,7 @@ class Transport:
     ) -> None:
         self.config = config
         self.metrics = metrics or ComponentMetrics(CollectorRegistry())
-        self._host = urlsplit(config.server).netloc
+        self._servers = Servers(config.server, config.servers)
         self._agent = agent
         self._session: aiohttp.ClientSession | None = None
         self._retired: list[_Retired] = []
@@ -129,23 +136,30 @@ class Transport:
 
     @contextlib.asynccontextmanager
     async def _response(
-        self, method: str, url: str, **options: Any
+        self, method: str, path: str, **options: Any
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """A response whose body can be read. Raises what aiohttp raises."""
+        """A response whose body can be read, of the server that is asked now. Raises what aiohttp
+        raises; the next request is made of another server then."""
         if self._retired:
             await self._close_retired(_RETIRED_FOR)
         began = time.monotonic()
+        server = self._servers.current
+        host = urlsplit(server).netloc
         try:
-            opening = await self._http().request(method, url, **options)
+            opening = await self._http().request(method, server + path, **options)
         except (aiohttp.ClientError, OSError):
-            self.metrics.not_answered(method, self._host)
+            self.metrics.not_answered(method, host)
+            self._servers.is_away(server)
             raise
         async with opening as response:
             seconds = time.monotonic() - began
-            self.metrics.answered(method, self._host, response.status, seconds)
+            self.metrics.answered(method, host, response.status, seconds)
             self._responses.add(response)
             try:
                 yield response
+            except (aiohttp.ClientError, OSError):
+                self._servers.is_away(server)
+                raise
             finally:
                 self._responses.discard(response)
 
@@ -153,9 +167,13 @@ class Transport:
         if self._session is None:
             is_tls = self.config.server.startswith("https")
             tls = self.config.ssl_context(self._retire_session) if is_tls else True
+            connector = aiohttp.TCPConnector(
+                ssl=tls, limit=0, keepalive_timeout=60, socket_factory=watchful_socket
+            )
+            connected_within = _OTHER_AFTER if self._servers.are_many else _CONNECTED_WITHIN
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(ssl=tls, limit=0, keepalive_timeout=60),
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=10),
+                connector=connector,
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=connected_within),
                 headers={"User-Agent": self._agent},
                 read_bufsize=1 << 20,
             )
@@ -208,12 +226,8 @@ class Transport:
         try:
             async with asyncio.timeout(timeout), self._seats:
                 for _ in range(_ATTEMPTS):
-                    async with self._response(
-                        method,
-                        self.config.server + path,
-                        data=body,
-                        params=query,
-                        headers=headers,
+                    async with self._answer(
+                        method, path, data=body, params=query, headers=headers
                     ) as response:
                         data = await response.read()
                     if response.status < 400:
@@ -227,10 +241,31 @@ class Transport:
                     # Not all at once: many are told the same time.
                     await asyncio.sleep(int(retry_after) * random.uniform(1.0, 1.5))
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            if isinstance(error, TimeoutError):
+                self._servers.is_away(self._servers.current)
             if refusal is None:
                 raise Unreachable(f"{method} {path}: {type(error).__name__}: {error}") from None
         assert refusal is not None
         raise refusal
+
+    @contextlib.asynccontextmanager
+    async def _answer(
+        self, method: str, path: str, **options: Any
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """A response of the first server, from the one that is asked now on, that can be connected
+        to. What was sent is not sent to another: the first may have done it. Raises as `_response`
+        does, once none is left."""
+        async with contextlib.AsyncExitStack() as stack:
+            for tried in itertools.count(1):
+                try:
+                    opening = self._response(method, path, **options)
+                    response = await stack.enter_async_context(opening)
+                    break
+                except _NOT_SENT:
+                    if tried >= self._servers.count:
+                        raise
+                    await asyncio.sleep(_LEAST_PAUSE)
+            yield response
 
     async def lines(
         self, path: str, query: dict[str, str], accept: str
@@ -239,10 +274,9 @@ class Transport:
 
         Raises StatusError as the server answers and, when the connection breaks, Unreachable.
         """
-        url = self.config.server + path
         headers = self._headers(accept=accept)
         try:
-            async with self._response("GET", url, params=query, headers=headers) as response:
+            async with self._answer("GET", path, params=query, headers=headers) as response:
                 if response.status >= 400:
                     raise StatusError(_status(await response.read(), response.status))
                 rest = b""
@@ -250,7 +284,7 @@ class Transport:
                     *lines, rest = (rest + chunk).split(b"\n")
                     yield lines
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise Unreachable(f"watch {url}: {type(error).__name__}: {error}") from None
+            raise Unreachable(f"watch {path}: {type(error).__name__}: {error}") from None
 
 
 def _status(data: bytes, code: int) -> Status:

@@ -1,15 +1,19 @@
-"""What the commands ask the API server: as the cluster's administrator on the machine that it was
-made on, as the node on one that has joined."""
+"""What the commands ask the API server: as the cluster's administrator where one runs, as the node
+on another machine that has joined; what a node may not list, as the identity that watches for its
+policies."""
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import ssl
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
-from tiphys.cluster.plan import NODE_PEM
+from tiphys.client import servers
+from tiphys.cluster.plan import NODE_PEM, POLICY_PEM
 from tiphys.cluster.state import Cluster
 
 _JSON = "application/json"
@@ -37,12 +41,15 @@ class _Access(NamedTuple):
     key: Path
 
 
-def _access(cluster: Cluster) -> _Access:
+def _accesses(cluster: Cluster, pem: str) -> list[_Access]:
+    """At least one; each is tried when none before it can be connected to."""
     pki = cluster.pki
-    if cluster.joined is None:
-        return _Access("127.0.0.1", cluster.port, pki / "admin.crt", pki / "admin.key")
-    host, _, port = cluster.joined.servers[0].rpartition(":")
-    return _Access(host, int(port), pki / NODE_PEM, pki / NODE_PEM)
+    if cluster.has_server:
+        return [_Access("127.0.0.1", cluster.port, pki / "admin.crt", pki / "admin.key")]
+    assert cluster.joined is not None
+    known = [urlsplit(url).netloc for url in servers.read(cluster.servers_file)]
+    found = [place.rpartition(":") for place in dict.fromkeys([*known, *cluster.joined.servers])]
+    return [_Access(host, int(port), pki / pem, pki / pem) for host, _, port in found]
 
 
 def request(
@@ -52,19 +59,35 @@ def request(
     body: Any = None,
     content: str = _JSON,
     timeout: float = 5.0,
+    pem: str = NODE_PEM,
 ) -> Answer:
-    """`body` is written as JSON. Raises OSError and HTTPException."""
-    host, port, certificate, key = _access(cluster)
-    context = ssl.create_default_context(cafile=str(cluster.pki / "ca.crt"))
-    context.load_cert_chain(certificate, key)
-    connection = http.client.HTTPSConnection(host, port, context=context, timeout=timeout)
+    """`body` is written as JSON; `pem` says who asks on a machine without an API server. Raises
+    OSError and HTTPException."""
     data = None if body is None else json.dumps(body).encode()
+    connection = _connected(cluster, timeout, pem)
     try:
         connection.request(method, path, data, {"Content-Type": content} if data else {})
         response = connection.getresponse()
         return Answer(response.status, response.read())
     finally:
         connection.close()
+
+
+def _connected(cluster: Cluster, timeout: float, pem: str) -> http.client.HTTPSConnection:
+    """A connection to the first server that takes it. Raises OSError."""
+    *others, last = _accesses(cluster, pem)
+    for access in others:
+        with contextlib.suppress(OSError):
+            return _connection(cluster, access, timeout)
+    return _connection(cluster, last, timeout)
+
+
+def _connection(cluster: Cluster, access: _Access, timeout: float) -> http.client.HTTPSConnection:
+    context = ssl.create_default_context(cafile=str(cluster.pki / "ca.crt"))
+    context.load_cert_chain(access.certificate, access.key)
+    made = http.client.HTTPSConnection(access.host, access.port, context=context, timeout=timeout)
+    made.connect()
+    return made
 
 
 def get(cluster: Cluster, path: str, timeout: float = 5.0) -> Answer:
@@ -84,7 +107,7 @@ def is_ready(cluster: Cluster) -> bool:
 def items(cluster: Cluster, path: str) -> list[dict[str, Any]]:
     """The objects of a list; none while the server does not answer."""
     try:
-        answer = get(cluster, path)
+        answer = request(cluster, "GET", path, pem=POLICY_PEM)
     except (OSError, http.client.HTTPException):
         return []
     return list(json.loads(answer.body)["items"]) if answer.status == 200 else []

@@ -216,7 +216,7 @@ def pin(certificate: bytes) -> str:
 def check(folder: Path) -> None:
     """Whether what cannot be made again is whole: the authorities and the key that signs tokens.
     Raises ClusterError."""
-    for authority in (folder, folder / "front-proxy"):
+    for authority in (folder, folder / "front-proxy", folder / "etcd"):
         certificate = authority / "ca.crt"
         key = authority / "ca.key"
         if not (certificate.exists() or key.exists()):

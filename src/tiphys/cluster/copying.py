@@ -11,13 +11,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tiphys.cluster import components, plan, readiness, up
+from tiphys.cluster import components, credentials, plan, readiness, up
 from tiphys.cluster.state import Cluster, ClusterError
 from tiphys.cluster.stored import etcd_place
 from tiphys.store import dump
 from tiphys.store.engine import StoreError
-
-_PATIENCE = 30.0  # seconds for a component to end
 
 
 def write_dump(cluster: Cluster, target: Path) -> dump.Dump:
@@ -56,6 +54,8 @@ def _etcd_running(cluster: Cluster) -> Iterator[None]:
         yield
         return
     cluster.logs.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if cluster.is_replicated:
+        credentials.ensure(cluster)
     with open(cluster.logs / "etcd.log", "ab") as log:
         command = plan.etcd(cluster).command
         process = subprocess.Popen(
@@ -73,8 +73,11 @@ def _answers(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
+_PAUSED = ("apiserver", "etcd", "controllers")  # which elect a leader over some stores alone
+
+
 class Pause:
-    """A running cluster without its API server and etcd: pods run on, nodes and controllers wait.
+    """A running cluster without its API server, etcd and controllers: pods run on, nodes wait.
 
     A context manager. `cluster` may be changed meanwhile: what it says at the end is started.
     """
@@ -87,8 +90,8 @@ class Pause:
         self._running = components.is_running(self.cluster)
         self._began = time.monotonic()
         if self._running:
-            up.reload(self.cluster, ("apiserver", "etcd"))
-            self._wait_for_end(("apiserver", "etcd"))
+            up.reload(self.cluster, plan.Change(without=_PAUSED))
+            up.wait_for_end(self.cluster, _PAUSED)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -97,10 +100,3 @@ class Pause:
         up.reload(self.cluster)
         readiness.wait_for_server(self.cluster)
         self.seconds = time.monotonic() - self._began
-
-    def _wait_for_end(self, names: tuple[str, ...]) -> None:
-        deadline = time.monotonic() + _PATIENCE
-        while any(row["name"] in names for row in components.read(self.cluster)["components"]):
-            if time.monotonic() > deadline:
-                raise ClusterError(f"{' and '.join(names)} did not end in {_PATIENCE:g} s")
-            time.sleep(0.02)

@@ -21,7 +21,7 @@ _COMPONENTS = (
 def ensure(cluster: Cluster, renews_all: bool = False) -> None:
     """Writes below the cluster's `pki` what is missing there or due for renewal; everything that an
     authority signs with `renews_all`."""
-    if cluster.joined:
+    if not cluster.has_server:
         return  # they were asked for
     pki = cluster.pki
     lifetime = datetime.timedelta(days=cluster.certificate_days) or LIFETIME
@@ -42,7 +42,9 @@ def ensure(cluster: Cluster, renews_all: bool = False) -> None:
         _kubeconfig(cluster, authority, stem, user)
     if cluster.runtime == "hollow":
         _kubeconfig(cluster, authority, "node", "tiphys:hollow-nodes")
-    if cluster.runtime == "containerd":
+    if cluster.is_replicated:
+        _of_etcd(cluster, lifetime, renews_all)
+    if cluster.runtime == "containerd" and not cluster.joined:
         policy_host = cluster.address
         _kubeconfig(cluster, authority, "network-policy", "tiphys:network-policy", host=policy_host)
     for place in places(cluster):
@@ -62,10 +64,20 @@ def _server_names(cluster: Cluster) -> tuple[str, ...]:
         "kubernetes.default.svc.cluster.local",
         "127.0.0.1",
         f"{service_network}.1",
-        cluster.node_address,
+        *((cluster.node_address,) if not cluster.joined else ()),
         *((cluster.machine_address,) if cluster.machine_address else ()),
         socket.gethostname().lower(),
     )
+
+
+def _of_etcd(cluster: Cluster, lifetime: datetime.timedelta, renews_all: bool) -> None:
+    """What etcd shows its clients and the other members, and what we show it; of an authority of
+    its own: nobody else's clients may read the store."""
+    authority = Authority(cluster.pki / "etcd", lifetime, renews_all)
+    names = ("localhost", "127.0.0.1", cluster.machine_address)
+    authority.ensure("server", "tiphys-etcd", (), names, server=True)
+    authority.ensure("peer", "tiphys-etcd-peer", (), names, server=True)
+    authority.ensure("client", "tiphys-apiserver-etcd-client")
 
 
 def _of_node(cluster: Cluster, authority: Authority, place: NodePlace) -> None:
@@ -74,7 +86,8 @@ def _of_node(cluster: Cluster, authority: Authority, place: NodePlace) -> None:
     groups = ("system:nodes",)
     names = (place.name, place.address, "127.0.0.1")
     host = place.cluster.address
-    _kubeconfig(cluster, authority, place.kubeconfig.stem, user, groups, host)
+    if not cluster.joined:  # such a node has asked for its own
+        _kubeconfig(cluster, authority, place.kubeconfig.stem, user, groups, host)
     authority.ensure(f"kubelet{place.suffix}", user, groups, names, server=True)
 
 
@@ -91,4 +104,5 @@ def _kubeconfig(
     certificate, key = authority.ensure(stem, user, groups)
     server = f"https://{host}:{cluster.port}"
     file = cluster.pki / f"{stem}.kubeconfig"
-    kubeconfig.component(file, server, authority.path, certificate, key)
+    others = cluster.servers_file if cluster.is_replicated else None
+    kubeconfig.component(file, server, authority.path, certificate, key, others)

@@ -82,11 +82,17 @@ class Discovered:
                 dns=config["clusterDNS"],
                 domain=config["clusterDomain"],
                 pod_networks=config["podNetworks"].split(","),
+                load_balancer_pools=_listed(config.get("loadBalancerPools", "")),
             )
         except KeyError as error:
             raise ClusterError(
                 f"the cluster does not say its {error.args[0]}; upgrade it"
             ) from None
+
+
+def _listed(text: str) -> list[str]:
+    """Of words with commas between them."""
+    return [word for word in text.split(",") if word]
 
 
 def parse_server(text: str) -> Server:
@@ -161,6 +167,12 @@ def discover(server: Server, token: Token, ca_hash: str, now: float | None = Non
             f"must be for authentication, in the group {bootstraptokens.NODE_GROUP}; {_NEW_TOKEN}"
         )
     return Discovered(server, authority, own, reply.json().get("data", {}))
+
+
+def ask(found: Discovered, path: str, token: Token) -> Reply:
+    """What a cluster that is believed answers to a token. Raises ClusterError."""
+    context = ssl.create_default_context(cadata=found.authority.decode())
+    return _get(found.server, path, context, token)
 
 
 def _signed(server: Server, context: ssl.SSLContext, token: Token, now: float) -> str:
@@ -300,8 +312,7 @@ def own_version() -> tuple[int, int]:
 
 def check_name(server: Server, authority: bytes, token: Token, node: str) -> None:
     """Raises ClusterError when a node of that name is at work."""
-    context = ssl.create_default_context(cadata=authority.decode())
-    reply = _get(server, f"/api/v1/nodes/{node}", context, token)
+    reply = ask(Discovered(server, authority, ""), f"/api/v1/nodes/{node}", token)
     if reply.status != 200:
         return
     ready = (row for row in reply.json()["status"].get("conditions", ()) if row["type"] == "Ready")

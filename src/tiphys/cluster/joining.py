@@ -12,7 +12,15 @@ from pathlib import Path
 
 from tiphys.client.client import Client, Unreachable
 from tiphys.client.config import Config
-from tiphys.cluster import apiclient, containerd, discovery, kubeconfig, preflight, state
+from tiphys.cluster import (
+    apiclient,
+    containerd,
+    controlplane,
+    discovery,
+    kubeconfig,
+    preflight,
+    state,
+)
 from tiphys.cluster.certificates import write_private
 from tiphys.cluster.discovery import Discovered
 from tiphys.cluster.plan import NODE_PEM, POLICY_PEM
@@ -26,15 +34,17 @@ from tiphys.node.certificates import CertificateError
 
 @dataclass(frozen=True)
 class Wanted:
-    """The command line of `tiphys join`. `node` and `address` "" for what the machine says."""
+    """The command line of `tiphys join`. `node_name` and `address` "" for what the machine says;
+    `certificate_key` "" for a machine without a part in the control plane."""
 
     name: str
     server: str
     token: str
     ca_hash: str
-    node: str = ""
+    node_name: str = ""
     address: str = ""
     data_dir: Path | None = None
+    certificate_key: str = ""
 
 
 def join(wanted: Wanted) -> Cluster:
@@ -42,13 +52,16 @@ def join(wanted: Wanted) -> Cluster:
     started. Raises ClusterError; then nothing is left of it."""
     server = discovery.parse_server(wanted.server)
     token = discovery.parse_token(wanted.token)
-    node = wanted.node or socket.gethostname().lower()
+    node = wanted.node_name or socket.gethostname().lower()
     check_node_name(node)
     containerd.check()
     found = discovery.discover(server, token, wanted.ca_hash)
     cluster = _cluster(wanted, found, node)
     check_machine(cluster)
     _ensure_certificate(cluster, found, wanted.token)
+    if wanted.certificate_key:
+        controlplane.receive(cluster, found, token, wanted.certificate_key)
+        preflight.check_member(cluster)
     return cluster
 
 
@@ -128,13 +141,19 @@ def write_kubeconfigs(cluster: Cluster) -> None:
     pki = cluster.pki
     for stem, pem in (("node", NODE_PEM), ("network-policy", POLICY_PEM)):
         file = pki / f"{stem}.kubeconfig"
-        kubeconfig.component(file, cluster.server, pki / "ca.crt", pki / pem, pki / pem)
+        kubeconfig.component(
+            file, cluster.server, pki / "ca.crt", pki / pem, pki / pem, cluster.servers_file
+        )
+    if not cluster.servers_file.exists():
+        assert cluster.joined is not None
+        cluster.servers_file.write_text("".join(f"{one}\n" for one in cluster.joined.servers))
 
 
 def describe(cluster: Cluster) -> str:
     """One line about a machine that has joined."""
     assert cluster.joined is not None
-    return f"node {cluster.joined.node} of {cluster.server}"
+    part = ", with an API server of its own" if cluster.control else ""
+    return f"node {cluster.joined.node} of {cluster.server}{part}"
 
 
 def reason_unready(cluster: Cluster) -> str:

@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from tiphys.client.servers import EXTENSION
 from tiphys.cluster.certificates import write_private
 from tiphys.cluster.state import Cluster, ClusterError
 
@@ -41,15 +42,20 @@ def document(name: str, server: str, ca: bytes, certificate: bytes, key: bytes) 
     }
 
 
-def component(path: Path, server: str, ca: Path, certificate: Path, key: Path) -> None:
-    """A component's kubeconfig, which names files. Written by hand: a YAML library is slow to
-    load."""
+def component(
+    path: Path, server: str, ca: Path, certificate: Path, key: Path, servers: Path | None = None
+) -> None:
+    """A component's kubeconfig, which names files; `servers` is the one with other API servers that
+    may be asked. Written by hand: a YAML library is slow to load."""
+    others = ""
+    if servers is not None:
+        others = f', extensions: [{{name: {EXTENSION}, extension: {{file: "{servers}"}}}}]'
     lines = [
         "apiVersion: v1",
         "kind: Config",
         "current-context: default",
         f'clusters: [{{name: default, cluster: {{server: "{server}", certificate-authority: '
-        f'"{ca}"}}}}]',
+        f'"{ca}"{others}}}}}]',
         f'users: [{{name: default, user: {{client-certificate: "{certificate}", client-key: '
         f'"{key}"}}}}]',
         "contexts: [{name: default, context: {cluster: default, user: default}}]",

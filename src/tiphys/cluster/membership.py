@@ -111,9 +111,11 @@ class Membership:
         options = self._options
         wanted = {
             options.node_certificate: node_client(options.name),
-            options.certificate: node_server(options.name, options.address),
             options.policy_certificate: policy_client(),
         }
+        if options.certificate == options.key:
+            # One file of both. A machine of the control plane has two, which are not asked for.
+            wanted[options.certificate] = node_server(options.name, options.address)
         rotations = [
             Rotation(self._client, path, what) for path, what in wanted.items() if path is not None
         ]

@@ -17,6 +17,8 @@ class NodeProcess:
     pod_link:            the device that holds the node's address among its pods
     route_metric:        tells routes from those of other clusters of this machine
     node_certificate:    of a machine that has joined, with its key, as policy_certificate
+    load_balancer_pools: networks of addresses that nodes announce, with commas
+    servers:             file that it keeps the addresses of API servers in
     cni, leases:         folders that a machine which has joined writes its pods' network to
     """
 
@@ -52,6 +54,8 @@ class NodeProcess:
     cni: Path = Path()
     cni_name: str = ""
     leases: Path = Path()
+    servers: Path | None = None
+    load_balancer_pools: str = ""
 
     @property
     def gateway(self) -> str:

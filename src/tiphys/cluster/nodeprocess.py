@@ -147,7 +147,9 @@ async def _containers(
     agents: list[Agent],
 ) -> None:
     from tiphys import addons
+    from tiphys.cluster import serverlist
     from tiphys.cluster.membership import Membership
+    from tiphys.network.announcing.announcer import Announcer
     from tiphys.network.proxy.service_proxy import ProxyNode, ServiceProxy
     from tiphys.node.cri.logfiles import LogLimits
     from tiphys.node.cri.runtime import CRIRuntime
@@ -158,7 +160,15 @@ async def _containers(
     policy_client = Client(load(policy_kubeconfig), "tiphys-network-policy")
     services = informers.of(core_v1.Service)
     policies = _policies(options, policy_client, tasks, informers)
-    await _routes(options, policy_client, tasks)
+    cluster_wide = Informers(policy_client, tasks)
+    await _routes(options, policy_client, cluster_wide, tasks)
+    if options.load_balancer_pools:
+        pools = [ipaddress.ip_network(pool) for pool in options.load_balancer_pools.split(",")]
+        nodes = cluster_wide.of(core_v1.Node)
+        announcer = Announcer(informers, nodes, options.name, pools)
+        tasks.start(announcer.run(), "announcer", vital=True)
+    if options.servers is not None:
+        serverlist.keep(options.servers, informers)
     place = ProxyNode(
         options.name,
         _addresses(options),
@@ -237,8 +247,10 @@ def _pod_reader(configuration: KubeletConfiguration) -> PodReader | None:
     return CreatedPods()
 
 
-async def _routes(options: NodeProcess, client: Client, tasks: TaskGroup) -> None:
-    """The ways to other nodes' pods, where there are other machines. `client` may watch all
+async def _routes(
+    options: NodeProcess, client: Client, informers: Informers, tasks: TaskGroup
+) -> None:
+    """The ways to other nodes' pods, where there are other machines. `informers` may watch all
     nodes."""
     if not options.pod_routes:
         return
@@ -252,7 +264,6 @@ async def _routes(options: NodeProcess, client: Client, tasks: TaskGroup) -> Non
     )
     listed = options.cluster_cidr.split(",")
     networks = [ipaddress.IPv4Network(text) for text in listed if ":" not in text]
-    informers = Informers(client, tasks)
     keeper = RouteKeeper(informers, options.name, networks, options.pod_routes, device)
     tasks.start(keeper.run(), "routes", vital=True)
 

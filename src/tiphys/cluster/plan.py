@@ -33,13 +33,29 @@ class Process:
     patience: float = supervisor.PATIENCE  # seconds that it may take to end
 
 
-def write(cluster: Cluster, without: Collection[str] = ()) -> Path:
-    """Writes the plan into the cluster's folder, at once, and returns its path. Processes whose
-    names are in `without` are left out."""
+@dataclass(frozen=True)
+class Change:
+    """What is to happen to processes that run, by their names: those in `without` end, the sockets
+    of those in `closes` are closed, for nobody comes after them, and another process is started
+    beside each in `replaces` and follows it."""
+
+    without: Collection[str] = ()
+    closes: Collection[str] = ()
+    replaces: Collection[str] = ()
+
+
+NO_CHANGE = Change()
+
+
+def write(cluster: Cluster, change: Change = NO_CHANGE) -> Path:
+    """Writes the plan into the cluster's folder, at once, and returns its path."""
     file = cluster.root / "components.json"
-    rows = [asdict(process) for process in processes(cluster) if process.name not in without]
+    planned = processes(cluster)
+    rows = [asdict(process) for process in planned if process.name not in change.without]
+    closed = [process.listen for process in planned if process.name in change.closes]
+    plan = {"components": rows, "closes": closed, "replaces": list(change.replaces)}
     temporary = file.with_suffix(".new")
-    temporary.write_text(json.dumps({"components": rows}))
+    temporary.write_text(json.dumps(plan))
     temporary.rename(file)
     return file
 
@@ -50,17 +66,14 @@ def processes(cluster: Cluster) -> list[Process]:
 
 
 def _processes(cluster: Cluster) -> Iterator[Process]:
-    if cluster.joined:
-        for place in places(cluster):
-            yield _containerd(place)
-            yield _node(place)
-        return
-    if cluster.store == "etcd":
-        yield etcd(cluster)
-    yield _apiserver(cluster)
+    if cluster.has_server:
+        if cluster.store == "etcd":
+            yield etcd(cluster)
+        yield _apiserver(cluster)
     for place in places(cluster):
         yield _containerd(place)
-    yield _controllers(cluster)
+    if cluster.has_server:
+        yield _controllers(cluster)
     if cluster.runtime == "hollow":
         yield _hollow_nodes(cluster)
     for place in places(cluster):
@@ -103,24 +116,74 @@ def _monitoring_flags(cluster: Cluster, port: int) -> dict[str, str]:
 
 def etcd(cluster: Cluster) -> Process:
     """The cluster's own etcd."""
-    client, peer = (f"http://127.0.0.1:{port}" for port in etcd_ports(cluster.port))
+    urls = etcd_urls(cluster)
     flags = {
+        "--name": etcd_name(cluster),
         "--data-dir": str(cluster.root / "etcd"),
-        "--listen-client-urls": client,
-        "--advertise-client-urls": client,
-        "--listen-peer-urls": peer,
-        "--initial-advertise-peer-urls": peer,
-        "--initial-cluster": f"default={peer}",
+        "--listen-client-urls": ",".join(dict.fromkeys([urls.local, urls.client])),
+        "--advertise-client-urls": urls.client,
+        "--listen-peer-urls": urls.peer,
+        "--initial-advertise-peer-urls": urls.peer,
+        "--initial-cluster": f"{etcd_name(cluster)}={urls.peer}",
         "--log-level": "warn",
     }
-    return Process("etcd", ["etcd", *_words(flags)], client)
+    if cluster.is_replicated:
+        flags |= _etcd_tls(cluster.pki / "etcd")
+    if cluster.control:
+        flags["--initial-cluster"] = cluster.control.etcd_members
+        flags["--initial-cluster-state"] = "existing"
+    switches = ["--client-cert-auth", "--peer-client-cert-auth"] if cluster.is_replicated else []
+    return Process("etcd", ["etcd", *_words(flags), *switches], urls.local)
+
+
+class EtcdURLs(NamedTuple):
+    """Where a machine's etcd is: for itself, for clients elsewhere, for the other members."""
+
+    local: str
+    client: str
+    peer: str
+
+
+def etcd_urls(cluster: Cluster) -> EtcdURLs:
+    client, peer = etcd_ports(cluster.port)
+    if not cluster.is_replicated:
+        local = f"http://127.0.0.1:{client}"
+        return EtcdURLs(local, local, f"http://127.0.0.1:{peer}")
+    address = cluster.machine_address
+    return EtcdURLs(
+        f"https://127.0.0.1:{client}", f"https://{address}:{client}", f"https://{address}:{peer}"
+    )
+
+
+def etcd_name(cluster: Cluster) -> str:
+    """Of this machine's member: the first one's is etcd's default."""
+    return cluster.joined.node if cluster.joined else "default"
+
+
+def _etcd_tls(pki: Path) -> dict[str, str]:
+    """Everybody shows a certificate of etcd's own authority, as with kubeadm."""
+    return {
+        "--cert-file": str(pki / "server.crt"),
+        "--key-file": str(pki / "server.key"),
+        "--trusted-ca-file": str(pki / "ca.crt"),
+        "--peer-cert-file": str(pki / "peer.crt"),
+        "--peer-key-file": str(pki / "peer.key"),
+        "--peer-trusted-ca-file": str(pki / "ca.crt"),
+    }
+
+
+def etcd_client_files(cluster: Cluster) -> list[str]:
+    """CA, certificate and key by which etcd is spoken to; none without TLS."""
+    if not cluster.is_replicated:
+        return cluster.etcd_tls
+    pki = cluster.pki / "etcd"
+    return [str(pki / name) for name in ("ca.crt", "client.crt", "client.key")]
 
 
 def _apiserver(cluster: Cluster) -> Process:
     store = cluster.store
     if store == "etcd":
-        client_port, _ = etcd_ports(cluster.port)
-        store = f"http://127.0.0.1:{client_port}"
+        store = etcd_urls(cluster).local
     flags = {
         "--pki": str(cluster.pki),
         "--data-dir": str(cluster.root),
@@ -138,7 +201,8 @@ def _apiserver(cluster: Cluster) -> Process:
         flags["--audit-policy-file"] = cluster.audit_policy
         flags["--audit-log-path"] = str(cluster.root / "audit" / "audit.log")
     # Of a cluster without TLS to etcd there are no files.
-    flags |= zip(("--etcd-ca", "--etcd-cert", "--etcd-key"), cluster.etcd_tls, strict=False)
+    etcd_files = ("--etcd-ca", "--etcd-cert", "--etcd-key")
+    flags |= zip(etcd_files, etcd_client_files(cluster), strict=False)
     command = [*_TIPHYS, "apiserver", *_words(flags)]
     # Clients wait while one API server follows another, and are not refused.
     return Process("apiserver", command, cluster.server, listen=f"0.0.0.0:{cluster.port}")
@@ -159,12 +223,13 @@ def _controllers(cluster: Cluster) -> Process:
         "--scheduler-kubeconfig": str(cluster.pki / "scheduler.kubeconfig"),
         "--ca": str(cluster.pki / "ca.crt"),
         "--ca-key": str(cluster.pki / "ca.key"),
-        "--leader-elect": "false",
+        "--leader-elect": "true" if cluster.is_replicated else "false",
         "--scheduler-secure-port": str(ports.scheduler),
         **_monitoring_flags(cluster, ports.controllers),
     }
     if cluster.machine_address:
-        flags["--cluster-cidr"] = cluster.pod_network
+        control = cluster.control
+        flags["--cluster-cidr"] = control.pod_network if control else cluster.pod_network
         flags["--service-cluster-ip-range"] = cluster.service_cidr
         flags["--server-certificate"] = str(cluster.pki / "apiserver.crt")
     if cluster.load_balancer_pools:
@@ -206,6 +271,7 @@ def _node(place: NodePlace) -> Process:
         "--table": cluster.table,
         "--policy-kubeconfig": str(cluster.pki / "network-policy.kubeconfig"),
         "--images": str(place.containerd_root),
+        "--load-balancer-pools": ",".join(cluster.load_balancer_pools),
     }
     if cluster.kubelet_config:
         flags["--config"] = cluster.kubelet_config
@@ -235,7 +301,7 @@ def shutdown_seconds(cluster: Cluster) -> int:
 def _serving_flags(place: NodePlace) -> dict[str, str]:
     """The certificate of the node's own server."""
     pki = place.cluster.pki
-    if place.cluster.joined:
+    if not place.cluster.has_server:
         # One file of both, which the node renews itself.
         file = str(pki / KUBELET_PEM)
         return {"--certificate": file, "--key": file}
@@ -255,6 +321,7 @@ def _network_flags(place: NodePlace) -> dict[str, str]:
         "--pod-routes": cluster.pod_routes,
         "--pod-link": place.link,
         "--route-metric": str(cluster.number + 1),
+        "--servers": str(cluster.servers_file),
     }
     if cluster.joined:
         flags |= {

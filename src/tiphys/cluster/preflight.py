@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from tiphys.cluster import certificates, containerd, encryption, kubeconfig, state
+from tiphys.cluster.plan import etcd_ports
 from tiphys.cluster.sandboxes import places
 from tiphys.cluster.state import Cluster, ClusterError
 from tiphys.network import tunnel
@@ -42,6 +43,7 @@ def check(cluster: Cluster) -> None:
         raise ClusterError("--ip-family dual needs IPv6, which this machine's kernel has not")
     check_store(cluster)
     encryption.check(cluster)
+    _check_pools(cluster)
     if cluster.machine_address:
         _check_machines(cluster)
     if cluster.scheduler_config:
@@ -52,7 +54,7 @@ def check(cluster: Cluster) -> None:
         _check_audit_policy(Path(cluster.audit_policy))
     kubeconfig.check()
     certificates.check(cluster.pki)
-    _check_port(cluster)
+    check_port(cluster.port)
 
 
 def changed_options(running: Cluster, asked: Cluster) -> list[str]:
@@ -73,6 +75,7 @@ def changed_options(running: Cluster, asked: Cluster) -> list[str]:
         ("--address", running.machine_address, asked.machine_address),
         ("--pod-network", running.pod_network, asked.pod_network),
         ("--pod-routes", running.pod_routes, asked.pod_routes),
+        ("--load-balancer-pool", running.pools, asked.pools),
     )
     return [f"{option} {_as_typed(new)}" for option, old, new in pairs if old != new]
 
@@ -126,6 +129,18 @@ def check_store(cluster: Cluster) -> None:
             raise ClusterError(
                 f"{file} of --etcd-tls is not there; give the PEM files of CA, certificate and key"
             )
+
+
+def _check_pools(cluster: Cluster) -> None:
+    for pool in cluster.pools:
+        try:
+            network = ipaddress.ip_network(pool)
+        except ValueError as error:
+            raise ClusterError(
+                f"--load-balancer-pool {pool} is not a network ({error}); write 192.0.2.240/28"
+            ) from None
+        if network.version == 6 and not cluster.is_dual:
+            raise ClusterError(f"--load-balancer-pool {pool} needs --ip-family dual")
 
 
 def _check_machines(cluster: Cluster) -> None:
@@ -247,12 +262,24 @@ def _check_managers(configuration: KubeletConfiguration, nodes: int) -> None:
         place(settings, discover(), kept, Path(folder))
 
 
-def _check_port(cluster: Cluster) -> None:
+def check_member(cluster: Cluster) -> None:
+    """Whether this machine can be one of the control plane of a cluster that it has joined. Raises
+    ClusterError."""
+    check_store(cluster)
+    encryption.check(cluster)
+    kubeconfig.check()
+    certificates.check(cluster.pki)
+    for port in (cluster.port, *etcd_ports(cluster.port)):
+        check_port(port)
+
+
+def check_port(port: int) -> None:
+    """Raises ClusterError when nothing can listen there."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("0.0.0.0", cluster.port))
+            probe.bind(("0.0.0.0", port))
         except OSError as error:
             raise ClusterError(
-                f"port {cluster.port} cannot be used ({error.strerror}); choose another with --port"
+                f"port {port} cannot be used ({error.strerror}); choose another with --port"
             ) from None

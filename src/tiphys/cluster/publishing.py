@@ -5,6 +5,7 @@ believes because it is signed with the token (as kubeadm's), and the configurati
 from __future__ import annotations
 
 import base64
+import json
 from typing import Any
 
 from tiphys.cluster import apiclient
@@ -17,10 +18,28 @@ _MERGE = "application/merge-patch+json"
 _CONFLICT = 409
 
 
+_ENDPOINTS = "/api/v1/namespaces/default/endpoints/kubernetes"
+
+
 def publish(cluster: Cluster) -> None:
     """Writes both, as the cluster is now. Raises ClusterError, OSError, HTTPException."""
     _write(cluster, "kube-public", INFO, {"kubeconfig": _kubeconfig(cluster)})
-    _write(cluster, "kube-system", CONFIG, configuration(cluster))
+    data = configuration(cluster) | {"servers": ",".join(_servers(cluster))}
+    _write(cluster, "kube-system", CONFIG, data)
+
+
+def _servers(cluster: Cluster) -> list[str]:
+    """``HOST:PORT`` of every API server, this machine's first."""
+    own = f"{cluster.machine_address}:{cluster.port}"
+    answer = apiclient.get(cluster, _ENDPOINTS)
+    subsets = json.loads(answer.body).get("subsets") or [] if answer.status == 200 else []
+    others = [
+        f"{row['ip']}:{port['port']}"
+        for subset in subsets
+        for row in subset.get("addresses", ())
+        for port in subset["ports"]
+    ]
+    return list(dict.fromkeys([own, *others]))
 
 
 def configuration(cluster: Cluster) -> dict[str, str]:
@@ -32,6 +51,7 @@ def configuration(cluster: Cluster) -> dict[str, str]:
         "clusterDomain": cluster.domain,
         "podNetworks": ",".join(pod_networks(cluster)),
         "podRoutes": cluster.pod_routes,
+        "loadBalancerPools": ",".join(cluster.load_balancer_pools),
     }
 
 

@@ -39,6 +39,19 @@ class Joined:
     dns: str
     domain: str
     pod_networks: list[str]
+    load_balancer_pools: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Control:
+    """What a machine knows that has joined a cluster's control plane, beside what its node does.
+
+    pod_network:  of which machines that join get a part each
+    etcd_members: how its etcd finds the others when it joins them: ``NAME=URL``, commas
+    """
+
+    pod_network: str
+    etcd_members: str = ""
 
 
 @dataclass
@@ -62,6 +75,7 @@ class Cluster:
     kubelet_config: str = ""  # file: a KubeletConfiguration
     audit_policy: str = ""  # file: an audit Policy
     ip_family: str = "ipv4"  # of pods and services: ipv4, or dual for both
+    pools: list[str] = field(default_factory=list)  # of load balancers' addresses; none: our own
     addons: bool = False  # whether add-ons are enabled, which a process of their own runs
 
     # where other machines reach this one, "" where there are none
@@ -69,10 +83,24 @@ class Cluster:
     pod_network: str = JOINED_PODS  # of which machines that join get a part each
     pod_routes: str = "auto"  # how nodes reach each other's pods, of `network.podroutes.MODES`
     joined: Joined | None = None  # this machine is a node of a cluster that is elsewhere
+    control: Control | None = None  # and has an API server and an etcd of it, too
 
     def __post_init__(self) -> None:
         if isinstance(self.joined, dict):
             self.joined = Joined(**self.joined)
+        if isinstance(self.control, dict):
+            self.control = Control(**self.control)
+
+    @property
+    def has_server(self) -> bool:
+        """Whether an API server of the cluster runs on this machine."""
+        return self.joined is None or self.control is not None
+
+    @property
+    def is_replicated(self) -> bool:
+        """Whether this machine's etcd may be one of several, so that it speaks TLS at the machine's
+        address."""
+        return self.has_server and self.store == "etcd" and bool(self.machine_address)
 
     # --- where things lie ---
 
@@ -97,6 +125,11 @@ class Cluster:
     def status_file(self) -> Path:
         return self.root / "status.json"
 
+    @property
+    def servers_file(self) -> Path:
+        """Where the API servers of the cluster are, see `client.servers`."""
+        return self.pki / "servers"
+
     # --- the network ---
 
     @property
@@ -118,6 +151,10 @@ class Cluster:
     @property
     def load_balancer_pools(self) -> list[str]:
         """The networks of load balancers' addresses, which the nodes of the cluster answer at."""
+        if self.joined:
+            return self.joined.load_balancer_pools
+        if self.pools:
+            return self.pools
         both = [f"10.224.{self.number}.0/24", f"fd10:224:{self.number}::/120"]
         if self.runtime != "containerd":
             return []
@@ -152,7 +189,7 @@ class Cluster:
 
     @property
     def server(self) -> str:
-        if self.joined:
+        if self.joined and not self.control:
             return f"https://{self.joined.servers[0]}"
         return f"https://{self.machine_address or '127.0.0.1'}:{self.port}"
 

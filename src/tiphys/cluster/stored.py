@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from tiphys.cluster import encryption
-from tiphys.cluster.plan import etcd_ports
+from tiphys.cluster.plan import etcd_client_files, etcd_ports
 from tiphys.cluster.state import Cluster, ClusterError
 from tiphys.store.corruption import Corrupt, corrupt_of, is_resource_key, prefix_of
 from tiphys.store.encryption.sealed import SealedEngine
@@ -27,6 +27,10 @@ def check(cluster: Cluster) -> list[Corrupt]:
     changes = current(cluster)
     if cluster.encryption_config:
         sealed = SealedEngine(MemoryEngine(), Transformers(encryption.read(cluster)))
+        try:
+            asyncio.run(sealed.learn(changes))
+        except StoreError as error:
+            raise ClusterError(str(error)) from None
         for change in changes:
             sealed.unseal(change)
     return sorted(filter(None, map(corrupt_of, changes)), key=attrgetter("key"))
@@ -113,5 +117,5 @@ def etcd_place(cluster: Cluster) -> EtcdPlace:
     own = f"127.0.0.1:{etcd_ports(cluster.port)[0]}"
     addresses = own if cluster.store == "etcd" else cluster.store
     endpoints = [e.removeprefix("https://").removeprefix("http://") for e in addresses.split(",")]
-    tls = [Path(file).read_bytes() for file in cluster.etcd_tls]
+    tls = [Path(file).read_bytes() for file in etcd_client_files(cluster)]
     return EtcdPlace(endpoints, (tls[0], tls[1], tls[2]) if tls else None)

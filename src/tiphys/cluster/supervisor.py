@@ -22,6 +22,10 @@ LIMIT = 30.0  # seconds of the longest such pause
 PATIENCE = 10.0  # seconds that a component usually has to end
 CALM = 60.0  # seconds after which a component that runs counts as healthy again
 LISTENING = "TIPHYS_LISTENING"  # environment: file descriptor of the socket that we hold
+# Environment: file descriptor that a process which was started beside the one it follows writes to
+# as soon as that may end.
+READY = "TIPHYS_READY"
+_LEAVES_WITHIN = 90.0  # seconds that a process has which another one follows: its clients' time
 _BACKLOG = 1024  # connections that wait
 RENEW_AT = "renew-at"  # file: when certificates are due, in seconds since the epoch
 _RENEWAL_AGAIN = 600.0  # seconds until a renewal that failed is tried again
@@ -46,6 +50,9 @@ class Component:
     due: float = 0.0  # when it is to be restarted, on the same clock
     pause: float = 0.0  # seconds before the last restart
     last_exit: int | None = None
+    successor: subprocess.Popen[bytes] | None = None  # started beside `process`, to follow it
+    ready: int = -1  # file descriptor where the successor says that it is
+    refused: int = 0  # successors that ended before they were
 
 
 class Supervisor:
@@ -57,6 +64,7 @@ class Supervisor:
         self._stopping = False
         self._reloading = False
         self._sockets: dict[str, socket.socket] = {}  # by address
+        self._leaving: list[tuple[subprocess.Popen[bytes], float]] = []  # and until when
         self._renewal: subprocess.Popen[bytes] | None = None
         self._renewal_from = 0.0  # on the monotonic clock: no renewal begins earlier
 
@@ -75,10 +83,15 @@ class Supervisor:
             if self._restart_exited():
                 self._report()
             self._renew()
+            self._see_off()
             due = [c.due - time.monotonic() for c in self._components if c.process is None]
-            ready, _, _ = select.select([reader], [], [], max(0.01, min([*due, 5.0])))
-            if ready:
+            followed = {c.ready: c for c in self._components if c.successor is not None}
+            waits = max(0.01, min([*due, 0.5 if self._leaving else 5.0]))
+            ready, _, _ = select.select([reader, *followed], [], [], waits)
+            if reader in ready:
                 os.read(reader, 4096)
+            for descriptor in followed.keys() & set(ready):
+                self._follow(followed[descriptor])
             if self._reloading:
                 self._reloading = False
                 self._reload()
@@ -94,7 +107,10 @@ class Supervisor:
         """Reads the plan again: ends what is no longer in it, and adds what is new. The rest is
         not touched."""
         try:
-            wanted = read_plan(self._root / "components.json")
+            file = self._root / "components.json"
+            wanted = read_plan(file)
+            closed = read_list(file, "closes")
+            replaced = set(read_list(file, "replaces")) & {component.name for component in wanted}
         except (OSError, ValueError, TypeError, KeyError) as error:
             print(f"The plan cannot be read, nothing is changed: {error}", file=sys.stderr)
             return
@@ -103,6 +119,14 @@ class Supervisor:
         for component in self._components:
             if component.name not in names:
                 _end(component, signal.SIGINT)  # the machine stays on: a node leaves its pods
+        for address in closed:
+            self._close_socket(address)
+        of_plan = {component.name: component for component in wanted}
+        for component in self._components:
+            if component.name in replaced and component.process and not component.successor:
+                component.command = of_plan[component.name].command
+                component.env = of_plan[component.name].env
+                self._start_beside(component)
         kept = [component for component in self._components if component.name in names]
         self._components = kept + [c for c in wanted if c.name not in known]
         self._report()
@@ -162,23 +186,68 @@ class Supervisor:
             listening.close()
 
     def _start(self, component: Component) -> None:
+        component.process = self._launch(component)
+        component.started = time.monotonic()
+
+    def _launch(self, component: Component, ready: int | None = None) -> subprocess.Popen[bytes]:
+        """A process of a component. `ready` is the descriptor for one that follows another."""
         held = self._socket(component.listen) if component.listen else None
         environment = {**os.environ, **component.env}
+        passed = []
         if held is not None:
             environment[LISTENING] = str(held.fileno())
+            passed.append(held.fileno())
+        if ready is not None:
+            environment[READY] = str(ready)
+            passed.append(ready)
         log = self._root / "logs" / f"{component.name}.log"
         with open(log, "ab") as out:
             os.fchmod(out.fileno(), 0o600)
-            component.process = subprocess.Popen(
+            return subprocess.Popen(
                 component.command,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
                 env=environment,
-                pass_fds=(held.fileno(),) if held is not None else (),
+                pass_fds=passed,
                 start_new_session=True,
             )
-        component.started = time.monotonic()
+
+    # --- one process after another ---
+
+    def _start_beside(self, component: Component) -> None:
+        """Starts the process that is to follow a component's: until it is ready, that one works."""
+        component.ready, theirs = os.pipe()
+        component.successor = self._launch(component, theirs)
+        os.close(theirs)
+
+    def _follow(self, component: Component) -> None:
+        """Ends a component's process for its successor, or forgets one that ended itself."""
+        is_ready = bool(os.read(component.ready, 1))
+        os.close(component.ready)
+        successor = component.successor
+        component.successor = None
+        assert successor is not None
+        now = time.monotonic()
+        if is_ready:
+            if component.process is not None:
+                component.process.terminate()
+                self._leaving.append((component.process, now + _LEAVES_WITHIN))
+            component.process = successor
+            component.started = now
+        else:
+            component.refused += 1
+            self._leaving.append((successor, now))
+        self._report()
+
+    def _see_off(self) -> None:
+        """Waits for those who leave, in passing."""
+        for process, until in list(self._leaving):
+            if process.poll() is None:
+                if time.monotonic() > until:
+                    process.kill()
+                continue
+            self._leaving.remove((process, until))
 
     def _report(self) -> None:
         rows = [
@@ -189,6 +258,7 @@ class Supervisor:
                 "restarts": c.restarts,
                 "failures": c.failures,
                 "last_exit": c.last_exit,
+                "refused": c.refused,
                 "started": time.time() - (time.monotonic() - c.started),
             }
             for c in self._components
@@ -201,7 +271,13 @@ class Supervisor:
         for component in reversed(self._components):
             if component.listen:
                 self._close_socket(component.listen)
+            if component.successor is not None:
+                component.successor.kill()
+                component.successor.wait()
             _end(component)
+        for process, _ in self._leaving:
+            process.kill()
+            process.wait()
         (self._root / "status.json").unlink(missing_ok=True)
 
 
@@ -239,6 +315,12 @@ def _end(component: Component, number: int = signal.SIGTERM) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+
+
+def read_list(file: Path, name: str) -> list[str]:
+    """What else a plan says: `closes` are the addresses at which nobody is to listen any more,
+    `replaces` the components that another process is to follow."""
+    return list(json.loads(file.read_text()).get(name, ()))
 
 
 def read_plan(file: Path) -> list[Component]:

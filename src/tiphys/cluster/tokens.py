@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from tiphys.api.base import decode
 from tiphys.api.core_v1 import Secret
-from tiphys.cluster import apiclient, certificates
+from tiphys.cluster import apiclient, certificates, controlplane, sharing
 from tiphys.cluster.apiclient import Answer
 from tiphys.cluster.state import Cluster, ClusterError
 from tiphys.machinery import bootstraptokens, durations, timestamps
@@ -36,9 +36,42 @@ def new() -> Token:
     return Token(*("".join(secrets.choice(_LETTERS) for _ in range(n)) for n in (6, 16)))
 
 
-def create(cluster: Cluster, seconds: float, description: str = "") -> Token:
+class Made(NamedTuple):
+    """A new token. `key` opens the cluster's keys, "" for a token of nodes alone."""
+
+    token: Token
+    key: str = ""
+
+
+def create_for_control_plane(cluster: Cluster, seconds: float, description: str = "") -> Made:
+    """A token with which a machine joins the control plane. Raises ClusterError."""
+    if not 0 < seconds <= sharing.LONGEST:
+        raise ClusterError(
+            "the keys of the cluster are there for two hours at most: --ttl must be shorter"
+        )
+    controlplane.check(cluster)
+    token = new()
+    answer = _create(cluster, token, seconds, description)
+    made = json.loads(answer.body)["metadata"]
+    owner = sharing.Owner(token.id, made["name"], made["uid"])
+    key = sharing.new_key()
+    try:
+        for path, obj in sharing.objects(cluster, owner, key):
+            _ask(cluster, "POST", path, obj)
+    except ClusterError:
+        delete(cluster, token.id)
+        raise
+    return Made(token, key)
+
+
+def create(cluster: Cluster, seconds: float, description: str = "") -> Made:
     """A new token for machines that join; `seconds` 0: it never expires. Raises ClusterError."""
     token = new()
+    _create(cluster, token, seconds, description)
+    return Made(token)
+
+
+def _create(cluster: Cluster, token: Token, seconds: float, description: str) -> Answer:
     values = {
         "token-id": token.id,
         "token-secret": token.secret,
@@ -57,11 +90,10 @@ def create(cluster: Cluster, seconds: float, description: str = "") -> Token:
         "metadata": {"name": NAME_PREFIX + token.id},
         "data": {key: base64.b64encode(text.encode()).decode() for key, text in values.items()},
     }
-    _ask(cluster, "POST", _PATH, secret)
-    return token
+    return _ask(cluster, "POST", _PATH, secret)
 
 
-def join_command(cluster: Cluster, token: Token) -> str:
+def join_command(cluster: Cluster, made: Made) -> str:
     """What to run on the machine that is to join. Raises ClusterError when it could not reach this
     one."""
     if not cluster.machine_address:
@@ -72,7 +104,10 @@ def join_command(cluster: Cluster, token: Token) -> str:
         )
     pin = certificates.pin((cluster.pki / "ca.crt").read_bytes())
     server = f"{cluster.machine_address}:{cluster.port}"
-    return f"tiphys join {server} --token {token.text} --ca-hash {pin}"
+    command = f"tiphys join {server} --token {made.token.text} --ca-hash {pin}"
+    if made.key:
+        command += f" --control-plane --certificate-key {made.key}"
+    return command
 
 
 def known(cluster: Cluster) -> list[Known]:

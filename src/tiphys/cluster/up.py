@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Collection
 
 import tiphys
@@ -21,6 +22,7 @@ from tiphys.cluster import (
     renewal,
     sandboxes,
 )
+from tiphys.cluster.plan import NO_CHANGE, Change
 from tiphys.cluster.state import Cluster, ClusterError
 
 _LEAST_FREE = 64 << 20  # bytes on the disk, without which the store cannot be written
@@ -53,11 +55,11 @@ def _make_folders(cluster: Cluster) -> None:
         )
 
 
-def start(cluster: Cluster) -> None:
-    """Starts the supervisor, which starts the rest."""
+def start(cluster: Cluster, without: Collection[str] = ()) -> None:
+    """Starts the supervisor, which starts the rest but what is in `without`."""
     cluster.release = tiphys.__version__
     cluster.save()
-    file = plan.write(cluster)
+    file = plan.write(cluster, Change(without=without))
     renewal.note_due(cluster)
     cluster.status_file.unlink(missing_ok=True)
     with open(cluster.logs / "supervisor.log", "ab") as log:
@@ -73,13 +75,22 @@ def start(cluster: Cluster) -> None:
         json.dump({"supervisor": supervisor.pid, "components": []}, status_file)
 
 
-def reload(cluster: Cluster, without: Collection[str] = ()) -> None:
-    """Has the supervisor start and end components as the cluster now says, those in `without` left
-    out. Raises ClusterError when it is down."""
+def reload(cluster: Cluster, change: Change = NO_CHANGE) -> None:
+    """Has the supervisor start and end components as the cluster and `change` now say. Raises
+    ClusterError when it is down."""
     pid = components.read(cluster)["supervisor"]
     if pid is None or not components.is_alive(pid):
         raise ClusterError(
             f"cluster {cluster.name} is down; start it with: tiphys up --name {cluster.name}"
         )
-    plan.write(cluster, without)
+    plan.write(cluster, change)
     os.kill(pid, signal.SIGHUP)
+
+
+def wait_for_end(cluster: Cluster, names: Collection[str], seconds: float = 30.0) -> None:
+    """Returns once components that were left out have ended. Raises ClusterError."""
+    deadline = time.monotonic() + seconds
+    while any(row["name"] in names for row in components.read(cluster)["components"]):
+        if time.monotonic() > deadline:
+            raise ClusterError(f"{' and '.join(names)} did not end in {seconds:g} s")
+        time.sleep(0.02)

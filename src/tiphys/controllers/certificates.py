@@ -71,6 +71,7 @@ class CertificateController(Controller):
     def watch(self) -> None:
         self._requests = self.informer(CertificateSigningRequest)
         self._requests.on_change(self.enqueue)
+        self._endpoints = self.informer(core_v1.Endpoints)
 
     async def reconcile(self, key: str) -> float | None:
         csr = self._requests.get(key)
@@ -115,7 +116,13 @@ class CertificateController(Controller):
             name = ""
         # Not the informer's: the Node of a machine that has just joined must not be missed.
         node = await self.live(core_v1.Node, name) if name else None
-        return approval.Surroundings(node, reserved)
+        return approval.Surroundings(node, reserved | self._servers())
+
+    def _servers(self) -> frozenset[str]:
+        """The addresses of all API servers."""
+        found = self._endpoints.get("default/kubernetes")
+        rows = found.subsets if found is not None else []
+        return frozenset(row.ip for subset in rows for row in subset.addresses)
 
     async def _is_allowed(self, csr: CertificateSigningRequest, subresource: str) -> bool:
         """Whether whoever asks has the right that this kind of request takes."""

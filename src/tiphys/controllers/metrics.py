@@ -55,6 +55,14 @@ _STARTUP = 300.0  # seconds after its start in which a pod is busy with starting
 _READINESS = (
     30.0  # seconds after its start in which a pod may become unready and it is still starting
 )
+_NONSENSE = (LookupError, TypeError, AttributeError, ArithmeticError)
+_GETTING = {
+    "Resource": "GetResourceMetric",
+    "ContainerResource": "GetContainerResourceMetric",
+    "Pods": "GetPodsMetric",
+    "Object": "GetObjectMetric",
+    "External": "GetExternalMetric",
+}
 
 
 class Target(NamedTuple):
@@ -105,6 +113,17 @@ class Metrics:
         self, hpa: HorizontalPodAutoscaler, spec: MetricSpec, target: Target
     ) -> Proposal:
         """What a metric calls for. Raises MetricError when it cannot be had."""
+        try:
+            return await self._proposed(hpa, spec, target)
+        except _NONSENSE as error:
+            # Metrics come from servers that are not ours: what they answer may be anything.
+            reason = f"Failed{_GETTING.get(spec.type, 'GetMetric')}"
+            message = f"unexpected answer of the metrics API: {type(error).__name__}: {error}"
+            raise MetricError(reason, message) from None
+
+    async def _proposed(
+        self, hpa: HorizontalPodAutoscaler, spec: MetricSpec, target: Target
+    ) -> Proposal:
         match spec.type:
             case "Resource" if spec.resource is not None:
                 name = spec.resource.name

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 _TIME = "2006-01-02T15:04:05Z07:00"
 _MICRO_TIME = "2006-01-02T15:04:05.000000Z07:00"
-_SECOND = r"\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d"
+_SECOND = r"(?!0000)\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d"
 _CANONICAL = re.compile(_SECOND + "Z", re.ASCII)
 _CANONICAL_MICRO = re.compile(_SECOND + r"\.\d{6}Z", re.ASCII)
 _REMEMBERED = 64  # characters: longer texts are no times
@@ -35,7 +35,7 @@ def _element(layout: str, pattern: str, *rest: object) -> _Element:
 
 
 _PARTS = (
-    _element("2006", r"\d{4}", "year", 0, 9999),
+    _element("2006", r"\d{4}", "year", 1, 9999),  # Go has a year 0, Python none
     _element("-", "-"),
     _element("01", r"\d\d", "month", 1, 12),
     _element("-", "-"),
@@ -78,10 +78,12 @@ def _parsed(text: str, micro: bool) -> str:
     try:
         moment = datetime.datetime(*numbers)  # type: ignore[arg-type]
     except ValueError:
-        if numbers[0] == 0:  # a year that Python does not have
-            return text
         raise _out_of_range(text, "day") from None
-    return _shown(moment - _offset(text, zone), fraction, micro, text)
+    try:
+        shown = (moment - _offset(text, zone)).isoformat(timespec="seconds")
+    except OverflowError:
+        raise _out_of_range(text, "year") from None
+    return f"{shown}.{fraction}Z" if micro else f"{shown}Z"
 
 
 _remembered = functools.lru_cache(1024)(_parsed)
@@ -125,11 +127,6 @@ def _offset(text: str, zone: re.Match[str]) -> datetime.timedelta:
         raise _out_of_range(text, "time zone offset minute")
     size = datetime.timedelta(hours=hours, minutes=minutes)
     return -size if zone[1] == "-" else size
-
-
-def _shown(moment: datetime.datetime, fraction: str, micro: bool, text: str) -> str:
-    shown = moment.isoformat(timespec="seconds")
-    return f"{shown}.{fraction}Z" if micro else f"{shown}Z"
 
 
 def _unfit(text: str, layout: str, rest: str, element: str) -> ValueError:

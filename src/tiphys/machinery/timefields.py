@@ -20,7 +20,7 @@ _CANONICAL: dict[str, Callable[[str], str]] = {
 
 class _Step(NamedTuple):
     """A field that holds a time, or in which there are some. `kind`: as `schema.Field` has it;
-    `canonical` for a time, `below` for all else."""
+    `canonical` for a time, or for those of a list or map; `below` for structs."""
 
     attribute: str
     kind: str
@@ -48,17 +48,22 @@ def make_times_canonical(obj: Any) -> None:
 def _walk(obj: Any, plan: _Plan) -> None:
     for attribute, kind, canonical, below in plan:
         value = getattr(obj, attribute)
-        if not value:
+        if value is None:
             continue
-        if not below:
+        if kind == "struct":
+            _walk(value, below)
+        elif kind == "list":
+            for item in value:
+                _walk(item, below)
+        elif kind == "dict" and below:
+            for item in value.values():
+                _walk(item, below)
+        elif kind == "dict":
+            value.update({key: canonical(text) for key, text in value.items()})
+        else:
             text = canonical(value)
             if text is not value:
                 setattr(obj, attribute, text)
-        elif kind == "struct":
-            _walk(value, below)
-        else:
-            for item in value if kind == "list" else value.values():
-                _walk(item, below)
 
 
 def _steps(kind: type[Struct], within: tuple[type, ...]) -> _Plan:
@@ -75,11 +80,23 @@ def _steps(kind: type[Struct], within: tuple[type, ...]) -> _Plan:
 def _step(field: Field, within: tuple[type, ...]) -> _Step | None:
     canonical = _CANONICAL.get(field.kind)
     if canonical is not None:
-        return _Step(field.attribute, field.kind, canonical, ())
+        given = canonical if field.optional else _unless_empty(canonical)
+        return _Step(field.attribute, field.kind, given, ())
     item = field.item
+    if field.kind == "dict" and item.kind in _CANONICAL:
+        return _Step(field.attribute, "dict", _CANONICAL[item.kind], ())
     if field.kind in ("list", "dict"):
         item = item.item if item.kind == "struct" else None
     elif field.kind != "struct":
         return None
     below = _steps(item, within) if isinstance(item, type) and issubclass(item, Struct) else ()
     return _Step(field.attribute, field.kind, canonical_time, below) if below else None
+
+
+def _unless_empty(canonical: Callable[[str], str]) -> Callable[[str], str]:
+    """For fields in which an empty text stands for no time."""
+
+    def read(text: str) -> str:
+        return canonical(text) if text else text
+
+    return read

@@ -38,10 +38,11 @@ def schema_of(kind: type[Struct], rules: tuple[Rule, ...] = ()) -> JSONSchemaPro
     for name, text in (("apiVersion", _API_VERSION), ("kind", _KIND)):
         schema.properties[name] = JSONSchemaProps(type="string", description=text)
     schema.properties["metadata"] = JSONSchemaProps(type="object")
-    schema.required = [name for name in schema.required if name in ("spec", "data")]
+    schema.required = [name for name in schema.required if name not in _OF_EVERY_OBJECT]
     return schema
 
 
+_OF_EVERY_OBJECT = ("apiVersion", "kind", "metadata", "status")
 _API_VERSION = "The version of the schema that this object is written in."
 _KIND = "The kind of resource that this object is."
 
@@ -231,7 +232,27 @@ def _constrained(schema: JSONSchemaProps, facts: dict[str, Any]) -> JSONSchemaPr
         for attribute, bound in zip(_LENGTHS.get(schema.type, ()), value, strict=False):
             if bound is not None:
                 setattr(schema, attribute, bound)
+    if schema.x_kubernetes_list_type == "map":
+        _give_keys_defaults(schema)
     return schema
+
+
+# Keys that are not empty where nothing is said: the default that upstream's types declare.
+_KEY_DEFAULTS = {"protocol": "TCP"}
+
+
+def _give_keys_defaults(schema: JSONSchemaProps) -> None:
+    """Of a list that is a map: a key is required or has a default (upstream's
+    `validateMapListKeysMapSet`)."""
+    items = schema.items
+    if not isinstance(items, JSONSchemaProps):
+        return
+    for key in schema.x_kubernetes_list_map_keys:
+        property_ = items.properties.get(key)
+        if property_ is None or property_.type != "string" or key in items.required:
+            continue
+        if property_.default is None:
+            property_.default = _KEY_DEFAULTS.get(key, "")
 
 
 def _rule(rule: Rule) -> ValidationRule:

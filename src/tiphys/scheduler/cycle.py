@@ -8,7 +8,7 @@ bottom:
    `preemption`, `eviction`);
 4. assume and reserve: the pod counts on its node, its devices are taken (`cache`,
    `devices/tracker`);
-5. permit: the pod waits until it may be bound;
+5. permit: the pod waits until it may be bound (a gang is placed as a whole: `gang_cycle`);
 6. pre-bind, bind, and unreserve on failure: a task of its own (`binding`).
 
 One pod is scheduled at a time, so that each sees what those before it took. Event handlers run
@@ -28,10 +28,12 @@ from tiphys.scheduler.binding import Binder
 from tiphys.scheduler.devices.tracker import DeviceTracker
 from tiphys.scheduler.extenders.chain import ExtenderVerdict
 from tiphys.scheduler.framework import Evaluation
+from tiphys.scheduler.gang_cycle import GangCycle
 from tiphys.scheduler.metrics import Result
 from tiphys.scheduler.placement import Placement
 from tiphys.scheduler.podinfo import PodInfo
 from tiphys.scheduler.postfilter import PostFilter
+from tiphys.scheduler.preemption import Candidate
 from tiphys.scheduler.queue import Attempt
 from tiphys.scheduler.reporting import FailureReason, Reporter
 from tiphys.scheduler.state import SchedulerState
@@ -65,6 +67,15 @@ class SchedulingCycle:
         self._reporter = reporter
         self._tasks = tasks
         self._binding_slots = asyncio.Semaphore(_MAX_BINDING_CYCLES)
+        self._gang_cycle = GangCycle(self, state, state.gangs)
+
+    @property
+    def reporter(self) -> Reporter:
+        return self._reporter
+
+    @property
+    def post_filter(self) -> PostFilter:
+        return self._post_filter
 
     # --- queue ---
 
@@ -87,44 +98,54 @@ class SchedulingCycle:
     # --- the cycle of one pod ---
 
     async def schedule(self, pod: PodInfo) -> None:
-        profile = self._profiles[pod.spec.scheduler_name]
+        if pod.gang is not None:
+            await self._gang_cycle.schedule(pod, pod.gang)
+            return
         began = self._now()
-        attempt = self._queue.attempt_at(pod)
 
         # Pre-filter, filter, score. Room that is kept for the pod itself, or for pods of lower
         # priority, is free for it.
         self._nominator.release(pod.uid)
-        with self._nominator.without_lower_priority(pod):
-            placement = await self._find_node(pod, profile)
+        placement = await self.find_node(pod)
         self._metrics.algorithm.observe(self._now() - began)
-        if placement.error:
-            self._handle_error(pod, placement)
-            self._attempted(pod, Result.ERROR, began)
-            return
-        if not placement.node:
-            await self._handle_unschedulable(pod, placement, profile)
-            self._attempted(pod, Result.UNSCHEDULABLE, began)
+        if placement.error or not placement.node:
+            await self.handle_without_node(pod, placement, began)
             return
 
         # Assume, reserve.
         self._cache.assume(pod, placement.node)
-        if not self._reserve(pod, placement.node):
-            self._unreserve(pod)
+        if not self.reserve(pod, placement.node):
+            self._try_again(pod)
             self._attempted(pod, Result.ERROR, began)
             return
 
-        # Permit. No plugin of upstream's waits here; this keeps bindings from piling up at the API
-        # server.
-        await self._binding_slots.acquire()
+        # Permit, pre-bind, bind; unreserve on failure.
+        await self.start_binding(pod, placement.node, began)
 
-        # Pre-bind, bind; unreserve on failure.
-        binding_cycle = self._run_binding_cycle(pod, placement.node, began, attempt)
+    async def start_binding(self, pod: PodInfo, node_name: str, began: float) -> None:
+        """Binds an assumed pod in a task of its own.
+
+        No plugin of upstream's waits in permit; this keeps bindings from piling up at the API
+        server.
+        """
+        attempt = self._queue.attempt_at(pod)
+        await self._binding_slots.acquire()
+        binding_cycle = self._run_binding_cycle(pod, node_name, began, attempt)
         self._tasks.start(binding_cycle, "bind")
 
     def _attempted(self, pod: PodInfo, result: Result, began: float) -> None:
         self._metrics.attempted(result, pod.spec.scheduler_name, self._now() - began)
 
+    def attempted_without_node(self, pod: PodInfo, began: float) -> None:
+        """The attempt to schedule a gang failed: it counts once."""
+        self._attempted(pod, Result.UNSCHEDULABLE, began)
+
     # --- pre-filter, filter, score ---
+
+    async def find_node(self, pod: PodInfo) -> Placement:
+        """The node of a pod. Room that is kept for pods of lower priority is free for it."""
+        with self._nominator.without_lower_priority(pod):
+            return await self._find_node(pod, self._profiles[pod.spec.scheduler_name])
 
     async def _find_node(self, pod: PodInfo, profile: ActiveProfile) -> Placement:
         nominated_node = self._nominator.node_of(pod.uid)
@@ -176,28 +197,40 @@ class SchedulingCycle:
 
     # --- the pod has no node ---
 
+    async def handle_without_node(self, pod: PodInfo, placement: Placement, began: float) -> None:
+        if placement.error:
+            self._handle_error(pod, placement)
+            self._attempted(pod, Result.ERROR, began)
+            return
+        await self._handle_unschedulable(pod, placement)
+        self._attempted(pod, Result.UNSCHEDULABLE, began)
+
     def _handle_error(self, pod: PodInfo, placement: Placement) -> None:
         """It is not known where the pod fits."""
         self._queue.add_backoff(pod)
         self._nominator.withdraw(pod.uid)
         self._reporter.failed(pod, FailureReason.SCHEDULER_ERROR, placement.error)
 
-    async def _handle_unschedulable(
-        self, pod: PodInfo, placement: Placement, profile: ActiveProfile
-    ) -> None:
+    async def _handle_unschedulable(self, pod: PodInfo, placement: Placement) -> None:
         """The pod fits nowhere: post-filter, and then it waits for an event that may help."""
         self._queue.add_unschedulable(pod, placement.queueing_hint(self._snapshot, pod))
-        candidate = None
-        if placement.node_count:
-            candidate = await self._post_filter.run(pod, placement, profile)
+        candidate = await self.preempt(pod, placement)
         nominated_node = self._nominator.node_of(pod.uid)
         self._reporter.failed(pod, FailureReason.UNSCHEDULABLE, placement.message, nominated_node)
         if candidate is not None:
             self._post_filter.start_eviction(pod, candidate)
 
+    async def preempt(self, pod: PodInfo, placement: Placement) -> Candidate | None:
+        """Post-filter: a node where the pod fits once others have left it, to which it is
+        nominated."""
+        if not placement.node_count:
+            return None
+        profile = self._profiles[pod.spec.scheduler_name]
+        return await self._post_filter.run(pod, placement, profile)
+
     # --- reserve ---
 
-    def _reserve(self, pod: PodInfo, node_name: str) -> bool:
+    def reserve(self, pod: PodInfo, node_name: str) -> bool:
         """Keeps the devices that the pod needs from other pods. False: another pod has taken them
         meanwhile."""
         if not pod.spec.resource_claims:
@@ -205,8 +238,14 @@ class SchedulingCycle:
         node = self._snapshot.node(node_name)
         return node is not None and self._devices.reserve(pod.pod, node)
 
-    def _unreserve(self, pod: PodInfo) -> None:
-        """The pod is tried again. A nomination that it has stays."""
+    def unreserve(self, pod: PodInfo) -> None:
+        """What an assumed pod took is free."""
+        self._cache.forget(pod.uid)
+        if pod.spec.resource_claims:
+            self._devices.unreserve(pod.pod)
+
+    def _try_again(self, pod: PodInfo) -> None:
+        """Another pod was faster. A nomination that the pod has stays."""
         self._cache.forget(pod.uid)
         self._nominator.renominate(pod)
         self._queue.add_backoff(pod)

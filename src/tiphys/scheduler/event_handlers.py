@@ -39,6 +39,7 @@ class EventHandlers:
         self._snapshot = state.snapshot
         self._cache = state.cache
         self._nominator = state.nominator
+        self._gangs = state.gangs
         self._devices = devices
         self._claim_gate = claim_gate
         self._scheduler_names = scheduler_names
@@ -143,6 +144,7 @@ class EventHandlers:
         """The pod is gone, or has ended."""
         uid = pod.metadata.uid
         self._queue.delete(uid)
+        self._gangs.remove(PodInfo(pod))
         self._cache.forget(uid)
         self._nominator.withdraw(uid)
         self._claim_gate.forget(uid)
@@ -150,7 +152,9 @@ class EventHandlers:
 
     def _pod_assigned(self, pod: core_v1.Pod) -> None:
         self._queue.delete(pod.metadata.uid)
-        self._cache.confirm(PodInfo(pod), pod.spec.node_name)
+        info = PodInfo(pod)
+        self._cache.confirm(info, pod.spec.node_name)
+        self._gangs.put(info)
 
     def _is_schedulable(self, pod: core_v1.Pod) -> bool:
         """Whether a pod without a node is for this scheduler to place (upstream's PreEnqueue of

@@ -10,6 +10,7 @@ from tiphys.api import core_v1
 from tiphys.api.base import encode
 from tiphys.machinery.footprint import CPU, MEMORY, Port, occupied, ports_of
 from tiphys.machinery.volumes import claims_of
+from tiphys.scheduler.gangs import Gang, gang_of
 from tiphys.scheduler.podrules import PodRules, rules_of
 
 EPHEMERAL_STORAGE = "ephemeral-storage"
@@ -64,6 +65,12 @@ class PodInfo:
     def nonzero_requests(self) -> NonZeroRequests:
         amounts = occupied(self.pod, _NONZERO_DEFAULTS)
         return NonZeroRequests(min(amounts[CPU], MOST), min(amounts[MEMORY], MOST))
+
+    @cached_property
+    def gang(self) -> Gang | None:
+        """The pods with which it is placed together or not at all; None: it is placed by
+        itself."""
+        return gang_of(self.namespace, self.labels)
 
     @cached_property
     def claims(self) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -99,6 +99,7 @@ class SchedulingQueue:
         self._on_active = on_active
         self._on_incoming = on_incoming
         self._pods: dict[str, PodInfo] = {}
+        self._gangs: dict[str, set[str]] = {}  # uids of pods here, by gang
         self._queued_at: dict[str, float] = {}
         self._attempts: dict[str, int] = {}
         self._arrival = itertools.count()
@@ -116,6 +117,7 @@ class SchedulingQueue:
         """A new pod, or one that was updated: an update may make an unschedulable pod
         schedulable."""
         is_known = pod.uid in self._pods
+        self._note_gang(self._pods.get(pod.uid), pod)
         self._pods[pod.uid] = pod
         self._queued_at.setdefault(pod.uid, self._now())
         if not is_known or pod.uid in self._unschedulable:
@@ -125,11 +127,44 @@ class SchedulingQueue:
 
     def delete(self, uid: str) -> None:
         """The pod is gone, or has a node."""
-        self._pods.pop(uid, None)
+        self._note_gang(self._pods.pop(uid, None), None)
         self._unschedulable.pop(uid, None)
         self._hints.pop(uid, None)
         self._attempts.pop(uid, None)
         self._queued_at.pop(uid, None)
+
+    # --- gangs ---
+
+    def _note_gang(self, old: PodInfo | None, new: PodInfo | None) -> None:
+        if old is not None and old.gang is not None:
+            uids = self._gangs.get(old.gang.key, set())
+            uids.discard(old.uid)
+            if not uids:
+                self._gangs.pop(old.gang.key, None)
+        if new is not None and new.gang is not None:
+            self._gangs.setdefault(new.gang.key, set()).add(new.uid)
+
+    def pending_of(self, gang_key: str) -> list[PodInfo]:
+        """The pods of a gang that are here, in the order in which they would be popped."""
+        pods = [self._pods[uid] for uid in self._gangs.get(gang_key, ())]
+        return sorted(pods, key=lambda pod: (-pod.priority, self._queued_at[pod.uid], pod.key))
+
+    def take(self, gang_key: str, uids: Set[str]) -> None:
+        """Pods of a gang are scheduled together, the one that was popped among them:
+        `add_unschedulable` or `add_backoff` says how it ended for each, and `end_flight` that it
+        has."""
+        self._in_flight = gang_key
+        for uid in uids:
+            self._unschedulable.pop(uid, None)
+        if any(entry.uid in uids for entry in self._active):
+            self._active = [entry for entry in self._active if entry.uid not in uids]
+            heapq.heapify(self._active)
+        if any(entry.uid in uids for entry in self._backoff):
+            self._backoff = [entry for entry in self._backoff if entry.uid not in uids]
+            heapq.heapify(self._backoff)
+
+    def has(self, uid: str) -> bool:
+        return uid in self._pods
 
     def pop(self) -> PodInfo | None:
         """The active pod to schedule next; None when there is none.
@@ -185,9 +220,13 @@ class SchedulingQueue:
             else:
                 self._hints[uid] = hint
         if self._in_flight == uid:
-            self._in_flight = ""
-            for event in self._missed_events:
-                self.move_on(event)
+            self.end_flight()
+
+    def end_flight(self) -> None:
+        """What was popped is back, or bound: events that came meanwhile may help it."""
+        self._in_flight = ""
+        for event in self._missed_events:
+            self.move_on(event)
 
     def add_backoff(self, pod: PodInfo) -> None:
         """The attempt ended with an error: the pod is tried again after a back-off, whatever

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from prometheus_client import CollectorRegistry
 
 from tiphys.scheduler.cache import Cache
+from tiphys.scheduler.gangs import Gangs
 from tiphys.scheduler.metrics import SchedulerMetrics
 from tiphys.scheduler.nominator import Nominator
 from tiphys.scheduler.queue import Part, SchedulingQueue
@@ -35,3 +36,4 @@ class SchedulerState:
         self.snapshot = Snapshot()
         self.cache = Cache(self.snapshot)
         self.nominator = Nominator(self.snapshot)
+        self.gangs = Gangs()

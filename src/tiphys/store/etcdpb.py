@@ -144,3 +144,54 @@ class WatchResponse(Struct):
     compact_revision: Annotated[Int64, F(5)] = 0
     cancel_reason: Annotated[str, F(6)] = ""
     events: Annotated[list[Event], F(11)] = []
+
+
+class Member(Struct):
+    id: Annotated[Int64, F(1)] = 0  # unsigned on the wire
+    name: Annotated[str, F(2)] = ""  # "" until it has started
+    peer_urls: Annotated[list[str], F(3)] = []
+    client_urls: Annotated[list[str], F(4)] = []
+    is_learner: Annotated[bool, F(5)] = False
+
+
+class MemberAddRequest(Struct):
+    peer_urls: Annotated[list[str], F(1)] = []
+    is_learner: Annotated[bool, F(2)] = False
+
+
+class MemberAddResponse(Struct):
+    member: Annotated[Member, F(2)] = field(default_factory=Member)
+    members: Annotated[list[Member], F(3)] = []
+
+
+class MemberUpdateRequest(Struct):
+    id: Annotated[Int64, F(1)] = 0
+    peer_urls: Annotated[list[str], F(2)] = []
+
+
+class MemberUpdateResponse(Struct):
+    members: Annotated[list[Member], F(2)] = []
+
+
+class MemberRemoveRequest(Struct):
+    id: Annotated[Int64, F(1)] = 0
+
+
+class MemberRemoveResponse(Struct):
+    members: Annotated[list[Member], F(2)] = []
+
+
+class MemberPromoteRequest(Struct):
+    id: Annotated[Int64, F(1)] = 0
+
+
+class MemberPromoteResponse(Struct):
+    members: Annotated[list[Member], F(2)] = []
+
+
+class MemberListRequest(Struct):
+    pass
+
+
+class MemberListResponse(Struct):
+    members: Annotated[list[Member], F(2)] = []

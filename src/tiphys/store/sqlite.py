@@ -31,6 +31,7 @@ CREATE TABLE IF NOT EXISTS log (
 );
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
 """
+_LOCK_AGAIN = 0.02  # seconds between two looks at whether another process has closed the file
 _GROUP = 512  # writes that share one commit at the most: bounds how long the first of them waits
 
 
@@ -99,13 +100,15 @@ class SQLiteEngine:
             file beside it)
     scrubs: whether what compaction removes is overwritten with zeros, so that nothing can be read
             from the file that is no longer in it
+    patience: seconds for another process to close the file
     """
 
     shared = False
 
-    def __init__(self, path: Path, scrubs: bool = False) -> None:
+    def __init__(self, path: Path, scrubs: bool = False, patience: float = 0.0) -> None:
         self._path = path
         self._scrubs = scrubs
+        self._patience = patience
         self._jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="sqlite-writer", daemon=True)
         self._published = 0  # the newest revision that the listener has seen
@@ -120,15 +123,22 @@ class SQLiteEngine:
         self._loop = asyncio.get_running_loop()
         self._listener = listener
         self._lock = os.open(f"{self._path}.lock", os.O_CREAT | os.O_RDWR, 0o600)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(self._lock)
-            raise StoreError(f"{self._path} is in use by another process") from None
+        await self._take_lock()
         self._thread.start()
         snapshot: Snapshot = await self._call(self._load)
         self._published = snapshot.revision
         return snapshot
+
+    async def _take_lock(self) -> None:
+        deadline = self._loop.time() + self._patience
+        while True:
+            try:
+                return fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                if self._loop.time() >= deadline:
+                    os.close(self._lock)
+                    raise StoreError(f"{self._path} is in use by another process") from None
+            await asyncio.sleep(_LOCK_AGAIN)
 
     async def commit(self, write: Write) -> int:
         future: asyncio.Future[int] = self._loop.create_future()

@@ -135,6 +135,11 @@ class Store:
 
     # --- reading ---
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether other servers write to the same store."""
+        return self._engine.shared
+
     def cache(self, prefix: str) -> ResourceCache:
         """The cache of one resource; `prefix` is ``/group/plural/``."""
         cache = self._caches.get(prefix)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.addons.keda.world import scaled_object, trigger
@@ -87,6 +87,7 @@ def test_the_table_of_decisions(
     assert outcome(obj, seen, replicas) == expected
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(
     active=st.booleans(),
     failed=st.booleans(),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tiphys.addons.keda.formula import FormulaError, compiled
@@ -73,6 +73,7 @@ def test_what_is_wrong_with_a_formula(text: str, words: str) -> None:
         value(text)
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(st.text(alphabet="ab1.+-*/%()[]{}#?:|&!<>= ,'", max_size=40))
 def test_a_text_is_a_formula_or_refused(text: str) -> None:
     try:
@@ -82,6 +83,7 @@ def test_a_text_is_a_formula_or_refused(text: str) -> None:
     assert found is None or isinstance(found, float)
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(a=st.floats(-1e6, 1e6), b=st.floats(-1e6, 1e6))
 def test_arithmetic_is_that_of_floating_point(a: float, b: float) -> None:
     formula = compiled("(a + b) * 2 - a", ["a", "b"])

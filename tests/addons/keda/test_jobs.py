@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from tiphys.addons.keda.jobs import Counts, Queue, demand, effective, least, most, to_create
-from tiphys.addons.keda.types import ScaledJobSpec
+from tiphys.addons.keda.jobscaling import is_pending, job_of
+from tiphys.addons.keda.types import ScaledJob, ScaledJobSpec
 from tiphys.addons.keda.types.scaledjob import ScalingStrategy
+from tiphys.api import core_v1
 
 
 def strategy(name: str, deduction: int = 0, percentage: str = "") -> ScalingStrategy:
@@ -77,3 +79,40 @@ def test_the_most_are_beside_the_least() -> None:
         spec = ScaledJobSpec(min_replica_count=low, max_replica_count=high)
         found.append((least(spec), most(spec)))
     assert found == [(0, 100), (2, 8), (10, 10), (0, 7)]
+
+
+def with_phase(phase: str, *conditions: str) -> core_v1.Pod:
+    pod = core_v1.Pod()
+    pod.status.phase = phase
+    pod.status.conditions = [core_v1.PodCondition(type=one, status="True") for one in conditions]
+    return pod
+
+
+@pytest.mark.parametrize(
+    ("pods", "wanted", "expected"),
+    [
+        ([], [], True),
+        ([with_phase("Pending")], [], True),
+        ([with_phase("Failed"), with_phase("Running")], [], False),
+        ([with_phase("Succeeded")], [], False),
+        ([with_phase("Running", "Ready")], ["Ready", "PodScheduled"], True),
+        ([with_phase("Pending", "Ready", "PodScheduled")], ["Ready", "PodScheduled"], False),
+    ],
+)
+def test_a_job_waits_until_a_pod_of_it_does_not(
+    pods: list[core_v1.Pod], wanted: list[str], expected: bool
+) -> None:
+    assert is_pending(pods, wanted) is expected
+
+
+def test_a_new_job_has_labels_a_version_and_a_policy() -> None:
+    obj = ScaledJob(spec=ScaledJobSpec())
+    obj.metadata.name, obj.metadata.namespace, obj.metadata.generation = "j", "default", 4
+    obj.metadata.labels = {"team": "a", "secret": "b"}
+    obj.metadata.annotations = {"scaledjob.keda.sh/job-excluded-labels": "secret"}
+    job = job_of(obj)
+    assert job.metadata.generate_name == "j-"
+    assert job.metadata.labels["team"] == "a" and "secret" not in job.metadata.labels
+    assert job.metadata.annotations["scaledjob.keda.sh/generation"] == "4"
+    assert job.spec.template.metadata.labels == {"scaledjob.keda.sh/name": "j"}
+    assert job.spec.template.spec.restart_policy == "OnFailure"

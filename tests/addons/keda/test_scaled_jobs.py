@@ -10,6 +10,7 @@ from tests.addons.keda.world import deployment, trigger
 from tiphys.addons.keda.types import ScaledJob
 from tiphys.api.base import from_builtins
 from tiphys.api.batch_v1 import Job
+from tiphys.client.client import MERGE
 from tiphys.testing import LocalCluster
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
@@ -49,9 +50,10 @@ async def test_jobs_are_created_up_to_the_limit_and_go_with_their_template(
     owner = first[0].metadata.owner_references[0]
     assert (owner.kind, owner.name) == ("ScaledJob", "batch")
     assert first[0].spec.template.spec.restart_policy == "OnFailure"
-    changed = await keda.client.get(ScaledJob, "batch", "default")
-    changed.spec.job_target_ref.template.spec.containers[0].image = "newer"
-    await keda.client.update(changed)
+    containers = [{"name": "main", "image": "newer"}]
+    template = {"spec": {"containers": containers}}
+    patch = {"spec": {"jobTargetRef": {"template": template}}}
+    await keda.client.patch(ScaledJob, "batch", patch, "default", media=MERGE)
 
     async def replaced() -> bool:
         found = await jobs_of(keda, "batch")
@@ -64,6 +66,7 @@ async def test_jobs_are_created_up_to_the_limit_and_go_with_their_template(
     assert status.triggers_types == "kubernetes-workload" and status.last_active_time
 
 
+@pytest.mark.slow
 async def test_a_paused_one_creates_none(keda: LocalCluster) -> None:
     await keda.client.create(deployment("idle", 1))
     paused = scaled_job("paused", "idle")

@@ -44,6 +44,7 @@ async def test_an_autoscaler_scales_between_one_and_many_by_the_metrics_served(
     assert conditions.is_true(api.status.conditions, "Available")
 
 
+@pytest.mark.slow
 async def test_a_workload_follows_another_ones_pods_down_to_none(keda: LocalCluster) -> None:
     await keda.client.create(deployment("source", 2))
     scaled = await Scaled.made(
@@ -86,6 +87,7 @@ async def test_what_is_wrong_with_a_trigger_stands_in_ready(
     assert (await scaled.condition("Active")).status == "Unknown"
 
 
+@pytest.mark.slow
 async def test_a_missing_target_is_found_once_it_is_there(keda: LocalCluster) -> None:
     await keda.client.create(scaled_object("missing", ALL_YEAR, pollingInterval=1))
     scaled = Scaled(keda, "missing")
@@ -122,6 +124,7 @@ async def test_admission_refuses_what_keda_refuses(keda: LocalCluster) -> None:
     assert words in await refusal(keda, scaled_object("x", cpu, minReplicaCount=1))
 
 
+@pytest.mark.slow
 async def test_a_pause_freezes_a_count_and_its_end_brings_the_loop_back(
     keda: LocalCluster,
 ) -> None:
@@ -141,6 +144,7 @@ async def test_a_pause_freezes_a_count_and_its_end_brings_the_loop_back(
     await scaled.has(4)
 
 
+@pytest.mark.slow
 async def test_deleting_gives_the_target_back_what_it_had(keda: LocalCluster) -> None:
     restore = {"restoreToOriginalReplicaCount": True}
     scaled = await Scaled.made(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import generate_latest
 
 from tests.builders import machine_address
 from tiphys.addons.keda.types import Condition, ScaledObject
@@ -89,8 +90,8 @@ class RedisServer:
 
 
 @contextlib.asynccontextmanager
-async def redis_server(folder: Path, *arguments: str) -> AsyncIterator[RedisServer]:
-    server = RedisServer(folder, free_port(), arguments)
+async def redis_server(folder: Path, *arguments: str, port: int = 0) -> AsyncIterator[RedisServer]:
+    server = RedisServer(folder, port or free_port(), arguments)
     await server.start()
     try:
         yield server
@@ -188,3 +189,9 @@ class Scaled:
             return set(reasons) <= {event.reason for event in about}
 
         await self.cluster.eventually(check)
+
+
+def page(cluster: LocalCluster) -> str:
+    """The metrics of all that runs in a cluster."""
+    registries = [client.metrics.registry for client in cluster._clients]
+    return "".join(generate_latest(registry).decode() for registry in registries)

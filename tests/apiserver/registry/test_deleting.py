@@ -149,3 +149,23 @@ async def test_a_collection_with_what_cannot_be_read_is_not_deleted() -> None:
         assert objects.find(core_v1.ConfigMap, "default", "a") is not None
         other = Filter(f"{MAPS.prefix}other/", EVERYTHING)
         assert await objects.delete_collection(Write(MAPS, "other"), other, DeleteOptions()) == []
+
+
+async def test_to_delete_what_is_being_deleted_writes_nothing_unless_it_shortens() -> None:
+    async with registry() as objects:
+        obj = pod("a")
+        obj.spec.node_name = "n"
+        stored = await created(objects, obj)
+
+        async def deleted(seconds: int) -> tuple[int, int | None]:
+            options = DeleteOptions(grace_period_seconds=seconds)
+            entry = (await objects.delete(write_of(stored), options)).entry
+            meta = decode(entry.data, core_v1.Pod).metadata
+            return entry.revision, meta.deletion_grace_period_seconds
+
+        first, seconds = await deleted(30)
+        assert seconds == 30
+        assert await deleted(30) == (first, 30)
+        assert await deleted(60) == (first, 30)
+        later, seconds = await deleted(10)
+        assert later > first and seconds == 10

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +13,7 @@ from tests.builders import config_map, service
 from tiphys.api import core_v1
 from tiphys.api.base import decode
 from tiphys.api.catalog import resource_of
-from tiphys.api.meta_v1 import DeleteOptions
+from tiphys.api.meta_v1 import DeleteOptions, OwnerReference
 from tiphys.apiserver.admission import Attributes, Base
 from tiphys.apiserver.registry.changes import Mutation, Replace
 from tiphys.apiserver.registry.writes import Write
@@ -246,3 +247,11 @@ async def test_a_plugin_refuses_but_not_what_was_admitted_before(admitted: bool)
             await objects.update(write_of(stored), change)
         with pytest.raises(StatusError, match="it is bad"):
             await created(objects, config_map("b", bad="1"))
+
+
+async def test_an_owner_that_is_named_twice_counts_once_after_an_update() -> None:
+    def owned_twice(stored: core_v1.ConfigMap) -> None:
+        owner = OwnerReference(api_version="v1", kind="Pod", name="p", uid="1")
+        stored.metadata.owner_references = [owner, copy.deepcopy(owner)]
+
+    assert len((await replaced(owned_twice)).metadata.owner_references) == 1

@@ -60,7 +60,7 @@ def definitions() -> tuple[CustomResourceDefinition, ...]:
 def objects(settings: Settings) -> Sequence[Struct]:
     from tiphys.addons.keda.running import objects as made
 
-    return made()
+    return made(settings.address)
 
 
 async def run(context: Context) -> None:
@@ -80,7 +80,8 @@ ADDON = OptionalAddon(
         rule("get list watch create patch delete", "horizontalpodautoscalers", "autoscaling"),
         rule("get list watch create patch delete", "jobs", "batch"),
         rule("get patch", "*/scale", "*"),
-        rule("get", "deployments statefulsets", "apps"),
+        rule("get list watch", "deployments", "apps"),
+        rule("get", "statefulsets", "apps"),
         rule("get list watch", "pods"),
         rule("get list", "services limitranges"),
         rule("get", "secrets configmaps"),

@@ -9,7 +9,6 @@ from typing import TypeVar
 import msgspec
 
 from tiphys.addons.keda import facts
-from tiphys.addons.keda.serving import Verdict
 from tiphys.addons.keda.types import (
     ClusterTriggerAuthentication,
     ScaledJob,
@@ -19,10 +18,12 @@ from tiphys.addons.keda.types import (
 )
 from tiphys.addons.keda.types.authentication import PodIdentity
 from tiphys.addons.optional import Context
+from tiphys.addons.reviews import Verdict
 from tiphys.api import apps_v1, core_v1
 from tiphys.api.admission_v1 import AdmissionRequest
 from tiphys.api.autoscaling_v2 import HorizontalPodAutoscaler
 from tiphys.api.base import Struct, from_builtins
+from tiphys.controllers.shell import namespace_index
 from tiphys.machinery.errors import StatusError
 from tiphys.machinery.quantity import nano
 
@@ -42,23 +43,22 @@ class Admission:
         self._client = context.client
         self._objects = context.informers.of(ScaledObject)
         self._autoscalers = context.informers.of(HorizontalPodAutoscaler)
+        self._objects.index("namespace", namespace_index)
+        self._autoscalers.index("namespace", namespace_index)
 
     async def judge(self, asked: AdmissionRequest) -> Verdict:
-        """What is said of one object."""
+        """What is said of one object. Raises SpecError when it may not be so."""
         if asked.operation not in ("CREATE", "UPDATE") or asked.sub_resource:
             return Verdict()
-        try:
-            match asked.kind.kind:
-                case "ScaledObject":
-                    return await self._scaled_object(asked)
-                case "ScaledJob":
-                    facts.check_triggers(_read(asked.object, ScaledJob).spec.triggers)
-                case "TriggerAuthentication":
-                    check_authentication(_read(asked.object, TriggerAuthentication).spec)
-                case "ClusterTriggerAuthentication":
-                    check_authentication(_read(asked.object, ClusterTriggerAuthentication).spec)
-        except facts.SpecError as error:
-            return Verdict(str(error))
+        match asked.kind.kind:
+            case "ScaledObject":
+                return await self._scaled_object(asked)
+            case "ScaledJob":
+                facts.check_triggers(_read(asked.object, ScaledJob).spec.triggers)
+            case "TriggerAuthentication":
+                check_authentication(_read(asked.object, TriggerAuthentication).spec)
+            case "ClusterTriggerAuthentication":
+                check_authentication(_read(asked.object, ClusterTriggerAuthentication).spec)
         return Verdict()
 
     async def _scaled_object(self, asked: AdmissionRequest) -> Verdict:
@@ -83,9 +83,9 @@ class Admission:
     def _check_others(self, obj: ScaledObject) -> None:
         """Raises SpecError when another one scales the same target, or has the same autoscaler."""
         api_version, kind, name = facts.target_of(obj)
-        for other in self._objects:
+        for other in self._objects.by("namespace", obj.metadata.namespace):
             meta = other.metadata
-            if meta.namespace != obj.metadata.namespace or meta.name == obj.metadata.name:
+            if meta.name == obj.metadata.name:
                 continue
             if facts.target_of(other) == (api_version, kind, name):
                 raise facts.SpecError(
@@ -101,10 +101,8 @@ class Admission:
     def _check_autoscalers(self, obj: ScaledObject) -> None:
         """Raises SpecError when an autoscaler of somebody else scales the target."""
         api_version, kind, name = facts.target_of(obj)
-        for hpa in self._autoscalers:
+        for hpa in self._autoscalers.by("namespace", obj.metadata.namespace):
             meta = hpa.metadata
-            if meta.namespace != obj.metadata.namespace:
-                continue
             if meta.annotations.get(facts.OWNERSHIP_CHECKED) == "false":
                 continue
             ref = hpa.spec.scale_target_ref

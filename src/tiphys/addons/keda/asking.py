@@ -110,7 +110,8 @@ class HttpScaler(Scaler):
         except TimeoutError:
             raise ScalerError(f'{method.title()} "{url}": no answer in time') from None
         except (aiohttp.ClientError, OSError, ValueError, KeyError) as error:
-            raise ScalerError(f'{method.title()} "{url}": {error}') from None
+            reason = getattr(error, "os_error", None) or error  # ours, where it may not go there
+            raise ScalerError(f'{method.title()} "{url}": {reason}') from None
 
     async def _sent(
         self, method: str, url: yarl.URL, body: bytes | None, headers: dict[str, str]

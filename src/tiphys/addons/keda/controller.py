@@ -9,9 +9,9 @@ from typing import Any
 from tiphys.addons.keda import facts, fallback
 from tiphys.addons.keda.autoscalers import autoscaler, metric_names
 from tiphys.addons.keda.deciding import READY, READY_MESSAGE, Said
-from tiphys.addons.keda.loops import FAILURES
+from tiphys.addons.keda.loops import FAILURES, key_of
 from tiphys.addons.keda.scaling import NO_FALLBACK, Scaling
-from tiphys.addons.keda.statuses import change_status, set_conditions
+from tiphys.addons.keda.statuses import change_status, note_user, set_conditions
 from tiphys.addons.keda.targets import NO_SCALE, NOT_FOUND, kind_name
 from tiphys.addons.keda.types import ScaledObject, ScaledObjectStatus
 from tiphys.api.autoscaling_v2 import HorizontalPodAutoscaler, MetricSpec
@@ -43,7 +43,9 @@ class ScaledObjectReconciler(Reconciler[ScaledObject]):
         self._applied: dict[str, tuple[bytes, bytes]] = {}
 
     async def reconcile(self, obj: ScaledObject) -> float | None:
-        key = f"{obj.metadata.namespace}/{obj.metadata.name}"
+        key = key_of(obj)
+        is_paused = facts.is_paused(obj)
+        self.scaling.observer.paused(obj.metadata.namespace, obj.metadata.name, is_paused)
         try:
             await self._keep(obj)
         except CheckFailed as error:
@@ -79,13 +81,14 @@ class ScaledObjectReconciler(Reconciler[ScaledObject]):
             obj = await self._autoscale(obj)
         await self._ready(obj)
         self.scaling.watch(obj)
+        await note_user(self.client, obj, "scaledobjects")
 
     # --- pausing ---
 
     async def _pause(self, obj: ScaledObject) -> None:
         """Nothing watches it any more, no autoscaler scales it, and it has the replicas that the
         pause asks for."""
-        key = f"{obj.metadata.namespace}/{obj.metadata.name}"
+        key = key_of(obj)
         was = facts.condition(obj.status.conditions, "Paused").status == "True"
         said = {"Paused": Said("True", "ScaledObjectPaused", _PAUSED_MESSAGE)}
         if not was:
@@ -180,8 +183,7 @@ class ScaledObjectReconciler(Reconciler[ScaledObject]):
         specs = built.specs()
         if not specs:
             raise ValueError(
-                "no metric specs returned from scalers for ScaledObject "
-                f"{obj.metadata.namespace}/{obj.metadata.name}"
+                f"no metric specs returned from scalers for ScaledObject {key_of(obj)}"
             )
         target = obj.status.scale_target_gvkr
         assert target is not None
@@ -233,7 +235,7 @@ class ScaledObjectReconciler(Reconciler[ScaledObject]):
         said: dict[str, Said] = {}
         is_first = standing.status in ("", "Unknown", "False")
         by_triggers = standing.reason in ("TriggerError", "PartialTriggerError")
-        is_watched = self.scaling.watched(f"{obj.metadata.namespace}/{obj.metadata.name}")
+        is_watched = self.scaling.watched(key_of(obj))
         if not by_triggers or is_watched is None:
             said["Ready"] = Said("True", READY, READY_MESSAGE)
             if is_first and not by_triggers:
@@ -246,7 +248,8 @@ class ScaledObjectReconciler(Reconciler[ScaledObject]):
 
     async def finalize(self, obj: ScaledObject) -> None:
         """Gives the target back the replicas that it had, if that is wanted."""
-        await self.scaling.unwatch(f"{obj.metadata.namespace}/{obj.metadata.name}", obj)
+        await self.scaling.unwatch(key_of(obj), obj)
+        await note_user(self.client, obj, "scaledobjects", gone=True)
         advanced, before = obj.spec.advanced, obj.status.original_replica_count
         wants = advanced is not None and advanced.restore_to_original_replica_count
         if wants and before is not None:

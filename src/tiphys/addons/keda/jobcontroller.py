@@ -10,7 +10,7 @@ from tiphys.addons.keda.controller import FINALIZER, CheckFailed, saying
 from tiphys.addons.keda.deciding import Said
 from tiphys.addons.keda.jobscaling import GENERATION, JobScaling
 from tiphys.addons.keda.loops import key_of
-from tiphys.addons.keda.statuses import change_status, set_conditions
+from tiphys.addons.keda.statuses import change_status, note_user, set_conditions
 from tiphys.addons.keda.types import ScaledJob, ScaledJobStatus
 from tiphys.api.batch_v1 import Job
 from tiphys.operator import Reconciler
@@ -69,6 +69,7 @@ class ScaledJobReconciler(Reconciler[ScaledJob]):
             await self.scaling.built(obj)
         await self._ready(obj, said)
         self.scaling.watch(obj)
+        await note_user(self.client, obj, "scaledjobs")
 
     async def _ready(self, obj: ScaledJob, said: dict[str, Said]) -> None:
         """It is, unless its triggers have said otherwise since."""
@@ -112,4 +113,5 @@ class ScaledJobReconciler(Reconciler[ScaledJob]):
 
     async def finalize(self, obj: ScaledJob) -> None:
         await self.scaling.unwatch(key_of(obj), obj)
+        await note_user(self.client, obj, "scaledjobs", gone=True)
         self.event(obj, "ScaledJobDeleted", "ScaledJob was deleted", warning=True)

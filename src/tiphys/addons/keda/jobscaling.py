@@ -13,6 +13,7 @@ from tiphys.addons.keda.building import Built
 from tiphys.addons.keda.deciding import Said
 from tiphys.addons.keda.jobs import Counts, Queue
 from tiphys.addons.keda.loops import Loops, Watched
+from tiphys.addons.keda.measuring import Measurer
 from tiphys.addons.keda.scaler import AVERAGE, Scaler, Surroundings
 from tiphys.addons.keda.statuses import change_status, set_conditions
 from tiphys.addons.keda.types import ScaledJob, ScaledJobStatus, TriggerActivity
@@ -38,9 +39,8 @@ _AT_ONCE = 20  # Jobs that are created at a time
 
 
 class JobScaling(Loops[ScaledJob]):
-    def __init__(self, context: Context, surroundings: Surroundings, patience: float) -> None:
-        super().__init__(context, ScaledJob, surroundings)
-        self._patience = patience
+    def __init__(self, context: Context, surroundings: Surroundings, measurer: Measurer) -> None:
+        super().__init__(context, ScaledJob, surroundings, measurer)
         self._jobs = context.informers.of(Job)
         self._jobs.index("scaled", _owners)
 
@@ -85,16 +85,9 @@ class JobScaling(Loops[ScaledJob]):
         assert spec.external is not None
         target = spec.external.target
         goal = target.average_value if target.type == AVERAGE else target.value
-        try:
-            async with asyncio.timeout(self._patience):
-                found = await scaler.look(spec.external.metric.name)
-        except TimeoutError:
-            message = f"{scaler.type}: no answer within {self._patience:g}s"
-            self.event(obj, "KEDAScalerFailed", message, warning=True)
-            return None
-        except Exception as error:  # a trigger's failure is its own, whatever it is
-            message = str(error) or type(error).__name__
-            self.event(obj, "KEDAScalerFailed", message, warning=True)
+        found, error = await self.measurer.ask(scaler, spec.external.metric.name)
+        if found is None:
+            self.event(obj, "KEDAScalerFailed", error, warning=True)
             return None
         limit = jobs.most(obj.spec)
         return jobs.queue(found.value, nano(goal or "0") / 10**9, found.is_active, limit)

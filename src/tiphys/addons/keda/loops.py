@@ -12,9 +12,8 @@ from tiphys.addons.keda import facts
 from tiphys.addons.keda.authentication import AuthenticationError
 from tiphys.addons.keda.building import Builder, Built
 from tiphys.addons.keda.formula import FormulaError
-from tiphys.addons.keda.measuring import Record
+from tiphys.addons.keda.measuring import Measurer, Record
 from tiphys.addons.keda.scaler import ScalerError, Surroundings
-from tiphys.addons.keda.targets import Targets
 from tiphys.addons.keda.types import Health, ScaledJob, ScaledObject
 from tiphys.addons.optional import Context
 from tiphys.client.client import Unreachable
@@ -51,11 +50,15 @@ def key_of(obj: ScaledObject | ScaledJob) -> str:
 class Loops(Generic[K]):
     """Those of all objects of one kind. Keys are ``namespace/name``."""
 
-    def __init__(self, context: Context, kind: type[K], surroundings: Surroundings) -> None:
+    def __init__(
+        self, context: Context, kind: type[K], surroundings: Surroundings, measurer: Measurer
+    ) -> None:
         self.context = context
+        self.measurer = measurer
+        self.observer = measurer.observer
         self.client = context.client
         self.kind: type[K] = kind
-        self.targets = Targets(context.client)
+        self.targets = measurer.targets
         self.builder = Builder(surroundings, self.targets)
         self.objects: Informer[K] = context.informers.of(kind)
         self._watched: dict[str, Watched] = {}
@@ -146,6 +149,7 @@ class Loops(Generic[K]):
             self._end(standing)
             if obj is not None:
                 self.event(obj, "KEDAScalersStopped", "Stopped scalers watch")
+            self.observer.forget(self.kind.__name__, key)
         await self.forget(key)
         self._building.pop(key, None)
         self._told.pop(key, None)
@@ -160,8 +164,10 @@ class Loops(Generic[K]):
         look."""
         loop = asyncio.get_running_loop()
         has_begun = False
+        due = loop.time()
         while True:
             started = loop.time()
+            self.observer.late(self.kind.__name__, key, started - due)
             obj, watched = self.objects.get(key), self._watched.get(key)
             if obj is None or watched is None:
                 return
@@ -176,4 +182,5 @@ class Loops(Generic[K]):
             except Exception:
                 log.exception("%s %s", self.kind.__name__, key)
             interval = obj.spec.polling_interval or facts.POLLING
-            await asyncio.sleep(max(0.0, started + interval - loop.time()))
+            due = started + interval
+            await asyncio.sleep(max(0.0, due - loop.time()))

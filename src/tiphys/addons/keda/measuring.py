@@ -4,6 +4,7 @@ do not, and formulas applied."""
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -12,6 +13,7 @@ from tiphys.addons.keda import facts, fallback
 from tiphys.addons.keda.building import Built
 from tiphys.addons.keda.deciding import Seen
 from tiphys.addons.keda.formula import FormulaError
+from tiphys.addons.keda.observing import Observer
 from tiphys.addons.keda.scaler import Measured, Scaler
 from tiphys.addons.keda.targets import Targets
 from tiphys.addons.keda.types import Health, ScaledObject
@@ -58,12 +60,12 @@ class Look:
 
 
 class Measurer:
-    """`health` are the failures in a row of one object's metrics: kept here, shown in its
-    status."""
+    """Asks triggers, each for at most `timeout` seconds."""
 
-    def __init__(self, targets: Targets, timeout: float) -> None:
-        self._targets = targets
+    def __init__(self, targets: Targets, timeout: float, observer: Observer) -> None:
+        self.targets = targets
         self._timeout = timeout
+        self.observer = observer
 
     async def look(
         self,
@@ -74,7 +76,8 @@ class Measurer:
         records: dict[str, Record] | None = None,
     ) -> Look:
         """Asks the triggers, all at once: for the metrics that are named, or for all. With
-        `records`, of those that are cached there none is asked again."""
+        `records`, of those that are cached there none is asked again. `health` has the failures in
+        a row, and is brought up to date."""
         readings = [
             self._read(obj, scaler, spec, health, records)
             for scaler, specs in zip(built.scalers, built.metrics, strict=True)
@@ -100,14 +103,21 @@ class Measurer:
         reading = Reading(name, scaler.config.name or scaler.type, spec, scaler.config.index)
         record = (records or {}).get(name) if scaler.config.use_cached else None
         if record is None:
-            record = await self._ask(scaler, name)
+            record = await self.ask(scaler, name)
         await self._judge(obj, reading, record, health)
         if reading.falls_back:
             measured = Measured(reading.value or 0.0, True)
             return reading, Record(measured, reading.error)
         return reading, record
 
-    async def _ask(self, scaler: Scaler, name: str) -> Record:
+    async def ask(self, scaler: Scaler, name: str) -> Record:
+        """One metric of a trigger, whatever comes of it."""
+        started = time.monotonic()
+        record = await self._asked(scaler, name)
+        self.observer.looked(scaler, name, record.measured, started)
+        return record
+
+    async def _asked(self, scaler: Scaler, name: str) -> Record:
         try:
             async with asyncio.timeout(self._timeout):
                 return Record(await scaler.look(name), "")
@@ -146,9 +156,9 @@ class Measurer:
         try:
             current = ready = 0
             if fallback.needs_current(obj):
-                current = (await self._targets.scale(obj)).spec.replicas
+                current = await self.targets.replicas(obj)
             if fallback.needs_ready(obj, spec):
-                ready = await self._targets.ready_pods(obj)
+                ready = await self.targets.ready_pods(obj)
         except (StatusError, LookupError, ValueError):
             return None
         return fallback.value(obj, spec, current, ready)

@@ -7,8 +7,8 @@ import ssl
 from dataclasses import dataclass
 
 from tiphys.addons.keda.asking import tls_context
-from tiphys.addons.keda.reaching import ReachError
-from tiphys.addons.keda.scaler import ScalerError, Surroundings
+from tiphys.addons.keda.dialing import dial, host_port
+from tiphys.addons.keda.scaler import Config, ScalerError
 
 _LONGEST = 1 << 20  # bytes of a string
 _MOST = 10_000  # members of an array
@@ -38,14 +38,6 @@ class Server:
         certificate, key, password = self.pair
         return tls_context(self.ca, certificate, key, password=password, unsafe=self.unsafe)
 
-    @property
-    def place(self) -> tuple[str, int]:
-        """Raises RedisError."""
-        host, colon, port = self.address.rpartition(":")
-        if not colon or not port.isdecimal() or not 0 < int(port[:6]) < 65536:
-            raise RedisError(f"dial tcp: address {self.address}: missing port in address")
-        return host.strip("[]"), int(port)
-
 
 class Redis:
     """One connection. Commands go one after the other."""
@@ -59,26 +51,14 @@ class Redis:
         self._turn = asyncio.Lock()
 
     @classmethod
-    async def connect(cls, server: Server, around: Surroundings, namespace: str = "") -> Redis:
+    async def connect(cls, server: Server, config: Config) -> Redis:
         """A connection that is logged in. Raises RedisError."""
-        host, port = server.place
         try:
-            context = server.context()
-            async with asyncio.timeout(around.timeout):
-                place = await around.reach.find(host, port, namespace)
-                streams = await asyncio.open_connection(
-                    place.host,
-                    place.port,
-                    ssl=context,
-                    server_hostname=host if context is not None else None,
-                )
-        except TimeoutError:
-            raise RedisError(f"dial tcp {server.address}: i/o timeout") from None
-        except (ReachError, ScalerError) as error:
+            host, port = host_port(server.address)
+            streams = await dial(config, host, port, server.context())
+        except ScalerError as error:
             raise RedisError(str(error)) from None
-        except (OSError, ssl.SSLError) as error:
-            raise RedisError(f"dial tcp {server.address}: {error}") from None
-        connection = cls(*streams, around.timeout)
+        connection = cls(*streams, config.surroundings.timeout)
         try:
             if server.password:
                 name = (server.username,) if server.username else ()
@@ -102,7 +82,7 @@ class Redis:
                 raise RedisError("i/o timeout") from None
             except (OSError, asyncio.IncompleteReadError) as error:
                 raise RedisError(f"connection lost: {error}") from None
-            except ValueError as error:
+            except (ValueError, asyncio.LimitOverrunError, RecursionError) as error:
                 raise RedisError(f"no answer of a Redis server: {error}") from None
 
     async def _answer(self, depth: int) -> object:

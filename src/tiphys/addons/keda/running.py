@@ -12,13 +12,16 @@ from tiphys.addons.keda.admission import Admission
 from tiphys.addons.keda.controller import ScaledObjectReconciler
 from tiphys.addons.keda.jobcontroller import ScaledJobReconciler
 from tiphys.addons.keda.jobscaling import JobScaling
+from tiphys.addons.keda.measuring import Measurer
+from tiphys.addons.keda.observing import Observer
 from tiphys.addons.keda.reaching import Reach
 from tiphys.addons.keda.scaler import Surroundings
 from tiphys.addons.keda.scaling import Scaling
 from tiphys.addons.keda.serving import Server
+from tiphys.addons.keda.targets import Targets
 from tiphys.addons.optional import NAMESPACE, Context
 from tiphys.api import admissionregistration_v1 as registration_v1
-from tiphys.api import apiregistration_v1, discovery_v1
+from tiphys.api import apiregistration_v1, apps_v1, discovery_v1
 from tiphys.api.base import Struct, to_builtins
 from tiphys.client.client import MERGE
 from tiphys.machinery.addresses import authority
@@ -38,21 +41,24 @@ async def run(context: Context) -> None:
         importlib.import_module(name)
     reach = Reach(context.client, settings.local)
     surroundings = Surroundings(context.client, reach, context.now, settings.timeout)
-    scaling = Scaling(context, surroundings, settings.patience)
-    jobs = JobScaling(context, surroundings, settings.patience)
+    observer = Observer(context)
+    targets = Targets(context.client, context.informers.of(apps_v1.Deployment))
+    measurer = Measurer(targets, settings.patience, observer)
+    scaling = Scaling(context, surroundings, measurer)
+    jobs = JobScaling(context, surroundings, measurer)
     admission = Admission(context)
     server = Server(scaling, admission.judge, context.now)
     address = settings.address or own_address()
-    port = await server.start(context.client, address, settings.port, context.data_dir)
     try:
+        port = await server.start(context.client, address, settings.port, context.data_dir)
         await context.informers.synced()
         await _announce(context, server, address, port)
         await context.reconcile(
             ScaledObjectReconciler, ScaledJobReconciler, scaling=scaling, jobs=jobs
         )
-        context.tasks.start(_renew(context, server), "certificate", vital=True)
         await _tell(context, authority(address, port), scaling, jobs)
     finally:
+        observer.close()
         await server.stop()
 
 
@@ -73,15 +79,6 @@ async def _tell(context: Context, where: str, scaling: Scaling, jobs: JobScaling
         await asyncio.sleep(_PERIOD)
 
 
-async def _renew(context: Context, server: Server) -> None:
-    from tiphys.addons.keda.certificates import RENEWED
-
-    while True:
-        await asyncio.sleep(RENEWED)
-        server.renew(context.data_dir)
-        await _trust(context, server)
-
-
 async def _announce(context: Context, server: Server, address: str, port: int) -> None:
     """Says in the cluster where the server is, and by which authority it is known."""
     slice_ = {
@@ -95,11 +92,11 @@ async def _announce(context: Context, server: Server, address: str, port: int) -
 
 
 async def _trust(context: Context, server: Server) -> None:
-    bundle = to_builtins(server.authority)
+    bundle = to_builtins(server.authority.encode())
     patch = {"spec": {"caBundle": bundle}}
     name = f"v1beta1.{serving.EXTERNAL}"
     await context.client.patch(apiregistration_v1.APIService, name, patch, media=MERGE)
-    hooks = {"webhooks": to_builtins(webhooks(server.authority))}
+    hooks = {"webhooks": to_builtins(webhooks(server.authority.encode()))}
     kind = registration_v1.ValidatingWebhookConfiguration
     await context.client.patch(kind, serving.SERVICE, hooks, media=MERGE)
 
@@ -139,7 +136,7 @@ def webhooks(authority_: bytes) -> list[registration_v1.ValidatingWebhook]:
     ]
 
 
-def objects() -> list[Struct]:
+def objects(address: str) -> list[Struct]:
     """What leads the API server here. `run` fills in the address and the authority: so its account
     may change these objects, and create none."""
     from tiphys.api import core_v1, rbac_v1
@@ -152,7 +149,7 @@ def objects() -> list[Struct]:
         metadata=ObjectMeta(
             name=name, namespace=NAMESPACE, labels={"kubernetes.io/service-name": name}
         ),
-        address_type="IPv4",
+        address_type="IPv6" if ":" in address else "IPv4",
     )
     api = apiregistration_v1.APIService(metadata=ObjectMeta(name=f"v1beta1.{serving.EXTERNAL}"))
     api.spec = apiregistration_v1.APIServiceSpec(

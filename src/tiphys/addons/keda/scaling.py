@@ -23,7 +23,7 @@ from tiphys.addons.keda.types import Health, ScaledObject, ScaledObjectStatus, T
 from tiphys.addons.optional import Context
 from tiphys.api.autoscaling_v2 import HorizontalPodAutoscaler
 from tiphys.client.client import Unreachable
-from tiphys.machinery import timestamps
+from tiphys.machinery import conditions, timestamps
 from tiphys.machinery.errors import StatusError
 
 log = logging.getLogger(__name__)
@@ -36,9 +36,8 @@ class NoMetric(Exception):
 
 
 class Scaling(Loops[ScaledObject]):
-    def __init__(self, context: Context, surroundings: Surroundings, patience: float) -> None:
-        super().__init__(context, ScaledObject, surroundings)
-        self.measurer = Measurer(self.targets, patience)
+    def __init__(self, context: Context, surroundings: Surroundings, measurer: Measurer) -> None:
+        super().__init__(context, ScaledObject, surroundings, measurer)
         self._autoscalers = context.informers.of(HorizontalPodAutoscaler)
 
     async def check(self, obj: ScaledObject, watched: Watched) -> None:
@@ -80,7 +79,7 @@ class Scaling(Loops[ScaledObject]):
     async def _carry_out(self, obj: ScaledObject, found: Seen) -> Decision:
         """Scales to zero or back, where that is called for."""
         try:
-            replicas = (await self.targets.scale(obj)).spec.replicas
+            replicas = await self.targets.replicas(obj)
         except (StatusError, LookupError, ValueError) as error:
             message = f"Error getting current replicas count for ScaleTarget: {error}"
             return Decision(
@@ -147,17 +146,16 @@ class Scaling(Loops[ScaledObject]):
         found = self._autoscalers.get(f"{obj.metadata.namespace}/{obj.status.hpa_name}")
         if found is None:
             return {}
-        for one in found.status.conditions:
-            if one.type != "ScalingActive":
-                continue
-            if one.status == "True":
-                return {"HPAActive": Said("True", "HPAActive", "HPA is actively scaling")}
-            if one.reason == "ScalingDisabled":
-                return {"HPAActive": Said("True", "ScalingDisabled", one.message)}
-            reason = one.reason or "HPAMetricsUnavailable"
-            message = f"HPA is not actively scaling: {one.message}"
-            return {"HPAActive": Said("False", reason, message)}
-        return {}
+        active = conditions.find(found.status.conditions, "ScalingActive")
+        if active is None:
+            return {}
+        if active.status == "True":
+            return {"HPAActive": Said("True", "HPAActive", "HPA is actively scaling")}
+        if active.reason == "ScalingDisabled":
+            return {"HPAActive": Said("True", "ScalingDisabled", active.message)}
+        reason = active.reason or "HPAMetricsUnavailable"
+        message = f"HPA is not actively scaling: {active.message}"
+        return {"HPAActive": Said("False", reason, message)}
 
     # --- triggers that speak up ---
 
@@ -173,7 +171,7 @@ class Scaling(Loops[ScaledObject]):
 
     async def _push(self, key: str, model: Scaler) -> None:
         async def active() -> None:
-            await self._activate(key, model.metric_name)
+            await self._activate(key, model.config.index)
 
         while True:
             scaler = make(model.config)
@@ -187,9 +185,14 @@ class Scaling(Loops[ScaledObject]):
                     await scaler.close()
             await asyncio.sleep(_PUSH_AGAIN)
 
-    async def _activate(self, key: str, metric: str) -> None:
+    async def _activate(self, key: str, index: int) -> None:
+        """The trigger of that place says that there is something to do."""
         obj, watched = self.objects.get(key), self.watched(key)
         if obj is None or watched is None:
+            return
+        names = obj.status.external_metric_names
+        metric = next((name for name in names if name.startswith(f"s{index}-")), None)
+        if metric is None:
             return
         async with watched.turn:
             decision = await self._carry_out(obj, Seen(True, active=(metric,)))

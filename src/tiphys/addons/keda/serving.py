@@ -15,16 +15,15 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from aiohttp import web
 
-from tiphys.addons.keda import certificates, facts
+from tiphys.addons import reviews
+from tiphys.addons.authority import passing_server
+from tiphys.addons.keda import facts
 from tiphys.addons.keda.scaler import quantity
 from tiphys.addons.keda.scaling import NoMetric, Scaling
 from tiphys.addons.optional import NAMESPACE
 from tiphys.api import admission_v1, core_v1
-from tiphys.api.base import decode, encode
-from tiphys.api.meta_v1 import Status
 from tiphys.client.client import Client
 from tiphys.client.delegation import caller_of
 from tiphys.machinery import timestamps
@@ -40,14 +39,8 @@ _REVIEWS = 16  # that are read at a time
 _TRUST = "extension-apiserver-authentication"
 _NO_REVIEW = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 
-Judge = Callable[[admission_v1.AdmissionRequest], Awaitable["Verdict"]]
-
-
-class Verdict(msgspec.Struct):
-    """`refusal` is why an object may not be so, "" if it may; `warnings` are for its author."""
-
-    refusal: str = ""
-    warnings: list[str] = []
+Judge = Callable[[admission_v1.AdmissionRequest], Awaitable[reviews.Verdict]]
+"""Raises SpecError."""
 
 
 class Server:
@@ -56,16 +49,16 @@ class Server:
         self._judge = judge
         self._now = now
         self._allowed: frozenset[str] = frozenset()
-        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._context.minimum_version = ssl.TLSVersion.TLSv1_2
+        self._runner: web.AppRunner | None = None
         self._reviews = asyncio.Semaphore(_REVIEWS)
-        self.authority = b""
+        self.authority = ""
 
     async def start(self, client: Client, address: str, port: int, folder: Path) -> int:
         """Listens and returns the port. Raises OSError when it is taken, and StatusError when the
         cluster does not say who its front proxy is."""
-        await self._trust(client)
-        self.renew(folder)
+        names = [f"{SERVICE}.{NAMESPACE}.svc"]
+        self.authority, context = passing_server("Tiphys KEDA", names, self._now(), folder)
+        await self._trust(client, context)
         app = web.Application(client_max_size=_LARGEST, middlewares=[self._only_the_api_server])
         group = f"/apis/{_VERSION}"
         app.router.add_get(f"/apis/{EXTERNAL}", self._versions)
@@ -74,25 +67,20 @@ class Server:
         app.router.add_post(ADMISSION, self._review)
         self._runner = web.AppRunner(app, access_log=None, keepalive_timeout=75)
         await self._runner.setup()
-        await web.TCPSite(self._runner, address, port, ssl_context=self._context).start()
+        await web.TCPSite(self._runner, address, port, ssl_context=context).start()
         return int(self._runner.addresses[0][1])
 
     async def stop(self) -> None:
-        await self._runner.cleanup()
+        if self._runner is not None:
+            await self._runner.cleanup()
 
-    def renew(self, folder: Path) -> None:
-        """Shows a new certificate from now on, of a new authority."""
-        shown = certificates.new([f"{SERVICE}.{NAMESPACE}.svc"], self._now())
-        certificates.load(self._context, shown, folder)
-        self.authority = shown.authority
-
-    async def _trust(self, client: Client) -> None:
+    async def _trust(self, client: Client, context: ssl.SSLContext) -> None:
         found = await client.get(core_v1.ConfigMap, _TRUST, "kube-system")
         names = json.loads(found.data.get("requestheader-allowed-names", "[]"))
         self._allowed = frozenset(names)
         authority = found.data.get("requestheader-client-ca-file", "")
-        self._context.load_verify_locations(cadata=authority)
-        self._context.verify_mode = ssl.CERT_OPTIONAL
+        context.load_verify_locations(cadata=authority)
+        context.verify_mode = ssl.CERT_OPTIONAL
 
     @web.middleware
     async def _only_the_api_server(
@@ -170,20 +158,19 @@ class Server:
         try:
             async with asyncio.timeout(_SECONDS), self._reviews:
                 body = await request.read()
-            asked = decode(body, admission_v1.AdmissionReview).request
-            if asked is None:
-                raise ValueError("a review holds a request")
-            verdict = await self._judge(asked)
+            asked = reviews.request_of(body)
+            answer = await self._judged(asked)
         except TimeoutError:
             return web.Response(status=408)
         except _NO_REVIEW as error:
             return web.Response(status=400, text=str(error)[:200])
-        response = admission_v1.AdmissionResponse(uid=asked.uid, allowed=not verdict.refusal)
-        response.warnings = list(verdict.warnings)
-        if verdict.refusal:
-            response.status = Status(message=verdict.refusal, code=403, reason="Forbidden")
-        review = admission_v1.AdmissionReview(response=response)
-        return web.Response(body=encode(review), content_type="application/json")
+        return web.Response(body=answer, content_type="application/json")
+
+    async def _judged(self, asked: admission_v1.AdmissionRequest) -> bytes:
+        try:
+            return reviews.allowed(asked, await self._judge(asked))
+        except facts.SpecError as error:
+            return reviews.refused(asked, reviews.refusal(str(error), 403, "Forbidden"))
 
 
 def _status(code: int, reason: str, message: str) -> web.Response:

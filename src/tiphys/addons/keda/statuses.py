@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from tiphys.addons.keda.deciding import Said
-from tiphys.addons.keda.types import Condition, ScaledJob, ScaledObject
+from tiphys.addons.keda.types import (
+    AuthenticationRef,
+    ClusterTriggerAuthentication,
+    Condition,
+    ScaledJob,
+    ScaledObject,
+    TriggerAuthentication,
+)
 from tiphys.api.base import Struct, to_builtins
 from tiphys.client.client import MERGE, Client
 from tiphys.machinery.errors import StatusError, is_conflict, is_not_found
 
+log = logging.getLogger(__name__)
+
 K = TypeVar("K", bound=Struct)
-Scalable = ScaledObject | ScaledJob
 _TRIES = 5
 FIRST = {"Ready": "Unknown", "Active": "Unknown", "Fallback": "Unknown", "Paused": "False"}
 """The conditions of an object of which nothing is known yet."""
@@ -71,3 +80,34 @@ def set_conditions(status: Any, said: Mapping[str, Said]) -> None:
                 break
         else:
             status.conditions.append(wanted)
+
+
+async def note_user(
+    client: Client, obj: ScaledObject | ScaledJob, field: str, *, gone: bool = False
+) -> None:
+    """Keeps an object's name in the statuses of the authentications that its triggers use. One that
+    is not there is no failure: the trigger says what it lacks."""
+    name, namespace = obj.metadata.name, obj.metadata.namespace
+
+    def change(status: Any) -> None:
+        names = [one for one in getattr(status, field).split(",") if one and one != name]
+        setattr(status, field, ",".join(names if gone else [*names, name]))
+
+    refs = {
+        (one.authentication_ref.kind, one.authentication_ref.name): one.authentication_ref
+        for one in obj.spec.triggers
+        if one.authentication_ref is not None and one.authentication_ref.name
+    }
+    for ref in refs.values():
+        try:
+            found = await _authentication(client, ref, namespace)
+            if gone or name not in getattr(found.status, field).split(","):
+                await change_status(client, found, change)
+        except StatusError as error:
+            log.debug("%s/%s: %s", namespace, name, error)
+
+
+async def _authentication(client: Client, ref: AuthenticationRef, namespace: str) -> Any:
+    if ref.kind == "ClusterTriggerAuthentication":
+        return await client.get(ClusterTriggerAuthentication, ref.name)
+    return await client.get(TriggerAuthentication, ref.name, namespace)

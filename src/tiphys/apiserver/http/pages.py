@@ -5,6 +5,7 @@ tokens.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Protocol
 from urllib.parse import parse_qsl
 
@@ -91,6 +92,7 @@ class ServerState(Protocol):
     collectors: CollectorRegistry
     discovery: discovery.Discovery
     documents: OpenAPI
+    kms_faults: Callable[[], list[str]] | None
     reader: Reader
     registry: Registry
 
@@ -231,6 +233,8 @@ class Pages:
             "store": True,
             **dict.fromkeys(_STARTED_PARTS, started),
         }
+        if self._server.kms_faults is not None:
+            checks["kms-providers"] = not self._server.kms_faults()
         if kind == "readyz":
             checks |= {
                 "etcd-readiness": True,

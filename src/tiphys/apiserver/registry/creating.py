@@ -33,8 +33,8 @@ async def create(objects: Objects, write: Write, obj: Any, fields_known: bool = 
     """
     strategy = objects.strategy_of(write.requested)
     meta: ObjectMeta = obj.metadata
-    if write.resource.namespaced:
-        check_namespace(meta, write.namespace)
+    # What has no namespace forgets one that its manifest gives it, as upstream's does.
+    check_namespace(meta, write.namespace if write.resource.namespaced else "")
     generates = bool(meta.generate_name and not meta.name)
     if generates:
         meta.name = names.generated(meta.generate_name)

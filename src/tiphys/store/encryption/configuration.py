@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from tiphys.machinery import durations
 from tiphys.machinery.fielderrors import FieldError, invalid_value, required
 
 AES_SIZES = (16, 24, 32)  # bytes of a key
@@ -42,13 +43,28 @@ class Keys(msgspec.Struct, forbid_unknown_fields=True):
     keys: list[Key] = []
 
 
+class KMS(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """A plugin. `timeout` as Go writes durations."""
+
+    apiVersion: str = "v1"  # upstream's default, which has to be changed
+    name: str = ""
+    endpoint: str = ""
+    cachesize: int | None = None
+    timeout: str = "3s"
+
+    @property
+    def seconds(self) -> float:
+        """Raises DurationError."""
+        return durations.seconds(self.timeout)
+
+
 class Provider(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     """One of them is set."""
 
     secretbox: Keys | None = None
     aesgcm: Keys | None = None
     aescbc: Keys | None = None
-    kms: dict[str, Any] | None = None
+    kms: KMS | None = None
     identity: dict[str, Any] | None = None
 
 
@@ -137,6 +153,7 @@ def violations_of(configuration: EncryptionConfiguration) -> Iterator[FieldError
     if not configuration.resources:
         yield required("resources", "at least one resources is required")
     earlier: set[GroupResource] = set()
+    yield from _plugin_violations(configuration)
     for index, rule in enumerate(configuration.resources):
         yield from _rule_violations(f"resources[{index}]", rule)
         yield from _masked(f"resources[{index}].resources", rule, earlier)
@@ -224,9 +241,6 @@ def _provider_violations(path: str, provider: Provider) -> Iterator[FieldError]:
             "list elements"
         )
         yield invalid_value(path, "REDACTED", problem)
-    if provider.kms is not None:
-        problem = "kms is not served here; use secretbox, aesgcm or aescbc"
-        yield invalid_value(f"{path}.kms", str(provider.kms.get("name", "")), problem)
     for name, keys, sizes in (
         ("aesgcm", provider.aesgcm, AES_SIZES),
         ("aescbc", provider.aescbc, AES_SIZES),
@@ -234,6 +248,53 @@ def _provider_violations(path: str, provider: Provider) -> Iterator[FieldError]:
     ):
         if keys is not None:
             yield from _key_violations(f"{path}.{name}.keys", keys.keys, sizes)
+
+
+def _plugin_violations(configuration: EncryptionConfiguration) -> Iterator[FieldError]:
+    names: set[str] = set()
+    for index, rule in enumerate(configuration.resources):
+        for number, provider in enumerate(rule.providers):
+            if provider.kms is not None:
+                path = f"resources[{index}].providers[{number}].kms"
+                yield from _kms_violations(path, provider.kms, names)
+                names.add(provider.kms.name)
+
+
+def _kms_violations(path: str, kms: KMS, names: set[str]) -> Iterator[FieldError]:
+    if not kms.name:
+        yield required(f"{path}.name", "name is a mandatory field for a provider")
+    if ":" in kms.name and kms.apiVersion != "v1":
+        problem = f"invalid KMS provider name {kms.name}, must not contain ':'"
+        yield invalid_value(f"{path}.name", kms.name, problem)
+    if kms.name in names:
+        problem = f"duplicate KMS provider name {kms.name}, names must be unique"
+        yield invalid_value(f"{path}.name", kms.name, problem)
+    try:
+        is_positive = kms.seconds > 0
+    except durations.DurationError:
+        is_positive = False
+    if not is_positive:
+        yield invalid_value(f"{path}.timeout", kms.timeout, "timeout should be a positive value")
+    scheme, colon, _ = kms.endpoint.partition("://")
+    if not kms.endpoint:
+        yield invalid_value(f"{path}.endpoint", "", "endpoint is a mandatory field for a kms")
+    elif scheme != "unix" or not colon:
+        scheme = scheme if colon else ""
+        problem = f'unsupported scheme "{scheme}" for KMS provider, only unix is supported'
+        yield invalid_value(f"{path}.endpoint", kms.endpoint, problem)
+    if kms.apiVersion == "v1":
+        problem = (
+            "KMSv1 is deprecated and will only receive security updates going forward. Use KMSv2 "
+            "instead"
+        )
+        yield invalid_value(f"{path}.apiVersion", "v1", problem)
+        return
+    if kms.cachesize is not None:
+        problem = "cachesize is not supported in v2"
+        yield invalid_value(f"{path}.cachesize", kms.cachesize, problem)
+    if kms.apiVersion != "v2":
+        problem = "unsupported apiVersion apiVersion for KMS provider, only v1 and v2 are supported"
+        yield invalid_value(f"{path}.apiVersion", kms.apiVersion, problem)
 
 
 def _key_violations(path: str, keys: list[Key], sizes: tuple[int, ...]) -> Iterator[FieldError]:

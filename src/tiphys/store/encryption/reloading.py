@@ -98,7 +98,7 @@ class Reloader:
             loaded = configuration.read(self._file)
             if loaded.hash == self._hash:
                 return False
-            self._engine.use(Transformers(loaded.configuration))
+            self._engine.use(Transformers(loaded.configuration, self._engine.transformers))
         except ConfigurationError as error:
             log.error("The encryption configuration stays as it was: %s", error)
             self._metrics.reloaded("failure")

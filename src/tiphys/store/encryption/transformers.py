@@ -2,7 +2,8 @@
 in order.
 
 The first seals; on reading, the prefix of the stored bytes says who may open them:
-``k8s:enc:PROVIDER:v1:KEY:``. Values without one are plain, for whom `identity` is.
+``k8s:enc:PROVIDER:v1:KEY:``, or ``k8s:enc:kms:v2:NAME:``. Values without one are plain, for whom
+`identity` is.
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ from typing import NamedTuple
 from tiphys.store.corruption import ENCRYPTED, IDENTITY_FAULT
 from tiphys.store.encryption.ciphers import GCM, CBCCipher, Cipher, OpenError, SecretBox
 from tiphys.store.encryption.configuration import (
+    KMS,
     EncryptionConfiguration,
     GroupResource,
     Keys,
     Provider,
     group_resource,
 )
+from tiphys.store.encryption.envelope import Envelope
 
 _ANY = GroupResource("*", "*")
 
@@ -52,12 +55,30 @@ class Chain:
     def __init__(self, transformers: list[Transformer]) -> None:
         self._transformers = transformers
         first = transformers[0]
-        self.mark = first.mark
+        self._mark = first.mark
         self.prefix = first.prefix  # of what it seals
         self._cipher = first.cipher
 
+    @property
+    def mark(self) -> bytes:
+        """Of what it seals now: a plugin's key may change."""
+        return self._cipher.mark if isinstance(self._cipher, Envelope) else self._mark
+
+    @property
+    def envelope(self) -> Envelope | None:
+        """The plugin's cipher, when it is one that seals."""
+        return self._cipher if isinstance(self._cipher, Envelope) else None
+
+    def envelope_of(self, stored: bytes) -> Envelope | None:
+        """The plugin's cipher that may open stored bytes, if one may."""
+        for prefix, cipher, _ in self._transformers:
+            if isinstance(cipher, Envelope) and stored.startswith(prefix):
+                return cipher
+        return None
+
     def seal(self, value: bytes, context: bytes) -> bytes:
-        """The value as it is stored; the same object when the resource is stored plain."""
+        """The value as it is stored; the same object when the resource is stored plain. Raises
+        SealError."""
         if self._cipher is None:
             return value
         return self.prefix + self._cipher.seal(value, context)
@@ -72,6 +93,8 @@ class Chain:
                     return Opened(stored, mark)
             elif stored.startswith(prefix):
                 try:
+                    if isinstance(cipher, Envelope):
+                        return Opened(*cipher.opened(stored[len(prefix) :], context))
                     return Opened(cipher.open(stored[len(prefix) :], context), mark)
                 except OpenError as error:
                     faults.append(str(error))
@@ -87,12 +110,19 @@ def _fault(faults: list[str]) -> str:
 
 
 class Transformers:
-    """The chains of a configuration, by resource."""
+    """The chains of a configuration, by resource. `known` is the one before it: plugins that both
+    have go on as they are."""
 
-    def __init__(self, configuration: EncryptionConfiguration) -> None:
+    def __init__(
+        self, configuration: EncryptionConfiguration, known: Transformers | None = None
+    ) -> None:
         rules: dict[GroupResource, list[Transformer]] = {}
+        self.envelopes: dict[KMS, Envelope] = {}
+        self._known = known.envelopes if known is not None else {}
         for rule in configuration.resources:
-            transformers = [one for provider in rule.providers for one in _of_provider(provider)]
+            transformers = [
+                one for provider in rule.providers for one in self._of_provider(provider)
+            ]
             for text in rule.resources:
                 rules.setdefault(group_resource(text), []).extend(transformers)
         self._chains = {named: Chain(transformers) for named, transformers in rules.items()}
@@ -113,6 +143,20 @@ class Transformers:
             if named in self._chains:
                 return self._chains[named]
         return _PLAIN
+
+    def _of_provider(self, provider: Provider) -> Iterator[Transformer]:
+        if provider.kms is None:
+            yield from _of_provider(provider)
+            return
+        kms = provider.kms
+        prefix = ENCRYPTED + f"kms:v2:{kms.name}:".encode()
+        envelope = self.envelopes.get(kms) or self._known.get(kms)
+        if envelope is None:
+            from tiphys.store.encryption.plugins import Plugin  # gRPC, which few need
+
+            envelope = Envelope(kms.name, prefix, Plugin(kms.endpoint, kms.seconds))
+        self.envelopes[kms] = envelope
+        yield Transformer(prefix, envelope)
 
 
 _PLAIN = Chain([_IDENTITY])

@@ -1,0 +1,294 @@
+"""The state of a cycle, made of the objects as they are."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tiphys.addons.kueue.core.quota import Node, Quota, Slot, sum_up
+from tiphys.addons.kueue.core.state import (
+    Flavor,
+    Fungibility,
+    Group,
+    Item,
+    PodGroup,
+    Preemption,
+    Queue,
+    State,
+)
+from tiphys.addons.kueue.types.quotas import (
+    ClusterQueue,
+    ClusterQueueSpec,
+    Cohort,
+    ResourceFlavor,
+    ResourceGroup,
+)
+from tiphys.addons.kueue.types.workloads import Workload
+from tiphys.api import core_v1
+from tiphys.api.base import encode, from_builtins
+from tiphys.machinery import conditions, timestamps
+from tiphys.machinery.footprint import requests_of, units
+from tiphys.machinery.selectors import from_label_selector
+
+Labels = Mapping[str, str]
+
+
+@dataclass
+class Objects:
+    """What a state is made of. `namespaces` are labels by name; `checks` are the admission checks
+    that there are, and whether their controllers are at work."""
+
+    flavors: Iterable[ResourceFlavor] = ()
+    cluster_queues: Iterable[ClusterQueue] = ()
+    cohorts: Iterable[Cohort] = ()
+    namespaces: Mapping[str, Labels] = field(default_factory=dict)
+    checks: Mapping[str, bool] = field(default_factory=dict)
+
+
+# --- queues ---
+
+
+def state_of(objects: Objects) -> State:
+    """The queues without any workload."""
+    flavors = {one.metadata.name: _flavor(one) for one in objects.flavors}
+    cohorts = {one.metadata.name: one for one in objects.cohorts}
+    nodes: dict[str, Node] = {}
+    queues: dict[str, Queue] = {}
+    for made in objects.cluster_queues:
+        queue = _queue(made, flavors, objects)
+        queues[queue.name] = queue
+        if made.spec.cohort_name:
+            _join(queue.node, _cohort(made.spec.cohort_name, cohorts, nodes))
+    in_circles = {name for name, node in nodes.items() if _is_circle(node)}
+    for queue in queues.values():
+        parent = queue.node.parent
+        if parent is not None and parent.name in in_circles:
+            # Nobody lends in a circle: upstream disables its queues until it is gone.
+            queue.node.parent = None
+            queue.inactive = queue.inactive or "CohortCycle"
+    for queue in queues.values():
+        if queue.node.parent is None:
+            sum_up(queue.node)
+    for name, node in nodes.items():
+        if node.parent is None and name not in in_circles:
+            sum_up(node)
+    return State(flavors, queues)
+
+
+def _cohort(name: str, cohorts: Mapping[str, Cohort], nodes: dict[str, Node]) -> Node:
+    """The node of a cohort; one that has no object lends without limits."""
+    known = nodes.get(name)
+    if known is not None:
+        return known
+    spec = cohorts[name].spec if name in cohorts else None
+    node = nodes[name] = Node(name, _quotas(spec.resource_groups) if spec is not None else {})
+    if spec is not None and spec.parent_name:
+        _join(node, _cohort(spec.parent_name, cohorts, nodes))
+    return node
+
+
+def _join(node: Node, parent: Node) -> None:
+    node.parent = parent
+    parent.children.append(node)
+
+
+def _is_circle(node: Node) -> bool:
+    seen = {id(node)}
+    above = node.parent
+    while above is not None:
+        if id(above) in seen:
+            return True
+        seen.add(id(above))
+        above = above.parent
+    return False
+
+
+def _flavor(flavor: ResourceFlavor) -> Flavor:
+    spec = flavor.spec
+    return Flavor(spec.node_labels, tuple(spec.node_taints), tuple(spec.tolerations))
+
+
+def _queue(made: ClusterQueue, flavors: Mapping[str, Flavor], objects: Objects) -> Queue:
+    spec = made.spec
+    fungibility, preemption = spec.flavor_fungibility, spec.preemption
+    selector = from_label_selector(spec.namespace_selector)
+
+    def admits(namespace: str) -> bool:
+        labels = objects.namespaces.get(namespace)
+        return selector is not None and labels is not None and selector.matches(labels)
+
+    return Queue(
+        Node(made.metadata.name, _quotas(spec.resource_groups)),
+        tuple(
+            Group(frozenset(g.covered_resources), tuple(f.name for f in g.flavors))
+            for g in spec.resource_groups
+        ),
+        strict=spec.queueing_strategy == "StrictFIFO",
+        fungibility=Fungibility(
+            fungibility.when_can_borrow == "TryNextFlavor",
+            fungibility.when_can_preempt == "TryNextFlavor",
+            fungibility.preference == "PreemptionOverBorrowing",
+        ),
+        preemption=Preemption(
+            preemption.within_cluster_queue,
+            preemption.reclaim_within_cohort,
+            preemption.borrow_within_cohort.policy != "Never",
+            preemption.borrow_within_cohort.max_priority_threshold,
+        ),
+        inactive=inactivity(made, flavors, objects.checks)[0],
+        admits_namespace=admits,
+    )
+
+
+def inactivity(
+    queue: ClusterQueue, flavors: Mapping[str, Any], checks: Mapping[str, bool]
+) -> tuple[str, str]:
+    """(reason, message) why a queue admits nothing, in upstream's words; empty when it does."""
+    spec = queue.spec
+    if queue.metadata.deletion_timestamp:
+        return "Terminating", "Can't admit new workloads; clusterQueue is terminating"
+    used = [flavor.name for group in spec.resource_groups for flavor in group.flavors]
+    wanted = checks_of(spec)
+    reasons = {
+        "Stopped": "is stopped" if spec.stop_policy != "None" else "",
+        "FlavorNotFound": _listing(
+            "references missing ResourceFlavor(s)", (one for one in used if one not in flavors)
+        ),
+        "AdmissionCheckNotFound": _listing(
+            "references missing AdmissionCheck(s)", (one for one in wanted if one not in checks)
+        ),
+        "AdmissionCheckInactive": _listing(
+            "references inactive AdmissionCheck(s)",
+            (one for one in wanted if not checks.get(one, True)),
+        ),
+    }
+    said = {reason: message for reason, message in reasons.items() if message}
+    if not said:
+        return "", ""
+    return next(iter(said)), f"Can't admit new workloads: {', '.join(said.values())}."
+
+
+def _listing(what: str, names: Iterable[str]) -> str:
+    listed = ",".join(names)
+    return f"{what}: {listed}" if listed else ""
+
+
+def checks_of(spec: ClusterQueueSpec, flavors: Iterable[str] | None = None) -> tuple[str, ...]:
+    """The checks that a queue asks for, or of them those that the assigned flavors need."""
+    strategy = spec.admission_checks_strategy
+    if strategy is None:
+        return ()
+    assigned = None if flavors is None else set(flavors)
+    return tuple(
+        check.name
+        for check in strategy.admission_checks
+        if assigned is None or not check.on_flavors or assigned & set(check.on_flavors)
+    )
+
+
+def _quotas(groups: Iterable[ResourceGroup]) -> dict[Slot, Quota]:
+    return {
+        Slot(flavor.name, quota.name): Quota(
+            units(quota.name, quota.nominal_quota),
+            _limit(quota.name, quota.borrowing_limit),
+            _limit(quota.name, quota.lending_limit),
+        )
+        for group in groups
+        for flavor in group.flavors
+        for quota in flavor.resources
+    }
+
+
+def _limit(resource: str, quantity: str | None) -> int | None:
+    return None if quantity is None else units(resource, quantity)
+
+
+# --- workloads ---
+
+
+def item_of(workload: Workload, queue: str) -> Item:
+    """A workload that waits or runs in a cluster queue. Raises msgspec.ValidationError for a
+    template that is none."""
+    meta, spec, status = workload.metadata, workload.spec, workload.status
+    return Item(
+        key=f"{meta.namespace}/{meta.name}",
+        uid=meta.uid,
+        queue=queue,
+        priority=spec.priority or 0,
+        queued=queued_since(workload),
+        pod_sets=tuple(_pod_set(one, workload) for one in spec.pod_sets),
+        shape=_shape(workload),
+        job_uid=meta.labels.get("kueue.x-k8s.io/job-uid", ""),
+        reserved=_since(workload, "QuotaReserved"),
+        usage=usage_of(workload) if status.admission is not None else {},
+        evicted=conditions.is_true(status.conditions, "Evicted"),
+    )
+
+
+def _pod_set(pod_set: Any, workload: Workload) -> PodGroup:
+    template = from_builtins(pod_set.template or {}, core_v1.PodTemplateSpec)
+    count = pod_set.count - reclaimable(workload, pod_set.name)
+    each = requests_of(with_requests(template.spec))
+    return PodGroup(pod_set.name, max(0, count), each, template.spec, pod_set.min_count)
+
+
+def with_requests(spec: core_v1.PodSpec) -> core_v1.PodSpec:
+    """Containers that limit a resource and request none of it request as much."""
+    for container in [*spec.containers, *spec.init_containers]:
+        resources = container.resources
+        resources.requests = {**resources.limits, **resources.requests}
+    return spec
+
+
+def reclaimable(workload: Workload, pod_set: str) -> int:
+    """Pods of a set that will not be started again: their quota is free."""
+    return next((r.count for r in workload.status.reclaimable_pods if r.name == pod_set), 0)
+
+
+def usage_of(workload: Workload) -> dict[Slot, int]:
+    """What an admitted workload holds, less what it will not need again."""
+    usage: dict[Slot, int] = {}
+    admission = workload.status.admission
+    for one in admission.pod_set_assignments if admission is not None else ():
+        count = one.count if one.count is not None else 1
+        left = max(0, count - reclaimable(workload, one.name))
+        for resource, flavor in one.flavors.items():
+            slot = Slot(flavor, resource)
+            whole = units(resource, one.resource_usage.get(resource, "0"))
+            share = whole * left // count if count else whole
+            usage[slot] = usage.get(slot, 0) + share
+    return usage
+
+
+def queued_since(workload: Workload) -> float:
+    """When it began to wait: when it was evicted for its pods' sake, otherwise when it was made
+    (upstream's queue order timestamp)."""
+    evicted = conditions.find(workload.status.conditions, "Evicted")
+    if evicted is not None and evicted.status == "True" and evicted.reason in _BACK_IN_LINE:
+        return timestamps.parse(evicted.last_transition_time or "")
+    return timestamps.parse(workload.metadata.creation_timestamp or "")
+
+
+_BACK_IN_LINE = ("PodsReadyTimeout", "AdmissionCheck")
+
+
+def _since(workload: Workload, condition: str) -> float:
+    found = conditions.find(workload.status.conditions, condition)
+    if found is None or found.status != "True" or not found.last_transition_time:
+        return float("inf")  # it is the newest of all
+    return timestamps.parse(found.last_transition_time)
+
+
+def _shape(workload: Workload) -> str:
+    """Equal for workloads that are admitted or refused alike."""
+    spec, status = workload.spec, workload.status
+    parts = [(one.name, one.count, one.min_count, _spec_of(one.template)) for one in spec.pod_sets]
+    reclaimed = [(one.name, one.count) for one in status.reclaimable_pods]
+    text = encode([spec.priority or 0, workload.metadata.namespace, parts, reclaimed])
+    return hashlib.sha256(text).hexdigest()
+
+
+def _spec_of(template: Any) -> Any:
+    return template.get("spec") if isinstance(template, dict) else None

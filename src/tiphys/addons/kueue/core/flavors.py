@@ -1,0 +1,326 @@
+"""Which flavor each resource of a workload comes from.
+
+Source: the concepts "ClusterQueue" (flavor fungibility) and "ResourceFlavor". Flavors of a group
+are tried in order; a flavor is fit, needs preemption, or does not do; `whenCanBorrow` and
+`whenCanPreempt` say whether a later one that is better is looked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import NamedTuple
+
+from tiphys.addons.kueue.core.preemption import WITHIN, Target, find_targets
+from tiphys.addons.kueue.core.quota import Slot, borrowing_height
+from tiphys.addons.kueue.core.state import PODS, Flavor, Fungibility, Group, Item, Queue, State
+from tiphys.api import core_v1
+from tiphys.api.base import Quantity, format_quantity
+from tiphys.api.meta_v1 import ObjectMeta
+from tiphys.machinery.nodes import matches_node, tolerated
+
+EXCEEDS = "ExceedsMaxQuota"
+NO_FLAVOR = "NoMatchingFlavor"
+WAITING = "WaitingForQuota"
+_BORROWS_A_LOT = 1 << 30
+
+
+class Mode(IntEnum):
+    """How a flavor does, the worst first."""
+
+    NO_FIT = 0
+    NO_CANDIDATES = 1
+    PREEMPT = 2
+    RECLAIM = 3
+    FIT = 4
+
+
+class Fit(NamedTuple):
+    """How a flavor does, and how far up the quota comes from."""
+
+    mode: Mode
+    height: int
+
+
+class Choice(NamedTuple):
+    """The flavor of one resource."""
+
+    flavor: str
+    fit: Fit
+
+
+@dataclass
+class Assignment:
+    """What a workload would get. `usage` counts all pod sets, `counts` are their pods; `obstacles`
+    say by pod set what is in the way, `reason` is that of the condition QuotaReserved."""
+
+    counts: tuple[int, ...]
+    flavors: list[dict[str, Choice]] = field(default_factory=list)
+    usage: dict[Slot, int] = field(default_factory=dict)
+    obstacles: dict[str, list[str]] = field(default_factory=dict)
+    reason: str = ""
+    targets: list[Target] = field(default_factory=list)
+    failed: bool = False
+
+    @property
+    def mode(self) -> Mode:
+        if self.failed:
+            return Mode.NO_FIT
+        return min((c.fit.mode for c in self._choices()), default=Mode.FIT)
+
+    @property
+    def height(self) -> int:
+        return max((choice.fit.height for choice in self._choices()), default=0)
+
+    @property
+    def message(self) -> str:
+        return "; ".join(
+            f"couldn't assign flavors to pod set {pod_set}: {', '.join(dict.fromkeys(obstacles))}"
+            for pod_set, obstacles in self.obstacles.items()
+        )
+
+    def slots_to_free(self) -> frozenset[Slot]:
+        return frozenset(
+            Slot(choice.flavor, resource)
+            for chosen in self.flavors
+            for resource, choice in chosen.items()
+            if choice.fit.mode is not Mode.FIT
+        )
+
+    def _choices(self) -> list[Choice]:
+        return [choice for chosen in self.flavors for choice in chosen.values()]
+
+
+def assign(state: State, item: Item, counts: Sequence[int] | None = None) -> Assignment:
+    """Flavors for every pod set of a workload, in its queue as it is. With `counts`, for fewer
+    pods."""
+    return _Assigner(state, item, counts).assignment()
+
+
+def shown(resource: str, amount: int) -> Quantity:
+    """An amount as a quantity of the API."""
+    if resource == "cpu":
+        return format_quantity(amount * 10**6)
+    binary = resource == "memory" or resource.startswith(("hugepages-", "ephemeral-storage"))
+    return format_quantity(amount * 10**9, "binary" if binary else "decimal")
+
+
+class _Assigner:
+    def __init__(self, state: State, item: Item, counts: Sequence[int] | None) -> None:
+        self._state = state
+        self._item = item
+        self._queue: Queue = state.queues[item.queue]
+        whole = tuple(pod_set.count for pod_set in item.pod_sets)
+        self._result = Assignment(tuple(counts) if counts is not None else whole)
+        self._obstacles: list[str] = []  # of the group that is looked at
+
+    def assignment(self) -> Assignment:
+        result = self._result
+        for index, pod_set in enumerate(self._item.pod_sets):
+            count = result.counts[index]
+            requests = pod_set.total(count)
+            requests.pop(PODS, None)
+            if self._queue.group_of(PODS) is not None:
+                requests[PODS] = count
+            obstacles: list[str] = []
+            chosen = self._flavors_of(pod_set.spec, requests, obstacles)
+            if obstacles:
+                result.obstacles[pod_set.name] = obstacles
+            if chosen is None:
+                result.failed = True
+                return result
+            result.flavors.append(chosen)
+            for resource, choice in chosen.items():
+                slot = Slot(choice.flavor, resource)
+                result.usage[slot] = result.usage.get(slot, 0) + requests[resource]
+        if result.mode is not Mode.FIT:
+            result.reason = WAITING
+        return result
+
+    def _flavors_of(
+        self, spec: core_v1.PodSpec, requests: Mapping[str, int], obstacles: list[str]
+    ) -> dict[str, Choice] | None:
+        """None when some resource cannot be had; what is in the way is added to `obstacles`."""
+        chosen: dict[str, Choice] = {}
+        for resource, amount in requests.items():
+            if resource in chosen:
+                continue  # it came with another one of its group
+            group = self._queue.group_of(resource)
+            if group is None:
+                if not amount:
+                    continue
+                obstacles.append(f"resource {resource} unavailable in ClusterQueue")
+                self._result.reason = NO_FLAVOR
+                return None
+            self._obstacles = []
+            found = self._best(spec, group, requests)
+            obstacles += self._obstacles
+            if not found:
+                return None
+            chosen.update(found)
+        return chosen
+
+    def _best(
+        self, spec: core_v1.PodSpec, group: Group, requests: Mapping[str, int]
+    ) -> dict[str, Choice]:
+        """The best flavor of a group, or the first that is good enough. Empty: none does."""
+        wanted = {name: requests[name] for name in requests if name in group.resources}
+        fungibility = self._queue.fungibility
+        best: dict[str, Choice] = {}
+        best_fit = Fit(Mode.NO_FIT, _BORROWS_A_LOT)
+        reasons: list[str] = []
+        for name in group.flavors:
+            obstacle = _obstacle(name, self._state.flavors.get(name), spec)
+            if obstacle:
+                self._obstacles.append(obstacle)
+                reasons.append(NO_FLAVOR)
+                continue
+            choices, fit, reason = self._tried(name, wanted)
+            reasons.append(reason)
+            good_enough = not _tries_next(fit, fungibility)
+            if good_enough or is_better(fit, best_fit, fungibility):
+                best, best_fit = choices, fit
+            if good_enough:
+                break
+        if best_fit.mode is Mode.NO_FIT:
+            self._result.reason = _mildest(reasons)
+            return {}
+        if best_fit.mode is Mode.FIT:
+            self._obstacles.clear()
+        return best
+
+    def _tried(self, flavor: str, wanted: Mapping[str, int]) -> tuple[dict[str, Choice], Fit, str]:
+        """How a flavor does for all resources, as badly as for the worst of them."""
+        choices: dict[str, Choice] = {}
+        worst = Fit(Mode.FIT, 0)
+        reason = ""
+        for resource, amount in wanted.items():
+            fit, why = self._fits(Slot(flavor, resource), amount)
+            choices[resource] = Choice(flavor, fit)
+            if is_better(worst, fit, self._queue.fungibility):
+                worst = fit
+            if fit.mode is Mode.NO_FIT:
+                return {}, Fit(Mode.NO_FIT, fit.height), why
+            reason = reason or why
+        return choices, worst, reason
+
+    def _fits(self, slot: Slot, amount: int) -> tuple[Fit, str]:
+        """How a slot does for `amount` more, after the pod sets before, and the reason if not
+        well."""
+        node = self._queue.node
+        before = self._result.usage.get(slot, 0)
+        needed = before + amount
+        most = node.potential(slot)
+        if needed > most:
+            self._obstacles.append(
+                f"insufficient quota for {slot.resource} in flavor {slot.flavor}, previously "
+                f"considered podsets requests ({shown(slot.resource, before)}) + current podset "
+                f"request ({shown(slot.resource, amount)}) > maximum capacity "
+                f"({shown(slot.resource, most)})"
+            )
+            return Fit(Mode.NO_FIT, 0), EXCEEDS
+        height, is_more_around = borrowing_height(node, slot, needed)
+        available = node.available(slot)
+        if needed <= available:
+            return Fit(Mode.FIT, height), ""
+        lacking = shown(slot.resource, needed - available)
+        self._obstacles.append(
+            f"insufficient unused quota for {slot.resource} in flavor {slot.flavor}, "
+            f"{lacking} more needed"
+        )
+        nominal = node.subtree.get(slot, 0)
+        if needed <= nominal or is_more_around or self._queue.preemption.borrow:
+            return self._by_preemption(slot, needed), WAITING
+        return Fit(Mode.NO_FIT, height), WAITING
+
+    def _by_preemption(self, slot: Slot, needed: int) -> Fit:
+        """What preempting for this slot alone would come to."""
+        node = self._queue.node
+        targets = find_targets(self._state, self._item, {slot: needed}, frozenset({slot}))
+        if not targets:
+            return Fit(Mode.NO_CANDIDATES, borrowing_height(node, slot, needed)[0])
+        for target in targets:
+            self._state.suspend(target.item)
+        height, _ = borrowing_height(node, slot, needed)
+        for target in targets:
+            self._state.restore(target.item)
+        is_own = any(target.reason == WITHIN for target in targets)
+        return Fit(Mode.PREEMPT if is_own else Mode.RECLAIM, height)
+
+
+_MILDEST_FIRST = ("", WAITING, NO_FLAVOR, EXCEEDS)
+
+
+def _mildest(reasons: Sequence[str]) -> str:
+    """Of flavors, any of which would do, the one that is the least in the way."""
+    return min(reasons, key=_MILDEST_FIRST.index, default=NO_FLAVOR)
+
+
+def is_better(one: Fit, other: Fit, fungibility: Fungibility) -> bool:
+    """Whether a flavor is to be preferred."""
+    if one.mode is Mode.NO_FIT or other.mode is Mode.NO_FIT:
+        return one.mode is not Mode.NO_FIT and other.mode is Mode.NO_FIT
+    if (one.mode is Mode.NO_CANDIDATES) != (other.mode is Mode.NO_CANDIDATES):
+        return other.mode is Mode.NO_CANDIDATES
+    if fungibility.prefers_preempting and one.height != other.height:
+        return one.height < other.height
+    if one.mode is not other.mode:
+        return one.mode > other.mode
+    return one.height < other.height
+
+
+def _tries_next(fit: Fit, fungibility: Fungibility) -> bool:
+    if fit.mode in (Mode.NO_FIT, Mode.NO_CANDIDATES):
+        return True
+    if fit.mode in (Mode.PREEMPT, Mode.RECLAIM) and fungibility.next_before_preempting:
+        return True
+    return fit.height > 0 and fungibility.next_before_borrowing
+
+
+# --- whether pods may be on a flavor's nodes ---
+
+
+def _obstacle(name: str, flavor: Flavor | None, spec: core_v1.PodSpec) -> str:
+    if flavor is None:
+        return f"flavor {name} not found"
+    tolerations = [*spec.tolerations, *flavor.tolerations]
+    for taint in flavor.taints:
+        if taint.effect != "PreferNoSchedule" and not tolerated(taint, tolerations):
+            written = f"{taint.key}={taint.value}" if taint.value else taint.key
+            return f"untolerated taint {{{written}:{taint.effect}}} in flavor {name}"
+    try:
+        is_selected = _is_selected(flavor, spec)
+    except (KeyError, ValueError):  # templates within custom resources were looked at by nobody
+        is_selected = False
+    return "" if is_selected else f"flavor {name} doesn't match node affinity"
+
+
+def _is_selected(flavor: Flavor, spec: core_v1.PodSpec) -> bool:
+    """By what the pod says of labels that the flavor has; of others it says nothing here."""
+    relevant = core_v1.PodSpec(
+        node_selector={k: v for k, v in spec.node_selector.items() if k in flavor.labels}
+    )
+    terms = _relevant_terms(flavor, spec)
+    if terms:
+        required = core_v1.NodeSelector(node_selector_terms=terms)
+        relevant.affinity = core_v1.Affinity(
+            node_affinity=core_v1.NodeAffinity(
+                required_during_scheduling_ignored_during_execution=required
+            )
+        )
+    node = core_v1.Node(metadata=ObjectMeta(labels=dict(flavor.labels)))
+    return matches_node(relevant, node)
+
+
+def _relevant_terms(flavor: Flavor, spec: core_v1.PodSpec) -> list[core_v1.NodeSelectorTerm]:
+    """None, too, where one of several terms says nothing of the flavor: that one holds."""
+    affinity = spec.affinity.node_affinity if spec.affinity else None
+    required = affinity.required_during_scheduling_ignored_during_execution if affinity else None
+    terms = []
+    for term in required.node_selector_terms if required is not None else ():
+        kept = [one for one in term.match_expressions if one.key in flavor.labels]
+        if not kept:
+            return []
+        terms.append(core_v1.NodeSelectorTerm(match_expressions=kept))
+    return terms

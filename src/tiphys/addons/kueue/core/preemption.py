@@ -1,0 +1,214 @@
+"""Whom a workload may displace: upstream's classical preemption.
+
+Source: the concept "Preemption". Candidates are others of the queue by `withinClusterQueue`, and
+those of borrowing queues of the cohort by `reclaimWithinCohort` and `borrowWithinCohort`; they are
+taken one after the other until the workload fits, then those are given back without whom it fits
+as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from tiphys.addons.kueue.core.quota import Node, Slot
+from tiphys.addons.kueue.core.state import Item, Queue, State
+
+WITHIN = "InClusterQueue"
+RECLAMATION = "InCohortReclamation"
+WHILE_BORROWING = "InCohortReclaimWhileBorrowing"
+WORDS = {
+    WITHIN: "prioritization in the ClusterQueue",
+    RECLAMATION: "reclamation within the cohort",
+    WHILE_BORROWING: "reclamation within the cohort while borrowing",
+}
+
+
+class Target(NamedTuple):
+    """A workload that has to go, and the reason of its condition Preempted."""
+
+    item: Item
+    reason: str
+
+
+class _Candidate(NamedTuple):
+    item: Item
+    reason: str
+    cohort: Node | None  # the lowest cohort that it shares with the preemptor
+    only_without_borrowing: bool
+
+
+class _Search:
+    """One workload's search for targets, about `slots`, which need them, to fit `usage`."""
+
+    def __init__(
+        self, state: State, item: Item, usage: Mapping[Slot, int], slots: frozenset[Slot]
+    ) -> None:
+        self._state = state
+        self._item = item
+        self._queue = state.queues[item.queue]
+        self._usage = usage
+        self._slots = slots
+
+    def targets(self) -> list[Target]:
+        own = self._sorted(self._own())
+        hierarchical, others = self._of_cohort()
+        candidates = [*self._sorted(hierarchical), *self._sorted(others), *own]
+        candidates.sort(key=lambda candidate: not candidate.item.evicted)
+        for borrowing in self._attempts(bool(hierarchical), bool(hierarchical or others)):
+            found = self._attempt(candidates, borrowing)
+            if found:
+                return found
+        return []
+
+    def _attempts(self, hierarchical: bool, others: bool) -> tuple[bool, ...]:
+        """Whether borrowing is allowed, for each attempt in order."""
+        forbidden = not self._queue.preemption.borrow
+        if not others or (forbidden and not self._is_under_nominal()):
+            return (True,)
+        if forbidden and not hierarchical:
+            return (False, True)
+        return (True, False)
+
+    def _is_under_nominal(self) -> bool:
+        node = self._queue.node
+        return all(node.usage.get(slot, 0) < node.subtree.get(slot, 0) for slot in self._slots)
+
+    # --- candidates ---
+
+    def _own(self) -> list[_Candidate]:
+        policy = self._queue.preemption.within
+        if policy == "Never":
+            return []
+        return [
+            _Candidate(item, WITHIN, None, False)
+            for item in self._queue.running.values()
+            if self._uses_slots(item) and self._satisfies(item, policy)
+        ]
+
+    def _of_cohort(self) -> tuple[list[_Candidate], list[_Candidate]]:
+        """Those over whose quota the workload has an advantage, as it is its subtree's own; and
+        the others."""
+        hierarchical: list[_Candidate] = []
+        others: list[_Candidate] = []
+        if self._queue.preemption.reclaim == "Never":
+            return hierarchical, others
+        fits, remaining = _fits_here(self._queue.node, self._usage)
+        done: Node = self._queue.node
+        for cohort in self._queue.node.ancestors():
+            chosen = hierarchical if fits else others
+            for queue in self._borrowing_queues(cohort, done):
+                chosen += self._candidates_of(queue, cohort, fits)
+            here, remaining = _fits_here(cohort, remaining)
+            fits = fits or here
+            done = cohort
+        return hierarchical, others
+
+    def _borrowing_queues(self, node: Node, done: Node) -> Iterator[Queue]:
+        for child in node.children:
+            if child is done or child.is_within_nominal(self._slots):
+                continue
+            queue = self._state.queues.get(child.name)
+            if queue is not None and queue.node is child:
+                yield queue
+            else:
+                yield from self._borrowing_queues(child, done)
+
+    def _candidates_of(self, queue: Queue, cohort: Node, advantage: bool) -> Iterator[_Candidate]:
+        preemption = self._queue.preemption
+        for item in queue.running.values():
+            if not (self._uses_slots(item) and self._satisfies(item, preemption.reclaim)):
+                continue
+            if advantage:
+                yield _Candidate(item, RECLAMATION, cohort, False)
+            elif preemption.borrow and not self._is_above_threshold(item):
+                yield _Candidate(item, WHILE_BORROWING, cohort, False)
+            else:
+                yield _Candidate(item, RECLAMATION, cohort, True)
+
+    def _is_above_threshold(self, item: Item) -> bool:
+        threshold = self._queue.preemption.borrow_threshold
+        if item.priority >= self._item.priority:
+            return True
+        return threshold is not None and item.priority > threshold
+
+    def _uses_slots(self, item: Item) -> bool:
+        return any(slot in self._slots for slot in item.usage)
+
+    def _satisfies(self, item: Item, policy: str) -> bool:
+        if policy == "Any":
+            return True
+        lower = item.priority < self._item.priority
+        if policy == "LowerOrNewerEqualPriority":
+            is_newer = self._item.queued < item.queued
+            return lower or (item.priority == self._item.priority and is_newer)
+        return lower and policy == "LowerPriority"
+
+    def _sorted(self, candidates: list[_Candidate]) -> list[_Candidate]:
+        """The least important first: of low priority, and lately admitted."""
+        return sorted(
+            candidates, key=lambda one: (one.item.priority, -one.item.reserved, one.item.uid)
+        )
+
+    # --- taking them ---
+
+    def _attempt(self, candidates: list[_Candidate], borrowing: bool) -> list[Target]:
+        taken: list[Target] = []
+        found: list[Target] = []
+        for candidate in candidates:
+            if not self._is_valid(candidate, borrowing):
+                continue
+            self._state.suspend(candidate.item)
+            taken.append(Target(candidate.item, candidate.reason))
+            if self._fits(borrowing):
+                found = self._without_needless(taken, borrowing)
+                taken = found
+                break
+        for target in taken:
+            self._state.restore(target.item)
+        return found
+
+    def _is_valid(self, candidate: _Candidate, borrowing: bool) -> bool:
+        """Whether its queue, and every cohort below the common one, still borrows."""
+        if candidate.cohort is None:
+            return True
+        if borrowing and candidate.only_without_borrowing:
+            return False
+        node = self._state.queues[candidate.item.queue].node
+        while node is not candidate.cohort:
+            if node.is_within_nominal(self._slots) or node.parent is None:
+                return False
+            node = node.parent
+        return True
+
+    def _fits(self, borrowing: bool) -> bool:
+        node = self._queue.node
+        for slot, amount in self._usage.items():
+            if amount > node.available(slot):
+                return False
+            if not borrowing and node.borrows_with(slot, amount):
+                return False
+        return True
+
+    def _without_needless(self, taken: list[Target], borrowing: bool) -> list[Target]:
+        kept = [taken[-1]]
+        for target in reversed(taken[:-1]):
+            self._state.restore(target.item)
+            if not self._fits(borrowing):
+                self._state.suspend(target.item)
+                kept.append(target)
+        return kept
+
+
+def _fits_here(node: Node, usage: Mapping[Slot, int]) -> tuple[bool, dict[Slot, int]]:
+    """Whether a node's own subtree has room for it, and what would have to come from above."""
+    fits = not any(node.borrows_with(slot, amount) for slot, amount in usage.items())
+    return fits, {slot: max(0, amount - node.kept_unused(slot)) for slot, amount in usage.items()}
+
+
+def find_targets(
+    state: State, item: Item, usage: Mapping[Slot, int], slots: frozenset[Slot]
+) -> list[Target]:
+    """Who has to go so that `usage` fits the workload's queue; none when that does not help. The
+    state is the same afterwards."""
+    return _Search(state, item, usage, slots).targets()

@@ -1,0 +1,138 @@
+"""The queues and workloads that a cycle decides about."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from tiphys.addons.kueue.core.quota import Node, Slot
+from tiphys.api.core_v1 import PodSpec, Taint, Toleration
+
+PODS = "pods"
+
+
+class Flavor(NamedTuple):
+    """Nodes of one kind: what they are labelled, what pods must bear, what pods are given."""
+
+    labels: Mapping[str, str]
+    taints: tuple[Taint, ...] = ()
+    tolerations: tuple[Toleration, ...] = ()
+
+
+class Group(NamedTuple):
+    """Resources that come from one flavor together, and the flavors in order."""
+
+    resources: frozenset[str]
+    flavors: tuple[str, ...]
+
+
+class Fungibility(NamedTuple):
+    """Whether the next flavor is tried before borrowing or preempting in one."""
+
+    next_before_borrowing: bool = False
+    next_before_preempting: bool = True
+    prefers_preempting: bool = False
+
+
+class Preemption(NamedTuple):
+    """Whom workloads of a queue may displace: policies by their names in the API."""
+
+    within: str = "Never"
+    reclaim: str = "Never"
+    borrow: bool = False
+    borrow_threshold: int | None = None
+
+
+@dataclass(eq=False)
+class Queue:
+    """A cluster queue. `inactive` says why it admits nothing, empty when it does."""
+
+    node: Node
+    groups: tuple[Group, ...]
+    strict: bool = False
+    fungibility: Fungibility = field(default_factory=Fungibility)
+    preemption: Preemption = field(default_factory=Preemption)
+    inactive: str = ""
+    admits_namespace: Callable[[str], bool] = lambda namespace: True
+    running: dict[str, Item] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return self.node.name
+
+    def group_of(self, resource: str) -> Group | None:
+        return next((group for group in self.groups if resource in group.resources), None)
+
+
+@dataclass(frozen=True)
+class PodGroup:
+    """A pod set: `each` is what one pod takes."""
+
+    name: str
+    count: int
+    each: Mapping[str, int]
+    spec: PodSpec
+    least: int | None = None
+
+    def total(self, count: int) -> dict[str, int]:
+        return {resource: amount * count for resource, amount in self.each.items()}
+
+
+@dataclass(eq=False)
+class Item:
+    """A workload. `queued` is when it began to wait, `reserved` when it got quota, in seconds.
+
+    `usage` is what it holds of the quota of its queue. `shape` is equal for workloads that fare
+    alike.
+    """
+
+    key: str
+    uid: str
+    queue: str
+    priority: int
+    queued: float
+    pod_sets: tuple[PodGroup, ...]
+    shape: str = ""
+    job_uid: str = ""
+    reserved: float = 0.0
+    usage: dict[Slot, int] = field(default_factory=dict)
+    evicted: bool = False
+
+    @property
+    def namespace(self) -> str:
+        return self.key.partition("/")[0]
+
+
+@dataclass
+class State:
+    """Everything a cycle looks at. `waiting` are the workloads of each queue, in any order;
+    `blocked` are strict queues whose first has been refused."""
+
+    flavors: Mapping[str, Flavor]
+    queues: dict[str, Queue]
+    waiting: dict[str, list[Item]] = field(default_factory=dict)
+    blocked: set[str] = field(default_factory=set)
+
+    def admit(self, item: Item, usage: Mapping[Slot, int]) -> None:
+        """Notes that a workload holds quota."""
+        queue = self.queues[item.queue]
+        item.usage = dict(usage)
+        queue.running[item.key] = item
+        for slot, amount in usage.items():
+            queue.node.use(slot, amount)
+
+    def suspend(self, item: Item) -> None:
+        """Takes a workload's usage out of its queue, to see what would be without it."""
+        queue = self.queues[item.queue]
+        del queue.running[item.key]
+        for slot, amount in item.usage.items():
+            queue.node.release(slot, amount)
+
+    def restore(self, item: Item) -> None:
+        self.admit(item, item.usage)
+
+
+def order(item: Item) -> tuple[int, float, str]:
+    """Who is next of a queue: the higher priority, then who has waited longer."""
+    return -item.priority, item.queued, item.key

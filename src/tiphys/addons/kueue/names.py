@@ -1,0 +1,30 @@
+"""Labels, annotations and names that users and queues know each other by: upstream's."""
+
+from __future__ import annotations
+
+import hashlib
+
+QUEUE = "kueue.x-k8s.io/queue-name"
+PRIORITY_CLASS = "kueue.x-k8s.io/priority-class"
+MAX_SECONDS = "kueue.x-k8s.io/max-exec-time-seconds"
+JOB_UID = "kueue.x-k8s.io/job-uid"
+MANAGED = "kueue.x-k8s.io/managed"
+POD_GROUP = "kueue.x-k8s.io/pod-group-name"
+POD_GROUP_COUNT = "kueue.x-k8s.io/pod-group-total-count"
+POD_GROUP_FAST = "kueue.x-k8s.io/pod-group-fast-admission"
+ROLE = "kueue.x-k8s.io/role-hash"
+RETRIABLE = "kueue.x-k8s.io/retriable-in-group"
+IS_GROUP = "kueue.x-k8s.io/is-group-workload"
+GATE = "kueue.x-k8s.io/admission"
+WORKLOAD = "kueue.x-k8s.io/workload"
+DEFAULT_QUEUE = "default"
+_LONGEST = 253
+_HASH = 5  # characters
+
+
+def workload_name(kind: str, group: str, name: str, uid: str) -> str:
+    """That of an owner's workload: the same as upstream's for the same owner."""
+    text = "\n".join((kind, group, name, uid))
+    digest = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()[:_HASH]
+    prefix = f"{kind.lower()}-{name}"[: _LONGEST - 1 - _HASH]
+    return f"{prefix}-{digest}"

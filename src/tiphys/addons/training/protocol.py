@@ -1,0 +1,114 @@
+"""The agents' protocol, as PyPI's `hyperpod-elastic-agent` 1.1.3 speaks it: bodies of requests, and
+what its answers mean. Pure.
+
+What an agent says was written by whoever made the pod's image: it is bounded before it goes into a
+status.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from tiphys.addons.training.observation import AgentReport, AgentState
+from tiphys.addons.training.types import LogMonitoringRule
+from tiphys.api.base import to_builtins
+
+_LONGEST_MESSAGE = 1024  # characters
+_LONGEST_REASON = 128
+_MOST_PREFIXES = 64
+_REASON = re.compile(r"[^A-Za-z0-9_,:]+")
+_STATES = {state.value for state in AgentState}
+
+
+class ProtocolError(Exception):
+    """An answer that no agent gives."""
+
+
+class _Answer(msgspec.Struct):
+    status: str
+    reason: str = ""
+    message: str = ""
+    transitions: dict[str, str] = {}
+    assigned_rank: str = "-1"
+    ipversion: str = ""
+    progress: dict[str, Any] = {}
+
+
+def read_status(body: bytes) -> AgentReport:
+    """Raises ProtocolError."""
+    try:
+        answer = msgspec.json.decode(body, type=_Answer)
+        rank = int(answer.assigned_rank)
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise ProtocolError(f"no status of an agent: {str(error)[:200]}") from None
+    state = AgentState(answer.status) if answer.status in _STATES else AgentState.OTHER
+    return AgentReport(
+        state,
+        reason_of(answer.reason),
+        answer.message[:_LONGEST_MESSAGE],
+        rank,
+        answer.ipversion[:64],
+        answer.transitions.get("FAULTED", "")[:64],
+        dict(list(answer.progress.items())[:_MOST_PREFIXES]),
+    )
+
+
+def reason_of(text: str) -> str:
+    """A reason as conditions may have one: rules' names are in it, and may have any character."""
+    cleaned = _REASON.sub("_", text)[:_LONGEST_REASON].strip("_,:")
+    return cleaned if cleaned[:1].isalpha() or not cleaned else f"Agent_{cleaned}"
+
+
+def start_body(
+    rank: int,
+    addresses: Sequence[str],
+    master_port: int,
+    restarts: int,
+    epoch: str,
+    rules: Sequence[LogMonitoringRule],
+    reports: Iterable[AgentReport],
+) -> dict[str, object]:
+    """The body of /start: a rank among pods of those `addresses`, the first of which is the
+    master's; rules for logs, and the checkpoints that all have."""
+    body: dict[str, object] = {
+        "rank": rank,
+        "nnodes": len(addresses),
+        "faultCount": restarts,
+        "master_addr": addresses[0],
+        "master_port": str(master_port),
+        "ipVersion": epoch,
+        "rankIps": [{"rank": index, "ip": address} for index, address in enumerate(addresses)],
+        "spare": False,
+        "progress": common_progress(reports),
+    }
+    if rules:
+        body["log_monitoring_configuration"] = [to_builtins(rule) for rule in rules]
+    return body
+
+
+def stop_body(grace: int) -> dict[str, object]:
+    """The body of /stop. Without a mode the agent restarts within its processes, if it can."""
+    body: dict[str, object] = {"restart_mode": "plr"}
+    if grace:
+        body |= {"is_graceful": True, "timeout": grace}
+    return body
+
+
+def common_progress(reports: Iterable[AgentReport]) -> dict[str, Any]:
+    """For each prefix the oldest of the agents' last checkpoints: the newest that all have."""
+    common: dict[str, Any] = {}
+    for report in reports:
+        for prefix, entry in report.progress.items():
+            standing = common.get(prefix)
+            if standing is None or _count(entry) < _count(standing):
+                common[prefix] = entry
+    return common
+
+
+def _count(entry: Any) -> float:
+    count = entry.get("progressCount", 0) if isinstance(entry, dict) else 0
+    return count if isinstance(count, int | float) else 0

@@ -1,0 +1,51 @@
+"""The file in which the processes of a machine find the API servers of the cluster: kept by its
+node's process, as the endpoints of the service `kubernetes` say."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from tiphys.api import discovery_v1
+from tiphys.client.informer import Informers
+
+log = logging.getLogger(__name__)
+
+_SERVICE = "default/kubernetes"
+
+
+def places(found: discovery_v1.EndpointSlice | None) -> list[str]:
+    """``HOST:PORT`` of each server, in order; none for what leads nowhere."""
+    if found is None or not found.ports or found.ports[0].port is None:
+        return []
+    port = found.ports[0].port
+    return sorted(
+        f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+        for endpoint in found.endpoints
+        for address in endpoint.addresses
+    )
+
+
+def keep(file: Path, informers: Informers) -> None:
+    """Has the file say where the servers are, from now on. The last one stays in it: nobody could
+    say any more where the next is."""
+
+    def changed(old: object, new: discovery_v1.EndpointSlice | None) -> None:
+        if new is None or f"{new.metadata.namespace}/{new.metadata.name}" != _SERVICE:
+            return
+        lines = places(new)
+        if lines:
+            write(file, lines)
+
+    informers.of(discovery_v1.EndpointSlice).on_change(changed)
+
+
+def write(file: Path, lines: list[str]) -> None:
+    """Writes the file whole or not at all."""
+    text = "".join(f"{line}\n" for line in lines)
+    if file.exists() and file.read_text() == text:
+        return
+    temporary = file.with_name(f"{file.name}.new")
+    temporary.write_text(text)
+    temporary.rename(file)
+    log.info("The API servers are %s", ", ".join(lines))

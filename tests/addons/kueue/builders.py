@@ -1,0 +1,111 @@
+"""Queues and workloads for tests of the core, in few words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from tiphys.addons.kueue.core.building import Objects, state_of
+from tiphys.addons.kueue.core.state import Item, PodGroup, State
+from tiphys.addons.kueue.types.quotas import ClusterQueue, Cohort, ResourceFlavor
+from tiphys.api import core_v1
+from tiphys.api.base import from_builtins
+from tiphys.machinery.footprint import units
+
+Quotas = Mapping[str, Any]
+"""By flavor; of each flavor by resource: nominal, or (nominal, borrowing limit, lending limit)."""
+
+
+def flavor(name: str, **spec: Any) -> ResourceFlavor:
+    return from_builtins({"metadata": {"name": name}, "spec": spec}, ResourceFlavor)
+
+
+def _groups(quotas: Quotas) -> list[dict[str, Any]]:
+    if not quotas:
+        return []
+    covered = list(next(iter(quotas.values())))
+    flavors = [
+        {"name": name, "resources": [_quota(resource, of[resource]) for resource in covered]}
+        for name, of in quotas.items()
+    ]
+    return [{"coveredResources": covered, "flavors": flavors}]
+
+
+def _quota(resource: str, said: Any) -> dict[str, Any]:
+    nominal, borrowing, lending = said if isinstance(said, tuple) else (said, None, None)
+    limits = {"borrowingLimit": borrowing, "lendingLimit": lending}
+    given = {name: str(limit) for name, limit in limits.items() if limit is not None}
+    return {"name": resource, "nominalQuota": str(nominal), **given}
+
+
+def queue(name: str, quotas: Quotas, cohort: str = "", **spec: Any) -> ClusterQueue:
+    """A cluster queue that all namespaces may use."""
+    whole = {"namespaceSelector": {}, "resourceGroups": _groups(quotas), **spec}
+    if cohort:
+        whole["cohortName"] = cohort
+    return from_builtins({"metadata": {"name": name}, "spec": whole}, ClusterQueue)
+
+
+def cohort(name: str, parent: str = "", quotas: Quotas | None = None) -> Cohort:
+    spec: dict[str, Any] = {"resourceGroups": _groups(quotas or {})}
+    if parent:
+        spec["parentName"] = parent
+    return from_builtins({"metadata": {"name": name}, "spec": spec}, Cohort)
+
+
+def state(
+    queues: Iterable[ClusterQueue],
+    flavors: Iterable[ResourceFlavor] = (),
+    cohorts: Iterable[Cohort] = (),
+) -> State:
+    """Flavors that are not given are of nodes without labels."""
+    queues = list(queues)
+    named = {
+        quota.name
+        for one in queues
+        for group in one.spec.resource_groups
+        for quota in group.flavors
+    }
+    given = list(flavors)
+    plain = [flavor(name) for name in sorted(named - {one.metadata.name for one in given})]
+    namespaces = {"default": {"kubernetes.io/metadata.name": "default"}}
+    return state_of(Objects([*given, *plain], queues, list(cohorts), namespaces))
+
+
+_made = 0
+
+
+def item(
+    name: str,
+    of: str,
+    priority: int = 0,
+    count: int = 1,
+    least: int | None = None,
+    spec: core_v1.PodSpec | None = None,
+    **each: Any,
+) -> Item:
+    """A workload of a queue with one set of pods; of two, the later made has waited less long."""
+    global _made
+    _made += 1
+    requests = {resource: units(resource, str(amount)) for resource, amount in each.items()}
+    pods = PodGroup("main", count, requests, spec or core_v1.PodSpec(), least)
+    return Item(
+        key=f"default/{name}",
+        uid=name,
+        queue=of,
+        priority=priority,
+        queued=float(_made),
+        pod_sets=(pods,),
+        reserved=float(_made),
+    )
+
+
+def wait(made: State, *items: Item) -> State:
+    for one in items:
+        made.waiting.setdefault(one.queue, []).append(one)
+    return made
+
+
+def names_of(rows: Iterable[Any]) -> list[str]:
+    """Of the workloads that decisions are about."""
+    return [row.item.key.partition("/")[2] for row in rows]

@@ -1,0 +1,172 @@
+"""What jobs of all kinds ask for, how they start with what they are given, and how they stop."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tiphys.addons.kueue.jobs.kinds import kind_of
+from tiphys.addons.kueue.jobs.parts import AnyJob, Finish, JobKind, Placement, dig
+from tiphys.addons.kueue.jobs.workloads import (
+    PlacementError,
+    Priority,
+    parts_of,
+    placements_of,
+    restored_spec,
+    started_spec,
+    stopped_spec,
+    workload_of,
+)
+from tiphys.addons.kueue.names import workload_name
+from tiphys.addons.kueue.types.quotas import ResourceFlavor
+from tiphys.addons.kueue.types.workloads import Admission, PodSetAssignment
+from tiphys.api.base import from_builtins
+
+PODS = {"spec": {"containers": [{"name": "c"}]}}
+SPECS: dict[str, Any] = {
+    "batch/v1 Job": {"parallelism": 3, "completions": 2, "template": PODS, "suspend": True},
+    "jobset.x-k8s.io/v1alpha2 JobSet": {
+        "suspend": True,
+        "replicatedJobs": [
+            {"name": "driver", "template": {"spec": {"template": PODS}}},
+            {
+                "name": "Workers",
+                "replicas": 2,
+                "template": {"spec": {"parallelism": 4, "completions": 4, "template": PODS}},
+            },
+        ],
+    },
+    "ray.io/v1 RayCluster": {
+        "suspend": True,
+        "headGroupSpec": {"template": PODS},
+        "workerGroupSpecs": [
+            {"groupName": "small", "replicas": 2, "numOfHosts": 2, "template": PODS}
+        ],
+    },
+    "ray.io/v1 RayJob": {
+        "suspend": True,
+        "submissionMode": "HTTPMode",
+        "rayClusterSpec": {"headGroupSpec": {"template": PODS}},
+    },
+    "kubeflow.org/v1 PyTorchJob": {
+        "runPolicy": {"suspend": True},
+        "pytorchReplicaSpecs": {
+            "Worker": {"replicas": 3, "template": PODS},
+            "Master": {"template": PODS},
+        },
+    },
+    "kubeflow.org/v2beta1 MPIJob": {
+        "runPolicy": {"suspend": True},
+        "mpiReplicaSpecs": {
+            "Launcher": {"template": PODS},
+            "Worker": {"replicas": 2, "template": PODS},
+        },
+    },
+    "sagemaker.amazonaws.com/v1 HyperPodPyTorchJob": {
+        "runPolicy": {"suspend": True},
+        "replicaSpecs": [{"name": "pods", "replicas": 2, "spares": 1, "template": PODS}],
+    },
+    "trainer.kubeflow.org/v1alpha1 TrainJob": {"suspend": True, "trainer": {"numNodes": 4}},
+}
+EXPECTED = {
+    "Job": [("main", 2)],
+    "JobSet": [("driver", 1), ("workers", 8)],
+    "RayCluster": [("head", 1), ("small", 4)],
+    "RayJob": [("head", 1)],
+    "PyTorchJob": [("master", 1), ("worker", 3)],
+    "MPIJob": [("launcher", 1), ("worker", 2)],
+    "HyperPodPyTorchJob": [("pods", 3)],
+    "TrainJob": [("node", 4)],
+}
+
+
+def made(name: str, **meta: Any) -> tuple[JobKind, AnyJob]:
+    version, kind = name.split()
+    row = kind_of(version, kind)
+    assert row is not None, name
+    metadata = {"name": "job", "namespace": "default", "uid": "u", **meta}
+    job = {"apiVersion": version, "kind": kind, "metadata": metadata, "spec": SPECS[name]}
+    return row, from_builtins(job, AnyJob)
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_the_pods_of_a_job_are_counted(name: str) -> None:
+    row, job = made(name)
+    assert [(part.name, part.size) for part in parts_of(row, job)] == EXPECTED[row.kind]
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_a_job_starts_where_it_is_placed_and_forgets_it_when_it_stops(name: str) -> None:
+    row, job = made(name)
+    workload = workload_of(row, job, Priority(0))
+    toleration = {"key": "gpu", "operator": "Exists"}
+    placements = [
+        Placement(part.name, part.size, {"zone": "a"}, [toleration], {}, {"x": "y"})
+        for part in parts_of(row, job)
+    ]
+    started = started_spec(row, job, placements)
+    assert dig(started, *row.suspend) is False
+    assert str(started).count("'zone': 'a'") == len(placements)
+    job.spec = started
+    job.spec = stopped_spec(row, job)
+    restored = restored_spec(row, job, workload)
+    assert dig(restored, *row.suspend) is True
+    assert "zone" not in str(restored) and "'gpu'" not in str(restored)
+
+
+def test_a_workload_is_named_as_kueue_names_it() -> None:
+    # printf "Job\nbatch\nsample\nuid" | sha1sum
+    assert workload_name("Job", "batch", "sample", "uid") == "job-sample-45037"
+
+
+def test_a_job_that_may_shrink_says_so() -> None:
+    row, job = made("batch/v1 Job", annotations={"kueue.x-k8s.io/job-min-parallelism": "1"})
+    (pod_set,) = workload_of(row, job, Priority(0)).spec.pod_sets
+    assert (pod_set.count, pod_set.min_count) == (2, 1)
+    started = started_spec(row, job, [Placement("main", 1, {}, [], {}, {})])
+    assert started["parallelism"] == 1
+
+
+def test_a_flavor_that_contradicts_the_pods_is_an_error() -> None:
+    row, job = made("batch/v1 Job")
+    job.spec = {"template": {"spec": {"nodeSelector": {"zone": "b"}}}}
+    with pytest.raises(PlacementError, match="conflict for key=zone, value1=b, value2=a"):
+        started_spec(row, job, [Placement("main", 1, {"zone": "a"}, [], {}, {})])
+
+
+def test_pods_go_where_all_their_flavors_are() -> None:
+    row, job = made("batch/v1 Job")
+    workload = workload_of(row, job, Priority(0))
+    assignment = PodSetAssignment(name="main", flavors={"cpu": "x", "gpu": "y"}, count=2)
+    workload.status.admission = Admission(cluster_queue="q", pod_set_assignments=[assignment])
+    flavors = {
+        name: from_builtins({"spec": {"nodeLabels": {name: "yes"}}}, ResourceFlavor)
+        for name in ("x", "y")
+    }
+    (placement,) = placements_of(workload, flavors)
+    assert placement.node_selector == {"x": "yes", "y": "yes"}
+
+
+def test_what_will_not_run_again_is_free() -> None:
+    row, _ = made("batch/v1 Job")
+    spec = {"parallelism": 4, "completions": 10}
+    free = [row.reclaimable(spec, {"succeeded": done}) for done in (0, 6, 8)]
+    assert free == [{}, {}, {"main": 2}]
+
+
+@pytest.mark.parametrize(
+    "name, status, finish",
+    [
+        (
+            "batch/v1 Job",
+            {"conditions": [{"type": "Failed", "status": "True", "message": "m"}]},
+            Finish(False, "m"),
+        ),
+        ("batch/v1 Job", {"conditions": [{"type": "Complete", "status": "False"}]}, None),
+        ("ray.io/v1 RayJob", {"jobStatus": "SUCCEEDED"}, Finish(True, "Job finished")),
+        ("ray.io/v1 RayCluster", {"state": "ready"}, None),
+    ],
+)
+def test_jobs_say_in_their_ways_that_they_have_ended(name: str, status: Any, finish: Any) -> None:
+    assert made(name)[0].finished(status) == finish
