@@ -152,6 +152,19 @@ async def test_an_own_write_can_be_seen_before_the_watch_brings_it(
     assert seen == [("created", "a")], "the same version again is no change"
 
 
+async def test_an_own_write_that_the_watch_has_overtaken_changes_nothing(
+    server: LocalCluster, informer: Informer[core_v1.ConfigMap]
+) -> None:
+    first = await server.client.create(kept("overtaken", value="1"))
+    second = await server.client.patch(
+        core_v1.ConfigMap, "overtaken", {"data": {"value": "2"}}, "default"
+    )
+    informer.note_written(second)
+    informer.note_written(first)  # its answer came late
+    (shown,) = informer
+    assert shown.data == {"value": "2"}
+
+
 async def test_a_handler_that_fails_keeps_nothing_from_the_others(
     server: LocalCluster, informer: Informer[core_v1.ConfigMap]
 ) -> None:

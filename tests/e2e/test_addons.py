@@ -35,7 +35,8 @@ def path(tmp_path: Path) -> str:
     return f"{tmp_path}:{os.environ['PATH']}"
 
 
-SLOWER = [pytest.param(name, marks=pytest.mark.slow) for name in ("gateway", "kueue", "registry")]
+_SLOW = ("gateway", "karpenter", "kueue", "registry")
+SLOWER = [pytest.param(name, marks=pytest.mark.slow) for name in _SLOW]
 
 
 # Those whose README takes more than seconds, or more than is on every machine, have tests of their

@@ -77,5 +77,7 @@ class Echoing(Reconciler[Echo]):
         self.event(obj, "Spoken", said)
         return None
 
-    async def finalize(self, obj: Echo) -> None:
+    async def finalize(self, obj: Echo) -> float | None:
+        """In two steps: it is asked again."""
         self.gone.append(obj.metadata.name)
+        return 0.01 if self.gone.count(obj.metadata.name) < 2 else None

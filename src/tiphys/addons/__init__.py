@@ -17,6 +17,7 @@ from tiphys.addons import (
     endpoints,
     gateway,
     inference,
+    karpenter,
     keda,
     kueue,
     loadtest,
@@ -67,6 +68,8 @@ OPTIONAL: dict[str, OptionalAddon] = {
         gateway.ADDON,
         # models behind HTTPS, on the instances that are left
         inference.ADDON,
+        # nodes as pods need them
+        karpenter.ADDON,
         # replicas by what there is to do
         keda.ADDON,
         # jobs that wait for their share

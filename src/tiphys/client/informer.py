@@ -62,6 +62,12 @@ class _Index(NamedTuple, Generic[T]):
             del self.objects[value]
 
 
+def _version(obj: Any) -> int:
+    """Of an object; they are numbers that grow (upstream promises that since 1.35)."""
+    version = obj.metadata.resource_version
+    return int(version) if version.isdigit() else 0
+
+
 class Informer(Generic[T]):
     """Objects of one kind by key. Nobody may change them: see `compaction`.
 
@@ -159,8 +165,10 @@ class Informer(Generic[T]):
 
     def note_written(self, obj: T) -> None:
         """Takes an object as a write has returned it, so that the next look at the copy shows it
-        already."""
-        self._put(obj)
+        already. One that the watch has overtaken stays as the watch has it: it comes only once."""
+        known = self._objects.get(key_of(obj))
+        if known is None or _version(known) < _version(obj):
+            self._put(obj)
 
     def _put(self, obj: T) -> None:
         key = key_of(obj)

@@ -53,14 +53,19 @@ class Schedule:
             return of_month and of_week
         return of_month or of_week
 
-    def after(self, moment: float, zone: datetime.tzinfo) -> float | None:
+    def after(
+        self, moment: float, zone: datetime.tzinfo, until: float | None = None
+    ) -> float | None:
         """The first scheduled second after `moment` (both seconds since the epoch), None within
-        five years."""
+        five years, or within the days up to `until`."""
         if self.every:
             return float(int(moment) + self.every)
         local = datetime.datetime.fromtimestamp(moment, zone)
         day = local.date()
+        last = datetime.datetime.fromtimestamp(until, zone).date() if until is not None else None
         for _ in range(366 * 5):
+            if last is not None and day > last:
+                return None
             if day.month in self.months and self._day_fits(day):
                 found = self._in_day(day, moment, zone)
                 if found is not None:

@@ -91,7 +91,8 @@ _RELIST_PAUSE = 0.02  # seconds in which events of the runtime are gathered to o
 @dataclass(frozen=True)
 class NodeOptions:
     """`address` is where the node and its streaming server are reached; `port` 0 lets the system
-    choose. `resolver` is the machine's own, `images` a folder on the file system of images."""
+    choose. `resolver` is the machine's own, `images` a folder on the file system of images. A new
+    node has `taints` from the beginning, and `provider_id` as the machine's name in its cloud."""
 
     name: str
     address: str
@@ -108,6 +109,8 @@ class NodeOptions:
     images: Path | None = None
     configuration: KubeletConfiguration = DEFAULT
     addresses: tuple[str, ...] = ()  # `address`, and one of the other family; () for it alone
+    taints: tuple[core_v1.Taint, ...] = ()
+    provider_id: str = ""
     pod_reader: PodReader | None = None  # of static pods, where there may be some
 
 
@@ -355,6 +358,8 @@ class Agent:
             self._capacity,
             options.pod_cidr,
             self._allocatable,
+            options.taints,
+            options.provider_id,
             self.runtime.abilities,
         )
         self._registration = Registration(self._client, facts, options.labels or {})

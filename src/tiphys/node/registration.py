@@ -58,7 +58,8 @@ _PRESSURES = {
 class NodeFacts:
     """What a node's object says of it. `runtime` as ``containerd://1.6.20``, `port` of the
     streaming server, `capacity` by resource in canonical quantities, `allocatable` what of it is
-    for pods: all where it says nothing."""
+    for pods: all where it says nothing. `taints` are those of a node that is new (upstream's
+    `registerWithTaints`)."""
 
     name: str
     addresses: tuple[str, ...]
@@ -67,6 +68,8 @@ class NodeFacts:
     capacity: dict[str, Any]
     pod_cidr: str = ""  # or several with commas, one of each family
     allocatable: dict[str, Any] = field(default_factory=dict)
+    taints: tuple[core_v1.Taint, ...] = ()
+    provider_id: str = ""
     abilities: RuntimeAbilities = field(default_factory=RuntimeAbilities)
 
 
@@ -108,6 +111,8 @@ class Registration:
         if facts.pod_cidr:
             node.spec.pod_cidrs = facts.pod_cidr.split(",")
             node.spec.pod_cidr = node.spec.pod_cidrs[0]
+        node.spec.taints = list(facts.taints)
+        node.spec.provider_id = facts.provider_id
         self._fill(node, True, "")
         try:
             registered = await self._client.create(node)

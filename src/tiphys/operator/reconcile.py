@@ -57,9 +57,11 @@ class Reconciler(Generic[R]):
         """
         raise NotImplementedError
 
-    async def finalize(self, obj: R) -> None:
+    async def finalize(self, obj: R) -> float | None:
         """Cleans up what owner references do not reach. An exception keeps the object; it is called
-        again."""
+        again. What takes longer returns the seconds after which to call again, None when it is
+        done."""
+        return None
 
     # --- what it may use ---
 
@@ -170,7 +172,9 @@ class Shell(Controller):
         finalizer = self.reconciler.finalizer
         if obj.metadata.deletion_timestamp:
             if finalizer in obj.metadata.finalizers:
-                await self.reconciler.finalize(obj)
+                again = await self.reconciler.finalize(obj)
+                if again is not None:
+                    return again
                 await self._set_finalizers(obj, without=finalizer)
             return None
         if finalizer and finalizer not in obj.metadata.finalizers:

@@ -107,6 +107,13 @@ class Framework:
         scores = self._run_scores(pod, candidates.rows, static.scores)
         return Evaluation(placement, candidates.rows, scores)
 
+    def feasible(self, pod: PodInfo) -> Bools | None:
+        """The rows where the pod fits now, None if a plugin rejects it everywhere: for who plans
+        with nodes that are not there yet, without scores and reasons. Raises PluginError."""
+        if self._run_pre_filter(pod) is not None:
+            return None
+        return self._feasible_rows(pod, self._static_result(pod).candidates.rows)
+
     def select_host(self, feasible: Bools, scores: Floats) -> int:
         """The feasible row with the highest score; rows with equal scores take turns. Changes
         `scores`."""

@@ -16,6 +16,9 @@ from tiphys.scheduler.podrules import PodRules, rules_of
 EPHEMERAL_STORAGE = "ephemeral-storage"
 PODS = "pods"
 
+# The most of a resource that is counted, of pods and of nodes: sums fit into 64 bits. Who asks for
+# more asks for what no node has, and anybody may write ``9000E`` into a pod.
+MOST = 1 << 55
 # What a container that requests nothing counts as when nodes are scored (upstream's
 # DefaultMilliCPURequest and DefaultMemoryRequest).
 _NONZERO_DEFAULTS = {CPU: 100, MEMORY: 200 << 20}
@@ -56,12 +59,12 @@ class PodInfo:
     def requests(self) -> dict[str, int]:
         """What the pod takes of its node, by resource: milli-units of cpu, whole units of
         others."""
-        return occupied(self.pod)
+        return {name: min(amount, MOST) for name, amount in occupied(self.pod).items()}
 
     @cached_property
     def nonzero_requests(self) -> NonZeroRequests:
         amounts = occupied(self.pod, _NONZERO_DEFAULTS)
-        return NonZeroRequests(amounts[CPU], amounts[MEMORY])
+        return NonZeroRequests(min(amounts[CPU], MOST), min(amounts[MEMORY], MOST))
 
     @cached_property
     def gang(self) -> Gang | None:

@@ -16,7 +16,7 @@ from tiphys.machinery.footprint import CPU, MEMORY, Port, units
 from tiphys.machinery.selectors import Selector
 from tiphys.scheduler.columns import Columns
 from tiphys.scheduler.counting import Bools, DomainCounts, Ints, PodCounts, TopologyDomains
-from tiphys.scheduler.podinfo import EPHEMERAL_STORAGE, PODS, PlacedPod, PodInfo
+from tiphys.scheduler.podinfo import EPHEMERAL_STORAGE, MOST, PODS, PlacedPod, PodInfo
 from tiphys.scheduler.podrules import AffinityTerm
 from tiphys.scheduler.selector_index import SelectorCounts, SelectorIndex
 from tiphys.scheduler.term_index import TermIndex
@@ -119,7 +119,7 @@ class Snapshot:
         self.allocatable[:, row] = 0
         for resource, value in node.status.allocatable.items():
             line = self._resource_line(resource)  # may replace the array
-            self.allocatable[line, row] = units(resource, value)
+            self.allocatable[line, row] = min(units(resource, value), MOST)
         self.columns.touch(row)
         if old is None or old.status.images != node.status.images:
             self._replace_images(old, node, row)

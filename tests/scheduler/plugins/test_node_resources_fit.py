@@ -8,6 +8,7 @@ import pytest
 
 from tests.builders import node, pod
 from tests.scheduler.builders import (
+    feasible_nodes,
     framework,
     requesting,
     scores_of,
@@ -142,3 +143,17 @@ def test_three_shares_are_compared_by_their_deviation() -> None:
     pod = asking(cpu="1", memory="1Gi", **{"example.org/gpu": "4"})
     raw = plugin.score(snapshot, pod, snapshot.alive)
     assert scores_of(snapshot, raw) == {"a": 64}
+
+
+@pytest.mark.parametrize("amount", ["10P", "9E", "9000E"])
+def test_a_pod_may_ask_for_more_than_64_bits_and_fits_nowhere(amount: str) -> None:
+    snapshot = snapshot_of(node("n1"), node("n2"))
+    greedy = requesting("greedy", {"cpu": amount, "memory": amount})
+    assert not feasible_nodes(snapshot, PodInfo(greedy))
+    snapshot.put_pod(PodInfo(greedy), "n1")  # somebody has bound it by hand
+    assert feasible_nodes(snapshot, PodInfo(requesting("modest", {"cpu": "1"}))) == {"n2"}
+
+
+def test_a_node_may_say_that_it_has_more_than_64_bits() -> None:
+    snapshot = snapshot_of(node("n1", cpu="9000E"))
+    assert feasible_nodes(snapshot, PodInfo(requesting("modest", {"cpu": "1"}))) == {"n1"}

@@ -1,0 +1,333 @@
+"""The cloud: machines that are launched, run as hollow nodes in this process, and end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from prometheus_client import CollectorRegistry
+
+from tiphys.addons._cloud.catalog import Catalog, InstanceType, Offering
+from tiphys.api import core_v1
+from tiphys.client.client import Client
+from tiphys.client.events import EventBudget
+from tiphys.client.informer import Informers
+from tiphys.client.tasks import TaskGroup
+from tiphys.machinery import durations
+from tiphys.machinery.quantity import canonical_quantity
+from tiphys.node.agent import Agent, NodeOptions
+from tiphys.node.configuration import KubeletConfiguration
+from tiphys.node.hollow import HollowRuntime
+from tiphys.node.managers.settings import Settings
+from tiphys.node.metrics import KubeletMetrics
+from tiphys.node.states import RUNNING
+
+log = logging.getLogger(__name__)
+
+INTERRUPT = "cloud.tiphys.dev/interrupt"
+"""Annotation of a Node: its machine is taken away after so long (``120s``), with a notice."""
+FAIL = "cloud.tiphys.dev/fail"
+"""Annotation of a Node, ``true``: its machine goes silent."""
+
+_LOOK = 0.2  # seconds between looks at the clock, for machines that are to be taken away
+
+
+class InsufficientCapacity(Exception):
+    """Nothing of what was asked for can be had now."""
+
+
+class Machine(msgspec.Struct):
+    """A machine. `token` is who ordered it: the same order gives the same machine.
+
+    ends_at: when it is taken away, seconds since the epoch; None: it is not
+    silent: it runs no more, but nobody has said so
+    """
+
+    id: str
+    name: str
+    type: str
+    zone: str
+    capacity_type: str
+    image: str
+    token: str
+    labels: dict[str, str]
+    taints: list[core_v1.Taint]
+    launched_at: float
+    ends_at: float | None = None
+    silent: bool = False
+
+
+class Order(msgspec.Struct):
+    """What is wanted: any of `options`, the first first. `name` becomes the node's."""
+
+    name: str
+    token: str
+    image: str
+    labels: dict[str, str]
+    taints: list[core_v1.Taint]
+    options: list[tuple[InstanceType, Offering]]
+
+
+class _Runtime(HollowRuntime):
+    """Pretends to be a machine of a type."""
+
+    def __init__(self, number: int, type_: InstanceType, now: Callable[[], float]) -> None:
+        super().__init__(number, now)
+        self._type = type_
+
+    def capacity(self, disk: Path) -> dict[str, Any]:
+        return {name: quantity(name, amount) for name, amount in self._type.capacity.items()}
+
+
+def quantity(name: str, amount: int) -> Any:
+    """The canonical quantity of an amount in units of `footprint`."""
+    if name == "cpu":
+        return canonical_quantity(f"{amount}m")
+    if name in ("memory", "ephemeral-storage") and amount % 1024 == 0:
+        return canonical_quantity(f"{amount // 1024}Ki")
+    return canonical_quantity(str(amount))
+
+
+class _Host:
+    """One machine's agent, with tasks of its own."""
+
+    def __init__(self, agent: Agent, tasks: TaskGroup) -> None:
+        self.agent = agent
+        self.tasks = tasks
+
+    async def stop(self) -> None:
+        await self.agent.stop()
+        await self.tasks.stop()
+
+
+class Cloud:
+    """`client` may do what nodes do. What runs is remembered in `folder`: after a restart the same
+    machines run again, and their pods begin anew."""
+
+    def __init__(
+        self,
+        client: Client,
+        informers: Informers,
+        tasks: TaskGroup,
+        catalog: Catalog,
+        folder: Path,
+        now: Callable[[], float],
+    ) -> None:
+        self.catalog = catalog
+        # Of the nodes alone: one that gets no answer drops the connections of its client.
+        self._client = Client(client.config, "tiphys-hollow-cloud", client.metrics)
+        self._informers = informers
+        self._tasks = tasks
+        self._file = folder / "machines.json"
+        self._folder = folder
+        self._now = now
+        self._machines: dict[str, Machine] = {}
+        self._hosts: dict[str, _Host] = {}  # by node
+        self._numbers = 0
+        self._events = EventBudget()
+        self._metrics = KubeletMetrics(CollectorRegistry())
+        self._on_notice: list[Callable[[Machine], None]] = []
+        self._unavailable: Callable[[str, Offering], bool] = lambda type_name, offering: False
+
+    # --- the interface of a cloud ---
+
+    def machines(self) -> list[Machine]:
+        return list(self._machines.values())
+
+    def get(self, id: str) -> Machine | None:
+        return self._machines.get(id)
+
+    def on_notice(self, handler: Callable[[Machine], None]) -> None:
+        """Calls `handler(machine)` when a machine is going to be taken away."""
+        self._on_notice.append(handler)
+
+    def make_unavailable(self, rule: Callable[[str, Offering], bool]) -> None:
+        """`rule(type, offering)` says what cannot be had."""
+        self._unavailable = rule
+
+    async def create(self, order: Order) -> Machine:
+        """Launches the first option that can be had. Raises InsufficientCapacity."""
+        for machine in self._machines.values():
+            if machine.token == order.token:
+                return machine
+        for type_, offering in order.options:
+            if not self._unavailable(type_.name, offering):
+                return await self._launch(order, type_, offering)
+        raise InsufficientCapacity("all requested instance types were unavailable during launch")
+
+    async def delete(self, id: str) -> bool:
+        """Ends a machine; whether there was one."""
+        machine = self._machines.pop(id, None)
+        if machine is None:
+            return False
+        self._save()
+        await self._stop(machine.name)
+        return True
+
+    async def interrupt(self, id: str, notice: float) -> None:
+        """Takes a machine away after so many seconds."""
+        machine = self._machines.get(id)
+        if machine is None or machine.ends_at is not None:
+            return
+        machine.ends_at = self._now() + notice
+        self._save()
+        for handler in self._on_notice:
+            handler(machine)
+
+    async def silence(self, id: str) -> None:
+        """The machine stops answering, and nobody is told."""
+        machine = self._machines.get(id)
+        if machine is not None and not machine.silent:
+            machine.silent = True
+            self._save()
+            await self._stop(machine.name)
+
+    def is_running(self, node: str) -> bool:
+        """Whether the node's machine answers."""
+        return node in self._hosts
+
+    async def answers(self, node: str, uid: str) -> bool:
+        """Whether a pod runs there now, and would answer: all its containers are running."""
+        host = self._hosts.get(node)
+        if host is None:
+            return False
+        state = await host.agent.runtime.pod(uid)
+        containers = state.containers.values()
+        return bool(containers) and all(one.state == RUNNING for one in containers)
+
+    # --- life ---
+
+    async def start(self) -> None:
+        """Runs what ran before, and follows pods and nodes."""
+        if self._file.exists():
+            machines = msgspec.json.decode(self._file.read_bytes(), type=list[Machine])
+            self._machines = {machine.id: machine for machine in machines}
+        for machine in self._machines.values():
+            if not machine.silent:
+                await self._run(machine)
+        self._informers.of(core_v1.Pod).on_change(self._pod_changed)
+        self._informers.of(core_v1.Node).on_change(self._node_changed)
+        self._tasks.start(self._take_away(), "taking-away", vital=True)
+
+    async def close(self) -> None:
+        """Machines go on existing; their nodes are silent until `start`."""
+        for name in list(self._hosts):
+            await self._stop(name)
+        await self._client.close()
+
+    async def _launch(self, order: Order, type_: InstanceType, offering: Offering) -> Machine:
+        labels = type_.labels_of(offering, self.catalog.region)
+        machine = Machine(
+            id=f"tiphys:///{offering.zone}/i-{secrets.token_hex(8)}",
+            name=order.name,
+            type=type_.name,
+            zone=offering.zone,
+            capacity_type=offering.capacity_type,
+            image=order.image,
+            token=order.token,
+            labels={**labels, **order.labels},
+            taints=order.taints,
+            launched_at=self._now(),
+        )
+        self._machines[machine.id] = machine
+        self._save()
+        self._tasks.start(self._boot(machine), f"boot-{machine.name}")
+        return machine
+
+    async def _boot(self, machine: Machine) -> None:
+        await asyncio.sleep(self.catalog.boot)
+        if machine.id in self._machines:
+            await self._run(machine)
+
+    async def _run(self, machine: Machine) -> None:
+        type_ = self.catalog.by_name[machine.type]
+        self._numbers += 1
+        options = NodeOptions(
+            machine.name,
+            "127.0.0.1",
+            self._folder,
+            Path(),
+            Path(),
+            Path(),
+            10250,
+            labels={"type": "hollow", **machine.labels},
+            configuration=KubeletConfiguration(
+                max_pods=type_.capacity["pods"], managers=Settings(kube=type_.reserved)
+            ),
+            taints=tuple(machine.taints),
+            provider_id=machine.id,
+        )
+        tasks = TaskGroup(f"machine-{machine.name}")
+        agent = Agent(
+            self._client,
+            _Runtime(self._numbers, type_, self._now),
+            options,
+            list,
+            tasks,
+            self._events,
+            metrics=self._metrics,
+        )
+        host = self._hosts[machine.name] = _Host(agent, tasks)
+        await agent.start()
+        if self._hosts.get(machine.name) is not host:
+            return  # it was ended meanwhile
+        for pod in self._informers.of(core_v1.Pod):
+            if pod.spec.node_name == machine.name:
+                agent.pod_changed(None, pod)
+        log.info("machine %s runs as node %s", machine.id, machine.name)
+
+    async def _stop(self, node: str) -> None:
+        host = self._hosts.pop(node, None)
+        if host is not None:
+            await host.stop()
+
+    def _save(self) -> None:
+        temporary = self._file.with_suffix(".new")
+        temporary.write_bytes(msgspec.json.encode(self.machines()))
+        temporary.rename(self._file)
+
+    # --- what happens ---
+
+    def _pod_changed(self, old: core_v1.Pod | None, new: core_v1.Pod | None) -> None:
+        pod = new or old
+        assert pod is not None
+        host = self._hosts.get(pod.spec.node_name)
+        if host is not None:
+            host.agent.pod_changed(old if old is None or old.spec.node_name else None, new)
+
+    def _node_changed(self, old: core_v1.Node | None, new: core_v1.Node | None) -> None:
+        node = new or old
+        assert node is not None
+        host = self._hosts.get(node.metadata.name)
+        if host is not None and node.spec.provider_id in self._machines:
+            host.agent.node_changed(old, new)
+            self._follow(node)
+
+    def _follow(self, node: core_v1.Node) -> None:
+        """Does what a node's annotations ask of the cloud."""
+        id = node.spec.provider_id
+        machine = self._machines[id]
+        if node.metadata.annotations.get(FAIL) == "true" and not machine.silent:
+            self._tasks.start(self.silence(id), f"silence-{machine.name}")
+        notice = node.metadata.annotations.get(INTERRUPT)
+        if notice is not None and machine.ends_at is None:
+            try:
+                seconds = durations.seconds(notice)
+            except durations.DurationError as error:
+                log.warning("node %s: %s: %s", machine.name, INTERRUPT, error)
+                return
+            self._tasks.start(self.interrupt(id, seconds), f"interrupt-{machine.name}")
+
+    async def _take_away(self) -> None:
+        while True:
+            await asyncio.sleep(_LOOK)
+            now = self._now()
+            for machine in self.machines():
+                if machine.ends_at is not None and machine.ends_at <= now:
+                    log.info("machine %s is taken away", machine.id)
+                    await self.delete(machine.id)

@@ -1,0 +1,186 @@
+"""NodeClaims: made of what was planned, and what machines do for one. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+
+from tiphys.addons._cloud.catalog import Catalog
+from tiphys.addons._cloud.machines import quantity
+from tiphys.addons.karpenter import names
+from tiphys.addons.karpenter.offers import Option
+from tiphys.addons.karpenter.planning import NewNode
+from tiphys.addons.karpenter.requirements import hold, holds, least_values
+from tiphys.addons.karpenter.types import NodeClaim, NodePool, Requirement, TiphysNodeClass
+from tiphys.addons.karpenter.types.parts import NodeClassReference, ResourceRequests
+from tiphys.api.base import Struct
+from tiphys.api.meta_v1 import ObjectMeta
+from tiphys.machinery.footprint import units
+from tiphys.operator.reconcile import owner_reference
+
+CLASS_LABEL = f"{names.OWN_GROUP}/tiphysnodeclass"
+_KNOWN = (names.ZONE, names.CAPACITY_TYPE, names.INSTANCE_TYPE)
+
+
+def pool_hash(pool: NodePool) -> str:
+    """Of everything in the template but requirements: nodes of another hash have drifted. Lists
+    are taken for sets (upstream's `NodePool.Hash`)."""
+    text = json.dumps(_as_sets(pool.spec.template), sort_keys=True)
+    return str(int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest()))
+
+
+def _as_sets(value: object) -> object:
+    """Plain data without what is empty. Defaults are said: whether an encoder leaves one out
+    depends on which string of equal ones it is."""
+    if isinstance(value, Struct):
+        names_ = (name for name in value.__struct_fields__ if name != "requirements")
+        return _as_sets({name: getattr(value, name) for name in names_})
+    if isinstance(value, dict):
+        found = {key: _as_sets(each) for key, each in value.items()}
+        return {key: each for key, each in found.items() if each not in (None, "", [], {})}
+    if isinstance(value, list):
+        return sorted((_as_sets(each) for each in value), key=str)
+    return value
+
+
+def claim_of(new: NewNode) -> NodeClaim:
+    """The claim for a planned node; the server completes its name."""
+    pool = new.offer.pool
+    template = pool.spec.template
+    labels = {**new.offer.labels, **_own(new.pinned)}
+    labels[CLASS_LABEL] = template.spec.node_class_ref.name
+    made = NodeClaim(
+        metadata=ObjectMeta(
+            generate_name=f"{pool.name}-",
+            labels=labels,
+            annotations={
+                **template.metadata.annotations,
+                names.POOL_HASH: pool_hash(pool),
+                names.POOL_HASH_VERSION: names.HASH_VERSION,
+            },
+            owner_references=[owner_reference(pool)],
+            finalizers=[names.TERMINATION],
+        )
+    )
+    made.metadata.owner_references[0].controller = None
+    spec = made.spec
+    reference = template.spec.node_class_ref
+    spec.node_class_ref = NodeClassReference(
+        group=reference.group, kind=reference.kind, name=reference.name
+    )
+    spec.requirements = requirements_of(new)
+    spec.resources = ResourceRequests(
+        requests={name: quantity(name, amount) for name, amount in new.requests.items()}
+    )
+    spec.taints = list(template.spec.taints)
+    spec.startup_taints = list(template.spec.startup_taints)
+    spec.expire_after = template.spec.expire_after
+    spec.termination_grace_period = template.spec.termination_grace_period
+    return made
+
+
+def _own(pinned: dict[str, str]) -> dict[str, str]:
+    """Labels of the user's own: those of machines come when there is one."""
+    return {
+        key: value
+        for key, value in pinned.items()
+        if key not in _KNOWN and not key.startswith(("cloud.tiphys.dev/", "kubernetes.io/"))
+    }
+
+
+def requirements_of(new: NewNode) -> list[Requirement]:
+    """The pool's, narrowed to what is left to choose from."""
+    template = new.offer.pool.spec.template.spec.requirements
+    least = least_values(template)
+    narrowed: dict[str, list[str]] = {
+        names.INSTANCE_TYPE: list(dict.fromkeys(type_.name for type_, _ in new.options)),
+        names.ZONE: sorted({offering.zone for _, offering in new.options}),
+        names.CAPACITY_TYPE: sorted({offering.capacity_type for _, offering in new.options}),
+        names.NODE_POOL: [new.offer.name],
+    }
+    narrowed.update({key: [value] for key, value in new.pinned.items() if key not in narrowed})
+    kept = [
+        Requirement(key=r.key, operator=r.operator, values=list(r.values), min_values=r.min_values)
+        for r in template
+        if r.key not in narrowed
+    ]
+    return [
+        *kept,
+        *(
+            Requirement(key=key, operator="In", values=values, min_values=least.get(key))
+            for key, values in narrowed.items()
+        ),
+    ]
+
+
+def options_for(claim: NodeClaim, class_: TiphysNodeClass, catalog: Catalog) -> list[Option]:
+    """Machines that do for a claim, the cheapest first."""
+    needed = {name: units(name, v) for name, v in claim.spec.resources.requests.items()}
+    found: list[Option] = []
+    for type_ in catalog.types:
+        if not _suits(class_.spec.instance_families, type_.labels, "instance-family"):
+            continue
+        if any(type_.allocatable.get(name, 0) < amount for name, amount in needed.items()):
+            continue
+        own = [r for r in claim.spec.requirements if _is_machines(r.key, type_.labels)]
+        if not hold(own, type_.labels):
+            continue
+        for offering in type_.offerings:
+            labels = type_.labels_of(offering, catalog.region)
+            mine = [r for r in claim.spec.requirements if r.key in labels]
+            in_zone = not class_.spec.zones or offering.zone in class_.spec.zones
+            if in_zone and hold(mine, labels):
+                found.append((type_, offering))
+    return sorted(found, key=lambda one: (one[1].price, one[0].name, one[1].zone))
+
+
+def _is_machines(key: str, labels: Iterable[str]) -> bool:
+    return key in labels or key.startswith("cloud.tiphys.dev/")
+
+
+def _suits(wanted: Sequence[str], labels: object, fact: str) -> bool:
+    assert hasattr(labels, "get")
+    return not wanted or labels.get(f"cloud.tiphys.dev/{fact}") in wanted
+
+
+def is_allowed(class_: TiphysNodeClass, option: Option) -> bool:
+    """Whether a class has machines of that zone and family, and they can be had."""
+    type_, offering = option
+    if class_.spec.zones and offering.zone not in class_.spec.zones:
+        return False
+    if not _suits(class_.spec.instance_families, type_.labels, "instance-family"):
+        return False
+    facts = (type_.name, offering.zone, offering.capacity_type)
+    return not any(is_meant(rule, facts) for rule in class_.spec.unavailable)
+
+
+def is_meant(rule: str, facts: Sequence[str]) -> bool:
+    """Whether ``TYPE/ZONE/CAPACITY-TYPE``, with ``*`` for any, means an offering."""
+    parts = rule.split("/")
+    return len(parts) == len(facts) and all(
+        part in ("*", fact) for part, fact in zip(parts, facts, strict=True)
+    )
+
+
+def drift_of(claim: NodeClaim, pool: NodePool, class_: TiphysNodeClass | None, image: str) -> str:
+    """Why a claim is not what its pool or class says now, as a reason; "" if it is. `image` is what
+    new machines get."""
+    annotations = claim.metadata.annotations
+    same_version = annotations.get(names.POOL_HASH_VERSION) == names.HASH_VERSION
+    if same_version and annotations.get(names.POOL_HASH) != pool_hash(pool):
+        return "NodePoolDrifted"
+    labels = claim.metadata.labels
+    for requirement in pool.spec.template.spec.requirements:
+        known = requirement.key in labels or requirement.operator in ("In", "Exists", "Gt", "Lt")
+        if known and not holds(requirement, labels.get(requirement.key)):
+            return "RequirementsDrifted"
+    if class_ is None:
+        return ""
+    if image and claim.status.image_id != image:
+        return "ImageDrifted"
+    if class_.spec.zones and labels.get(names.ZONE) not in class_.spec.zones:
+        return "NodeClassDrifted"
+    if not _suits(class_.spec.instance_families, labels, "instance-family"):
+        return "NodeClassDrifted"
+    return ""

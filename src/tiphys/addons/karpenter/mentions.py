@@ -1,0 +1,61 @@
+"""Which labels of nodes pods speak of. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from tiphys.api import core_v1
+from tiphys.scheduler.plugins.volume_lister import VolumeLister
+from tiphys.scheduler.podinfo import PodInfo
+
+
+def mentions(pods: Iterable[PodInfo], volumes: VolumeLister) -> dict[str, set[str]]:
+    """The labels that the pods, or the volumes that they need, are particular about, with the
+    values that they name."""
+    found: dict[str, set[str]] = {}
+    for pod in pods:
+        rules = pod.rules
+        for spread in rules.spread_constraints:
+            found.setdefault(spread.constraint.topology_key, set())
+        for term in (
+            *rules.required_affinity,
+            *rules.required_anti_affinity,
+            *rules.preferred_terms,
+        ):
+            found.setdefault(term.topology_key, set())
+        for key, value in pod.spec.node_selector.items():
+            found.setdefault(key, set()).add(value)
+        for requirement in _affinity(pod.spec):
+            found.setdefault(requirement.key, set()).update(requirement.values)
+        if pod.claims:
+            for topology in _volumes(pod, volumes):
+                found.setdefault(topology.key, set()).update(topology.values)
+    return found
+
+
+def _affinity(spec: core_v1.PodSpec) -> Iterator[core_v1.NodeSelectorRequirement]:
+    affinity = spec.affinity.node_affinity if spec.affinity else None
+    if affinity is None:
+        return
+    required = affinity.required_during_scheduling_ignored_during_execution
+    for term in required.node_selector_terms if required is not None else ():
+        yield from term.match_expressions
+    for wish in affinity.preferred_during_scheduling_ignored_during_execution:
+        yield from wish.preference.match_expressions
+
+
+def _volumes(
+    pod: PodInfo, volumes: VolumeLister
+) -> Iterator[core_v1.NodeSelectorRequirement | core_v1.TopologySelectorLabelRequirement]:
+    """Of the volumes that claims are bound to, and of the classes of those that are not."""
+    for claim in volumes.claims_of(pod.pod):
+        volume = volumes.volume_of(claim)
+        if volume is not None:
+            affinity = volume.spec.node_affinity
+            if affinity is not None and affinity.required is not None:
+                for term in affinity.required.node_selector_terms:
+                    yield from term.match_expressions
+            continue
+        storage_class = volumes.class_of(claim)
+        for topology in storage_class.allowed_topologies if storage_class is not None else ():
+            yield from topology.match_label_expressions

@@ -1,0 +1,94 @@
+"""What the add-on's parts share while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from tiphys.addons._cloud.machines import Cloud
+from tiphys.addons.karpenter.cluster import Cluster
+from tiphys.addons.karpenter.metrics import KarpenterMetrics
+from tiphys.addons.karpenter.reporting import Reports
+from tiphys.addons.karpenter.settings import Settings, Times
+from tiphys.addons.karpenter.types import NodeClaim
+from tiphys.addons.optional import Context
+from tiphys.api.meta_v1 import Condition
+from tiphys.client.client import Client
+from tiphys.machinery import conditions
+from tiphys.machinery.errors import StatusError, is_not_found, is_write_overtaken
+
+
+@dataclass
+class Shared:
+    """`due` says when a claim is to be looked at again, `pod_events` when a pod came to a node or
+    left it last, `ends` when the grace of a pod that is ending is over, `unready` since when a node
+    has not been ready: all by `now`."""
+
+    context: Context
+    settings: Settings
+    times: Times
+    cloud: Cloud
+    cluster: Cluster
+    metrics: KarpenterMetrics
+    reports: Reports
+    due: dict[str, float] = field(default_factory=dict)
+    pod_events: dict[str, float] = field(default_factory=dict)
+    ends: dict[str, float] = field(default_factory=dict)
+    unready: dict[str, float] = field(default_factory=dict)
+    wake_disruption: Callable[[], None] = lambda: None
+    said: dict[tuple[str, str, str], float] = field(default_factory=dict)
+
+    @property
+    def client(self) -> Client:
+        return self.context.client
+
+    @property
+    def now(self) -> float:
+        return self.context.now()
+
+    def event(self, obj: Any, reason: str, message: str, warning: bool = False) -> None:
+        kind = "Warning" if warning else "Normal"
+        self.context.recorder.record(obj, kind, reason, message, component="karpenter")
+
+    def event_once(self, obj: Any, reason: str, message: str, seconds: float = 900.0) -> None:
+        """The same is said again only after a while: looks repeat every few seconds."""
+        key = (obj.metadata.uid, reason, message)
+        if self.said.get(key, 0.0) > self.now:
+            return
+        if len(self.said) > 10_000:
+            self.said.clear()
+        self.said[key] = self.now + seconds
+        self.event(obj, reason, message)
+
+    async def delete_claim(self, claim: NodeClaim, reason: str) -> None:
+        """Begins the end of a claim, and counts it under the reason."""
+        if claim.metadata.deletion_timestamp:
+            return
+        try:
+            await self.client.delete(NodeClaim, claim.name, uid=claim.metadata.uid)
+        except StatusError as error:
+            if not is_write_overtaken(error):
+                raise
+            return
+        self.metrics.claim_disrupted(claim, reason)
+
+    async def set_condition(self, name: str, wanted: Condition | None, type_: str) -> None:
+        """Sets a condition of a claim, or takes it away, as the claim is on the server now."""
+        for _ in range(5):
+            try:
+                claim = await self.client.get(NodeClaim, name)
+                standing = claim.status.conditions
+                if wanted is None:
+                    claim.status.conditions = conditions.without(standing, type_)
+                    if len(standing) == len(claim.status.conditions):
+                        return
+                else:
+                    claim.status.conditions = conditions.updated(standing, wanted, self.now)
+                await self.client.update_status(claim)
+                return
+            except StatusError as error:
+                if is_not_found(error):
+                    return
+                if not is_write_overtaken(error):
+                    raise

@@ -1,0 +1,231 @@
+"""The cluster as it is when something is decided: nodes with their claims and pods. Pure."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from tiphys.addons._cloud.catalog import Catalog
+from tiphys.addons._cloud.machines import quantity
+from tiphys.addons.karpenter import names
+from tiphys.addons.karpenter.budgets import Count
+from tiphys.addons.karpenter.offers import NODES, Offer
+from tiphys.addons.karpenter.planning import Standing, would_run
+from tiphys.addons.karpenter.podstates import is_reschedulable
+from tiphys.addons.karpenter.types import NodeClaim, NodePool
+from tiphys.api import core_v1, policy_v1
+from tiphys.api.meta_v1 import ObjectMeta
+from tiphys.machinery.finished import pod_finished
+from tiphys.machinery.footprint import units
+from tiphys.machinery.nodes import is_ready
+from tiphys.scheduler.plugins.registry import Listers
+from tiphys.scheduler.podinfo import PodInfo
+
+
+@dataclass
+class StateNode:
+    """A node, a claim, or both. `nominated`: pods are expected on it; `marked`: it is being
+    disrupted, though its claim may not be deleted yet."""
+
+    node: core_v1.Node | None = None
+    claim: NodeClaim | None = None
+    pods: list[core_v1.Pod] = field(default_factory=list)
+    nominated: bool = False
+    marked: bool = False
+
+    @property
+    def name(self) -> str:
+        found = self.node if self.node is not None else self.claim
+        assert found is not None
+        return found.metadata.name
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        own = self.node.metadata.labels if self.node is not None else {}
+        return own if self.is_initialized or self.claim is None else {**own, **self.claim_labels}
+
+    @property
+    def claim_labels(self) -> Mapping[str, str]:
+        return self.claim.metadata.labels if self.claim is not None else {}
+
+    @property
+    def annotations(self) -> Mapping[str, str]:
+        own = self.node.metadata.annotations if self.node is not None else {}
+        claims = self.claim.metadata.annotations if self.claim is not None else {}
+        return {**claims, **own}
+
+    @property
+    def pool(self) -> str:
+        return self.labels.get(names.NODE_POOL, "")
+
+    @property
+    def is_managed(self) -> bool:
+        return self.claim is not None
+
+    @property
+    def is_initialized(self) -> bool:
+        return self.claim is not None and self.claim.is_(names.INITIALIZED_CONDITION)
+
+    @property
+    def is_deleting(self) -> bool:
+        """It is going, whoever wants that."""
+        claim_goes = self.claim is not None and bool(self.claim.metadata.deletion_timestamp)
+        node_goes = self.node is not None and bool(self.node.metadata.deletion_timestamp)
+        return claim_goes or (node_goes and self.is_managed) or self.marked
+
+    @property
+    def is_at_its_end(self) -> bool:
+        return self.claim is not None and self.claim.is_(names.INSTANCE_TERMINATING)
+
+    @property
+    def is_ready(self) -> bool:
+        return self.node is not None and is_ready(self.node)
+
+    @property
+    def reschedulable(self) -> list[core_v1.Pod]:
+        return [pod for pod in self.pods if is_reschedulable(pod)]
+
+    def as_planned(self) -> core_v1.Node:
+        """The node as pods will find it: one that is on its way as its claim says, without what it
+        has only while it starts."""
+        if self.claim is None or self.is_initialized:
+            assert self.node is not None
+            return self.node
+        claim = self.claim
+        labels = {**self.labels, names.HOSTNAME: self.name}
+        made = core_v1.Node(metadata=ObjectMeta(name=self.name, labels=labels))
+        made.spec.taints = [
+            core_v1.Taint(key=t.key, value=t.value, effect=t.effect) for t in claim.spec.taints
+        ]
+        made.status.allocatable = dict(claim.status.allocatable)
+        return made
+
+
+@dataclass
+class World:
+    """Everything that decisions rest on. `pools` are those that may make nodes, by name; `pending`
+    are pods that need a node."""
+
+    now: float
+    catalog: Catalog
+    nodes: list[StateNode] = field(default_factory=list)
+    pools: dict[str, NodePool] = field(default_factory=dict)
+    offers: list[Offer] = field(default_factory=list)
+    pending: list[core_v1.Pod] = field(default_factory=list)
+    daemons: list[PodInfo] = field(default_factory=list)
+    budgets: Sequence[policy_v1.PodDisruptionBudget] = ()
+    namespaces: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    listers: Listers = field(default_factory=Listers)
+
+    def standing(self, without: Iterable[str] = ()) -> Standing:
+        """What pods could use, but for nodes of these names and those that are going."""
+        gone = set(without)
+        kept = [n for n in self.nodes if n.name not in gone and not n.is_deleting]
+        kept = [n for n in kept if n.is_initialized or n.claim is None or _is_launched(n.claim)]
+        kept.sort(key=lambda n: (not (n.is_initialized or n.claim is None), n.name))
+        pods = [PodInfo(pod) for n in kept for pod in n.pods if not pod_finished(pod)]
+        return Standing(
+            nodes=[self._with_daemons(each) for each in kept],
+            pods=pods,
+            daemons=self.daemons,
+            namespaces=self.namespaces,
+            listers=self.listers,
+            region=self.catalog.region,
+        )
+
+    def _with_daemons(self, state: StateNode) -> core_v1.Node:
+        """Room for daemons that have not come yet is kept."""
+        node = state.as_planned()
+        if state.claim is None or not self.daemons:
+            return node
+        have = {o.uid for p in state.pods for o in p.metadata.owner_references if o.controller}
+        missing = [
+            d
+            for d in self.daemons
+            if d.pod.metadata.owner_references[0].uid not in have and would_run(d.pod, node)
+        ]
+        if not missing:
+            return node
+        made = copy.deepcopy(node)
+        for daemon in missing:
+            for name, amount in {**daemon.requests, "pods": 1}.items():
+                if name in made.status.allocatable:
+                    left = units(name, made.status.allocatable[name]) - amount
+                    made.status.allocatable[name] = quantity(name, max(left, 0))
+        return made
+
+    def moving(self) -> list[core_v1.Pod]:
+        """Pods on nodes that are going: they will need room."""
+        return [pod for n in self.nodes if n.is_deleting for pod in n.reschedulable]
+
+    def counts(self) -> dict[str, Count]:
+        """What budgets are shares of, by pool."""
+        return counts_of(self.nodes)
+
+    def price(self, state: StateNode) -> float | None:
+        """Dollars an hour; None for a machine of which the cloud knows no price."""
+        labels = state.labels
+        return self.catalog.price(
+            labels.get(names.INSTANCE_TYPE, ""),
+            labels.get(names.ZONE, ""),
+            labels.get(names.CAPACITY_TYPE, ""),
+        )
+
+
+def _is_launched(claim: NodeClaim) -> bool:
+    return bool(claim.status.provider_id)
+
+
+def join(
+    nodes: Iterable[core_v1.Node], claims: Iterable[NodeClaim], pods: Iterable[core_v1.Pod]
+) -> list[StateNode]:
+    """Nodes with their claims, which name the same machine, and their pods."""
+    found: list[StateNode] = []
+    by_machine: dict[str, StateNode] = {}
+    by_name: dict[str, StateNode] = {}
+    for node in nodes:
+        state = StateNode(node)
+        found.append(state)
+        by_name[node.metadata.name] = state
+        if node.spec.provider_id:
+            by_machine[node.spec.provider_id] = state
+    for claim in claims:
+        known = by_machine.get(claim.status.provider_id) if claim.status.provider_id else None
+        if known is None:
+            found.append(StateNode(None, claim))
+        else:
+            known.claim = claim
+    for pod in pods:
+        where = by_name.get(pod.spec.node_name)
+        if where is not None:
+            where.pods.append(pod)
+    return found
+
+
+def counts_of(nodes: Iterable[StateNode]) -> dict[str, Count]:
+    """By pool, of nodes that are managed, initialised and not at their end."""
+    found: dict[str, Count] = {}
+    for each in nodes:
+        if not each.is_managed or not each.is_initialized or each.is_at_its_end:
+            continue
+        before = found.get(each.pool, Count())
+        going = each.is_deleting or not each.is_ready
+        found[each.pool] = Count(before.total + 1, before.disrupted + going)
+    return found
+
+
+def used(nodes: Iterable[StateNode]) -> dict[str, dict[str, int]]:
+    """What the nodes of each pool have together: limits count it."""
+    found: dict[str, dict[str, int]] = {}
+    for each in nodes:
+        if each.claim is None:
+            continue
+        sums = found.setdefault(each.pool, {NODES: 0})
+        sums[NODES] += 1
+        capacity = each.claim.status.capacity
+        if each.node is not None and each.is_initialized:
+            capacity = each.node.status.capacity
+        for name, amount in capacity.items():
+            sums[name] = sums.get(name, 0) + units(name, amount)
+    return found
