@@ -161,7 +161,7 @@ def test_a_printer_column_has_a_name_a_type_and_a_path(
         ({"lifecycle": {"stopSignal": "SIGINT"}}, 1),
         ({"lifecycle": {}}, 0),
         ({"volumeDevices": [{"name": "v", "devicePath": "/d"}]}, 0),
-        ({"securityContext": {"procMount": "Unmasked"}}, 1),
+        ({"securityContext": {"procMount": "Unmasked"}}, 0),
         ({"securityContext": {"procMount": "Default"}}, 0),
     ],
 )
