@@ -116,8 +116,12 @@ class Allowances:
         return False
 
 
-def look(world: World, options: Options | None = None) -> Look:
-    """What to do now, if anything."""
+_FIRST_CONSOLIDATION = 3  # of the methods: those before it cost little
+
+
+def look(world: World, options: Options | None = None, consolidates: bool = True) -> Look:
+    """What to do now, if anything. Who knows that there is nothing to consolidate says so: that
+    takes most of the time, for every node is tried."""
     options = options or Options()
     made = Look()
     graceful = candidates(world)
@@ -129,7 +133,7 @@ def look(world: World, options: Options | None = None) -> Look:
         (MULTI, lambda allow: _multi(world, graceful, allow, options)),
         (SINGLE, lambda allow: _single(world, graceful, allow, options, made)),
     )
-    for name, method in methods:
+    for name, method in methods if consolidates else methods[:_FIRST_CONSOLIDATION]:
         made.commands = list(method(Allowances(world, REASON_OF[name], made)))
         if made.commands:
             break
