@@ -296,3 +296,13 @@ def test_nothing_is_tried_again_in_a_world_that_looks_the_same() -> None:
     after = world()
     after.nodes[0].marked = True
     assert before.signature() != after.signature()
+
+
+def test_a_look_says_whether_budgets_kept_it_from_trying_nodes() -> None:
+    nodes = [
+        state(f"n{place}", "c5.large", [pod(f"web-{place}", node=f"n{place}")], conditions=BOTH[:1])
+        for place in range(3)
+    ]
+    assert look(cluster([pool(nodes="0")], nodes)).skipped
+    enough_for_one = look(cluster([pool(nodes="1")], nodes))
+    assert not enough_for_one.skipped

@@ -102,7 +102,7 @@ class Disrupter:
         found = await asyncio.to_thread(look, world, self._options, not is_known)
         self._shared.metrics.evaluation.observe(time.perf_counter() - began)
         self._tell(world, found)
-        if not is_known and not found.commands and not found.held:
+        if not is_known and not found.commands and not found.skipped:
             self._consolidated = (current, world.now + _CONSOLIDATED)
         for command in found.commands:
             if command.method in VALIDATED:

@@ -78,11 +78,12 @@ class Command:
 @dataclass
 class Look:
     """One look at the cluster. `held` are pools whose budgets kept a candidate from going, with
-    what they say."""
+    what they say. `skipped`: not every node was tried by itself, as budgets had no room for it."""
 
     commands: list[Command] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
     held: dict[tuple[str, str], Allowance] = field(default_factory=dict)
+    skipped: bool = False
 
 
 @dataclass(frozen=True)
@@ -267,6 +268,7 @@ def _single(
     """One of each pool in turn."""
     for each in _in_turn(_by_worth(consolidatable(found, empty=False))):
         if not allow.has_room(each):
+            made.skipped = True
             continue
         command = _consolidation(world, [each], options, made)
         if command is not None and approved(command, world):
