@@ -16,8 +16,8 @@ from tiphys.addons.keda import triggers
 from tiphys.addons.keda.formula import FormulaError, compiled
 from tiphys.addons.keda.locating import LocationError, value_in
 from tiphys.addons.keda.parameters import Given
-from tiphys.addons.keda.reaching import Reach, ReachError
 from tiphys.addons.keda.scaler import Config, ScalerError, Surroundings, make
+from tiphys.addons.reaching import Reach, ReachError
 from tiphys.testing import LocalCluster
 
 assert triggers

@@ -35,7 +35,7 @@ def path(tmp_path: Path) -> str:
     return f"{tmp_path}:{os.environ['PATH']}"
 
 
-_SLOW = ("gateway", "karpenter", "kueue", "registry")
+_SLOW = ("custommetrics", "gateway", "karpenter", "kueue", "registry")
 SLOWER = [pytest.param(name, marks=pytest.mark.slow) for name in _SLOW]
 
 

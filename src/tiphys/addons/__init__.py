@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from tiphys.addons import (
     accelerators,
+    custommetrics,
     dns,
     echo,
     endpoints,
@@ -62,6 +63,8 @@ OPTIONAL: dict[str, OptionalAddon] = {
         echo.ADDON,
         # GPUs that are not there
         accelerators.ADDON,
+        # what autoscalers of pods and objects go by
+        custommetrics.ADDON,
         # gRPC clients that know every pod of a service
         endpoints.ADDON,
         # requests from outside, by host and path

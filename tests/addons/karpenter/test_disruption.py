@@ -276,3 +276,33 @@ def test_never_dearer_never_over_the_budget_never_below_a_pdb(
         moved = sum(len(each.pods) for each in command.candidates)
         placed = sum(len(pods) for pods in command.placed.values())
         assert placed + sum(len(new.pods) for new in command.replacements) == moved
+
+
+def test_nothing_is_tried_again_in_a_world_that_looks_the_same() -> None:
+    def world() -> World:
+        web = [pod("web-1", node="n1"), pod("web-2", node="n1")]
+        return cluster([pool()], [state("n1", "c5.4xlarge", web, conditions=BOTH[:1])])
+
+    before, after = world(), world()
+    assert before.nodes[0].node is not None and after.nodes[0].node is not None
+    after.nodes[0].node.metadata.resource_version = "2"  # a heartbeat
+    assert before.signature() == after.signature()
+    assert found(before) and not look(before, consolidates=False).commands
+    after.nodes[0].pods.pop()
+    assert before.signature() != after.signature()
+    after = world()
+    after.pending.append(pod("new-1"))
+    assert before.signature() != after.signature()
+    after = world()
+    after.nodes[0].marked = True
+    assert before.signature() != after.signature()
+
+
+def test_a_look_says_whether_budgets_kept_it_from_trying_nodes() -> None:
+    nodes = [
+        state(f"n{place}", "c5.large", [pod(f"web-{place}", node=f"n{place}")], conditions=BOTH[:1])
+        for place in range(3)
+    ]
+    assert look(cluster([pool(nodes="0")], nodes)).skipped
+    enough_for_one = look(cluster([pool(nodes="1")], nodes))
+    assert not enough_for_one.skipped

@@ -10,10 +10,10 @@ import pytest
 from tests.addons.keda.world import Scaled, deployment, scaled_object, trigger
 from tiphys.addons.keda.authentication import AuthenticationError, Credentials, expanded
 from tiphys.addons.keda.parameters import parameter
-from tiphys.addons.keda.reaching import Reach, service_name
 from tiphys.addons.keda.scaler import Scaler, scaler
 from tiphys.addons.keda.types import AuthenticationRef, ClusterTriggerAuthentication
 from tiphys.addons.keda.types import TriggerAuthentication as Authentication
+from tiphys.addons.reaching import Reach, service_name
 from tiphys.api import core_v1
 from tiphys.api.base import from_builtins
 from tiphys.api.meta_v1 import ObjectMeta

@@ -17,7 +17,6 @@ from tests.addons.keda.servers import HOST
 from tests.addons.keda.world import Scaled, scaled_object, trigger
 from tiphys.addons.keda import triggers
 from tiphys.addons.keda.parameters import Given
-from tiphys.addons.keda.reaching import Reach
 from tiphys.addons.keda.scaler import Config, ScalerError, Surroundings, make
 from tiphys.addons.keda.triggers.external import (
     GetMetricSpecResponse,
@@ -29,6 +28,7 @@ from tiphys.addons.keda.triggers.external import (
     Value,
 )
 from tiphys.addons.keda.triggers.influxdb import first_value
+from tiphys.addons.reaching import Reach
 from tiphys.machinery.protobuf.decoding import decode
 from tiphys.machinery.protobuf.encoding import encode
 from tiphys.testing import LocalCluster

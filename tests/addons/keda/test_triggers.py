@@ -17,8 +17,8 @@ from tests.addons.keda import servers
 from tests.addons.keda.servers import Asked, Started, program
 from tiphys.addons.keda import triggers
 from tiphys.addons.keda.parameters import Given
-from tiphys.addons.keda.reaching import Reach
 from tiphys.addons.keda.scaler import SCALERS, Config, Scaler, ScalerError, Surroundings, make
+from tiphys.addons.reaching import Reach
 from tiphys.testing import LocalCluster
 
 assert triggers  # whose modules put the types on the list

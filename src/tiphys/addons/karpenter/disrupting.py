@@ -32,6 +32,9 @@ log = logging.getLogger(__name__)
 _RETRY = 1.0  # seconds after a failure
 _TICK = 0.1  # seconds between looks at the clock
 _PATIENCE = 600.0  # seconds until a command is given up whose replacements are not ready
+_CONSOLIDATED = (
+    300.0  # seconds for which nothing is tried again unless something changes: upstream's
+)
 
 
 @dataclass
@@ -51,6 +54,7 @@ class Disrupter:
         self._running: list[_Running] = []
         self._pending: tuple[Command, float] | None = None  # and when it is to be looked at again
         self._next_look = 0.0
+        self._consolidated: tuple[int, float] = (0, 0.0)  # a world's signature, and until when
         self._options = Options(shared.settings.spot_to_spot_consolidation)
         shared.wake_disruption = self._look_soon
 
@@ -92,9 +96,14 @@ class Disrupter:
         await self._tidy()
         world = self._shared.cluster.world(self._shared.now)
         began = time.perf_counter()
-        found = await asyncio.to_thread(look, world, self._options)
+        signature, until = self._consolidated
+        current = await asyncio.to_thread(world.signature)
+        is_known = current == signature and world.now < until
+        found = await asyncio.to_thread(look, world, self._options, not is_known)
         self._shared.metrics.evaluation.observe(time.perf_counter() - began)
         self._tell(world, found)
+        if not is_known and not found.commands and not found.skipped:
+            self._consolidated = (current, world.now + _CONSOLIDATED)
         for command in found.commands:
             if command.method in VALIDATED:
                 self._pending = (command, self._shared.now + self._shared.times.validation)

@@ -78,11 +78,12 @@ class Command:
 @dataclass
 class Look:
     """One look at the cluster. `held` are pools whose budgets kept a candidate from going, with
-    what they say."""
+    what they say. `skipped`: not every node was tried by itself, as budgets had no room for it."""
 
     commands: list[Command] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
     held: dict[tuple[str, str], Allowance] = field(default_factory=dict)
+    skipped: bool = False
 
 
 @dataclass(frozen=True)
@@ -116,8 +117,12 @@ class Allowances:
         return False
 
 
-def look(world: World, options: Options | None = None) -> Look:
-    """What to do now, if anything."""
+_FIRST_CONSOLIDATION = 3  # of the methods: those before it cost little
+
+
+def look(world: World, options: Options | None = None, consolidates: bool = True) -> Look:
+    """What to do now, if anything. Who knows that there is nothing to consolidate says so: that
+    takes most of the time, for every node is tried."""
     options = options or Options()
     made = Look()
     graceful = candidates(world)
@@ -129,7 +134,7 @@ def look(world: World, options: Options | None = None) -> Look:
         (MULTI, lambda allow: _multi(world, graceful, allow, options)),
         (SINGLE, lambda allow: _single(world, graceful, allow, options, made)),
     )
-    for name, method in methods:
+    for name, method in methods if consolidates else methods[:_FIRST_CONSOLIDATION]:
         made.commands = list(method(Allowances(world, REASON_OF[name], made)))
         if made.commands:
             break
@@ -263,6 +268,7 @@ def _single(
     """One of each pool in turn."""
     for each in _in_turn(_by_worth(consolidatable(found, empty=False))):
         if not allow.has_room(each):
+            made.skipped = True
             continue
         command = _consolidation(world, [each], options, made)
         if command is not None and approved(command, world):

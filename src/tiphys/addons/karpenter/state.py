@@ -117,6 +117,31 @@ class World:
     budgets: Sequence[policy_v1.PodDisruptionBudget] = ()
     namespaces: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     listers: Listers = field(default_factory=Listers)
+    _infos: dict[int, PodInfo] = field(default_factory=dict, init=False, repr=False)
+
+    def info(self, pod: core_v1.Pod) -> PodInfo:
+        """A pod that stands, whose derived facts are worked out once for all that is tried: that is
+        a third of what each trial costs."""
+        found = self._infos.get(id(pod))
+        if found is None or found.pod is not pod:
+            found = self._infos[id(pod)] = PodInfo(pod)
+        return found
+
+    def signature(self) -> int:
+        """Two worlds in which the same is to be found have the same, as far as pods, nodes, pools
+        and PodDisruptionBudgets go. Heartbeats do not count."""
+        return hash(
+            (
+                tuple(_looks_of(each) for each in self.nodes),
+                tuple(sorted(pod.metadata.uid for pod in self.pending)),
+                tuple(
+                    (o.name, len(o.options), *sorted((o.left or {}).items())) for o in self.offers
+                ),
+                tuple((p.metadata.uid, p.metadata.generation) for p in self.pools.values()),
+                tuple((b.metadata.uid, b.status.disruptions_allowed) for b in self.budgets),
+                len(self.daemons),
+            )
+        )
 
     def standing(self, without: Iterable[str] = ()) -> Standing:
         """What pods could use, but for nodes of these names and those that are going."""
@@ -124,7 +149,7 @@ class World:
         kept = [n for n in self.nodes if n.name not in gone and not n.is_deleting]
         kept = [n for n in kept if n.is_initialized or n.claim is None or _is_launched(n.claim)]
         kept.sort(key=lambda n: (not (n.is_initialized or n.claim is None), n.name))
-        pods = [PodInfo(pod) for n in kept for pod in n.pods if not pod_finished(pod)]
+        pods = [self.info(pod) for n in kept for pod in n.pods if not pod_finished(pod)]
         return Standing(
             nodes=[self._with_daemons(each) for each in kept],
             pods=pods,
@@ -171,6 +196,24 @@ class World:
             labels.get(names.ZONE, ""),
             labels.get(names.CAPACITY_TYPE, ""),
         )
+
+
+def _looks_of(state: StateNode) -> tuple[object, ...]:
+    spec = state.node.spec if state.node is not None else core_v1.NodeSpec()
+    room = state.node.status.allocatable if state.node is not None else {}
+    return (
+        state.name,
+        state.is_deleting,
+        state.is_ready,
+        state.nominated,
+        bool(spec.unschedulable),
+        tuple((taint.key, taint.value, taint.effect) for taint in spec.taints),
+        tuple(sorted(state.labels.items())),
+        tuple(sorted(state.annotations.items())),
+        tuple(sorted(room.items())),
+        tuple((c.type, c.status) for c in state.claim.status.conditions) if state.claim else (),
+        tuple(sorted((p.metadata.uid, p.metadata.resource_version) for p in state.pods)),
+    )
 
 
 def _is_launched(claim: NodeClaim) -> bool:

@@ -15,8 +15,8 @@ import msgspec
 import yarl
 
 from tiphys.addons.keda.parameters import ParameterError, parameter
-from tiphys.addons.keda.reaching import HostResolver
 from tiphys.addons.keda.scaler import Scaler, ScalerError
+from tiphys.addons.reaching import HostResolver
 from tiphys.client.answers import body_of
 from tiphys.machinery.names import is_ip
 

@@ -7,8 +7,8 @@ import importlib
 import ssl
 from typing import Any
 
-from tiphys.addons.keda.reaching import Place, ReachError
 from tiphys.addons.keda.scaler import Config, ScalerError
+from tiphys.addons.reaching import Place, ReachError
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 

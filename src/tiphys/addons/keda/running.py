@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import importlib
 import logging
-import socket
 
+from tiphys.addons import aggregated
+from tiphys.addons.aggregated import own_address
 from tiphys.addons.keda import Settings, serving
 from tiphys.addons.keda.admission import Admission
 from tiphys.addons.keda.controller import ScaledObjectReconciler
@@ -14,14 +15,14 @@ from tiphys.addons.keda.jobcontroller import ScaledJobReconciler
 from tiphys.addons.keda.jobscaling import JobScaling
 from tiphys.addons.keda.measuring import Measurer
 from tiphys.addons.keda.observing import Observer
-from tiphys.addons.keda.reaching import Reach
 from tiphys.addons.keda.scaler import Surroundings
 from tiphys.addons.keda.scaling import Scaling
 from tiphys.addons.keda.serving import Server
 from tiphys.addons.keda.targets import Targets
 from tiphys.addons.optional import NAMESPACE, Context
+from tiphys.addons.reaching import Reach
 from tiphys.api import admissionregistration_v1 as registration_v1
-from tiphys.api import apiregistration_v1, apps_v1, discovery_v1
+from tiphys.api import apps_v1
 from tiphys.api.base import Struct, to_builtins
 from tiphys.client.client import MERGE
 from tiphys.machinery.addresses import authority
@@ -29,7 +30,6 @@ from tiphys.machinery.addresses import authority
 log = logging.getLogger(__name__)
 
 _PERIOD = 5.0  # seconds between two looks at what `tiphys addon status` should say
-_ELSEWHERE = "192.0.2.1"  # of documentation: nothing is ever sent there
 
 
 async def run(context: Context) -> None:
@@ -62,13 +62,6 @@ async def run(context: Context) -> None:
         await server.stop()
 
 
-def own_address() -> str:
-    """The address of this machine that others see: the API server connects to no loopback."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect((_ELSEWHERE, 9))
-        return str(probe.getsockname()[0])
-
-
 async def _tell(context: Context, where: str, scaling: Scaling, jobs: JobScaling) -> None:
     said = ""
     while True:
@@ -81,21 +74,7 @@ async def _tell(context: Context, where: str, scaling: Scaling, jobs: JobScaling
 
 async def _announce(context: Context, server: Server, address: str, port: int) -> None:
     """Says in the cluster where the server is, and by which authority it is known."""
-    slice_ = {
-        "endpoints": [{"addresses": [address], "conditions": {"ready": True}}],
-        "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
-    }
-    await context.client.patch(
-        discovery_v1.EndpointSlice, serving.SERVICE, slice_, NAMESPACE, media=MERGE
-    )
-    await _trust(context, server)
-
-
-async def _trust(context: Context, server: Server) -> None:
-    bundle = to_builtins(server.authority.encode())
-    patch = {"spec": {"caBundle": bundle}}
-    name = f"v1beta1.{serving.EXTERNAL}"
-    await context.client.patch(apiregistration_v1.APIService, name, patch, media=MERGE)
+    await server.announce(context.client, address, port)
     hooks = {"webhooks": to_builtins(webhooks(server.authority.encode()))}
     kind = registration_v1.ValidatingWebhookConfiguration
     await context.client.patch(kind, serving.SERVICE, hooks, media=MERGE)
@@ -139,26 +118,10 @@ def webhooks(authority_: bytes) -> list[registration_v1.ValidatingWebhook]:
 def objects(address: str) -> list[Struct]:
     """What leads the API server here. `run` fills in the address and the authority: so its account
     may change these objects, and create none."""
-    from tiphys.api import core_v1, rbac_v1
+    from tiphys.api import rbac_v1
     from tiphys.api.meta_v1 import ObjectMeta
 
     name = serving.SERVICE
-    service = core_v1.Service(metadata=ObjectMeta(name=name, namespace=NAMESPACE))
-    service.spec.ports = [core_v1.ServicePort(name="https", port=443, protocol="TCP")]
-    slice_ = discovery_v1.EndpointSlice(
-        metadata=ObjectMeta(
-            name=name, namespace=NAMESPACE, labels={"kubernetes.io/service-name": name}
-        ),
-        address_type="IPv6" if ":" in address else "IPv4",
-    )
-    api = apiregistration_v1.APIService(metadata=ObjectMeta(name=f"v1beta1.{serving.EXTERNAL}"))
-    api.spec = apiregistration_v1.APIServiceSpec(
-        service=apiregistration_v1.ServiceReference(namespace=NAMESPACE, name=name, port=443),
-        group=serving.EXTERNAL,
-        version="v1beta1",
-        group_priority_minimum=100,
-        version_priority=100,
-    )
     readers = rbac_v1.ClusterRole(
         metadata=ObjectMeta(name="keda-operator-external-metrics-reader"),
         rules=[
@@ -179,4 +142,5 @@ def objects(address: str) -> list[Struct]:
         ],
     )
     hook = registration_v1.ValidatingWebhookConfiguration(metadata=ObjectMeta(name=name))
-    return [service, slice_, readers, reads, api, hook]
+    leading = aggregated.objects(name, address, serving.EXTERNAL, ["v1beta1"])
+    return [*leading, readers, reads, hook]

@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple, TypeVar
 
 from tiphys.addons.keda.parameters import Given, ParameterError, read
-from tiphys.addons.keda.reaching import Reach
+from tiphys.addons.reaching import Reach
 from tiphys.api.autoscaling_v2 import (
     ExternalMetricSource,
     MetricIdentifier,

@@ -10,8 +10,8 @@ import yarl
 from tiphys.addons.keda.asking import HttpScaler
 from tiphys.addons.keda.locating import LocationError, value_in
 from tiphys.addons.keda.parameters import ParameterError, Seconds, parameter
-from tiphys.addons.keda.reaching import service_name
 from tiphys.addons.keda.scaler import ScalerError, scaler
+from tiphys.addons.reaching import service_name
 from tiphys.api import discovery_v1
 from tiphys.machinery.addresses import authority
 

@@ -1,5 +1,5 @@
-"""Where triggers connect to. Names of Services are those of the cluster, wherever the add-on runs;
-what they lead to is looked at before anything connects to it.
+"""Where an add-on connects to when a user names the place. Names of Services are those of the
+cluster, wherever the add-on runs; what they lead to is looked at before anything connects to it.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class Place(NamedTuple):
 
 
 class Reach:
-    """`client` finds Services. With `local`, triggers may also ask what listens on this machine
-    alone: its loopback and link-local addresses, which no pod can reach."""
+    """`client` finds Services. With `local`, it also leads to what listens on this machine alone:
+    its loopback and link-local addresses, which no pod can reach."""
 
     def __init__(self, client: Client, local: bool = False) -> None:
         self._client = client
@@ -52,8 +52,8 @@ class Reach:
         address = ipaddress.ip_address(place.host)
         if not self._local and (address.is_loopback or address.is_link_local or _is_any(address)):
             raise ReachError(
-                f"{place.host} is an address of the machine that the add-on runs on: triggers may "
-                "ask it only with the setting local=true"
+                f"{place.host} is an address of the machine that the add-on runs on: it may "
+                "be asked only with the setting local=true"
             )
         return place
 
