@@ -5,7 +5,7 @@ PACKAGES := containerd runc containernetworking-plugins nftables conntrack iprou
 .DEFAULT_GOAL := help
 # Compiled modules are kept, whatever the machine says: tests start hundreds of processes.
 unexport PYTHONDONTWRITEBYTECODE
-.PHONY: help demo down test check attack compat fuzz test-systems bench bench-isolation bench-scheduler bench-workloads bench-policy bench-xds bench-dns bench-keda bench-mesh machine test-machine clean bench-network
+.PHONY: help demo down test check attack compat fuzz test-systems bench bench-instructions bench-isolation bench-scheduler bench-workloads bench-policy bench-xds bench-dns bench-keda bench-mesh machine test-machine clean bench-network
 
 help:  ## what can be done here
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -57,6 +57,9 @@ fuzz: $(VENV)/.dev  ## random requests for MINUTES=n; prints the seed of what br
 
 bench: $(VENV)/.dev  ## measure, and print the table beside the figures to reach
 	@$(PYTHON) bench/bench.py $(if $(PEER),--peer $(PEER))
+
+bench-instructions: $(VENV)/.dev  ## instructions of an operation, however busy the machine (valgrind)
+	@$(PYTHON) bench/instructions.py $(if $(ONLY),--only $(ONLY))
 
 bench-isolation: $(VENV)/.dev  ## what one account's rush costs another, and clients that do not read
 	@$(PYTHON) bench/isolation.py

@@ -48,6 +48,8 @@ class Server:
     """A server process on fresh files."""
 
     host = "127.0.0.1"
+    under: tuple[str, ...] = ()  # the command that runs the interpreter, as valgrind does
+    entry: tuple[str, ...] = ("-m", "tiphys.cli.main")
 
     def __init__(self, root: Path) -> None:
         self.root, self.port = root, free_port()
@@ -80,9 +82,9 @@ class Server:
     def start(self) -> float:
         """Seconds until /readyz says ok."""
         command = [
+            *self.under,
             sys.executable,
-            "-m",
-            "tiphys.cli.main",
+            *self.entry,
             "apiserver",
             "--pki",
             str(self.root / "pki"),
@@ -113,6 +115,7 @@ class Server:
                 if connection.getresponse().status == 200:
                     return time.monotonic() - began
             except OSError:
+                assert self.process.poll() is None, "the server has ended"
                 time.sleep(0.005)
 
     def context(self, pair: tuple[Path, Path] | None = None) -> ssl.SSLContext:

@@ -103,9 +103,10 @@ def test_what_survives_two_collections_is_not_looked_at_again(settled: None) -> 
 @pytest.mark.parametrize(
     ("waited", "frozen", "requests", "collected"),
     [
-        (1799, 0, 0, False),
-        (1801, 0, 5, True),
-        (1801, 0, 6, False),  # requests come
+        (1799, 3000, 0, False),
+        (1801, 3000, 5, True),
+        (1801, 3000, 6, False),  # requests come
+        (1801, 0, 0, False),  # nothing can have piled up
         (21_601, 0, 1000, True),  # they come all the time
         (601, 40_000, 5, True),  # much was frozen
         (599, 40_000, 5, False),
@@ -125,3 +126,14 @@ async def test_everything_is_collected_in_a_calm_moment(
     await process.looks(70)
     assert (gone() is None) == collected
     gc.unfreeze()
+
+
+async def test_what_is_frozen_is_counted_once_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    process = Process(70)
+    begun = memory.time.monotonic()
+    counts = []
+    monkeypatch.setattr(memory.gc, "get_freeze_count", lambda: counts.append(1) or 0)
+    for waited in (599, 603, 606, 660, 664):
+        monkeypatch.setattr(memory.time, "monotonic", lambda waited=waited: begun + waited)
+        await process.looks(70)
+    assert len(counts) == 2

@@ -17,12 +17,12 @@ import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from aiohttp import hdrs, web
 from aiohttp.http_exceptions import PayloadEncodingError
+from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 
 from tiphys.api.catalog import Resource, Subresource, storage_of
@@ -33,10 +33,11 @@ from tiphys.apiserver.access.impersonation import Impersonation
 from tiphys.apiserver.access.nodeauthorizer import GROUP as NODES
 from tiphys.apiserver.audit.auditor import Auditor
 from tiphys.apiserver.documents import discovery, openapi
-from tiphys.apiserver.eventloop.aside import answered, aside, weigh_body
+from tiphys.apiserver.eventloop.aside import Unanswered, answered, aside, weigh_body
 from tiphys.apiserver.eventloop.watchdog import Watchdog
 from tiphys.apiserver.http import respond
 from tiphys.apiserver.http.actions import Actions
+from tiphys.apiserver.http.bulk import LARGE
 from tiphys.apiserver.http.components import ComponentStatuses
 from tiphys.apiserver.http.freshness import fresh
 from tiphys.apiserver.http.metrics import RequestMetrics, StateCollector
@@ -230,8 +231,10 @@ class APIServer:
             response.headers.update(call.flow.headers)
         if call is not None:
             seconds = time.perf_counter() - began
-            self.metrics.answered(call, response.status, seconds, _size(request, response))
-            self.reader.bulk.write_in_pieces(call, response)
+            size = _size(request, response)
+            self.metrics.answered(call, response.status, seconds, size)
+            if size > LARGE:
+                self.reader.bulk.write_in_pieces(call, response)
         return response
 
     async def _answered(self, call: Call) -> web.StreamResponse:
@@ -271,11 +274,16 @@ class APIServer:
             await answered(self._authorize, call)
             known = True
             await self._receive(call)
-        if flow.level.exempt:
-            return await self._allowed(call, known)
-        call.seat = await self.fairness.seat(flow, self._examined(call))
+        if not flow.level.exempt:
+            call.seat = await self.fairness.seat(flow, self._examined(call))
         try:
-            return await self._allowed(call, known)
+            if not known:
+                try:
+                    self._authorize(call)
+                except Unanswered as question:  # `answered`, without its cost where nobody is asked
+                    await question.ask()
+                    await answered(self._authorize, call)
+            return await self._route(call)
         finally:
             call.seat.release()
 
@@ -286,11 +294,6 @@ class APIServer:
             return 1
         resource = self._served.find(info.group, info.version, info.resource)
         return 1 if resource is None else self.reader.examined(call, resource)
-
-    async def _allowed(self, call: Call, known: bool) -> web.StreamResponse:
-        if not known:
-            await answered(self._authorize, call)
-        return await self._route(call)
 
     async def _receive(self, call: Call) -> None:
         """Reads the body.

@@ -161,13 +161,18 @@ class Store:
         """Whether the caches are known not to show every write that was acknowledged."""
         return self._engine.lags()
 
+    @property
+    def must_ask(self) -> bool:
+        """Whether `fresh` has something to wait for."""
+        return self._engine.shared or self._engine.lags()
+
     async def fresh(self) -> int:
         """Waits until the caches show every write acknowledged anywhere before the call; returns
         their revision.
 
         Raises StoreError if the engine does not say how far it is.
         """
-        if self._engine.shared or self._engine.lags():
+        if self.must_ask:
             self.revision = max(self.revision, await self._engine.barrier())
         return self.revision
 

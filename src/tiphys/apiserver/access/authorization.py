@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+import msgspec
+
 from tiphys.api import rbac_v1
 from tiphys.api.base import decode
 from tiphys.api.catalog import BY_PATH
@@ -35,10 +37,13 @@ _ROLES, _CLUSTER_ROLES, _BINDINGS, _CLUSTER_BINDINGS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(msgspec.Struct, frozen=True, gc=False):
     """One question to the authorizers: upstream's authorizer.Attributes without the user. `path`
-    is set for requests that are not about a resource."""
+    is set for requests that are not about a resource.
+
+    A struct and no dataclass: every request makes one, and a frozen dataclass sets its fields one
+    by one in Python.
+    """
 
     verb: str
     group: str = ""

@@ -9,9 +9,10 @@ may the user take that identity on (`impersonate:MODE`), and may they make this 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from urllib.parse import unquote
 
+from msgspec.structs import replace
 from multidict import CIMultiDictProxy
 
 from tiphys.apiserver.access.authentication import AUTHENTICATED

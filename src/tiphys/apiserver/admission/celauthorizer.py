@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+from msgspec import structs
+
 from tiphys.apiserver.access.authorization import Asked, Authorizer
 from tiphys.apiserver.http.request import User
 from tiphys.machinery.cel import CelError
@@ -52,10 +54,10 @@ class Check:
 
     def cel_call(self, name: str, *args: Any) -> Any:
         if name in ("resource", "subresource", "namespace", "name") and len(args) == 1:
-            return replace(self, asked=replace(self.asked, **{name: args[0]}))
+            return replace(self, asked=structs.replace(self.asked, **{name: args[0]}))
         if name == "check" and len(args) == 1:
             return Decision(
-                *self.authorizer.authorize(self.user, replace(self.asked, verb=args[0]))
+                *self.authorizer.authorize(self.user, structs.replace(self.asked, verb=args[0]))
             )
         if name in ("fieldSelector", "labelSelector"):
             return self

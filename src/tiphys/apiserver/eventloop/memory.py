@@ -32,10 +32,12 @@ _WORTH_TRIMMING = 16 << 20  # bytes more than after the last trimming, from whic
 _TRIM_AFTER = 10  # looks after which one trims all the same: history goes long after its burst
 _SMALL = 80 << 20  # bytes of a process that is not trimmed then
 _CALM = 5  # requests between two looks in a calm moment: everything may be collected then,
-_THOROUGH = 1800.0  # after so many seconds,
-_FROZEN = 30_000  # or when so many objects were frozen since then, and
+_THOROUGH = 1800.0  # after so many seconds if there are more frozen objects than before,
+_FROZEN = 30_000  # or when so many more are frozen, and
 _SOON = 600.0  # so many seconds are over: of 190,000 frozen in an attack, 9 were found to be gone
+_FEW = 2_000  # frozen objects, without which nothing can have piled up that is worth the hold
 _OVERDUE = 12 * _THOROUGH  # seconds after which everything is collected in any case
+_COUNT = 60.0  # seconds between two counts of what is frozen: each walks a list of all of it
 # Objects of the youngest generation, collections of it, and "never". The middle generation is
 # collected with two young ones in it: 30,000 objects take 30 ms if all of them live.
 _THRESHOLDS = (10_000, 2, 1 << 30)
@@ -106,6 +108,7 @@ class MemoryTrimmer:
         self._untrimmed = 0  # looks since then
         self._collected = time.monotonic()  # everything, for the last time
         self._frozen = gc.get_freeze_count()  # after that
+        self._count_at = 0.0  # seconds since then at which it is counted again
 
     async def run(self) -> None:
         """Until it is cancelled."""
@@ -132,14 +135,23 @@ class MemoryTrimmer:
         calm = heard - self._heard <= _CALM
         self._heard = heard
         waited = time.monotonic() - self._collected
-        grown = gc.get_freeze_count() - self._frozen > _FROZEN
-        due = waited > _THOROUGH or (grown and waited > _SOON)
-        if waited > _OVERDUE or (due and calm):
+        due = calm and waited > _SOON and self._has_grown(waited)
+        if due or waited > _OVERDUE:
             gc.unfreeze()
             gc.collect()
             gc.freeze()
             self._collected = time.monotonic()
             self._frozen = gc.get_freeze_count()
+            self._count_at = 0.0
+
+    def _has_grown(self, waited: float) -> bool:
+        """Whether so much more is frozen that cycles among it are worth looking for, `waited`
+        seconds after the last time. What is freed without the collector is not in the count."""
+        if waited < self._count_at:
+            return False
+        self._count_at = waited + _COUNT
+        grown = gc.get_freeze_count() - self._frozen
+        return grown > (_FEW if waited > _THOROUGH else _FROZEN)
 
     async def _shrink(self, before: int) -> None:
         await self._compress_history()

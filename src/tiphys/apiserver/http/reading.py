@@ -51,7 +51,9 @@ class Reader:
     # --- get ---
 
     async def get(self, call: Call, resource: Resource) -> web.Response:
-        await fresh(self.store, call.query.get("resourceVersion", ""))
+        asked = call.query.get("resourceVersion", "")
+        if asked or self.store.must_ask:  # else the cache shows every write already
+            await fresh(self.store, asked)
         entry = self.registry.entry(resource, call.info.namespace, call.info.name)
         data = self.registry.converter.shown(resource, entry)
         if data is None:

@@ -149,7 +149,7 @@ class Stream:
             if self._converting:  # a webhook is asked once for all
                 await self._converter.present(self.resource, present)
             async for some in turns.sliced(user, present, _REPLAYED):
-                self._events_sent.inc(len(some))
+                self._events_sent.count += len(some)
                 for piece in self._pieces(some):
                     await response.write(piece)
                     patience.written += 1
@@ -259,7 +259,7 @@ class Stream:
             return
         taken = watcher.take(_AT_ONCE, _PIECE)
         if taken:
-            self._events_sent.inc(len(taken))
+            self._events_sent.count += len(taken)
         if len(taken) == 1 and self._plain:
             self._transport.write(taken[0][1].chunk(taken[0][0]))
         elif taken and self._converting:
@@ -365,7 +365,7 @@ class Stream:
         )
 
     def _bookmark(self, revision: int, initial_end: bool = False) -> bytes:
-        self._events_sent.inc()
+        self._events_sent.count += 1
         meta: dict[str, Any] = {"resourceVersion": str(revision), "creationTimestamp": None}
         if initial_end:
             meta["annotations"] = {INITIAL_EVENTS_END: "true"}
