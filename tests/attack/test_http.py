@@ -23,6 +23,7 @@ from tiphys.client.client import JSON_PATCH, MERGE
 from tiphys.machinery.errors import StatusError
 from tiphys.machinery.patch import PatchError, json_patch
 from tiphys.machinery.selectors import parse_labels
+from tiphys.store.deadlines import Deadlines
 from tiphys.testing import LocalCluster
 
 MAPS = "/api/v1/namespaces/default/configmaps"
@@ -160,7 +161,7 @@ async def test_the_body_of_one_who_may_not_write_is_not_read(server: LocalCluste
 async def test_a_request_ends_after_its_time_whatever_it_does(
     server: LocalCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tiphys.apiserver.server._PATIENCE", 0.2)
+    monkeypatch.setattr(server.server.server, "_deadlines", Deadlines(0.2))
     tls = server.client.config.ssl_context()
     reader, writer = await asyncio.open_connection(
         "127.0.0.1", server.port, ssl=tls, server_hostname="localhost"

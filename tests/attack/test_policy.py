@@ -15,7 +15,9 @@ from tests.network.node import HERE, Node
 from tests.network.policies import facts, policy
 from tests.network.sockets import Try, ip
 from tiphys.network.policy.script import base, script
+from tiphys.node.abilities import RuntimeAbilities
 from tiphys.node.resources.admission import unfit
+from tiphys.node.resources.sysctls import SysctlAllowlist
 
 pytestmark = [pytest.mark.root, pytest.mark.needs("nft", "ip", "unshare")]
 
@@ -171,6 +173,7 @@ def test_no_text_of_a_policy_reaches_nft() -> None:
     ],
 )
 def test_a_node_refuses_what_reaches_beyond_the_pod(spec: Any, reason: str, message: str) -> None:
-    assert unfit(build_pod(**spec).spec) == (reason, message)
+    node = RuntimeAbilities(), SysctlAllowlist()
+    assert unfit(build_pod(**spec).spec, *node) == (reason, message)
     safe = [{"name": "net/ipv4/ip_unprivileged_port_start", "value": "0"}]
-    assert unfit(build_pod(securityContext={"sysctls": safe}).spec) is None
+    assert unfit(build_pod(securityContext={"sysctls": safe}).spec, *node) is None

@@ -13,8 +13,9 @@ from tests.builders import pod as build_pod
 from tiphys.api import core_v1
 from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.client.informer import Informer
-from tiphys.node.agent import Agent, NodeOptions
+from tiphys.node.agent import Agent
 from tiphys.node.hollow import HollowRuntime
+from tiphys.node.options import NodeOptions
 from tiphys.testing import LocalCluster
 
 

@@ -27,11 +27,12 @@ from tiphys.client.signals import stop_event
 from tiphys.client.tasks import TaskGroup
 from tiphys.cluster.nodeoptions import NodeProcess
 from tiphys.machinery.errors import StatusError
-from tiphys.node.agent import Agent, NodeOptions
+from tiphys.node.agent import Agent
 from tiphys.node.configuration import DEFAULT, ConfigurationError, KubeletConfiguration, read
 from tiphys.node.hollow import HollowRuntime
 from tiphys.node.metrics import KubeletMetrics
 from tiphys.node.naming import Resolver, machine_resolver
+from tiphys.node.options import NodeOptions
 
 if TYPE_CHECKING:
     from tiphys.network.policy.enforcer import EveryVersion

@@ -6,8 +6,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,13 +15,11 @@ from prometheus_client import CollectorRegistry
 
 from tiphys.api import core_v1
 from tiphys.api.base import canonical_quantity
-from tiphys.client.client import Client, Unreachable
+from tiphys.client.client import Client
 from tiphys.client.events import EventBudget, EventRecorder
 from tiphys.client.tasks import TaskGroup
-from tiphys.machinery.errors import StatusError
 from tiphys.machinery.finished import pod_finished
 from tiphys.machinery.podrefs import MIRROR
-from tiphys.node.configuration import DEFAULT, KubeletConfiguration
 from tiphys.node.csi.nodevolumes import NodeVolumes
 from tiphys.node.devices.nodedevices import DriverDevices, NoDevices
 from tiphys.node.images.collection import PulledImages, reclaim
@@ -31,48 +28,31 @@ from tiphys.node.images.pullrecords import PullRecords
 from tiphys.node.isolation import Isolation, NoIsolation
 from tiphys.node.managers.discovery import discover
 from tiphys.node.managers.placement import Placement, place
-from tiphys.node.managers.settings import shown
 from tiphys.node.metrics import KubeletMetrics
-from tiphys.node.naming import ClusterDNS, Resolver
+from tiphys.node.naming import ClusterDNS
 from tiphys.node.nodecontext import NodeContext
+from tiphys.node.options import NodeOptions, configuration_of
 from tiphys.node.pod.evictor import Evictor, Senses
-from tiphys.node.pod.managedpod import ManagedPod
 from tiphys.node.pod.mirrorpod import MirrorPod
 from tiphys.node.pod.orphans import OrphanCollector
 from tiphys.node.pod.placing import PodPlacer
-from tiphys.node.pod.preemption import NoneToPreempt, make_room
 from tiphys.node.pod.worker import PodWorker
+from tiphys.node.podadmission import PodAdmission
 from tiphys.node.podresources.listing import PodResourceLists
 from tiphys.node.podresources.server import PodResourcesServer
 from tiphys.node.profiles import RUNTIME_DEFAULT, UNCONFINED
 from tiphys.node.references import References
 from tiphys.node.registration import BEAT, NodeFacts, Registration
-from tiphys.node.resources.admission import (
-    NODE_AFFINITY,
-    Footprint,
-    Rejection,
-    clashing_ports,
-    insufficient_room,
-    shortages,
-    unfit,
-)
 from tiphys.node.resources.eviction import is_limited
 from tiphys.node.resources.observation import observe
-from tiphys.node.resources.pressure import (
-    Threshold,
-    binary_text,
-    is_critical,
-    refused_under_pressure,
-)
 from tiphys.node.resources.reservation import allocatable, kept_back
-from tiphys.node.resources.resize import shortage
 from tiphys.node.resources.sysctls import SysctlAllowlist
 from tiphys.node.resources.usernamespaces import UserNamespaces
 from tiphys.node.runtime import Runtime, RuntimeFault
 from tiphys.node.server.access import Access
 from tiphys.node.server.streaming import StreamingServer
 from tiphys.node.shutdown.logind import Logind, LogindWatch
-from tiphys.node.shutdown.nodeshutdown import NOT_READY, REFUSED, Announcements, NodeShutdown
+from tiphys.node.shutdown.nodeshutdown import NOT_READY, Announcements, NodeShutdown
 from tiphys.node.states import CREATED, EXITED, RUNNING, PodState, Usage, VolumeUsage
 from tiphys.node.staticpods.folder import ManifestFolder
 from tiphys.node.staticpods.manifests import PodReader, static_pod
@@ -83,35 +63,8 @@ from tiphys.node.volumes.nodrivers import NoDrivers
 log = logging.getLogger(__name__)
 
 _HOUSEKEEPING = 10.0  # seconds between looks at logs and disks, as upstream
-_ADMISSION_RETRY = 1.0  # seconds after the API server did not answer
 _DEVICES_PAUSE = 1.0  # seconds in which changes of devices are gathered to one report
 _RELIST_PAUSE = 0.02  # seconds in which events of the runtime are gathered to one look
-
-
-@dataclass(frozen=True)
-class NodeOptions:
-    """`address` is where the node and its streaming server are reached; `port` 0 lets the system
-    choose. `resolver` is the machine's own, `images` a folder on the file system of images. A new
-    node has `taints` from the beginning, and `provider_id` as the machine's name in its cloud."""
-
-    name: str
-    address: str
-    data_dir: Path
-    certificate: Path
-    key: Path
-    ca: Path
-    port: int = 10250
-    dns_servers: tuple[str, ...] = ()
-    domain: str = "cluster.local"
-    pod_cidr: str = ""
-    labels: dict[str, str] | None = None
-    resolver: Resolver = field(default_factory=lambda: Resolver([], [], []))
-    images: Path | None = None
-    configuration: KubeletConfiguration = DEFAULT
-    addresses: tuple[str, ...] = ()  # `address`, and one of the other family; () for it alone
-    taints: tuple[core_v1.Taint, ...] = ()
-    provider_id: str = ""
-    pod_reader: PodReader | None = None  # of static pods, where there may be some
 
 
 class Agent:
@@ -154,7 +107,6 @@ class Agent:
         volumes = runtime.volumes(
             options.data_dir, references, self._allocatable, self._drivers or NoDrivers()
         )
-        self._sysctls = SysctlAllowlist(options.configuration.sysctls)
         self._node = NodeContext(
             name=options.name,
             address=options.address,
@@ -170,7 +122,7 @@ class Agent:
             allocatable=self._allocatable,
             starting=asyncio.Semaphore(runtime.parallel_starts),
             isolation=isolation or NoIsolation(),
-            shortage=self._shortage,
+            shortage=lambda uid, wanted: self._admission.shortage(uid, wanted),
             metrics=self.metrics,
             pulled=PulledImages(options.data_dir / "pulled-images.json"),
             pull_records=self._make_pull_records() if runtime.runs_processes else None,
@@ -193,6 +145,15 @@ class Agent:
         self._server = StreamingServer(self, Access(client, options.name))
         self._evictor = self._make_evictor()
         self._shutdown = self._make_shutdown()
+        self._admission = PodAdmission(
+            self._node,
+            self._workers,
+            SysctlAllowlist(options.configuration.sysctls),
+            self._placer,
+            self._evictor,
+            self._shutdown,
+            lambda spec: self._registration.suits(spec),
+        )
         self._logind = LogindWatch(Logind(), self._shutdown)
         self._pod_resources = self._make_pod_resources()
         self._static_pods = self._make_static_pods() if runtime.runs_processes else None
@@ -491,91 +452,15 @@ class Agent:
         try:
             if worker.managed.holds_room:
                 await self._placer.place_again(worker.pod)
-            if worker.managed.holds_room or await self._is_admitted(worker):
+            if worker.managed.holds_room or await self._admission.is_admitted(worker):
                 await worker.run()
         finally:
             if self._workers.get(uid) is worker:
                 del self._workers[uid]
             self._placer.release(uid)
-            self._retry_resizes()
+            self._admission.retry_resizes()
             if self._static_pods is not None:
                 self._static_pods.worker_ended(worker)
-
-    async def _is_admitted(self, worker: PodWorker) -> bool:
-        while True:
-            try:
-                return await self._admit(worker)
-            except (StatusError, Unreachable) as error:
-                log.info("Pod %s is not admitted yet: %s", worker.managed.identity, error)
-                await asyncio.sleep(_ADMISSION_RETRY)
-
-    async def _admit(self, worker: PodWorker) -> bool:
-        """Whether the node takes a pod, which then holds room. A deleted pod needs none."""
-        if worker.pod.metadata.deletion_timestamp:
-            return True
-        managed = worker.managed
-        uid = managed.pod.metadata.uid
-        rejection = (
-            (REFUSED if self._shutdown.is_under_way else None)
-            or unfit(managed.pod.spec, self.runtime.abilities, self._sysctls)
-            or refused_under_pressure(managed.pod, self._evictor.conditions)
-            or await self._placer.place(managed.pod)
-            or await self._find_room(managed)
-        )
-        if rejection is None:
-            managed.holds_room = True  # while the labels are looked at, too
-            rejection = NODE_AFFINITY
-            if await self._registration.suits(managed.pod.spec):
-                rejection = await self._node.devices.allocate(managed.pod)
-            if rejection is None:
-                return True
-            managed.holds_room = False
-        self._placer.release(uid)
-        await worker.reject(rejection)
-        return bool(worker.pod.metadata.deletion_timestamp)
-
-    async def _find_room(self, managed: ManagedPod) -> Rejection | None:
-        """Why the node has no room for a pod. Others make room for a critical one, if nothing else
-        keeps it from running here. Raises StatusError, Unreachable."""
-        footprint = managed.footprint
-        others = self._footprints(managed.pod.metadata.uid)
-        missing = {
-            shortage.name: shortage.missing
-            for shortage in shortages(footprint, others, self._allocatable)
-        }
-        if not missing or not is_critical(managed.pod):
-            return insufficient_room(footprint, others, self._allocatable)
-        if clash := clashing_ports(footprint, others):
-            return clash
-        if not await self._registration.suits(managed.pod.spec):
-            return NODE_AFFINITY
-        managed.holds_room = True  # what others leave is its own
-        running = [worker.managed for worker in self._workers.values() if worker.managed.holds_room]
-        try:
-            preempted = await make_room(managed.pod, running, missing)
-        except NoneToPreempt as error:
-            managed.holds_room = False
-            return Rejection("UnexpectedAdmissionError", str(error))
-        self.metrics.preemptions.labels(next(iter(missing))).inc(len(preempted))
-        return None
-
-    def _footprints(self, without: str) -> list[Footprint]:
-        """Those that hold room on the node, but for the pod of one uid."""
-        return [
-            worker.managed.footprint
-            for uid, worker in self._workers.items()
-            if worker.managed.holds_room and uid != without
-        ]
-
-    def _shortage(self, uid: str, wanted: Footprint) -> Rejection | None:
-        """Why a pod cannot grow to a footprint."""
-        return shortage(wanted, self._footprints(uid), self._allocatable)
-
-    def _retry_resizes(self) -> None:
-        """A pod has left: those that wait for room to grow look again."""
-        for worker in self._workers.values():
-            if worker.managed.resources.pending is not None:
-                worker.managed.resync()
 
     # --- what the runtime reports ---
 
@@ -660,44 +545,7 @@ class Agent:
 
     def configuration(self) -> dict[str, Any]:
         """As a KubeletConfiguration of upstream."""
-        options = self._options
-        return {
-            "kind": "KubeletConfiguration",
-            "apiVersion": "kubelet.config.k8s.io/v1beta1",
-            "address": options.address,
-            "port": options.port,
-            "podCIDR": options.pod_cidr,
-            "clusterDomain": options.domain,
-            "clusterDNS": list(options.dns_servers),
-            "maxPods": options.configuration.max_pods,
-            "authentication": {"anonymous": {"enabled": False}, "webhook": {"enabled": True}},
-            "authorization": {"mode": "Webhook"},
-            "cgroupDriver": "cgroupfs",
-            "containerLogMaxSize": binary_text(options.configuration.log_bytes),
-            "containerLogMaxFiles": options.configuration.log_files,
-            "evictionHard": _written(options.configuration.eviction_hard),
-            "evictionSoft": _written(options.configuration.eviction_soft),
-            "evictionSoftGracePeriod": {
-                one.signal: f"{one.grace:g}s" for one in options.configuration.eviction_soft
-            },
-            "evictionMaxPodGracePeriod": options.configuration.eviction_max_grace,
-            "shutdownGracePeriodByPodPriority": [
-                {"priority": period.priority, "shutdownGracePeriodSeconds": period.seconds}
-                for period in options.configuration.shutdown
-            ],
-            "serializeImagePulls": False,
-            "enableSystemLogQuery": options.configuration.log_queries,
-            "imagePullCredentialsVerificationPolicy": options.configuration.pulls.policy,
-            "preloadedImagesVerificationAllowlist": list(options.configuration.pulls.allowed),
-            "seccompDefault": options.configuration.seccomp_default,
-            "allowedUnsafeSysctls": list(options.configuration.sysctls),
-            "staticPodPath": options.configuration.static_pods,
-            **shown(options.configuration.managers),
-        }
-
-
-def _written(thresholds: Iterable[Threshold]) -> dict[str, str]:
-    return {threshold.signal: threshold.written for threshold in thresholds}
+        return configuration_of(self._options)
 
 
 def _read_static_pod(node: str, reader: PodReader, text: bytes, source: str) -> core_v1.Pod:

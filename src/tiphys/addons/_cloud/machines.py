@@ -20,11 +20,12 @@ from tiphys.client.informer import Informers
 from tiphys.client.tasks import TaskGroup
 from tiphys.machinery import durations
 from tiphys.machinery.quantity import canonical_quantity
-from tiphys.node.agent import Agent, NodeOptions
+from tiphys.node.agent import Agent
 from tiphys.node.configuration import KubeletConfiguration
 from tiphys.node.hollow import HollowRuntime
 from tiphys.node.managers.settings import Settings
 from tiphys.node.metrics import KubeletMetrics
+from tiphys.node.options import NodeOptions
 from tiphys.node.states import RUNNING
 
 log = logging.getLogger(__name__)
