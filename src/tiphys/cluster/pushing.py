@@ -50,10 +50,10 @@ def push(cluster: Cluster, file: Path) -> list[str]:
 
 
 def short_name(name: str) -> str:
-    """Of an image in a registry of ours, ``redis:7`` of ``docker.io/library/redis:7``. Raises
-    ImageNameError."""
-    _, _, rest = full_name(name).partition("/")
-    return rest.removeprefix("library/")
+    """Of an image in a registry of ours: ``redis:7`` of ``redis:7``, which Docker keeps below
+    ``library/``. Other registries have that folder only by name. Raises ImageNameError."""
+    registry, _, rest = full_name(name).partition("/")
+    return rest.removeprefix("library/") if registry == "docker.io" else rest
 
 
 class Layout:

@@ -35,7 +35,7 @@ class LocalCluster:
     nodes:       hollow nodes; 0: only the API server, unless `controllers` are wanted
     controllers: whether controllers and scheduler run; by default if there are nodes
     store:       memory, sqlite or etcd endpoints
-    addons:      enabled by name, and ready when the cluster is
+    addons:      enabled by name, and ready when the cluster is; ``kueue port=0`` has a setting
     machines:    what controllers need where machines join (`controllers.shell.Context`)
     options:     further ones of the API server (`tiphys.apiserver.main.Options`)
     """
@@ -144,9 +144,11 @@ class LocalCluster:
         from tiphys.addons.host import Host
         from tiphys.machinery import conditions
 
-        for name in self._addons:
+        for named in self._addons:
+            name, *assignments = named.split()
             addon = OPTIONAL[name]
-            await installing.enable(self.client, addon, addon.settings())
+            settings = installing.settings_of(addon, assignments)
+            await installing.enable(self.client, addon, settings)
         host = Host(self.client_as(installing.HOST), OPTIONAL, self.root / "addons", self.tasks)
         host.start()
 

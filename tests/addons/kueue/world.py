@@ -158,8 +158,8 @@ class World:
 
 
 @asynccontextmanager
-async def world(setup: str = SETUP) -> AsyncIterator[World]:
-    async with LocalCluster(nodes=2, addons=["kueue"]) as cluster:
+async def world(setup: str = SETUP, settings: str = "") -> AsyncIterator[World]:
+    async with LocalCluster(nodes=2, addons=[f"kueue {settings}"]) as cluster:
         made = World(cluster)
         await made.apply(setup)
         yield made

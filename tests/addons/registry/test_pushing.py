@@ -34,6 +34,8 @@ def tar_of(folder: Path, name: str = "redis:7") -> Path:
         ("localhost:5000/a/b:1", "a/b:1"),
         ("registry.tiphys.local/a:1", "a:1"),
         ("tiphys.local/hello:1", "hello:1"),
+        ("docker.io/library/redis:7", "redis:7"),
+        ("registry.tiphys.local/library/redis:7", "library/redis:7"),
     ],
 )
 def test_an_image_keeps_its_name_but_for_the_registry(name: str, short: str) -> None:

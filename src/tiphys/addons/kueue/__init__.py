@@ -32,7 +32,8 @@ class Settings(Struct):
     """`podsReadyTimeout` are the seconds in which the pods of an admitted job must be ready, 0: as
     long as they like. One that is not waits for `backoffBase` seconds, doubled each time up to
     `backoffLongest`, and after `requeuingLimit` times (0: never) it is deactivated. `address` and
-    `webhookPort` (0: any) are where the API server reaches the add-on.
+    `webhookPort` (0: any) are where the API server reaches the add-on. `transformations` and
+    `excluded` (prefixes) say what resources count as, see `core.transforming.parse`.
     """
 
     pods_ready_timeout: Annotated[int, Meta(ge=0)] = 0
@@ -41,6 +42,13 @@ class Settings(Struct):
     backoff_base: Annotated[int, Meta(ge=1)] = 60
     backoff_longest: Annotated[int, Meta(ge=1)] = 3600
     requeuing_limit: Annotated[int, Meta(ge=0)] = 0
+    transformations: str = ""
+    excluded: str = ""
+
+    def __post_init__(self) -> None:
+        from tiphys.addons.kueue.core.transforming import parse
+
+        parse(self.transformations, self.excluded)  # an error refuses the settings
 
 
 def definitions() -> tuple[CustomResourceDefinition, ...]:

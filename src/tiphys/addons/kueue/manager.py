@@ -23,6 +23,7 @@ from tiphys.addons.kueue.core.building import (
 )
 from tiphys.addons.kueue.core.preemption import WORDS, Target
 from tiphys.addons.kueue.core.state import Item, State
+from tiphys.addons.kueue.core.transforming import parse
 from tiphys.addons.kueue.metrics import QueueMetrics
 from tiphys.addons.kueue.queues import QueueStatuses
 from tiphys.addons.kueue.types.quotas import (
@@ -74,6 +75,8 @@ class Manager:
     def __init__(self, context: Context, metrics: QueueMetrics) -> None:
         self._context = context
         self._metrics = metrics
+        settings = context.settings
+        self._counting = parse(settings.transformations, settings.excluded)
         self._informers = {kind: context.informers.of(kind) for kind in _KINDS}
         self.workloads = Workloads(context.client, self._of(Workload))
         self._statuses = QueueStatuses(context.client, context.now, metrics)
@@ -218,7 +221,7 @@ class Manager:
         if known is not None and known[0] == version and known[1].queue == queue:
             return known[1]
         try:
-            item = item_of(workload, queue)
+            item = item_of(workload, queue, self._counting)
         except (msgspec.ValidationError, ValueError) as error:
             log.debug("Workload %s cannot be counted: %s", key, error)
             return None

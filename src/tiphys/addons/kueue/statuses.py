@@ -113,7 +113,8 @@ def unreserve(workload: Workload, reason: str, message: str, now: float) -> None
 
 def evict(workload: Workload, reason: str, message: str, now: float, cause: str = "") -> None:
     """Its job has to stop; its quota is free once it has."""
-    whole = f"{reason}DueTo{cause}" if cause else reason
+    # Only what was deactivated says the cause here: the order of queues looks for the others.
+    whole = f"{reason}DueTo{cause}" if cause and reason == "Deactivated" else reason
     set_condition(workload, EVICTED, True, whole, message, now)
     for check in workload.status.admission_checks:
         if check.state != "Pending":

@@ -18,6 +18,7 @@ from tiphys.addons.kueue.core.state import (
     Queue,
     State,
 )
+from tiphys.addons.kueue.core.transforming import PLAINLY, Counting
 from tiphys.addons.kueue.types.quotas import (
     ClusterQueue,
     ClusterQueueSpec,
@@ -208,9 +209,9 @@ def _limit(resource: str, quantity: str | None) -> int | None:
 # --- workloads ---
 
 
-def item_of(workload: Workload, queue: str) -> Item:
-    """A workload that waits or runs in a cluster queue. Raises msgspec.ValidationError for a
-    template that is none."""
+def item_of(workload: Workload, queue: str, counting: Counting = PLAINLY) -> Item:
+    """A workload that waits or runs in a cluster queue, its requests as counted. Raises
+    msgspec.ValidationError for a template that is none."""
     meta, spec, status = workload.metadata, workload.spec, workload.status
     return Item(
         key=f"{meta.namespace}/{meta.name}",
@@ -218,7 +219,7 @@ def item_of(workload: Workload, queue: str) -> Item:
         queue=queue,
         priority=spec.priority or 0,
         queued=queued_since(workload),
-        pod_sets=tuple(_pod_set(one, workload) for one in spec.pod_sets),
+        pod_sets=tuple(_pod_set(one, workload, counting) for one in spec.pod_sets),
         shape=_shape(workload),
         job_uid=meta.labels.get("kueue.x-k8s.io/job-uid", ""),
         reserved=_since(workload, "QuotaReserved"),
@@ -227,10 +228,10 @@ def item_of(workload: Workload, queue: str) -> Item:
     )
 
 
-def _pod_set(pod_set: Any, workload: Workload) -> PodGroup:
+def _pod_set(pod_set: Any, workload: Workload, counting: Counting) -> PodGroup:
     template = from_builtins(pod_set.template or {}, core_v1.PodTemplateSpec)
     count = pod_set.count - reclaimable(workload, pod_set.name)
-    each = requests_of(with_requests(template.spec))
+    each = counting(requests_of(with_requests(template.spec)))
     return PodGroup(pod_set.name, max(0, count), each, template.spec, pod_set.min_count)
 
 
