@@ -85,6 +85,6 @@ def test_an_envelope_that_is_none_says_why(envelope: str, why: str) -> None:
 def test_no_envelope_does_worse_than_being_none(data: bytes) -> None:
     try:
         _, _, message = protobuf.unwrap(b"k8s\x00" + data)
-        protobuf.decode(message, core_v1.Pod)
+        assert isinstance(protobuf.decode(message, core_v1.Pod), core_v1.Pod)
     except protobuf.WireError:
         pass

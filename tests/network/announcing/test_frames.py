@@ -63,6 +63,6 @@ def test_neighbour_discovery_that_came_through_a_router_is_not_heard() -> None:
 
 @given(st.binary(max_size=120))
 def test_no_frame_is_too_odd_to_be_read(frame: bytes) -> None:
-    frames.read(frame)
-    for kind in (b"\x08\x06", b"\x86\xdd"):
-        frames.read(frame[:12].ljust(12) + kind + frame[12:])
+    for kind in (b"", b"\x08\x06", b"\x86\xdd"):
+        heard = frames.read(frame[:12].ljust(12) + kind + frame[12:])
+        assert heard is None or isinstance(heard, frames.Heard)
