@@ -12,32 +12,14 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from tests.apiserver.test_custom import call, refused
+from tests.apiserver.backends import META, SWAGGER
+from tests.apiserver.builders import call, refused
 from tests.builders import machine_address
 from tiphys.testing import LocalCluster
 from tiphys.testing.cluster import free_port
 
 SERVICES = "/apis/apiregistration.k8s.io/v1/apiservices"
 FLUNDERS = "/apis/wardle.example.com/v1/namespaces/default/flunders"
-
-
-META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
-SWAGGER = {
-    "swagger": "2.0",
-    "paths": {
-        "/apis/wardle.example.com/v1/flunders": {
-            "get": {"schema": {"$ref": "#/definitions/com.example.Flunder"}}
-        },
-        "/apis/elsewhere/v1/things": {
-            "get": {"schema": {"$ref": "#/definitions/com.example.Thing"}}
-        },
-    },
-    "definitions": {
-        "com.example.Flunder": {"properties": {"metadata": {"$ref": f"#/definitions/{META}"}}},
-        "com.example.Thing": {"type": "object"},
-        META: {"description": "another one of the same name"},
-    },
-}
 
 
 class Sample:

@@ -7,14 +7,13 @@ from typing import Any
 
 import pytest
 
-from tests.apiserver.test_custom import CRONS, cron, definition, established
+from tests.apiserver.applying import APPLY, MAPS, apply, call
+from tests.apiserver.builders import CRONS, cron, definition, established
 from tiphys.client.client import MERGE
 from tiphys.machinery.errors import StatusError
 from tiphys.testing import LocalCluster
 
-APPLY = "application/apply-patch+yaml"
 DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
-MAPS = "/api/v1/namespaces/default/configmaps"
 
 
 def deployment(**spec: Any) -> dict[str, Any]:
@@ -36,32 +35,6 @@ def config(data: dict[str, str] | None = None, **meta: Any) -> dict[str, Any]:
         "metadata": {"name": "a", **meta},
         "data": data or {},
     }
-
-
-async def call(
-    server: LocalCluster,
-    method: str,
-    path: str,
-    body: Any = None,
-    content: str = "application/json",
-    **query: str,
-) -> Any:
-    data = json.dumps(body).encode() if body is not None else None
-    return json.loads(await server.client.request(method, path, data, query or None, content))
-
-
-async def apply(
-    server: LocalCluster, path: str, body: Any, manager: str = "one", **query: str
-) -> Any:
-    return await call(
-        server,
-        "PATCH",
-        f"{path}/{body['metadata']['name']}",
-        body,
-        APPLY,
-        fieldManager=manager,
-        **query,
-    )
 
 
 async def refused(awaitable: Any) -> StatusError:

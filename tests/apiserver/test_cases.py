@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.apiserver.test_apply import MAPS, apply
-from tests.apiserver.test_custom import call, definition, established, refused
+from tests.apiserver.applying import MAPS, apply
+from tests.apiserver.builders import call, definition, established, refused
 from tests.builders import pod
 from tests.cases import CRDS, defined, inputs
 from tiphys.api import core_v1

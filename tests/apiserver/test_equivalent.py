@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.apiserver.test_admission import Hook, bind, hook, patch, policy
-from tests.apiserver.test_custom import call, refused
+from tests.apiserver.builders import call, refused
+from tests.apiserver.webhooks import Hook, bind, hook, patch, policy
 from tiphys.testing import LocalCluster
 
 __all__ = ["hook"]

@@ -8,7 +8,7 @@ import ssl
 import aiohttp
 import pytest
 
-from tests.apiserver.test_custom import call
+from tests.apiserver.builders import call
 from tiphys.apiserver.access.fairness import Fairness, Flow, Level
 from tiphys.apiserver.http.request import User, parse
 from tiphys.machinery.errors import StatusError

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.apiserver.test_encryption import PLAIN, files_of, refused, running, secret, stored
-from tests.store.test_encryption import keyed
+from tests.apiserver.encrypted import PLAIN, files_of, refused, running, secret, stored
+from tests.store.configurations import keyed
 from tiphys.api import core_v1
 from tiphys.machinery import protobuf
 from tiphys.store.encryption import envelope
@@ -174,7 +174,7 @@ async def test_servers_that_share_a_store_read_what_another_one_sealed(
     tmp_path: Path, vault: Vault, etcd: str
 ) -> None:
     file = tmp_path / "encryption.yaml"
-    from tests.store.test_encryption import document
+    from tests.store.configurations import document
 
     file.write_text(document(vault.provider))
     async with (

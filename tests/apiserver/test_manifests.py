@@ -8,8 +8,8 @@ from typing import Any
 import aiohttp
 import pytest
 
+from tests.apiserver.builders import CRDS, CRONS, call, cron, definition, established, refused
 from tests.apiserver.kit import warnings_of
-from tests.apiserver.test_custom import CRDS, CRONS, call, cron, definition, established, refused
 from tiphys.client.client import APPLY
 from tiphys.testing import LocalCluster
 

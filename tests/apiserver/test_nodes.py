@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.apiserver.test_custom import call, refused
+from tests.apiserver.builders import call, refused
 from tests.builders import config_map, pod
 from tiphys.api import authentication_v1, coordination_v1, core_v1, policy_v1, resource_v1
 from tiphys.api.base import from_builtins

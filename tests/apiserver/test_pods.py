@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.apiserver.test_custom import refused
+from tests.apiserver.builders import refused
 from tests.builders import pod
 from tiphys.api import core_v1
 from tiphys.api.base import from_builtins, to_builtins

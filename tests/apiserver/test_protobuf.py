@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.apiserver.test_custom import CRONS, call, cron, definition, established
+from tests.apiserver.builders import CRONS, call, cron, definition, established
 from tests.builders import config_map
 from tiphys.api import core_v1
 from tiphys.api.apiextensions_v1 import CustomResourceDefinition

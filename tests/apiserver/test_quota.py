@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.apiserver.test_custom import call, refused
+from tests.apiserver.builders import call, refused
 from tests.builders import config_map, deployment, pod
 from tests.e2e.clusters import available, ready
 from tiphys.api import core_v1, policy_v1, resource_v1

@@ -9,44 +9,28 @@ from typing import Any
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from hypothesis import given
-from hypothesis import strategies as st
 
-from tests.apiserver.test_custom import call, refused
+from tests.apiserver.builders import call, refused
+from tests.apiserver.rights import REQUESTS, ROLES, grant, request, rule, rules, signing
 from tiphys.api import core_v1, rbac_v1
 from tiphys.api.base import encode
 from tiphys.api.meta_v1 import ObjectMeta, OwnerReference
 from tiphys.apiserver.access.coverage import Owned
 from tiphys.testing import LocalCluster
 
-ROLES = "/apis/rbac.authorization.k8s.io/v1/clusterroles"
-REQUESTS = "/apis/certificates.k8s.io/v1/certificatesigningrequests"
-
-
-def rule(verbs: str, resources: str, *names: str, group: str = "") -> rbac_v1.PolicyRule:
-    return rbac_v1.PolicyRule(
-        verbs=verbs.split(),
-        api_groups=[group],
-        resources=resources.split(),
-        resource_names=list(names),
-    )
-
-
 # The model: rules counted out, each held against each.
 
 
 def single_rules(rules: list[rbac_v1.PolicyRule]) -> Iterator[rbac_v1.PolicyRule]:
     """Rules of one verb on one thing each."""
-    for rule in rules:
-        for verb in rule.verbs:
-            for url in rule.non_resource_urls:
+    for each in rules:
+        for verb in each.verbs:
+            for url in each.non_resource_urls:
                 yield rbac_v1.PolicyRule(verbs=[verb], non_resource_urls=[url])
-            for group in rule.api_groups:
-                for resource in rule.resources:
-                    for name in rule.resource_names or [""]:
+            for group in each.api_groups:
+                for resource in each.resources:
+                    for name in each.resource_names or [""]:
                         names = [name] if name else []
                         yield rbac_v1.PolicyRule(
                             verbs=[verb],
@@ -92,22 +76,6 @@ def test_what_covers_what() -> None:
     assert not covers(rule("get", "pods"), rule("get", "pods", group="apps"))
 
 
-words = st.lists(st.sampled_from(["a", "b", "a/x", "*/x", "*"]), min_size=1, max_size=3)
-rules = st.lists(
-    st.builds(
-        lambda verbs, groups, resources, names, urls: rbac_v1.PolicyRule(
-            verbs, groups, resources, names, urls
-        ),
-        words,
-        words,
-        words,
-        st.lists(st.sampled_from("nm"), max_size=2),
-        st.lists(st.sampled_from(["/a", "/a/*", "*"]), max_size=2),
-    ),
-    max_size=4,
-)
-
-
 @given(rules, rules)
 def test_what_is_missing_is_what_no_rule_covers(
     owned: list[rbac_v1.PolicyRule], wanted: list[rbac_v1.PolicyRule]
@@ -115,15 +83,6 @@ def test_what_is_missing_is_what_no_rule_covers(
     expected = [one for one in single_rules(wanted) if not any(covers(rule, one) for rule in owned)]
     missing = list(Owned(owned).missing(wanted))
     assert {encode(one) for one in missing} == {encode(one) for one in expected}
-
-
-async def grant(server: LocalCluster, user: str, *rules: rbac_v1.PolicyRule) -> None:
-    role = rbac_v1.ClusterRole(metadata=ObjectMeta(name=user), rules=list(rules))
-    await server.client.create(role)
-    binding = rbac_v1.ClusterRoleBinding(metadata=ObjectMeta(name=user))
-    binding.role_ref = rbac_v1.RoleRef(kind="ClusterRole", name=user)
-    binding.subjects = [rbac_v1.Subject(kind="User", name=user)]
-    await server.client.create(binding)
 
 
 async def test_nobody_gives_away_more_than_they_have(server: LocalCluster) -> None:
@@ -152,34 +111,6 @@ async def test_nobody_gives_away_more_than_they_have(server: LocalCluster) -> No
     binding.role_ref = rbac_v1.RoleRef(kind="ClusterRole", name="cluster-admin")
     binding.subjects = [rbac_v1.Subject(kind="User", name="limited")]
     assert (await refused(limited.create(binding))).code == 403
-
-
-def request(common: str, *groups: str) -> str:
-    names = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in groups]
-    subject = x509.Name([*names, x509.NameAttribute(NameOID.COMMON_NAME, common)])
-    made = (
-        x509.CertificateSigningRequestBuilder()
-        .subject_name(subject)
-        .sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256())
-    )
-    return base64.b64encode(made.public_bytes(serialization.Encoding.PEM)).decode()
-
-
-def signing(
-    name: str, pem: str, signer: str = "kubernetes.io/kube-apiserver-client", **spec: Any
-) -> dict[str, Any]:
-    body = {
-        "request": pem,
-        "signerName": signer,
-        "usages": ["client auth", "digital signature"],
-        **spec,
-    }
-    return {
-        "apiVersion": "certificates.k8s.io/v1",
-        "kind": "CertificateSigningRequest",
-        "metadata": {"name": name},
-        "spec": body,
-    }
 
 
 async def test_an_approved_request_is_signed() -> None:

@@ -8,8 +8,7 @@ import json
 import aiohttp
 import pytest
 
-from tests.apiserver.test_custom import call
-from tests.apiserver.test_words import TABLE
+from tests.apiserver.builders import TABLE, call
 from tiphys.testing import LocalCluster
 
 UNKNOWN, REFUSED, TEXT, INDEX = (

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.apiserver.test_custom import call
+from tests.apiserver.builders import call
 from tests.attack.wire import ask
 from tests.builders import config_map, deployment, pod
 from tiphys.api import apps_v1, authentication_v1, batch_v1, core_v1

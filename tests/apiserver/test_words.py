@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.apiserver.test_custom import CRONS, call, cron, definition, established
+from tests.apiserver.builders import CRONS, TABLE, call, cron, definition, established
 from tests.builders import config_map, pod
 from tiphys.api import core_v1, rbac_v1
 from tiphys.api.meta_v1 import ObjectMeta
@@ -26,7 +26,6 @@ PODS = "/api/v1/namespaces/default/pods"
 STRATEGIC = "application/strategic-merge-patch+json"
 CONFIG = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}}
 YAML = "application/yaml"
-TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
 PARTIAL = "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io"
 
 

@@ -11,7 +11,7 @@ from itertools import cycle
 
 import pytest
 
-from tests.apiserver.test_custom import definition, established
+from tests.apiserver.builders import definition, established
 from tiphys.api import core_v1
 from tiphys.apiserver.workers.pool import Bursts, Pool
 from tiphys.client.client import Client, Known, Unreachable

@@ -3,13 +3,10 @@ impersonation."""
 
 from __future__ import annotations
 
-import contextlib
 import datetime
-import json
 import ssl
 import time
 from pathlib import Path
-from typing import Any
 
 import jwt
 import pytest
@@ -17,23 +14,20 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509.oid import NameOID
 
-from tests.apiserver.test_custom import call, refused
-from tests.apiserver.test_rights import ROLES, grant, rule
+from tests.apiserver.builders import call, refused
+from tests.apiserver.rights import ROLES, grant, rule
+from tests.attack.accounts import account, forged, jane_who_may, token_of
 from tests.attack.wire import ask, events
 from tests.builders import pod
 from tiphys.api import authentication_v1, core_v1, rbac_v1
-from tiphys.api.catalog import resource_of
 from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.client.client import Client
 from tiphys.client.config import Config
 from tiphys.cluster.certificates import Authority, key_pem, new_key
-from tiphys.machinery.errors import StatusError
 from tiphys.testing import LocalCluster
 
 SECRETS = "/api/v1/namespaces/default/secrets"
-ACCOUNTS = resource_of(core_v1.ServiceAccount)
 RBAC = "rbac.authorization.k8s.io"
-REVIEWS = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
 BINDINGS = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings"
 
 DAY = datetime.timedelta(days=1)
@@ -41,17 +35,6 @@ DAY = datetime.timedelta(days=1)
 
 def secret(name: str) -> core_v1.Secret:
     return core_v1.Secret(metadata=ObjectMeta(name=name, namespace="default"))
-
-
-async def account(server: LocalCluster, name: str) -> None:
-    await server.client.create(
-        core_v1.ServiceAccount(metadata=ObjectMeta(name=name, namespace="default"))
-    )
-
-
-async def jane_who_may(server: LocalCluster, *rules: rbac_v1.PolicyRule) -> Client:
-    await grant(server, "jane", *rules)
-    return server.client_as("jane")
 
 
 # --- names and selectors ---
@@ -202,19 +185,6 @@ async def test_no_stream_begins_with_a_watch(server: LocalCluster) -> None:
 # --- tokens ---
 
 
-async def token_of(server: LocalCluster, bound: Any = None, **spec: Any) -> str:
-    request = authentication_v1.TokenRequest(
-        spec=authentication_v1.TokenRequestSpec(bound_object_ref=bound, **spec)
-    )
-    with contextlib.suppress(StatusError):  # it is there already
-        await account(server, "robot")
-    return str(
-        json.loads(await server.client.post(ACCOUNTS, "default", "robot", "token", request))[
-            "status"
-        ]["token"]
-    )
-
-
 def with_token(server: LocalCluster, token: str) -> Client:
     return Client(Config(server.url, ca=server.authority.path, token=token))
 
@@ -223,17 +193,6 @@ async def whoami(server: LocalCluster, token: str) -> int:
     body = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
     path = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
     return (await ask(with_token(server, token), "POST", path, body=body)).status
-
-
-def forged(server: LocalCluster, token: str, **changes: Any) -> str:
-    """The token with other claims, signed with the cluster's own key: only what it says is wrong."""
-    claims = jwt.decode(token, options={"verify_signature": False})
-    for name, value in changes.items():
-        claims[name.replace("__", ".")] = value
-    tokens = server.server.server.authenticator.tokens
-    return jwt.PyJWS().encode(
-        json.dumps(claims).encode(), tokens._private, "ES256", {"kid": tokens.key_id}
-    )
 
 
 async def test_a_token_says_what_the_server_reads(server: LocalCluster) -> None:

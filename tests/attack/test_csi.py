@@ -10,8 +10,8 @@ from pathlib import Path
 import grpc
 import pytest
 
+from tests.node.csi.builders import SOURCE, Node, a_pod, node
 from tests.node.csi.driverprogram import NAME
-from tests.node.csi.test_mounting import SOURCE, Node, a_pod, node
 from tiphys.node.csi.records import Published, Records
 from tiphys.node.csi.source import VolumeSource
 from tiphys.node.volumes.volumefiles import VolumeError

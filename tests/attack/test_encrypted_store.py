@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.apiserver.test_encryption import refused, running, secret
-from tests.store.test_encryption import keyed
+from tests.apiserver.encrypted import refused, running, secret
+from tests.store.configurations import keyed
 from tiphys.api import core_v1
 
 A, B = "/core/secrets/default/a", "/core/secrets/default/b"

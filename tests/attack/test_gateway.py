@@ -12,8 +12,8 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
-from tests.addons.gateway.test_gateway_envoy import address_of, gateway, route, said, to
-from tests.addons.gateway.test_ingress_envoy import has_envoy
+from tests.addons.envoy import has_envoy
+from tests.addons.gateway.builders import address_of, gateway, route, said, to
 from tests.addons.gateway.world import ingress, pair, secret, world
 from tiphys.addons.gateway.types.gateways import Gateway, Listener
 from tiphys.addons.gateway.types.http import HTTPRoute

@@ -19,9 +19,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from tests.apiserver.test_aggregation import SWAGGER
-from tests.apiserver.test_custom import call
-from tests.apiserver.test_rights import grant, rule
+from tests.apiserver.backends import SWAGGER
+from tests.apiserver.builders import call
+from tests.apiserver.rights import grant, rule
 from tests.attack.wire import ask
 from tests.builders import machine_address, pod
 from tiphys.addons.metrics.serving import ResourceMetrics

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.apiserver.test_custom import CRDS, call, definition
+from tests.apiserver.builders import CRDS, call, definition
 from tests.fuzz.sockets import LONGEST_HOLD, attack
 from tiphys.apiserver.eventloop import aside, watchdog
 from tiphys.apiserver.eventloop.memory import resident_memory

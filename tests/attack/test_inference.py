@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.addons.gateway.test_ingress_envoy import has_envoy
+from tests.addons.envoy import has_envoy
 from tests.addons.inference.world import endpoint, world
 from tiphys.addons import reviews
 from tiphys.addons.inference.conversion import KEPT, V1, V1ALPHA1, converted

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from jwt.algorithms import RSAAlgorithm
 
-from tests.apiserver.access.test_issuers import believed, whoami
+from tests.apiserver.access.builders import believed, whoami
 from tests.attack.wire import ask
 from tests.issuer import (
     JWKS,

@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator, Awaitable
 import pytest
 
 from tests.builders import node
-from tests.cluster.test_discovery import TOKEN, token
+from tests.cluster.builders import token
+from tests.machinery.builders import TOKEN
 from tiphys.api import core_v1
 from tiphys.client.client import Client
 from tiphys.client.config import Config

@@ -6,8 +6,7 @@ import time
 
 import pytest
 
-from tests.addons.karpenter.builders import cluster, pod, pool
-from tests.addons.karpenter.test_planning import planned
+from tests.addons.karpenter.builders import cluster, planned, pod, pool
 from tests.addons.karpenter.world import deployment, world
 from tiphys.addons.karpenter.budgets import allowed
 from tiphys.addons.karpenter.types import Budget

@@ -7,9 +7,9 @@ from typing import Any
 
 from cryptography import x509
 
-from tests.apiserver.test_custom import call, refused
-from tests.apiserver.test_rights import REQUESTS, request, rule, signing
-from tests.attack.test_auth import REVIEWS, account, jane_who_may
+from tests.apiserver.builders import call, refused
+from tests.apiserver.rights import REQUESTS, request, rule, signing
+from tests.attack.accounts import REVIEWS, account, jane_who_may
 from tests.attack.wire import ask
 from tests.builders import pod
 from tiphys.api import core_v1, rbac_v1

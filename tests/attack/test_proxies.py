@@ -15,9 +15,9 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from tests.apiserver.test_custom import call, refused
-from tests.apiserver.test_rights import grant, rule
-from tests.attack.test_auth import account, forged, token_of
+from tests.apiserver.builders import call, refused
+from tests.apiserver.rights import grant, rule
+from tests.attack.accounts import account, forged, token_of
 from tests.attack.wire import ask
 from tests.builders import machine_address, pod
 from tiphys.api import core_v1

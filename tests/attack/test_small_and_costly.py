@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.apiserver.test_custom import call, definition, established
+from tests.apiserver.builders import call, definition, established
 from tests.fuzz.sockets import LONGEST_HOLD
 from tiphys.api import core_v1
 from tiphys.apiserver.eventloop import aside

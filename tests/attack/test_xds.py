@@ -13,7 +13,7 @@ pytest.importorskip("envoy.service")
 from envoy.service.discovery.v3 import ads_pb2_grpc, discovery_pb2  # noqa: E402
 from envoy.service.status.v3 import csds_pb2, csds_pb2_grpc  # noqa: E402
 
-from tests.network.xds.test_server import Client, eventually, put, served  # noqa: E402, F401
+from tests.network.xds.clients import Client, eventually, put, served  # noqa: E402, F401
 from tiphys.network.xds import bounds  # noqa: E402
 from tiphys.network.xds import server as xds_server  # noqa: E402
 from tiphys.network.xds.cache import CLUSTER, ENDPOINTS, Cache  # noqa: E402

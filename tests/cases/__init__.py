@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from tests.apiserver.test_custom import CRDS, call, established
+from tests.apiserver.builders import CRDS, call, established
 from tiphys.testing import LocalCluster
 
 

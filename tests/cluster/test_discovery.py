@@ -13,14 +13,15 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.machinery.test_bootstraptokens import TOKEN
+from tests.cluster.builders import token
+from tests.machinery.builders import TOKEN
 from tiphys.api import core_v1
 from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.client.client import MERGE
 from tiphys.cluster import certificates, discovery
 from tiphys.cluster.discovery import Discovered, Server
 from tiphys.cluster.state import ClusterError
-from tiphys.machinery.bootstraptokens import NODE_GROUP, TYPE, Token
+from tiphys.machinery.bootstraptokens import Token
 from tiphys.testing import LocalCluster
 from tiphys.testing.cluster import free_port
 
@@ -63,20 +64,6 @@ async def config_map(
 ) -> None:
     meta = ObjectMeta(name=name, namespace=namespace)
     await cluster.client.create(core_v1.ConfigMap(metadata=meta, data=data))
-
-
-async def token(cluster: LocalCluster, made: Token, values: dict[str, str] | None = None) -> None:
-    meta = ObjectMeta(name=f"bootstrap-token-{made.id}", namespace="kube-system")
-    texts = {
-        "token-id": made.id,
-        "token-secret": made.secret,
-        "usage-bootstrap-authentication": "true",
-        "usage-bootstrap-signing": "true",
-        "auth-extra-groups": NODE_GROUP,
-        **(values or {}),
-    }
-    data = {key: text.encode() for key, text in texts.items()}
-    await cluster.client.create(core_v1.Secret(metadata=meta, type=TYPE, data=data))
 
 
 def pin(cluster: LocalCluster) -> str:

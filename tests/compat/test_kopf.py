@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.apiserver.test_custom import CRONS, call, cron, definition, established
+from tests.apiserver.builders import CRONS, call, cron, definition, established
 from tiphys.testing import LocalCluster
 
 OPERATOR = str(Path(__file__).parent / "operator.py")

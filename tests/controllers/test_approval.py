@@ -8,16 +8,7 @@ import pytest
 from cryptography import x509
 
 from tests.controllers.builders import node_that_is
-from tests.controllers.test_signing import (
-    ADDRESS,
-    AS_CLIENT,
-    AS_SERVER,
-    DNS,
-    MAIL,
-    NODE,
-    SIGN,
-    request,
-)
+from tests.controllers.requests import ADDRESS, AS_CLIENT, AS_SERVER, DNS, MAIL, NODE, SIGN, request
 from tiphys.api import core_v1
 from tiphys.api.certificates_v1 import CertificateSigningRequest
 from tiphys.controllers.approval import Surroundings, recognized, taken

@@ -116,3 +116,18 @@ def test_a_job_has_one_mechanism(find: Finder, word: str, home: str, instead: st
 )
 def test_what_is_looked_for_is_found(find: Finder, source: str) -> None:
     assert list(find(ast.parse(source)))
+
+
+TESTS = Path(__file__).parents[1]
+
+
+def test_what_tests_share_is_in_no_test_module() -> None:
+    """What another file needs stands in a module named after it: `builders`, `world`, `readmes`."""
+    importing = [
+        f"{file.relative_to(TESTS)}:{node.lineno}"
+        for file in sorted(TESTS.rglob("*.py"))
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.ImportFrom)
+        and (node.module or "").rpartition(".")[2].startswith("test_")
+    ]
+    assert not importing

@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.e2e.machine import Machine
+from tests.e2e.machine import IMAGE, Machine
 
 # Apart from what clusters give pods and services, which depends on how many clusters there are.
 OFFICE, ANNEX = "172.31.1", "172.31.2"
@@ -160,3 +160,26 @@ def node(machine: Machine, name: str) -> Any:
 
 def condition(found: Any, kind: str = "Ready") -> str:
     return next((c["status"] for c in found["status"]["conditions"] if c["type"] == kind), "")
+
+
+BIG = 3_000_000  # bytes of a file that takes many full packets
+
+
+WEB = f"mkdir /www; hostname > /www/index.html; head -c {BIG} /dev/zero > /www/big; exec httpd -f -p 8080 -h /www"
+
+
+def workload(kind: str, name: str, script: str, **spec: Any) -> dict[str, Any]:
+    container = {"name": "c", "image": IMAGE, "command": ["sh", "-c", script]}
+    pod = {"terminationGracePeriodSeconds": 1, "containers": [container]}
+    template = {"metadata": {"labels": {"app": name}}, "spec": pod}
+    spec = {"selector": {"matchLabels": {"app": name}}, "template": template, **spec}
+    return {"apiVersion": "apps/v1", "kind": kind, "metadata": {"name": name}, "spec": spec}
+
+
+def daemon_set() -> dict[str, Any]:
+    return workload("DaemonSet", "web", WEB)
+
+
+def service() -> dict[str, Any]:
+    spec = {"selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": 8080}]}
+    return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}, "spec": spec}

@@ -5,35 +5,15 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
-import subprocess
-import sys
 import urllib.request
-from pathlib import Path
 
 import pytest
 
 from tests.e2e.conftest import EXAMPLE
 from tests.e2e.machine import Machine
+from tests.e2e.readmes import ROOT, commands, run_commands
 from tiphys.addons import ADDONS, OPTIONAL
 from tiphys.testing.cluster import free_port
-
-ROOT = Path(__file__).parents[2]
-
-
-def commands(readme: Path) -> str:
-    return "\n".join(re.findall(r"^```sh\n(.*?)^```", readme.read_text(), re.MULTILINE | re.DOTALL))
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> str:
-    """A PATH on which `tiphys` is this one, and `python` the one that runs it."""
-    for name, arguments in (("tiphys", "-m tiphys.cli.main"), ("python", "")):
-        program = tmp_path / name
-        program.write_text(f'#!/bin/sh\nexec {sys.executable} {arguments} "$@"\n')
-        program.chmod(0o755)
-    return f"{tmp_path}:{os.environ['PATH']}"
-
 
 _SLOW = ("custommetrics", "gateway", "karpenter", "kueue", "registry")
 SLOWER = [pytest.param(name, marks=pytest.mark.slow) for name in _SLOW]
@@ -59,22 +39,6 @@ def test_the_example_of_endpoint_discovery(machine: Machine, path: str) -> None:
     folder = ROOT / "src/tiphys/addons/endpoints/example"
     output = run_commands(machine, path, folder / "README.md")
     assert "1 pods answered" in output and "3 pods answered" in output
-
-
-def run_commands(machine: Machine, path: str, readme: Path) -> str:
-    """What the commands of a README print, in which nothing fails."""
-    script = commands(readme)
-    assert "kubectl" in script
-    done = subprocess.run(
-        ["sh", "-exc", script],
-        cwd=ROOT,
-        env={**machine.env, "PATH": path},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 def test_every_add_on_says_what_it_is_and_what_to_try() -> None:

@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.machine import EXAMPLE
-from tests.e2e.machines import OFFICE, Host, Networks
-from tests.e2e.test_join import daemon_set, service
+from tests.e2e.machines import OFFICE, Host, Networks, daemon_set, service
 from tiphys.cluster import containerd
 
 pytestmark = pytest.mark.slow

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.machine import Machine, gone, run_pod
-from tests.e2e.test_addons import ROOT, path, run_commands
+from tests.e2e.readmes import ROOT, path, run_commands
 
 __all__ = ["path"]  # a fixture
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from tests.e2e.machine import Machine, gone, run_pod, running
-from tests.e2e.test_addons import ROOT, run_commands
-from tests.e2e.test_addons import path as path
+from tests.e2e.readmes import ROOT, run_commands
+from tests.e2e.readmes import path as path
 
 RESOURCE = "example.com/it"
 PROGRAM = Path(__file__).parents[1] / "node" / "devices" / "deviceplugin.py"

@@ -13,14 +13,22 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.machine import EXAMPLE, IMAGE
-from tests.e2e.machines import ANNEX, OFFICE, Host, Networks, condition, node
+from tests.e2e.machine import EXAMPLE
+from tests.e2e.machines import (
+    ANNEX,
+    BIG,
+    OFFICE,
+    Host,
+    Networks,
+    condition,
+    daemon_set,
+    node,
+    service,
+    workload,
+)
 from tiphys.cluster import containerd
 
 pytestmark = pytest.mark.slow
-
-BIG = 3_000_000  # bytes of a file that takes many full packets
-WEB = f"mkdir /www; hostname > /www/index.html; head -c {BIG} /dev/zero > /www/big; exec httpd -f -p 8080 -h /www"
 
 
 class Office:
@@ -74,23 +82,6 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
         yield made
     finally:
         made.networks.close()
-
-
-def workload(kind: str, name: str, script: str, **spec: Any) -> dict[str, Any]:
-    container = {"name": "c", "image": IMAGE, "command": ["sh", "-c", script]}
-    pod = {"terminationGracePeriodSeconds": 1, "containers": [container]}
-    template = {"metadata": {"labels": {"app": name}}, "spec": pod}
-    spec = {"selector": {"matchLabels": {"app": name}}, "template": template, **spec}
-    return {"apiVersion": "apps/v1", "kind": kind, "metadata": {"name": name}, "spec": spec}
-
-
-def daemon_set() -> dict[str, Any]:
-    return workload("DaemonSet", "web", WEB)
-
-
-def service() -> dict[str, Any]:
-    spec = {"selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": 8080}]}
-    return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}, "spec": spec}
 
 
 def fetch(url: str) -> str:

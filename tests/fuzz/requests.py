@@ -15,8 +15,8 @@ import sys
 from collections import Counter
 from typing import Any
 
+from tests.apiserver.builders import definition, established
 from tests.apiserver.kit import BODIES
-from tests.apiserver.test_custom import definition, established
 from tiphys.api.catalog import Resource
 from tiphys.client.client import Unreachable
 from tiphys.machinery.errors import StatusError

@@ -14,7 +14,7 @@ import sys
 
 import uvloop
 
-from tests.apiserver.test_custom import definition, established
+from tests.apiserver.builders import definition, established
 from tiphys.apiserver.eventloop.aside import SWITCH_INTERVAL
 from tiphys.apiserver.eventloop.memory import settle_allocator, settle_collector
 from tiphys.testing import LocalCluster

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.store.configurations import document, keyed
 from tests.store.crashes import check_kills
-from tests.store.test_encryption import document, keyed
 
 ROUNDS = 20
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from prometheus_client import CollectorRegistry, generate_latest
 
+from tests.store.configurations import KEY, OTHER, document, keyed, transformers
 from tiphys.store.encryption.configuration import ConfigurationError, parse, violations_of
 from tiphys.store.encryption.reloading import encrypted
 from tiphys.store.encryption.sealed import SealedEngine
@@ -17,39 +17,12 @@ from tiphys.store.encryption.transformers import Transformers
 from tiphys.store.engine import Change, Write
 from tiphys.store.memory import MemoryEngine
 
-KEY = base64.b64encode(b"k" * 32).decode()
-OTHER = base64.b64encode(b"o" * 32).decode()
 PROVIDERS = ("secretbox", "aesgcm", "aescbc")
 VALUE = b'{"metadata":{"name":"x"},"data":"plain"}'
 
 
-def keyed(provider: str, name: str = "one", secret: str = KEY) -> dict[str, Any]:
-    return {provider: {"keys": [{"name": name, "secret": secret}]}}
-
-
 def kms(**fields: Any) -> dict[str, Any]:
     return {"kms": {"apiVersion": "v2", "name": "v", "endpoint": "unix:///v", **fields}}
-
-
-def document(*providers: dict[str, Any], resources: tuple[str, ...] = ("secrets",)) -> str:
-    import json
-
-    rule = {"resources": list(resources), "providers": list(providers)}
-    return json.dumps(
-        {
-            "apiVersion": "apiserver.config.k8s.io/v1",
-            "kind": "EncryptionConfiguration",
-            "resources": [rule],
-        }
-    )
-
-
-def transformers(
-    *providers: dict[str, Any], resources: tuple[str, ...] = ("secrets",)
-) -> Transformers:
-    configuration = parse(document(*providers, resources=resources).encode())
-    assert not list(violations_of(configuration))
-    return Transformers(configuration)
 
 
 def sealed_by(made: Transformers, key: str = "/core/secrets/default/x") -> bytes:

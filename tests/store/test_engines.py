@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from tests.store.configurations import keyed, transformers
 from tests.store.kit import CHECKS
-from tests.store.test_encryption import keyed, transformers
 from tiphys.store.encryption.sealed import SealedEngine
 from tiphys.store.engine import Change, Engine
 from tiphys.store.memory import MemoryEngine

@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.addons.endpoints.test_channel import all_known, world
+from tests.addons.endpoints.world import all_known, world
 from tiphys.testing.cluster import free_port
 
 ENVOY = Path(sys.executable).with_name("envoy")

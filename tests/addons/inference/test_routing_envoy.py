@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from tests.addons.gateway.test_ingress_envoy import has_envoy
+from tests.addons.envoy import has_envoy
 from tests.addons.gateway.world import Pod
 from tests.addons.inference.world import World, endpoint, world
 from tiphys.addons.inference import AUTHORITY

@@ -9,8 +9,16 @@ from tiphys.addons._cloud.catalog import Catalog, builtin
 from tiphys.addons._cloud.machines import quantity
 from tiphys.addons.karpenter import names
 from tiphys.addons.karpenter.offers import offer_of
+from tiphys.addons.karpenter.planning import Plan
+from tiphys.addons.karpenter.provisioning import plan_for
 from tiphys.addons.karpenter.state import StateNode, World, used
-from tiphys.addons.karpenter.types import Budget, NodeClaim, NodePool, Requirement, Taint
+from tiphys.addons.karpenter.types import (
+    Budget,
+    NodeClaim,
+    NodePool,
+    Requirement,
+    Taint,
+)
 from tiphys.api import core_v1
 from tiphys.api.base import canonical_quantity
 from tiphys.api.meta_v1 import Condition, LabelSelector, ObjectMeta, OwnerReference
@@ -132,3 +140,7 @@ def cluster(
     return World(
         NOW, CATALOG, list(nodes), {p.name: p for p in pools}, offers, list(pending), **facts
     )
+
+
+def planned(world: World) -> Plan:
+    return plan_for(world, world.pending)

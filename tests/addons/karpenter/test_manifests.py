@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.addons.karpenter.test_types import ROOT, needs_originals
+from tests.addons.karpenter.originals import ROOT, needs_originals
 from tests.addons.karpenter.world import CLASS, POOL, world
 from tiphys.addons import karpenter
 from tiphys.addons.karpenter.types import NodePool

@@ -6,22 +6,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.addons.karpenter.builders import CATALOG, ON_DEMAND, cluster, daemon, pod, pool, state
+from tests.addons.karpenter.builders import (
+    CATALOG,
+    ON_DEMAND,
+    cluster,
+    daemon,
+    planned,
+    pod,
+    pool,
+    state,
+)
 from tiphys.addons.karpenter.claims import claim_of, options_for
 from tiphys.addons.karpenter.names import INSTANCE_TYPE, ZONE
-from tiphys.addons.karpenter.planning import Plan
-from tiphys.addons.karpenter.provisioning import plan_for
-from tiphys.addons.karpenter.state import World
 from tiphys.addons.karpenter.types import Requirement, TiphysNodeClass
 from tiphys.api import core_v1
 from tiphys.api.base import canonical_quantity
 from tiphys.machinery.footprint import units
 
 FAMILY = "cloud.tiphys.dev/instance-family"
-
-
-def planned(world: World) -> Plan:
-    return plan_for(world, world.pending)
 
 
 def pods(count: int, cpu: str = "1", **spec: object) -> list[core_v1.Pod]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.addons.mesh.world import missing
 from tests.e2e.machine import Machine
-from tests.e2e.test_addons import commands, path  # noqa: F401
+from tests.e2e.readmes import path, run_addon_readme  # noqa: F401
 from tiphys.testing.cluster import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(missing()), reason=missing())]
@@ -23,22 +22,9 @@ def test_the_commands_of_the_readme_work(path: str, tmp_path: Path) -> None:  # 
     port = ("--port", str(free_port()))
     machine.tiphys("up", *where, *port, "--runtime", "containerd", "--nodes", "1", "--wait")
     try:
-        work = tmp_path / "work"
-        work.mkdir()
-        (work / "src").symlink_to(FOLDER.parents[2])
-        script = commands(FOLDER / "README.md")
-        script = script.replace("--load tiphys", f"--load {machine.name}")
-        done = subprocess.run(
-            ["sh", "-exc", script],
-            cwd=work,
-            env={**machine.env, "PATH": path},
-            capture_output=True,
-            text=True,
-            timeout=900,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert " users: 1" in done.stdout  # more than a thousand orders a minute were measured
-        [same] = [one for one in done.stdout.splitlines() if '"targetOrdersPerMinute"' in one]
+        printed = run_addon_readme(machine, path, FOLDER, tmp_path / "work")
+        assert " users: 1" in printed  # more than a thousand orders a minute were measured
+        [same] = [one for one in printed.splitlines() if '"targetOrdersPerMinute"' in one]
         assert same.split()[0] == "2", "the schedule's object is the one that kubectl made"
         assert not machine.get("configmaps", "-A", "-l", "addons.tiphys.dev/name=loadtest")["items"]
     finally:

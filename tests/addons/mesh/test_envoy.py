@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from google.protobuf import json_format
 
-from tests.addons.gateway.test_ingress_envoy import has_envoy
+from tests.addons.envoy import has_envoy
 from tests.addons.mesh.builders import port, route, service, slice_of
 from tiphys.addons.mesh import inbound, outbound
 from tiphys.addons.mesh.bootstrap import bootstrap

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import re
-import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.addons.mesh.world import FOLDER, World, missing, world
-from tests.e2e.test_addons import commands, path  # noqa: F401
+from tests.e2e.readmes import path, run_addon_readme  # noqa: F401
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(missing()), reason=missing())]
 ASKER = "spiffe://cluster.local/ns/shop/sa/asker"
@@ -261,16 +260,6 @@ def test_nothing_is_left_when_the_mesh_is_disabled(made: World) -> None:
 
 
 def test_the_commands_of_the_readme_work(made: World, path: str, tmp_path: Path) -> None:  # noqa: F811
-    (tmp_path / "src").symlink_to(FOLDER.parents[2])
-    script = commands(FOLDER / "README.md").replace("--load tiphys", f"--load {made.machine.name}")
-    done = subprocess.run(
-        ["sh", "-exc", script],
-        cwd=tmp_path,
-        env={**made.machine.env, "PATH": path},
-        capture_output=True,
-        text=True,
-        timeout=900,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "URI=spiffe://cluster.local/ns/greetings/sa/asker" in done.stdout
-    assert '"200 canary"' in done.stdout
+    printed = run_addon_readme(made.machine, path, FOLDER, tmp_path / "work")
+    assert "URI=spiffe://cluster.local/ns/greetings/sa/asker" in printed
+    assert '"200 canary"' in printed

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.addons.gateway.test_ingress_envoy import has_envoy
+from tests.addons.envoy import has_envoy
 from tests.e2e.machine import Machine
 from tiphys.cluster import containerd
 from tiphys.testing.cluster import free_port

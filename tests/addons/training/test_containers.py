@@ -17,7 +17,7 @@ import yaml
 
 from tests.addons.training.realagent import EXAMPLE, missing, python
 from tests.e2e.machine import Machine
-from tests.e2e.test_addons import commands, path  # noqa: F401
+from tests.e2e.readmes import commands, path, run_script  # noqa: F401
 from tiphys.cluster import containerd
 from tiphys.testing.cluster import free_port
 
@@ -135,13 +135,5 @@ def test_the_commands_of_the_readme_work(machine: Machine, path: str, tmp_path: 
     ):
         assert old in script
         script = script.replace(old, new)
-    done = subprocess.run(
-        ["sh", "-exc", script],
-        cwd=ROOT,
-        env={**machine.env, "PATH": path},
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert '"restartType":"PLR"' in done.stdout
+    printed = run_script(machine, path, script, ROOT, 600)
+    assert '"restartType":"PLR"' in printed

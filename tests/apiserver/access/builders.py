@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+from tests.attack.wire import ask
+from tests.issuer import Issuer, configured, parse_configuration
 from tiphys.api.base import encode
 from tiphys.api.catalog import resource_of
 from tiphys.api.meta_v1 import Object
+from tiphys.apiserver.access.issuers import TokenIssuer
+from tiphys.client.client import Client
+from tiphys.client.config import Config
 from tiphys.store.cache import Selectable
 from tiphys.store.engine import Change
 from tiphys.store.memory import MemoryEngine
 from tiphys.store.store import Store
+from tiphys.testing import LocalCluster
 
 
 def stored(*objects: Object) -> Store:
@@ -35,3 +45,29 @@ def _apply(store: Store, obj: Object, value: bytes | None) -> None:
     key = resource.key(obj.metadata.namespace, obj.metadata.name)
     previous = cache.get(key)
     cache.apply(Change(cache.revision + 1, key, value, previous.revision if previous else 0))
+
+
+WHOAMI = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
+
+
+@contextlib.asynccontextmanager
+async def believed(issuer: Issuer, /, **more: Any) -> AsyncIterator[TokenIssuer]:
+    configuration = parse_configuration(configured(issuer.configuration(**more)), "")
+    one = TokenIssuer(configuration.jwt[0])
+    try:
+        yield one
+    finally:
+        await one.keys.close()
+
+
+@contextlib.asynccontextmanager
+async def holder(cluster: LocalCluster, token: str) -> AsyncIterator[Client]:
+    async with Client(Config(cluster.url, cluster.authority.path, token=token)) as client:
+        yield client
+
+
+async def whoami(cluster: LocalCluster, token: str) -> Any:
+    body = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+    async with holder(cluster, token) as client:
+        answer = await ask(client, "POST", WHOAMI, {}, body)
+        return answer.json["status"]["userInfo"] if answer.status == 201 else answer.status

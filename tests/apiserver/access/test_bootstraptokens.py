@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.apiserver.access.builders import remove, stored, write
-from tests.machinery.test_bootstraptokens import NOW, TOKEN, secret
+from tests.machinery.builders import NOW, TOKEN, secret
 from tiphys.api import core_v1
 from tiphys.apiserver.access.bootstraptokens import BootstrapTokens
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import subprocess
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.apiserver.access.builders import believed, holder, whoami
 from tests.attack.wire import ask
 from tests.issuer import JWKS, Issuer, configured, issuing, options_of, parse_configuration
 from tests.servers import kubeconfig, served
@@ -17,23 +16,10 @@ from tiphys.apiserver.access.authenticationoptions import AuthenticationOptions,
 from tiphys.apiserver.access.issuers import TokenError, TokenIssuer
 from tiphys.apiserver.access.tokenwebhooks import TokenWebhookOptions
 from tiphys.apiserver.http.request import User
-from tiphys.client.client import Client
-from tiphys.client.config import Config
 from tiphys.machinery.configfiles import ConfigFileError
 from tiphys.testing import LocalCluster
 
-WHOAMI = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
 REVIEW = "/apis/authentication.k8s.io/v1/tokenreviews"
-
-
-@contextlib.asynccontextmanager
-async def believed(issuer: Issuer, /, **more: Any) -> AsyncIterator[TokenIssuer]:
-    configuration = parse_configuration(configured(issuer.configuration(**more)), "")
-    one = TokenIssuer(configuration.jwt[0])
-    try:
-        yield one
-    finally:
-        await one.keys.close()
 
 
 async def user_of(issuer: Issuer, token: str, /, **more: Any) -> User:
@@ -179,19 +165,6 @@ async def test_keys_are_where_the_discovery_url_says() -> None:
 
 
 # --- the server ---
-
-
-@contextlib.asynccontextmanager
-async def holder(cluster: LocalCluster, token: str) -> AsyncIterator[Client]:
-    async with Client(Config(cluster.url, cluster.authority.path, token=token)) as client:
-        yield client
-
-
-async def whoami(cluster: LocalCluster, token: str) -> Any:
-    body = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
-    async with holder(cluster, token) as client:
-        answer = await ask(client, "POST", WHOAMI, {}, body)
-        return answer.json["status"]["userInfo"] if answer.status == 201 else answer.status
 
 
 async def test_kubectl_is_let_in_by_a_token(tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ def test_pods_are_let_in_by_label_and_network_and_nobody_else(node: ServiceNode)
 @pytest.mark.root
 @pytest.mark.needs("nft", "ip", "nsenter")
 def test_policies_see_the_pods_behind_a_service(node: ServiceNode) -> None:
-    from tests.network.proxy.test_kernel import dual
+    from tests.network.proxy.kernels import dual
 
     enforce(node, policyTypes=["Ingress"], ingress=[{"from": [{"podSelector": {}}]}])
     node.proxy(dual(), [backed("s", 6, [0])])

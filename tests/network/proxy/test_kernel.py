@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.network.builders import port, service
+from tests.network.builders import port
+from tests.network.proxy.kernels import dual
 from tests.network.services import (
     CLUSTER_IP,
     NODE,
@@ -38,13 +39,6 @@ def node(shared: ServiceNode) -> Iterator[ServiceNode]:
         for owner in shared.tables[version].owners():
             if owner:
                 shared.put(version, owner, Part())
-
-
-def dual(**spec: object) -> core_v1.Service:
-    """A service with an address of each version."""
-    built = service(ip=CLUSTER_IP[4], **spec)
-    built.spec.cluster_ips = [CLUSTER_IP[4], CLUSTER_IP[6]]
-    return built
 
 
 def node_port(number: int = 30123, protocol: str = "TCP", **spec: object) -> core_v1.Service:
