@@ -4,6 +4,11 @@ Each is a folder that knows none of the others: a README whose commands a test r
 its `ADDON`, its custom resources in `types` where it has any, a pure core, and a controller or a
 component around it. May import every room below `cluster`; no room below imports an add-on.
 `docs/checklists.md` says how to add one.
+
+What several of them need stands beside the folders: `optional` and `host` (what an add-on is, and
+the process that runs it), `authority`, `webhook` and `reviews` (answering the API server's
+questions), `aggregated` (a server behind it), `reaching` and `addresses` (whom one may connect to,
+where one listens), and `_cloud` (machines that can be had by the hour, as data).
 """
 
 from __future__ import annotations

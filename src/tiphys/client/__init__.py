@@ -1,5 +1,6 @@
 """The client: typed calls, informers, work queues, events, leader election, and how a
-`component` lives by them. What controllers are built from.
+`component` lives by them. What controllers are built from. `servers` are a cluster's API servers,
+of which the client asks another one when its own is away.
 
 Objects are the structs of `tiphys.api`. Imports only api and machinery, so that a program that uses
 it loads nothing of the server.

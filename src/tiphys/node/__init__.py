@@ -4,10 +4,15 @@ and reported.
 `agent` has a worker (`pod/`) for each pod of the node, and `registration` keeps the Node object.
 `runtime.Runtime` is what is asked of a container runtime: `cri` is containerd over CRI, `hollow`
 has no containers and only their life cycle. What they show is in `states`. What the workers share
-is in `nodecontext`: the runtime, `references` to other objects, `naming`, `isolation`.
+is in `nodecontext`: the runtime, `references` to other objects, `naming`, `isolation`. What a node
+is told of itself is in `options` and `configuration`; `podadmission` says which pods it takes.
 
 The folders, each imports only those below it (`pyproject.toml`):
 
+podresources
+            which container has which devices, cores and memory: a socket for monitoring
+shutdown    pods end by priority before the machine does
+staticpods  pods of manifests in a folder, and their mirrors
 pod         a pod's worker and its parts, and `lifecycle`: what to do
 server      logs, exec, attach, port-forward, and pages
 status      what is reported

@@ -2,5 +2,6 @@
 memory.
 
 Writes enter as `Write`s and come back with a revision once they are durable; every change leaves as
-a `Change`, in revision order. May import machinery, and the task group of client.
+a `Change`, in revision order. `encryption/` seals values, `members` are those of an etcd cluster,
+`deadlines` end what takes too long. May import machinery, and the task group of client.
 """
