@@ -9,6 +9,7 @@ import pytest
 
 from tests.apiserver.builders import CRONS, call, cron, definition, established, refused
 from tests.apiserver.webhooks import GROUP, Hook, bind, patch, policy
+from tests.apiserver.webhooks import hook as hook
 from tests.builders import deployment, pod
 from tiphys.api import core_v1
 from tiphys.api.meta_v1 import ObjectMeta

@@ -17,6 +17,7 @@ from tests.controllers.requests import (
     SIGN,
     request,
 )
+from tests.controllers.requests import signer as signer
 from tiphys.api.certificates_v1 import CertificateSigningRequest
 from tiphys.controllers import signing
 from tiphys.controllers.signing import CLIENT, KUBELET_CLIENT, KUBELET_SERVING

@@ -12,6 +12,7 @@ import pytest
 from tests.e2e.conftest import EXAMPLE
 from tests.e2e.machine import Machine
 from tests.e2e.readmes import ROOT, commands, run_commands
+from tests.e2e.readmes import path as path
 from tiphys.addons import ADDONS, OPTIONAL
 from tiphys.testing.cluster import free_port
 

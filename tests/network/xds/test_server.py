@@ -10,6 +10,7 @@ import pytest
 from envoy.service.status.v3 import csds_pb2, csds_pb2_grpc
 
 from tests.network.xds.clients import Client, eventually, put
+from tests.network.xds.clients import served as served
 from tiphys.network.xds import server as xds_server
 from tiphys.network.xds.cache import CLUSTER, ENDPOINTS, LISTENER, Cache
 from tiphys.network.xds.server import XdsServer

@@ -8,6 +8,7 @@ import grpc
 import pytest
 
 from tests.node.csi.builders import SOURCE, Node, a_pod
+from tests.node.csi.builders import node as node
 from tests.node.csi.driverprogram import NAME, PLUGIN, DriverProgram
 from tiphys.api import core_v1, storage_v1
 from tiphys.api.base import from_builtins
