@@ -5,7 +5,8 @@ cluster queues with quotas, cohorts that lend to each other, preemption, suspend
 
 `types` are its custom resources, `core` decides (pure), `manager` has it decide whenever something
 has changed, `jobs` brings jobs and workloads together, `pods` does so for plain pods, `lifecycle`
-ends what has to end, `queues` says how it is; `webhook` stops jobs before they start, `metrics`
+ends what has to end, `queues` says how it is; `webhook` stops jobs before they start, `rules` says
+what may be written, `metrics`
 counts.
 """
 
@@ -58,11 +59,17 @@ def definitions() -> tuple[CustomResourceDefinition, ...]:
 
 
 def objects(settings: Settings) -> Sequence[Struct]:
-    """An empty one, which `run` fills: so its account may change this one and create none."""
-    from tiphys.api.admissionregistration_v1 import MutatingWebhookConfiguration
+    """Empty ones, which `run` fills: so its account may change these and create none."""
+    from tiphys.api.admissionregistration_v1 import (
+        MutatingWebhookConfiguration,
+        ValidatingWebhookConfiguration,
+    )
     from tiphys.api.meta_v1 import ObjectMeta
 
-    return (MutatingWebhookConfiguration(metadata=ObjectMeta(name=WEBHOOK)),)
+    return (
+        MutatingWebhookConfiguration(metadata=ObjectMeta(name=WEBHOOK)),
+        ValidatingWebhookConfiguration(metadata=ObjectMeta(name=WEBHOOK)),
+    )
 
 
 async def run(context: Context) -> None:
@@ -93,7 +100,12 @@ ADDON = OptionalAddon(
             "apiextensions.k8s.io",
             " ".join(f"{name}.{GROUP}" for name in _ALL.split()),
         ),
-        rule("patch", "mutatingwebhookconfigurations", "admissionregistration.k8s.io", WEBHOOK),
+        rule(
+            "patch",
+            "mutatingwebhookconfigurations validatingwebhookconfigurations",
+            "admissionregistration.k8s.io",
+            WEBHOOK,
+        ),
         rule("get list watch", "priorityclasses", "scheduling.k8s.io"),
         rule("get list watch patch update", "jobs", "batch"),
         rule("patch update", "jobs/status", "batch"),

@@ -3,15 +3,17 @@ for plain objects."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tiphys.addons.kueue import names
-from tiphys.addons.kueue.jobs.kinds import MIN_PARALLELISM, kind_of
+from tiphys.addons.kueue.jobs.kinds import kind_of
 from tiphys.addons.kueue.jobs.parts import JobKind, Manifest, dig, is_suspended, mapping
 from tiphys.addons.kueue.pods import role_of
-from tiphys.addons.reviews import Verdict, object_of, refusal
+from tiphys.addons.kueue.rules.jobs import of_changed_job, of_new_job
+from tiphys.addons.reviews import Verdict, denied, object_of, refusal
 from tiphys.api import admission_v1
+from tiphys.machinery.fielderrors import FieldError
 
 Operations = list[dict[str, Any]]
 HasDefault = Callable[[str], bool]
@@ -25,7 +27,8 @@ def review_job(request: admission_v1.AdmissionRequest, has_default: HasDefault) 
     if kind is None or _has_owner_in_line(job):
         return Verdict()
     if request.operation == "UPDATE":
-        _check_update(kind, job, mapping(request.old_object))
+        old = mapping(request.old_object)
+        _refuse(of_changed_job(kind, job, old, has_default))
         return Verdict()
     operations: Operations = []
     labels = mapping(job, "metadata", "labels")
@@ -33,7 +36,7 @@ def review_job(request: admission_v1.AdmissionRequest, has_default: HasDefault) 
         if not has_default(request.namespace):
             return Verdict()
         operations.append(_set("/metadata/labels", {**labels, names.QUEUE: names.DEFAULT_QUEUE}))
-    _check_counts(kind, job)
+    _refuse(of_new_job(kind, job))
     spec = mapping(job, "spec")
     if not is_suspended(kind, spec):
         operations += _suspended(kind, spec)
@@ -57,32 +60,9 @@ def _suspended(kind: JobKind, spec: Manifest) -> Operations:
     return [_set(f"/spec/{above[0]}", {**mapping(spec, *above), name: True})]
 
 
-def _check_update(kind: JobKind, new: Manifest, old: Manifest) -> None:
-    """A job that runs stays in its queue."""
-    was, is_ = (mapping(one, "metadata", "labels").get(names.QUEUE) for one in (old, new))
-    if was == is_ or is_suspended(kind, mapping(old, "spec")):
-        return
-    if not is_suspended(kind, mapping(new, "spec")):
-        raise refusal(
-            f"metadata.labels[{names.QUEUE}]: Invalid value: {_quoted(is_)}: field is immutable"
-        )
-
-
-def _check_counts(kind: JobKind, job: Manifest) -> None:
-    if kind.kind != "Job":
-        return
-    annotations = mapping(job, "metadata", "annotations")
-    text = annotations.get(MIN_PARALLELISM)
-    if text is None:
-        return
-    (part,) = kind.parts({}, mapping(job, "spec"))
-    path = f"metadata.annotations[{MIN_PARALLELISM}]: Invalid value:"
-    if not (isinstance(text, str) and text.lstrip("-").isdecimal() and len(text) < 11):
-        raise refusal(
-            f"{path} {_quoted(text)}: strconv.Atoi: parsing {_quoted(text)}: invalid syntax"
-        )
-    if not 0 < int(text) < part.size:
-        raise refusal(f"{path} {int(text)}: should be between 0 and {part.size - 1}")
+def _refuse(problems: Sequence[FieldError]) -> None:
+    if problems:
+        raise denied(problems)
 
 
 def _quoted(text: object) -> str:

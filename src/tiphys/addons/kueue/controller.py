@@ -5,6 +5,7 @@ from __future__ import annotations
 from tiphys.addons.kueue import Settings, names, webhook
 from tiphys.addons.kueue.admission import review_deployment, review_job, review_pod
 from tiphys.addons.kueue.jobs.controller import JobController
+from tiphys.addons.kueue.judging import review_resource
 from tiphys.addons.kueue.lifecycle import WorkloadController
 from tiphys.addons.kueue.manager import Manager
 from tiphys.addons.kueue.metrics import QueueMetrics
@@ -28,6 +29,7 @@ async def run(context: Context) -> None:
         webhook.JOBS: lambda request: review_job(request, has_default),
         webhook.PODS: review_pod,
         webhook.DEPLOYMENTS: review_deployment,
+        webhook.RESOURCES: review_resource,
     }
     settings: Settings = context.settings
     address, port = settings.address, settings.webhook_port

@@ -18,6 +18,19 @@ IS_GROUP = "kueue.x-k8s.io/is-group-workload"
 GATE = "kueue.x-k8s.io/admission"
 WORKLOAD = "kueue.x-k8s.io/workload"
 DEFAULT_QUEUE = "default"
+
+# How near each other the pods of a set are kept.
+REQUIRED_TOPOLOGY = "kueue.x-k8s.io/podset-required-topology"
+PREFERRED_TOPOLOGY = "kueue.x-k8s.io/podset-preferred-topology"
+UNCONSTRAINED_TOPOLOGY = "kueue.x-k8s.io/podset-unconstrained-topology"
+SLICE_TOPOLOGY = "kueue.x-k8s.io/podset-slice-required-topology"
+SLICE_SIZE = "kueue.x-k8s.io/podset-slice-size"
+SLICE_LAYERS = "kueue.x-k8s.io/podset-slice-required-topology-constraints"
+POD_SET_GROUP = "kueue.x-k8s.io/podset-group-name"
+TOPOLOGY_GATE = "kueue.x-k8s.io/topology"
+POD_SET = "kueue.x-k8s.io/podset"
+POD_INDEX_OFFSET = "kueue.x-k8s.io/pod-index-offset"
+
 _LONGEST = 253
 _HASH = 5  # characters
 

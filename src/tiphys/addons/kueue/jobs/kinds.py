@@ -74,8 +74,9 @@ def _job_set_parts(meta: Manifest, spec: Manifest) -> list[Part]:
             str(one.get("name", "")).lower(),
             mapping(one, "template", "spec", "template"),
             number(one.get("replicas"), 1) * _job_count(mapping(one, "template", "spec")),
+            path=f"spec.replicatedJobs[{index}].template.metadata",
         )
-        for one in items(spec, "replicatedJobs")
+        for index, one in enumerate(items(spec, "replicatedJobs"))
     ]
 
 
@@ -99,7 +100,7 @@ def _train_parts(meta: Manifest, spec: Manifest) -> list[Part]:
         "resources": mapping(trainer, "resourcesPerNode"),
     }
     template = {"spec": {"containers": [container]}}
-    return [Part("node", template, number(trainer.get("numNodes"), 1))]
+    return [Part("node", template, number(trainer.get("numNodes"), 1), path="job[node]")]
 
 
 def _train_place(spec: Manifest, placements: list[Placement]) -> None:
@@ -137,6 +138,7 @@ def _replica_parts(field: str, *order: str) -> Callable[[Manifest, Manifest], li
                 name.lower(),
                 mapping(replicas, name, "template"),
                 number(dig(replicas, name, "replicas"), 1),
+                path=f"spec.{field}[{name}].template.metadata",
             )
             for name in names
         ]
@@ -164,26 +166,33 @@ def _kubeflow(kind: str, plural: str, field: str, *order: str, group: str = "") 
 # --- Ray ---
 
 
-def _cluster_parts(spec: Manifest) -> list[Part]:
-    head = Part("head", mapping(spec, "headGroupSpec", "template"), 1)
+def _cluster_parts(spec: Manifest, path: str = "spec") -> list[Part]:
+    head = Part(
+        "head",
+        mapping(spec, "headGroupSpec", "template"),
+        1,
+        path=f"{path}.headGroupSpec.template.metadata",
+    )
     workers = [
         Part(
             str(group.get("groupName", "")).lower(),
             mapping(group, "template"),
             number(group.get("replicas"), 0) * number(group.get("numOfHosts"), 1),
+            path=f"{path}.workerGroupSpecs[{index}].template.metadata",
         )
-        for group in items(spec, "workerGroupSpecs")
+        for index, group in enumerate(items(spec, "workerGroupSpecs"))
     ]
     return [head, *workers]
 
 
 def _ray_job_parts(meta: Manifest, spec: Manifest) -> list[Part]:
-    parts = _cluster_parts(mapping(spec, "rayClusterSpec"))
+    parts = _cluster_parts(mapping(spec, "rayClusterSpec"), "spec.rayClusterSpec")
     if spec.get("submissionMode", "K8sJobMode") != "K8sJobMode":
         return parts
     submitter = spec.get("submitterPodTemplate")
     if isinstance(submitter, dict):
-        return [*parts, Part("submitter", submitter, 1)]
+        path = "spec.submitterPodTemplate.metadata"
+        return [*parts, Part("submitter", submitter, 1, path=path)]
     # What KubeRay starts when it is not told; it cannot be placed.
     resources = {"requests": {"cpu": "500m", "memory": "200Mi"}}
     container = {"name": "ray-job-submitter", "resources": resources}
@@ -225,8 +234,9 @@ def _hyperpod_parts(meta: Manifest, spec: Manifest) -> list[Part]:
             str(one.get("name", "")).lower(),
             mapping(one, "template"),
             number(one.get("replicas"), 1) + number(one.get("spares"), 0),
+            path=f"spec.replicaSpecs[{index}].template.metadata",
         )
-        for one in items(spec, "replicaSpecs")
+        for index, one in enumerate(items(spec, "replicaSpecs"))
     ]
 
 

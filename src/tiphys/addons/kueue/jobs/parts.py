@@ -22,13 +22,15 @@ class AnyJob(Object):
 
 class Part(NamedTuple):
     """A set of pods of a job. `template` is the pod template within the spec, to change it there;
-    `set_count` writes another count, where a job may run with fewer pods than it asks for."""
+    `set_count` writes another count, where a job may run with fewer pods than it asks for. `path`
+    is that of the template's metadata, for errors."""
 
     name: str
     template: Manifest
     size: int
     least: int | None = None
     set_count: Callable[[int], None] | None = None
+    path: str = "spec.template.metadata"
 
 
 class Finish(NamedTuple):
