@@ -46,8 +46,8 @@ def queue(name: str, quotas: Quotas, cohort: str = "", **spec: Any) -> ClusterQu
     return from_builtins({"metadata": {"name": name}, "spec": whole}, ClusterQueue)
 
 
-def cohort(name: str, parent: str = "", quotas: Quotas | None = None) -> Cohort:
-    spec: dict[str, Any] = {"resourceGroups": _groups(quotas or {})}
+def cohort(name: str, parent: str = "", quotas: Quotas | None = None, **more: Any) -> Cohort:
+    spec: dict[str, Any] = {"resourceGroups": _groups(quotas or {}), **more}
     if parent:
         spec["parentName"] = parent
     return from_builtins({"metadata": {"name": name}, "spec": spec}, Cohort)
@@ -57,8 +57,10 @@ def state(
     queues: Iterable[ClusterQueue],
     flavors: Iterable[ResourceFlavor] = (),
     cohorts: Iterable[Cohort] = (),
+    strategies: tuple[str, ...] = (),
 ) -> State:
-    """Flavors that are not given are of nodes without labels."""
+    """Flavors that are not given are of nodes without labels; with `strategies` of preemption
+    queues share fairly."""
     queues = list(queues)
     named = {
         quota.name
@@ -69,7 +71,8 @@ def state(
     given = list(flavors)
     plain = [flavor(name) for name in sorted(named - {one.metadata.name for one in given})]
     namespaces = {"default": {"kubernetes.io/metadata.name": "default"}}
-    return state_of(Objects([*given, *plain], queues, list(cohorts), namespaces))
+    cohorts = list(cohorts)
+    return state_of(Objects([*given, *plain], queues, cohorts, namespaces, strategies=strategies))
 
 
 _made = 0
@@ -98,6 +101,11 @@ def item(
         pod_sets=(pods,),
         reserved=float(_made),
     )
+
+
+def weight(value: str) -> dict[str, str]:
+    """Of a queue or a cohort among those that share fairly."""
+    return {"weight": value}
 
 
 def wait(made: State, *items: Item) -> State:

@@ -13,7 +13,7 @@ counts.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
@@ -34,7 +34,9 @@ class Settings(Struct):
     long as they like. One that is not waits for `backoffBase` seconds, doubled each time up to
     `backoffLongest`, and after `requeuingLimit` times (0: never) it is deactivated. `address` and
     `webhookPort` (0: any) are where the API server reaches the add-on. `transformations` and
-    `excluded` (prefixes) say what resources count as, see `core.transforming.parse`.
+    `excluded` (prefixes) say what resources count as, see `core.transforming.parse`. With
+    `fairSharing` queues of a cohort share what is lent by their weights; `preemptionStrategies`
+    say who may be displaced for that.
     """
 
     pods_ready_timeout: Annotated[int, Meta(ge=0)] = 0
@@ -45,11 +47,22 @@ class Settings(Struct):
     requeuing_limit: Annotated[int, Meta(ge=0)] = 0
     transformations: str = ""
     excluded: str = ""
+    fair_sharing: bool = False
+    preemption_strategies: Literal[
+        "LessThanOrEqualToFinalShare,LessThanInitialShare",
+        "LessThanOrEqualToFinalShare",
+        "LessThanInitialShare",
+    ] = "LessThanOrEqualToFinalShare,LessThanInitialShare"
 
     def __post_init__(self) -> None:
         from tiphys.addons.kueue.core.transforming import parse
 
         parse(self.transformations, self.excluded)  # an error refuses the settings
+
+    @property
+    def strategies(self) -> tuple[str, ...]:
+        """None: queues do not share fairly."""
+        return tuple(self.preemption_strategies.split(",")) if self.fair_sharing else ()
 
 
 def definitions() -> tuple[CustomResourceDefinition, ...]:

@@ -21,7 +21,8 @@ from tiphys.addons.kueue.core.building import (
     queued_since,
     state_of,
 )
-from tiphys.addons.kueue.core.preemption import WORDS, Target
+from tiphys.addons.kueue.core.search import WORDS, Target
+from tiphys.addons.kueue.core.shares import shares_of
 from tiphys.addons.kueue.core.state import Item, State
 from tiphys.addons.kueue.core.transforming import parse
 from tiphys.addons.kueue.metrics import QueueMetrics
@@ -77,6 +78,7 @@ class Manager:
         self._metrics = metrics
         settings = context.settings
         self._counting = parse(settings.transformations, settings.excluded)
+        self._strategies = settings.strategies
         self._informers = {kind: context.informers.of(kind) for kind in _KINDS}
         self.workloads = Workloads(context.client, self._of(Workload))
         self._statuses = QueueStatuses(context.client, context.now, metrics)
@@ -140,7 +142,9 @@ class Manager:
             list(self._of(LocalQueue)),
             list(self._of(Workload)),
             self._inactivity,
+            shares_of(found.state),
         )
+        await self._statuses.write_cohorts(list(self._of(Cohort)), shares_of(found.state))
 
     # --- looking ---
 
@@ -152,6 +156,7 @@ class Manager:
                 self._of(Cohort),
                 {one.metadata.name: one.metadata.labels for one in self._of(core_v1.Namespace)},
                 self._checks(),
+                self._strategies,
             )
         )
         found = _Sorted(state, {}, [])

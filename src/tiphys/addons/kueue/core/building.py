@@ -23,6 +23,7 @@ from tiphys.addons.kueue.types.quotas import (
     ClusterQueue,
     ClusterQueueSpec,
     Cohort,
+    FairSharing,
     ResourceFlavor,
     ResourceGroup,
 )
@@ -31,6 +32,7 @@ from tiphys.api import core_v1
 from tiphys.api.base import encode, from_builtins
 from tiphys.machinery import conditions, timestamps
 from tiphys.machinery.footprint import requests_of, units
+from tiphys.machinery.quantity import nano
 from tiphys.machinery.selectors import from_label_selector
 
 Labels = Mapping[str, str]
@@ -39,13 +41,14 @@ Labels = Mapping[str, str]
 @dataclass
 class Objects:
     """What a state is made of. `namespaces` are labels by name; `checks` are the admission checks
-    that there are, and whether their controllers are at work."""
+    that there are, and whether their controllers are at work; `strategies`: see State."""
 
     flavors: Iterable[ResourceFlavor] = ()
     cluster_queues: Iterable[ClusterQueue] = ()
     cohorts: Iterable[Cohort] = ()
     namespaces: Mapping[str, Labels] = field(default_factory=dict)
     checks: Mapping[str, bool] = field(default_factory=dict)
+    strategies: tuple[str, ...] = ()
 
 
 # --- queues ---
@@ -62,6 +65,8 @@ def state_of(objects: Objects) -> State:
         queues[queue.name] = queue
         if made.spec.cohort_name:
             _join(queue.node, _cohort(made.spec.cohort_name, cohorts, nodes))
+    for name in cohorts:  # also those that lend, and have no queue themselves
+        _cohort(name, cohorts, nodes)
     in_circles = {name for name, node in nodes.items() if _is_circle(node)}
     for queue in queues.values():
         parent = queue.node.parent
@@ -75,7 +80,7 @@ def state_of(objects: Objects) -> State:
     for name, node in nodes.items():
         if node.parent is None and name not in in_circles:
             sum_up(node)
-    return State(flavors, queues)
+    return State(flavors, queues, strategies=objects.strategies, cohorts=nodes)
 
 
 def _cohort(name: str, cohorts: Mapping[str, Cohort], nodes: dict[str, Node]) -> Node:
@@ -84,7 +89,9 @@ def _cohort(name: str, cohorts: Mapping[str, Cohort], nodes: dict[str, Node]) ->
     if known is not None:
         return known
     spec = cohorts[name].spec if name in cohorts else None
-    node = nodes[name] = Node(name, _quotas(spec.resource_groups) if spec is not None else {})
+    quotas = _quotas(spec.resource_groups) if spec is not None else {}
+    weight = _weight(spec.fair_sharing) if spec is not None else 1.0
+    node = nodes[name] = Node(name, quotas, weight)
     if spec is not None and spec.parent_name:
         _join(node, _cohort(spec.parent_name, cohorts, nodes))
     return node
@@ -121,7 +128,7 @@ def _queue(made: ClusterQueue, flavors: Mapping[str, Flavor], objects: Objects) 
         return selector is not None and labels is not None and selector.matches(labels)
 
     return Queue(
-        Node(made.metadata.name, _quotas(spec.resource_groups)),
+        Node(made.metadata.name, _quotas(spec.resource_groups), _weight(spec.fair_sharing)),
         tuple(
             Group(frozenset(g.covered_resources), tuple(f.name for f in g.flavors))
             for g in spec.resource_groups
@@ -200,6 +207,12 @@ def _quotas(groups: Iterable[ResourceGroup]) -> dict[Slot, Quota]:
         for flavor in group.flavors
         for quota in flavor.resources
     }
+
+
+def _weight(sharing: FairSharing | None) -> float:
+    if sharing is None or sharing.weight is None:
+        return 1.0
+    return nano(sharing.weight) / 10**9
 
 
 def _limit(resource: str, quantity: str | None) -> int | None:

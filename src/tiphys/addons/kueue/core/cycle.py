@@ -11,9 +11,11 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from tiphys.addons.kueue.core.flavors import WAITING, Assignment, Mode, assign
-from tiphys.addons.kueue.core.preemption import Target, find_targets
+from tiphys.addons.kueue.core.preemption import find_targets
 from tiphys.addons.kueue.core.quota import Slot
+from tiphys.addons.kueue.core.search import Target
 from tiphys.addons.kueue.core.state import Item, Queue, State, order
+from tiphys.addons.kueue.core.tournament import Player, Tournament
 
 SUSPENDED = "Suspended"
 MISCONFIGURED = "Misconfigured"
@@ -70,16 +72,31 @@ def run(state: State) -> Decisions:
             _drop(state, head)
             continue
         entries.append(_Entry(head, _assigned(state, head)))
-    entries.sort(key=lambda entry: (entry.assignment.height, *order(entry.item)))
     kept: list[tuple[Queue, dict[Slot, int]]] = []  # for who has to wait, in this cycle alone
     preempted: set[str] = set()
-    for entry in entries:
+    for entry in _in_order(state, entries):
         held = _process(state, entry, decisions, preempted)
         kept.append((state.queues[entry.item.queue], held))
     for queue, held in kept:
         for slot, amount in held.items():
             queue.node.release(slot, amount)
     return decisions
+
+
+def _in_order(state: State, entries: list[_Entry]) -> Iterator[_Entry]:
+    """Who is looked at next; where queues share fairly, by the shares as they are then."""
+    if not state.strategies:
+        yield from sorted(entries, key=lambda one: (one.assignment.height, *order(one.item)))
+        return
+    by_key = {entry.item.key: entry for entry in entries}
+    tournament = Tournament(
+        [Player(one.item, state.queues[one.item.queue], one.assignment.usage) for one in entries]
+    )
+    while (player := tournament.next()) is not None:
+        before = dict(player.queue.node.usage)
+        yield by_key[player.item.key]
+        if player.queue.node.usage != before:
+            tournament.usage_changed()
 
 
 def decide(state: State) -> Decisions:

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import NamedTuple
 
-from tiphys.addons.kueue.core.preemption import WITHIN, Target, find_targets
+from tiphys.addons.kueue.core.preemption import find_targets
 from tiphys.addons.kueue.core.quota import Slot, borrowing_height
+from tiphys.addons.kueue.core.search import WITHIN, Target
 from tiphys.addons.kueue.core.state import PODS, Flavor, Fungibility, Group, Item, Queue, State
 from tiphys.api import core_v1
 from tiphys.api.base import Quantity, format_quantity
@@ -230,9 +231,14 @@ class _Assigner:
             f"{lacking} more needed"
         )
         nominal = node.subtree.get(slot, 0)
-        if needed <= nominal or is_more_around or self._queue.preemption.borrow:
+        if needed <= nominal or is_more_around or self._preempts_while_borrowing():
             return self._by_preemption(slot, needed), WAITING
         return Fit(Mode.NO_FIT, height), WAITING
+
+    def _preempts_while_borrowing(self) -> bool:
+        preemption = self._queue.preemption
+        shares_fairly = bool(self._state.strategies) and preemption.reclaim != "Never"
+        return preemption.borrow or shares_fairly
 
     def _by_preemption(self, slot: Slot, needed: int) -> Fit:
         """What preempting for this slot alone would come to."""

@@ -107,12 +107,20 @@ class Item:
 @dataclass
 class State:
     """Everything a cycle looks at. `waiting` are the workloads of each queue, in any order;
-    `blocked` are strict queues whose first has been refused."""
+    `blocked` are strict queues whose first has been refused. With `strategies` of preemption
+    queues share fairly."""
 
     flavors: Mapping[str, Flavor]
     queues: dict[str, Queue]
     waiting: dict[str, list[Item]] = field(default_factory=dict)
     blocked: set[str] = field(default_factory=set)
+    strategies: tuple[str, ...] = ()
+    cohorts: Mapping[str, Node] = field(default_factory=dict)
+
+    def queue_at(self, node: Node) -> Queue | None:
+        """The queue of a leaf of the tree; None: the node is a cohort's."""
+        queue = self.queues.get(node.name)
+        return queue if queue is not None and queue.node is node else None
 
     def admit(self, item: Item, usage: Mapping[Slot, int]) -> None:
         """Notes that a workload holds quota."""

@@ -138,7 +138,7 @@ ResourceGroups = Annotated[list[ResourceGroup], F(0, list="atomic"), Meta(max_le
 
 
 class FairSharing(Struct):
-    """The weight of a queue among others; kept, and not acted on."""
+    """The weight of a queue or a cohort among its sisters, where they share fairly."""
 
     weight: Annotated[Quantity | None, Meta(extra_json_schema={"default": 1})] = None
 
