@@ -103,7 +103,7 @@ ADDON = OptionalAddon(
             "clusterqueues/status localqueues/status workloads/status cohorts/status",
             GROUP,
         ),
-        rule("get list watch", "namespaces limitranges"),
+        rule("get list watch", "namespaces limitranges nodes"),
         rule("get list watch patch update delete", "pods"),
         rule("patch update", "pods/status"),
         rule("get list watch", "customresourcedefinitions", "apiextensions.k8s.io"),

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tiphys.addons.kueue import names
+from tiphys.addons.kueue.clusternodes import is_placed_by_topology
 from tiphys.addons.kueue.jobs.kinds import kind_of
 from tiphys.addons.kueue.jobs.parts import JobKind, Manifest, dig, is_suspended, mapping
 from tiphys.addons.kueue.pods import role_of
@@ -77,11 +78,12 @@ def review_pod(request: admission_v1.AdmissionRequest) -> Verdict:
         return Verdict()
     _check_group(labels, annotations)
     spec = mapping(pod, "spec")
-    gates = [one for one in spec.get("schedulingGates") or () if one.get("name") != names.GATE]
+    ours = [names.GATE, *([names.TOPOLOGY_GATE] if is_placed_by_topology(annotations) else [])]
+    gates = [one for one in spec.get("schedulingGates") or () if one.get("name") not in ours]
     operations = [
         _set("/metadata/labels", {**labels, names.MANAGED: "true"}),
         _set("/metadata/annotations", {**annotations, names.ROLE: role_of(spec)}),
-        _set("/spec/schedulingGates", [*gates, {"name": names.GATE}]),
+        _set("/spec/schedulingGates", [*gates, *({"name": gate} for gate in ours)]),
     ]
     return Verdict(operations)
 

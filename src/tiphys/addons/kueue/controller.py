@@ -10,11 +10,19 @@ from tiphys.addons.kueue.lifecycle import WorkloadController
 from tiphys.addons.kueue.manager import Manager
 from tiphys.addons.kueue.metrics import QueueMetrics
 from tiphys.addons.kueue.podcontroller import PodController
+from tiphys.addons.kueue.topologycontroller import TopologyController
 from tiphys.addons.kueue.types.quotas import LocalQueue
 from tiphys.addons.optional import Context
 from tiphys.addons.reviews import Judge
 from tiphys.controllers.shell import Context as ShellContext
 from tiphys.controllers.shell import Controller
+
+_CONTROLLERS: tuple[type[Controller], ...] = (
+    WorkloadController,
+    JobController,
+    PodController,
+    TopologyController,
+)
 
 
 async def run(context: Context) -> None:
@@ -36,7 +44,7 @@ async def run(context: Context) -> None:
     server = await webhook.serve(judges, address, port, context.data_dir, context.now())
     try:
         manager = Manager(context, metrics)
-        await _start(context, metrics, WorkloadController, JobController, PodController)
+        await _start(context, metrics)
         await webhook.register(context.client, server)
         context.ready("queues are open")
         await manager.run()
@@ -45,7 +53,7 @@ async def run(context: Context) -> None:
         metrics.close()
 
 
-async def _start(context: Context, metrics: QueueMetrics, *kinds: type[Controller]) -> None:
+async def _start(context: Context, metrics: QueueMetrics) -> None:
     shell = ShellContext(
         context.client,
         context.informers,
@@ -54,7 +62,7 @@ async def _start(context: Context, metrics: QueueMetrics, *kinds: type[Controlle
         now=context.now,
         settings={"settings": context.settings, "metrics": metrics},
     )
-    controllers = [kind(shell) for kind in kinds]
+    controllers = [kind(shell) for kind in _CONTROLLERS]
     for controller in controllers:
         controller.watch()
     for controller in controllers:

@@ -29,7 +29,7 @@ SLICE_LAYERS = "kueue.x-k8s.io/podset-slice-required-topology-constraints"
 POD_SET_GROUP = "kueue.x-k8s.io/podset-group-name"
 TOPOLOGY_GATE = "kueue.x-k8s.io/topology"
 POD_SET = "kueue.x-k8s.io/podset"
-POD_INDEX_OFFSET = "kueue.x-k8s.io/pod-index-offset"
+POD_INDEX = "kueue.x-k8s.io/pod-group-pod-index"
 
 _LONGEST = 253
 _HASH = 5  # characters

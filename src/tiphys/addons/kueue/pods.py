@@ -16,6 +16,7 @@ import msgspec
 
 from tiphys.addons.kueue import names
 from tiphys.addons.kueue.jobs.parts import Finish, Placement
+from tiphys.addons.kueue.jobs.topologies import topology_request
 from tiphys.addons.kueue.types.workloads import PodSet
 from tiphys.api import core_v1
 from tiphys.api.base import to_builtins
@@ -120,14 +121,21 @@ class Pods:
 
     def pod_sets(self) -> list[PodSet]:
         if not self.group:
-            return [PodSet(name="main", template=_template(self.members[0]), count=1)]
+            template = _template(self.members[0])
+            request = topology_request(template)
+            return [PodSet(name="main", template=template, count=1, topology_request=request)]
         roles: dict[str, list[core_v1.Pod]] = {}
         kept = [one for one in self.members if one not in self.excess() and not is_going(one)]
         for pod in kept:
             if pod.status.phase != "Failed":
                 roles.setdefault(_role(pod), []).append(pod)
         sets = [
-            PodSet(name=role, template=_template(pods[0]), count=len(pods))
+            PodSet(
+                name=role,
+                template=_template(pods[0]),
+                count=len(pods),
+                topology_request=topology_request(_template(pods[0]), names.POD_INDEX),
+            )
             for role, pods in sorted(roles.items())
         ]
         missing = self.total - sum(one.count for one in sets)
@@ -172,7 +180,9 @@ def _template(pod: core_v1.Pod) -> dict[str, Any]:
     meta = {"labels": pod.metadata.labels, "annotations": pod.metadata.annotations}
     spec = to_builtins(pod.spec)
     spec["schedulingGates"] = [
-        gate for gate in spec.get("schedulingGates") or () if gate["name"] != names.GATE
+        gate
+        for gate in spec.get("schedulingGates") or ()
+        if gate["name"] not in (names.GATE, names.TOPOLOGY_GATE)
     ]
     return {"metadata": {key: dict(value) for key, value in meta.items() if value}, "spec": spec}
 

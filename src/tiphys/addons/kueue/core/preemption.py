@@ -8,7 +8,7 @@ as well.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 from tiphys.addons.kueue.core.fairpreemption import FairSearch
@@ -147,10 +147,15 @@ def _fits_here(node: Node, usage: Mapping[Slot, int]) -> tuple[bool, dict[Slot, 
 
 
 def find_targets(
-    state: State, item: Item, usage: Mapping[Slot, int], slots: frozenset[Slot]
+    state: State,
+    item: Item,
+    usage: Mapping[Slot, int],
+    slots: frozenset[Slot],
+    has_places: Callable[[], bool] = lambda: True,
 ) -> list[Target]:
-    """Who has to go so that `usage` fits the workload's queue; none when that does not help. The
-    state is the same afterwards."""
+    """Who has to go so that `usage` fits the workload's queue, and its pods have places; none when
+    that does not help. The state is the same afterwards."""
     if state.strategies:
-        return FairSearch(state, item, usage, slots).targets(state.strategies)
-    return ClassicalSearch(state, item, usage, slots).targets()
+        search = FairSearch(state, item, usage, slots, has_places)
+        return search.targets(state.strategies)
+    return ClassicalSearch(state, item, usage, slots, has_places).targets()

@@ -3,7 +3,7 @@ them one after the other, and giving back those without whom it fits as well."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from tiphys.addons.kueue.core.quota import Slot
@@ -29,16 +29,23 @@ class Target(NamedTuple):
 
 
 class Search:
-    """One workload's search for targets, about `slots`, which need them, to fit `usage`."""
+    """One workload's search for targets, about `slots`, which need them, to fit `usage` and, where
+    its pods are to be near each other, to have places."""
 
     def __init__(
-        self, state: State, item: Item, usage: Mapping[Slot, int], slots: frozenset[Slot]
+        self,
+        state: State,
+        item: Item,
+        usage: Mapping[Slot, int],
+        slots: frozenset[Slot],
+        has_places: Callable[[], bool],
     ) -> None:
         self._state = state
         self._item = item
         self._queue = state.queues[item.queue]
         self._usage = usage
         self._slots = slots
+        self._has_places = has_places
 
     def _allowed(self, items: Iterable[Item], policy: str) -> list[Item]:
         """Those that use what is needed, and that a policy lets the workload displace."""
@@ -65,7 +72,7 @@ class Search:
                 return False
             if not borrowing and node.borrows_with(slot, amount):
                 return False
-        return True
+        return self._has_places()
 
     def _without_needless(self, taken: list[Target], borrowing: bool) -> list[Target]:
         """Of the targets that were taken those that have to go. The others are restored."""

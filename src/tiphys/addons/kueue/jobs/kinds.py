@@ -19,6 +19,7 @@ from tiphys.addons.kueue.jobs.parts import (
 from tiphys.api.catalog import Resource
 
 MIN_PARALLELISM = "kueue.x-k8s.io/job-min-parallelism"
+_INDEX = "batch.kubernetes.io/job-completion-index"
 COMPLETIONS_FOLLOW = "kueue.x-k8s.io/job-completions-equal-parallelism"
 
 
@@ -75,6 +76,7 @@ def _job_set_parts(meta: Manifest, spec: Manifest) -> list[Part]:
             mapping(one, "template", "spec", "template"),
             number(one.get("replicas"), 1) * _job_count(mapping(one, "template", "spec")),
             path=f"spec.replicatedJobs[{index}].template.metadata",
+            groups=number(one.get("replicas"), 1),
         )
         for index, one in enumerate(items(spec, "replicatedJobs"))
     ]
@@ -160,6 +162,7 @@ def _kubeflow(kind: str, plural: str, field: str, *order: str, group: str = "") 
         by_conditions("Succeeded", "Failed"),
         suspend=("runPolicy", "suspend"),
         is_active=_replicas_active,
+        index_label="training.kubeflow.org/replica-index",
     )
 
 
@@ -248,12 +251,15 @@ KINDS: tuple[JobKind, ...] = (
         is_active=_job_is_active,
         is_ready=_job_is_ready,
         reclaimable=_job_reclaimable,
+        index_label=_INDEX,
     ),
     JobKind(
         Resource("jobset.x-k8s.io", "v1alpha2", "jobsets", "JobSet"),
         _job_set_parts,
         by_conditions("Completed", "Failed"),
         is_active=_any_active("replicatedJobsStatus"),
+        index_label=_INDEX,
+        group_label="jobset.sigs.k8s.io/job-index",
     ),
     JobKind(
         Resource("ray.io", "v1", "rayjobs", "RayJob"),

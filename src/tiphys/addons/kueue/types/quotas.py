@@ -506,7 +506,7 @@ class TopologySpec(Struct):
 
 @custom_resource(GROUP, "v1beta2", plural="topologies", namespaced=False, short_names=("topo",))
 class Topology(Object):
-    """Levels of nearness of nodes; kept, and not acted on."""
+    """Levels of nearness of nodes, the farthest first, by the labels that nodes have for them."""
 
     api_version: str = always(API_VERSION)
     kind: str = always("Topology")
