@@ -106,6 +106,7 @@ ADDON = OptionalAddon(
         rule("get list watch", "namespaces limitranges nodes"),
         rule("get list watch patch update delete", "pods"),
         rule("patch update", "pods/status"),
+        rule("get list watch", "statefulsets", "apps"),
         rule("get list watch", "customresourcedefinitions", "apiextensions.k8s.io"),
         rule(
             "patch",

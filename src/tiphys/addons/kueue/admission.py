@@ -11,7 +11,8 @@ from tiphys.addons.kueue.clusternodes import is_placed_by_topology
 from tiphys.addons.kueue.jobs.kinds import kind_of
 from tiphys.addons.kueue.jobs.parts import JobKind, Manifest, dig, is_suspended, mapping
 from tiphys.addons.kueue.pods import role_of
-from tiphys.addons.kueue.rules.jobs import of_changed_job, of_new_job
+from tiphys.addons.kueue.rules.jobs import of_changed_job, of_new_job, text_of
+from tiphys.addons.kueue.serving import of_serving, template_metadata
 from tiphys.addons.reviews import Verdict, denied, object_of, refusal
 from tiphys.api import admission_v1
 from tiphys.machinery.fielderrors import FieldError
@@ -107,17 +108,19 @@ def _check_group(labels: Manifest, annotations: Manifest) -> None:
             )
 
 
-def review_deployment(request: admission_v1.AdmissionRequest) -> Verdict:
-    """Pods of a Deployment wait in its queue, each on its own."""
-    deployment: Manifest = object_of(request)
-    queue = mapping(deployment, "metadata", "labels").get(names.QUEUE)
-    template = mapping(deployment, "spec", "template")
-    labels = mapping(template, "metadata", "labels")
-    if not queue or labels.get(names.QUEUE) == queue:
+def review_serving(request: admission_v1.AdmissionRequest) -> Verdict:
+    """Pods of a Deployment or a StatefulSet wait in its queue. Raises Refused."""
+    obj: Manifest = object_of(request)
+    old = request.old_object if isinstance(request.old_object, dict) else None
+    if _has_owner_in_line(obj):
         return Verdict()
-    path = "/spec/template/metadata"
-    meta = mapping(template, "metadata")
-    return Verdict([_set(path, {**meta, "labels": {**labels, names.QUEUE: queue}})])
+    _refuse(of_serving(obj, old))
+    if not text_of(obj, "labels", names.QUEUE):
+        return Verdict()
+    made = template_metadata(obj)
+    if made == mapping(obj, "spec", "template", "metadata"):
+        return Verdict()
+    return Verdict([_set("/spec/template/metadata", made)])
 
 
 def _set(path: str, value: object) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tiphys.addons.kueue import Settings, names, webhook
-from tiphys.addons.kueue.admission import review_deployment, review_job, review_pod
+from tiphys.addons.kueue.admission import review_job, review_pod, review_serving
 from tiphys.addons.kueue.jobs.controller import JobController
 from tiphys.addons.kueue.judging import review_resource
 from tiphys.addons.kueue.lifecycle import WorkloadController
@@ -36,7 +36,7 @@ async def run(context: Context) -> None:
     judges: dict[str, Judge] = {
         webhook.JOBS: lambda request: review_job(request, has_default),
         webhook.PODS: review_pod,
-        webhook.DEPLOYMENTS: review_deployment,
+        webhook.SERVING: review_serving,
         webhook.RESOURCES: review_resource,
     }
     settings: Settings = context.settings

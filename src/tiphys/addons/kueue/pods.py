@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from tiphys.addons.kueue import names
 from tiphys.addons.kueue.jobs.parts import Finish, Placement
@@ -31,14 +32,19 @@ _SHAPE = (
 )
 
 
-def role_of(spec: dict[str, Any]) -> str:
-    """The same for pods that are scheduled alike, of a pod's spec as plain data."""
+def shape_of(spec: dict[str, Any]) -> dict[str, Any]:
+    """What scheduling looks at, of a pod's spec as plain data."""
     shape: dict[str, Any] = {name: spec.get(name) for name in _SHAPE}
     for field in ("initContainers", "containers"):
         shape[field] = [
             (one.get("resources") or {}).get("requests") for one in spec.get(field) or ()
         ]
-    text = msgspec.json.encode(shape, order="deterministic")
+    return shape
+
+
+def role_of(spec: dict[str, Any]) -> str:
+    """The same for pods that are scheduled alike, of a pod's spec as plain data."""
+    text = msgspec.json.encode(shape_of(spec), order="deterministic")
     return hashlib.sha256(text).hexdigest()[:8]
 
 
@@ -71,6 +77,13 @@ class Pods:
     def first(self) -> core_v1.Pod:
         return min(
             self.members, key=lambda pod: (pod.metadata.creation_timestamp or "", pod.metadata.name)
+        )
+
+    @property
+    def is_serving(self) -> bool:
+        """Whether others take the place of pods that are gone, as those of a StatefulSet."""
+        return any(
+            pod.metadata.annotations.get(names.POD_GROUP_SERVING) == "true" for pod in self.members
         )
 
     @property
@@ -108,6 +121,12 @@ class Pods:
         return there[self.total :]
 
     def owners(self) -> list[OwnerReference]:
+        """Whose the workload is: the pods', or what makes them anew."""
+        if self.is_serving:
+            above = {one.uid: one for pod in self.members for one in pod.metadata.owner_references}
+            return [
+                replace(one, controller=None, block_owner_deletion=None) for one in above.values()
+            ]
         return [
             OwnerReference(
                 api_version="v1",
@@ -149,6 +168,8 @@ class Pods:
             if not pod_finished(pod):
                 return None
             return Finish(pod.status.phase == "Succeeded", pod.status.message or "Job finished")
+        if self.is_serving:
+            return None
         succeeded = sum(pod.status.phase == "Succeeded" for pod in self.members)
         is_final = any(
             pod.metadata.annotations.get(names.RETRIABLE) == "false" for pod in self.members
@@ -160,7 +181,7 @@ class Pods:
     def reclaimable(self) -> dict[str, int]:
         """Pods by role that have succeeded: nobody takes their place."""
         found: dict[str, int] = {}
-        for pod in self.members if self.group else ():
+        for pod in self.members if self.group and not self.is_serving else ():
             if pod.status.phase == "Succeeded":
                 found[_role(pod)] = found.get(_role(pod), 0) + 1
         return found

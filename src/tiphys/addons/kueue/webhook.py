@@ -31,7 +31,7 @@ from tiphys.api.meta_v1 import LabelSelector, LabelSelectorRequirement
 from tiphys.client.client import MERGE, Client
 from tiphys.machinery.addresses import authority as host_port
 
-JOBS, PODS, DEPLOYMENTS, CONVERT = "/jobs", "/pods", "/deployments", "/convert"
+JOBS, PODS, SERVING, CONVERT = "/jobs", "/pods", "/serving", "/convert"
 RESOURCES = "/resources"
 _QUEUED = LabelSelector(
     match_expressions=[LabelSelectorRequirement(key=names.QUEUE, operator="Exists")]
@@ -84,9 +84,9 @@ def hooks(server: Server) -> list[registration_v1.MutatingWebhook]:
         _hook(server, "pods", PODS, [_rule("", "pods", "CREATE")], _QUEUED, "Fail"),
         _hook(
             server,
-            "deployments",
-            DEPLOYMENTS,
-            [_rule("apps", "deployments", "CREATE", "UPDATE")],
+            "serving",
+            SERVING,
+            [_rule("apps", kind, "CREATE", "UPDATE") for kind in ("deployments", "statefulsets")],
             _QUEUED,
             "Fail",
         ),

@@ -126,13 +126,21 @@ class Tree:
         """Of a leaf, by its values or by those that an assignment has."""
         return tuple(values[-1:]) if self.has_hosts else tuple(values)
 
-    def remaining(self, key: Key, assumed: Used | None = None, is_empty: bool = False) -> Amounts:
+    def remaining(
+        self, key: Key, assumed: Used | None = None, is_empty: bool = False
+    ) -> Mapping[str, int]:
         """What is free in a leaf; `is_empty`: if no workload used anything."""
-        free = dict(self.leaves[key].free)
-        for used in ({} if is_empty else self.used, assumed or {}):
-            for resource, amount in used.get(key, {}).items():
-                free[resource] = free.get(resource, 0) - amount
-        return free
+        free = self.leaves[key].free
+        taken = [] if is_empty or key not in self.used else [self.used[key]]
+        if assumed and key in assumed:
+            taken.append(assumed[key])
+        if not taken:
+            return free  # of thousands of nodes most are like this
+        left = dict(free)
+        for amounts in taken:
+            for resource, amount in amounts.items():
+                left[resource] = left.get(resource, 0) - amount
+        return left
 
     def holds(self, places: Iterable[Place], each: Mapping[str, int]) -> bool:
         """Whether there is room for pods in their places still."""
