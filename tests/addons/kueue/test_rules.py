@@ -9,6 +9,7 @@ import pytest
 from tests.addons.kueue.builders import queue
 from tiphys.addons.kueue.jobs.kinds import kind_of
 from tiphys.addons.kueue.rules.jobs import of_changed_job, of_new_job
+from tiphys.addons.kueue.rules.pods import of_new_pod
 from tiphys.addons.kueue.rules.quotas import of_cluster_queue, of_cohort, of_flavor
 from tiphys.addons.kueue.rules.topologies import of_annotations
 from tiphys.addons.kueue.rules.workloads import of_workload
@@ -547,3 +548,55 @@ def test_the_path_of_a_job_set_names_the_part() -> None:
     assert kind is not None
     (problem,) = of_new_job(kind, {"spec": {"replicatedJobs": jobs}})
     assert problem.field == f"spec.replicatedJobs[1].template.metadata.annotations[{FREE}]"
+
+
+# --- pods ---
+
+GROUP, TOTAL = f"{PREFIX}/pod-group-name", f"{PREFIX}/pod-group-total-count"
+BOTH = f"both the '{TOTAL}' annotation and the '{GROUP}' label should be set"
+
+
+@pytest.mark.parametrize(
+    "labels, annotations, problems",
+    [
+        ({QUEUE: "q"}, {}, []),
+        ({GROUP: "g"}, {TOTAL: "3"}, []),
+        ({}, {TOTAL: "3"}, [f"metadata.labels[{GROUP}]: Required value: {BOTH}"]),
+        ({GROUP: "g"}, {}, [f"metadata.annotations[{TOTAL}]: Required value: {BOTH}"]),
+        (
+            {GROUP: "g"},
+            {TOTAL: "x"},
+            [
+                f'metadata.annotations[{TOTAL}]: Invalid value: "x": strconv.Atoi: parsing "x": '
+                "invalid syntax"
+            ],
+        ),
+        (
+            {GROUP: "g"},
+            {TOTAL: "0"},
+            [
+                f'metadata.annotations[{TOTAL}]: Invalid value: "0": incorrect annotation value '
+                f"'{TOTAL}=0': group total count should be greater than zero"
+            ],
+        ),
+        (
+            {f"{PREFIX}/managed": "no"},
+            {},
+            [
+                f"metadata.labels[{PREFIX}/managed]: Forbidden: managed label value can only be "
+                "'true'"
+            ],
+        ),
+        (
+            {},
+            {FREE: "x"},
+            [f'metadata.annotations[{FREE}]: Invalid value: "x": must be a boolean value'],
+        ),
+    ],
+)
+def test_a_group_of_pods_has_a_name_and_a_size(
+    labels: Any, annotations: Any, problems: Said
+) -> None:
+    assert (
+        said(of_new_pod({"metadata": {"labels": labels, "annotations": annotations}})) == problems
+    )

@@ -12,8 +12,9 @@ from tiphys.addons.kueue.jobs.kinds import kind_of
 from tiphys.addons.kueue.jobs.parts import JobKind, Manifest, dig, is_suspended, mapping
 from tiphys.addons.kueue.pods import role_of
 from tiphys.addons.kueue.rules.jobs import of_changed_job, of_new_job, text_of
+from tiphys.addons.kueue.rules.pods import of_new_pod
 from tiphys.addons.kueue.serving import of_serving, template_metadata
-from tiphys.addons.reviews import Verdict, denied, object_of, refusal
+from tiphys.addons.reviews import Verdict, denied, object_of
 from tiphys.api import admission_v1
 from tiphys.machinery.fielderrors import FieldError
 
@@ -67,17 +68,13 @@ def _refuse(problems: Sequence[FieldError]) -> None:
         raise denied(problems)
 
 
-def _quoted(text: object) -> str:
-    return '"' + str(text if text is not None else "") + '"'
-
-
 def review_pod(request: admission_v1.AdmissionRequest) -> Verdict:
     """A pod of a queue waits behind a gate, unless its job waits for it. Raises Refused."""
     pod: Manifest = object_of(request)
     labels, annotations = (mapping(pod, "metadata", one) for one in ("labels", "annotations"))
     if not labels.get(names.QUEUE) or _has_owner_in_line(pod):
         return Verdict()
-    _check_group(labels, annotations)
+    _refuse(of_new_pod(pod))
     spec = mapping(pod, "spec")
     ours = [names.GATE, *([names.TOPOLOGY_GATE] if is_placed_by_topology(annotations) else [])]
     gates = [one for one in spec.get("schedulingGates") or () if one.get("name") not in ours]
@@ -87,25 +84,6 @@ def review_pod(request: admission_v1.AdmissionRequest) -> Verdict:
         _set("/spec/schedulingGates", [*gates, *({"name": gate} for gate in ours)]),
     ]
     return Verdict(operations)
-
-
-def _check_group(labels: Manifest, annotations: Manifest) -> None:
-    group, count = labels.get(names.POD_GROUP), annotations.get(names.POD_GROUP_COUNT)
-    both = (
-        f"both the '{names.POD_GROUP_COUNT}' annotation and the '{names.POD_GROUP}' label "
-        "should be set"
-    )
-    if count is not None and not group:
-        raise refusal(f"metadata.labels[{names.POD_GROUP}]: Required value: {both}")
-    if group and count is None:
-        raise refusal(f"metadata.annotations[{names.POD_GROUP_COUNT}]: Required value: {both}")
-    if count is not None:
-        text = str(count)
-        if not (text.isascii() and text.isdecimal() and len(text) < 7 and int(text) > 0):
-            raise refusal(
-                f"metadata.annotations[{names.POD_GROUP_COUNT}]: Invalid value: {_quoted(text)}: "
-                "incorrect value for a count of pods"
-            )
 
 
 def review_serving(request: admission_v1.AdmissionRequest) -> Verdict:
