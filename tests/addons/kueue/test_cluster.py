@@ -187,4 +187,6 @@ async def test_what_kueue_refuses_is_refused_in_both_versions(made: World) -> No
     await made.runs("job", 1)
     name = (await made.workloads())["job"].metadata.name
     with pytest.raises(StatusError, match=r"spec.podSets.0: Invalid value: .*: field is immutable"):
-        await made.patch("Workload", name, {"podSets": [{"name": "main", "count": 7}]}, "default")
+        template = {"spec": {"containers": [{"name": "other", "image": "other"}]}}
+        pods = {"name": "main", "count": 7, "template": template}
+        await made.patch("Workload", name, {"podSets": [pods]}, "default")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
 from tests.addons.kueue.world import SETUP, World, world
+from tiphys.addons import kueue
 from tiphys.addons.kueue.assignments import unpacked
 from tiphys.api import core_v1
 from tiphys.machinery import conditions
@@ -49,7 +51,7 @@ async def made() -> AsyncIterator[World]:
         yield running
 
 
-async def rack_of(made: World, job: str) -> list[str]:
+async def rack_of(made: World, job: str, label: str = RACK) -> list[str]:
     """The racks of a job's pods, in the order of their indexes."""
     pods: list[core_v1.Pod] = []
 
@@ -60,7 +62,7 @@ async def rack_of(made: World, job: str) -> list[str]:
     await made.cluster.eventually(all_placed)
     nodes = {one.metadata.name: one for one in (await made.client.list(core_v1.Node)).items}
     pods.sort(key=lambda pod: int(pod.metadata.labels.get(INDEX, "0")))
-    return [nodes[pod.spec.node_name].metadata.labels[RACK] for pod in pods]
+    return [nodes[pod.spec.node_name].metadata.labels[label] for pod in pods]
 
 
 @pytest.mark.slow
@@ -84,3 +86,21 @@ async def test_eight_pods_are_in_one_rack_or_wait(made: World) -> None:
     await made.patch("Workload", name, {"active": False}, "default")
     await made.runs("second", 8)
     assert len(set(await rack_of(made, "second"))) == 1
+
+
+CLIQUE = "nvidia.com/gpu.clique"
+
+
+@pytest.mark.slow
+async def test_the_example_has_eight_pods_that_share_an_nvlink_domain() -> None:
+    example = (Path(kueue.__file__).parent / "example/near.yaml").read_text()
+    async with world(nodes=10, beside=["accelerators"]) as made:
+
+        async def has_domains() -> bool:
+            listed = await made.client.list(core_v1.Node, labels=CLIQUE)
+            return bool(listed.items)
+
+        await made.cluster.eventually(has_domains)
+        await made.apply(example)
+        await made.runs("eight", 8)
+        assert len(set(await rack_of(made, "eight", CLIQUE))) == 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -160,8 +160,11 @@ class World:
 
 
 @asynccontextmanager
-async def world(setup: str = SETUP, settings: str = "", nodes: int = 2) -> AsyncIterator[World]:
-    async with LocalCluster(nodes=nodes, addons=[f"kueue {settings}"]) as cluster:
+async def world(
+    setup: str = SETUP, settings: str = "", nodes: int = 2, beside: Sequence[str] = ()
+) -> AsyncIterator[World]:
+    """`beside` are other add-ons."""
+    async with LocalCluster(nodes=nodes, addons=[f"kueue {settings}", *beside]) as cluster:
         made = World(cluster)
         await made.apply(setup)
         yield made
