@@ -91,11 +91,11 @@ def _credentials(grpc: Any, root: str, certificate: str, key: str) -> Any:
 
 
 class CallError(ScalerError):
-    """`code` is gRPC's word."""
+    """`status` is gRPC's word."""
 
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, status: str, message: str) -> None:
         super().__init__(message)
-        self.code = code
+        self.status = status
 
 
 def _failed(error: Any) -> CallError:

@@ -142,7 +142,7 @@ class ExternalPush(External, PushScaler):
                 async for answer in answers:
                     await changed(self.wanted(answer))
             except CallError as error:
-                if error.code == "Unimplemented":
+                if error.status == "Unimplemented":
                     return False
                 raise
         return True
