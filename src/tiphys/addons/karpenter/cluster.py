@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from tiphys.addons._cloud.catalog import Catalog
+from tiphys.addons._cloud.sandboxes import CONTAINERD, fits, room
 from tiphys.addons.karpenter import names
 from tiphys.addons.karpenter.claims import is_allowed
 from tiphys.addons.karpenter.offers import Offer, Option, left_of, offer_of
@@ -114,6 +115,8 @@ class Cluster:
     def can_be_had(self, option: Option, class_: TiphysNodeClass, now: float) -> bool:
         type_, offering = option
         key = (type_.name, offering.zone, offering.capacity_type)
+        if class_.spec.runtime == CONTAINERD and not fits(type_, *room()):
+            return False
         return self.scarce.get(key, 0.0) <= now and is_allowed(class_, option)
 
     @property

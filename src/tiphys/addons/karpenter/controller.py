@@ -41,6 +41,7 @@ async def start(context: Context) -> Shared:
         offered,
         context.data_dir,
         context.now,
+        context.machines,
     )
     shared = Shared(
         context,

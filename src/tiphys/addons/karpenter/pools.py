@@ -6,7 +6,7 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
-from tiphys.addons._cloud.machines import quantity
+from tiphys.addons._cloud.quantities import quantity
 from tiphys.addons.karpenter import names
 from tiphys.addons.karpenter.budgets import mistakes
 from tiphys.addons.karpenter.claims import pool_hash
@@ -174,6 +174,8 @@ class TiphysNodeClassReconciler(Reconciler[TiphysNodeClass]):
             image = catalog.image(obj.spec.image)
         except ValueError as error:
             problem = str(error)
+        if obj.spec.runtime == "containerd" and shared.context.machines is None:
+            problem = "nodes of this cluster cannot run containers: use runtime hollow"
         unknown = sorted(set(obj.spec.zones) - catalog.zones)
         if unknown:
             problem = f"there is no zone {', '.join(unknown)}: {', '.join(sorted(catalog.zones))}"

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tiphys.addons._cloud.catalog import Catalog
-from tiphys.addons._cloud.machines import quantity
+from tiphys.addons._cloud.quantities import quantity
 from tiphys.addons.karpenter import names
 from tiphys.addons.karpenter.budgets import Count
 from tiphys.addons.karpenter.ground import Standing, would_run
