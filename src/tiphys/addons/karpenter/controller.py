@@ -13,6 +13,7 @@ from tiphys.addons.karpenter.lifecycle import NodeClaimReconciler
 from tiphys.addons.karpenter.metrics import KarpenterMetrics
 from tiphys.addons.karpenter.pools import (
     EC2NodeClassReconciler,
+    NodeOverlayReconciler,
     NodePoolReconciler,
     TiphysNodeClassReconciler,
 )
@@ -27,6 +28,7 @@ _RECONCILERS = (
     TiphysNodeClassReconciler,
     EC2NodeClassReconciler,
     NodePoolReconciler,
+    NodeOverlayReconciler,
     NodeClaimReconciler,
 )
 

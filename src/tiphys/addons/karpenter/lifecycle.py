@@ -190,7 +190,7 @@ class NodeClaimReconciler(Reconciler[NodeClaim]):
             taints=[core_v1.Taint(key=names.UNREGISTERED_TAINT, effect="NoExecute")],
             options=[
                 option
-                for option in options_for(claim, class_, cluster.catalog)
+                for option in options_for(claim, class_, cluster.catalog_of(claim.pool))
                 if cluster.can_be_had(option, class_, self.now)
             ],
             runtime=class_.spec.runtime,
