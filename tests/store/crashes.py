@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
+import os
 import random
 import signal
 import sys
@@ -20,6 +22,8 @@ from tiphys.cluster.certificates import Authority, key_pem, new_key, write_priva
 from tiphys.machinery.errors import StatusError
 from tiphys.testing.cluster import free_port
 
+_TOLD = 50  # kills after which a long run says how far it is
+
 
 class Killed:
     """A server process that is killed and started again, with its files."""
@@ -27,6 +31,8 @@ class Killed:
     def __init__(self, root: Path, store: str, *options: str) -> None:
         self.root, self.store, self.port = root, store, free_port()
         self.options = options
+        self._forking: asyncio.subprocess.Process | None = None
+        self._server = 0  # its process id
         authority = Authority(root / "pki")
         authority.ensure("apiserver", "kube-apiserver", (), ("127.0.0.1",), server=True)
         write_private(root / "pki" / "sa.key", key_pem(new_key()))
@@ -36,26 +42,19 @@ class Killed:
         )
 
     async def start(self) -> Client:
-        command = [
-            sys.executable,
-            "-m",
-            "tiphys.cli.main",
-            "apiserver",
-            "--pki",
-            str(self.root / "pki"),
-            "--data-dir",
-            str(self.root),
-            "--port",
-            str(self.port),
-            "--bind",
-            "127.0.0.1",
-            "--store",
-            self.store,
-            *self.options,
-        ]
-        self.process = await asyncio.create_subprocess_exec(
-            *command, stderr=asyncio.subprocess.DEVNULL
-        )
+        """Starts the server, and returns when it is ready."""
+        if self._forking is None:
+            self._forking = await asyncio.create_subprocess_exec(
+                sys.executable,
+                *("-m", "tests.store.forking"),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.DEVNULL,
+            )
+        stdin, stdout = self._forking.stdin, self._forking.stdout
+        assert stdin is not None and stdout is not None
+        stdin.write(json.dumps(self._command()).encode() + b"\n")
+        self._server = int(await stdout.readline())
         client = Client(load(self.root / "kubeconfig"))
         async with asyncio.timeout(120):
             while True:
@@ -65,9 +64,25 @@ class Killed:
                 except (Unreachable, StatusError):
                     await asyncio.sleep(0.02)
 
+    def _command(self) -> list[str]:
+        return [
+            *("apiserver", "--pki", str(self.root / "pki"), "--data-dir", str(self.root)),
+            *("--port", str(self.port), "--bind", "127.0.0.1", "--store", self.store),
+            *self.options,
+        ]
+
     async def kill(self) -> None:
-        self.process.send_signal(signal.SIGKILL)
-        await self.process.wait()
+        """Returns once it is gone."""
+        assert self._forking is not None and self._forking.stdout is not None
+        os.kill(self._server, signal.SIGKILL)
+        await self._forking.stdout.readline()
+
+    async def end(self) -> None:
+        """Kills it for the last time."""
+        await self.kill()
+        assert self._forking is not None and self._forking.stdin is not None
+        self._forking.stdin.close()
+        await self._forking.wait()
 
 
 @dataclass
@@ -176,11 +191,13 @@ async def check_kills(root: Path, store: str, rounds: int, *options: str) -> tup
         assert follower.seen == sorted(set(follower.seen)), (
             "a watch showed a change twice, or in another order"
         )
+        if round_ % _TOLD == _TOLD - 1:
+            print(f"{round_ + 1} kills, {len(acknowledged.revisions)} writes", flush=True)
         since = follower.seen[0] if follower.seen else latest + 1
         missed = {r for r in acknowledged.revisions if r >= since}.difference(follower.seen)
         assert not missed, "a watch that resumed missed a change"
     listed = (await client.list(core_v1.ConfigMap, "default")).items
     acknowledged.check({c.metadata.name: c.metadata.resource_version for c in listed})
     await client.close()
-    await server.kill()
+    await server.end()
     return len(acknowledged.revisions), follower.relisted
