@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.apiserver.builders import call, definition, established
-from tests.fuzz.sockets import LONGEST_HOLD
+from tests.fuzz.target import LONGEST_HOLD
 from tiphys.api import core_v1
 from tiphys.apiserver.eventloop import aside
 from tiphys.apiserver.registry.mirrors import Mirror

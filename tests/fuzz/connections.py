@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})")
 _LENGTH = re.compile(rb"\r\nContent-Length: (\d+)", re.I)
+_HANDSHAKE = 600.0  # seconds: whether a handshake is late, the server's own limit says
 _STRAYS = 24  # connections with half a request that are open at a time
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -29,7 +30,12 @@ class NoHTTP(Exception):
 
 async def connect(port: int, tls: ssl.SSLContext) -> Connection:
     return await asyncio.open_connection(
-        "127.0.0.1", port, ssl=tls, server_hostname="localhost", limit=1 << 26
+        "127.0.0.1",
+        port,
+        ssl=tls,
+        server_hostname="localhost",
+        limit=1 << 26,
+        ssl_handshake_timeout=_HANDSHAKE,
     )
 
 
