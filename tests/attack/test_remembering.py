@@ -21,6 +21,7 @@ from tiphys.machinery.cel import compile_expression
 from tiphys.testing import LocalCluster
 
 CLAIMS = "/apis/resource.k8s.io/v1/namespaces/default/resourceclaims"
+REVIEWS = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
 LONG = "a" * 500_000
 PATHS = (f"/{LONG}", f"/apis/{LONG}/v1/pods", f"/api/v1/namespaces/{LONG}/pods")
 VAST = r"\pL{400}"  # 480,000 instructions of RE2
@@ -31,9 +32,20 @@ async def test_the_paths_that_strangers_ask_for_are_not_remembered(server: Local
     stranger = server.client_as("stranger")
     for path in ("/livez", *PATHS):
         assert (await ask(stranger, "GET", path)).status in (200, 403, 404)
-    known = server.server.server.fairness._known
-    assert any("/livez" in key for key in known)
-    assert max(len(repr(key)) for key in known) < 5_000
+    flows = server.server.server.fairness._known
+    answers = server.server.server._authorizer._known.get().answers
+    for known in (flows, answers):
+        assert any("/livez" in key for key in known)
+        assert max(len(repr(key)) for key in known) < 5_000
+
+
+async def test_users_of_very_many_groups_are_not_remembered(server: LocalCluster) -> None:
+    groups = [f"group-{number}" for number in range(5_000)]
+    spec = {"user": "x", "groups": groups, "nonResourceAttributes": {"path": "/", "verb": "get"}}
+    review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": spec}
+    assert (await ask(server.client, "POST", REVIEWS, body=review)).status == 201
+    known = server.server.server._authorizer._known.get()
+    assert all(len(key[1]) < 100 for key in (*known.granted, *known.answers))
 
 
 def test_nor_does_an_audit_policy_remember_them() -> None:

@@ -114,7 +114,10 @@ class Run:
     ) -> None:
         """Sends what waits, and more, until the server ends the connection."""
         tls = self.target.tls[attacker.chance.random() < 0.1]
-        connection = await connect(self.target.port, tls)
+        try:
+            connection = await connect(self.target.port, tls)
+        except ConnectionError:
+            return  # a handshake that was late: `check_life` says whether the server is there
         try:
             while time.monotonic() < until and self.sent < requests:
                 await self._collect(attacker, waiting)
