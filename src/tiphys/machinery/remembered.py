@@ -32,9 +32,9 @@ def remembered(
         @functools.wraps(function)
         def result(text: str) -> T:
             length = len(text)
-            if length <= _SHORT:
-                return short(text)
-            return longer(text) if length <= longest else function(text)
+            if length > longest:
+                return function(text)
+            return short(text) if length <= _SHORT else longer(text)
 
         return result
 
