@@ -275,11 +275,11 @@ SCHEMES = "application/json;" + "a=b;" * 100_000
 @pytest.mark.parametrize(
     ("path", "headers"),
     [
-        ("/api/v1/pods?timeout=" + "1h" * 400_000, {}),
-        ("/api/v1/pods", {"Accept": "a/b;q=0.1," * 90_000}),
+        ("/api/v1/namespaces?timeout=" + "1h" * 400_000, {}),
+        ("/api/v1/namespaces", {"Accept": "a/b;q=0.1," * 90_000}),
         ("/livez/" + "a/" * 400_000, {}),
-        ("/api/v1/pods", {"Authorization": f"Bearer {'a.' * 400_000}"}),
-        ("/api/v1/pods", {"Accept": SCHEMES, "Content-Type": SCHEMES}),
+        ("/api/v1/namespaces", {"Authorization": f"Bearer {'a.' * 400_000}"}),
+        ("/api/v1/namespaces", {"Accept": SCHEMES, "Content-Type": SCHEMES}),
     ],
 )
 async def test_what_a_head_says_at_length_holds_nobody(
