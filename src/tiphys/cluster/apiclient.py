@@ -48,8 +48,9 @@ def _accesses(cluster: Cluster, pem: str) -> list[_Access]:
         return [_Access("127.0.0.1", cluster.port, pki / "admin.crt", pki / "admin.key")]
     assert cluster.joined is not None
     known = [urlsplit(url).netloc for url in servers.read(cluster.servers_file)]
-    found = [place.rpartition(":") for place in dict.fromkeys([*known, *cluster.joined.servers])]
-    return [_Access(host, int(port), pki / pem, pki / pem) for host, _, port in found]
+    places = dict.fromkeys([*known, *cluster.joined.servers])
+    found = [urlsplit(f"//{place}") for place in places]
+    return [_Access(place.hostname or "", place.port or 0, pki / pem, pki / pem) for place in found]
 
 
 def request(
