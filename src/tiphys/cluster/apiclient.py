@@ -65,9 +65,10 @@ def request(
     """`body` is written as JSON; `pem` says who asks on a machine without an API server. Raises
     OSError and HTTPException."""
     data = None if body is None else json.dumps(body).encode()
+    headers = {"Content-Type": content} if data else {}
     connection = _connected(cluster, timeout, pem)
     try:
-        connection.request(method, path, data, {"Content-Type": content} if data else {})
+        connection.request(method, path, data, headers)
         response = connection.getresponse()
         return Answer(response.status, response.read())
     finally:
@@ -75,12 +76,24 @@ def request(
 
 
 def _connected(cluster: Cluster, timeout: float, pem: str) -> http.client.HTTPSConnection:
-    """A connection to the first server that takes it. Raises OSError."""
+    """A connection to the first server that is ready; where none is, to the last that takes one.
+    Raises OSError."""
     *others, last = _accesses(cluster, pem)
     for access in others:
-        with contextlib.suppress(OSError):
-            return _connection(cluster, access, timeout)
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            connection = _connection(cluster, access, timeout)
+            if _says_ready(connection):
+                return connection
+            connection.close()
     return _connection(cluster, last, timeout)
+
+
+def _says_ready(connection: http.client.HTTPSConnection) -> bool:
+    """Of a server, on a connection that can be used again then. Raises OSError, HTTPException."""
+    connection.request("GET", "/readyz")
+    response = connection.getresponse()
+    response.read()
+    return response.status == 200
 
 
 def _connection(cluster: Cluster, access: _Access, timeout: float) -> http.client.HTTPSConnection:
