@@ -141,6 +141,13 @@ def test_what_is_as_it_should_be_is_not_touched_and_what_went_comes_back(lan: La
     ]
 
 
+def test_links_are_known_by_what_is_good_beyond_them(lan: Lan) -> None:
+    length = {4: 24, 6: 64}[lan.version]
+    with inside(lan.names[1]):
+        found = tunnel.links()
+    assert [str(link.interface) for link in found] == [f"{lan.address(1)}/{length}"]
+
+
 def is_told(news: socket.socket) -> bool:
     """Whether the kernel has told something that routes rest on since it was asked last."""
     told = False

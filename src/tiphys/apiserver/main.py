@@ -193,7 +193,9 @@ class RunningServer:
             return None
         from tiphys.store.encryption.reloading import encrypted
 
-        sealed, reloader = encrypted(engine, options.encryption_config, self.collectors)
+        address = authority(options.address, options.port)
+        file = options.encryption_config
+        sealed, reloader = encrypted(engine, file, self.collectors, address)
         self._reloader = reloader if options.encryption_reload else None
         self._encryption = sealed
         return sealed

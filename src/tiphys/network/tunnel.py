@@ -70,13 +70,18 @@ def links() -> list[Link]:
     """The addresses of this machine, without the loopback's and those that each IPv6 link has for
     itself alone."""
     found = []
-    for device in _json("ip", "-j", "addr", "show", "scope", "global"):
+    for device in _json("ip", "-j", "addr", "show"):
         if "LOOPBACK" in device.get("flags", ()):
             continue
-        for row in device.get("addr_info", ()):
+        for row in _global(device):
             text = f"{row['local']}/{row['prefixlen']}"
             found.append(Link(device["ifname"], ipaddress.ip_interface(text)))
     return found
+
+
+def _global(device: dict[str, Any]) -> list[dict[str, Any]]:
+    """The addresses of a device that are good beyond its link."""
+    return [row for row in device.get("addr_info", ()) if row.get("scope") == "global"]
 
 
 def link_mtu(address: str) -> int:
@@ -160,12 +165,11 @@ def _is_made(device: Device) -> bool:
     """Whether the tunnel that is there is the one that is wanted."""
     shown = _json("ip", "-j", "-d", "addr", "show", device.name)[0]
     data = shown.get("linkinfo", {}).get("info_data", {})
-    rows = (row for row in shown.get("addr_info", ()) if row.get("scope") == "global")
     return (
         data.get("local", data.get("local6")) == device.local
         and shown["mtu"] == device.mtu
         and shown.get("address") == device.mac
-        and {row["local"] for row in rows} == set(device.addresses)
+        and {row["local"] for row in _global(shown)} == set(device.addresses)
     )
 
 
