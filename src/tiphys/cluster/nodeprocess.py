@@ -155,6 +155,7 @@ async def _containers(
     from tiphys.cluster import serverlist
     from tiphys.cluster.membership import Membership
     from tiphys.network.announcing.announcer import Announcer
+    from tiphys.network.proxy.metrics import ProxyMetrics
     from tiphys.network.proxy.service_proxy import ProxyNode, ServiceProxy
     from tiphys.node.cri.logfiles import LogLimits
     from tiphys.node.cri.runtime import CRIRuntime
@@ -181,7 +182,7 @@ async def _containers(
         options.cluster_cidr or options.pod_cidr,
         options.service_cidr,
     )
-    proxy = ServiceProxy(informers, place)
+    proxy = ServiceProxy(informers, place, metrics=ProxyMetrics(component_registry()))
     tasks.start(proxy.run(), "proxy", vital=True)
     resolver = machine_resolver()
     if options.forward_dns:

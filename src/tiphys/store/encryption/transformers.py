@@ -125,7 +125,9 @@ class Transformers:
         known: Transformers | None = None,
         metrics: EncryptionMetrics | None = None,
     ) -> None:
-        self.metrics = metrics or (known.metrics if known is not None else uncounted())
+        if metrics is None:
+            metrics = known.metrics if known is not None else uncounted()
+        self.metrics: EncryptionMetrics = metrics
         rules: dict[GroupResource, list[Transformer]] = {}
         self.envelopes: dict[KMS, Envelope] = {}
         self._known = known.envelopes if known is not None else {}
