@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tiphys.client.config import load
 from tiphys.cluster import credentials, families, plan, preflight
 from tiphys.cluster.certificates import names_of
 from tiphys.cluster.sandboxes import places
@@ -119,3 +120,13 @@ def test_what_does_not_fit_the_families_is_refused(
             preflight.check_addresses(made)
         else:
             preflight.check_pod_network(made)
+
+
+def test_components_of_a_machine_that_others_reach_learn_of_further_servers(
+    tmp_path: Path,
+) -> None:
+    """Also before there is one: the store may move to etcd while they run."""
+    made = cluster(tmp_path, "ipv4", machine_address="192.0.2.1", runtime="containerd")
+    credentials.ensure(made)
+    for stem in ("node", "controllers", "network-policy"):
+        assert load(made.pki / f"{stem}.kubeconfig").servers == made.servers_file

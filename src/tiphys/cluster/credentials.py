@@ -108,5 +108,7 @@ def _kubeconfig(
     certificate, key = authority.ensure(stem, user, groups)
     server = f"https://{authority_of(host, cluster.port)}"
     file = cluster.pki / f"{stem}.kubeconfig"
-    others = cluster.servers_file if cluster.is_replicated else None
+    # Also of a cluster that has one server yet: it may move to etcd and get more, and nobody would
+    # start these components again for that.
+    others = cluster.servers_file if cluster.machine_address else None
     kubeconfig.component(file, server, authority.path, certificate, key, others)
