@@ -181,7 +181,7 @@ def test_events_reach_unschedulable_pods() -> None:
         EventKind.NODE_ADDED,
         EventKind.POD_ASSIGNED,
         EventKind.POD_DELETED,
-        EventKind.DEVICES,
+        EventKind.DEVICE_CLASS,
         EventKind.NODE_DELETED,
     ]
     world.handlers.namespace_changed(namespace, None)

@@ -92,8 +92,11 @@ class EventHandlers:
         self._queue.move_on(ClusterEvent(EventKind.DEVICES, obj=new, old_obj=old))
 
     def class_changed(self, old: v1.DeviceClass | None, new: v1.DeviceClass | None) -> None:
-        self._devices.classes_changed()
-        self._queue.move_on(ClusterEvent(EventKind.DEVICES))
+        if new is not None:
+            self._devices.put_class(new)
+        elif old is not None:
+            self._devices.remove_class(old.metadata.name)
+        self._queue.move_on(ClusterEvent(EventKind.DEVICE_CLASS, obj=new, old_obj=old))
 
     def slice_changed(self, old: v1.ResourceSlice | None, new: v1.ResourceSlice | None) -> None:
         if new is not None:
