@@ -48,6 +48,7 @@ def condition(plan: Plan, kind: str) -> JobCondition:
 
 def after(made: HyperPodPyTorchJob, plan: Plan) -> HyperPodPyTorchJob:
     made.status = plan.status
+    made.metadata.annotations |= plan.annotations
     return made
 
 

@@ -12,6 +12,7 @@ import pytest_asyncio
 
 from tests.addons.training.builders import job_body, policy
 from tests.addons.training.world import Agents, World, fake_world
+from tiphys.addons.training.memory import CHECKPOINTS
 from tiphys.addons.training.types import HyperPodPyTorchJob
 from tiphys.api import core_v1
 from tiphys.client.client import MERGE
@@ -160,6 +161,27 @@ async def test_a_new_operator_goes_on_where_the_old_one_was(both: Both) -> None:
     await world.reaches("Running", restarts=1)
     assert await world.uids() == before
     assert [len(agent.starts) for agent in agents.by_pod.values()] == [2, 2]
+
+
+async def test_checkpoints_outlive_the_operator_and_all_pods(both: Both) -> None:
+    world, agents = both
+    limits = policy(numRestartBeforeFullJobRestart=0, maxFullJobRestarts=1)
+    await world.create(job_body(replicas=2, **limits))
+    await world.reaches("Running")
+    checkpoint = {"model": {"progressCount": 40, "progressData": "/checkpoints/40"}}
+    for agent in agents.by_pod.values():
+        agent.progress = checkpoint
+
+    async def is_remembered() -> bool:
+        return CHECKPOINTS in (await world.job()).metadata.annotations
+
+    await world.cluster.eventually(is_remembered)
+    await world.restart_operator()
+    before = await world.uids()
+    agents.of_rank(1).fault(now=time.time())
+    await world.reaches("Running", restarts=1)
+    assert not set((await world.uids()).values()) & set(before.values())
+    assert [agent.starts[0]["progress"] for agent in agents.by_pod.values()] == [checkpoint] * 2
 
 
 async def test_agents_that_never_answer_are_named(both: Both) -> None:
