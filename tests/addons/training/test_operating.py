@@ -247,13 +247,31 @@ async def test_two_jobs_for_which_there_is_no_room_do_not_block_each_other(both:
     await world.reaches("Running", name=other)
 
 
-async def test_a_job_that_cannot_run_is_refused_with_the_path_of_its_field(both: Both) -> None:
-    world, _ = both
-    rule = {"name": "loss", "logPattern": "loss=(\\d+) at (\\d+)"}
+RULE = "spec.runPolicy.logMonitoringConfiguration[0]"
+
+
+@pytest.mark.parametrize(
+    ("rule", "group", "elastic", "words"),
+    [
+        ({"logPattern": "loss=("}, {}, {}, f"{RULE}.logPattern: Invalid value"),
+        ({"logPattern": "(a) at (b)"}, {}, {}, "must have at most one capturing group"),
+        ({"operator": "ge", "metricThreshold": 1}, {}, {}, f"{RULE}.operator: Unsupported value"),
+        ({}, {"replicas": 0}, {}, "spec.replicaSpecs[0].replicas: Invalid value"),
+        ({}, {"maxReplicas": 3}, {}, "must not be greater than maxReplicas (3)"),
+        ({}, {}, {"maxReplicas": 3}, "must not be greater than elasticPolicy.maxReplicas (3)"),
+    ],
+)
+async def test_a_job_that_cannot_run_is_refused_with_the_path_of_its_field(
+    both: Both, rule: dict[str, Any], group: dict[str, Any], elastic: dict[str, Any], words: str
+) -> None:
+    rules = [{"name": "loss", "logPattern": "loss=(.*)", **rule}]
+    body = job_body(runPolicy={"logMonitoringConfiguration": rules})
+    body["spec"]["replicaSpecs"][0].update(group)
+    if elastic:
+        body["spec"]["elasticPolicy"] = elastic
     with pytest.raises(StatusError) as refused:
-        await world.create(job_body(runPolicy={"logMonitoringConfiguration": [rule]}))
-    assert "spec.runPolicy.logMonitoringConfiguration[0].logPattern" in str(refused.value)
-    assert "at most one capturing group" in str(refused.value)
+        await both[0].create(body)
+    assert words in str(refused.value)
 
 
 @pytest.mark.parametrize(
