@@ -12,6 +12,7 @@ import pytest_asyncio
 
 from tests.addons.training.builders import job_body, policy
 from tests.addons.training.world import Agents, World, fake_world
+from tiphys.addons.training import Settings
 from tiphys.addons.training.memory import CHECKPOINTS
 from tiphys.addons.training.types import HyperPodPyTorchJob
 from tiphys.api import core_v1
@@ -145,6 +146,7 @@ async def test_a_job_completes_when_all_have_and_is_counted(both: Both) -> None:
         return {pod.status.phase for pod in pods.values()} == {"Succeeded"}
 
     await world.cluster.eventually(ended)
+    assert Settings().metrics_port == 8081
     text = await world.metrics()
     for name in ("created_total", "successful_total", "restarted_total", "failed_total"):
         assert f"hyperpod_training_operator_jobs_{name} " in text

@@ -23,7 +23,7 @@ from tests.e2e.machine import Machine
 from tiphys.cluster import containerd
 from tiphys.testing.cluster import free_port
 
-_STARTING = 240.0  # seconds: torch takes long on a busy machine
+_STARTING = 480.0  # seconds: torch takes long on a busy machine
 _READ_LOG = "import glob; print(open(glob.glob('/tmp/log_agent_*.log')[0]).read())"
 
 
