@@ -69,11 +69,10 @@ class _Endpoints(Reconciler[K], Generic[K]):
             await self._refuse(obj, getattr(error, "reason", "Unsupported"), str(error))
             return _AGAIN
         await self._apply(obj, bundle)
-        service = bundle.service
         prefill = bundle.prefill.deployment if bundle.prefill is not None else None
         now = rfc3339(self.now)
         status = status_of(bundle.endpoint, bundle.deployment, now, obj.status, prefill)
-        addresses = [one.ip for one in service.status.load_balancer.ingress]
+        addresses = [one.ip for one in bundle.service.status.load_balancer.ingress]
         findings = findings_of(status.state or "DeploymentPending", _message(status), addresses)
         findings += await self._scaled(obj, bundle)
         findings += await self._published(obj, endpoint, status)
@@ -132,7 +131,7 @@ class _Endpoints(Reconciler[K], Generic[K]):
     # --- scaling ---
 
     async def _scaled(self, obj: K, bundle: Bundle) -> list[Finding]:
-        """Of each half; one that is not scaled any more is left as it is."""
+        """Of each half. One that is not scaled any more keeps the replicas that it has."""
         findings = []
         names = set()
         for half in bundle.halves:
@@ -142,7 +141,7 @@ class _Endpoints(Reconciler[K], Generic[K]):
                 findings.append(await self._scale(obj, half.endpoint, scaling))
         if conditions.find(obj.status.conditions, _SCALED) is not None:
             for name in {obj.metadata.name, prefill_name(obj.metadata.name)} - names:
-                await self._unscale(name, obj.metadata.namespace)
+                await self._unscale(obj, name)
         return sorted(findings, key=lambda one: one.ok)[:1]
 
     async def _scale(self, obj: K, endpoint: Endpoint, scaling: AutoScaling) -> Finding:
@@ -161,10 +160,14 @@ class _Endpoints(Reconciler[K], Generic[K]):
         count = f"{scaling.min_replica_count} to {scaling.max_replica_count} replicas"
         return Finding(_SCALED, True, "ScaledObject", count)
 
-    async def _unscale(self, name: str, namespace: str) -> None:
-        kind = {"apiVersion": VERSION, "kind": "ScaledObject"}
+    async def _unscale(self, obj: K, name: str) -> None:
+        """What bears the name and is not the endpoint's own is left alone."""
+        kind, namespace = {"apiVersion": VERSION, "kind": "ScaledObject"}, obj.metadata.namespace
         try:
-            await self.client.delete(kind, name, namespace)
+            there = (await self.client.get(kind, name, namespace))["metadata"]
+            owners = {one["uid"] for one in there.get("ownerReferences", ())}
+            if obj.metadata.uid in owners:
+                await self.client.delete(kind, name, namespace, uid=there["uid"])
         except UnknownKind:
             return
         except StatusError as error:

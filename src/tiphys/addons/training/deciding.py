@@ -142,8 +142,9 @@ def _gather(seen: Observation, plan: Plan, groups: tuple[Group, ...], epoch: str
         return
     set_to(plan.status, Phase.PODS_RUNNING, True, seen.now, "PodsRunning", "All pods are ready")
     checkpoints = memory.checkpoints_after(seen, groups)
+    common = _common_body(seen, plan.status, ranking, epoch, checkpoints)
     starts = [
-        StartAgent(member, rank, _body(seen, plan.status, ranking, rank, epoch, checkpoints))
+        StartAgent(member, rank, {"rank": rank, **common})
         for rank, member in sorted(ranking.members.items())
         if member.is_in(AgentState.READY)
     ]
@@ -160,18 +161,13 @@ def _wait(seen: Observation, plan: Plan, groups: tuple[Group, ...], ranking: Ran
     scaling.shrink(seen, plan, groups)
 
 
-def _body(
-    seen: Observation,
-    status: JobStatus,
-    ranking: Ranking,
-    rank: int,
-    epoch: str,
-    checkpoints: dict[str, Any],
+def _common_body(
+    seen: Observation, status: JobStatus, ranking: Ranking, epoch: str, checkpoints: dict[str, Any]
 ) -> dict[str, object]:
     addresses = [ranking.members[one].address for one in sorted(ranking.members)]
     rules = (seen.job.spec.run_policy or RunPolicy()).log_monitoring_configuration
     restarts = status.restart_count
-    return start_body(rank, addresses, MASTER_PORT, restarts, epoch, rules, checkpoints)
+    return start_body(addresses, MASTER_PORT, restarts, epoch, rules, checkpoints)
 
 
 def _started(seen: Observation, plan: Plan, groups: tuple[Group, ...], ranking: Ranking) -> None:

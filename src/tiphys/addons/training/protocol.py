@@ -76,7 +76,6 @@ def reason_of(text: str) -> str:
 
 
 def start_body(
-    rank: int,
     addresses: Sequence[str],
     master_port: int,
     restarts: int,
@@ -84,10 +83,10 @@ def start_body(
     rules: Sequence[LogMonitoringRule],
     checkpoints: dict[str, Any],
 ) -> dict[str, object]:
-    """The body of /start: a rank among pods of those `addresses`, the first of which is the
-    master's; rules for logs, and the checkpoints that all have."""
+    """The body of /start, which is the same for all but for their rank: pods have those
+    `addresses`, the first of which is the master's; rules for logs, and the checkpoints that all
+    have."""
     body: dict[str, object] = {
-        "rank": rank,
         "nnodes": len(addresses),
         "faultCount": restarts,
         "master_addr": addresses[0],
