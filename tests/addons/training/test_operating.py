@@ -186,6 +186,19 @@ async def test_checkpoints_outlive_the_operator_and_all_pods(both: Both) -> None
     assert [agent.starts[0]["progress"] for agent in agents.by_pod.values()] == [checkpoint] * 2
 
 
+@pytest.mark.slow
+async def test_an_agent_that_has_fallen_silent_costs_its_pod(both: Both) -> None:
+    world, agents = both
+    await world.create(job_body(replicas=3))
+    await world.reaches("Running")
+    before = await world.uids()
+    silent = next(name for name, agent in agents.by_pod.items() if agent.rank == 1)
+    await agents.by_pod[silent].close()
+    await world.reaches("Running", restarts=1)
+    after = await world.uids()
+    assert [name for name in after if after[name] != before[name]] == [silent]
+
+
 async def test_agents_that_never_answer_are_named(both: Both) -> None:
     world, agents = both
     agents.mute = True

@@ -50,6 +50,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(why_not()), reason=why_n
 
 _NODES = 7  # the machine itself, a node for each of five pods, and one for a pod that is replaced
 _LABEL = "trains"
+_PATIENCE = 600.0  # seconds: torch takes minutes to start where many work
 
 
 @pytest.fixture(scope="module")
@@ -151,7 +152,7 @@ def faulted(machine: Machine, rule: str, *arguments: str) -> Iterator[str]:
     more = ("--only-first", *arguments)
     body = job(machine, rule, *more, spares=0, logMonitoringConfiguration=rules)
     with created(machine, body) as name:
-        machine.eventually(lambda: restarts_of(machine, name) == 1, 240)
+        machine.eventually(lambda: restarts_of(machine, name) == 1, _PATIENCE)
         reason = f"reason={REASONS[rule]}_{rule}"
         assert machine.get("events", "--field-selector", reason)["items"]
         places = status_of(machine, name)["latestFaultyPodInstanceList"]

@@ -99,9 +99,17 @@ def _keep_pods(seen: Observation, plan: Plan, groups: tuple[Group, ...]) -> None
                 plan.actions.append(DeletePod(member))
         elif member.lost and (not member.is_going or member.node_is_lost):
             plan.actions.append(DeletePod(member, at_once=member.node_is_lost))
+        elif _is_mute(seen, member) and not member.is_going:
+            plan.actions.append(DeletePod(member))
     there = {(member.group, member.index) for member in seen.members}
     avoided = _avoided(seen)
     plan.actions.extend(CreatePod(group, index, avoided) for group, index in sorted(wanted - there))
+
+
+def _is_mute(seen: Observation, member: Member) -> bool:
+    """An agent that spoke and has said nothing for twice as long as it may: processes were stopped
+    for it after the first half, and it will not start any. One that never spoke may still begin."""
+    return member.last_rank >= 0 and member.silent > 2 * seen.agent_timeout
 
 
 def _has_rank(member: Member, groups: tuple[Group, ...]) -> bool:
