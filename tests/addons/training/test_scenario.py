@@ -290,10 +290,12 @@ def test_hyp_creates_lists_describes_and_reads_logs(machine: Machine) -> None:
         *("--tasks-per-node", "1"),
         *(word for volume in volumes for word in ("--volume", volume)),
     )
-    waited(machine, "hyped", "Running")
-    row = next(line for line in run("list").splitlines() if line.startswith("hyped"))
-    assert row.split()[:3] == ["hyped", "default", "Running"]
-    assert "Replicas: 2" in run("describe", "--job-name", "hyped")
-    says(machine, "hyped-pod-1", "step=3 ")
-    assert "step=3 " in run("get-logs", "--job-name", "hyped", "--pod-name", "hyped-pod-1")
-    run("delete", "--job-name", "hyped")
+    try:
+        waited(machine, "hyped", "Running")
+        row = next(line for line in run("list").splitlines() if line.startswith("hyped"))
+        assert row.split()[:3] == ["hyped", "default", "Running"]
+        assert "Replicas: 2" in run("describe", "--job-name", "hyped")
+        says(machine, "hyped-pod-1", "step=3 ")
+        assert "step=3 " in run("get-logs", "--job-name", "hyped", "--pod-name", "hyped-pod-1")
+    finally:
+        run("delete", "--job-name", "hyped")
