@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import socket
-import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from tiphys.api.base import Struct, to_builtins
 from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.client.client import MERGE, Client
 from tiphys.client.delegation import caller_of
+from tiphys.client.servertls import ServerContext
 
 _LARGEST = 4 << 20  # bytes of a request
 _TRUST = "extension-apiserver-authentication"
@@ -78,13 +78,12 @@ class AggregatedServer:
         for name in api_services:
             await client.patch(apiregistration_v1.APIService, name, patch, media=MERGE)
 
-    async def _trust(self, client: Client, context: ssl.SSLContext) -> None:
+    async def _trust(self, client: Client, context: ServerContext) -> None:
         found = await client.get(core_v1.ConfigMap, _TRUST, "kube-system")
         names = json.loads(found.data.get("requestheader-allowed-names", "[]"))
         self._allowed = frozenset(names)
         authority = found.data.get("requestheader-client-ca-file", "")
-        context.load_verify_locations(cadata=authority)
-        context.verify_mode = ssl.CERT_OPTIONAL
+        context.ask(text=authority)
 
     @web.middleware
     async def _only_the_api_server(

@@ -237,7 +237,7 @@ class Transport:
                     refusal = StatusError(_status(data, response.status))
                     retry_after = response.headers.get("Retry-After", "")
                     if response.status not in _BUSY or not retry_after.isdigit():
-                        raise refusal
+                        break
                     # Not all at once: many are told the same time.
                     await asyncio.sleep(int(retry_after) * random.uniform(1.0, 1.5))
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
@@ -246,7 +246,10 @@ class Transport:
             if refusal is None:
                 raise Unreachable(f"{method} {path}: {type(error).__name__}: {error}") from None
         assert refusal is not None
-        raise refusal
+        try:
+            raise refusal
+        finally:
+            del refusal  # which refers to this frame by its traceback: a cycle, for each answer
 
     @contextlib.asynccontextmanager
     async def _answer(

@@ -129,7 +129,10 @@ class PodSecurity(Base):
             else:
                 annotate(f"{PREFIX}audit-violations", f"would violate {rules}")
         if refusal is not None:
-            raise refusal
+            try:
+                raise refusal
+            finally:
+                del refusal  # it would be in a cycle with this frame
 
     def _namespace(self, a: Attributes) -> None:
         problems = label_errors(a.obj.metadata.labels)
