@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from tiphys.api.core_v1 import (
+    Container,
     EnvFromSource,
     EnvVar,
     EnvVarSource,
+    EphemeralContainer,
     FileKeySelector,
     PodSpec,
 )
@@ -60,11 +62,12 @@ def validate_variable_files(spec: PodSpec, path: str) -> list[FieldError]:
 
 def _variable_files(spec: PodSpec, path: str) -> Iterator[tuple[str, str]]:
     """Where a variable names the volume of its file, and the name."""
-    for kind, containers in (
-        ("initContainers", spec.init_containers),
-        ("containers", spec.containers),
-        ("ephemeralContainers", spec.ephemeral_containers),
-    ):
+    by_kind: dict[str, Sequence[Container | EphemeralContainer]] = {
+        "initContainers": spec.init_containers,
+        "containers": spec.containers,
+        "ephemeralContainers": spec.ephemeral_containers,
+    }
+    for kind, containers in by_kind.items():
         for number, container in enumerate(containers):
             for index, variable in enumerate(container.env):
                 source = variable.value_from
