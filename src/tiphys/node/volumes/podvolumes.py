@@ -21,6 +21,7 @@ from tiphys.node.references import References
 from tiphys.node.runtime import DeviceNode, Mount
 from tiphys.node.volumes.hostpaths import ClaimedVolumes, host_path
 from tiphys.node.volumes.kubeletfolder import KubeletFolder
+from tiphys.node.volumes.localdisks import LocalDisks
 from tiphys.node.volumes.mounts import make_shared, mount_tmpfs, unmount_below
 from tiphys.node.volumes.nesting import places_inside
 from tiphys.node.volumes.nodrivers import NoDrivers
@@ -51,7 +52,9 @@ class Volumes:
         self._files = VolumeFiles(references, allocatable)
         self._kubelet = KubeletFolder(root / "kubelet")
         self._drivers = drivers or NoDrivers()
-        self._claimed = ClaimedVolumes(references, self._kubelet, self._drivers)
+        self._claimed = ClaimedVolumes(
+            references, self._kubelet, LocalDisks(self._pods), self._drivers
+        )
 
     def folder(self, uid: str) -> Path:
         return self._pods / uid
