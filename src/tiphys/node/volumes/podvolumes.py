@@ -120,14 +120,17 @@ class Volumes:
     def _make_empty_dir(
         self, path: Path, source: core_v1.EmptyDirVolumeSource, pod: core_v1.Pod
     ) -> None:
+        mode = 0o777
         if source.medium == "Memory":
             _mount_tmpfs(path, f"size={memory_size(pod.spec, source, self._allocatable)}")
+            mode |= stat.S_ISVTX  # as the kernel makes a tmpfs, and upstream leaves it
         group = _group(pod)
+        if group is not None:
+            mode |= stat.S_ISGID  # what is made in a group's folder belongs to the group, too
         with handles.folder(path) as folder:
             if group is not None:
                 os.fchown(folder, -1, group)
-            # What is made in a group's folder belongs to the group, too.
-            os.fchmod(folder, 0o777 if group is None else 0o2777)
+            os.fchmod(folder, mode)
 
     # --- mounts of one container ---
 
