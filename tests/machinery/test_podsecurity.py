@@ -286,7 +286,7 @@ def test_who_enforces_a_level_is_warned_by_it() -> None:
     policy, problems = policy_of(labels(enforce="restricted", enforce_version="v1.30"))
     assert policy.enforce == policy.warn == LevelVersion("restricted", "v1.30")
     assert policy.audit == LevelVersion()
-    assert problems == []
+    assert problems == ()
 
 
 def test_a_label_or_a_stricter_default_says_what_is_warned_of() -> None:

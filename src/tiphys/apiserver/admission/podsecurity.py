@@ -3,7 +3,7 @@ about."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tiphys.api import core_v1
@@ -28,6 +28,7 @@ from tiphys.store.cache import Filter
 
 _PODS = resource_of(core_v1.Pod)
 _MOST_CHECKED = 3000  # existing pods of a namespace, as upstream
+_PRIVILEGED = Policy()
 _JUDGED = ("", "ephemeralcontainers", "resize")  # what of a pod can change its spec
 _TEMPLATES = frozenset(
     (
@@ -85,16 +86,16 @@ class PodSecurity(Base):
             annotate(f"{PREFIX}error", f"Failed to parse policy: {_joined(problems)}")
         if enforce:
             annotate(f"{PREFIX}enforce-policy", str(policy.enforce))
-        broken = _broken(pod, policy.audit)
-        if broken:
-            annotate(f"{PREFIX}audit-violations", f"would violate {broken}")
-        broken = _broken(pod, policy.enforce) if enforce else ""
-        if broken:
+        if policy == _PRIVILEGED:
+            return
+        broken = {one: _broken(pod, one) for one in {policy.enforce, policy.audit, policy.warn}}
+        if broken[policy.audit]:
+            annotate(f"{PREFIX}audit-violations", f"would violate {broken[policy.audit]}")
+        if enforce and broken[policy.enforce]:
             name = a.name or a.obj.metadata.name
-            raise errors.forbidden("pods", name, f"violates {broken}")
-        broken = _broken(pod, policy.warn)
-        if broken:
-            warn(f"would violate {broken}")
+            raise errors.forbidden("pods", name, f"violates {broken[policy.enforce]}")
+        if broken[policy.warn]:
+            warn(f"would violate {broken[policy.warn]}")
 
     def _namespace(self, a: Attributes) -> None:
         """Labels that nobody can read are refused, but for those that were there before."""
@@ -102,7 +103,7 @@ class PodSecurity(Base):
         before = a.old.metadata.labels if a.old is not None else {}
         old, problems_before = policy_of(before, self._config.defaults)
         if problems and (a.old is None or problems != problems_before):
-            raise errors.invalid("Namespace", "", a.name, problems)
+            raise errors.invalid("Namespace", "", a.name, list(problems))
         is_tightened = a.old is not None and _is_tightened(old.enforce, new.enforce)
         if a.name in self._config.namespaces:
             if a.old is None or is_tightened:
@@ -174,7 +175,7 @@ def _and_others(names: list[str]) -> str:
     return f"{first} (and {others} other {'pod' if others == 1 else 'pods'})"
 
 
-def _joined(problems: list[FieldError]) -> str:
+def _joined(problems: Sequence[FieldError]) -> str:
     texts = [str(problem) for problem in problems]
     return texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"
 

@@ -3,6 +3,7 @@ they say nothing."""
 
 from __future__ import annotations
 
+import functools
 import re
 import sys
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from tiphys.machinery.errors import FieldError
 LEVELS = ("privileged", "baseline", "restricted")  # the stricter, the later
 MODES = ("enforce", "audit", "warn")
 PREFIX = "pod-security.kubernetes.io/"
+_KEYS = tuple(f"{PREFIX}{mode}{suffix}" for mode in MODES for suffix in ("", "-version"))
 _VERSION = re.compile(r"latest|v1\.(0|[1-9][0-9]{0,17})")
 
 
@@ -44,29 +46,44 @@ class Policy:
     warn: LevelVersion = _NOTHING
 
 
+_DEFAULTS = Policy()
+
+
 def is_version(text: str) -> bool:
     return _VERSION.fullmatch(text) is not None
 
 
 def policy_of(
-    labels: Mapping[str, str], defaults: Policy = Policy()
-) -> tuple[Policy, list[FieldError]]:
+    labels: Mapping[str, str], defaults: Policy = _DEFAULTS
+) -> tuple[Policy, tuple[FieldError, ...]]:
     """The policy of a namespace, and what is wrong with its labels.
 
     What cannot be read fails closed where it is enforced, and open where it is told alone, as
     upstream. Who enforces a level is warned by it as well, but for a label that says otherwise.
     """
+    return _policy_of(tuple(map(labels.get, _KEYS)), defaults)
+
+
+# For every pod that is created: namespaces have few different labels.
+@functools.lru_cache(maxsize=1024)
+def _policy_of(
+    values: tuple[str | None, ...], defaults: Policy
+) -> tuple[Policy, tuple[FieldError, ...]]:
+    labels = {key: value for key, value in zip(_KEYS, values, strict=True) if value is not None}
     problems: list[FieldError] = []
     modes = {mode: _mode_of(labels, mode, getattr(defaults, mode), problems) for mode in MODES}
     policy = Policy(**modes)
-    enforced = labels.get(f"{PREFIX}enforce")
-    if f"{PREFIX}warn" in labels or enforced not in LEVELS:
-        return policy, problems
-    if LEVELS.index(policy.enforce.level) > LEVELS.index(policy.warn.level):
-        own_version = f"{PREFIX}warn-version" in labels
-        version = policy.warn.version if own_version else policy.enforce.version
-        policy = replace(policy, warn=LevelVersion(policy.enforce.level, version))
-    return policy, problems
+    if f"{PREFIX}warn" not in labels and labels.get(f"{PREFIX}enforce") in LEVELS:
+        policy = _warning_of_what_is_enforced(policy, labels)
+    return policy, tuple(problems)
+
+
+def _warning_of_what_is_enforced(policy: Policy, labels: Mapping[str, str]) -> Policy:
+    if LEVELS.index(policy.enforce.level) <= LEVELS.index(policy.warn.level):
+        return policy
+    own_version = f"{PREFIX}warn-version" in labels
+    version = policy.warn.version if own_version else policy.enforce.version
+    return replace(policy, warn=LevelVersion(policy.enforce.level, version))
 
 
 def _mode_of(

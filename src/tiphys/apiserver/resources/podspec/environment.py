@@ -49,7 +49,9 @@ def validate_environment(
 
 def validate_variable_files(spec: PodSpec, path: str) -> list[FieldError]:
     """Variables are read from files of the pod's own: of emptyDirs."""
-    violations = []
+    violations: list[FieldError] = []
+    if not _reads_files(spec):  # hardly any pod does
+        return violations
     for field, volume_name in _variable_files(spec, path):
         volume = next((one for one in spec.volumes if one.name == volume_name), None)
         if volume is None:
@@ -58,6 +60,16 @@ def validate_variable_files(spec: PodSpec, path: str) -> list[FieldError]:
             detail = "referenced volume must be of type emptyDir"
             violations.append(errors.invalid_value(field, volume_name, detail))
     return violations
+
+
+def _reads_files(spec: PodSpec) -> bool:
+    for containers in (spec.init_containers, spec.containers, spec.ephemeral_containers):
+        for container in containers:
+            for variable in container.env:
+                source = variable.value_from
+                if source is not None and source.file_key_ref is not None:
+                    return True
+    return False
 
 
 def _variable_files(spec: PodSpec, path: str) -> Iterator[tuple[str, str]]:
@@ -77,10 +89,11 @@ def _variable_files(spec: PodSpec, path: str) -> Iterator[tuple[str, str]]:
 
 
 def _variable(variable: EnvVar, path: str) -> list[FieldError]:
+    violations = []
     if not variable.name:
-        violations = [errors.required(f"{path}.name")]
-    else:
-        violations = checks.obeys(variable.name, _name_errors, f"{path}.name")
+        violations.append(errors.required(f"{path}.name"))
+    elif _name_errors(variable.name):
+        violations.append(errors.invalid_value(f"{path}.name", variable.name, _NAME_DETAIL))
     if variable.value_from is not None:
         violations += _value_from(variable.value_from, variable.value, f"{path}.valueFrom")
     return violations
