@@ -4,15 +4,16 @@ impersonation."""
 from __future__ import annotations
 
 import datetime
-import ssl
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import jwt
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from tests.apiserver.builders import call, refused
 from tests.apiserver.rights import ROLES, grant, rule
@@ -308,17 +309,27 @@ async def test_a_review_tells_the_audiences_that_both_sides_have(server: LocalCl
         )
 
 
-def certificate(server: LocalCluster, folder: Path, *names: x509.NameAttribute[str]) -> Client:
-    """A client with a certificate of the cluster's authority, for a subject of these names."""
-    authority, key, now = server.authority, new_key(), datetime.datetime.now(datetime.UTC)
+def certificate(
+    server: LocalCluster,
+    folder: Path,
+    *names: x509.NameAttribute[str],
+    authority: Authority | None = None,
+    days: int = 1,
+    usage: x509.ObjectIdentifier = ExtendedKeyUsageOID.CLIENT_AUTH,
+) -> Client:
+    """A client with a certificate of the cluster's authority, if it is no other's, for a subject of
+    these names; it ends after some days."""
+    authority = authority or server.authority
+    key, now = new_key(), datetime.datetime.now(datetime.UTC)
     builder = x509.CertificateBuilder(
         authority._certificate.subject, x509.Name(names), key.public_key(), 1
     )
-    builder = builder.not_valid_before(now - DAY).not_valid_after(now + DAY)
+    builder = builder.not_valid_before(now - 9 * DAY).not_valid_after(now + days * DAY)
+    builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
     signed = builder.sign(authority._key, hashes.SHA256())
     (folder / "u.crt").write_bytes(signed.public_bytes(serialization.Encoding.PEM))
     (folder / "u.key").write_bytes(key_pem(key))
-    return Client(Config(server.url, authority.path, folder / "u.crt", folder / "u.key"))
+    return Client(Config(server.url, server.authority.path, folder / "u.crt", folder / "u.key"))
 
 
 async def test_a_certificate_without_a_name_is_nobody(server: LocalCluster, tmp_path: Path) -> None:
@@ -335,15 +346,33 @@ async def test_a_certificate_without_a_name_is_nobody(server: LocalCluster, tmp_
     )
 
 
-async def test_a_certificate_of_another_authority_is_told_so(
-    server: LocalCluster, tmp_path: Path
+@pytest.mark.parametrize("fault", ["another authority", "expired", "wrong usage"])
+async def test_a_certificate_that_is_not_good_opens_nothing(
+    server: LocalCluster, tmp_path: Path, fault: str
 ) -> None:
-    pair = Authority(tmp_path / "other").ensure("admin", "admin", ("system:masters",))
-    stranger = Client(
-        Config(server.url, server.authority.path, *pair, token=await token_of(server))
-    )
-    with pytest.raises(ssl.SSLError, match="UNKNOWN_CA"):
-        await ask(stranger, "GET", SECRETS)
+    """And lets its owner do what a token allows, but never what everybody may."""
+    wrong: dict[str, Any] = {
+        "another authority": {"authority": Authority(tmp_path / "other")},
+        "expired": {"days": -1},
+        "wrong usage": {"usage": ExtendedKeyUsageOID.SERVER_AUTH},
+    }[fault]
+    owner = x509.NameAttribute(NameOID.ORGANIZATION_NAME, "system:masters")
+    boss = x509.NameAttribute(NameOID.COMMON_NAME, "boss")
+    stranger = certificate(server, tmp_path, owner, boss, **wrong)
+    for path in (SECRETS, "/version"):
+        answer = await ask(stranger, "GET", path)
+        assert (answer.status, answer.json["reason"]) == (401, "Unauthorized"), path
+    stranger.config.token = await token_of(server)
+    answer = await ask(stranger, "GET", SECRETS)
+    assert answer.status == 403
+    assert 'User "system:serviceaccount:default:robot"' in answer.json["message"]
+    stranger.config.token = "nonsense"
+    assert (await ask(stranger, "GET", "/version")).status == 401
+
+
+async def test_who_shows_a_good_certificate_needs_no_good_token(server: LocalCluster) -> None:
+    admin = Client(replace(server.client.config, token="nonsense"))
+    assert (await ask(admin, "GET", SECRETS)).status == 200
 
 
 async def test_a_certificate_ends_while_its_connection_lasts(server: LocalCluster) -> None:

@@ -45,6 +45,7 @@ from tiphys.testing import LocalCluster
 from tiphys.testing.cluster import free_port
 
 DEFAULT_ACCOUNT = {"metadata": {"name": "default"}}
+ENDS = {"notAfter": "Jan  1 00:00:00 2100 GMT"}
 
 # --- who somebody is ---
 
@@ -56,12 +57,13 @@ def test_of_several_common_names_the_last_one_is_who_asks_a_node() -> None:
         (("commonName", "metrics-reader"),),
         (("commonName", "system:node:a"),),
     )
-    caller = caller_of({"subject": subject})
+    caller = caller_of({"subject": subject, **ENDS})
     assert caller is not None and (caller.name, caller.groups) == (
         "system:node:a",
         ("system:nodes",),
     )
-    assert caller_of({"subject": ((("commonName", "a"),), (("commonName", ""),))}) is None
+    unnamed = ((("commonName", "a"),), (("commonName", ""),))
+    assert caller_of({"subject": unnamed, **ENDS}) is None
 
 
 def test_a_certificate_carries_no_alternative_name_that_go_does_not_know() -> None:

@@ -3,21 +3,28 @@ links among its logs."""
 
 from __future__ import annotations
 
+import ssl
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import aiohttp
 import pytest
 
 from tiphys.api import authentication_v1, core_v1, rbac_v1
 from tiphys.api.base import decode
 from tiphys.api.catalog import resource_of
 from tiphys.api.meta_v1 import ObjectMeta
+from tiphys.cluster.certificates import Authority
 from tiphys.node.server import pages
 from tiphys.node.server.access import Access, AccessError, subresources
+from tiphys.node.server.streaming import StreamingServer
 from tiphys.testing import LocalCluster
 
-CERTIFICATE = {"subject": ((("commonName", "somebody"),), (("organizationName", "some"),))}
+CERTIFICATE = {
+    "subject": ((("commonName", "somebody"),), (("organizationName", "some"),)),
+    "notAfter": "Jan  1 00:00:00 2100 GMT",
+}
 
 
 async def code(
@@ -94,9 +101,29 @@ async def test_an_account_may_what_its_roles_say_of_this_node(
 
 async def test_a_certificate_is_its_user_and_owners_may_everything(server: LocalCluster) -> None:
     access = Access(server.client, "n")
-    owner = {"subject": (*CERTIFICATE["subject"], (("organizationName", "system:masters"),))}
+    masters = (("organizationName", "system:masters"),)
+    owner = CERTIFICATE | {"subject": (*CERTIFICATE["subject"], masters)}
     assert await code(access, "exec/a/b/c", method="POST", certificate=CERTIFICATE) == 403
     assert await code(access, "exec/a/b/c", method="POST", certificate=owner) == 200
+    ended = owner | {"notAfter": "Jan  1 00:00:00 2020 GMT"}
+    assert await code(access, "exec/a/b/c", method="POST", certificate=ended) == 401
+
+
+async def test_a_certificate_of_another_authority_is_nobody_and_no_hindrance(
+    server: LocalCluster, token: str, tmp_path: Path
+) -> None:
+    authority = server.authority
+    own = authority.ensure("node", "node", (), ("127.0.0.1",), server=True)
+    serving = StreamingServer(SimpleNamespace(), Access(server.client, "n"))  # type: ignore[arg-type]
+    port = await serving.start("127.0.0.1", 0, *own, authority.path)
+    context = ssl.create_default_context(cafile=str(authority.path))
+    context.load_cert_chain(*Authority(tmp_path).ensure("x", "x", ("system:masters",)))
+    url = f"https://127.0.0.1:{port}/pods"
+    async with aiohttp.ClientSession() as session:
+        for headers, status in (({}, 401), ({"Authorization": f"Bearer {token}"}, 403)):
+            async with session.get(url, ssl=context, headers=headers) as answer:
+                assert answer.status == status
+    await serving.stop()
 
 
 async def test_what_is_remembered_keeps_within_bounds(server: LocalCluster) -> None:

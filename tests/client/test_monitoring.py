@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import aiohttp
 import pytest
@@ -15,6 +16,7 @@ from tiphys.api.catalog import resource_of
 from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.client.config import load
 from tiphys.client.monitoring import Endpoint, MonitoringServer
+from tiphys.cluster.certificates import Authority
 from tiphys.testing import LocalCluster
 from tiphys.testing.cluster import free_port
 
@@ -39,10 +41,14 @@ async def ask(server: LocalCluster) -> AsyncIterator[Ask]:
     client = server.client_as("system:kube-scheduler")
     task = server.tasks.start(MonitoringServer(client).run(place), "monitoring")
 
-    async def asking(path: str, user: str = "", *groups: str, **headers: str) -> Answer:
+    async def asking(
+        path: str, user: str = "", *groups: str, pair: Any = None, **headers: str
+    ) -> Answer:
         context = ssl.create_default_context(cafile=str(server.authority.path))
         if user:
             context = load(server.kubeconfig(user, groups)).ssl_context()
+        if pair:
+            context.load_cert_chain(*pair)
         url = f"https://127.0.0.1:{place.port}{path}"
         async with (
             aiohttp.ClientSession() as session,
@@ -89,6 +95,14 @@ async def test_a_token_is_whose_the_api_server_says(server: LocalCluster, ask: A
     refused = await ask("/metrics", Authorization=f"Bearer {token}")
     assert refused.status == 403 and "system:serviceaccount:default:a" in refused.text
     assert (await ask("/metrics", Authorization="Bearer nonsense")).status == 401
+
+
+async def test_a_certificate_of_another_authority_is_not_nobodys(
+    server: LocalCluster, ask: Ask, tmp_path: Path
+) -> None:
+    stranger = Authority(tmp_path).ensure("x", "x", ("system:masters",))
+    assert (await ask("/readyz", pair=stranger)).status == 200
+    assert (await ask("/metrics", pair=stranger)).status == 401
 
 
 async def test_openmetrics_is_for_who_accepts_it(ask: Ask) -> None:

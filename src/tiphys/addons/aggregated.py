@@ -9,9 +9,10 @@ certificate.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import socket
-import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,10 +26,12 @@ from tiphys.api.base import Struct, to_builtins
 from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.client.client import MERGE, Client
 from tiphys.client.delegation import caller_of
+from tiphys.client.servertls import ServerContext
 
 _LARGEST = 4 << 20  # bytes of a request
 _TRUST = "extension-apiserver-authentication"
-_ELSEWHERE = "192.0.2.1"  # of documentation: nothing is ever sent there
+# Of documentation: nothing is ever sent there.
+_ELSEWHERE = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"}
 
 
 class AggregatedServer:
@@ -78,13 +81,12 @@ class AggregatedServer:
         for name in api_services:
             await client.patch(apiregistration_v1.APIService, name, patch, media=MERGE)
 
-    async def _trust(self, client: Client, context: ssl.SSLContext) -> None:
+    async def _trust(self, client: Client, context: ServerContext) -> None:
         found = await client.get(core_v1.ConfigMap, _TRUST, "kube-system")
         names = json.loads(found.data.get("requestheader-allowed-names", "[]"))
         self._allowed = frozenset(names)
         authority = found.data.get("requestheader-client-ca-file", "")
-        context.load_verify_locations(cadata=authority)
-        context.verify_mode = ssl.CERT_OPTIONAL
+        context.ask(text=authority)
 
     @web.middleware
     async def _only_the_api_server(
@@ -100,9 +102,11 @@ class AggregatedServer:
 
 def own_address() -> str:
     """The address of this machine that others see: the API server connects to no loopback."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect((_ELSEWHERE, 9))
-        return str(probe.getsockname()[0])
+    for family, elsewhere in _ELSEWHERE.items():
+        with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((elsewhere, 9))
+            return str(probe.getsockname()[0])
+    raise OSError(errno.ENETUNREACH, "this machine has no way to any other")
 
 
 # --- what it answers ---

@@ -24,6 +24,7 @@ from tiphys.addons.optional import NAMESPACE
 from tiphys.api import core_v1
 from tiphys.api.base import to_builtins
 from tiphys.client.client import MERGE, Client
+from tiphys.client.servertls import ServerContext
 
 _YEARS = 10 * 365 * 24 * 3600
 _BEFORE = 60  # seconds that a clock may be behind
@@ -175,12 +176,11 @@ def _private(key: ec.EllipticCurvePrivateKey) -> bytes:
 
 def passing_server(
     name: str, names: list[str], now: float, folder: Path
-) -> tuple[str, ssl.SSLContext]:
+) -> tuple[str, ServerContext]:
     """(an authority in PEM, what serves with a certificate of it) for addresses or DNS names, ten
     years. The authority's key is forgotten at once: the next start makes another one."""
     authority, _ = Authority.new(name, now, name)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context = ServerContext()
     show(context, authority.server(names[0], now, _YEARS, *names[1:]), folder)
     return authority.root, context
 

@@ -321,17 +321,25 @@ class APIServer:
                 del self._receiving[account]
 
     async def _authenticate(self, call: Call) -> User:
-        """Certificate, then token, then nobody. One that is not valid is an error, not nobody."""
+        """Certificate, then token, then nobody. Who shows one that is not valid, and no other that
+        is, is not nobody: 401."""
         request = call.http
-        der = request.protocol.certificate
+        protocol = request.protocol
+        fault = protocol.certificate_fault
         try:
-            if der and (user := self.authenticator.certificate(der)) is not None:
-                return user
-            token = _bearer(request.headers.get(hdrs.AUTHORIZATION, "")) or _websocket_token(
-                request
-            )
+            if protocol.certificate:
+                user = self.authenticator.certificate(protocol.certificate)
+                if user is not None:
+                    return user
+        except InvalidToken as error:
+            fault = str(error)
+        authorization = request.headers.get(hdrs.AUTHORIZATION, "")
+        token = _bearer(authorization) or _websocket_token(request)
+        try:
             if token:
                 return await self.authenticator.token(token)
+            if fault:
+                raise InvalidToken(fault)
             return self.authenticator.anonymous(call.info.path)
         except InvalidToken:
             if self.audit is not None:
@@ -539,7 +547,8 @@ def _attempted(request: Any) -> list[str]:
     """The ways in which a request tried to say who sends it, as upstream's audit names them."""
     header = request.headers.get(hdrs.AUTHORIZATION, "").strip().lower()
     ways = [way for way in ("basic", "bearer") if header.startswith(f"{way} ")]
-    return [*ways, "x509"] if request.protocol.certificate else ways
+    protocol = request.protocol
+    return [*ways, "x509"] if protocol.certificate or protocol.certificate_fault else ways
 
 
 def _is_long(info: RequestInfo) -> bool:

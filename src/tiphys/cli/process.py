@@ -18,6 +18,9 @@ def run_process(main: Coroutine[Any, Any, T]) -> T:
 
     import uvloop
 
+    from tiphys.client.unnamed import leave_servers_unnamed
+
+    leave_servers_unnamed()
     # What is loaded now lives as long as the process: collections need not look at it again.
     gc.collect()
     gc.freeze()

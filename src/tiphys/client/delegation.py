@@ -5,6 +5,7 @@ a token is, and what users may do. A certificate of the cluster's authority name
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -73,13 +74,20 @@ class _Kept(Generic[K, V]):
         self._answers[key] = time.monotonic() + seconds, answer
 
 
+def has_ended(certificate: Mapping[str, Any]) -> bool:
+    """Whether a certificate is not good any more: connections live longer."""
+    return ssl.cert_time_to_seconds(certificate["notAfter"]) < time.time()
+
+
 def caller_of(certificate: Mapping[str, Any] | None) -> Caller | None:
-    """The user that a verified certificate names (`ssl.SSLSocket.getpeercert`).
+    """The user that a verified certificate names (`ssl.SSLSocket.getpeercert`), until it ends.
 
     Of several common names the last one counts, as for the API server and for whoever signs:
     somebody who may ask for a certificate of his own name must not come with another's in front.
     """
-    subject = (certificate or {}).get("subject", ())
+    if not certificate or has_ended(certificate):
+        return None
+    subject = certificate.get("subject", ())
     attributes = [attribute for names in subject for attribute in names]
     groups = tuple(value for key, value in attributes if key == "organizationName")
     names = [value for key, value in attributes if key == "commonName"]

@@ -22,6 +22,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from tiphys.client.listening import Handshakes, Listener
+from tiphys.client.servertls import fault_of
 
 HEAD_LIMIT = 1 << 20  # bytes of a head: commands go in its request line, tokens in its headers
 HEAD_SECONDS = 32.0  # as upstream's ReadHeaderTimeout
@@ -53,10 +54,21 @@ def room_for_connections(most: int = _MOST_CONNECTIONS) -> int:
 
 
 class Connection(web.RequestHandler):
-    """One client's connection. `certificate`: what it proved to be in the handshake, DER, or None.
-    `gone` is called when it ends: a watch that waits for changes would not notice."""
+    """One client's connection. `certificate`: what it proved to be in the handshake, DER, or None;
+    `certificate_fault`: what is wrong with the one that it showed instead. `gone` is called when it
+    ends: a watch that waits for changes would not notice."""
 
-    __slots__ = ("_ahead", "_body", "_front", "_head", "_pieces", "certificate", "gone", "used")
+    __slots__ = (
+        "_ahead",
+        "_body",
+        "_front",
+        "_head",
+        "_pieces",
+        "certificate",
+        "certificate_fault",
+        "gone",
+        "used",
+    )
 
     def __init__(self, front: Front, **kwargs: Any) -> None:
         self._front = front
@@ -73,6 +85,7 @@ class Connection(web.RequestHandler):
         transport.set_write_buffer_limits(high=_UNREAD)  # type: ignore[attr-defined]
         tls = transport.get_extra_info("ssl_object")
         self.certificate = tls.getpeercert(True) if tls else None
+        self.certificate_fault = fault_of(transport)
         self._front.opened(self)
 
     def connection_lost(self, exc: BaseException | None) -> None:

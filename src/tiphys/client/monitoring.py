@@ -16,10 +16,18 @@ from pathlib import Path
 from aiohttp import web
 
 from tiphys.api.base import encode
-from tiphys.client import certfiles
 from tiphys.client.client import Client
-from tiphys.client.delegation import ANONYMOUS, Asked, Caller, Delegation, ReviewError, caller_of
+from tiphys.client.delegation import (
+    ANONYMOUS,
+    Asked,
+    Caller,
+    Delegation,
+    ReviewError,
+    caller_of,
+    has_ended,
+)
 from tiphys.client.exposition import render
+from tiphys.client.servertls import fault_of, server_context
 from tiphys.machinery import errors
 from tiphys.machinery.errors import StatusError
 
@@ -42,12 +50,8 @@ class Endpoint:
     client_ca: Path
 
     def context(self) -> ssl.SSLContext:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        certfiles.use(context, self.certificate, self.key)
-        context.load_verify_locations(self.client_ca)
-        context.verify_mode = ssl.CERT_OPTIONAL  # callers without one come with a token
-        return context
+        """Callers without a certificate come with a token."""
+        return server_context(self.certificate, self.key, self.client_ca)
 
 
 class MonitoringServer:
@@ -126,7 +130,8 @@ class MonitoringServer:
         if caller is not None:
             return caller
         authorization = request.headers.get("Authorization", "")
-        if not authorization:
+        is_bad = fault_of(transport) or (certificate and has_ended(certificate))
+        if not authorization and not is_bad:
             return ANONYMOUS
         caller = await self._delegation.bearer(authorization)
         if caller is None:

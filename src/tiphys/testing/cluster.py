@@ -17,6 +17,7 @@ from tiphys.apiserver.main import Options, RunningServer
 from tiphys.client.client import Client
 from tiphys.client.config import load
 from tiphys.client.tasks import TaskGroup
+from tiphys.client.unnamed import leave_servers_unnamed
 from tiphys.cluster import kubeconfig
 from tiphys.cluster.certificates import Authority, key_pem, new_key, write_private
 from tiphys.controllers.main import run_controllers
@@ -67,6 +68,7 @@ class LocalCluster:
         self._clients: list[Client] = []
 
     async def __aenter__(self) -> LocalCluster:
+        leave_servers_unnamed()
         pki = self.root / "pki"
         authority = Authority(pki)
         certificate, key = authority.ensure(

@@ -354,7 +354,10 @@ class Authenticator:
                 return _authenticated(user), shared
             except WebhookRefusal as refusal:
                 raise InvalidToken(str(refusal)) from None
-        raise problem
+        try:
+            raise problem
+        finally:
+            del problem  # which refers to this frame by its traceback: a cycle, for each bad token
 
     async def _of_issuer(self, token: str, digest: bytes) -> User | None:
         """The user of another issuer's token, None if it is of none that is known. What was

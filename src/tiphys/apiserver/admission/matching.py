@@ -260,5 +260,8 @@ def _conditions_hold(conditions: Sequence[Any], variables: dict[str, Any]) -> bo
         except CelError as error:
             failure = failure or error
     if failure is not None:
-        raise failure
+        try:
+            raise failure
+        finally:
+            del failure  # it would be in a cycle with this frame
     return True

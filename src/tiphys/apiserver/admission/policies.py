@@ -390,7 +390,10 @@ class MutatingPolicies(_Policies):
         refusal = errors.forbidden(attributes.resource.group_resource, attributes.name, text)
         refusal.status.reason = "Invalid"
         refusal.status.code = 422
-        raise refusal
+        try:
+            raise refusal
+        finally:
+            del refusal  # it would be in a cycle with this frame
 
 
 def _mutated(mutation: v1.Mutation, bound: Bound, obj: Any) -> Any:

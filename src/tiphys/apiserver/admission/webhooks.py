@@ -161,7 +161,10 @@ class _Webhooks(Base):
             annotate(f"{hook.name}/{key}", str(value))
         if refusal is not None:
             metrics.rejection(*about, "no_error", refusal.code)
-            raise refusal
+            try:
+                raise refusal
+            finally:
+                del refusal  # it would be in a cycle with this frame
         return response
 
     def _place(self, attributes: Attributes, hook: Any) -> str:

@@ -48,6 +48,7 @@ class Listing:
         self._resource = resource
         self._want = want
         self._turns = objects.turns
+        self._coded_items = objects.coded_items
         self._converter = objects.converter
         self._to_yaml = objects.workers.to_yaml
         self._indent = objects.workers.indented
@@ -146,13 +147,14 @@ class Listing:
     async def _protobuf(
         self, meta: dict[str, Any], entries: list[Entry], objects: list[bytes]
     ) -> Body:
-        """Each object is coded once and kept beside its JSON."""
+        """Each object is coded once while such lists are asked for, and no list copies it."""
         resource, shape = self._resource, self._want.shape
         kind = PartialObjectMetadata if shape else resource.type
         items: list[bytes] = []
         pace = Pace(self._turns, self._user)
+        self._coded_items.use()
         for entry, data in zip(entries, objects, strict=True):
-            items.append(protobuf.frame(2, await self._coded(entry, data, kind)))
+            items.append(await self._coded(entry, data, kind))
             await pace.next()
         head = protobuf.frame(1, protobuf.encode(from_builtins(meta, ListMeta)))
         version, name = (
@@ -169,17 +171,17 @@ class Listing:
 
     async def _coded(self, entry: Entry, data: bytes, kind: type) -> bytes:
         key = (kind, self._resource.api_version)
-        made = entry.shown.get(key) if entry.shown else None
-        if made is None:
+        item = self._coded_items.get(entry, key)
+        if item is None:
             if self._want.shape:
                 data = tables.partial(data)
 
             def code(data: bytes) -> bytes:
-                return protobuf.encode(decode(data, kind))
+                return protobuf.frame(2, protobuf.encode(decode(data, kind)))
 
-            made = code(data) if len(data) <= LARGE else await _made_aside(code, data)
-            entry.shown = {**(entry.shown or {}), key: made}
-        return made
+            item = code(data) if len(data) <= LARGE else await _made_aside(code, data)
+            self._coded_items.keep(entry, key, item)
+        return item
 
 
 async def _made_aside(make: Callable[[bytes], bytes], data: bytes) -> bytes:

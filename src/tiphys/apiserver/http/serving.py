@@ -17,9 +17,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import BadHttpMethod
 
 from tiphys.apiserver.http import respond
-from tiphys.apiserver.http.handshakes import Handshake
 from tiphys.apiserver.http.request import MAX_BODY
-from tiphys.client import certfiles
 from tiphys.client.front import (
     HANDSHAKE_SECONDS,
     Connection,
@@ -28,12 +26,11 @@ from tiphys.client.front import (
     room_for_connections,
 )
 from tiphys.client.listening import Listener
+from tiphys.client.servertls import server_context
 from tiphys.machinery import errors
 
 _BACKLOG = 1024
 _LINGERING = 1.0  # seconds in which the rest of a refused body is thrown away
-# Forward secrecy and authenticated encryption only: no CBC. TLS 1.3 has its own, all of that kind.
-_CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 
 
 class Request(web.BaseRequest):
@@ -51,18 +48,8 @@ class Request(web.BaseRequest):
 
 
 def tls_context(certificate: Path, key: Path, client_ca: Path) -> ssl.SSLContext:
-    """TLS 1.2 or newer; client certificates are asked for and verified, not demanded."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_ciphers(_CIPHERS)
-    certfiles.use(context, certificate, key)
-    context.load_verify_locations(client_ca)
-    context.verify_mode = ssl.CERT_OPTIONAL
-    # A ticket takes 0.4 ms, a sixth of a handshake, and clients of Kubernetes resume nothing:
-    # client-go keeps no sessions.
-    context.num_tickets = 0
-    context.options |= ssl.OP_NO_TICKET
-    context.sslobject_class = Handshake
+    """Client certificates are asked for and verified, not demanded."""
+    context = server_context(certificate, key, client_ca)
     context.set_alpn_protocols(["http/1.1"])
     return context
 

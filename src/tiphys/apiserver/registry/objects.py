@@ -17,6 +17,7 @@ from tiphys.api.catalog import BY_PATH, Resource, resource_of
 from tiphys.apiserver.eventloop.turns import Turns
 from tiphys.apiserver.eventloop.workers import Workers
 from tiphys.apiserver.registry.admission import Admission
+from tiphys.apiserver.registry.codeditems import CodedItems
 from tiphys.apiserver.registry.conversion import Caller, Converter
 from tiphys.apiserver.registry.served import ServedResources
 from tiphys.apiserver.registry.writes import Write
@@ -54,6 +55,7 @@ class Objects(ABC):
         self.now = now
         self.workers = Workers()
         self.turns = Turns()
+        self.coded_items = CodedItems()
 
     @abstractmethod
     async def create(self, write: Write, obj: Any) -> Entry:

@@ -184,6 +184,7 @@ def _attributes(write: Write, old: Any, new: Any) -> Attributes:
         write.dry_run,
         write.subresource,
         requested=write.requested,
+        verb=write.verb,
     )
     if write.view is not None:
         attributes.obj = write.view.get(new)

@@ -3,15 +3,14 @@ decides who may ask for what."""
 
 from __future__ import annotations
 
-import ssl
 import time
 from pathlib import Path
 
 from aiohttp import web
 
 from tiphys.api import core_v1
-from tiphys.client import certfiles
 from tiphys.client.front import Front, Site, room_for_connections
+from tiphys.client.servertls import server_context
 from tiphys.client.tasks import TaskGroup
 from tiphys.machinery.query import truth
 from tiphys.node.runtime import RuntimeFault, Streams
@@ -44,11 +43,7 @@ class StreamingServer:
 
     async def start(self, address: str, port: int, certificate: Path, key: Path, ca: Path) -> int:
         """Listens and returns the port, which the system chooses for 0."""
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        certfiles.use(context, certificate, key)
-        context.load_verify_locations(ca)
-        context.verify_mode = ssl.CERT_OPTIONAL  # clients without one come with a token
+        context = server_context(certificate, key, ca)  # clients without one come with a token
         most = room_for_connections(_MOST_CONNECTIONS)
         server = Front(self._handle, most=most)
         self._runner = web.ServerRunner(server, access_log=None, shutdown_timeout=_SHUTDOWN)
