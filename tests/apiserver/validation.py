@@ -102,7 +102,7 @@ def affinity(kind: str, **term: Any) -> Parts:
 TABLE: list[Rules] = [
     Rules("Metadata of every object", "apimachinery: api/validation/objectmeta.go", [
         Case("configmaps", "metadata.name", {"metadata": {"name": "A"}}, f'Invalid value: "A": {SUBDOMAIN}'),
-        Case("services", "metadata.name", {"metadata": {"name": "1a"}}, 'Invalid value: "1a": a DNS-1035 label must consist of'),
+        Case("services", "metadata.name", {"metadata": {"name": "1a.b"}}, 'Invalid value: "1a.b": a lowercase RFC 1123 label must consist of'),
         Case("namespaces", "metadata.name", {"metadata": {"name": "a.b"}}, f'Invalid value: "a.b": {LABEL}'),
         Case("configmaps", "metadata.name", {"metadata": {"name": None}}, "Required value: name or generateName is required"),
         Case("configmaps", "metadata.generateName", {"metadata": {"name": None, "generateName": "A-"}}, "Invalid value"),
