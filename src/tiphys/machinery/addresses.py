@@ -3,15 +3,17 @@ nobody's to give out."""
 
 from __future__ import annotations
 
-import functools
 import ipaddress
+
+from tiphys.machinery.remembered import remembered
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
+_LONGEST = 64  # characters of an address that is one, and its zone's
 _BROADCAST = ipaddress.IPv4Address("255.255.255.255")
 
 
-@functools.lru_cache(4096)
+@remembered(4096, _LONGEST)
 def parsed(text: str) -> Address | None:
     """The address, an IPv4 one when it is written as IPv6; None when it is none, or has a zone."""
     try:

@@ -364,7 +364,7 @@ def _dotted(node: Node) -> str:
     return ""
 
 
-@remembered(4096)
+@remembered(1024)
 def parse(text: str) -> Node:
     """The tree of an expression. Raises ParseError."""
     if len(text) > 100_000:
