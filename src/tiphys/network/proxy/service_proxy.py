@@ -162,8 +162,8 @@ class ServiceProxy:
         for informer in (self._services, self._slices):
             await informer.synced.wait()
         _track_connections()
-        server = await serve(self.health, self._addresses)
         loopback = "::1" if ":" in next(iter(self._addresses), "") else "127.0.0.1"
+        server = await serve(self.health, [*self._addresses, loopback])
         pages = await serve_metrics(self.metrics.registry, loopback)
         try:
             while True:
