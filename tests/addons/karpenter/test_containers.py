@@ -41,7 +41,7 @@ spec:
     metadata: {labels: {app: real}}
     spec:
       nodeSelector: {team: red}
-      tolerations: [{key: team}]
+      tolerations: [{key: team, operator: Exists}]
       terminationGracePeriodSeconds: 1
       containers:
         - name: c
