@@ -116,6 +116,29 @@ def test_connections_wait_for_the_next_process_while_one_is_replaced(
         socket.create_connection(("127.0.0.1", port), timeout=30)
 
 
+# --- who asks for machines ---
+
+
+def ask(door: Path, line: bytes) -> str:
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(30)
+        connection.connect(str(door))
+        connection.sendall(line)
+        return connection.makefile().readline()
+
+
+def test_machines_are_asked_for_at_a_socket_of_this_user(supervised: Supervised) -> None:
+    door = supervised.root / "door"
+    plan = {"components": [{"name": "one", "command": SLEEPER}], "machines": str(door)}
+    (supervised.root / "components.json").write_text(json.dumps(plan))
+    supervised.start()
+    supervised.until("one")
+    assert door.stat().st_mode & 0o777 == 0o600
+    assert "cannot be read" in ask(door, b"{\n")
+    wanted = b'{"verb": "make", "machine": {"name": "n"}}\n'
+    assert "there is no cluster" in ask(door, wanted)
+
+
 # --- one process after another ---
 
 SAYS_READY = "import os, signal; os.write(int(os.environ['TIPHYS_READY']), b'.'); signal.pause()"

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from tiphys.addons import types
 from tiphys.addons.installing import AddonError, check_dependencies, settings_of
+from tiphys.addons.machines import Machines
 from tiphys.addons.optional import NAMESPACE, Context, OptionalAddon
 from tiphys.api import authentication_v1, core_v1
 from tiphys.api.base import decode, to_builtins
@@ -53,7 +54,8 @@ class _Running:
 
 
 class Host:
-    """`client` is the host's own identity; `data_dir` has a folder for each add-on."""
+    """`client` is the host's own identity; `data_dir` has a folder for each add-on, `machines` is
+    the socket where nodes are asked for."""
 
     def __init__(
         self,
@@ -62,7 +64,9 @@ class Host:
         data_dir: Path,
         tasks: TaskGroup,
         now: Callable[[], float] = time.time,
+        machines: Path | None = None,
     ) -> None:
+        self._machines = Machines(machines) if machines is not None else None
         self._client = client
         self._offered = offered
         self._data_dir = data_dir
@@ -150,7 +154,16 @@ class Host:
             informers = Informers(client, tasks)
             recorder = EventRecorder(client, addon.name)
             context = Context(
-                addon.name, client, informers, tasks, recorder, settings, folder, self._now, ready
+                addon.name,
+                client,
+                informers,
+                tasks,
+                recorder,
+                settings,
+                folder,
+                self._now,
+                ready,
+                machines=self._machines,
             )
             tasks.start(recorder.run(), "events")
             tasks.start(self._renewing(addon, token_file), "token", vital=True)

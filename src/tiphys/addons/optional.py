@@ -20,6 +20,7 @@ from tiphys.client.informer import Informers
 from tiphys.client.tasks import TaskGroup
 
 if TYPE_CHECKING:
+    from tiphys.addons.machines import Machines
     from tiphys.operator.reconcile import Reconciler
 
 NAMESPACE = "tiphys-addons"
@@ -34,9 +35,9 @@ class NoSettings(Struct):
 class Context:
     """What a running add-on is given. `client` has the add-on's own identity, `tasks` end with it.
 
-    `data_dir` is a folder of its own that stays while it is enabled, `now` gives seconds since the
-    epoch. `ready` is called once it serves; a later call changes the message that `tiphys addon
-    status` shows.
+    `machines` makes nodes that run containers; None where there can be none. `data_dir` is a folder
+    of its own that stays while it is enabled, `now` gives seconds since the epoch. `ready` is
+    called once it serves; a later call changes the message that `tiphys addon status` shows.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Context:
     now: Callable[[], float]
     ready: Callable[[str], None]
     namespace: str = NAMESPACE
+    machines: Machines | None = None
 
     @property
     def labels(self) -> dict[str, str]:

@@ -460,6 +460,7 @@ def controllers(
     "--only", default="", help="Run this add-on alone, with the identity of the kubeconfig."
 )
 @click.option("--settings", default="{}", help="Its settings as JSON, with --only.")
+@click.option("--machines", type=FOLDER, default=None, help="Socket where nodes are asked for.")
 @monitored(0)
 @log_format
 def addons(
@@ -467,6 +468,7 @@ def addons(
     data_dir: Path,
     only: str,
     settings: str,
+    machines: Path | None,
     log_format: str,
     endpoint: Endpoint | None,
 ) -> None:
@@ -488,7 +490,7 @@ def addons(
 
             async def start(tasks: TaskGroup) -> Informers:
                 if not only:
-                    return host.Host(client, OPTIONAL, data_dir, tasks).start()
+                    return host.Host(client, OPTIONAL, data_dir, tasks, machines=machines).start()
                 work = host.run_alone(client, OPTIONAL[only], json.loads(settings), data_dir, tasks)
                 tasks.start(work, only, vital=True)
                 return Informers(client, tasks)
@@ -608,6 +610,7 @@ def scheduler(
 @click.option("--leases", type=FOLDER, default=Path(), help="Folder of pods' addresses.")
 @click.option("--load-balancer-pools", default="", help="Networks of addresses to announce.")
 @click.option("--servers", type=FOLDER, help="A file to keep the addresses of API servers in.")
+@click.option("--machine", type=FOLDER, help="A file with the labels, taints and size of the node.")
 @log_format
 def node(log_format: str, **options: Any) -> None:
     """Run a node: its agent, service proxy and DNS server."""

@@ -13,6 +13,7 @@ from tiphys.cluster import pushing, runtimehandlers
 from tiphys.cluster.images import PAUSE
 from tiphys.cluster.sandboxes import NodePlace, places, tear_down
 from tiphys.cluster.state import Cluster, ClusterError
+from tiphys.machinery import handles
 from tiphys.network.pods import write_plugins
 from tiphys.node.volumes.mounts import unmount_below
 
@@ -121,13 +122,36 @@ def remove_everything(cluster: Cluster) -> None:
         unmount_below(root)
     for place in places(cluster):
         tear_down(place)
-    cache = Path("/var/lib/cni/results")
-    for file in cache.glob(f"tiphys-{cluster.name}-*") if cache.exists() else ():
-        file.unlink(missing_ok=True)
+    _forget_addresses(f"tiphys-{cluster.name}")
     shutil.rmtree(cluster.run, ignore_errors=True)
     with contextlib.suppress(OSError):
         cluster.run.parent.rmdir()
-    _remove_cgroups(cluster)
+    _remove_cgroups(cluster.cgroup)
+
+
+def remove_node(place: NodePlace) -> None:
+    """The same for one node in a sandbox, whose processes have ended, and all that it kept."""
+    folders = (place.run, place.data, place.containerd_root)
+    _end_shims(place)
+    for folder in folders:
+        unmount_below(folder)
+    tear_down(place)
+    _forget_addresses(place.cni_name)
+    _remove_cgroups(place.cgroup)
+    for folder in (*folders, place.cni, place.pod_logs):
+        handles.remove_folder(folder)
+    pki = place.cluster.pki
+    stems = (place.kubeconfig.stem, f"kubelet{place.suffix}")
+    files = [pki / f"{stem}.{kind}" for stem in stems for kind in ("crt", "key")]
+    for file in (*files, place.kubeconfig, place.containerd_config):
+        file.unlink(missing_ok=True)
+
+
+def _forget_addresses(network: str) -> None:
+    """What CNI's plugins remember of a network's pods."""
+    cache = Path("/var/lib/cni/results")
+    for file in cache.glob(f"{network}-*") if cache.exists() else ():
+        file.unlink(missing_ok=True)
 
 
 def _processes() -> list[tuple[int, str]]:
@@ -180,8 +204,8 @@ def _cgroup_folders(cgroup: str, name: str) -> list[Path]:
     return [Path(folder, name) for folder, _, files in walked if name in files]
 
 
-def _remove_cgroups(cluster: Cluster) -> None:
-    folders = {file.parent for file in _cgroup_folders(cluster.cgroup, "cgroup.procs")}
+def _remove_cgroups(cgroup: str) -> None:
+    folders = {file.parent for file in _cgroup_folders(cgroup, "cgroup.procs")}
     for folder in sorted(folders, key=lambda f: len(f.parts), reverse=True):
         with contextlib.suppress(OSError):
             folder.rmdir()

@@ -56,6 +56,13 @@ def ensure(cluster: Cluster, renews_all: bool = False) -> None:
         write_private(pki / "sa.key", key_pem(new_key()))
 
 
+def ensure_node(place: NodePlace) -> None:
+    """What one more node of this machine needs."""
+    cluster = place.cluster
+    lifetime = datetime.timedelta(days=cluster.certificate_days) or LIFETIME
+    _of_node(cluster, Authority(cluster.pki, lifetime), place)
+
+
 def _server_names(cluster: Cluster) -> tuple[str, ...]:
     """The names and addresses under which clients know the API server."""
     services = (str(ipaddress.ip_network(cidr)[1]) for cidr in cluster.service_cidrs)

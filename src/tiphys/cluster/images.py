@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 from tiphys.cluster.layers import Config, LayerFiles, write_image
-from tiphys.cluster.sandboxes import places
+from tiphys.cluster.sandboxes import NodePlace, places
 from tiphys.cluster.state import Cluster, ClusterError
 
 PAUSE = "tiphys.local/pause:1"
@@ -82,8 +82,29 @@ def load(cluster: Cluster, path: Path) -> str:
         )
     if not path.exists():
         raise ClusterError(f"{path} does not exist")
-    said = [_import(place.socket, path) for place in places(cluster)]
+    # Machines of add-ons come and go; one that comes copies the first node's images.
+    up = [place for place in places(cluster) if not place.record or place.socket.exists()]
+    said = [_import(place.socket, path) for place in up]
     return said[0]
+
+
+def copy(source: NodePlace, target: NodePlace) -> None:
+    """Gives a new node what a machine's disk would have from its beginning: the images of another
+    node. Raises ClusterError."""
+    listed = _ctr(source.socket, "images", "ls", "-q").split()
+    names = [name for name in listed if "@" not in name and not name.startswith("sha256:")]
+    with tempfile.TemporaryDirectory(dir=target.cluster.root) as scratch:
+        archive = Path(scratch) / "images.tar"
+        _ctr(source.socket, "images", "export", str(archive), *names)
+        _import(target.socket, archive)
+
+
+def _ctr(socket: Path, *words: str) -> str:
+    command = ["ctr", "--address", str(socket), "-n", "k8s.io", *words]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise ClusterError(f"{' '.join(words[:2])}: {done.stderr.strip() or done.stdout.strip()}")
+    return done.stdout
 
 
 def _import(socket: Path, path: Path) -> str:

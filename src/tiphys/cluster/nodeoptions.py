@@ -21,6 +21,7 @@ class NodeProcess:
     node_certificate:    of a machine that has joined, with its key, as policy_certificate
     load_balancer_pools: networks of addresses that nodes announce, with commas
     servers:             file that it keeps the addresses of API servers in
+    machine:             file with what the node is to be, of one that an add-on has had made
     cni, leases:         folders that a machine which has joined writes its pods' network to
     """
 
@@ -57,6 +58,7 @@ class NodeProcess:
     cni_name: str = ""
     leases: Path = Path()
     servers: Path | None = None
+    machine: Path | None = None
     load_balancer_pools: str = ""
 
     @property

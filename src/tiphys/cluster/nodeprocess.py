@@ -205,6 +205,10 @@ async def _containers(
         configuration=configuration,
         pod_reader=_pod_reader(configuration),
     )
+    if options.machine is not None:
+        from tiphys.cluster.machinenode import as_machine
+
+        own = as_machine(own, options.machine)
     await addons.start_on_node(
         addons.NodeContext(
             client,

@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from tiphys.cluster import supervisor
+from tiphys.cluster import machinerecords, supervisor
+from tiphys.cluster.machinerecords import RUNNING
 from tiphys.cluster.sandboxes import NodePlace, places, pod_networks
 from tiphys.cluster.state import Cluster
 from tiphys.machinery.addresses import authority
@@ -55,6 +56,8 @@ def write(cluster: Cluster, change: Change = NO_CHANGE) -> Path:
     rows = [asdict(process) for process in planned if process.name not in change.without]
     closed = [process.listen for process in planned if process.name in change.closes]
     plan = {"components": rows, "closes": closed, "replaces": list(change.replaces)}
+    if has_machines(cluster):
+        plan["machines"] = str(machines_socket(cluster))
     temporary = file.with_suffix(".new")
     temporary.write_text(json.dumps(plan))
     temporary.rename(file)
@@ -72,15 +75,32 @@ def _processes(cluster: Cluster) -> Iterator[Process]:
             yield etcd(cluster)
         yield _apiserver(cluster)
     for place in places(cluster):
-        yield _containerd(place)
+        if place.record is None or place.record.has_runtime:
+            yield _containerd(place)
     if cluster.has_server:
         yield _controllers(cluster)
     if cluster.runtime == "hollow":
         yield _hollow_nodes(cluster)
     for place in places(cluster):
-        yield _node(place)
+        if place.record is None or place.record.state == RUNNING:
+            yield _node(place)
     if cluster.addons:
         yield _addons(cluster)
+
+
+def names_of(place: NodePlace) -> list[str]:
+    """The processes of a containerd node."""
+    return [f"containerd{place.suffix}", f"node{place.suffix}"]
+
+
+def has_machines(cluster: Cluster) -> bool:
+    """Whether add-ons may have nodes made."""
+    return cluster.runtime == "containerd" and not cluster.machine_address
+
+
+def machines_socket(cluster: Cluster) -> Path:
+    """Where they ask for them."""
+    return cluster.run / "machines.sock"
 
 
 def etcd_ports(port: int) -> tuple[int, int]:
@@ -282,6 +302,8 @@ def _node(place: NodePlace) -> Process:
     }
     if cluster.kubelet_config:
         flags["--config"] = cluster.kubelet_config
+    if place.record:
+        flags["--machine"] = str(machinerecords.file_of(cluster, place.index))
     if place.index:
         # The machine's name server may listen on its loopback, which a sandbox cannot reach: it
         # asks the machine's DNS server instead.
@@ -349,6 +371,8 @@ def _addons(cluster: Cluster) -> Process:
         "--data-dir": str(cluster.root / "addons"),
         **_monitoring_flags(cluster, port),
     }
+    if has_machines(cluster):
+        flags["--machines"] = str(machines_socket(cluster))
     address = f"https://127.0.0.1:{port}"
     return Process("addons", [*_TIPHYS, "addons", *_words(flags)], address)
 

@@ -15,7 +15,9 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
+from tiphys.cluster import machinerecords
 from tiphys.cluster.families import FAMILIES
+from tiphys.cluster.machinerecords import Record
 from tiphys.cluster.state import Cluster
 from tiphys.machinery.addresses import version_of
 from tiphys.network import podroutes, pods, tunnel
@@ -26,10 +28,12 @@ MOST = 16  # containerd nodes of one cluster: what the plan of addresses has roo
 
 @dataclass(frozen=True)
 class NodePlace:
-    """Where one containerd node lives. `index` 0 is the machine itself."""
+    """Where one containerd node lives. `index` 0 is the machine itself; `record` is of one that an
+    add-on has had made."""
 
     cluster: Cluster
     index: int
+    record: Record | None = None
 
     @property
     def suffix(self) -> str:
@@ -38,6 +42,8 @@ class NodePlace:
 
     @property
     def name(self) -> str:
+        if self.record:
+            return self.record.name
         if self.cluster.joined:
             return self.cluster.joined.node
         host = socket.gethostname().lower().split(".")[0] or "node"
@@ -150,20 +156,24 @@ class NodePlace:
 
 
 def places(cluster: Cluster) -> list[NodePlace]:
-    """The containerd nodes of a cluster, the machine itself first."""
-    return (
-        [NodePlace(cluster, index) for index in range(cluster.nodes)]
-        if cluster.runtime == "containerd"
-        else []
-    )
+    """The containerd nodes of a cluster, the machine itself first, those of add-ons last."""
+    if cluster.runtime != "containerd":
+        return []
+    own = [NodePlace(cluster, index) for index in range(cluster.nodes)]
+    made = [NodePlace(cluster, each.index, each) for each in machinerecords.read(cluster)]
+    return [*own, *made]
 
 
 def pod_networks(cluster: Cluster) -> list[str]:
     """The networks of all pods of the cluster."""
     if cluster.joined:
         return cluster.joined.pod_networks
-    own = [network for place in places(cluster) for network in place.pod_cidrs]
-    return [*own, *cluster.joining_pods] if cluster.machine_address else own
+    if cluster.machine_address:
+        own = [network for place in places(cluster) for network in place.pod_cidrs]
+        return [*own, *cluster.joining_pods]
+    # Also of nodes that add-ons may make later: nobody is told of these.
+    every = [NodePlace(cluster, index) for index in range(MOST)]
+    return [network for place in every for network in place.pod_cidrs]
 
 
 def _given_ranges(place: NodePlace) -> list[str]:

@@ -28,6 +28,8 @@ READY = "TIPHYS_READY"
 _LEAVES_WITHIN = 90.0  # seconds that a process has which another one follows: its clients' time
 _BACKLOG = 1024  # connections that wait
 RENEW_AT = "renew-at"  # file: when certificates are due, in seconds since the epoch
+_DOOR_TIME = 180.0  # seconds that a process has for what was asked at the plan's socket
+_MOST_VISITORS = 4  # of these processes at a time: others wait
 _RENEWAL_AGAIN = 600.0  # seconds until a renewal that failed is tried again
 
 
@@ -65,6 +67,8 @@ class Supervisor:
         self._reloading = False
         self._sockets: dict[str, socket.socket] = {}  # by address
         self._leaving: list[tuple[subprocess.Popen[bytes], float]] = []  # and until when
+        self._door: socket.socket | None = None  # where machines are asked for
+        self._visitors: list[subprocess.Popen[bytes]] = []  # of `_leaving`
         self._renewal: subprocess.Popen[bytes] | None = None
         self._renewal_from = 0.0  # on the monotonic clock: no renewal begins earlier
 
@@ -79,6 +83,7 @@ class Supervisor:
         signal.signal(signal.SIGCHLD, lambda *_: None)
         import select
 
+        self._door = _door(read_machines(self._root / "components.json"))
         while not self._stopping:
             if self._restart_exited():
                 self._report()
@@ -87,11 +92,14 @@ class Supervisor:
             due = [c.due - time.monotonic() for c in self._components if c.process is None]
             followed = {c.ready: c for c in self._components if c.successor is not None}
             waits = max(0.01, min([*due, 0.5 if self._leaving else 5.0]))
-            ready, _, _ = select.select([reader, *followed], [], [], waits)
+            doors = {self._door.fileno()} if self._door and self._may_enter() else set()
+            ready, _, _ = select.select([reader, *followed, *doors], [], [], waits)
             if reader in ready:
                 os.read(reader, 4096)
             for descriptor in followed.keys() & set(ready):
                 self._follow(followed[descriptor])
+            if self._door and doors & set(ready):
+                self._let_in(self._door)
             if self._reloading:
                 self._reloading = False
                 self._reload()
@@ -216,6 +224,23 @@ class Supervisor:
                 start_new_session=True,
             )
 
+    # --- who asks for machines ---
+
+    def _may_enter(self) -> bool:
+        self._visitors = [one for one in self._visitors if one.poll() is None]
+        return len(self._visitors) < _MOST_VISITORS
+
+    def _let_in(self, door: socket.socket) -> None:
+        """A process of its own does what is asked, for what it needs would stay in our memory."""
+        with contextlib.suppress(OSError):
+            connection, _ = door.accept()
+            with connection:
+                command = [sys.executable, "-m", "tiphys.cluster.machines", str(self._root)]
+                ends = connection.fileno()
+                visitor = subprocess.Popen(command, stdin=ends, stdout=ends, start_new_session=True)
+            self._visitors.append(visitor)
+            self._leaving.append((visitor, time.monotonic() + _DOOR_TIME))
+
     # --- one process after another ---
 
     def _start_beside(self, component: Component) -> None:
@@ -271,6 +296,11 @@ class Supervisor:
         temporary.rename(self._root / "status.json")
 
     def _end(self) -> None:
+        if self._door is not None:
+            self._door.close()
+        for visitor in self._visitors:
+            visitor.kill()
+            visitor.wait()
         for component in reversed(self._components):
             if component.listen:
                 self._close_socket(component.listen)
@@ -282,6 +312,25 @@ class Supervisor:
             process.kill()
             process.wait()
         (self._root / "status.json").unlink(missing_ok=True)
+
+
+def _door(path: str) -> socket.socket | None:
+    """A socket for this user alone; None without a path."""
+    if not path:
+        return None
+    Path(path).unlink(missing_ok=True)
+    door = socket.socket(socket.AF_UNIX)
+    before = os.umask(0o177)
+    try:
+        door.bind(path)
+        door.listen()
+    except OSError as error:
+        print(f"Nobody can ask for machines: {path}: {error}", file=sys.stderr)
+        door.close()
+        return None
+    finally:
+        os.umask(before)
+    return door
 
 
 def _number_in(file: Path) -> float:
@@ -324,6 +373,14 @@ def read_list(file: Path, name: str) -> list[str]:
     """What else a plan says: `closes` are the addresses at which nobody is to listen any more,
     `replaces` the components that another process is to follow."""
     return list(json.loads(file.read_text()).get(name, ()))
+
+
+def read_machines(file: Path) -> str:
+    """Where the plan has machines asked for; "" where it has no such place."""
+    try:
+        return str(json.loads(file.read_text()).get("machines", ""))
+    except (OSError, ValueError, AttributeError):
+        return ""
 
 
 def read_plan(file: Path) -> list[Component]:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Collection
+from dataclasses import replace
 
 import tiphys
 from tiphys.cluster import (
@@ -18,11 +19,13 @@ from tiphys.cluster import (
     containerd,
     credentials,
     encryption,
+    machinerecords,
     plan,
     renewal,
     sandboxes,
 )
 from tiphys.cluster.plan import NO_CHANGE, Change
+from tiphys.cluster.sandboxes import NodePlace
 from tiphys.cluster.state import Cluster, ClusterError
 
 _LEAST_FREE = 64 << 20  # bytes on the disk, without which the store cannot be written
@@ -32,11 +35,23 @@ def prepare(cluster: Cluster) -> None:
     """Makes folders, certificates and configuration: everything but processes. Raises
     ClusterError."""
     _make_folders(cluster)
+    _settle_machines(cluster)
     credentials.ensure(cluster)
     encryption.ensure(cluster)
     for place in sandboxes.places(cluster):
         sandboxes.set_up(place)
         containerd.write_config(place)
+
+
+def _settle_machines(cluster: Cluster) -> None:
+    """Of those that add-ons have had made: what was on its way comes up with the other nodes, what
+    was to end does not."""
+    for record in machinerecords.read(cluster):
+        if record.state == machinerecords.ENDING:
+            containerd.remove_node(NodePlace(cluster, record.index, record))
+            machinerecords.remove(cluster, record)
+        else:
+            machinerecords.write(cluster, replace(record, state=machinerecords.RUNNING))
 
 
 def _make_folders(cluster: Cluster) -> None:

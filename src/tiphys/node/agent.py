@@ -90,7 +90,9 @@ class Agent:
         self._client = client
         self._options = options
         self._tasks = tasks
-        self._capacity = runtime.capacity(options.data_dir)
+        self._capacity: dict[str, Any] = dict(
+            options.capacity or runtime.capacity(options.data_dir)
+        )
         self._capacity["pods"] = canonical_quantity(str(options.configuration.max_pods))
         kept = self._kept_back()
         self._allocatable = allocatable(self._capacity, kept)

@@ -38,6 +38,7 @@ class NodeOptions:
     addresses: tuple[str, ...] = ()  # `address`, and one of the other family; () for it alone
     taints: tuple[core_v1.Taint, ...] = ()
     provider_id: str = ""
+    capacity: dict[str, str] | None = None  # None: what the runtime's machine has
     pod_reader: PodReader | None = None  # of static pods, where there may be some
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tiphys.addons._cloud.catalog import Catalog, builtin
-from tiphys.addons._cloud.machines import quantity
+from tiphys.addons._cloud.quantities import quantity
 from tiphys.addons.karpenter import names
 from tiphys.addons.karpenter.offers import offer_of
 from tiphys.addons.karpenter.planning import Plan

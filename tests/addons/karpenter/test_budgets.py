@@ -80,6 +80,13 @@ def test_reasons_are_counted_apart() -> None:
     assert numbers == [19, 1, UNLIMITED]
 
 
+def test_a_budget_for_no_reason_holds_nothing() -> None:
+    none = pool(Budget(nodes="0", reasons=[]), Budget(nodes="3"))
+    assert allowed(none, "Empty", 19, 0).nodes == 3
+    every = pool(Budget(nodes="0"), Budget(nodes="3"))
+    assert allowed(every, "Empty", 19, 0).nodes == 0
+
+
 def test_what_cannot_be_understood_allows_nothing_and_is_named() -> None:
     bad = pool(Budget(nodes="20%"), Budget(nodes="100%", schedule="61 9 * * *", duration="8h"))
     assert allowed(bad, "Empty", 19, 0).nodes == 0
@@ -99,7 +106,7 @@ def test_karpenters_own_function_says_the_same() -> None:
     for line in GOLDENS.read_text().splitlines():
         rows, reason, total, now, expected = json.loads(line)
         budgets = [
-            Budget(nodes=nodes, reasons=reasons or [], schedule=schedule, duration=duration)
+            Budget(nodes=nodes, reasons=reasons, schedule=schedule, duration=duration)
             for nodes, reasons, schedule, duration in rows
         ]
         assert allowed(pool(*budgets), reason, total, now).nodes == expected, line
@@ -129,7 +136,7 @@ BUDGETS = st.builds(
 def test_no_budget_that_is_active_is_exceeded(budgets: list[Budget], total: int, now: int) -> None:
     found = allowed(pool(*budgets), "Drifted", total, now).nodes
     for budget in budgets:
-        if budget.reasons and "Drifted" not in budget.reasons:
+        if budget.reasons is not None and "Drifted" not in budget.reasons:
             continue
         try:
             active = is_active(budget, now)

@@ -11,10 +11,11 @@ from prometheus_client import generate_latest
 from tests.addons.karpenter.world import CLASS, POOL, World, deployment, world
 from tiphys.addons._cloud.machines import Cloud
 from tiphys.addons.karpenter.names import CAPACITY_TYPE, ZONE
-from tiphys.addons.karpenter.types import NodeClaim, NodePool
+from tiphys.addons.karpenter.types import NodeClaim, NodeOverlay, NodePool
 from tiphys.api import apps_v1, core_v1, policy_v1
 from tiphys.api.meta_v1 import LabelSelector, ObjectMeta
 from tiphys.client.client import MERGE
+from tiphys.machinery import conditions, timestamps
 
 
 async def test_five_pods_get_one_node_which_goes_when_they_go() -> None:
@@ -45,6 +46,67 @@ async def test_five_pods_get_one_node_which_goes_when_they_go() -> None:
             'karpenter_voluntary_disruption_decisions_total{consolidation_type="empty",decision="delete",reason="empty"} 1.0',
         ):
             assert line in page
+
+
+@pytest.mark.slow
+async def test_five_pods_of_a_cpu_have_a_node_within_five_seconds() -> None:
+    """By the claim's own timestamps; with what the pool says of labels and taints."""
+    async with world() as w:
+        taint = {"key": "team", "value": "red", "effect": "NoSchedule"}
+        of_pool = {**template(taints=[taint]), "metadata": {"labels": {"team": "red"}}}
+        await w.pool(template=of_pool)
+        tolerations = [core_v1.Toleration(key="team", value="red", effect="NoSchedule")]
+        await w.client.create(deployment("web", 5, "1", tolerations=tolerations))
+        await w.cluster.eventually(lambda: w.running(5), 40)
+        (claim,) = await w.claims()
+        ready = conditions.find(claim.status.conditions, "Ready")
+        assert ready is not None and ready.status == "True"
+        took = timestamps.parse(ready.last_transition_time) - timestamps.parse(
+            claim.metadata.creation_timestamp
+        )
+        assert took <= 5
+        (node,) = await w.nodes()
+        assert node.metadata.labels["team"] == "red"
+        assert node.metadata.labels["karpenter.sh/nodepool"] == "default"
+        assert [(t.key, t.value, t.effect) for t in node.spec.taints] == [tuple(taint.values())]
+
+
+OVERLAY = """
+apiVersion: karpenter.sh/v1alpha1
+kind: NodeOverlay
+metadata: {name: cheap}
+spec:
+  price: "0.001"
+  requirements:
+    - {key: node.kubernetes.io/instance-type, operator: In, values: [m7.2xlarge]}
+"""
+
+
+@pytest.mark.slow
+async def test_an_overlay_is_what_nodes_are_chosen_by_and_says_when_it_is_not() -> None:
+    async with world() as w:
+        await w.apply(OVERLAY)
+        await w.apply(OVERLAY.replace("name: cheap", "name: also-cheap"))
+
+        async def states() -> list[tuple[str, bool]]:
+            found = (await w.client.list(NodeOverlay)).items
+            return [
+                (each.metadata.name, conditions.is_true(each.status.conditions, "Ready"))
+                for each in found
+            ]
+
+        await w.pool()
+        expected = [("also-cheap", False), ("cheap", True)]
+
+        async def judged() -> bool:
+            return await states() == expected
+
+        await w.cluster.eventually(judged)
+        claim = await a_node(w)
+        assert claim.metadata.labels["node.kubernetes.io/instance-type"] == "m7.2xlarge"
+        await w.client.delete(NodeOverlay, "cheap")
+        expected = [("also-cheap", True)]
+        await w.cluster.eventually(judged)
 
 
 PROTECTED = {"karpenter.sh/do-not-disrupt": "true"}

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from tests.addons.karpenter.originals import ROOT, needs_originals
-from tiphys.addons.karpenter.types import NodeClaim, NodePool
+from tiphys.addons.karpenter.types import NodeClaim, NodeOverlay, NodePool
 from tiphys.api.base import to_builtins
 from tiphys.operator import definition
 
@@ -37,7 +37,7 @@ def plain(node: Any, name: str = "") -> Any:
 
 
 @needs_originals
-@pytest.mark.parametrize("kind", [NodePool, NodeClaim])
+@pytest.mark.parametrize("kind", [NodePool, NodeClaim, NodeOverlay])
 def test_a_definition_is_the_published_one(kind: Any) -> None:
     assert ROOT is not None
     name = kind.resource.plural

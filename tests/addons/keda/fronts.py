@@ -1,5 +1,5 @@
-"""What stands before a server that has no TLS or no login of its own: connections are decrypted, and
-whoever speaks Kafka's protocol logs in (SASL), before what they say is passed on.
+"""What stands before a server that has no TLS or no login of its own: connections are decrypted,
+and whoever speaks Kafka's protocol logs in (SASL), before what they say is passed on.
 
 TLS is OpenSSL's. The login is ours, for lack of a broker that has one: it follows Kafka's protocol
 guide and RFC 5802.

@@ -86,8 +86,8 @@ def test_the_most_are_beside_the_least() -> None:
 
 GOLDENS = Path(__file__).parent / "goldens" / "scaled_jobs.jsonl"
 """Cases and what KEDA's own functions, compiled from its sources, say of them. In each line: least,
-most, strategy, deduction, percentage, calculation, triggers (length, jobs, whether active), running,
-pending; then whether it is active, length, jobs, and how many are created."""
+most, strategy, deduction, percentage, calculation, triggers (length, jobs, whether active),
+running, pending; then whether it is active, length, jobs, and how many are created."""
 
 
 def test_kedas_own_functions_say_the_same() -> None:

@@ -1,4 +1,5 @@
-"""The cloud: machines that are launched, run as hollow nodes in this process, and end."""
+"""The cloud: machines that are launched, run as hollow nodes in this process or as sandboxes of the
+cluster's machine, and end."""
 
 from __future__ import annotations
 
@@ -7,19 +8,21 @@ import logging
 import secrets
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import msgspec
 from prometheus_client import CollectorRegistry
 
+from tiphys.addons._cloud import sandboxes
 from tiphys.addons._cloud.catalog import Catalog, InstanceType, Offering
+from tiphys.addons._cloud.quantities import quantity
+from tiphys.addons._cloud.sandboxes import CONTAINERD, HOLLOW, RUNTIME
+from tiphys.addons.machines import MachineError, Machines
 from tiphys.api import core_v1
 from tiphys.client.client import Client
 from tiphys.client.events import EventBudget
 from tiphys.client.informer import Informers
 from tiphys.client.tasks import TaskGroup
 from tiphys.machinery import durations
-from tiphys.machinery.quantity import canonical_quantity
 from tiphys.node.agent import Agent
 from tiphys.node.configuration import KubeletConfiguration
 from tiphys.node.hollow import HollowRuntime
@@ -61,6 +64,7 @@ class Machine(msgspec.Struct):
     launched_at: float
     ends_at: float | None = None
     silent: bool = False
+    runtime: str = HOLLOW  # or CONTAINERD
 
 
 class Order(msgspec.Struct):
@@ -72,26 +76,7 @@ class Order(msgspec.Struct):
     labels: dict[str, str]
     taints: list[core_v1.Taint]
     options: list[tuple[InstanceType, Offering]]
-
-
-class _Runtime(HollowRuntime):
-    """Pretends to be a machine of a type."""
-
-    def __init__(self, number: int, type_: InstanceType, now: Callable[[], float]) -> None:
-        super().__init__(number, now)
-        self._type = type_
-
-    def capacity(self, disk: Path) -> dict[str, Any]:
-        return {name: quantity(name, amount) for name, amount in self._type.capacity.items()}
-
-
-def quantity(name: str, amount: int) -> Any:
-    """The canonical quantity of an amount in units of `footprint`."""
-    if name == "cpu":
-        return canonical_quantity(f"{amount}m")
-    if name in ("memory", "ephemeral-storage") and amount % 1024 == 0:
-        return canonical_quantity(f"{amount // 1024}Ki")
-    return canonical_quantity(str(amount))
+    runtime: str = HOLLOW
 
 
 class _Host:
@@ -108,7 +93,8 @@ class _Host:
 
 class Cloud:
     """`client` may do what nodes do. What runs is remembered in `folder`: after a restart the same
-    machines run again, and their pods begin anew."""
+    machines run again, and the pods of hollow ones begin anew. `sandboxes` are those of the
+    cluster's machine, where there can be some."""
 
     def __init__(
         self,
@@ -118,8 +104,10 @@ class Cloud:
         catalog: Catalog,
         folder: Path,
         now: Callable[[], float],
+        sandboxes: Machines | None = None,
     ) -> None:
         self.catalog = catalog
+        self._sandboxes = sandboxes
         # Of the nodes alone: one that gets no answer drops the connections of its client.
         self._client = Client(client.config, "tiphys-hollow-cloud", client.metrics)
         self._informers = informers
@@ -162,10 +150,13 @@ class Cloud:
         raise InsufficientCapacity("all requested instance types were unavailable during launch")
 
     async def delete(self, id: str) -> bool:
-        """Ends a machine; whether there was one."""
-        machine = self._machines.pop(id, None)
+        """Ends a machine; whether there was one. Raises MachineError."""
+        machine = self._machines.get(id)
         if machine is None:
             return False
+        if machine.runtime == CONTAINERD:
+            await self._end_sandbox(machine.name)
+        self._machines.pop(id, None)
         self._save()
         await self._stop(machine.name)
         return True
@@ -187,9 +178,11 @@ class Cloud:
             machine.silent = True
             self._save()
             await self._stop(machine.name)
+            if machine.runtime == CONTAINERD:
+                await self._end_sandbox(machine.name)
 
     def is_running(self, node: str) -> bool:
-        """Whether the node's machine answers."""
+        """Whether the node's hollow machine answers."""
         return node in self._hosts
 
     async def answers(self, node: str, uid: str) -> bool:
@@ -208,6 +201,8 @@ class Cloud:
         if self._file.exists():
             machines = msgspec.json.decode(self._file.read_bytes(), type=list[Machine])
             self._machines = {machine.id: machine for machine in machines}
+        if self._sandboxes is not None:
+            await self._end_strangers(self._sandboxes)
         for machine in self._machines.values():
             if not machine.silent:
                 await self._run(machine)
@@ -216,7 +211,7 @@ class Cloud:
         self._tasks.start(self._take_away(), "taking-away", vital=True)
 
     async def close(self) -> None:
-        """Machines go on existing; their nodes are silent until `start`."""
+        """Machines go on existing; the nodes of hollow ones are silent until `start`."""
         for name in list(self._hosts):
             await self._stop(name)
         await self._client.close()
@@ -234,10 +229,15 @@ class Cloud:
             labels={**labels, **order.labels},
             taints=order.taints,
             launched_at=self._now(),
+            runtime=order.runtime,
         )
+        if order.runtime == CONTAINERD:
+            machine.labels[RUNTIME] = CONTAINERD
+            await self._make_sandbox(machine)
         self._machines[machine.id] = machine
         self._save()
-        self._tasks.start(self._boot(machine), f"boot-{machine.name}")
+        if machine.runtime == HOLLOW:
+            self._tasks.start(self._boot(machine), f"boot-{machine.name}")
         return machine
 
     async def _boot(self, machine: Machine) -> None:
@@ -245,7 +245,35 @@ class Cloud:
         if machine.id in self._machines:
             await self._run(machine)
 
+    # --- sandboxes ---
+
+    async def _make_sandbox(self, machine: Machine) -> None:
+        """Raises InsufficientCapacity."""
+        if self._sandboxes is None:
+            raise InsufficientCapacity("this cluster has no machines that run containers")
+        type_ = self.catalog.by_name[machine.type]
+        order = sandboxes.order(type_, machine.name, machine.id, machine.labels, machine.taints)
+        try:
+            await self._sandboxes.make(order)
+        except MachineError as error:
+            raise InsufficientCapacity(str(error)) from None
+
+    async def _end_sandbox(self, name: str) -> None:
+        if self._sandboxes is not None:
+            await self._sandboxes.end(name)
+
+    async def _end_strangers(self, standing: Machines) -> None:
+        """Ends what was made for an order that was not written down."""
+        known = {machine.name for machine in self._machines.values()}
+        for name in await standing.names():
+            if name not in known:
+                await standing.end(name)
+
+    # --- hollow machines ---
+
     async def _run(self, machine: Machine) -> None:
+        if machine.runtime == CONTAINERD:
+            return await self._make_sandbox(machine)
         type_ = self.catalog.by_name[machine.type]
         self._numbers += 1
         options = NodeOptions(
@@ -262,11 +290,12 @@ class Cloud:
             ),
             taints=tuple(machine.taints),
             provider_id=machine.id,
+            capacity={name: quantity(name, amount) for name, amount in type_.capacity.items()},
         )
         tasks = TaskGroup(f"machine-{machine.name}")
         agent = Agent(
             self._client,
-            _Runtime(self._numbers, type_, self._now),
+            HollowRuntime(self._numbers, self._now),
             options,
             list,
             tasks,
@@ -304,9 +333,12 @@ class Cloud:
     def _node_changed(self, old: core_v1.Node | None, new: core_v1.Node | None) -> None:
         node = new or old
         assert node is not None
+        if node.spec.provider_id not in self._machines:
+            return
         host = self._hosts.get(node.metadata.name)
-        if host is not None and node.spec.provider_id in self._machines:
+        if host is not None:
             host.agent.node_changed(old, new)
+        if host is not None or self._machines[node.spec.provider_id].runtime == CONTAINERD:
             self._follow(node)
 
     def _follow(self, node: core_v1.Node) -> None:
@@ -331,4 +363,7 @@ class Cloud:
             for machine in self.machines():
                 if machine.ends_at is not None and machine.ends_at <= now:
                     log.info("machine %s is taken away", machine.id)
-                    await self.delete(machine.id)
+                    try:
+                        await self.delete(machine.id)
+                    except MachineError as error:
+                        log.warning("machine %s: %s; it is tried again", machine.id, error)

@@ -2,7 +2,7 @@
 
 For whoever wants to try NodePools, consolidation, drift and disruption budgets, with a fleet of
 hundreds of nodes on a laptop: users' NodePools and NodeClaims (karpenter.sh/v1) apply unchanged.
-The machines are those of a hollow cloud (`addons/_cloud`).
+The machines are those of a cloud of our own (`addons/_cloud`).
 
 The decisions are pure functions: `planning` (which nodes pending pods need, on the `ground` of
 what stands), `disruption` (what goes next, after `trials`) and `budgets` (how many at once). Around
@@ -25,13 +25,14 @@ def definitions() -> tuple[CustomResourceDefinition, ...]:
     from tiphys.addons.karpenter.types import (
         DisruptionReport,
         NodeClaim,
+        NodeOverlay,
         NodePool,
         TiphysNodeClass,
     )
     from tiphys.addons.karpenter.types.ec2 import EC2NodeClass
     from tiphys.operator import definition
 
-    kinds = (NodePool, NodeClaim, TiphysNodeClass, DisruptionReport, EC2NodeClass)
+    kinds = (NodePool, NodeClaim, NodeOverlay, TiphysNodeClass, DisruptionReport, EC2NodeClass)
     return tuple(definition(kind) for kind in kinds)
 
 
@@ -45,12 +46,14 @@ _READ = "get list watch"
 _WRITE = "get list watch create patch update delete"
 ADDON = OptionalAddon(
     "karpenter",
-    "Makes nodes as pods need them, and replaces them under a budget (hollow machines)",
+    "Makes nodes as pods need them, and replaces them under a budget",
     run,
     settings=Settings,
     rights=(
         rule(_WRITE, "nodepools nodeclaims", _GROUP),
         rule("patch update", "nodepools/status nodeclaims/status", _GROUP),
+        rule(_READ, "nodeoverlays", _GROUP),
+        rule("patch update", "nodeoverlays/status", _GROUP),
         rule(_WRITE, "tiphysnodeclasses disruptionreports", _OWN_GROUP),
         rule("patch update", "tiphysnodeclasses/status disruptionreports/status", _OWN_GROUP),
         rule(_READ, "ec2nodeclasses", "karpenter.k8s.aws"),

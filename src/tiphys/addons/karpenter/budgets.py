@@ -63,7 +63,7 @@ def allowed(pool: NodePool, reason: str, total: int, now: float) -> Allowance:
             nodes = share(budget.nodes, total) if is_active(budget, now) else UNLIMITED
         except (cron.ScheduleError, durations.DurationError):
             return Allowance(0, budget)
-        counts = not budget.reasons or reason in budget.reasons
+        counts = budget.reasons is None or reason in budget.reasons  # of no reason: for none
         if counts and nodes < strictest.nodes:
             strictest = Allowance(nodes, budget)
     return strictest

@@ -7,7 +7,8 @@ import json
 from collections.abc import Iterable, Sequence
 
 from tiphys.addons._cloud.catalog import Catalog
-from tiphys.addons._cloud.machines import quantity
+from tiphys.addons._cloud.quantities import quantity
+from tiphys.addons._cloud.sandboxes import HOLLOW, RUNTIME
 from tiphys.addons.karpenter import names
 from tiphys.addons.karpenter.offers import Option
 from tiphys.addons.karpenter.planning import NewNode
@@ -189,6 +190,8 @@ def drift_of(claim: NodeClaim, pool: NodePool, class_: TiphysNodeClass | None, i
         return ""
     if image and claim.status.image_id != image:
         return "ImageDrifted"
+    if class_.spec.runtime != labels.get(RUNTIME, HOLLOW):
+        return "NodeClassDrifted"
     if class_.spec.zones and labels.get(names.ZONE) not in class_.spec.zones:
         return "NodeClassDrifted"
     if not _suits(class_.spec.instance_families, labels, "instance-family"):

@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from tiphys.addons._cloud.catalog import Catalog
+from tiphys.addons._cloud.sandboxes import CONTAINERD, fits, room
 from tiphys.addons.karpenter import names
 from tiphys.addons.karpenter.claims import is_allowed
 from tiphys.addons.karpenter.offers import Offer, Option, left_of, offer_of
+from tiphys.addons.karpenter.overlays import Overlaid, overlaid
 from tiphys.addons.karpenter.podstates import needs_node
 from tiphys.addons.karpenter.state import StateNode, World, join, used
-from tiphys.addons.karpenter.types import NodeClaim, NodePool, TiphysNodeClass
+from tiphys.addons.karpenter.types import NodeClaim, NodeOverlay, NodePool, TiphysNodeClass
 from tiphys.api import apps_v1, core_v1, policy_v1, storage_v1
 from tiphys.api.meta_v1 import ObjectMeta, OwnerReference
 from tiphys.client.informer import Informers
@@ -61,7 +63,9 @@ class Cluster:
         self.nominated: dict[str, float] = {}
         self.marked: dict[str, str] = {}
         self.scarce: dict[tuple[str, str, str], float] = {}
-        self._offers: dict[str, tuple[str, Offer]] = {}  # by pool, with its version
+        self.overlays = informers.of(NodeOverlay)
+        self._offers: dict[str, tuple[object, Offer]] = {}  # by pool, with its version
+        self._overlaid: tuple[object, Overlaid] = ((), Overlaid())  # with the versions
 
     def world(self, now: float) -> World:
         """As it is now."""
@@ -79,6 +83,7 @@ class Cluster:
             {space.metadata.name: space.metadata.labels for space in self._namespaces},
             self._listers,
             self._relaxes,
+            self.overlaid().catalogs,
         )
 
     def states(self, now: float) -> list[StateNode]:
@@ -103,17 +108,37 @@ class Cluster:
 
     def _offer(self, pool: NodePool) -> Offer:
         """What a pool allows, worked out once for each of its versions."""
-        version = pool.metadata.resource_version
+        catalog = self.catalog_of(pool.name)
+        version = (pool.metadata.resource_version, id(catalog))
         known = self._offers.get(pool.name)
         if known is not None and known[0] == version:
             return known[1]
-        offer = offer_of(pool, self.catalog.types, self.catalog.region, {})
+        offer = offer_of(pool, catalog.types, catalog.region, {})
         self._offers[pool.name] = (version, offer)
         return offer
+
+    def overlaid(self) -> Overlaid:
+        """What overlays make of the cloud's types, worked out once for their versions."""
+        overlays = [each for each in self.overlays if not each.metadata.deletion_timestamp]
+        if not overlays:
+            return Overlaid()
+        both = (*overlays, *self.pools)
+        versions = sorted((each.metadata.uid, each.metadata.generation or 0) for each in both)
+        if self._overlaid[0] != versions:
+            self._overlaid = (versions, overlaid(overlays, self.pools, self.catalog))
+        return self._overlaid[1]
+
+    def catalog_of(self, pool: str) -> Catalog:
+        """What machines of a pool are taken to cost and have."""
+        return self.overlaid().catalogs.get(pool, self.catalog)
 
     def can_be_had(self, option: Option, class_: TiphysNodeClass, now: float) -> bool:
         type_, offering = option
         key = (type_.name, offering.zone, offering.capacity_type)
+        if class_.spec.runtime == CONTAINERD and not fits(
+            self.catalog.by_name[type_.name], *room()
+        ):
+            return False
         return self.scarce.get(key, 0.0) <= now and is_allowed(class_, option)
 
     @property

@@ -13,6 +13,7 @@ from tiphys.addons.karpenter.lifecycle import NodeClaimReconciler
 from tiphys.addons.karpenter.metrics import KarpenterMetrics
 from tiphys.addons.karpenter.pools import (
     EC2NodeClassReconciler,
+    NodeOverlayReconciler,
     NodePoolReconciler,
     TiphysNodeClassReconciler,
 )
@@ -27,6 +28,7 @@ _RECONCILERS = (
     TiphysNodeClassReconciler,
     EC2NodeClassReconciler,
     NodePoolReconciler,
+    NodeOverlayReconciler,
     NodeClaimReconciler,
 )
 
@@ -41,6 +43,7 @@ async def start(context: Context) -> Shared:
         offered,
         context.data_dir,
         context.now,
+        context.machines,
     )
     shared = Shared(
         context,

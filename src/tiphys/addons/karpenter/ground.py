@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tiphys.addons._cloud.machines import quantity
+from tiphys.addons._cloud.quantities import quantity
 from tiphys.addons.karpenter.names import HOSTNAME, ZONE
 from tiphys.addons.karpenter.offers import Offer, Table
 from tiphys.api import core_v1

@@ -8,7 +8,8 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from tiphys.addons._cloud.machines import InsufficientCapacity, Machine, Order, quantity
+from tiphys.addons._cloud.machines import InsufficientCapacity, Machine, Order
+from tiphys.addons._cloud.quantities import quantity
 from tiphys.addons.karpenter import names
 from tiphys.addons.karpenter.claims import drift_of, options_for
 from tiphys.addons.karpenter.registration import problem_of
@@ -189,9 +190,10 @@ class NodeClaimReconciler(Reconciler[NodeClaim]):
             taints=[core_v1.Taint(key=names.UNREGISTERED_TAINT, effect="NoExecute")],
             options=[
                 option
-                for option in options_for(claim, class_, cluster.catalog)
+                for option in options_for(claim, class_, cluster.catalog_of(claim.pool))
                 if cluster.can_be_had(option, class_, self.now)
             ],
+            runtime=class_.spec.runtime,
         )
         if conditions.find(claim.status.conditions, names.LAUNCHED) is None:
             self._set(claim, names.LAUNCHED, "Unknown", "AwaitingReconciliation")

@@ -6,21 +6,24 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
-from tiphys.addons._cloud.machines import quantity
+from tiphys.addons._cloud.quantities import quantity
 from tiphys.addons.karpenter import names
 from tiphys.addons.karpenter.budgets import mistakes
 from tiphys.addons.karpenter.claims import pool_hash
 from tiphys.addons.karpenter.offers import NODES
+from tiphys.addons.karpenter.overlays import CONFLICT
 from tiphys.addons.karpenter.shared import Shared
 from tiphys.addons.karpenter.state import used
 from tiphys.addons.karpenter.types import (
     NodeClaim,
+    NodeOverlay,
     NodePool,
     NodePoolStatus,
     TiphysNodeClass,
     TiphysNodeClassStatus,
 )
 from tiphys.addons.karpenter.types.ec2 import EC2NodeClass, EC2NodeClassStatus
+from tiphys.addons.karpenter.types.nodeoverlay import NodeOverlayStatus
 from tiphys.api.meta_v1 import Condition
 from tiphys.client.client import MERGE
 from tiphys.machinery import conditions
@@ -174,6 +177,8 @@ class TiphysNodeClassReconciler(Reconciler[TiphysNodeClass]):
             image = catalog.image(obj.spec.image)
         except ValueError as error:
             problem = str(error)
+        if obj.spec.runtime == "containerd" and shared.context.machines is None:
+            problem = "nodes of this cluster cannot run containers: use runtime hollow"
         unknown = sorted(set(obj.spec.zones) - catalog.zones)
         if unknown:
             problem = f"there is no zone {', '.join(unknown)}: {', '.join(sorted(catalog.zones))}"
@@ -186,6 +191,46 @@ class TiphysNodeClassReconciler(Reconciler[TiphysNodeClass]):
             problem,
         )
         await self.set_status(obj, TiphysNodeClassStatus(conditions=standing, image=image))
+        return None
+
+
+class NodeOverlayReconciler(Reconciler[NodeOverlay]):
+    """Whether an overlay counts. One reason for another: all of them are looked at together."""
+
+    kind = NodeOverlay
+
+    def watch(self, enqueue: Callable[[str], None]) -> None:
+        shared: Shared = self.settings
+
+        def changed(old: Any, new: Any) -> None:
+            if old is None or new is None or old.metadata.generation != new.metadata.generation:
+                for overlay in shared.cluster.overlays:
+                    enqueue(overlay.metadata.name)
+                shared.wake_disruption()
+
+        shared.cluster.overlays.on_change(changed)
+        shared.cluster.pools.on_change(changed)
+
+    async def reconcile(self, obj: NodeOverlay) -> float | None:
+        shared: Shared = self.settings
+        counts = obj.metadata.name not in shared.cluster.overlaid().conflicts
+        standing = self.condition(
+            obj,
+            obj.status.conditions,
+            "ValidationSucceeded",
+            counts,
+            "ValidationSucceeded" if counts else "Conflict",
+            "" if counts else CONFLICT,
+        )
+        standing = self.condition(
+            obj,
+            standing,
+            names.READY,
+            counts,
+            names.READY if counts else "UnhealthyDependents",
+            "" if counts else "ValidationSucceeded=False",
+        )
+        await self.set_status(obj, NodeOverlayStatus(conditions=standing))
         return None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from tiphys.addons.karpenter.types.parts import NEVER, Requirement
+from tiphys.addons.karpenter.types.parts import NEVER, LabelRequirement, Requirement
 from tiphys.machinery import durations
 
 _BOUNDS = ("Gt", "Lt", "Gte", "Lte")
@@ -20,7 +20,7 @@ def lifetime(text: str) -> float | None:
         return None
 
 
-def holds(requirement: Requirement, value: str | None) -> bool:
+def holds(requirement: LabelRequirement, value: str | None) -> bool:
     """Whether a label of that value, None for no label, is what the requirement wants."""
     match requirement.operator:
         case "In":
@@ -34,7 +34,7 @@ def holds(requirement: Requirement, value: str | None) -> bool:
     return value is not None and _is_within(requirement, value)
 
 
-def _is_within(requirement: Requirement, value: str) -> bool:
+def _is_within(requirement: LabelRequirement, value: str) -> bool:
     try:
         number = int(value)
         bound = int(requirement.values[0])
@@ -50,7 +50,7 @@ def _is_within(requirement: Requirement, value: str) -> bool:
     return requirement.operator == "Lte" and number <= bound
 
 
-def hold(requirements: Iterable[Requirement], labels: Mapping[str, str]) -> bool:
+def hold(requirements: Iterable[LabelRequirement], labels: Mapping[str, str]) -> bool:
     """Whether labels are all that is required."""
     return all(holds(one, labels.get(one.key)) for one in requirements)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tiphys.addons._cloud.catalog import Catalog
-from tiphys.addons._cloud.machines import quantity
+from tiphys.addons._cloud.quantities import quantity
 from tiphys.addons.karpenter import names
 from tiphys.addons.karpenter.budgets import Count
 from tiphys.addons.karpenter.ground import Standing, would_run
@@ -105,8 +105,8 @@ class StateNode:
 @dataclass
 class World:
     """Everything that decisions rest on. `pools` are those that may make nodes, by name; `pending`
-    are pods that need a node; `relaxes`: what pools want to choose from (`minValues`) is given up
-    where nothing else is left."""
+    are pods that need a node; `catalogs` are those of pools with overlays; `relaxes`: what pools
+    want to choose from (`minValues`) is given up where nothing else is left."""
 
     now: float
     catalog: Catalog
@@ -119,6 +119,7 @@ class World:
     namespaces: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     listers: Listers = field(default_factory=Listers)
     relaxes: bool = False
+    catalogs: Mapping[str, Catalog] = field(default_factory=dict)
     _infos: dict[int, PodInfo] = field(default_factory=dict, init=False, repr=False)
 
     def info(self, pod: core_v1.Pod) -> PodInfo:
@@ -139,6 +140,7 @@ class World:
                 tuple(
                     (o.name, len(o.options), *sorted((o.left or {}).items())) for o in self.offers
                 ),
+                tuple((name, id(catalog)) for name, catalog in self.catalogs.items()),
                 tuple((p.metadata.uid, p.metadata.generation) for p in self.pools.values()),
                 tuple((b.metadata.uid, b.status.disruptions_allowed) for b in self.budgets),
                 len(self.daemons),
@@ -193,7 +195,8 @@ class World:
     def price(self, state: StateNode) -> float | None:
         """Dollars an hour; None for a machine of which the cloud knows no price."""
         labels = state.labels
-        return self.catalog.price(
+        catalog = self.catalogs.get(labels.get(names.NODE_POOL, ""), self.catalog)
+        return catalog.price(
             labels.get(names.INSTANCE_TYPE, ""),
             labels.get(names.ZONE, ""),
             labels.get(names.CAPACITY_TYPE, ""),

@@ -9,6 +9,7 @@ from tiphys.addons.karpenter.types.nodeclass import (
     TiphysNodeClass,
     TiphysNodeClassStatus,
 )
+from tiphys.addons.karpenter.types.nodeoverlay import NodeOverlay
 from tiphys.addons.karpenter.types.nodepool import Budget, NodePool, NodePoolStatus
 from tiphys.addons.karpenter.types.parts import NEVER, Requirement, Taint
 
@@ -21,6 +22,7 @@ __all__ = [
     "NodeClaim",
     "NodeClaimSpec",
     "NodeClaimStatus",
+    "NodeOverlay",
     "NodePool",
     "NodePoolStatus",
     "Replaced",

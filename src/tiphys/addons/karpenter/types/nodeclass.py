@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta, field
 
@@ -40,6 +40,14 @@ class TiphysNodeClassSpec(Struct):
             "out what happens then."
         ),
     ] = field(default_factory=list)
+    runtime: Annotated[
+        Literal["hollow", "containerd"],
+        F(5),
+        Meta(
+            description="What machines are: hollow ones pretend to run pods; those of containerd "
+            "are sandboxes of the cluster's machine, of the types that it is large enough for."
+        ),
+    ] = "hollow"
 
 
 class TiphysNodeClassStatus(Struct):
@@ -63,7 +71,7 @@ class TiphysNodeClassStatus(Struct):
     ),
 )
 class TiphysNodeClass(Object):
-    """Hollow machines of the catalog that comes with the add-on."""
+    """Machines of the catalog that comes with the add-on."""
 
     api_version: str = always(f"{OWN_GROUP}/v1alpha1")
     kind: str = always("TiphysNodeClass")

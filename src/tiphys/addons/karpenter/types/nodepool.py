@@ -40,11 +40,11 @@ class Budget(Struct):
         schema(pattern="^((100|[0-9]{1,2})%|[0-9]+)$", default="10%"),
     ] = "10%"
     reasons: Annotated[
-        list[Annotated[str, _REASON]],
+        list[Annotated[str, _REASON]] | None,
         F(2, list="set"),
-        Meta(description="The reasons it is for; all when there are none."),
+        Meta(description="The reasons it is for; all when nothing is said."),
         schema(max_items=50),
-    ] = []
+    ] = None
     schedule: Annotated[
         str | None, Meta(description="When the window opens, as cron."), schema(pattern=_CRON)
     ] = None

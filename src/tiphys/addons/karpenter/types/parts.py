@@ -19,7 +19,7 @@ LIFETIME = r"^(([0-9]+(s|m|h))+|Never)$"
 PERIOD = r"^([0-9]+(s|m|h))+$"
 NEVER = "Never"
 
-_IN = "requirements with operator 'In' must have a value defined"
+IN = "requirements with operator 'In' must have a value defined"
 _NUMBER = (
     "requirements operator 'Gt', 'Lt', 'Gte', or 'Lte' must have a single positive integer value"
 )
@@ -27,7 +27,7 @@ _LEAST = (
     "requirements with 'minValues' must have at least that many values specified in the 'values' "
     "field"
 )
-_COMPARES = " || ".join(f"x.operator == '{name}'" for name in ("Gt", "Lt", "Gte", "Lte"))
+COMPARES = " || ".join(f"x.operator == '{name}'" for name in ("Gt", "Lt", "Gte", "Lte"))
 
 
 def schema(**facts: object) -> Meta:
@@ -51,8 +51,8 @@ _NO_POOL = Rule(
 )
 
 
-class Requirement(Struct):
-    """What a label of a node must be."""
+class LabelRequirement(Struct):
+    """What a label must be."""
 
     key: Annotated[
         str,
@@ -73,6 +73,11 @@ class Requirement(Struct):
         Meta(description="The values; one number for Gt, Lt, Gte and Lte."),
         schema(max_length=63, pattern=LABEL_VALUE),
     ] = []
+
+
+class Requirement(LabelRequirement):
+    """What a label of a node must be."""
+
     min_values: Annotated[
         int | None,
         Meta(description="How many values of the label must be left to choose from."),
@@ -97,9 +102,9 @@ _LIST_FACTS = (
     F(4, list="atomic", req=True),
     Meta(description="What the labels of the node must be."),
     schema(max_items=100),
-    Rule("self.all(x, x.operator == 'In' ? x.values.size() != 0 : true)", message=_IN),
+    Rule("self.all(x, x.operator == 'In' ? x.values.size() != 0 : true)", message=IN),
     Rule(
-        f"self.all(x, ({_COMPARES}) ? (x.values.size() == 1 && int(x.values[0]) >= 0) : true)",
+        f"self.all(x, ({COMPARES}) ? (x.values.size() == 1 && int(x.values[0]) >= 0) : true)",
         message=_NUMBER,
     ),
     Rule(
