@@ -38,8 +38,10 @@ def review_job(request: admission_v1.AdmissionRequest, has_default: HasDefault) 
     if not labels.get(names.QUEUE):
         if not has_default(request.namespace):
             return Verdict()
-        operations.append(_set("/metadata/labels", {**labels, names.QUEUE: names.DEFAULT_QUEUE}))
-    _refuse(of_new_job(kind, job))
+        labels = {**labels, names.QUEUE: names.DEFAULT_QUEUE}
+        operations.append(_set("/metadata/labels", labels))
+    queued_job = {**job, "metadata": {**mapping(job, "metadata"), "labels": labels}}
+    _refuse(of_new_job(kind, queued_job))
     spec = mapping(job, "spec")
     if not is_suspended(kind, spec):
         operations += _suspended(kind, spec)

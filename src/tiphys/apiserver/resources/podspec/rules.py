@@ -5,6 +5,7 @@ from __future__ import annotations
 from tiphys.api.core_v1 import PodResourceClaim, PodSchedulingGate, PodSpec, PodTemplateSpec
 from tiphys.apiserver.resources import checks
 from tiphys.apiserver.resources.podspec.containers import validate_containers
+from tiphys.apiserver.resources.podspec.environment import validate_variable_files
 from tiphys.apiserver.resources.podspec.hostnames import (
     validate_aliases,
     validate_dns,
@@ -47,7 +48,8 @@ def validate_pod_spec(spec: PodSpec, path: str) -> list[FieldError]:
     violations += _claims(spec.resource_claims, f"{path}.resourceClaims")
     violations += validate_pod_resources(spec, f"{path}.resources")
     violations += _classes(spec, path)
-    return violations + validate_pod_security(spec, f"{path}.securityContext")
+    violations += validate_pod_security(spec, f"{path}.securityContext")
+    return violations + validate_variable_files(spec, path)
 
 
 def _policies(spec: PodSpec, path: str) -> list[FieldError]:
