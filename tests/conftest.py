@@ -87,6 +87,34 @@ def nothing_shared_is_changed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
     assert not compaction.changed_parts()
 
 
+def takes_the_machine(item: pytest.Item) -> bool:
+    """Whether a test needs what the machine has once: containers, the kernel's network, cgroups."""
+    is_of_root = item.get_closest_marker("root") is not None
+    return is_of_root or "machine" in getattr(item, "fixturenames", ())
+
+
+def shared_by(item: pytest.Item) -> str:
+    """The path in whose tests a fixture of this test's is shared: its file, or its package."""
+    file = item.nodeid.partition("::")[0]
+    loop = item.get_closest_marker("asyncio")
+    of_package = loop is not None and loop.kwargs.get("loop_scope") == "package"
+    return file.rpartition("/")[0] if of_package else file
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What several processes may share out (`-n 2 --dist loadgroup`).
+
+    Tests that take the machine stay in one process, one after the other, and are handed out first:
+    together they take longest. The others go by files, in each of which the order stays."""
+    machine = {shared_by(item) for item in items if takes_the_machine(item)}
+    for item in items:
+        path = shared_by(item)
+        item.add_marker(pytest.mark.xdist_group("machine" if path in machine else path))
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: shared_by(item) not in machine)
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     for mark in item.iter_markers("needs"):
         for program in mark.args:
@@ -99,3 +127,4 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "needs(*programs): programs the test cannot do without")
     config.addinivalue_line("markers", "root: the test needs root")
+    config.addinivalue_line("markers", "xdist_group(name): what one process runs")
