@@ -147,11 +147,9 @@ class NodePlace:
 
 def places(cluster: Cluster) -> list[NodePlace]:
     """The containerd nodes of a cluster, the machine itself first."""
-    return (
-        [NodePlace(cluster, index) for index in range(cluster.nodes)]
-        if cluster.runtime == "containerd"
-        else []
-    )
+    if cluster.runtime != "containerd":
+        return []
+    return [NodePlace(cluster, index) for index in range(cluster.nodes)]
 
 
 def pod_networks(cluster: Cluster) -> list[str]:

@@ -158,11 +158,12 @@ class JobScaling(Loops[ScaledJob]):
     async def _write(
         self, obj: ScaledJob, built: Built, is_active: bool, active: Sequence[str], failed: bool
     ) -> None:
+        active = Said("False", "ScalerNotActive", _INACTIVE)
+        if is_active:
+            active = Said("True", "ScalerActive", _ACTIVE)
         said = {
             "Ready": _ready(is_active, failed),
-            "Active": Said("True", "ScalerActive", _ACTIVE)
-            if is_active
-            else Said("False", "ScalerNotActive", _INACTIVE),
+            "Active": active,
         }
         names = [s.external.metric.name for s in built.specs() if s.external is not None]
         now = timestamps.rfc3339(self.context.now())

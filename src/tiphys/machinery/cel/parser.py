@@ -44,6 +44,13 @@ RESERVED = frozenset(
 )
 
 
+def _is_signed_number(node: Node) -> bool:
+    """Whether a minus before a node belongs to it: it is a literal that may be negative."""
+    if node.kind != "literal" or isinstance(node.value, bool | Uint):
+        return False
+    return isinstance(node.value, int | float)
+
+
 @dataclass(slots=True)
 class Node:
     """kind: literal, name, select, index, call, list, map, message.
@@ -114,11 +121,8 @@ def _string(text: str) -> str | bytes:
     if "r" not in prefix:
         body = _ESCAPE.sub(_unescape, body)
     if "b" in prefix:
-        return (
-            body.encode("latin-1")
-            if all(ord(c) < 256 for c in body) and "\\x" in text
-            else body.encode()
-        )
+        are_bytes = "\\x" in text and all(ord(character) < 256 for character in body)
+        return body.encode("latin-1" if are_bytes else "utf-8")
     return body
 
 
@@ -215,12 +219,7 @@ class _Parser:
                 raise ParseError("expression recursion limit exceeded", token.at, self._text)
             inner = self._unary()
             self._depth -= 1
-            if (
-                token.text == "-"
-                and inner.kind == "literal"
-                and isinstance(inner.value, int | float)
-                and not isinstance(inner.value, bool | Uint)
-            ):
+            if token.text == "-" and _is_signed_number(inner):
                 return Node("literal", -inner.value, at=token.at)
             return Node("call", "!_" if token.text == "!" else "-_", [inner], at=token.at)
         return self._member()
