@@ -7,7 +7,7 @@ PACKAGES := containerd runc containernetworking-plugins nftables conntrack iprou
 .DEFAULT_GOAL := help
 # Compiled modules are kept, whatever the machine says: tests start hundreds of processes.
 unexport PYTHONDONTWRITEBYTECODE
-.PHONY: help demo down test check attack compat fuzz test-systems bench bench-instructions bench-isolation bench-scheduler bench-workloads bench-policy bench-xds bench-dns bench-keda bench-mesh machine test-machine clean bench-network
+.PHONY: help kills demo down test check attack compat fuzz test-systems bench bench-instructions bench-isolation bench-scheduler bench-workloads bench-policy bench-xds bench-dns bench-keda bench-mesh machine test-machine clean bench-network
 
 help:  ## what can be done here
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -49,6 +49,9 @@ test-systems: $(VENV)/.dev test-machine  ## the tests that take minutes
 
 attack: $(VENV)/.dev test-machine  ## everything in docs/security.md, attacked, the slow ones too
 	@$(PYTHON) -m pytest -m "" tests/attack
+
+kills: $(VENV)/.dev test-machine  ## a server under writers is killed KILLS=n times on SQLite, and on etcd
+	@TIPHYS_KILLS=$(or $(KILLS),500) $(PYTHON) -m pytest -m "" -s tests/attack/test_kills.py
 
 compat:  ## the clients people use, and helm, against a cluster (from PyPI, in an environment of their own)
 	@bash scripts/compat.sh $(VENV)-compat

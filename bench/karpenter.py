@@ -1,8 +1,10 @@
 """How much processor time it takes to plan nodes for pending pods.
 
     python bench/karpenter.py [--pods 1000] [--shapes 20] [--nodes 0]
+    python bench/karpenter.py --look 500
 
-A thousand pods of twenty shapes are to be planned in a second of it.
+A thousand pods of twenty shapes are to be planned in a second of it. A look is at so many nodes of
+which none can be consolidated, so that each is tried.
 """
 
 from __future__ import annotations
@@ -11,9 +13,14 @@ import argparse
 import random
 import time
 
+from tests.addons.karpenter.builders import ON_DEMAND, cluster, pod, state
+from tests.addons.karpenter.builders import pool as named_pool
 from tiphys.addons._cloud.catalog import builtin
+from tiphys.addons.karpenter import names
+from tiphys.addons.karpenter.disruption import look
+from tiphys.addons.karpenter.ground import Standing
 from tiphys.addons.karpenter.offers import offer_of
-from tiphys.addons.karpenter.planning import Standing, plan
+from tiphys.addons.karpenter.planning import plan
 from tiphys.addons.karpenter.types import NodePool, Requirement
 from tiphys.api import core_v1
 from tiphys.api.base import canonical_quantity
@@ -86,7 +93,11 @@ def main() -> None:
     parser.add_argument("--pods", type=int, default=1000)
     parser.add_argument("--shapes", type=int, default=20)
     parser.add_argument("--nodes", type=int, default=0)
+    parser.add_argument("--look", type=int, default=0)
     asked = parser.parse_args()
+    if asked.look:
+        look_at(asked.look)
+        return
     catalog = builtin()
     pending = pods(asked.pods, asked.shapes)
     standing = Standing(
@@ -100,6 +111,19 @@ def main() -> None:
     print(f"{len(pending)} pods of {asked.shapes} shapes, {asked.nodes} nodes that are full:")
     print(f"{spent:.2f} s of processor time")
     print(f"{len(made.new)} new nodes, {cost:.2f} $/h; {len(made.errors)} pods fit nowhere")
+
+
+def look_at(count: int) -> None:
+    full_ones = [
+        state(f"n{number}", "c5.large", [pod(f"app{number % 20}-{number}", "1700m")])
+        for number in range(count)
+    ]
+    own = named_pool("default", ON_DEMAND, (names.INSTANCE_TYPE, "In", "c5.large"))
+    world = cluster([own], full_ones)
+    began = time.process_time()
+    made = look(world)
+    spent = time.process_time() - began
+    print(f"a look at {count} nodes: {spent:.2f} s of processor time, {len(made.commands)} moves")
 
 
 def full(number: int) -> core_v1.Node:

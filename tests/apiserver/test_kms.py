@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,14 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from tests.apiserver.encrypted import PLAIN, files_of, refused, running, secret, stored
-from tests.store.configurations import keyed
+from tests.store.configurations import document, keyed
 from tiphys.api import core_v1
 from tiphys.machinery import protobuf
-from tiphys.store.encryption import envelope
+from tiphys.store.encryption import envelope, reloading
 from tiphys.store.encryption.kmspb import SEED, EncryptedObject
-from tiphys.store.engine import StoreError
+from tiphys.store.engine import StoreError, Write
+from tiphys.store.memory import MemoryEngine
 from tiphys.testing import LocalCluster
 
 PREFIX = b"k8s:enc:kms:v2:vault:"
@@ -170,12 +174,63 @@ async def test_a_plugin_that_is_not_well_is_seen_on_the_pages_of_health(
         assert cipher.fault.endswith("got unexpected healthz status: sealed")
 
 
+async def metric(cluster: LocalCluster, line: str) -> float:
+    """The value of the one line of the page that begins like that."""
+    page = (await cluster.client.request("GET", "/metrics")).decode()
+    [found] = [one for one in page.splitlines() if re.match(line, one)]
+    return float(found.rpartition(" ")[2])
+
+
+async def test_what_the_plugin_is_asked_and_which_keys_are_used_is_counted(
+    tmp_path: Path, vault: Vault
+) -> None:
+    part = "apiserver_envelope_encryption"
+    async with running(tmp_path, vault.provider) as cluster:
+        await cluster.client.create(secret(), "default")
+        asked = f'{part}_kms_operations_latency_seconds_count{{grpc_status_code="OK",'
+        method = 'method_name="/v2.KeyManagementService/{}",provider_name="vault"'
+        assert await metric(cluster, asked + method.format("Encrypt")) == 1
+        key = f'key_id_hash="sha256:{hashlib.sha256(b"key-1").hexdigest()}",provider_name="vault"'
+        used = f'{part}_key_id_hash_total{{apiserver_id_hash="sha256:[0-9a-f]+",{key},'
+        assert await metric(cluster, used + 'transformation_type="to_storage"') >= 1
+        assert await metric(cluster, f'{part}_dek_source_cache_size{{provider_name="vault"') == 1
+        assert await metric(cluster, f"{part}_key_id_hash_status_last_timestamp_seconds") > 0
+        prefix = 'transformation_type="to_storage",transformer_prefix="k8s:enc:kms:v2:vault:"'
+        sealed = "apiserver_storage_transformation_operations_total"
+        assert await metric(cluster, f'{sealed}{{resource="secrets",status="OK",{prefix}') >= 1
+    async with running(tmp_path, vault.provider) as cluster:
+        missed = "apiserver_storage_envelope_transformation_cache_misses_total"
+        assert await metric(cluster, missed) == 1
+        vault.stop()
+        encryption = cluster.server._encryption
+        assert encryption is not None
+        [cipher] = encryption.transformers.envelopes.values()
+        assert not await cipher.probe()
+        late = f'{part}_kms_operations_latency_seconds_count{{grpc_status_code="Unavailable"'
+        assert await metric(cluster, late) >= 1
+
+
+async def test_a_new_plugin_has_to_be_well_before_it_is_used(
+    tmp_path: Path, vault: Vault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reloading, "_WELL_WITHIN", 0.5)
+    file, registry = tmp_path / "encryption.yaml", CollectorRegistry()
+    file.write_text(document(keyed("aesgcm")))
+    engine, reloader = reloading.encrypted(MemoryEngine(), file, registry)
+    await engine.open(lambda changes: None)
+    (vault.keys / "healthz").write_text("sealed")
+    file.write_text(document(vault.provider, keyed("aesgcm")))
+    assert not await reloader.look() and not engine.transformers.envelopes
+    (vault.keys / "healthz").unlink()
+    assert await reloader.look()  # nothing of the file has changed
+    await engine.commit(Write("/core/secrets/default/x", b"{}"))
+    await engine.close()
+
+
 async def test_servers_that_share_a_store_read_what_another_one_sealed(
     tmp_path: Path, vault: Vault, etcd: str
 ) -> None:
     file = tmp_path / "encryption.yaml"
-    from tests.store.configurations import document
-
     file.write_text(document(vault.provider))
     async with (
         LocalCluster(store=etcd, encryption_config=file) as first,

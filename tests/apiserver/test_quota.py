@@ -10,12 +10,14 @@ import pytest
 from tests.apiserver.builders import call, refused
 from tests.builders import config_map, deployment, pod
 from tests.e2e.clusters import available, ready
+from tests.scheduler.device_builders import ask, claim, class_of
 from tiphys.api import core_v1, policy_v1, resource_v1
 from tiphys.api.base import from_builtins, to_builtins
 from tiphys.api.meta_v1 import LabelSelector, ObjectMeta
 from tiphys.client.client import MERGE
 from tiphys.machinery.errors import StatusError
 from tiphys.machinery.quota import in_scope, shown, usage_of
+from tiphys.scheduler.devices.extended import ExtendedClaims
 from tiphys.testing import LocalCluster
 
 PODS = "/api/v1/namespaces/default/pods"
@@ -257,6 +259,8 @@ def test_a_claim_counts_for_the_devices_that_it_may_be_given() -> None:
         "count/resourceclaims.resource.k8s.io": "1",
         "gold.deviceclass.resource.k8s.io/devices": "37",  # 2 + 32, the most of one claim, + 3
         "tin.deviceclass.resource.k8s.io/devices": "8",
+        "requests.deviceclass.resource.kubernetes.io/gold": "37",
+        "requests.deviceclass.resource.kubernetes.io/tin": "8",
     }
 
 
@@ -291,3 +295,31 @@ def test_a_scope_selects_classes_as_labels_are_selected(
     found.spec.scope_selector = core_v1.ScopeSelector([wanted])
     pods = {name: pod("a", priorityClassName=name) for name in ("", "high", "low")}
     assert {name for name, a in pods.items() if in_scope(found, "pods", a)} == classes
+
+
+async def test_extended_resources_count_for_pods_and_claims_once(controlled: LocalCluster) -> None:
+    implicit = "requests.deviceclass.resource.kubernetes.io/gpu"
+    explicit = "requests.example.com/gpu"
+    await controlled.client.create(class_of("gpu", extendedResourceName="example.com/gpu"))
+    await quota(controlled, {implicit: "3", explicit: "3"})
+    limits = {"limits": {"example.com/gpu": "2"}}
+    user = await controlled.client.create(
+        pod("user", containers=[{"name": "c", "image": "i", "resources": limits}])
+    )
+    assert await counted(controlled, {implicit: "0", explicit: "2"})
+    classes = ExtendedClaims()
+    classes.classes.put(class_of("gpu", extendedResourceName="example.com/gpu"))
+    special = classes.claim_for(user, ["example.com/gpu"]).claim
+    special.metadata.uid = ""
+    await controlled.client.create(special)
+    assert await counted(controlled, {implicit: "2", explicit: "2"}), "the pod counts already"
+    greedy = claim("greedy", ask(deviceClassName="gpu", count=2))
+    greedy.metadata.uid = ""
+    error = await refused(controlled.client.create(greedy))
+    assert error.code == 403 and f"requested: {implicit}=2,{explicit}=2" in str(error)
+    own = claim("own", ask(deviceClassName="gpu"))
+    own.metadata.uid = ""
+    await controlled.client.create(own)
+    assert await counted(controlled, {implicit: "3", explicit: "3"})
+    await controlled.client.delete(resource_v1.ResourceClaim, "own", "default")
+    await controlled.eventually(lambda: counted(controlled, {implicit: "2", explicit: "2"}))

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from tests.apiserver.builders import CRDS, call, definition
-from tests.fuzz.sockets import LONGEST_HOLD, attack
+from tests.fuzz.sockets import attack
+from tests.fuzz.target import LONGEST_HOLD
 from tiphys.apiserver.eventloop import aside, watchdog
 from tiphys.apiserver.eventloop.memory import resident_memory
 from tiphys.apiserver.http.pages import Pages

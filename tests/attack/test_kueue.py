@@ -11,9 +11,10 @@ import pytest
 
 from tests.addons.kueue.builders import flavor, item, queue, state, wait
 from tests.addons.kueue.world import world
-from tiphys.addons.kueue.admission import review_job, review_pod
+from tiphys.addons.kueue.admission import review_job, review_pod, review_serving
 from tiphys.addons.kueue.core.building import item_of
 from tiphys.addons.kueue.core.cycle import decide
+from tiphys.addons.kueue.judging import review_resource
 from tiphys.addons.kueue.types.conversion import convert
 from tiphys.addons.kueue.types.workloads import Workload
 from tiphys.addons.reviews import converted, reviewed
@@ -76,6 +77,11 @@ def test_a_body_that_is_no_review_is_told_so(body: bytes) -> None:
 
 
 OBJECTS: list[Any] = [
+    {"spec": {"podSets": [{"template": {"spec": {"containers": [{"resources": 7}]}}}]}},
+    {"spec": {"podSets": [{"template": {"spec": {"resources": {"limits": {"cpu": []}}}}}]}},
+    {"spec": {"resourceGroups": [{"flavors": [{"resources": [{"nominalQuota": "x"}]}]}]}},
+    {"spec": {"replicas": "x", "template": {"spec": {"containers": [{"resources": 7}]}}}},
+    {"status": {"conditions": [{"type": "QuotaReserved", "status": "True"}], "admission": 7}},
     {"metadata": {"labels": []}, "spec": 7},
     {"metadata": {"labels": {QUEUE: []}}, "spec": {"schedulingGates": 1, "containers": 5}},
     {"metadata": {"labels": {QUEUE: "q"}, "ownerReferences": [1, {"controller": 1}]}},
@@ -85,16 +91,30 @@ OBJECTS: list[Any] = [
 
 @pytest.mark.parametrize("obj", OBJECTS)
 @pytest.mark.parametrize(
-    "kind", ["v1 Pod", "batch/v1 Job", "ray.io/v1 RayJob", "kubeflow.org/v1 TFJob"]
+    "kind",
+    [
+        *("v1 Pod", "batch/v1 Job", "ray.io/v1 RayJob", "kubeflow.org/v1 TFJob"),
+        *("apps/v1 StatefulSet", "kueue.x-k8s.io/v1beta2 Workload"),
+        "kueue.x-k8s.io/v1beta2 ClusterQueue",
+    ],
 )
-def test_objects_of_any_shape_are_answered_or_refused(obj: Any, kind: str) -> None:
+@pytest.mark.parametrize("operation", ["CREATE", "UPDATE"])
+def test_objects_of_any_shape_are_answered_or_refused(obj: Any, kind: str, operation: str) -> None:
     version, name = kind.split()
     request = {
         "uid": "u",
-        "operation": "CREATE",
+        "operation": operation,
+        "kind": {"kind": name},
         "object": {"apiVersion": version, "kind": name, **obj},
+        "oldObject": obj if operation == "UPDATE" else None,
     }
-    review = review_pod if name == "Pod" else lambda asked: review_job(asked, lambda _: True)
+    judges = {
+        "Pod": review_pod,
+        "StatefulSet": review_serving,
+        "Workload": review_resource,
+        "ClusterQueue": review_resource,
+    }
+    review = judges.get(name, lambda asked: review_job(asked, lambda _: True))
     try:
         answer = json.loads(reviewed(json.dumps({"request": request}).encode(), review))
     except _NO_REVIEW:
@@ -107,7 +127,7 @@ def test_objects_of_any_shape_are_answered_or_refused(obj: Any, kind: str) -> No
 async def test_a_workload_that_makes_no_sense_stops_nobody() -> None:
     async with world() as made:
         meta = {"name": "bad", "namespace": "default"}
-        broken = {"spec": {"containers": [{"name": "c", "resources": {"requests": {"cpu": "x"}}}]}}
+        broken = {"spec": {"containers": "x"}}
         pod_sets = [{"name": "main", "count": 1, "template": broken}]
         spec = {"queueName": "user-queue", "podSets": pod_sets}
         named = {"apiVersion": "kueue.x-k8s.io/v1beta2", "kind": "Workload"}

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from tests.fuzz.sockets import LONGEST_HOLD
+from tests.fuzz.target import LONGEST_HOLD
 from tiphys.client.client import Client
 from tiphys.machinery.errors import StatusError
 from tiphys.testing import LocalCluster

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from tests.apiserver.builders import call, definition, established
-from tests.fuzz.sockets import LONGEST_HOLD
+from tests.attack.wire import ask
+from tests.fuzz.target import LONGEST_HOLD
 from tiphys.api import core_v1
 from tiphys.apiserver.eventloop import aside
 from tiphys.apiserver.registry.mirrors import Mirror
@@ -266,3 +267,26 @@ async def test_a_large_answer_of_a_deletion_is_written_in_pieces(
         await call(server, "POST", MAPS, body)
     deleted = await call(server, "DELETE", MAPS)
     assert len(deleted["items"]) == 3 and len(pieces) > 3
+
+
+SCHEMES = "application/json;" + "a=b;" * 100_000
+
+
+@pytest.mark.parametrize(
+    ("path", "headers"),
+    [
+        ("/api/v1/namespaces?timeout=" + "1h" * 400_000, {}),
+        ("/api/v1/namespaces", {"Accept": "a/b;q=0.1," * 90_000}),
+        ("/livez/" + "a/" * 400_000, {}),
+        ("/api/v1/namespaces", {"Authorization": f"Bearer {'a.' * 400_000}"}),
+        ("/api/v1/namespaces", {"Accept": SCHEMES, "Content-Type": SCHEMES}),
+    ],
+)
+async def test_what_a_head_says_at_length_holds_nobody(
+    server: LocalCluster, held: Callable[[], float], path: str, headers: dict[str, str]
+) -> None:
+    answer = await ask(server.client_as("jane"), "GET", path, headers)
+    assert answer.status in (400, 401, 403, 404)
+    answer = await ask(server.client, "GET", path, headers)
+    assert answer.status in (200, 400, 401, 404, 406)
+    assert held() < LONGEST_HOLD

@@ -53,6 +53,21 @@ def test_a_client_that_has_gone_waits_like_any_other() -> None:
     assert order(gone, Connection("a"))[0] is gone
 
 
+async def test_who_listens_at_every_address_hears_ipv4_and_ipv6() -> None:
+    heard: asyncio.Queue[socket.socket] = asyncio.Queue()
+    listener = Listener(heard.put_nowait, 5.0, lambda: 10)
+    await listener.open("::", 0, 5)
+    port = listener.sockets[0].getsockname()[1]
+    for address in ("127.0.0.1", "::1"):
+        _, writer = await asyncio.open_connection(address, port)
+        writer.write(b"hello")
+        connection = await asyncio.wait_for(heard.get(), 5)
+        assert connection.getpeername()[0].removeprefix("::ffff:") == address
+        connection.close()
+        writer.close()
+    listener.close()
+
+
 async def rounds(count: int = 20) -> None:
     """Of the event loop."""
     for _ in range(count):

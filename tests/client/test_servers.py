@@ -2,74 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 
-import aiohttp.web
 import pytest
 
-from tiphys.client.config import Config, load
+from tests.client.pretenders import Pretender, config, said
+from tiphys.client.config import load
 from tiphys.client.servers import Servers
 from tiphys.client.transport import Transport, Unreachable
 from tiphys.cluster import kubeconfig
-
-
-class Pretender:
-    """A server that says its name, or hangs up after it has heard a request."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.heard = 0
-        self.hangs_up = False
-
-    async def answer(self, request: aiohttp.web.Request) -> aiohttp.web.Response:
-        self.heard += 1
-        if self.hangs_up:
-            assert request.transport is not None
-            request.transport.abort()
-        return aiohttp.web.Response(text=self.name)
-
-    async def start(self) -> None:
-        app = aiohttp.web.Application()
-        app.router.add_route("*", "/{path:.*}", self.answer)
-        self.runner = aiohttp.web.AppRunner(app)
-        await self.runner.setup()
-        await aiohttp.web.TCPSite(self.runner, "127.0.0.1", 0).start()
-        self.place = f"127.0.0.1:{self.runner.addresses[0][1]}"
-
-    async def stop(self) -> None:
-        await self.runner.cleanup()
-
-
-@pytest.fixture
-async def three() -> AsyncIterator[list[Pretender]]:
-    made = [Pretender(name) for name in ("a", "b", "c")]
-    for one in made:
-        await one.start()
-    yield made
-    for one in made:
-        await one.stop()
-
-
-@pytest.fixture
-def plain_urls(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The pretenders speak no TLS."""
-    from tiphys.client import servers
-
-    read = servers.read
-    monkeypatch.setattr(
-        servers, "read", lambda file: [url.replace("https", "http") for url in read(file)]
-    )
-
-
-def config(three: list[Pretender], folder: Path) -> Config:
-    file = folder / "servers"
-    file.write_text("".join(f"{one.place}\n" for one in three))
-    return Config(f"http://{three[0].place}", servers=file)
-
-
-async def said(client: Transport, method: str = "GET") -> str:
-    return (await client.request(method, "/x")).decode()
 
 
 async def test_the_next_server_is_asked_when_one_is_away(

@@ -191,6 +191,12 @@ def test_a_port_that_a_firewall_blocks_is_told(monkeypatch: pytest.MonkeyPatch) 
     [
         ("10.0.0.1", Server("10.0.0.1", 6443)),
         ("https://api.example.com:443/", Server("api.example.com", 443)),
+        ("[2001:db8::1]:443", Server("2001:db8::1", 443)),
+        ("https://[2001:db8::1]", Server("2001:db8::1", 6443)),
+        ("2001:db8::1", Server("2001:db8::1", 6443)),
+        ("[2001:db8::1", None),
+        ("host:0", None),
+        ("user@host", None),
         ("host:port", None),
         ("host:70000", None),
         (":6443", None),
@@ -201,6 +207,7 @@ def test_a_port_that_a_firewall_blocks_is_told(monkeypatch: pytest.MonkeyPatch) 
 def test_a_server_is_a_host_and_a_port(text: str, server: Server | None) -> None:
     if server is not None:
         assert discovery.parse_server(text) == server
+        assert discovery.parse_server(server.text) == server
         return
     with pytest.raises(ClusterError, match="is not a server; write HOST or HOST:PORT"):
         discovery.parse_server(text)

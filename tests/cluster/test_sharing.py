@@ -55,7 +55,7 @@ def test_a_machine_that_was_given_the_keys_signs_as_the_first(
     sharing.take(second, sharing.contents(first))
     credentials.ensure(second)
     assert second.is_replicated and second.control is not None
-    assert second.control.pod_network == first.pod_network
+    assert second.joining_pods == first.joining_pods
     for folder in ("", "etcd", "front-proxy"):
         ours, theirs = (Authority(each.pki / folder).path.read_bytes() for each in (first, second))
         assert ours == theirs

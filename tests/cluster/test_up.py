@@ -120,7 +120,7 @@ def test_services_have_no_addresses_of_the_machines_network(
     monkeypatch.setattr(state, "home", lambda: tmp_path / "home")
     cluster.machine_address = address
     state.remember(cluster)
-    assert cluster.service_cidr == services
+    assert cluster.service_cidrs == [services]
 
 
 @pytest.mark.parametrize("text", ["{ broken: [", "just words", "users: 3", "clusters: [1]", "\x00"])

@@ -10,7 +10,7 @@ from tiphys.controllers.nodeleaving import LEAVES
 from tiphys.machinery.errors import StatusError
 from tiphys.testing import LocalCluster
 
-TWO = {"pod_networks": ("10.50.0.0/23", "fd00:50::/63"), "service_network": "10.96.0.0/16"}
+TWO = {"pod_networks": ("10.50.0.0/23", "fd00:50::/63"), "service_networks": ("10.96.0.0/16",)}
 
 
 def joinable() -> LocalCluster:

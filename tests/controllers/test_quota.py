@@ -32,7 +32,8 @@ def test_a_key_counts_objects_of_one_resource(key: str, resource: str) -> None:
     assert counted_by(key) == resource
     limits = core_v1.ResourceQuota()
     limits.spec.hard = {key: "1", "secrets": "1"}  # type: ignore[dict-item]
-    assert resources_named(limits) == {resource, "secrets"}
+    claims = {"resourceclaims.resource.k8s.io"} if "/gpu" in key else set()
+    assert resources_named(limits) == {resource, "secrets"} | claims
 
 
 def sized(cpu: str) -> core_v1.Pod:

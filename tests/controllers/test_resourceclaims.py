@@ -92,6 +92,26 @@ async def test_a_pod_gets_a_claim_of_its_own_and_devices(cluster: LocalCluster) 
     await cluster.eventually(gone)
 
 
+async def test_a_pod_gets_devices_for_an_extended_resource(cluster: LocalCluster) -> None:
+    await cluster.client.create(class_of("card", extendedResourceName="example.com/card"))
+    limits = {"limits": {"example.com/card": "2"}}
+    made = pod("p", containers=[{"name": "c", "image": "i", "resources": limits}])
+    await cluster.client.create(made)
+    await cluster.eventually(lambda: node_of(cluster, "p"))
+    bound = await cluster.client.get(core_v1.Pod, "p", "default")
+    [special] = await claims(cluster)
+    status = bound.status.extended_resource_claim_status
+    assert status is not None and status.resource_claim_name == special.metadata.name
+    assert special.status.allocation is not None
+    assert len(special.status.allocation.devices.results) == 2
+    await end(cluster, "p")
+
+    async def gone() -> bool:
+        return not await claims(cluster)
+
+    await cluster.eventually(gone)
+
+
 async def test_devices_go_round(cluster: LocalCluster) -> None:
     await template(cluster, count=2)
     for name in ("p0", "p1", "p2"):

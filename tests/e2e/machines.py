@@ -19,7 +19,10 @@ from tests.e2e.machine import IMAGE, Machine
 
 # Apart from what clusters give pods and services, which depends on how many clusters there are.
 OFFICE, ANNEX = "172.31.1", "172.31.2"
+OFFICE6, ANNEX6 = "fd72:31:1::", "fd72:31:2::"  # the same networks in IPv6
+_SIXES = {OFFICE: OFFICE6, ANNEX: ANNEX6}
 _LINE = "172.31.9"  # between the routers
+_LINE6 = "fd72:31:9::"
 _ROUTER = 254  # last number of the router's addresses
 
 
@@ -31,7 +34,8 @@ class Networks:
     """Two networks and their routers, in namespaces whose names begin with `prefix`."""
 
     def __init__(self, prefix: str, line: int = 1500) -> None:
-        """`line` is the MTU between the routers; everywhere else it is 1500."""
+        """`line` is the MTU between the routers; everywhere else it is 1500. Every machine and
+        router has an address of IPv6, too."""
         self._prefix = prefix
         self.hosts: list[Host] = []
         self._namespaces: list[str] = []
@@ -48,7 +52,11 @@ class Networks:
             self._ip(name, "addr", "add", f"{_LINE}.{number}/24", "dev", "line")
             self._ip(name, "link", "set", "line", "mtu", str(line), "up")
             self._ip(name, "route", "add", f"{network}.0/24", "via", f"{_LINE}.{3 - number}")
+            self._add6(name, f"{_LINE6}{number}/64", "line")
+            ways = ("route", "add", f"{_SIXES[network]}/64", "via", f"{_LINE6}{3 - number}")
+            self._ip(name, "-6", *ways)
             self._run(name, "sysctl", "-qw", "net.ipv4.ip_forward=1")
+            self._run(name, "sysctl", "-qw", "net.ipv6.conf.all.forwarding=1")
 
     def _add_namespace(self, name: str) -> str:
         full = f"{self._prefix}-{name}"
@@ -72,6 +80,12 @@ class Networks:
         ip("-n", switch, "link", "set", port, "master", "switch", "up")
         ip("-n", own, "link", "set", link, "up")
         ip("-n", own, "addr", "add", address, "dev", link)
+        of_network, _, rest = address.rpartition(".")
+        self._add6(name, f"{_SIXES[of_network]}{rest.partition('/')[0]}/64", link)
+
+    def _add6(self, name: str, address: str, link: str) -> None:
+        """Without the second in which it would be asked whether somebody has the address."""
+        self._ip(name, "addr", "add", address, "dev", link, "nodad")
 
     def host(self, name: str, network: str, number: int, root: Path) -> Host:
         """A machine at `network`.`number`, whose way to the other network is the router."""
@@ -79,7 +93,9 @@ class Networks:
         where = {OFFICE: "office", ANNEX: "annex"}[network]
         self._plug(name, where, "eth0", f"{network}.{number}/24")
         self._ip(name, "route", "add", "default", "via", f"{network}.{_ROUTER}")
+        self._ip(name, "-6", "route", "add", "default", "via", f"{_SIXES[network]}{_ROUTER}")
         made = Host(root / name, f"{self._prefix}-{name}", f"{network}.{number}", namespace)
+        made.address6 = f"{_SIXES[network]}{number}"
         made.port = (f"{self._prefix}-{where}", f"to-{name}"[:15])
         self.hosts.append(made)
         return made
@@ -95,6 +111,7 @@ class Host(Machine):
     """A user's machine in a namespace of its own."""
 
     port = ("", "")  # the switch's namespace and its end of the cable
+    address6 = ""
 
     def __init__(self, root: Path, name: str, address: str, namespace: str) -> None:
         root.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,5 @@
-"""Load balancers' addresses on the machines' own network: who is on it reaches them, without a route."""
+"""Load balancers' addresses on the machines' own network: who is on it reaches them, without a
+route."""
 
 from __future__ import annotations
 

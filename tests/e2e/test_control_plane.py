@@ -29,6 +29,13 @@ files = tuple(pathlib.Path(file).read_bytes() for file in sys.argv[1:])
 with Members("127.0.0.1:16443", files) as members:
     print(*(member.name for member in members.list() if not member.is_learner))
 """
+# Nothing of etcd passes, neither way.
+CUT = """nft -f - <<END
+table inet cut {
+  chain from { type filter hook input priority 0; iifname != "lo" tcp dport 16443-16444 drop; }
+  chain to { type filter hook output priority 0; oifname != "lo" tcp dport 16443-16444 drop; }
+}
+END"""
 LONGEST_PAUSE = 10.0  # seconds between two acknowledged writes
 
 
@@ -222,6 +229,32 @@ def test_the_keys_are_encrypted_and_belong_to_their_token(plant: Plant) -> None:
 
 def gone(host: Machine, what: str) -> bool:
     return "NotFound" in host.kubectl("get", what, "-n", "kube-system", check=False)
+
+
+def test_a_machine_whose_etcd_is_cut_off_is_left_and_used_again(plant: Plant) -> None:
+    """It lives, and its API server answers: with errors, or late."""
+    writer = plant.writer(plant.b)  # its own server is the first one
+    plant.b.eventually(lambda: len(writer.written) > 50)
+    before = len(writer.written)
+    plant.a.sh(CUT)
+    plant.b.eventually(lambda: len(writer.written) > before + 100, 60)
+    print(f"cut off: writes paused for {writer.longest_pause:.1f} s")
+    plant.b.eventually(lambda: plant.a.address not in servers(plant.b), 60)
+    own = plant.a.root / "data" / "pki" / "servers"
+    plant.b.eventually(lambda: plant.a.address not in own.read_text())  # pods' ways, too
+    assert condition(node(plant.b, head(plant))) == "True"
+    assert writer.longest_pause < LONGEST_PAUSE
+    plant.a.sh("nft delete table inet cut")
+    plant.b.eventually(lambda: plant.a.address in servers(plant.b), 60)
+    first = f"https://{plant.a.address}:6443"
+    plant.b.eventually(lambda: writer.lines("written")[-1]["server"] == first, 60)
+    plant.b.eventually(lambda: len(writer.lines("seen")) >= len(writer.written) - 1)
+    writer.stop()
+    listed = plant.b.get("configmaps", "-l", "by=writer")["items"]
+    there = {item["metadata"]["name"] for item in listed}
+    assert not [number for number in writer.written if f"w-{number}" not in there]
+    assert {row["seen"] for row in writer.lines("seen")} >= set(writer.written)
+    plant.b.kubectl("delete", "configmaps", "-l", "by=writer", "--wait=false")
 
 
 def test_the_first_machine_is_lost_and_nothing_that_was_acknowledged(plant: Plant) -> None:

@@ -82,4 +82,5 @@ def health(machine: Machine) -> str:
 def test_the_example_of_a_driver(machine: Machine, path: str) -> None:
     said = run_commands(machine, path, ROOT / "examples" / "dra" / "README.md")
     assert "painting in green" in said or "painting in blue" in said
+    assert "doodling in " in said
     assert "colors.example.com" in said

@@ -40,7 +40,8 @@ async def write(client: Client, out: TextIO) -> None:
             if not is_already_exists(error):
                 await asyncio.sleep(0.05)
                 continue
-        note(out, {"written": number, "time": time.monotonic()})
+        server = client._servers.current
+        note(out, {"written": number, "time": time.monotonic(), "server": server})
         number += 1
 
 

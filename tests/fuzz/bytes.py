@@ -21,7 +21,7 @@ def _levels(open_: str, close: str, depth: int) -> bytes:
     return (open_ * depth + "1" + close * depth).encode()
 
 
-def _bomb(chance: random.Random) -> bytes:
+def bomb(chance: random.Random) -> bytes:
     """YAML whose aliases multiply."""
     width, lines = chance.randint(2, 10), ["a0: &a0 [x, x]"]
     for level in range(1, chance.randint(2, 12)):
@@ -29,7 +29,7 @@ def _bomb(chance: random.Random) -> bytes:
     return "\n".join(lines).encode()
 
 
-def _copies(chance: random.Random) -> bytes:
+def copies(chance: random.Random) -> bytes:
     """A JSON patch that doubles what is there."""
     copies: list[Any] = [{"op": "add", "path": "/metadata/annotations", "value": {"a": "x" * 100}}]
     for number in range(chance.randint(1, 40)):
@@ -41,7 +41,7 @@ def _copies(chance: random.Random) -> bytes:
 
 def _wide(body: dict[str, Any], chance: random.Random) -> bytes:
     """A body with very many of something."""
-    count = chance.choice([100, 2_000, 30_000])
+    count = chance.choices([100, 2_000, 30_000], [12, 6, 1])[0]
     where = chance.choice(["labels", "annotations", "finalizers", "x", "data"])
     many: Any = {f"k{i}": f"v{i}" for i in range(count)}
     if where == "finalizers":
@@ -86,10 +86,10 @@ def _as_protobuf(resource: Any, body: Any, chance: random.Random) -> bytes:
         data = protobuf.wrap(from_builtins(body, resource.type))
     except Exception:  # bodies that are no objects of the type: the bytes are bent anyway
         data = b"k8s\x00\x0a\x06\x0a\x02v1\x12\x00" + json.dumps(body).encode()
-    return _bent(data, chance) if chance.random() < 0.7 else data
+    return bent(data, chance) if chance.random() < 0.7 else data
 
 
-def _bent(data: bytes, chance: random.Random) -> bytes:
+def bent(data: bytes, chance: random.Random) -> bytes:
     """Some bytes changed, cut or doubled."""
     made = bytearray(data)
     for _ in range(chance.randint(1, 6)):
@@ -132,16 +132,16 @@ class Attacker(Generator):
         return chance.choice(
             [
                 lambda: (yaml_type, yaml.safe_dump(plain).encode()),
-                lambda: (yaml_type, _bent(yaml.safe_dump(plain).encode(), chance)),
-                lambda: (yaml_type, _bomb(chance)),
-                lambda: (yaml_type, yaml.safe_dump(plain).encode() + b"\n" + _bomb(chance)),
-                lambda: (jsonp, _copies(chance)) if patch else (content, _wide(plain, chance)),
+                lambda: (yaml_type, bent(yaml.safe_dump(plain).encode(), chance)),
+                lambda: (yaml_type, bomb(chance)),
+                lambda: (yaml_type, yaml.safe_dump(plain).encode() + b"\n" + bomb(chance)),
+                lambda: (jsonp, copies(chance)) if patch else (content, _wide(plain, chance)),
                 lambda: (merge if patch else content, _wide(plain, chance)),
                 lambda: (
                     merge if patch else content,
                     _numbered(json.dumps(plain).encode(), chance),
                 ),
-                lambda: (content, _bent(text, chance)),
+                lambda: (content, bent(text, chance)),
                 lambda: (content, _levels('{"a":', "}", chance.choice([100, 900, 9000]))),
                 lambda: (content, _levels("[", "]", chance.choice([100, 900, 9000]))),
                 lambda: (content, gzip.compress(text)),

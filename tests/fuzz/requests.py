@@ -63,6 +63,19 @@ PATCHES = (
     "text/html",
     "application/cbor",
 )
+_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "FOO")
+_SHARES = (4, 4, 3, 5, 2, 1, 1, 0.2)
+# A verb's method, and whether it is about one object.
+_VERBS = {
+    "get": ("GET", True),
+    "list": ("GET", False),
+    "watch": ("GET", False),
+    "create": ("POST", False),
+    "update": ("PUT", True),
+    "patch": ("PATCH", True),
+    "delete": ("DELETE", True),
+    "deletecollection": ("DELETE", False),
+}
 QUERIES: dict[str, list[str]] = {
     "dryRun": ["All", "Some", ""],
     "fieldManager": ["fuzz", ""],
@@ -153,26 +166,11 @@ class Generator:
             body["spec"] = {"cronSpec": "* * * * */5", "replicas": 1, "free": {"a": 1}}
         return copy.deepcopy(body)
 
-    def request(self) -> tuple[str, str, bytes | None, dict[str, str], str, str]:
-        """(method, path, body, query, content type, accept)."""
-        chance, resource = self.chance, self.chance.choice(self.resources)
-        self.last = resource
+    def _odd(self, resource: Resource) -> tuple[str, str, str]:
+        """(method, path, name): any method, at a path that there may not be."""
+        chance = self.chance
         name = chance.choice(["f0", "f1", "f2", "default", "%2e%2e", "a%00", "é", "x" * 300])
-        method = chance.choice(
-            [
-                "GET",
-                "GET",
-                "POST",
-                "POST",
-                "PUT",
-                "PATCH",
-                "PATCH",
-                "DELETE",
-                "HEAD",
-                "OPTIONS",
-                "FOO",
-            ]
-        )
+        method = chance.choices(_METHODS, _SHARES)[0]
         space = (
             chance.choice(["default", "default", "default", "nowhere", ""])
             if resource.namespaced
@@ -183,6 +181,27 @@ class Generator:
         path = resource.path(
             space, name if on_one or sub else "", sub if on_one or method == "POST" else ""
         )
+        return method, path, name
+
+    def _aimed(self, resource: Resource) -> tuple[str, str, str]:
+        """(method, path, name) of something that is served, and often there."""
+        chance = self.chance
+        name = chance.choice(["f0", "f1", "f2"])
+        space = "default" if resource.namespaced else ""
+        verb = chance.choice(resource.verbs or ("get",))
+        method, on_one = _VERBS.get(verb, ("GET", True))
+        sub = ""
+        if on_one and resource.subresources and chance.random() < 0.3:
+            part = chance.choice(resource.subresources)
+            sub = part.name
+            method = _VERBS.get(chance.choice(part.verbs or ("get",)), ("GET", True))[0]
+        return method, resource.path(space, name if on_one else "", sub), name
+
+    def request(self) -> tuple[str, str, bytes | None, dict[str, str], str, str]:
+        """(method, path, body, query, content type, accept)."""
+        chance, resource = self.chance, self.chance.choice(self.resources)
+        self.last = resource
+        method, path, name = self._aimed(resource) if chance.random() < 0.6 else self._odd(resource)
         query = {
             k: chance.choice(QUERIES[k])
             for k in chance.sample(sorted(QUERIES), chance.choice([0, 0, 1, 2, 4]))

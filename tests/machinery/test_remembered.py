@@ -45,3 +45,16 @@ def test_work_ends_when_its_allowance_is_spent() -> None:
 )
 def test_a_boolean_parameter(text: str | None, true: bool) -> None:
     assert truth(text) is true
+
+
+def test_of_longer_texts_a_sixteenth_as_many_are_remembered() -> None:
+    computed = []
+
+    @remembered(32)
+    def length(text: str) -> int:
+        computed.append(text)
+        return len(text)
+
+    for text in ("a" * 200, "b" * 200, "c" * 200, "a" * 200, "a", "b", "c", "a"):
+        length(text)
+    assert [len(text) for text in computed] == [200, 200, 200, 200, 1, 1, 1]

@@ -16,8 +16,8 @@ def link(index: int) -> bytes:
     return struct.pack("=BxHiII", 0, 1, index, 0, 0)
 
 
-def address(prefix: int) -> bytes:
-    return struct.pack("=BBBBI", 2, prefix, 0, 0, POD)
+def address(prefix: int, family: int = 2, scope: int = 0) -> bytes:
+    return struct.pack("=BBBBI", family, prefix, 0, scope, POD)
 
 
 def route(protocol: int) -> bytes:
@@ -32,6 +32,9 @@ def route(protocol: int) -> bytes:
         (NEW_LINK, link(POD), False),
         (NEW_ADDRESS, address(24), True),
         (NEW_ADDRESS, address(32), False),
+        (NEW_ADDRESS, address(64, family=10), True),
+        (NEW_ADDRESS, address(128, family=10), False),
+        (NEW_ADDRESS, address(64, family=10, scope=253), False),
         (DEL_ROUTE, route(OURS), True),
         (DEL_ROUTE, route(2), False),
         (NEW_ROUTE, route(OURS), False),

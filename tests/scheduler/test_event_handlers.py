@@ -181,8 +181,22 @@ def test_events_reach_unschedulable_pods() -> None:
         EventKind.NODE_ADDED,
         EventKind.POD_ASSIGNED,
         EventKind.POD_DELETED,
-        EventKind.DEVICES,
+        EventKind.DEVICE_CLASS,
         EventKind.NODE_DELETED,
     ]
     world.handlers.namespace_changed(namespace, None)
     assert world.state.snapshot.namespaces == {}
+
+
+def test_pods_that_are_kept_out_of_the_queue_are_counted() -> None:
+    world = World()
+    gated = pending(schedulingGates=[{"name": "example.com/wait"}])
+    world.handlers.pod_changed(None, gated)
+    assert world.handlers.count_gated() == 1 and world.popped() == []
+    waiting = pending(resourceClaims=[{"name": "gpu", "resourceClaimName": "c"}])
+    world.handlers.pod_changed(gated, waiting)
+    assert world.handlers.count_gated() == 1, "its claim does not exist yet"
+    world.handlers.pod_changed(waiting, None)
+    world.handlers.pod_changed(None, gated)
+    world.handlers.pod_changed(gated, None)
+    assert world.handlers.count_gated() == 0

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
+import os
 import random
 import signal
 import sys
@@ -20,6 +22,9 @@ from tiphys.cluster.certificates import Authority, key_pem, new_key, write_priva
 from tiphys.machinery.errors import StatusError
 from tiphys.testing.cluster import free_port
 
+_WRITES = (1, 1, 2, 5, 20, 60)  # that are acknowledged before a kill
+_TOLD = 50  # kills after which a long run says how far it is
+
 
 class Killed:
     """A server process that is killed and started again, with its files."""
@@ -27,6 +32,8 @@ class Killed:
     def __init__(self, root: Path, store: str, *options: str) -> None:
         self.root, self.store, self.port = root, store, free_port()
         self.options = options
+        self._forking: asyncio.subprocess.Process | None = None
+        self._server = 0  # its process id
         authority = Authority(root / "pki")
         authority.ensure("apiserver", "kube-apiserver", (), ("127.0.0.1",), server=True)
         write_private(root / "pki" / "sa.key", key_pem(new_key()))
@@ -36,28 +43,21 @@ class Killed:
         )
 
     async def start(self) -> Client:
-        command = [
-            sys.executable,
-            "-m",
-            "tiphys.cli.main",
-            "apiserver",
-            "--pki",
-            str(self.root / "pki"),
-            "--data-dir",
-            str(self.root),
-            "--port",
-            str(self.port),
-            "--bind",
-            "127.0.0.1",
-            "--store",
-            self.store,
-            *self.options,
-        ]
-        self.process = await asyncio.create_subprocess_exec(
-            *command, stderr=asyncio.subprocess.DEVNULL
-        )
+        """Starts the server, and returns when it is ready."""
+        if self._forking is None:
+            self._forking = await asyncio.create_subprocess_exec(
+                sys.executable,
+                *("-m", "tests.store.forking"),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.DEVNULL,
+            )
+        stdin, stdout = self._forking.stdin, self._forking.stdout
+        assert stdin is not None and stdout is not None
+        stdin.write(json.dumps(self._command()).encode() + b"\n")
+        self._server = int(await stdout.readline())
         client = Client(load(self.root / "kubeconfig"))
-        async with asyncio.timeout(120):
+        async with asyncio.timeout(300):
             while True:
                 try:
                     await client.request("GET", "/readyz", timeout=20)
@@ -65,9 +65,30 @@ class Killed:
                 except (Unreachable, StatusError):
                     await asyncio.sleep(0.02)
 
+    def _command(self) -> list[str]:
+        return [
+            *("apiserver", "--pki", str(self.root / "pki"), "--data-dir", str(self.root)),
+            *("--port", str(self.port), "--bind", "127.0.0.1", "--store", self.store),
+            *self.options,
+        ]
+
     async def kill(self) -> None:
-        self.process.send_signal(signal.SIGKILL)
-        await self.process.wait()
+        """Returns once it is gone."""
+        assert self._forking is not None and self._forking.stdout is not None
+        os.kill(self._server, signal.SIGKILL)
+        await self._forking.stdout.readline()
+        self._server = 0
+
+    async def end(self) -> None:
+        """Kills it for the last time, if it runs."""
+        forking = self._forking
+        if forking is None:
+            return
+        assert forking.stdin is not None
+        forking.stdin.close()
+        if self._server:
+            await self.kill()
+        await forking.wait()
 
 
 @dataclass
@@ -76,12 +97,19 @@ class Acknowledged:
 
     objects: dict[str, str | None] = field(default_factory=dict)
     revisions: list[int] = field(default_factory=list)
-    told: asyncio.Event = field(default_factory=asyncio.Event)  # somebody was told something
+    _told: asyncio.Event = field(default_factory=asyncio.Event)  # somebody was told something
 
     def note(self, name: str, version: str, deleted: bool = False) -> None:
         self.objects[name] = None if deleted else version
         self.revisions.append(int(version))
-        self.told.set()
+        self._told.set()
+
+    async def more(self, count: int) -> None:
+        """Returns when so many more writes are acknowledged."""
+        enough = len(self.revisions) + count
+        while len(self.revisions) < enough:
+            self._told.clear()
+            await self._told.wait()
 
     def check(self, stored: dict[str, str]) -> None:
         assert len(set(self.revisions)) == len(self.revisions), "a revision was given twice"
@@ -150,6 +178,13 @@ async def check_kills(root: Path, store: str, rounds: int, *options: str) -> tup
     """Kills a server so many times while it is written to. Returns how many writes were
     acknowledged, and how often a watch had to list anew."""
     server = Killed(root, store, *options)
+    try:
+        return await _check_kills(server, rounds)
+    finally:
+        await server.end()
+
+
+async def _check_kills(server: Killed, rounds: int) -> tuple[int, int]:
     client = await server.start()
     follower = Follower((await client.list(core_v1.ConfigMap, "default")).revision)
     seed = random.randrange(1 << 30)
@@ -162,10 +197,9 @@ async def check_kills(root: Path, store: str, rounds: int, *options: str) -> tup
             for w in range(4)
         ]
         if chance.random() < 0.8:  # else it may be killed before it has told anybody anything
-            async with asyncio.timeout(60):
-                await acknowledged.told.wait()
-        acknowledged.told.clear()
-        await asyncio.sleep(chance.uniform(0.005, 0.06))
+            async with asyncio.timeout(300):
+                await acknowledged.more(chance.choice(_WRITES))
+        await asyncio.sleep(chance.uniform(0.0, 0.02))
         await server.kill()
         await asyncio.gather(*writers, following)
         await client.close()
@@ -176,11 +210,12 @@ async def check_kills(root: Path, store: str, rounds: int, *options: str) -> tup
         assert follower.seen == sorted(set(follower.seen)), (
             "a watch showed a change twice, or in another order"
         )
+        if round_ % _TOLD == _TOLD - 1:
+            print(f"{round_ + 1} kills, {len(acknowledged.revisions)} writes", flush=True)
         since = follower.seen[0] if follower.seen else latest + 1
         missed = {r for r in acknowledged.revisions if r >= since}.difference(follower.seen)
         assert not missed, "a watch that resumed missed a change"
     listed = (await client.list(core_v1.ConfigMap, "default")).items
     acknowledged.check({c.metadata.name: c.metadata.resource_version for c in listed})
     await client.close()
-    await server.kill()
     return len(acknowledged.revisions), follower.relisted

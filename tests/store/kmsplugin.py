@@ -1,6 +1,6 @@
-"""A KMS plugin for tests: ``python -m tests.store.kmsplugin SOCKET KEYS``. KEYS is a folder of files
-with keys, each named after its id; the last by name encrypts, all of them decrypt. With a file
-`healthz` there, its text is how the plugin says that it is.
+"""A KMS plugin for tests: ``python -m tests.store.kmsplugin SOCKET KEYS``. KEYS is a folder of
+files with keys, each named after its id; the last by name encrypts, all of them decrypt. With a
+file `healthz` there, its text is how the plugin says that it is.
 
 It stays small on purpose, and speaks protobuf by itself: nothing of what it tests is in it.
 """

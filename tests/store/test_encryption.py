@@ -162,20 +162,43 @@ async def opened(tmp_path: Path, *providers: dict[str, Any]) -> tuple[SealedEngi
 async def test_a_changed_file_is_loaded_and_makes_old_values_stale(tmp_path: Path) -> None:
     engine, (reloader, registry), file = await opened(tmp_path, keyed("aesgcm"))
     await engine.commit(Write("/core/secrets/default/x", VALUE))
-    assert not reloader.look() and not engine.is_stale("/core/secrets/default/x")
+    assert not await reloader.look() and not engine.is_stale("/core/secrets/default/x")
     file.write_text(document(keyed("aesgcm", "two", OTHER), keyed("aesgcm")))
-    assert reloader.look() and engine.is_stale("/core/secrets/default/x")
+    assert await reloader.look() and engine.is_stale("/core/secrets/default/x")
     await engine.commit(Write("/core/secrets/default/x", VALUE))
     assert not engine.is_stale("/core/secrets/default/x")
-    assert 'automatic_reloads_total{status="success"} 1.0' in generate_latest(registry).decode()
+    page = generate_latest(registry).decode()
+    assert 'automatic_reloads_total{apiserver_id_hash="",status="success"} 1.0' in page
 
 
 async def test_a_broken_file_changes_nothing_until_it_is_mended(tmp_path: Path) -> None:
     engine, (reloader, registry), file = await opened(tmp_path, keyed("aesgcm"))
     for text in ("", "kind: [", document({"kms": {}})):
         file.write_text(text)
-        assert not reloader.look()
+        assert not await reloader.look()
     await engine.commit(Write("/core/secrets/default/x", VALUE))
-    assert 'automatic_reloads_total{status="failure"} 3.0' in generate_latest(registry).decode()
+    page = generate_latest(registry).decode()
+    assert 'automatic_reloads_total{apiserver_id_hash="",status="failure"} 3.0' in page
     file.write_text(document(keyed("aesgcm", "two", OTHER)))
-    assert reloader.look()
+    assert await reloader.look()
+
+
+async def test_what_is_sealed_and_opened_is_counted_by_key_and_resource(tmp_path: Path) -> None:
+    engine, (_, registry), _ = await opened(tmp_path, keyed("aesgcm"), {"identity": {}})
+    await engine.commit(Write("/core/secrets/default/x", VALUE))
+    assert operations(registry, "to_storage", "k8s:enc:aesgcm:v1:one:") == 1.0
+    stored = Change(2, "/core/secrets/default/y", VALUE, 0)
+    engine.unseal(stored)
+    assert operations(registry, "from_storage", "identity") == 1.0
+    engine.unseal(Change(3, "/core/secrets/default/y", b"k8s:enc:aesgcm:v1:one:broken", 0))
+    assert operations(registry, "from_storage", "unknown", "unknown-non-grpc") == 1.0
+    engine.unseal(Change(4, "/core/pods/default/y", VALUE, 0))  # nobody asked for these
+    assert 'resource="pods"' not in generate_latest(registry).decode()
+
+
+def operations(
+    registry: CollectorRegistry, direction: str, prefix: str, status: str = "OK"
+) -> float | None:
+    labels = {"resource": "secrets", "transformation_type": direction, "status": status}
+    name = "apiserver_storage_transformation_operations_total"
+    return registry.get_sample_value(name, {**labels, "transformer_prefix": prefix})

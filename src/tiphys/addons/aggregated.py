@@ -9,6 +9,8 @@ certificate.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import socket
 from collections.abc import Awaitable, Callable, Sequence
@@ -28,7 +30,8 @@ from tiphys.client.servertls import ServerContext
 
 _LARGEST = 4 << 20  # bytes of a request
 _TRUST = "extension-apiserver-authentication"
-_ELSEWHERE = "192.0.2.1"  # of documentation: nothing is ever sent there
+# Of documentation: nothing is ever sent there.
+_ELSEWHERE = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"}
 
 
 class AggregatedServer:
@@ -99,9 +102,11 @@ class AggregatedServer:
 
 def own_address() -> str:
     """The address of this machine that others see: the API server connects to no loopback."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect((_ELSEWHERE, 9))
-        return str(probe.getsockname()[0])
+    for family, elsewhere in _ELSEWHERE.items():
+        with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((elsewhere, 9))
+            return str(probe.getsockname()[0])
+    raise OSError(errno.ENETUNREACH, "this machine has no way to any other")
 
 
 # --- what it answers ---

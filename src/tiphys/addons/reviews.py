@@ -63,6 +63,12 @@ def invalid(group: str, kind: str, name: str, errors: Sequence[FieldError]) -> R
     )
 
 
+def denied(errors: Sequence[FieldError]) -> Refused:
+    """The same as operators in Go say it, whose library (controller-runtime) knows no better."""
+    said = ", ".join(dict.fromkeys(map(str, errors)))
+    return refusal(said if len(errors) == 1 else f"[{said}]", 403, "Forbidden")
+
+
 # --- admission ---
 
 

@@ -57,6 +57,7 @@ from tiphys.client.exposition import component_registry
 from tiphys.client.front import Site
 from tiphys.client.signals import stop_event
 from tiphys.client.tasks import TaskGroup
+from tiphys.machinery.addresses import authority
 from tiphys.store.engine import Engine
 from tiphys.store.metrics import StoreMetrics
 from tiphys.store.replica import ReplicaEngine
@@ -192,7 +193,9 @@ class RunningServer:
             return None
         from tiphys.store.encryption.reloading import encrypted
 
-        sealed, reloader = encrypted(engine, options.encryption_config, self.collectors)
+        address = authority(options.address, options.port)
+        file = options.encryption_config
+        sealed, reloader = encrypted(engine, file, self.collectors, address)
         self._reloader = reloader if options.encryption_reload else None
         self._encryption = sealed
         return sealed
@@ -207,7 +210,7 @@ class RunningServer:
         if self._reloader is not None:
             self._tasks.start(self._reloader.run(), "encryption-config")
         nodes = NodeAuthorizer(self.store, NODE_RULES)
-        address = f"{options.address}:{options.port}"
+        address = authority(options.address, options.port)
         self._caller, authorizer = WebhookCaller(self.store), Authorizer(self.store, nodes.allows)
         self._authorization = Authorization(
             options.authorization, authorizer, self.collectors, address
@@ -324,7 +327,7 @@ class RunningServer:
                 listens=self._replica is None,
             )
         if self._replica is None:
-            log.info("serving on https://%s:%d", options.bind, options.port)
+            log.info("serving on https://%s", authority(options.bind, options.port))
 
     def take(self, connection: socket.socket) -> None:
         """Serves a connection that another process has accepted."""

@@ -86,9 +86,10 @@ def cli() -> None:
 )
 @click.option(
     "--ip-family",
-    type=click.Choice(["ipv4", "dual"]),
+    type=click.Choice(["ipv4", "ipv6", "dual", "dual-ipv6"]),
     default=None,
-    help="Addresses of pods and services: IPv4, or of both families [default: ipv4].",
+    help="Addresses of pods and services: of one family, or of both, IPv4 (dual) or IPv6 "
+    "(dual-ipv6) first [default: ipv4].",
 )
 @click.option(
     "--api-workers",
@@ -122,12 +123,14 @@ def cli() -> None:
 @click.option(
     "--address",
     default=None,
-    help="Where other machines reach this one, so that they can join.",
+    help="Where other machines reach this one, so that they can join: an address of the cluster's "
+    "first family, and one of the second after a comma where the machine has one.",
 )
 @click.option(
     "--pod-network",
     default=None,
-    help="Network of the pods of machines that join [default: 10.244.128.0/17].",
+    help="Network of the pods of machines that join; with a comma, one of each family [default: "
+    "10.244.128.0/17, fd10:244:8000::/48].",
 )
 @click.option(
     "--pod-routes",
@@ -361,7 +364,7 @@ def _profiles(config: Path | None) -> Any:
     help="The key of the CA, which signs certificate requests.",
 )
 @click.option("--cluster-cidr", default="", help="Pod networks of which nodes are given ranges.")
-@click.option("--service-cluster-ip-range", default="", help="Kept from pods.")
+@click.option("--service-cluster-ip-range", default="", help="Networks that are kept from pods.")
 @click.option(
     "--server-certificate",
     type=FOLDER,
@@ -419,7 +422,7 @@ def controllers(
                 key = ca_key.read_text() if ca_key else ""
                 machines = {
                     "pod_networks": _names(cluster_cidr),
-                    "service_network": service_cluster_ip_range,
+                    "service_networks": _names(service_cluster_ip_range),
                     "server_names": names_of(server_certificate),
                 }
                 informers = await run_controllers(

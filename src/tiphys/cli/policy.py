@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from tiphys.machinery.addresses import version_of
 
 if TYPE_CHECKING:
     from tiphys.api import core_v1
@@ -56,14 +58,15 @@ def explain(
     """Explain what may reach POD and what it may reach, and which policy rule says so.
 
     With --from or --to the exit code is 0 if it is allowed, 1 if it is denied, and 2 if that cannot
-    be told."""
+    be told. Of pods with two addresses the family of POD's first one is meant, unless the other end
+    is given as an address."""
     from tiphys.network.policy import explain as words
 
     if source and target:
         raise Trouble("either --from or --to: the other end is the pod")
     if port and not (source or target):
         raise Trouble("--port goes with --from or --to")
-    view = asyncio.run(_view(kubeconfig, namespace))
+    view = asyncio.run(_view(kubeconfig, namespace)).of_family(source or target or "", pod)
     if not (source or target):
         for line in words.about(view.semantics, view.pod(pod)):
             click.echo(line)
@@ -106,11 +109,20 @@ def _number(target: Party, port: str, protocol: str) -> int:
 
 @dataclass
 class View:
-    """What the cluster holds now. Pods are by ``namespace/name``."""
+    """What the cluster holds now. Pods are by ``namespace/name``, and have their address of the
+    `version` of IP."""
 
     namespace: str
     pods: dict[str, core_v1.Pod]
     semantics: Semantics
+    version: int = 4
+
+    def of_family(self, end: str, pod: str) -> View:
+        """In the family of one end of a connection, where that is an address, or of a pod's first
+        address."""
+        there = self.pods.get(self._key(pod))
+        first = there.status.pod_ip if there is not None else ""
+        return replace(self, version=version_of(end if _is_address(end) else first))
 
     def _key(self, name: str) -> str:
         return name if "/" in name else f"{self.namespace}/{name}"
@@ -121,31 +133,39 @@ class View:
         pod = self.pods.get(self._key(name))
         if pod is None:
             raise Trouble(f"there is no pod {self._key(name)}")
-        return facts_of(pod)
+        return facts_of(pod, version=self.version)
 
     def party(self, name: str) -> Party:
         """A pod, or an address. A pod in its node's network is its node's address to policies."""
-        from tiphys.network.policy.model import facts_of
+        from tiphys.network.policy.model import address_of, facts_of
 
         if _is_address(name):
-            held = (facts_of(pod) for pod in self.pods.values())
-            return next((facts for facts in held if facts.address == name), name)
+            own = str(ipaddress.ip_address(name))
+            held = (facts_of(pod, version=self.version) for pod in self.pods.values())
+            return next((facts for facts in held if facts.address == own), own)
         facts = self.pod(name)
         if facts.address:
             return facts
         pod = self.pods[facts.key]
-        if not pod.spec.host_network or not pod.status.host_ip:
-            raise Trouble(f"pod {facts.key} has no address ({pod.status.phase or 'Pending'})")
-        return pod.status.host_ip
+        of_node = address_of(_host_ips(pod), self.version) if pod.spec.host_network else ""
+        if not of_node:
+            phase = pod.status.phase or "Pending"
+            raise Trouble(f"pod {facts.key} has no IPv{self.version} address ({phase})")
+        return of_node
 
     def neighbours(self, one: Party, other: Party) -> bool:
         """Whether they are a node and a pod on it."""
         ends = {end if isinstance(end, str) else end.address for end in (one, other)}
-        return any(
-            pod.status.pod_ip != pod.status.host_ip
-            and {pod.status.pod_ip, pod.status.host_ip} == ends
-            for pod in self.pods.values()
-        )
+        for pod in self.pods.values():
+            own = {pod.status.pod_ip, *(one.ip for one in pod.status.pod_ips)}
+            of_node = set(_host_ips(pod))
+            if not pod.spec.host_network and ends & own and ends & of_node:
+                return True
+        return False
+
+
+def _host_ips(pod: core_v1.Pod) -> list[str]:
+    return [pod.status.host_ip, *(one.ip for one in pod.status.host_ips)]
 
 
 def _is_address(text: str) -> bool:

@@ -109,7 +109,8 @@ def configured(existing: Cluster | None, asked: Asked) -> Cluster:
     cluster.nodes = asked.nodes or cluster.nodes
     cluster.ip_family = asked.ip_family or cluster.ip_family
     cluster.certificate_days = asked.certificate_days or cluster.certificate_days
-    cluster.machine_address = asked.address or cluster.machine_address
+    if asked.address:
+        cluster.machine_address, _, cluster.other_address = asked.address.partition(",")
     cluster.pod_network = asked.pod_network or cluster.pod_network
     cluster.pod_routes = asked.pod_routes or cluster.pod_routes
     cluster.pools = list(asked.load_balancer_pool) or cluster.pools

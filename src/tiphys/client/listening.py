@@ -196,7 +196,9 @@ class Listener:
             self.sockets.append(listening)
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6:
-                listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                # Every address is meant, as by Go's servers: those of IPv4, too.
+                alone = int(host != "::")
+                listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, alone)
             listening.setblocking(False)
             try:
                 listening.bind(address)

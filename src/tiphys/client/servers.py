@@ -29,14 +29,14 @@ def read(file: Path) -> list[str]:
 class Servers:
     """One is asked, `current`, until it is away: then the next of those that there are by then.
 
-    first: the URL in the configuration, which is preferred
-    file:  names the others, None when there are none
+    preferred: the URL in the configuration
+    file:      names the others, None when there are none
     """
 
-    def __init__(self, first: str, file: Path | None) -> None:
-        self._first = first
+    def __init__(self, preferred: str, file: Path | None) -> None:
+        self.preferred = preferred
         self._file = file
-        self.current = first
+        self.current = preferred
 
     @property
     def are_many(self) -> bool:
@@ -51,7 +51,7 @@ class Servers:
     def known(self) -> list[str]:
         """All that there are, the preferred one first."""
         others = read(self._file) if self._file is not None else []
-        return list(dict.fromkeys([self._first, *others]))
+        return list(dict.fromkeys([self.preferred, *others]))
 
     def is_away(self, server: str) -> None:
         """Takes note that a server did not answer. Who comes late with that changes nothing."""

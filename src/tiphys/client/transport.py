@@ -19,9 +19,12 @@ from prometheus_client import CollectorRegistry
 
 from tiphys.api.base import decode
 from tiphys.api.meta_v1 import Status
+from tiphys.client import readiness
 from tiphys.client.config import Config
 from tiphys.client.metrics import ComponentMetrics
+from tiphys.client.readiness import Readiness
 from tiphys.client.servers import Servers, watchful_socket
+from tiphys.client.tasks import TaskGroup
 from tiphys.machinery.errors import StatusError
 
 JSON = "application/json"
@@ -95,6 +98,8 @@ class Transport:
         self._responses: set[aiohttp.ClientResponse] = set()  # whose bodies are being read
         self._token: _Token | None = None
         self._seats = asyncio.Semaphore(_IN_FLIGHT)
+        self._tasks = TaskGroup(agent)
+        self._readiness: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -103,6 +108,7 @@ class Transport:
         await self.close()
 
     async def close(self) -> None:
+        await self._tasks.stop()
         await self.drop_connections()
 
     async def drop_connections(self) -> None:
@@ -262,6 +268,11 @@ class Transport:
             async with self._response(method, path, **options) as response:
                 yield response
             return
+        if self._readiness is None:
+            looks = Readiness(
+                self._servers, self._is_ready, self.drop_connections, self._retire_session
+            )
+            self._readiness = self._tasks.start(looks.run(), "readiness")
         async with contextlib.AsyncExitStack() as stack:
             for tried in itertools.count(1):
                 try:
@@ -273,6 +284,17 @@ class Transport:
                         raise
                     await asyncio.sleep(_LEAST_PAUSE)
             yield response
+
+    async def _is_ready(self, server: str) -> bool | None:
+        """What a server says of itself; None when it does not answer."""
+        try:
+            async with (
+                asyncio.timeout(readiness.WITHIN),
+                self._http().get(f"{server}/readyz", headers=self._headers()) as response,
+            ):
+                return response.status == 200
+        except (aiohttp.ClientError, OSError, TimeoutError):
+            return None
 
     async def lines(
         self, path: str, query: dict[str, str], accept: str

@@ -48,8 +48,9 @@ def _accesses(cluster: Cluster, pem: str) -> list[_Access]:
         return [_Access("127.0.0.1", cluster.port, pki / "admin.crt", pki / "admin.key")]
     assert cluster.joined is not None
     known = [urlsplit(url).netloc for url in servers.read(cluster.servers_file)]
-    found = [place.rpartition(":") for place in dict.fromkeys([*known, *cluster.joined.servers])]
-    return [_Access(host, int(port), pki / pem, pki / pem) for host, _, port in found]
+    places = dict.fromkeys([*known, *cluster.joined.servers])
+    found = [urlsplit(f"//{place}") for place in places]
+    return [_Access(place.hostname or "", place.port or 0, pki / pem, pki / pem) for place in found]
 
 
 def request(
@@ -64,9 +65,10 @@ def request(
     """`body` is written as JSON; `pem` says who asks on a machine without an API server. Raises
     OSError and HTTPException."""
     data = None if body is None else json.dumps(body).encode()
+    headers = {"Content-Type": content} if data else {}
     connection = _connected(cluster, timeout, pem)
     try:
-        connection.request(method, path, data, {"Content-Type": content} if data else {})
+        connection.request(method, path, data, headers)
         response = connection.getresponse()
         return Answer(response.status, response.read())
     finally:
@@ -74,12 +76,24 @@ def request(
 
 
 def _connected(cluster: Cluster, timeout: float, pem: str) -> http.client.HTTPSConnection:
-    """A connection to the first server that takes it. Raises OSError."""
+    """A connection to the first server that is ready; where none is, to the last that takes one.
+    Raises OSError."""
     *others, last = _accesses(cluster, pem)
     for access in others:
-        with contextlib.suppress(OSError):
-            return _connection(cluster, access, timeout)
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            connection = _connection(cluster, access, timeout)
+            if _says_ready(connection):
+                return connection
+            connection.close()
     return _connection(cluster, last, timeout)
+
+
+def _says_ready(connection: http.client.HTTPSConnection) -> bool:
+    """Of a server, on a connection that can be used again then. Raises OSError, HTTPException."""
+    connection.request("GET", "/readyz")
+    response = connection.getresponse()
+    response.read()
+    return response.status == 200
 
 
 def _connection(cluster: Cluster, access: _Access, timeout: float) -> http.client.HTTPSConnection:

@@ -154,10 +154,11 @@ def _check_free(cluster: Cluster, wanted: Restoring) -> None:
             f"{cluster.root} has the data of a cluster; --replace sets it aside, or restore under "
             "another --name"
         )
+    networks = ", ".join(cluster.service_cidrs)
     for other in state.everyone():
         if other.name != cluster.name and other.number == cluster.number:
             raise ClusterError(
-                f"the networks of the backup ({cluster.service_cidr} for services) are those of "
+                f"the networks of the backup ({networks} for services) are those of "
                 f"cluster {other.name} here; restore it on another machine, or remove that one: "
                 f"tiphys down --purge --name {other.name}"
             )

@@ -73,7 +73,7 @@ def _runtimes() -> str:
 
 def write_config(place: NodePlace) -> None:
     plugins = next((folder for folder in PLUGINS if Path(folder, "ptp").exists()), PLUGINS[0])
-    if place.cluster.is_dual:
+    if place.cluster.has_ipv6:
         own = place.cni / "plugins"
         write_plugins(own, Path(plugins))
         plugins = str(own)

@@ -15,6 +15,7 @@ from tiphys.cluster import apiclient, discovery, plan, sharing, up
 from tiphys.cluster.discovery import Discovered
 from tiphys.cluster.plan import Change, etcd_client_files, etcd_name, etcd_ports, etcd_urls
 from tiphys.cluster.state import Cluster, ClusterError
+from tiphys.machinery.addresses import authority
 from tiphys.machinery.bootstraptokens import Token
 from tiphys.store import etcdpb as pb
 from tiphys.store.engine import StoreError
@@ -50,7 +51,7 @@ def enter(cluster: Cluster) -> None:
     """Makes this machine's etcd a member of the cluster's, and starts it, with nothing else. Raises
     ClusterError; then it is none."""
     assert cluster.control is not None and cluster.joined is not None
-    host = cluster.joined.servers[0].rpartition(":")[0]
+    host = urlsplit(f"//{cluster.joined.servers[0]}").hostname or ""
     peer = etcd_urls(cluster).peer
     shutil.rmtree(cluster.root / "etcd", ignore_errors=True)  # of an attempt that failed
     with _members(cluster, host) as members:
@@ -191,7 +192,7 @@ def _ask(cluster: Cluster, method: str, path: str, body: object = None) -> None:
 def _members(cluster: Cluster, host: str = "127.0.0.1") -> Iterator[Members]:
     """The members of etcd, as the one at `host` knows them. Raises ClusterError."""
     files = [Path(file).read_bytes() for file in etcd_client_files(cluster)]
-    endpoint = f"{host}:{etcd_ports(cluster.port)[0]}"
+    endpoint = authority(host, etcd_ports(cluster.port)[0])
     try:
         with Members(endpoint, (files[0], files[1], files[2])) as members:
             yield members

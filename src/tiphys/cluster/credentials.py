@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import datetime
+import ipaddress
 import socket
 
 from tiphys.cluster import kubeconfig
 from tiphys.cluster.certificates import LIFETIME, Authority, key_pem, new_key, write_private
 from tiphys.cluster.sandboxes import NodePlace, places
 from tiphys.cluster.state import Cluster
+from tiphys.machinery.addresses import authority as authority_of
 
 # (file stem, user) of the components that every cluster has.
 _COMPONENTS = (
@@ -16,6 +18,7 @@ _COMPONENTS = (
     ("scheduler", "system:kube-scheduler"),
     ("addons", "tiphys:addons"),
 )
+_LOOPBACKS = ("127.0.0.1", "::1")
 
 
 def ensure(cluster: Cluster, renews_all: bool = False) -> None:
@@ -32,7 +35,7 @@ def ensure(cluster: Cluster, renews_all: bool = False) -> None:
     )
     authority.ensure("admin", "kubernetes-admin", ("system:masters",))
     # What controllers, scheduler and add-ons serve their metrics with.
-    local = ("localhost", "127.0.0.1")
+    local = ("localhost", *_LOOPBACKS)
     authority.ensure("components", "tiphys-components", (), local, server=True)
     # An authority of its own: servers behind the API server believe whoever it signs, whatever
     # user they name.
@@ -55,17 +58,18 @@ def ensure(cluster: Cluster, renews_all: bool = False) -> None:
 
 def _server_names(cluster: Cluster) -> tuple[str, ...]:
     """The names and addresses under which clients know the API server."""
-    service_network = cluster.service_cidr.rsplit(".", 1)[0]
+    services = (str(ipaddress.ip_network(cidr)[1]) for cidr in cluster.service_cidrs)
+    machine = (cluster.machine_address, cluster.other_address)
     return (
         "localhost",
         "kubernetes",
         "kubernetes.default",
         "kubernetes.default.svc",
         "kubernetes.default.svc.cluster.local",
-        "127.0.0.1",
-        f"{service_network}.1",
-        *((cluster.node_address,) if not cluster.joined else ()),
-        *((cluster.machine_address,) if cluster.machine_address else ()),
+        *_LOOPBACKS,
+        *services,
+        *(cluster.node_addresses if not cluster.joined else ()),
+        *filter(None, machine),
         socket.gethostname().lower(),
     )
 
@@ -74,7 +78,7 @@ def _of_etcd(cluster: Cluster, lifetime: datetime.timedelta, renews_all: bool) -
     """What etcd shows its clients and the other members, and what we show it; of an authority of
     its own: nobody else's clients may read the store."""
     authority = Authority(cluster.pki / "etcd", lifetime, renews_all)
-    names = ("localhost", "127.0.0.1", cluster.machine_address)
+    names = ("localhost", *_LOOPBACKS, cluster.machine_address)
     authority.ensure("server", "tiphys-etcd", (), names, server=True)
     authority.ensure("peer", "tiphys-etcd-peer", (), names, server=True)
     authority.ensure("client", "tiphys-apiserver-etcd-client")
@@ -84,7 +88,7 @@ def _of_node(cluster: Cluster, authority: Authority, place: NodePlace) -> None:
     """A node's client certificate, and the one its own server shows."""
     user = f"system:node:{place.name}"
     groups = ("system:nodes",)
-    names = (place.name, place.address, "127.0.0.1")
+    names = (place.name, *place.addresses, *_LOOPBACKS)
     host = place.cluster.address
     if not cluster.joined:  # such a node has asked for its own
         _kubeconfig(cluster, authority, place.kubeconfig.stem, user, groups, host)
@@ -102,7 +106,9 @@ def _kubeconfig(
     """A client certificate and a kubeconfig with it, for a component that finds the API server at
     `host`."""
     certificate, key = authority.ensure(stem, user, groups)
-    server = f"https://{host}:{cluster.port}"
+    server = f"https://{authority_of(host, cluster.port)}"
     file = cluster.pki / f"{stem}.kubeconfig"
-    others = cluster.servers_file if cluster.is_replicated else None
+    # Also of a cluster that has one server yet: it may move to etcd and get more, and nobody would
+    # start these components again for that.
+    others = cluster.servers_file if cluster.machine_address else None
     kubeconfig.component(file, server, authority.path, certificate, key, others)

@@ -18,11 +18,14 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from tiphys.cluster import certificates
 from tiphys.cluster.state import ClusterError, Joined
 from tiphys.machinery import bootstraptokens
+from tiphys.machinery.addresses import authority
 from tiphys.machinery.bootstraptokens import SIGNATURE_PREFIX, Token
+from tiphys.machinery.names import is_ip
 
 _INFO = "/api/v1/namespaces/kube-public/configmaps/cluster-info"
 _CONFIG = "/api/v1/namespaces/kube-system/configmaps/tiphys-config"
@@ -31,6 +34,7 @@ _SIGNED_WITHIN = 5.0  # seconds in which a token that was just made is known to 
 # Certificates begin five minutes before they are signed: a clock that is further behind does not
 # find them valid.
 _CLOCK_SECONDS = 300
+_PORT = 6443  # of a server that is named without one
 _OLDER_BY = 3  # minor releases that a node may be behind its server, as a kubelet
 _NEW_TOKEN = "make a new one on the server: tiphys token create"
 # Of OpenSSL: X509_V_ERR_CERT_NOT_YET_VALID, _HAS_EXPIRED, _HOSTNAME_MISMATCH, _IP_ADDRESS_MISMATCH
@@ -43,7 +47,7 @@ class Server(NamedTuple):
 
     @property
     def text(self) -> str:
-        return f"{self.host}:{self.port}"
+        return authority(self.host, self.port)
 
 
 class Reply(NamedTuple):
@@ -96,14 +100,19 @@ def _listed(text: str) -> list[str]:
 
 
 def parse_server(text: str) -> Server:
-    """``HOST`` or ``HOST:PORT``, also as a URL. Raises ClusterError."""
+    """``HOST`` or ``HOST:PORT``, also as a URL; an IPv6 address has brackets before a port. Raises
+    ClusterError."""
     bare = text.removeprefix("https://").rstrip("/")
-    host, colon, port = bare.rpartition(":")
-    if not colon:
-        host, port = bare, "6443"
-    if not host or "/" in host or not port.isdigit() or not 0 < int(port) < 65536:
+    if is_ip(bare):
+        return Server(bare, _PORT)
+    try:
+        parts = urlsplit(f"//{bare}")
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host = None
+    if not host or parts.netloc != bare or parts.username is not None or port == 0:
         raise ClusterError(f"{text!r} is not a server; write HOST or HOST:PORT")
-    return Server(host, int(port))
+    return Server(host, port or _PORT)
 
 
 def parse_token(text: str) -> Token:

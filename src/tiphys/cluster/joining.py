@@ -17,6 +17,7 @@ from tiphys.cluster import (
     containerd,
     controlplane,
     discovery,
+    families,
     kubeconfig,
     preflight,
     state,
@@ -24,7 +25,7 @@ from tiphys.cluster import (
 from tiphys.cluster.certificates import write_private
 from tiphys.cluster.discovery import Discovered
 from tiphys.cluster.plan import NODE_PEM, POLICY_PEM
-from tiphys.cluster.state import Cluster, ClusterError
+from tiphys.cluster.state import Cluster, ClusterError, Joined
 from tiphys.machinery.errors import StatusError
 from tiphys.machinery.names import dns_subdomain_errors
 from tiphys.network import podroutes
@@ -78,14 +79,27 @@ def _cluster(wanted: Wanted, found: Discovered, node: str) -> Cluster:
     folder = (wanted.data_dir or state.home() / wanted.name).absolute()
     cluster = Cluster(wanted.name, str(folder), port=found.server.port)
     cluster.joined = found.joined(node)
-    cluster.machine_address = wanted.address or found.own
+    cluster.ip_family = _families(cluster.joined)
+    address = wanted.address or found.own
+    cluster.machine_address, _, cluster.other_address = address.partition(",")
     cluster.pod_routes = found.config.get("podRoutes", podroutes.AUTO)
     return cluster
 
 
+def _families(joined: Joined) -> str:
+    """The cluster's, which are those of its services. Raises ClusterError."""
+    try:
+        return families.named(joined.service_network.split(","))
+    except KeyError:
+        raise ClusterError(
+            f"the cluster's services are in {joined.service_network}, which this release does not "
+            "understand; install the server's release here"
+        ) from None
+
+
 def check_machine(cluster: Cluster) -> None:
     """Whether this machine can be a node at its address. Raises ClusterError."""
-    preflight.check_machine_address(cluster.machine_address)
+    preflight.check_addresses(cluster)
     preflight.check_neighbours(cluster)
 
 

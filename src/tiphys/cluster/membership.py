@@ -17,6 +17,7 @@ from tiphys.client.client import Client, Unreachable
 from tiphys.client.informer import Informer
 from tiphys.client.tasks import TaskGroup
 from tiphys.cluster.nodeoptions import NodeProcess
+from tiphys.machinery.addresses import version_of
 from tiphys.machinery.errors import StatusError, is_already_exists
 from tiphys.network import pods, tunnel
 from tiphys.node.certificates import (
@@ -56,7 +57,7 @@ class Membership:
         self._tasks.start(node.run(), "informer-range", vital=True)
         log.info("Waiting for the range of this node's pods")
         await self._given.wait()
-        options = replace(self._options, pod_cidr=self._ranges[0])
+        options = with_ranges(self._options, self._ranges)
         server = urlsplit(self._client.config.server).hostname or ""
         await asyncio.to_thread(_set_up_network, options, server)
         log.info("Pods of node %s are in %s", options.name, options.pod_cidr)
@@ -77,9 +78,10 @@ class Membership:
     async def _write_node(self) -> None:
         name = self._options.name
         addresses = [
-            core_v1.NodeAddress(type="InternalIP", address=self._options.address),
-            core_v1.NodeAddress(type="Hostname", address=name),
+            core_v1.NodeAddress(type="InternalIP", address=address)
+            for address in self._options.addresses.split(",")
         ]
+        addresses.append(core_v1.NodeAddress(type="Hostname", address=name))
         node = core_v1.Node(metadata=ObjectMeta(name=name))
         node.status.addresses = addresses
         try:
@@ -137,8 +139,19 @@ async def _restart(old: list[str], new: list[str]) -> None:
     raise RangeChangedError(f"pods were in {', '.join(old)} and are in {', '.join(new)} now")
 
 
+def with_ranges(options: NodeProcess, ranges: list[str]) -> NodeProcess:
+    """The options of a node that was given these ranges. Of a family in which the machine has no
+    address of its own, the node's address is the one among its pods."""
+    given = replace(options, pod_cidr=",".join(ranges))
+    addresses = options.addresses.split(",")
+    known = {version_of(address) for address in addresses}
+    addresses += [gateway for gateway in given.gateways if version_of(gateway) not in known]
+    return replace(given, addresses=",".join(addresses))
+
+
 def _set_up_network(options: NodeProcess, server: str) -> None:
-    mtu = tunnel.mtu_between(options.address, server, options.pod_routes)
-    pods.write_cni(options.cni, options.cni_name, [options.pod_cidr], options.leases, mtu)
-    pods.set_up_link(options.pod_link, [options.gateway])
-    pods.route(options.pod_link, [options.service_cidr])
+    mtu = tunnel.mtu_between(options.address, server, options.pod_routes, options.versions)
+    ranges = options.pod_cidr.split(",")
+    pods.write_cni(options.cni, options.cni_name, ranges, options.leases, mtu)
+    pods.set_up_link(options.pod_link, list(options.gateways))
+    pods.route(options.pod_link, options.service_cidr.split(","))

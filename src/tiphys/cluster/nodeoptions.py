@@ -6,6 +6,8 @@ import ipaddress
 from dataclasses import dataclass
 from pathlib import Path
 
+from tiphys.machinery.addresses import version_of
+
 
 @dataclass(frozen=True)
 class NodeProcess:
@@ -58,8 +60,17 @@ class NodeProcess:
     load_balancer_pools: str = ""
 
     @property
+    def gateways(self) -> tuple[str, ...]:
+        """The node's addresses among its pods, one of each family."""
+        ranges = filter(None, self.pod_cidr.split(","))
+        return tuple(str(ipaddress.ip_network(text)[1]) for text in ranges)
+
+    @property
     def gateway(self) -> str:
-        """The node's address among its pods."""
-        if not self.pod_cidr:
-            return self.address
-        return str(ipaddress.ip_network(self.pod_cidr.split(",")[0])[1])
+        """The first of them."""
+        return next(iter(self.gateways), self.address)
+
+    @property
+    def versions(self) -> list[int]:
+        """Of IP, that the cluster has, in its order."""
+        return [version_of(text) for text in self.service_cidr.split(",")]

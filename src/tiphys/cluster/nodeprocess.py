@@ -26,6 +26,7 @@ from tiphys.client.metrics import ComponentMetrics
 from tiphys.client.signals import stop_event
 from tiphys.client.tasks import TaskGroup
 from tiphys.cluster.nodeoptions import NodeProcess
+from tiphys.machinery.addresses import version_of
 from tiphys.machinery.errors import StatusError
 from tiphys.node.agent import Agent
 from tiphys.node.configuration import DEFAULT, ConfigurationError, KubeletConfiguration, read
@@ -108,19 +109,22 @@ async def _hollow(
     by_name: dict[str, Agent] = {}
     events = EventBudget()
     metrics = KubeletMetrics(CollectorRegistry())  # of all: no server shows them
+    versions = [version_of(address) for address in _addresses(options)]
     for number in range(options.nodes):
         name = f"hollow-{number}"
         own = NodeOptions(
             name,
-            "127.0.0.1",
+            options.address,
             options.data_dir,
             Path(),
             Path(),
             Path(),
             10250,
             labels={"type": "hollow"},
+            addresses=_addresses(options),
         )
-        agent = Agent(client, HollowRuntime(number), own, list, tasks, events, metrics=metrics)
+        runtime = HollowRuntime(number, versions=versions)
+        agent = Agent(client, runtime, own, list, tasks, events, metrics=metrics)
         by_name[name] = agent
         agents.append(agent)
     for start in range(0, len(agents), 32):
@@ -151,6 +155,7 @@ async def _containers(
     from tiphys.cluster import serverlist
     from tiphys.cluster.membership import Membership
     from tiphys.network.announcing.announcer import Announcer
+    from tiphys.network.proxy.metrics import ProxyMetrics
     from tiphys.network.proxy.service_proxy import ProxyNode, ServiceProxy
     from tiphys.node.cri.logfiles import LogLimits
     from tiphys.node.cri.runtime import CRIRuntime
@@ -177,7 +182,7 @@ async def _containers(
         options.cluster_cidr or options.pod_cidr,
         options.service_cidr,
     )
-    proxy = ServiceProxy(informers, place)
+    proxy = ServiceProxy(informers, place, metrics=ProxyMetrics(component_registry()))
     tasks.start(proxy.run(), "proxy", vital=True)
     resolver = machine_resolver()
     if options.forward_dns:
@@ -259,12 +264,13 @@ async def _routes(
     from tiphys.network.routekeeper import RouteKeeper
 
     server = urlsplit(client.config.server).hostname or ""
-    mtu = await asyncio.to_thread(tunnel.mtu_between, options.address, server, options.pod_routes)
-    device = tunnel.Device(
-        f"{options.pod_link}-vx", options.gateway, options.address, options.route_metric, mtu
+    mtu = await asyncio.to_thread(
+        tunnel.mtu_between, options.address, server, options.pod_routes, options.versions
     )
-    listed = options.cluster_cidr.split(",")
-    networks = [ipaddress.IPv4Network(text) for text in listed if ":" not in text]
+    device = tunnel.Device(
+        f"{options.pod_link}-vx", options.gateways, options.address, options.route_metric, mtu
+    )
+    networks = [ipaddress.ip_network(text) for text in options.cluster_cidr.split(",")]
     keeper = RouteKeeper(informers, options.name, networks, options.pod_routes, device)
     tasks.start(keeper.run(), "routes", vital=True)
 

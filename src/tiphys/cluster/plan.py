@@ -12,6 +12,7 @@ from typing import NamedTuple
 from tiphys.cluster import supervisor
 from tiphys.cluster.sandboxes import NodePlace, places, pod_networks
 from tiphys.cluster.state import Cluster
+from tiphys.machinery.addresses import authority
 
 # Certificates of a machine that has joined, each with its key.
 NODE_PEM, KUBELET_PEM, POLICY_PEM = "node.pem", "kubelet.pem", "network-policy.pem"
@@ -151,7 +152,9 @@ def etcd_urls(cluster: Cluster) -> EtcdURLs:
         return EtcdURLs(local, local, f"http://127.0.0.1:{peer}")
     address = cluster.machine_address
     return EtcdURLs(
-        f"https://127.0.0.1:{client}", f"https://{address}:{client}", f"https://{address}:{peer}"
+        f"https://127.0.0.1:{client}",
+        f"https://{authority(address, client)}",
+        f"https://{authority(address, peer)}",
     )
 
 
@@ -192,6 +195,8 @@ def _apiserver(cluster: Cluster) -> Process:
         "--store": store,
         "--service-cidr": ",".join(cluster.service_cidrs),
     }
+    if cluster.has_ipv6:
+        flags["--bind"] = "::"
     if cluster.api_workers:
         flags["--workers"] = str(cluster.api_workers)
     if cluster.encryption_config:
@@ -205,7 +210,8 @@ def _apiserver(cluster: Cluster) -> Process:
     flags |= zip(etcd_files, etcd_client_files(cluster), strict=False)
     command = [*_TIPHYS, "apiserver", *_words(flags)]
     # Clients wait while one API server follows another, and are not refused.
-    return Process("apiserver", command, cluster.server, listen=f"0.0.0.0:{cluster.port}")
+    listen = authority("::" if cluster.has_ipv6 else "0.0.0.0", cluster.port)
+    return Process("apiserver", command, cluster.server, listen=listen)
 
 
 def _containerd(place: NodePlace) -> Process:
@@ -228,9 +234,8 @@ def _controllers(cluster: Cluster) -> Process:
         **_monitoring_flags(cluster, ports.controllers),
     }
     if cluster.machine_address:
-        control = cluster.control
-        flags["--cluster-cidr"] = control.pod_network if control else cluster.pod_network
-        flags["--service-cluster-ip-range"] = cluster.service_cidr
+        flags["--cluster-cidr"] = ",".join(cluster.joining_pods)
+        flags["--service-cluster-ip-range"] = ",".join(cluster.service_cidrs)
         flags["--server-certificate"] = str(cluster.pki / "apiserver.crt")
     if cluster.load_balancer_pools:
         flags["--load-balancer-pools"] = ",".join(cluster.load_balancer_pools)
@@ -246,6 +251,8 @@ def _hollow_nodes(cluster: Cluster) -> Process:
         "--runtime": "hollow",
         "--data-dir": str(cluster.root / "node"),
         "--nodes": str(cluster.nodes),
+        "--address": cluster.loopbacks[0],
+        "--addresses": ",".join(cluster.loopbacks),
     }
     return Process("node", [*_TIPHYS, "node", *_words(flags)])
 

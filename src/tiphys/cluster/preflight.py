@@ -11,14 +11,19 @@ import shutil
 import socket
 import tempfile
 import time
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from tiphys.cluster import certificates, containerd, encryption, kubeconfig, state
+from tiphys.cluster.families import FAMILIES
 from tiphys.cluster.plan import etcd_ports
 from tiphys.cluster.sandboxes import places
 from tiphys.cluster.state import Cluster, ClusterError
+from tiphys.controllers.podranges import MASKS, Network, PodRanges, RangeError
+from tiphys.machinery.addresses import version_of
+from tiphys.machinery.names import is_ip
 from tiphys.network import tunnel
 from tiphys.network.pods import NetworkError, run
 
@@ -26,7 +31,7 @@ if TYPE_CHECKING:
     from tiphys.node.configuration import KubeletConfiguration
 
 _KUBELET_PORT = 10250
-_NODE_PREFIX = 24  # of the range of one node's pods
+_SOCKETS = {4: socket.AF_INET, 6: socket.AF_INET6}
 _BEFORE_OUR_TIME = 1_700_000_000  # seconds since the epoch: no clock that is right shows less
 
 
@@ -39,11 +44,13 @@ def check(cluster: Cluster) -> None:
             "the clock of this machine is years behind: certificates would not be valid; set it "
             "and try again"
         )
-    if cluster.is_dual and not Path("/proc/sys/net/ipv6").exists():
-        raise ClusterError("--ip-family dual needs IPv6, which this machine's kernel has not")
+    if cluster.has_ipv6 and not Path("/proc/sys/net/ipv6").exists():
+        raise ClusterError(
+            f"--ip-family {cluster.ip_family} needs IPv6, which this machine's kernel has not"
+        )
     check_store(cluster)
     encryption.check(cluster)
-    _check_pools(cluster)
+    check_pools(cluster)
     if cluster.machine_address:
         _check_machines(cluster)
     if cluster.scheduler_config:
@@ -72,7 +79,7 @@ def changed_options(running: Cluster, asked: Cluster) -> list[str]:
         ("--encryption-config", running.encryption_config, asked.encryption_config),
         ("--kubelet-config", running.kubelet_config, asked.kubelet_config),
         ("--audit-policy", running.audit_policy, asked.audit_policy),
-        ("--address", running.machine_address, asked.machine_address),
+        ("--address", _addresses(running), _addresses(asked)),
         ("--pod-network", running.pod_network, asked.pod_network),
         ("--pod-routes", running.pod_routes, asked.pod_routes),
         ("--load-balancer-pool", running.pools, asked.pools),
@@ -91,6 +98,10 @@ def check_unchanged(running: Cluster, asked: Cluster) -> None:
         "(the data stays): "
         f"tiphys down --name {running.name} && tiphys up --name {running.name} {options}"
     )
+
+
+def _addresses(cluster: Cluster) -> str:
+    return ",".join(filter(None, (cluster.machine_address, cluster.other_address)))
 
 
 def _as_typed(value: object) -> str:
@@ -131,7 +142,8 @@ def check_store(cluster: Cluster) -> None:
             )
 
 
-def _check_pools(cluster: Cluster) -> None:
+def check_pools(cluster: Cluster) -> None:
+    """Whether load balancers can have addresses of what the user names. Raises ClusterError."""
     for pool in cluster.pools:
         try:
             network = ipaddress.ip_network(pool)
@@ -139,8 +151,11 @@ def _check_pools(cluster: Cluster) -> None:
             raise ClusterError(
                 f"--load-balancer-pool {pool} is not a network ({error}); write 192.0.2.240/28"
             ) from None
-        if network.version == 6 and not cluster.is_dual:
-            raise ClusterError(f"--load-balancer-pool {pool} needs --ip-family dual")
+        if network.version not in FAMILIES[cluster.ip_family]:
+            raise ClusterError(
+                f"--load-balancer-pool {pool} needs --ip-family dual: this cluster has no "
+                f"IPv{network.version}"
+            )
 
 
 def _check_machines(cluster: Cluster) -> None:
@@ -150,12 +165,7 @@ def _check_machines(cluster: Cluster) -> None:
             "hollow nodes have no network that other machines could reach; with --address use "
             "--runtime containerd, or none"
         )
-    if cluster.is_dual:
-        raise ClusterError(
-            "--address and --ip-family dual cannot both be given: machines reach each other's pods "
-            "over IPv4 alone"
-        )
-    check_machine_address(cluster.machine_address)
+    check_addresses(cluster)
     if cluster.runtime == "containerd" and cluster.nodes > 1:
         raise ClusterError(
             "--address and --nodes cannot both be given: with --address, further nodes are "
@@ -164,13 +174,36 @@ def _check_machines(cluster: Cluster) -> None:
     check_pod_network(cluster)
 
 
+def check_addresses(cluster: Cluster) -> None:
+    """Whether a node can be reached at the addresses that the machine is said to have: the first
+    one is of the cluster's first family, as the API server's has to be for upstream, and another
+    one of the second. Raises ClusterError."""
+    given = list(filter(None, (cluster.machine_address, cluster.other_address)))
+    for address, version in zip_longest(given, FAMILIES[cluster.ip_family]):
+        if address is not None and (not is_ip(address) or version != version_of(address)):
+            raise ClusterError(_unfit(cluster, address))
+    for address in given:
+        check_machine_address(address)
+
+
+def _unfit(cluster: Cluster, address: str) -> str:
+    if not is_ip(address):
+        return f"--address {address} is not an address"
+    families = " and ".join(f"IPv{version}" for version in FAMILIES[cluster.ip_family])
+    return (
+        f"--address {address} does not fit: the cluster has {families}, and its machines have an "
+        "address of the first family, or one of each in that order with a comma between them; "
+        "another --ip-family makes another cluster"
+    )
+
+
 def check_machine_address(address: str) -> None:
     """Whether a node can be reached at this address of the machine. Raises ClusterError."""
     try:
         tunnel.link_mtu(address)
     except NetworkError as error:
         raise ClusterError(f"{error}; give one that it has with --address") from None
-    with socket.socket() as probe:
+    with socket.socket(_SOCKETS[version_of(address)]) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((address, _KUBELET_PORT))
@@ -184,40 +217,66 @@ def check_machine_address(address: str) -> None:
 def check_neighbours(cluster: Cluster) -> None:
     """Whether neither this machine nor another cluster's services here have addresses of this
     one's services. Raises ClusterError."""
-    services = ipaddress.ip_network(cluster.service_cidr)
-    if ipaddress.ip_address(cluster.machine_address) in services:
-        raise ClusterError(
-            f"{cluster.machine_address} is among the addresses of the cluster's services, "
-            f"{services}: this machine would not be reached at it; give another with --address"
-        )
+    own = [ipaddress.ip_network(cidr) for cidr in cluster.service_cidrs]
+    for services in own:
+        if ipaddress.ip_address(cluster.machine_address) in services:
+            raise ClusterError(
+                f"{cluster.machine_address} is among the addresses of the cluster's services, "
+                f"{services}: this machine would not be reached at it; give another with --address"
+            )
     try:
         tables = run("nft", "list", "tables").split()
     except NetworkError:
         return
     for other in state.everyone():
-        is_here = other.name != cluster.name and other.table in tables
-        if is_here and services.overlaps(ipaddress.ip_network(other.service_cidr)):
-            raise ClusterError(
-                f"cluster {other.name} runs on this machine with services in {services}, too; "
-                f"take it down first: tiphys down --name {other.name}"
-            )
+        if other.name == cluster.name or other.table not in tables:
+            continue
+        for services in own:
+            if any(_overlap(services, ipaddress.ip_network(cidr)) for cidr in other.service_cidrs):
+                raise ClusterError(
+                    f"cluster {other.name} runs on this machine with services in {services}, too; "
+                    f"take it down first: tiphys down --name {other.name}"
+                )
+
+
+def _overlap(one: Network, other: Network) -> bool:
+    return one.version == other.version and one.overlaps(other)
 
 
 def check_pod_network(cluster: Cluster) -> None:
-    """Raises ClusterError when machines that join cannot be given parts of the pod network."""
-    text = cluster.pod_network
-    try:
-        network = ipaddress.IPv4Network(text)
-    except ValueError:
-        raise ClusterError(f"--pod-network {text} is not a network; write 10.0.0.0/12") from None
-    if network.prefixlen > _NODE_PREFIX:
+    """Raises ClusterError when machines that join cannot be given parts of the pod networks."""
+    versions = FAMILIES[cluster.ip_family]
+    texts = cluster.joining_pods
+    networks = [_pod_network(text) for text in texts]
+    if [network.version for network in networks] != list(versions):
+        wanted = " and one of ".join(f"IPv{version}" for version in versions)
         raise ClusterError(
-            f"--pod-network {text} is too small: every machine gets a /{_NODE_PREFIX} of it"
+            f"--pod-network {','.join(texts)} does not fit --ip-family {cluster.ip_family}: give a "
+            f"network of {wanted}, with a comma between two"
         )
     own = [network for place in places(cluster) for network in place.pod_cidrs]
-    for other in (*own, cluster.service_cidr, f"{cluster.machine_address}/32"):
-        if network.overlaps(ipaddress.IPv4Network(other)):
-            raise ClusterError(f"--pod-network {text} overlaps with {other}; choose another")
+    addresses = filter(None, (cluster.machine_address, cluster.other_address))
+    for other in (*own, *cluster.service_cidrs, *addresses):
+        if any(_overlap(network, ipaddress.ip_network(other)) for network in networks):
+            raise ClusterError(
+                f"--pod-network {','.join(texts)} overlaps with {other}; choose another"
+            )
+
+
+def _pod_network(text: str) -> Network:
+    """A network of which nodes can be given parts. Raises ClusterError."""
+    try:
+        network = ipaddress.ip_network(text)
+    except ValueError:
+        raise ClusterError(f"--pod-network {text} is not a network; write 10.0.0.0/12") from None
+    part = MASKS[network.version]
+    if network.prefixlen > part:
+        raise ClusterError(f"--pod-network {text} is too small: every machine gets a /{part} of it")
+    try:
+        PodRanges(network)
+    except RangeError as error:
+        raise ClusterError(f"--pod-network {text} cannot be used: {error}") from None
+    return network
 
 
 def _check_profiles(file: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from tiphys.cluster import apiclient
 from tiphys.cluster.sandboxes import pod_networks
 from tiphys.cluster.state import Cluster, ClusterError
+from tiphys.machinery.addresses import authority
 
 CONFIG = "tiphys-config"
 INFO = "cluster-info"
@@ -30,11 +31,11 @@ def publish(cluster: Cluster) -> None:
 
 def _servers(cluster: Cluster) -> list[str]:
     """``HOST:PORT`` of every API server, this machine's first."""
-    own = f"{cluster.machine_address}:{cluster.port}"
+    own = authority(cluster.machine_address, cluster.port)
     answer = apiclient.get(cluster, _ENDPOINTS)
     subsets = json.loads(answer.body).get("subsets") or [] if answer.status == 200 else []
     others = [
-        f"{row['ip']}:{port['port']}"
+        authority(row["ip"], port["port"])
         for subset in subsets
         for row in subset.get("addresses", ())
         for port in subset["ports"]
@@ -45,8 +46,8 @@ def _servers(cluster: Cluster) -> list[str]:
 def configuration(cluster: Cluster) -> dict[str, str]:
     """What a node needs to know. Lists have commas."""
     return {
-        "servers": f"{cluster.machine_address}:{cluster.port}",
-        "serviceNetwork": cluster.service_cidr,
+        "servers": authority(cluster.machine_address, cluster.port),
+        "serviceNetwork": ",".join(cluster.service_cidrs),
         "clusterDNS": cluster.dns_address,
         "clusterDomain": cluster.domain,
         "podNetworks": ",".join(pod_networks(cluster)),

@@ -15,7 +15,9 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
+from tiphys.cluster.families import FAMILIES
 from tiphys.cluster.state import Cluster
+from tiphys.machinery.addresses import version_of
 from tiphys.network import podroutes, pods, tunnel
 from tiphys.network.pods import run
 
@@ -58,14 +60,12 @@ class NodePlace:
         given one."""
         if self.cluster.joined:
             return _given_ranges(self)
-        both = [f"{self.network}.0/24", f"{self.network6}::/64"]
-        return both if self.cluster.is_dual else both[:1]
+        return self.cluster.of_families(f"{self.network}.0/24", f"{self.network6}::/64")
 
     @property
     def gateways(self) -> list[str]:
         """The node's addresses among its pods, one of each family."""
-        both = [f"{self.network}.1", f"{self.network6}::1"]
-        return both if self.cluster.is_dual else both[:1]
+        return self.cluster.of_families(f"{self.network}.1", f"{self.network6}::1")
 
     @property
     def address(self) -> str:
@@ -74,9 +74,13 @@ class NodePlace:
 
     @property
     def addresses(self) -> list[str]:
-        """`address`, and one of the other family where the cluster has it."""
-        both = [self.address, f"{self.network6}::1"]
-        return both if self.cluster.is_dual else both[:1]
+        """`address`, and one of the other family where the cluster has it: the machine's own, or
+        that among its pods (which a machine that has joined is yet to be given)."""
+        cluster = self.cluster
+        others = [] if cluster.joined else self.gateways[1:]
+        if cluster.other_address:
+            others = [cluster.other_address]
+        return [self.address, *others]
 
     @property
     def namespace(self) -> str:
@@ -157,14 +161,15 @@ def pod_networks(cluster: Cluster) -> list[str]:
     if cluster.joined:
         return cluster.joined.pod_networks
     own = [network for place in places(cluster) for network in place.pod_cidrs]
-    return [*own, cluster.pod_network] if cluster.machine_address else own
+    return [*own, *cluster.joining_pods] if cluster.machine_address else own
 
 
 def _given_ranges(place: NodePlace) -> list[str]:
-    """The range that the node's process has written down when it was given one."""
+    """The ranges that the node's process has written down when it was given them."""
     try:
         written = json.loads((place.cni / pods.CNI_FILE).read_text())
-        return [str(written["plugins"][0]["ipam"]["ranges"][0][0]["subnet"])]
+        ranges = written["plugins"][-1]["ipam"]["ranges"]
+        return [str(subnets[0]["subnet"]) for subnets in ranges]
     except (OSError, ValueError, LookupError, TypeError):
         return []
 
@@ -193,7 +198,7 @@ def _pod_mtu(cluster: Cluster) -> int:
     if not cluster.machine_address:
         return pods.MTU
     link = tunnel.link_mtu(cluster.machine_address)
-    return podroutes.pod_mtu(link, link, cluster.pod_routes)
+    return podroutes.pod_mtu(link, link, cluster.pod_routes, FAMILIES[cluster.ip_family])
 
 
 def _set_up_namespace(place: NodePlace, machine: list[str]) -> None:
@@ -229,8 +234,9 @@ def pod_links(place: NodePlace) -> list[tuple[str, str]]:
         return []
     links = []
     network = place.pod_cidrs[0]
-    for line in run(*ip, "-o", "route", "show", "root", network, check=False).splitlines():
-        route = line.split()
+    family = f"-{version_of(network)}"
+    routes = run(*ip, family, "-o", "route", "show", "root", network, check=False)
+    for route in map(str.split, routes.splitlines()):
         if "dev" not in route:
             continue
         link = route[route.index("dev") + 1]

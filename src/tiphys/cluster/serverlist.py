@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tiphys.api import discovery_v1
 from tiphys.client.informer import Informers
+from tiphys.machinery.addresses import authority
 
 log = logging.getLogger(__name__)
 
@@ -20,9 +21,7 @@ def places(found: discovery_v1.EndpointSlice | None) -> list[str]:
         return []
     port = found.ports[0].port
     return sorted(
-        f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
-        for endpoint in found.endpoints
-        for address in endpoint.addresses
+        authority(address, port) for endpoint in found.endpoints for address in endpoint.addresses
     )
 
 

@@ -59,7 +59,7 @@ def new_key() -> str:
 def contents(cluster: Cluster) -> dict[str, bytes]:
     """By the names of their files."""
     shared = {name: (cluster.pki / name).read_bytes() for name in _FILES}
-    control = cluster.control or Control(cluster.pod_network)
+    control = cluster.control or Control(",".join(cluster.joining_pods))
     settings = {
         "podNetwork": control.pod_network,
         "certificateDays": cluster.certificate_days,

@@ -4,12 +4,16 @@ else lies."""
 from __future__ import annotations
 
 import fcntl
+import ipaddress
 import json
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+
+from tiphys.cluster import families
+from tiphys.machinery.addresses import authority
 
 
 class ClusterError(Exception):
@@ -25,13 +29,13 @@ def home() -> Path:
 
 _ALWAYS_SAID = ("name", "data_dir", "port", "runtime", "nodes", "store", "number")
 _FIRST_SERVICES = 96  # second number of the addresses of the first cluster's services
-JOINED_PODS = "10.244.128.0/17"  # apart from the ranges of every cluster's first machine
 
 
 @dataclass
 class Joined:
     """What a machine that has joined knows of the cluster that it is a node of. `servers` are
-    ``HOST:PORT`` of its API servers."""
+    ``HOST:PORT`` of its API servers, `service_network` has a comma between those of two
+    families."""
 
     node: str
     servers: list[str]
@@ -46,7 +50,7 @@ class Joined:
 class Control:
     """What a machine knows that has joined a cluster's control plane, beside what its node does.
 
-    pod_network:  of which machines that join get a part each
+    pod_network:  of which machines that join get a part each, with a comma between two
     etcd_members: how its etcd finds the others when it joins them: ``NAME=URL``, commas
     """
 
@@ -74,13 +78,14 @@ class Cluster:
     encryption_config: str = ""  # file: an EncryptionConfiguration
     kubelet_config: str = ""  # file: a KubeletConfiguration
     audit_policy: str = ""  # file: an audit Policy
-    ip_family: str = "ipv4"  # of pods and services: ipv4, or dual for both
+    ip_family: str = families.DEFAULT  # of pods and services, of `families.FAMILIES`
     pools: list[str] = field(default_factory=list)  # of load balancers' addresses; none: our own
     addons: bool = False  # whether add-ons are enabled, which a process of their own runs
 
     # where other machines reach this one, "" where there are none
     machine_address: str = ""
-    pod_network: str = JOINED_PODS  # of which machines that join get a part each
+    other_address: str = ""  # the same in the second family, where the machine has one
+    pod_network: str = ""  # of which machines that join get a part each; "" for our own
     pod_routes: str = "auto"  # how nodes reach each other's pods, of `network.podroutes.MODES`
     joined: Joined | None = None  # this machine is a node of a cluster that is elsewhere
     control: Control | None = None  # and has an API server and an etcd of it, too
@@ -132,21 +137,40 @@ class Cluster:
 
     # --- the network ---
 
-    @property
-    def node_address(self) -> str:
-        """Of the machine among pods."""
-        return f"10.244.{self.number}.1"
+    def of_families(self, ipv4: str, ipv6: str) -> list[str]:
+        """The one or both of these that the cluster has a use for, in the order of its families."""
+        return families.in_order(self.ip_family, ipv4, ipv6)
 
     @property
-    def service_cidr(self) -> str:
-        if self.joined:
-            return self.joined.service_network
-        return f"10.{_FIRST_SERVICES + self.number}.0.0/16"
+    def has_ipv6(self) -> bool:
+        return 6 in families.FAMILIES[self.ip_family]
+
+    @property
+    def is_dual(self) -> bool:
+        return len(families.FAMILIES[self.ip_family]) > 1
+
+    @property
+    def node_addresses(self) -> list[str]:
+        """Of the machine among pods, one of each family."""
+        return self.of_families(f"10.244.{self.number}.1", f"fd10:244:{self.number}::1")
+
+    @property
+    def node_address(self) -> str:
+        return self.node_addresses[0]
 
     @property
     def service_cidrs(self) -> list[str]:
         """The ranges of services' addresses, one of each family."""
-        return [self.service_cidr, *([f"fd10:96:{self.number}::/112"] if self.is_dual else [])]
+        if self.joined:
+            return self.joined.service_network.split(",")
+        second = _FIRST_SERVICES + self.number
+        return families.service_networks(self.ip_family, second, self.number)
+
+    @property
+    def joining_pods(self) -> list[str]:
+        """The networks of which machines that join get a part each, one of each family."""
+        asked = self.control.pod_network if self.control else self.pod_network
+        return asked.split(",") if asked else families.joined_pods(self.ip_family)
 
     @property
     def load_balancer_pools(self) -> list[str]:
@@ -155,18 +179,16 @@ class Cluster:
             return self.joined.load_balancer_pools
         if self.pools:
             return self.pools
-        both = [f"10.224.{self.number}.0/24", f"fd10:224:{self.number}::/120"]
         if self.runtime != "containerd":
             return []
-        return both if self.is_dual else both[:1]
-
-    @property
-    def is_dual(self) -> bool:
-        return self.ip_family == "dual"
+        return self.of_families(f"10.224.{self.number}.0/24", f"fd10:224:{self.number}::/120")
 
     @property
     def dns_address(self) -> str:
-        return self.joined.dns if self.joined else f"10.{_FIRST_SERVICES + self.number}.0.10"
+        """The tenth of the first range of services, as kubeadm has it."""
+        if self.joined:
+            return self.joined.dns
+        return str(ipaddress.ip_network(self.service_cidrs[0])[10])
 
     @property
     def domain(self) -> str:
@@ -185,13 +207,18 @@ class Cluster:
         """Where pods and components find the API server."""
         if self.machine_address:
             return self.machine_address
-        return self.node_address if self.runtime == "containerd" else "127.0.0.1"
+        return self.node_address if self.runtime == "containerd" else self.loopbacks[0]
+
+    @property
+    def loopbacks(self) -> list[str]:
+        """Where a machine finds itself, in each family of the cluster."""
+        return self.of_families("127.0.0.1", "::1")
 
     @property
     def server(self) -> str:
         if self.joined and not self.control:
             return f"https://{self.joined.servers[0]}"
-        return f"https://{self.machine_address or '127.0.0.1'}:{self.port}"
+        return f"https://{authority(self.machine_address or '127.0.0.1', self.port)}"
 
     # --- the file ---
 

@@ -166,10 +166,13 @@ class Supervisor:
         if listening is not None:
             return listening
         host, _, port = address.rpartition(":")
-        listening = socket.socket()
+        is_v6 = host.startswith("[")
+        listening = socket.socket(socket.AF_INET6 if is_v6 else socket.AF_INET)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            listening.bind((host, int(port)))
+            if is_v6:  # whatever the machine's default: clients of IPv4 are to be heard there, too
+                listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            listening.bind((host.strip("[]"), int(port)))
             listening.listen(_BACKLOG)
         except OSError:
             listening.close()

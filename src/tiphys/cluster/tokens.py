@@ -16,6 +16,7 @@ from tiphys.cluster import apiclient, certificates, controlplane, sharing
 from tiphys.cluster.apiclient import Answer
 from tiphys.cluster.state import Cluster, ClusterError
 from tiphys.machinery import bootstraptokens, durations, timestamps
+from tiphys.machinery.addresses import authority
 from tiphys.machinery.bootstraptokens import NAME_PREFIX, NODE_GROUP, TYPE, Token
 
 _PATH = f"/api/v1/namespaces/{bootstraptokens.NAMESPACE}/secrets"
@@ -103,7 +104,7 @@ def join_command(cluster: Cluster, made: Made) -> str:
             f"tiphys up --name {cluster.name} --address ADDRESS"
         )
     pin = certificates.pin((cluster.pki / "ca.crt").read_bytes())
-    server = f"{cluster.machine_address}:{cluster.port}"
+    server = authority(cluster.machine_address, cluster.port)
     command = f"tiphys join {server} --token {made.token.text} --ca-hash {pin}"
     if made.key:
         command += f" --control-plane --certificate-key {made.key}"

@@ -13,6 +13,7 @@ from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.controllers.pods import is_ready, owner_reference
 from tiphys.controllers.shell import Controller, namespace_index
 from tiphys.controllers.slices import MANAGED, SERVICE, SliceController
+from tiphys.controllers.triggertimes import ANNOTATION, TriggerTimes
 from tiphys.machinery.addresses import endpoint_problems
 from tiphys.machinery.finished import pod_finished
 from tiphys.machinery.selectors import from_labels
@@ -260,6 +261,19 @@ class _ServiceController(Controller):
         return [pod for pod in pods if selector.matches(pod.metadata.labels)]
 
 
+class _Content(NamedTuple):
+    """Of one slice. `trigger` is when what it tells of has changed, "" for no time."""
+
+    family: str
+    wanted: Wanted
+    trigger: str
+
+    def annotated(self, annotations: dict[str, str]) -> dict[str, str]:
+        """With the time, and without that of an earlier change."""
+        others = {key: value for key, value in annotations.items() if key != ANNOTATION}
+        return {**others, ANNOTATION: self.trigger} if self.trigger else others
+
+
 class EndpointSliceController(_ServiceController, SliceController):
     name = "endpointslice"
     event_source = "endpoint-slice-controller"
@@ -267,6 +281,7 @@ class EndpointSliceController(_ServiceController, SliceController):
 
     def watch(self) -> None:
         super().watch()
+        self._triggers = TriggerTimes()
         self._nodes = self.informer(core_v1.Node)
         self.watch_slices()
 
@@ -274,30 +289,31 @@ class EndpointSliceController(_ServiceController, SliceController):
         service = self._services.get(key)
         standing = self.slices_of(key)
         if service is None or not selects_pods(service):
+            self._triggers.forget(key)
             for superfluous in standing:
                 await self.delete(superfluous)
             return None
         zones = {node.metadata.name: node.metadata.labels.get(_ZONE, "") for node in self._nodes}
         members = self._members(service)
+        trigger = self._triggers.triggered(key, service, members)
         families = families_of(service)
         for family in families:
             of_family = [one for one in standing if one.address_type == family]
             wanted = desired_slices(service, members, zones, family)
             # Upstream keeps an empty one: the service has no endpoints.
-            await self._keep(service, family, of_family, wanted or [Wanted([], [])])
+            content = [_Content(family, one, trigger) for one in wanted or [Wanted([], [])]]
+            await self._keep(service, of_family, content)
         for superfluous in standing:
             if superfluous.address_type not in families:
                 await self.delete(superfluous)
         return None
 
-    async def _keep(
-        self, service: Service, family: str, standing: list[Slice], wanted: list[Wanted]
-    ) -> None:
+    async def _keep(self, service: Service, standing: list[Slice], wanted: list[_Content]) -> None:
         for index, content in enumerate(wanted):
             if index < len(standing):
                 await self._update(service, standing[index], content)
             else:
-                await self._create(service, family, content)
+                await self._create(service, content)
         for superfluous in standing[len(wanted) :]:
             await self.delete(superfluous)
 
@@ -312,35 +328,38 @@ class EndpointSliceController(_ServiceController, SliceController):
             labels[_HEADLESS] = ""
         return labels
 
-    async def _create(self, service: Service, family: str, content: Wanted) -> None:
+    async def _create(self, service: Service, content: _Content) -> None:
         meta = ObjectMeta(
             generate_name=f"{service.metadata.name}-",
             namespace=service.metadata.namespace,
             labels=self._labels(service),
+            annotations=content.annotated({}),
             owner_references=[owner_reference(service)],
         )
         await self.create_slice(
             Slice(
                 metadata=meta,
-                address_type=family,
-                ports=content.ports,
-                endpoints=content.endpoints,
+                address_type=content.family,
+                ports=content.wanted.ports,
+                endpoints=content.wanted.endpoints,
             )
         )
 
-    async def _update(self, service: Service, standing: Slice, content: Wanted) -> None:
+    async def _update(self, service: Service, standing: Slice, content: _Content) -> None:
         labels = self._labels(service)
+        wanted = content.wanted
         is_same = (
-            standing.ports == content.ports
-            and standing.endpoints == content.endpoints
+            standing.ports == wanted.ports
+            and standing.endpoints == wanted.endpoints
             and standing.metadata.labels == labels
         )
         if is_same:
             return
         changed = decode(encode(standing), Slice)
-        changed.ports = content.ports
-        changed.endpoints = content.endpoints
+        changed.ports = wanted.ports
+        changed.endpoints = wanted.endpoints
         changed.metadata.labels = labels
+        changed.metadata.annotations = content.annotated(standing.metadata.annotations)
         await self.client.update(changed)
 
 

@@ -40,9 +40,8 @@ class NodeRangeController(Controller):
         super().__init__(context)
         networks = context.settings.get("pod_networks", ())
         self._pools = [PodRanges(ipaddress.ip_network(network)) for network in networks]
-        service_network = context.settings.get("service_network")
-        if service_network:
-            self._reserve(ipaddress.ip_network(service_network))
+        for services in context.settings.get("service_networks", ()):
+            self._reserve(ipaddress.ip_network(services))
 
     def _reserve(self, network: Network) -> None:
         """Keeps a network's addresses from pods."""

@@ -16,9 +16,10 @@ from tiphys.api.catalog import RESOURCES, Resource
 from tiphys.api.meta_v1 import PartialObjectMetadata
 from tiphys.client.informer import Informer
 from tiphys.controllers.discovery import deletable
-from tiphys.controllers.shell import Context, Controller, namespace_index
+from tiphys.controllers.shell import Context, Controller, controller_of, namespace_index
 from tiphys.machinery import quota
 from tiphys.machinery.errors import StatusError, is_write_overtaken
+from tiphys.machinery.extendedresources import ExtendedResources
 from tiphys.machinery.finished import pod_finished
 from tiphys.machinery.quantity import nano
 
@@ -60,8 +61,12 @@ def counted_by(key: str) -> str:
 
 
 def resources_named(limits: core_v1.ResourceQuota) -> set[str]:
-    """The resources whose objects a quota counts."""
-    return {counted_by(key) for key in limits.spec.hard}
+    """The resources whose objects a quota counts. Extended resources are had by pods, and by
+    claims for devices of a class that stands for them."""
+    names = {counted_by(key) for key in limits.spec.hard}
+    if any(key.startswith("requests.") and "/" in key for key in limits.spec.hard):
+        names.add(_DEVICE_CLAIMS)
+    return names
 
 
 def is_freed(name: str, old: Any, new: Any) -> bool:
@@ -182,10 +187,26 @@ class QuotaController(Controller):
             informer = await self._objects(name)
             if informer is None:
                 continue
+            facts = await self._facts(informer) if name == _DEVICE_CLAIMS else quota.DeviceFacts()
             for obj in informer.by("namespace", limits.metadata.namespace):
                 if quota.in_scope(limits, name, obj):
-                    usages.append(quota.usage_of(name, obj))
+                    usages.append(quota.usage_of(name, obj, facts))
         return usages
+
+    async def _facts(self, claims: Informer[Any]) -> quota.DeviceFacts:
+        pods = await self._objects("pods")
+        classes = self.informer(resource_v1.DeviceClass)
+        await classes.synced.wait()
+        resource_of = ExtendedResources(classes).resource_of
+
+        def pod_of(claim: resource_v1.ResourceClaim) -> core_v1.Pod | None:
+            namespace = claim.metadata.namespace
+            owner = controller_of(claim)
+            pod = pods.get(f"{namespace}/{owner.name}") if pods and owner is not None else None
+            is_its = pod and quota.is_claim_of(pod, claim, claims.by("namespace", namespace))
+            return pod if is_its else None
+
+        return quota.DeviceFacts(resource_of, pod_of)
 
 
 def _scope_changed(limits: core_v1.ResourceQuota, name: str, old: Any, new: Any) -> bool:

@@ -13,6 +13,7 @@ from tiphys.controllers.clusterrole import ClusterRoleAggregationController
 from tiphys.controllers.cronjob import CronJobController
 from tiphys.controllers.daemonset import DaemonSetController
 from tiphys.controllers.deployment import DeploymentController
+from tiphys.controllers.devicetaints import DeviceTaintController
 from tiphys.controllers.disruption import DisruptionController
 from tiphys.controllers.endpoints import EndpointsController, EndpointSliceController
 from tiphys.controllers.flowschema import FlowSchemaController
@@ -58,6 +59,7 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     VolumeController,
     AttachDetachController,
     ResourceClaimController,
+    DeviceTaintController,
     # what stands behind services
     EndpointSliceController,
     EndpointsController,

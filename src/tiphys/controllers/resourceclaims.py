@@ -21,6 +21,7 @@ from tiphys.machinery.devices import (
     claims_of,
     consumer,
     is_reserved_for,
+    special_claim_of,
 )
 from tiphys.machinery.errors import StatusError
 from tiphys.machinery.finished import pod_finished
@@ -74,7 +75,8 @@ class ResourceClaimController(Controller):
 
     def _pod_changed(self, old: Any, new: Any) -> None:
         pod = new or old
-        if not pod.spec.resource_claims:
+        special = special_claim_of(pod)
+        if not pod.spec.resource_claims and not special:
             return
         meta = pod.metadata
         self.queue.add(f"pod/{meta.namespace}/{meta.name}")
@@ -83,6 +85,7 @@ class ResourceClaimController(Controller):
         names = {entry.resource_claim_name for entry in pod.spec.resource_claims}
         names |= {status.resource_claim_name for status in pod.status.resource_claim_statuses}
         names |= {claim.metadata.name for claim in self._claims.by("pod", meta.uid)}
+        names.add(special)
         for name in names - {None, ""}:
             self.queue.add(f"claim/{meta.namespace}/{name}")
 

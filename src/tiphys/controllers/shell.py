@@ -55,7 +55,7 @@ class Context:
     `now` is the wall clock in seconds since the epoch, which tests may replace. `settings` are what
     single controllers need beside the API: ``ca``, the cluster's CA certificate in PEM, and
     ``authority``, (certificate, key) in PEM or None, ``pools``, networks with commas; and where
-    machines may join ``pod_networks`` and ``service_network`` for nodes' ranges, ``server_names``,
+    machines may join ``pod_networks`` and ``service_networks`` for nodes' ranges, ``server_names``,
     the API server's, for certificates.
     """
 

@@ -3,15 +3,17 @@ nobody's to give out."""
 
 from __future__ import annotations
 
-import functools
 import ipaddress
+
+from tiphys.machinery.remembered import remembered
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
+_LONGEST = 64  # characters of an address that is one, and its zone's
 _BROADCAST = ipaddress.IPv4Address("255.255.255.255")
 
 
-@functools.lru_cache(4096)
+@remembered(4096, _LONGEST)
 def parsed(text: str) -> Address | None:
     """The address, an IPv4 one when it is written as IPv6; None when it is none, or has a zone."""
     try:
@@ -65,3 +67,22 @@ def _is_link_local_multicast(address: Address) -> bool:
 def authority(host: str, port: int) -> str:
     """Host and port as they stand in a URL."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def plain(text: str) -> str:
+    """An address as it is written elsewhere: a socket of both versions of IP has those of IPv4 as
+    ``::ffff:192.0.2.1``."""
+    return text.removeprefix("::ffff:") if "." in text else text
+
+
+def version_of(text: str) -> int:
+    """4 or 6, of an address or a network."""
+    return 6 if ":" in text else 4
+
+
+def led_by(addresses: tuple[str, ...], first: str) -> tuple[str, ...]:
+    """Those of the family of `first` before the others: runtimes have IPv4 first, and a pod's
+    first address is of its node's first family (a kubelet's `sortPodIPs`)."""
+    if len(addresses) < 2:
+        return addresses
+    return tuple(sorted(addresses, key=lambda one: version_of(one) != version_of(first)))

@@ -1,9 +1,11 @@
-"""Cron schedules: five fields or a word, in a time zone; which minute comes next."""
+"""Cron schedules: five fields or a word, in a time zone; which minute comes next. The rules are
+those of robfig/cron v3, by which Kubernetes reads them."""
 
 from __future__ import annotations
 
 import datetime
 from dataclasses import dataclass
+from typing import NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from tiphys.machinery import durations
@@ -18,6 +20,7 @@ _WORDS = {
     "@midnight": "0 0 * * *",
     "@hourly": "0 * * * *",
 }
+_LONGEST = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)  # days of the months
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 _FIELDS = (
@@ -25,7 +28,7 @@ _FIELDS = (
     ("hour", 0, 23, ()),
     ("day", 1, 31, ()),
     ("month", 1, 12, _MONTHS),
-    ("weekday", 0, 7, _DAYS),
+    ("weekday", 0, 6, _DAYS),
 )
 
 
@@ -35,8 +38,8 @@ class ScheduleError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """Sets of allowed values. A day fits when the day of the month or, if both are restricted, the
-    weekday does."""
+    """Sets of allowed values. `any_day` and `any_weekday`: the field has a star without a step. A
+    day fits when both its number and its weekday do; if neither field has a star, one is enough."""
 
     minutes: frozenset[int]
     hours: frozenset[int]
@@ -47,48 +50,125 @@ class Schedule:
     any_weekday: bool
     every: int = 0  # seconds, of "@every 5m"
 
-    def _day_fits(self, day: datetime.date) -> bool:
+    def fits(self, day: datetime.date) -> bool:
+        """Whether it is one of its days."""
         of_month, of_week = day.day in self.days, day.isoweekday() % 7 in self.weekdays
         if self.any_day or self.any_weekday:
             return of_month and of_week
         return of_month or of_week
 
-    def after(
-        self, moment: float, zone: datetime.tzinfo, until: float | None = None
-    ) -> float | None:
+    def after(self, moment: float, zone: datetime.tzinfo) -> float | None:
         """The first scheduled second after `moment` (both seconds since the epoch), None within
-        five years, or within the days up to `until`."""
+        five years."""
         if self.every:
             return float(int(moment) + self.every)
-        local = datetime.datetime.fromtimestamp(moment, zone)
-        day = local.date()
-        last = datetime.datetime.fromtimestamp(until, zone).date() if until is not None else None
-        for _ in range(366 * 5):
-            if last is not None and day > last:
-                return None
-            if day.month in self.months and self._day_fits(day):
-                found = self._in_day(day, moment, zone)
-                if found is not None:
-                    return found
-            day += datetime.timedelta(days=1)
+        if not self._can_strike():
+            return None
+        search = _Search(self, zone, int(moment // 1) + 1)
+        last_year = search.wall.year + 5
+        while search.wall.year <= last_year:
+            if not search.steps_over():
+                return float(search.at)
         return None
 
-    def _in_day(self, day: datetime.date, moment: float, zone: datetime.tzinfo) -> float | None:
-        for hour in sorted(self.hours):
-            for minute in sorted(self.minutes):
-                at = datetime.datetime(day.year, day.month, day.day, hour, minute, tzinfo=zone)
-                stamp = at.timestamp()
-                # An hour that summer time skips does not exist that day.
-                back = datetime.datetime.fromtimestamp(stamp, zone)
-                if stamp > moment and (back.hour, back.minute) == (hour, minute):
-                    return stamp
-        return None
+    def _can_strike(self) -> bool:
+        """Whether there is such a day at all: to find none takes a look at each of five years."""
+        if not all((self.minutes, self.hours, self.days, self.months, self.weekdays)):
+            return False
+        if not (self.any_day or self.any_weekday):
+            return True
+        return any(min(self.days) <= _LONGEST[month - 1] for month in self.months)
+
+
+class _Search:
+    """Goes on from second to second, by whole months, days, hours and minutes where they do not
+    fit, as upstream does. Where a zone turns its clocks, that decides which hours come twice and
+    which never: an hour that is repeated is scheduled twice, one that is left out is not."""
+
+    def __init__(self, schedule: Schedule, zone: datetime.tzinfo, at: int) -> None:
+        self._schedule = schedule
+        self._zone = zone
+        self._has_moved = False  # after which what is smaller than a step is at its beginning
+        self.at = at
+        self.wall = datetime.datetime.fromtimestamp(at, zone)
+
+    def steps_over(self) -> bool:
+        """Whether it has come to the beginning of something larger, where all is to be looked at
+        again."""
+        return self._months() or self._days() or self._hours() or self._minutes() or self._seconds()
+
+    def _months(self) -> bool:
+        while self.wall.month not in self._schedule.months:
+            self._begin(self.wall.year, self.wall.month)
+            years, month = divmod(self.wall.month, 12)
+            self._go(self._on(self.wall.year + years, month + 1, 1, self.wall.hour))
+            if self.wall.month == 1:
+                return True
+        return False
+
+    def _days(self) -> bool:
+        while not self._schedule.fits(self.wall):
+            self._begin(self.wall.year, self.wall.month, self.wall.day)
+            day = self.wall.date() + datetime.timedelta(days=1)
+            self._go(self._on(day.year, day.month, day.day, self.wall.hour))
+            hour = self.wall.hour
+            if hour:  # there is no midnight that day
+                self._go(self.at + 3600 * (24 - hour if hour > 12 else -hour))
+            if self.wall.day == 1:
+                return True
+        return False
+
+    def _hours(self) -> bool:
+        while self.wall.hour not in self._schedule.hours:
+            self._begin(self.wall.year, self.wall.month, self.wall.day, self.wall.hour)
+            self._go(self.at + 3600)
+            if self.wall.hour == 0:
+                return True
+        return False
+
+    def _minutes(self) -> bool:
+        while self.wall.minute not in self._schedule.minutes:
+            self._has_moved = True
+            self._go(self.at - self.at % 60 + 60)
+            if self.wall.minute == 0:
+                return True
+        return False
+
+    def _seconds(self) -> bool:
+        if self.at % 60 == 0:
+            return False
+        self._has_moved = True
+        self._go(self.at - self.at % 60 + 60)
+        return True
+
+    def _begin(self, year: int, month: int, day: int = 1, hour: int = 0) -> None:
+        if not self._has_moved:
+            self._has_moved = True
+            self._go(self._on(year, month, day, hour))
+
+    def _go(self, at: int) -> None:
+        self.at = at
+        self.wall = datetime.datetime.fromtimestamp(at, self._zone)
+
+    def _on(self, year: int, month: int, day: int, hour: int) -> int:
+        """When the zone's clocks show that. Of a time that they show twice, or never, the one that
+        Go's `time.Date` has."""
+        shown = datetime.datetime(year, month, day, hour, tzinfo=datetime.UTC)
+        seconds = int(shown.timestamp())
+        guess = seconds - self._offset(seconds)
+        return seconds - self._offset(guess)
+
+    def _offset(self, at: int) -> int:
+        offset = datetime.datetime.fromtimestamp(at, self._zone).utcoffset()
+        assert offset is not None
+        return int(offset.total_seconds())
 
 
 @remembered(2048)
 def parse_schedule(text: str) -> Schedule:
     """A schedule. Raises ScheduleError in words for the user."""
-    text = text.strip()
+    if not text:
+        raise ScheduleError("empty spec string")
     if text.startswith("@every "):
         try:
             seconds = int(durations.seconds(text[7:].strip()))
@@ -103,47 +183,76 @@ def parse_schedule(text: str) -> Schedule:
     parts = text.split()
     if len(parts) != 5:
         raise ScheduleError(f"expected exactly 5 fields, found {len(parts)}: [{' '.join(parts)}]")
-    sets = [_field(part, *_FIELDS[n][1:]) for n, part in enumerate(parts)]
-    weekdays = frozenset(0 if day == 7 else day for day in sets[4])
-    return Schedule(
-        sets[0], sets[1], sets[2], sets[3], weekdays, parts[2][0] in "*?", parts[4][0] in "*?"
-    )
+    fields = [_field(part, *_FIELDS[n][1:]) for n, part in enumerate(parts)]
+    minutes, hours, days, months, weekdays = (each.values for each in fields)
+    return Schedule(minutes, hours, days, months, weekdays, fields[2].has_star, fields[4].has_star)
 
 
-def _field(text: str, low: int, high: int, names: tuple[str, ...]) -> frozenset[int]:
+class _Field(NamedTuple):
+    values: frozenset[int]
+    has_star: bool
+
+
+def _field(text: str, low: int, high: int, names: tuple[str, ...]) -> _Field:
     found: set[int] = set()
+    has_star = False
     for part in text.split(","):
-        body, slash, step_text = part.partition("/")
-        step = _number(step_text, ()) if slash else 1
-        if step <= 0:
-            raise ScheduleError(f"step of range should be a positive number: {part}")
-        if body in ("*", "?"):
-            first, last = low, high if high != 7 else 6
-        else:
-            start, dash, end = body.partition("-")
-            first = _number(start, names)
-            last = _number(end, names) if dash else high if slash else first
-        if first < low:
-            raise ScheduleError(f"beginning of range ({first}) below minimum ({low}): {part}")
-        if last > high:
-            raise ScheduleError(f"end of range ({last}) above maximum ({high}): {part}")
-        if first > last:
-            raise ScheduleError(
-                f"beginning of range ({first}) beyond end of range ({last}): {part}"
-            )
+        if not part:
+            continue  # "1,,2" is "1,2"
+        body, *steps = part.split("/")
+        first, last, is_star = _range(body, low, high, names)
+        step = 1
+        if len(steps) > 1:
+            raise ScheduleError(f"too many slashes: {part}")
+        if steps:
+            step = _number(steps[0], ())
+            last = high if "-" not in body else last
+        _check_range(part, first, last, step, low, high)
         found.update(range(first, last + 1, step))
-    return frozenset(found)
+        has_star = has_star or (is_star and step == 1)
+    return _Field(frozenset(found), has_star)
+
+
+def _range(body: str, low: int, high: int, names: tuple[str, ...]) -> tuple[int, int, bool]:
+    """(first, last, whether it is a star)."""
+    start, *ends = body.split("-")
+    if start in ("*", "?"):
+        return low, high, True
+    first = _number(start, names)
+    if len(ends) > 1:
+        raise ScheduleError(f"too many hyphens: {body}")
+    return first, _number(ends[0], names) if ends else first, False
+
+
+def _check_range(part: str, first: int, last: int, step: int, low: int, high: int) -> None:
+    """Raises ScheduleError."""
+    if first < low:
+        raise ScheduleError(f"beginning of range ({first}) below minimum ({low}): {part}")
+    if last > high:
+        raise ScheduleError(f"end of range ({last}) above maximum ({high}): {part}")
+    if first > last:
+        raise ScheduleError(f"beginning of range ({first}) beyond end of range ({last}): {part}")
+    if step == 0:
+        raise ScheduleError(f"step of range should be a positive number: {part}")
 
 
 def _number(text: str, names: tuple[str, ...]) -> int:
     lowered = text.lower()
     if lowered in names:
         return names.index(lowered) + (1 if names is _MONTHS else 0)
-    if not (text.isascii() and text.isdigit()):
+    digits = text.removeprefix("-") if text.startswith("-") else text.removeprefix("+")
+    if not (digits.isascii() and digits.isdigit()):
         raise ScheduleError(
             f'failed to parse int from {text}: strconv.Atoi: parsing "{text}": invalid syntax'
         )
-    return int(text)
+    value = int(text[:20])
+    if not -(2**63) <= value < 2**63:
+        raise ScheduleError(
+            f'failed to parse int from {text}: strconv.Atoi: parsing "{text}": value out of range'
+        )
+    if value < 0:
+        raise ScheduleError(f"negative number ({value}) not allowed: {text}")
+    return value
 
 
 def zone_of(name: str | None) -> datetime.tzinfo:

@@ -3,7 +3,7 @@ Shared by the scheduler, the controllers and the nodes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from tiphys.api import core_v1
@@ -33,6 +33,23 @@ def claims_of(pod: core_v1.Pod) -> Iterator[tuple[str, str]]:
             raise NotMade(entry.name)
         elif name := made[entry.name]:  # else the pod turned out to need none
             yield entry.name, name
+
+
+def tolerations_of(
+    taint: v1.DeviceTaint, tolerations: Iterable[v1.DeviceToleration]
+) -> Iterator[v1.DeviceToleration]:
+    """Those that put up with a taint of a device."""
+    for toleration in tolerations:
+        if toleration.effect in ("", taint.effect) and toleration.key in ("", taint.key):
+            if toleration.operator == "Exists" or toleration.value == taint.value:
+                yield toleration
+
+
+def special_claim_of(pod: core_v1.Pod) -> str:
+    """The name of the claim that the scheduler made for the pod's extended resources; empty:
+    none."""
+    status = pod.status.extended_resource_claim_status
+    return status.resource_claim_name if status is not None else ""
 
 
 def belongs_to(claim: v1.ResourceClaim, pod: core_v1.Pod) -> bool:

@@ -17,6 +17,9 @@ _UNITS = {
 }
 _LONGEST = (2**63 - 1) / 10**9  # seconds: Go counts nanoseconds in an int64
 _NUMBER = re.compile(r"[0-9]+(?:\.[0-9]*)?|\.[0-9]+")
+# Characters. Go reads any number of them; each `1h` of a megabyte takes its microsecond, and a
+# request's `timeout` is read before anybody knows who sends it.
+_MOST = 256
 _UNIT = re.compile(r"[^.0-9]*")
 
 
@@ -32,7 +35,7 @@ def parse(text: str) -> datetime.timedelta:
     unsigned = text[1:] if text[:1] in ("+", "-") else text
     if unsigned == "0":
         return datetime.timedelta()
-    if not unsigned:
+    if not unsigned or len(unsigned) > _MOST:
         raise DurationError(f'time: invalid duration "{text}"')
     seconds = 0.0
     position = 0

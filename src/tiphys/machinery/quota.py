@@ -6,15 +6,37 @@ Amounts are in nano units, so that quantities and numbers of objects add up alik
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 from tiphys.api import core_v1, resource_v1
 from tiphys.api.base import Quantity, parse_quantity
+from tiphys.machinery.extendedresources import CLASS_PREFIX, is_special
 from tiphys.machinery.finished import pod_finished
 from tiphys.machinery.quantity import NANO, add, format_quantity, maximum, nano, total
 
 Usage = dict[str, int]
+
+
+def _no_resource(class_name: str) -> str:
+    return ""
+
+
+def _no_pod(claim: resource_v1.ResourceClaim) -> core_v1.Pod | None:
+    return None
+
+
+class DeviceFacts(NamedTuple):
+    """What a claim counts for besides the devices of its classes.
+
+    resource_of: the extended resource that a class names; empty: none
+    pod_of: the pod for whose extended resources a claim was made, which counts for them itself"""
+
+    resource_of: Callable[[str], str] = _no_resource
+    pod_of: Callable[[resource_v1.ResourceClaim], core_v1.Pod | None] = _no_pod
+
+
+_NO_FACTS = DeviceFacts()
 
 # Resources that have a name of their own beside ``count/...``.
 COUNTED = frozenset(
@@ -61,7 +83,7 @@ def pod_amounts(spec: core_v1.PodSpec, which: str) -> dict[str, Quantity]:
     return result
 
 
-def usage_of(group_resource: str, obj: Any) -> Usage:
+def usage_of(group_resource: str, obj: Any, facts: DeviceFacts = _NO_FACTS) -> Usage:
     """Everything that one object counts for."""
     used: Usage = {f"count/{group_resource}": NANO}
     if group_resource == "pods":
@@ -75,7 +97,7 @@ def usage_of(group_resource: str, obj: Any) -> Usage:
     elif group_resource == "persistentvolumeclaims":
         used |= _claim_usage(obj)
     elif group_resource == "resourceclaims.resource.k8s.io":
-        used |= _device_usage(obj)
+        used |= _device_usage(obj, facts)
     return used
 
 
@@ -117,13 +139,59 @@ def _claim_usage(claim: core_v1.PersistentVolumeClaim) -> Usage:
     return used
 
 
-def _device_usage(claim: resource_v1.ResourceClaim) -> Usage:
-    """Devices by class: of alternatives the most that any wants of a class."""
+def _device_usage(claim: resource_v1.ResourceClaim, facts: DeviceFacts) -> Usage:
+    """Devices by class, and by the extended resources that classes stand for, as far as no pod
+    counts for these already."""
+    by_class = _devices_by_class(claim)
+    used = {f"{name}{DEVICE_CLASS}": amount for name, amount in by_class.items()}
+    extended: Usage = {}
+    for name, amount in by_class.items():
+        extended[f"requests.{CLASS_PREFIX}{name}"] = amount
+        if resource := facts.resource_of(name):
+            key = f"requests.{resource}"
+            extended[key] = extended.get(key, 0) + amount
+    pod = facts.pod_of(claim) if is_special(claim) else None
+    counted = usage_of("pods", pod) if pod is not None else {}
+    for key, amount in extended.items():
+        if amount > counted.get(key, 0):
+            used[key] = amount - counted.get(key, 0)
+    return used
+
+
+def is_claim_of(
+    pod: core_v1.Pod,
+    claim: resource_v1.ResourceClaim,
+    others: Iterable[resource_v1.ResourceClaim],
+) -> bool:
+    """Whether a special claim is the one that was made for a pod: its status says so, or, as long
+    as it says nothing, none of the `others` of the namespace came first."""
+    if not _is_owned_by(claim, pod):
+        return False
+    status = pod.status.extended_resource_claim_status
+    if status is not None:
+        return status.resource_claim_name == claim.metadata.name
+    own = (claim.metadata.creation_timestamp or "", claim.metadata.name)
+    return not any(
+        (other.metadata.creation_timestamp or "", other.metadata.name) < own
+        for other in others
+        if is_special(other) and _is_owned_by(other, pod)
+    )
+
+
+def _is_owned_by(claim: resource_v1.ResourceClaim, pod: core_v1.Pod) -> bool:
+    return any(
+        owner.controller and (owner.kind, owner.uid) == ("Pod", pod.metadata.uid)
+        for owner in claim.metadata.owner_references
+    )
+
+
+def _devices_by_class(claim: resource_v1.ResourceClaim) -> Usage:
+    """Of alternatives the most that any wants of a class."""
     used: Usage = {}
     for request in claim.spec.devices.requests:
         most: dict[str, int] = {}
         for wanted in [request.exactly] if request.exactly else request.first_available:
-            name = f"{wanted.device_class_name}{DEVICE_CLASS}"
+            name = wanted.device_class_name
             most[name] = max(most.get(name, 0), _devices(wanted))
         for name, count in most.items():
             used[name] = used.get(name, 0) + count * NANO

@@ -6,6 +6,10 @@ import datetime
 import email.utils
 import functools
 
+from tiphys.machinery.remembered import remembered
+
+_LONGEST = 64  # characters of a time
+
 
 def rfc3339(seconds: float) -> str:
     """``2026-01-02T03:04:05Z`` of seconds since the epoch. Raises ValueError or OverflowError for
@@ -36,11 +40,13 @@ def _moment(seconds: float) -> datetime.datetime:
     return datetime.datetime.fromtimestamp(seconds, datetime.UTC).replace(tzinfo=None)
 
 
-@functools.lru_cache(4096)
 def parse(text: str | None) -> float:
     """Seconds since the epoch; 0.0 for no time or one that cannot be read."""
-    if not text:
-        return 0.0
+    return _parsed(text) if text else 0.0
+
+
+@remembered(4096, _LONGEST)
+def _parsed(text: str) -> float:
     try:
         return datetime.datetime.fromisoformat(text).timestamp()
     except ValueError:

@@ -88,9 +88,11 @@ def set_up_link(link: str, addresses: list[str]) -> None:
     address of an earlier range goes."""
     if link not in run("ip", "-o", "link", "show"):
         run("ip", "link", "add", link, "type", "bridge")
-    if f" {addresses[0]}/32 " not in run("ip", "-o", "-4", "addr", "show", "dev", link):
-        run("ip", "-4", "addr", "flush", "dev", link)
     for address in addresses:
+        family = "-6" if ":" in address else "-4"
+        single = alone(address)[0]
+        if f" {single} " not in run("ip", "-o", family, "addr", "show", "dev", link):
+            run("ip", family, "addr", "flush", "dev", link, "scope", "global")
         run("ip", "addr", "replace", *alone(address), "dev", link)
     run("ip", "link", "set", link, "up")
     if any(":" in address for address in addresses):

@@ -91,7 +91,7 @@ class RouteKeeper:
         """Writes what differs. Raises NetworkError, NftError."""
         others = peers(self._nodes, self._node, self._networks)
         links = await asyncio.to_thread(tunnel.links)
-        wanted = routes(others, links, self._mode)
+        wanted = routes(others, links, self._mode, self._device.version)
         await asyncio.to_thread(tunnel.apply, self._device, wanted)
         self._links = _numbers({link.name for link in links if link.has_neighbours})
         self._links |= _numbers({self._device.name})

@@ -11,8 +11,8 @@ import struct
 from collections.abc import Container, Iterator
 from typing import NamedTuple
 
-# Groups of messages: links, IPv4 addresses, IPv4 routes.
-_GROUPS = 0x1 | 0x10 | 0x40
+# Groups of messages: links, IPv4 addresses and routes, IPv6 addresses and routes.
+_GROUPS = 0x1 | 0x10 | 0x40 | 0x100 | 0x400
 _LINKS = (16, 17)  # RTM_NEWLINK, RTM_DELLINK
 _ADDRESSES = (20, 21)  # RTM_NEWADDR, RTM_DELADDR
 _ROUTE_GONE = 25  # RTM_DELROUTE
@@ -20,7 +20,9 @@ _HEADER = struct.Struct("=IHHII")  # length, type, flags, sequence, port
 _LINK = struct.Struct("=BxHi")  # family, type, index
 _ADDRESS = struct.Struct("=BBBBI")  # family, prefix length, flags, scope, index
 _ROUTE = struct.Struct("=BBBBBB")  # family, destination, source, tos, table, protocol
-_SINGLE = 32  # prefix length of an address without neighbours, as links of pods have
+# Prefix length of an address without neighbours, as links of pods have.
+_SINGLE = {socket.AF_INET: 32, socket.AF_INET6: 128}
+_OF_LINK = 253  # RT_SCOPE_LINK: what every IPv6 link has for itself
 
 
 class Message(NamedTuple):
@@ -54,7 +56,8 @@ def concerns(message: Message, links: Container[int], protocol: int) -> bool:
     if kind in _LINKS and len(body) >= _LINK.size:
         return _LINK.unpack_from(body)[2] in links
     if kind in _ADDRESSES and len(body) >= _ADDRESS.size:
-        return bool(_ADDRESS.unpack_from(body)[1] < _SINGLE)
+        family, prefix, _, scope, _ = _ADDRESS.unpack_from(body)
+        return scope != _OF_LINK and bool(prefix < _SINGLE.get(family, 0))
     if kind == _ROUTE_GONE and len(body) >= _ROUTE.size:
         return bool(_ROUTE.unpack_from(body)[5] == protocol)
     return False

@@ -10,47 +10,83 @@ import ipaddress
 import json
 import select
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tiphys.machinery.addresses import version_of
+from tiphys.machinery.names import is_ip
 from tiphys.network.nft import NftError, nft
 from tiphys.network.podroutes import HostRoute, Link, Routes, Tunnel, mac_of, pod_mtu
-from tiphys.network.pods import NetworkError, run
+from tiphys.network.pods import NetworkError, alone, run
 
 PORT = 8472  # UDP, Linux' own default for VXLAN
 _VNI = 84
+_NFT = {4: "ip", 6: "ip6"}  # families of tables
 PROTOCOL = 84  # marks our routes for the kernel, which does not use the number
-_IP_MTU_DISCOVER, _IP_PMTUDISC_DO, _IP_MTU = 10, 2, 14  # linux/in.h; not in Python's socket
-_HEADERS = 28  # bytes of IP and UDP
 _ICMP_SECONDS = 0.25  # that a router has to say that a packet is too long
 
 
+class _PathMTU(NamedTuple):
+    """How a version of IP is asked for the longest packet on a way: linux/in.h and in6.h, which are
+    not in Python's socket. `headers` are bytes of IP and UDP."""
+
+    family: int
+    level: int
+    discover: int
+    do: int
+    mtu: int
+    headers: int
+
+
+_PATH_MTU = {
+    4: _PathMTU(socket.AF_INET, socket.IPPROTO_IP, 10, 2, 14, 28),
+    6: _PathMTU(socket.AF_INET6, socket.IPPROTO_IPV6, 23, 2, 24, 48),
+}
+
+
 class Device(NamedTuple):
-    """The tunnel's end on this machine. `address` is the node's among its pods, `local` the
-    machine's, `metric` tells its routes from those of other clusters here."""
+    """The tunnel's end on this machine. `addresses` are the node's among its pods, one of each
+    family, `local` is the machine's, `metric` tells its routes from those of other clusters
+    here."""
 
     name: str
-    address: str
+    addresses: tuple[str, ...]
     local: str
     metric: int
     mtu: int
 
+    @property
+    def version(self) -> int:
+        """Of IP, over which it goes."""
+        return version_of(self.local)
+
+    @property
+    def mac(self) -> str:
+        return mac_of(self.addresses)
+
 
 def links() -> list[Link]:
-    """The addresses of this machine, without the loopback's."""
+    """The addresses of this machine, without the loopback's and those that each IPv6 link has for
+    itself alone."""
     found = []
-    for device in _json("ip", "-j", "-4", "addr", "show"):
+    for device in _json("ip", "-j", "addr", "show"):
         if "LOOPBACK" in device.get("flags", ()):
             continue
-        for row in device.get("addr_info", ()):
+        for row in _global(device):
             text = f"{row['local']}/{row['prefixlen']}"
-            found.append(Link(device["ifname"], ipaddress.IPv4Interface(text)))
+            found.append(Link(device["ifname"], ipaddress.ip_interface(text)))
     return found
+
+
+def _global(device: dict[str, Any]) -> list[dict[str, Any]]:
+    """The addresses of a device that are good beyond its link."""
+    return [row for row in device.get("addr_info", ()) if row.get("scope") == "global"]
 
 
 def link_mtu(address: str) -> int:
     """The longest packet of the link that has one of this machine's addresses."""
-    for device in _json("ip", "-j", "-4", "addr", "show"):
+    for device in _json("ip", "-j", "addr", "show"):
         if any(row["local"] == address for row in device.get("addr_info", ())):
             return int(device["mtu"])
     raise NetworkError(f"no link of this machine has the address {address}")
@@ -62,29 +98,27 @@ def path_mtu(address: str, longest: int) -> int:
     One that is as long as the link allows, and that nobody may cut, is sent to a port that does not
     matter: the router for which it is too long answers, and the kernel remembers.
     """
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, _IP_PMTUDISC_DO)
+    way = _PATH_MTU[version_of(address)]
+    with socket.socket(way.family, socket.SOCK_DGRAM) as probe:
+        probe.setsockopt(way.level, way.discover, way.do)
         try:
             probe.connect((address, PORT))
         except OSError:
             return longest
         with contextlib.suppress(OSError):  # it is known already that this is too long
-            probe.send(bytes(longest - _HEADERS))
+            probe.send(bytes(longest - way.headers))
         poll = select.poll()
         poll.register(probe, select.POLLERR)
         poll.poll(_ICMP_SECONDS * 1000)
-        return min(longest, probe.getsockopt(socket.IPPROTO_IP, _IP_MTU))
+        return min(longest, probe.getsockopt(way.level, way.mtu))
 
 
-def mtu_between(address: str, server: str, mode: str) -> int:
+def mtu_between(address: str, server: str, mode: str, versions: Sequence[int]) -> int:
     """How long pods' packets may be on a machine with that address, whose way to others is as wide
-    as that to the API server."""
+    as that to the API server. `versions` of IP as `podroutes.pod_mtu` has them."""
     link = link_mtu(address)
-    path = link
-    with contextlib.suppress(ValueError):
-        ipaddress.IPv4Address(server)
-        path = path_mtu(server, link)
-    return pod_mtu(link, path, mode)
+    path = path_mtu(server, link) if is_ip(server) else link
+    return pod_mtu(link, path, mode, versions)
 
 
 # --- routes and the tunnel ---
@@ -102,29 +136,41 @@ def apply(device: Device, wanted: Routes) -> None:
 
 def remove(device_name: str, metric: int) -> None:
     """Takes every way away."""
-    for row in _routes(metric):
-        run("ip", "route", "del", row["dst"], "metric", str(metric), check=False)
+    for version in (4, 6):
+        for row in _routes(version, metric):
+            words = ("route", "del", row["dst"], "metric", str(metric))
+            run("ip", f"-{version}", *words, check=False)
     run("ip", "link", "del", device_name, check=False)
     with contextlib.suppress(NftError, FileNotFoundError):
-        nft(f"add table ip {device_name}\ndelete table ip {device_name}\n")
+        for family in _NFT.values():
+            nft(_without(family, device_name))
 
 
 def _make(device: Device) -> None:
     if _exists(device.name):
-        shown = _json("ip", "-j", "-d", "link", "show", device.name)[0]
-        data = shown.get("linkinfo", {}).get("info_data", {})
-        is_same = data.get("local") == device.local and shown["mtu"] == device.mtu
-        if is_same and shown.get("address") == mac_of(device.address):
+        if _is_made(device):
             return
         run("ip", "link", "del", device.name)
     options = ("local", device.local, "dstport", str(PORT), "nolearning")
-    mac = mac_of(device.address)
-    words = ("ip", "link", "add", device.name, "address", mac, "mtu", str(device.mtu))
+    words = ("ip", "link", "add", device.name, "address", device.mac, "mtu", str(device.mtu))
     run(*words, "type", "vxlan", "id", str(_VNI), *options)
-    run("ip", "addr", "add", f"{device.address}/32", "dev", device.name)
+    for address in device.addresses:
+        run("ip", "addr", "add", *alone(address), "dev", device.name)
     # A neighbour may answer directly what came by tunnel: strict reverse paths would drop it.
     Path(f"/proc/sys/net/ipv4/conf/{device.name}/rp_filter").write_text("2")
     run("ip", "link", "set", device.name, "up")
+
+
+def _is_made(device: Device) -> bool:
+    """Whether the tunnel that is there is the one that is wanted."""
+    shown = _json("ip", "-j", "-d", "addr", "show", device.name)[0]
+    data = shown.get("linkinfo", {}).get("info_data", {})
+    return (
+        data.get("local", data.get("local6")) == device.local
+        and shown["mtu"] == device.mtu
+        and shown.get("address") == device.mac
+        and {row["local"] for row in _global(shown)} == set(device.addresses)
+    )
 
 
 def _exists(link: str) -> bool:
@@ -136,7 +182,8 @@ def _write_neighbours(device: Device, tunnels: frozenset[Tunnel]) -> None:
     wanted = {tunnel.gateway: tunnel.mac for tunnel in tunnels}
     there = {
         row["dst"]: row.get("lladdr", "")
-        for row in _json("ip", "-j", "-4", "neigh", "show", "dev", device.name)
+        for version in (4, 6)
+        for row in _json("ip", "-j", f"-{version}", "neigh", "show", "dev", device.name)
     }
     for gateway, mac in wanted.items() - there.items():
         words = ("ip", "neigh", "replace", gateway, "lladdr", mac, "dev", device.name)
@@ -156,44 +203,60 @@ def _write_neighbours(device: Device, tunnels: frozenset[Tunnel]) -> None:
 
 
 def _write_routes(device: Device, wanted: Routes) -> None:
-    ways = {_way(route): route for route in wanted.direct}
-    tunnels = {(str(t.range), t.gateway, device.name): t for t in wanted.tunnels}
-    rows = _routes(device.metric)
-    there = {(row["dst"], row.get("gateway", ""), row.get("dev", "")): row for row in rows}
+    for address in device.addresses:
+        _write_routes_from(device, address, wanted)
+
+
+def _write_routes_from(device: Device, address: str, wanted: Routes) -> None:
+    """Those of one family. `address` is the node's own among its pods: that is where answers come
+    back by the same way."""
+    version = version_of(address)
+    ways = {_way(route) for route in wanted.direct if route.range.version == version}
+    ways |= {
+        (str(one.range), one.gateway, device.name)
+        for one in wanted.tunnels
+        if one.range.version == version
+    }
+    rows = _routes(version, device.metric)
+    there = {(row["dst"], row.get("gateway", ""), row.get("dev", "")) for row in rows}
+    change = ("ip", f"-{version}", "route")
     metric = ("proto", str(PROTOCOL), "metric", str(device.metric))
-    for way in there.keys() - ways.keys() - tunnels.keys():
-        run("ip", "route", "del", way[0], "dev", way[2], *metric, check=False)
-    for range, gateway, link in (ways.keys() | tunnels.keys()) - there.keys():
-        words = ("ip", "route", "replace", range, "via", gateway, "dev", link, "onlink")
-        # The node's own address among pods: that is where answers come back by the same way.
-        run(*words, *metric, "src", device.address)
+    for range, _, link in there - ways:
+        run(*change, "del", range, "dev", link, *metric, check=False)
+    for range, gateway, link in ways - there:
+        words = ("replace", range, "via", gateway, "dev", link, "onlink")
+        run(*change, *words, *metric, "src", address)
 
 
 def _way(route: HostRoute) -> tuple[str, str, str]:
     return str(route.range), route.via, route.link
 
 
-def _routes(metric: int) -> list[dict[str, Any]]:
-    rows = _json("ip", "-j", "-4", "route", "show", "proto", str(PROTOCOL))
+def _routes(version: int, metric: int) -> list[dict[str, Any]]:
+    rows = _json("ip", "-j", f"-{version}", "route", "show", "proto", str(PROTOCOL))
     return [row for row in rows if row.get("metric") == metric]
 
 
 def guard(device: Device, tunnels: frozenset[Tunnel]) -> None:
     """Takes tunnelled packets from the machines of nodes alone: VXLAN itself asks nobody who they
     are."""
-    table = device.name
-    clear = f"add table ip {table}\ndelete table ip {table}\n"
+    family = _NFT[device.version]
+    clear = _without(family, device.name)
     if not tunnels:
         nft(clear)
         return
     machines = ", ".join(sorted({tunnel.peer for tunnel in tunnels}))
-    nft(f"""{clear}table ip {table} {{
+    nft(f"""{clear}table {family} {device.name} {{
   chain input {{
     type filter hook input priority raw; policy accept;
-    udp dport {PORT} ip saddr != {{ {machines} }} drop
+    udp dport {PORT} {family} saddr != {{ {machines} }} drop
   }}
 }}
 """)
+
+
+def _without(family: str, table: str) -> str:
+    return f"add table {family} {table}\ndelete table {family} {table}\n"
 
 
 def _json(*command: str) -> list[dict[str, Any]]:

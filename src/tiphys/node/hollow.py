@@ -45,7 +45,8 @@ _FIRST_ADDRESSES = 250  # pods of a node whose addresses tell the node by their 
 
 
 class HollowRuntime:
-    """`number` is the node's among hollow nodes: its pods get addresses of their own."""
+    """`number` is the node's among hollow nodes: its pods get addresses of their own, one of each
+    of the `versions` of IP."""
 
     name = "hollow://1.0"
     runs_processes = False
@@ -53,12 +54,18 @@ class HollowRuntime:
     applies_cdi = False
     parallel_starts = 64
 
-    def __init__(self, number: int = 0, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        number: int = 0,
+        now: Callable[[], float] = time.time,
+        versions: Sequence[int] = (4,),
+    ) -> None:
         self._now = now
         self._pods: dict[str, PodState] = {}
         self._uids: dict[str, str] = {}  # container id -> pod uid
         self._addresses = itertools.count(2)
         self._number = number
+        self._versions = versions
         self._wake: Callable[[str], None] = lambda id: None
         self._timers: set[asyncio.TimerHandle] = set()
 
@@ -133,11 +140,16 @@ class HollowRuntime:
     ) -> SandboxState:
         meta = pod.metadata
         state = self._pods.setdefault(meta.uid, PodState(meta.uid, meta.name, meta.namespace))
-        address = self._address(next(self._addresses))
-        state.sandbox = SandboxState(f"{meta.uid}-{attempt}", attempt, True, address, self._now())
+        count = next(self._addresses)
+        first, *others = (self._address(version, count) for version in self._versions)
+        id = f"{meta.uid}-{attempt}"
+        state.sandbox = SandboxState(id, attempt, True, first, self._now())
+        state.sandbox.additional_ips = tuple(others)
         return state.sandbox
 
-    def _address(self, count: int) -> str:
+    def _address(self, version: int, count: int) -> str:
+        if version == 6:
+            return f"fd10:192:{self._number:x}::{count:x}"
         if count < _FIRST_ADDRESSES:
             return f"10.192.{self._number % 256}.{count % 254 + 1}"
         return f"10.{128 + self._number % 64}.{count >> 8 & 255}.{count & 255}"

@@ -74,10 +74,11 @@ class Binder:
             await self._pre_bind(pod, node_name)
             await self._bind(pod, node_name)
         except BindingError as error:
-            self._unreserve(pod)
+            await self._unreserve(pod)
             self._handle_error(pod, node_name, error)
             return False
         self._nominator.withdraw(pod.uid)
+        self._devices.extended.forget(pod.pod)
         self._reporter.scheduled(pod, node_name)
         return True
 
@@ -88,18 +89,23 @@ class Binder:
         plugin = f'PreBind plugin "{VolumeBinding.name}"'
         try:
             unbound = self._unbound_claims(pod)
-            if unbound or pod.spec.resource_claims:
+            needs_devices = self._needs_devices(pod)
+            if unbound or needs_devices:
                 # It will take a while: others, such as autoscalers, see where the pod will be.
                 await self._reporter.nominate(pod.pod, node_name)
             if unbound:
                 await self._bind_volumes(pod, node_name)
-            if pod.spec.resource_claims:
+            if needs_devices:
                 plugin = f'PreBind plugin "{DynamicResources.name}"'
                 await self._device_binder.bind(
                     pod, lambda: self._reporter.devices_pending(pod, node_name)
                 )
         except (StatusError, Unreachable) as error:
             raise BindingError(plugin, error) from None
+
+    def _needs_devices(self, pod: PodInfo) -> bool:
+        is_special = self._devices.extended.reserved(pod.pod) is not None
+        return is_special or bool(pod.spec.resource_claims)
 
     def _unbound_claims(self, pod: PodInfo) -> list[core_v1.PersistentVolumeClaim]:
         return self._volume_lister.unbound_claims_of(pod.pod) if pod.spec.volumes else []
@@ -144,11 +150,14 @@ class Binder:
 
     # --- failure ---
 
-    def _unreserve(self, pod: PodInfo) -> None:
+    async def _unreserve(self, pod: PodInfo) -> None:
         """What was reserved for the pod is free."""
         self._cache.forget(pod.uid)
         self._nominator.withdraw(pod.uid)
-        self._devices.unreserve(pod.pod)
+        try:
+            await self._device_binder.unreserve(pod)
+        except (StatusError, Unreachable) as error:
+            log.warning("Pod %s: its claim was not deleted: %s", pod.key, error)
 
     def _handle_error(self, pod: PodInfo, node_name: str, error: BindingError) -> None:
         if not error.is_gone:

@@ -32,7 +32,8 @@ class EventKind(StrEnum):
     POD_REQUESTS = "assigned pod requests changed"
     STORAGE = "storage changed"  # claims, volumes, classes, drivers, capacities
     NAMESPACE_LABELS = "namespace labels changed"
-    DEVICES = "devices changed"  # resource slices, resource claims, device classes
+    DEVICES = "devices changed"  # resource slices, resource claims
+    DEVICE_CLASS = "device class changed"
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,8 @@ class ClusterEvent:
     """`node` and `pod` are as they are now, or were last; `old_node` and `old_pod` as they were
     before a change.
 
-    `obj` is the object of a STORAGE or DEVICES event, where there is one, and `old_obj` what it was
-    before.
+    `obj` is the object of a STORAGE, DEVICES or DEVICE_CLASS event, where there is one, and
+    `old_obj` what it was before.
     """
 
     kind: EventKind

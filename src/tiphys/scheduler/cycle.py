@@ -233,7 +233,7 @@ class SchedulingCycle:
     def reserve(self, pod: PodInfo, node_name: str) -> bool:
         """Keeps the devices that the pod needs from other pods. False: another pod has taken them
         meanwhile."""
-        if not pod.spec.resource_claims:
+        if not self._devices.concerns(pod):
             return True
         node = self._snapshot.node(node_name)
         return node is not None and self._devices.reserve(pod.pod, node)
@@ -241,8 +241,7 @@ class SchedulingCycle:
     def unreserve(self, pod: PodInfo) -> None:
         """What an assumed pod took is free."""
         self._cache.forget(pod.uid)
-        if pod.spec.resource_claims:
-            self._devices.unreserve(pod.pod)
+        self._devices.unreserve(pod.pod)
 
     def _try_again(self, pod: PodInfo) -> None:
         """Another pod was faster. A nomination that the pod has stays."""

@@ -43,6 +43,8 @@ class EventHandlers:
         self._devices = devices
         self._claim_gate = claim_gate
         self._scheduler_names = scheduler_names
+        self._gated: set[str] = set()  # uids of pods with scheduling gates
+        state.metrics.show_pending({"gated": self.count_gated})
 
     def follow_cluster(
         self,
@@ -92,8 +94,11 @@ class EventHandlers:
         self._queue.move_on(ClusterEvent(EventKind.DEVICES, obj=new, old_obj=old))
 
     def class_changed(self, old: v1.DeviceClass | None, new: v1.DeviceClass | None) -> None:
-        self._devices.classes_changed()
-        self._queue.move_on(ClusterEvent(EventKind.DEVICES))
+        if new is not None:
+            self._devices.put_class(new)
+        elif old is not None:
+            self._devices.remove_class(old.metadata.name)
+        self._queue.move_on(ClusterEvent(EventKind.DEVICE_CLASS, obj=new, old_obj=old))
 
     def slice_changed(self, old: v1.ResourceSlice | None, new: v1.ResourceSlice | None) -> None:
         if new is not None:
@@ -133,7 +138,10 @@ class EventHandlers:
         elif new.spec.node_name:
             self._pod_assigned(new)
         elif self._is_schedulable(new):
+            self._gated.discard(new.metadata.uid)
             self._pod_pending(old, new)
+        elif new.spec.scheduling_gates and new.spec.scheduler_name in self._scheduler_names:
+            self._gated.add(new.metadata.uid)
         # Working events out costs time for every pod that is bound: only if some pod waits for
         # them.
         if self._queue.wants_events:
@@ -144,6 +152,7 @@ class EventHandlers:
         """The pod is gone, or has ended."""
         uid = pod.metadata.uid
         self._queue.delete(uid)
+        self._gated.discard(uid)
         self._gangs.remove(PodInfo(pod))
         self._cache.forget(uid)
         self._nominator.withdraw(uid)
@@ -155,6 +164,10 @@ class EventHandlers:
         info = PodInfo(pod)
         self._cache.confirm(info, pod.spec.node_name)
         self._gangs.put(info)
+
+    def count_gated(self) -> int:
+        """Pods that are kept out of the queue: by gates, or for claims that do not exist yet."""
+        return len(self._gated) + self._claim_gate.count()
 
     def _is_schedulable(self, pod: core_v1.Pod) -> bool:
         """Whether a pod without a node is for this scheduler to place (upstream's PreEnqueue of

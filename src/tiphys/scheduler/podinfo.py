@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from tiphys.api import core_v1
 from tiphys.api.base import encode
+from tiphys.machinery.extendedresources import requested_by
 from tiphys.machinery.footprint import CPU, MEMORY, Port, occupied, ports_of
 from tiphys.machinery.volumes import claims_of
 from tiphys.scheduler.gangs import Gang, gang_of
@@ -65,6 +66,11 @@ class PodInfo:
     def nonzero_requests(self) -> NonZeroRequests:
         amounts = occupied(self.pod, _NONZERO_DEFAULTS)
         return NonZeroRequests(min(amounts[CPU], MOST), min(amounts[MEMORY], MOST))
+
+    @cached_property
+    def extended_resources(self) -> tuple[str, ...]:
+        """The resources that it requests and a device class may stand for."""
+        return requested_by(self.pod)
 
     @cached_property
     def gang(self) -> Gang | None:

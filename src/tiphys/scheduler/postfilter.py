@@ -18,7 +18,11 @@ from tiphys.scheduler.devices.binder import DeviceBinder
 from tiphys.scheduler.eviction import Evictor
 from tiphys.scheduler.placement import Placement
 from tiphys.scheduler.plugins.base import PluginError
-from tiphys.scheduler.plugins.dynamic_resources import ALLOCATED_ELSEWHERE, DynamicResources
+from tiphys.scheduler.plugins.dynamic_resources import (
+    ALLOCATED_ELSEWHERE,
+    LEFT_OVER,
+    DynamicResources,
+)
 from tiphys.scheduler.podinfo import PodInfo
 from tiphys.scheduler.preemption import (
     Candidate,
@@ -75,9 +79,10 @@ class PostFilter:
     def _deallocate_claims(self, pod: PodInfo, placement: Placement) -> str:
         """Starts to deallocate the pod's claims if they keep it from nodes. Returns what upstream
         says of it."""
-        if not pod.spec.resource_claims or placement.pre_filter_message:
+        has_claims = pod.spec.resource_claims or LEFT_OVER in placement.reasons
+        if not has_claims or placement.pre_filter_message:
             return "no new claims to deallocate"
-        if ALLOCATED_ELSEWHERE in placement.reasons:
+        if ALLOCATED_ELSEWHERE in placement.reasons or LEFT_OVER in placement.reasons:
             self._tasks.start(self._deallocate(pod), "deallocate claims")
         return "still not schedulable"
 

@@ -67,6 +67,7 @@ _EVENT_LABELS = {
     EventKind.STORAGE: "StorageChange",
     EventKind.NAMESPACE_LABELS: "NamespaceLabelChange",
     EventKind.DEVICES: "DeviceChange",
+    EventKind.DEVICE_CLASS: "DeviceClassChange",
 }
 
 

@@ -124,3 +124,41 @@ async def test_a_model_that_the_hub_has_not_has_no_pods() -> None:
             return found.status.state == "DeploymentComplete"
 
         await made.cluster.eventually(served, 40)
+
+
+@pytest.mark.slow
+async def test_prompts_are_read_by_pods_of_their_own() -> None:
+    halves = {"decodingSpec": {"replicas": 2}, "prefillSpec": {}, "routingThreshold": 0}
+    routed = {"enabled": True, "routingStrategy": "kvaware"}
+    async with world(nodes=2) as made:
+        await made.client.create(endpoint(pdSpec=halves, intelligentRoutingSpec=routed))
+        await made.until("Ready")
+        listed = (await made.client.list(apps_v1.Deployment, "default")).items
+        sizes = {one.metadata.name: one.status.available_replicas for one in listed}
+        assert sizes == {"model": 2, "model-prefill": 1}
+        assert (await made.get()).status.replicas == 2
+        missing = await made.condition("NotOffered")
+        assert "kvaware is prefixaware here" in missing.message
+        kind = {"apiVersion": VERSION, "kind": "InferenceEndpointConfig"}
+        await made.client.patch(kind, "model", {"spec": {"pdSpec": None}}, "default")
+
+        async def is_one() -> bool:
+            kinds = (apps_v1.Deployment, core_v1.Service)
+            found = [
+                one for kind in kinds for one in (await made.client.list(kind, "default")).items
+            ]
+            return not any(one.metadata.name == "model-prefill" for one in found)
+
+        await made.cluster.eventually(is_one, 30)
+
+
+@pytest.mark.slow
+async def test_records_without_a_bucket_are_refused_with_words() -> None:
+    async with world() as made:
+        await made.client.create(endpoint(dataCapture={"modelPod": {"enabled": True}}))
+        found = await made.until("DeploymentFailed")
+        assert (found.reason, "dataCapture.s3Uri is missing" in found.message) == (
+            "Unsupported",
+            True,
+        )
+        assert not (await made.client.list(apps_v1.Deployment, "default")).items

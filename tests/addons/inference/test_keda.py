@@ -13,7 +13,7 @@ import yaml
 from aiohttp import web
 
 from tests.addons.envoy import has_envoy
-from tests.addons.inference.world import World, endpoint, world
+from tests.addons.inference.world import VERSION, World, endpoint, world
 from tests.builders import machine_address
 from tiphys.addons import keda
 from tiphys.controllers import autoscaler
@@ -107,3 +107,26 @@ async def test_an_endpoint_grows_and_shrinks_with_what_is_measured(
             return not (await made.client.list(scaled, "default")).items
 
         await made.cluster.eventually(gone, 30)
+
+
+async def test_another_endpoint_keeps_what_scales_it() -> None:
+    """Whatever it is called: halves of an endpoint have names of that kind."""
+    async with world(0, keda.ADDON) as made:
+        kind = {"apiVersion": "keda.sh/v1alpha1", "kind": "ScaledObject"}
+        trigger = {"query": "up", "targetValue": 5}
+        for name in ("model-prefill", "model"):
+            scaling = {"prometheusTrigger": trigger, "maxReplicaCount": 2}
+            await made.client.create(endpoint(name, autoScalingSpec=scaling))
+            await made.until("Scaled", name=name)
+        of_other = (await made.client.get(kind, "model-prefill", "default"))["metadata"]["uid"]
+        endpoints = {"apiVersion": VERSION, "kind": "InferenceEndpointConfig"}
+        patch = {"spec": {"autoScalingSpec": None}}
+        await made.client.patch(endpoints, "model", patch, "default")
+
+        async def is_gone() -> bool:
+            scaled = (await made.client.list(kind, "default")).items
+            return "model" not in {one["metadata"]["name"] for one in scaled}
+
+        await made.cluster.eventually(is_gone, 30)
+        there = (await made.client.get(kind, "model-prefill", "default"))["metadata"]["uid"]
+        assert there == of_other

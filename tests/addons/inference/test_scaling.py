@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.addons.inference.world import endpoint, read
-from tiphys.addons.inference.scaling import scaled_object, triggers_of
+from tiphys.addons.inference.scaling import Target, scaled_object, triggers_of
 
 OWNER = {
     "apiVersion": "inference.sagemaker.aws.amazon.com/v1",
@@ -19,7 +19,8 @@ QUERY = "sum(rate(model_requests_total[1m]))"
 def made(**scaling: Any) -> dict[str, Any]:
     spec = read(endpoint(autoScalingSpec=scaling)).spec
     assert spec.auto_scaling_spec is not None
-    return scaled_object(OWNER, spec.auto_scaling_spec, {"app": "model"}, "http://prometheus:9090")
+    target = Target(OWNER["apiVersion"], OWNER["kind"], OWNER["name"], {"app": "model"})
+    return scaled_object(OWNER, target, spec.auto_scaling_spec, "http://prometheus:9090")
 
 
 def test_the_endpoint_is_what_is_scaled() -> None:

@@ -11,14 +11,9 @@ from tests.addons.inference.world import endpoint, read, s3_source
 from tiphys.addons.inference import Settings
 from tiphys.addons.inference.affinity import affinity_of, weights
 from tiphys.addons.inference.catalogue import MODELS, HubError, as_endpoint, entry_of
+from tiphys.addons.inference.endpoint import Endpoint, Unsupported
 from tiphys.addons.inference.types import v1
-from tiphys.addons.inference.workload import (
-    Endpoint,
-    Unsupported,
-    deployment_of,
-    program_of,
-    service_of,
-)
+from tiphys.addons.inference.workload import deployment_of, program_of, service_of
 from tiphys.api import core_v1
 from tiphys.api.base import from_builtins, to_builtins
 
@@ -132,7 +127,6 @@ def test_what_users_put_into_the_pod_is_there() -> None:
             "there is no FSx here",
         ),
         ({"kubernetes": {"schedulerName": "other"}}, "has none named model-weights"),
-        ({"pdSpec": {"decodingSpec": {}, "prefillSpec": {}}}, "pdSpec"),
     ],
 )
 def test_what_is_not_offered_is_said(spec: dict[str, Any], words: str) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime
+import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -81,9 +83,26 @@ def test_reasons_are_counted_apart() -> None:
 def test_what_cannot_be_understood_allows_nothing_and_is_named() -> None:
     bad = pool(Budget(nodes="20%"), Budget(nodes="100%", schedule="61 9 * * *", duration="8h"))
     assert allowed(bad, "Empty", 19, 0).nodes == 0
+    bad.spec.disruption.budgets[1].reasons = ["Drifted"]
+    assert allowed(bad, "Empty", 19, 0).nodes == 0  # whatever its reasons are
     assert list(mistakes(bad)) == [
         "spec.disruption.budgets[1]: end of range (61) above maximum (59): 61"
     ]
+
+
+GOLDENS = Path(__file__).parent / "goldens" / "budgets.jsonl"
+"""Budgets (nodes, reasons, schedule, duration), reason, nodes, moment, and how many Karpenter's own
+function lets go."""
+
+
+def test_karpenters_own_function_says_the_same() -> None:
+    for line in GOLDENS.read_text().splitlines():
+        rows, reason, total, now, expected = json.loads(line)
+        budgets = [
+            Budget(nodes=nodes, reasons=reasons or [], schedule=schedule, duration=duration)
+            for nodes, reasons, schedule, duration in rows
+        ]
+        assert allowed(pool(*budgets), reason, total, now).nodes == expected, line
 
 
 def test_nodes_that_go_or_are_not_ready_use_the_budget_up() -> None:

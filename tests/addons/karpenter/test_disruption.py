@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.addons.karpenter.builders import CATALOG, ON_DEMAND, cluster, pod, pool, state
+from tiphys.addons.karpenter import trials
+from tiphys.addons.karpenter.candidates import candidates
 from tiphys.addons.karpenter.disruption import Command, Look, Options, look, still_holds
-from tiphys.addons.karpenter.names import CONSOLIDATABLE, DRIFTED
+from tiphys.addons.karpenter.ground import Ground
+from tiphys.addons.karpenter.names import CONSOLIDATABLE, DRIFTED, HOSTNAME, INSTANCE_TYPE, ZONE
+from tiphys.addons.karpenter.planning import Plan
 from tiphys.addons.karpenter.state import StateNode, World
+from tiphys.addons.karpenter.trials import Trials
 from tiphys.api import policy_v1
 from tiphys.api.base import canonical_quantity
 from tiphys.api.meta_v1 import LabelSelector, ObjectMeta, OwnerReference
@@ -245,10 +251,10 @@ NODES = st.lists(
 )
 
 
-def a_fleet(facts: list) -> list[StateNode]:
+def a_fleet(facts: list, spread: str = "") -> list[StateNode]:
     nodes = []
     for number, (type_name, sizes, drifted) in enumerate(facts):
-        own = [pod(f"web-{number}-{n}", cpu) for n, cpu in enumerate(sizes)][
+        own = [pod(f"web-{number}-{n}", cpu, spread=spread) for n, cpu in enumerate(sizes)][
             : 1 if type_name == "c5.large" else 4
         ]
         nodes.append(
@@ -276,6 +282,41 @@ def test_never_dearer_never_over_the_budget_never_below_a_pdb(
         moved = sum(len(each.pods) for each in command.candidates)
         placed = sum(len(pods) for pods in command.placed.values())
         assert placed + sum(len(new.pods) for new in command.replacements) == moved
+
+
+@settings(max_examples=20, deadline=None)
+@given(NODES, st.sampled_from([None, "1"]), st.sampled_from(["", ZONE, HOSTNAME]))
+def test_a_trial_leaves_no_trace_for_the_next(facts: list, limit: str | None, spread: str) -> None:
+    limits = {"nodes": canonical_quantity(limit)} if limit else {}
+    world = cluster([pool("default", ON_DEMAND, limits=limits)], a_fleet(facts, spread))
+    tried = candidates(world, eventually=True).found
+    one_after_the_other = Trials(world)
+    for gone in (*([each] for each in tried), tried[:2], tried):
+        result = one_after_the_other.without(gone)
+        alone = Trials(world).without(gone)
+        assert (outcome(result), result.errors) == (outcome(alone), alone.errors)
+
+
+def outcome(result: Plan) -> tuple[object, ...]:
+    """Who goes where, and what is made of which machines."""
+    placed = {name: [pod.key for pod in pods] for name, pods in result.placed.items()}
+    new = [([pod.key for pod in each.pods], each.options, each.pinned) for each in result.new]
+    return placed, new
+
+
+def test_what_stands_is_worked_out_once_for_all_that_is_tried(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made: list[Ground] = []
+
+    def ground(*arguments: Any) -> Ground:
+        made.append(Ground(*arguments))
+        return made[-1]
+
+    monkeypatch.setattr(trials, "Ground", ground)
+    full = [state(f"n{n}", "c5.large", [pod(f"web-{n}", "1700m")]) for n in range(12)]
+    own = pool("default", ON_DEMAND, (INSTANCE_TYPE, "In", "c5.large"))
+    assert found(cluster([own], full)) == [] and len(made) == 1
 
 
 def test_nothing_is_tried_again_in_a_world_that_looks_the_same() -> None:

@@ -40,7 +40,7 @@ async def test_five_pods_get_one_node_which_goes_when_they_go() -> None:
         assert w.shared.cloud.machines() == []
         page = generate_latest(w.client.metrics.registry).decode()
         for line in (
-            'karpenter_nodeclaims_created_total{capacity_type="spot",nodepool="default",reason="provisioned"} 1.0',
+            'karpenter_nodeclaims_created_total{min_values_relaxed="false",nodepool="default",reason="provisioned"} 1.0',
             'karpenter_nodeclaims_disrupted_total{capacity_type="spot",nodepool="default",reason="empty"} 1.0',
             'karpenter_voluntary_disruption_decisions_total{consolidation_type="empty",decision="delete",reason="empty"} 1.0',
         ):

@@ -143,6 +143,25 @@ def test_some_values_must_be_left_to_choose_from() -> None:
         Requirement(key=FAMILY, operator="In", values=["c5", "m5", "x9"], min_values=3)
     ]
     assert "minValues" in planned(cluster([made], pending=pods(1))).errors["default/web-0"]
+    (new,) = planned(cluster([made], pending=pods(1), relaxes=True)).new
+    assert (new.least, new.is_relaxed) == ({FAMILY: 2}, True)
+    claim = claim_of(new)
+    (family,) = [one for one in claim.spec.requirements if one.key == FAMILY]
+    assert (family.values, family.min_values) == (["c5", "m5", "x9"], 2)
+    assert claim.metadata.annotations["karpenter.sh/nodeclaim-min-values-relaxed"] == "true"
+
+
+def test_a_claim_leaves_open_which_zone_it_is() -> None:
+    """Where nobody depends on one, it is found out when the machine is launched."""
+    (new,) = planned(cluster([pool()], pending=pods(1))).new
+    assert ZONE not in {one.key for one in claim_of(new).spec.requirements}
+    made = pool("default", (ZONE, "NotIn", "tiphys-1c"))
+    (new,) = planned(cluster([made], pending=pods(1))).new
+    (zone,) = [one for one in claim_of(new).spec.requirements if one.key == ZONE]
+    assert (zone.operator, zone.values) == ("NotIn", ["tiphys-1c"])
+    (new,) = planned(cluster([pool()], pending=pods(1, node_selector={ZONE: "tiphys-1b"}))).new
+    (zone,) = [one for one in claim_of(new).spec.requirements if one.key == ZONE]
+    assert (zone.operator, zone.values) == ("In", ["tiphys-1b"])
 
 
 def test_wishes_are_heard_as_long_as_they_can_be() -> None:

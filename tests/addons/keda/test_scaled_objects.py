@@ -11,8 +11,9 @@ from tests.addons.keda.world import (
     scaled_object,
     trigger,
 )
-from tiphys.addons.keda.types import ScaledObject
+from tiphys.addons.keda.types import ScaledObject, TriggerAuthentication
 from tiphys.api import apiregistration_v1, apps_v1, core_v1
+from tiphys.api.base import from_builtins
 from tiphys.client.client import MERGE
 from tiphys.machinery import conditions
 from tiphys.machinery.errors import StatusError
@@ -86,6 +87,26 @@ async def test_what_is_wrong_with_a_trigger_stands_in_ready(
     prefix = "failed to ensure HPA is correctly created for ScaledObject"
     assert message == f"{prefix}: {reason}"
     assert (await scaled.condition("Active")).status == "Unknown"
+
+
+@pytest.mark.parametrize("name", ["nobody", "secretless"])
+async def test_credentials_that_are_not_there_leave_a_parameter_unset(
+    keda: LocalCluster, name: str
+) -> None:
+    """Of a missing TriggerAuthentication, as of a missing Secret, KEDA says nothing else."""
+    if name == "secretless":
+        ref = {"parameter": "host", "name": name, "key": "host"}
+        meta = {"name": name, "namespace": "default"}
+        plain = {"metadata": meta, "spec": {"secretTargetRef": [ref]}}
+        await keda.client.create(from_builtins(plain, TriggerAuthentication))
+    mail = {**trigger("rabbitmq", queueName="mail"), "authenticationRef": {"name": name}}
+    scaled = await Scaled.made(keda, scaled_object(name, mail))
+    message = await scaled.says("Ready", "False", "ScaledObjectCheckFailed")
+    assert message.startswith(
+        "failed to ensure HPA is correctly created for ScaledObject: error parsing RabbitMQ "
+        'metadata: missing required parameter "host" in [triggerMetadata authParams resolvedEnv]'
+    )
+    await scaled.tells("KEDAScalerFailed", "ScaledObjectCheckFailed")
 
 
 @pytest.mark.slow

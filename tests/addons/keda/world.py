@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from prometheus_client import generate_latest
@@ -124,6 +125,20 @@ def trigger(type_: str, name: str = "", **metadata: str) -> dict[str, Any]:
     return {"type": type_, "name": name, "metadata": metadata}
 
 
+class Count(NamedTuple):
+    """So many replicas were wanted at that time, in seconds since the epoch."""
+
+    replicas: int
+    at: float
+
+
+class Moment(NamedTuple):
+    """A revision, and how many replicas were wanted then."""
+
+    revision: str
+    replicas: int
+
+
 class Scaled:
     """A Deployment and its ScaledObject in a cluster."""
 
@@ -148,6 +163,28 @@ class Scaled:
             return await self.replicas() == count
 
         await self.cluster.eventually(check, seconds)
+
+    async def moment(self) -> Moment:
+        only = f"metadata.name={self.name}"
+        listed = await self.cluster.client.list(apps_v1.Deployment, "default", fields=only)
+        return Moment(listed.revision, listed.items[0].spec.replicas or 0)
+
+    async def counts(self, since: Moment, until: int, seconds: float = 60.0) -> list[Count]:
+        """The numbers of replicas after a moment, one after the other, up to one of them."""
+        found: list[Count] = []
+        last = since.replicas
+        only = f"metadata.name={self.name}"
+        async with asyncio.timeout(seconds):
+            async for event in self.cluster.client.watch(
+                apps_v1.Deployment, "default", fields=only, revision=since.revision
+            ):
+                if event.kind != "MODIFIED" or event.obj.spec.replicas in (None, last):
+                    continue
+                last = event.obj.spec.replicas
+                found.append(Count(last, time.time()))
+                if last == until:
+                    break
+        return found
 
     async def condition(self, kind: str) -> Condition:
         listed = (await self.object()).status.conditions

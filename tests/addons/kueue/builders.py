@@ -7,7 +7,8 @@ from typing import Any
 
 from tiphys.addons.kueue.core.building import Objects, state_of
 from tiphys.addons.kueue.core.state import Item, PodGroup, State
-from tiphys.addons.kueue.types.quotas import ClusterQueue, Cohort, ResourceFlavor
+from tiphys.addons.kueue.core.topology import ANYWHERE, Nearness
+from tiphys.addons.kueue.types.quotas import ClusterQueue, Cohort, ResourceFlavor, Topology
 from tiphys.api import core_v1
 from tiphys.api.base import from_builtins
 from tiphys.machinery.footprint import units
@@ -46,8 +47,8 @@ def queue(name: str, quotas: Quotas, cohort: str = "", **spec: Any) -> ClusterQu
     return from_builtins({"metadata": {"name": name}, "spec": whole}, ClusterQueue)
 
 
-def cohort(name: str, parent: str = "", quotas: Quotas | None = None) -> Cohort:
-    spec: dict[str, Any] = {"resourceGroups": _groups(quotas or {})}
+def cohort(name: str, parent: str = "", quotas: Quotas | None = None, **more: Any) -> Cohort:
+    spec: dict[str, Any] = {"resourceGroups": _groups(quotas or {}), **more}
     if parent:
         spec["parentName"] = parent
     return from_builtins({"metadata": {"name": name}, "spec": spec}, Cohort)
@@ -57,8 +58,12 @@ def state(
     queues: Iterable[ClusterQueue],
     flavors: Iterable[ResourceFlavor] = (),
     cohorts: Iterable[Cohort] = (),
+    strategies: tuple[str, ...] = (),
+    topologies: Iterable[Topology] = (),
+    nodes: Iterable[core_v1.Node] = (),
 ) -> State:
-    """Flavors that are not given are of nodes without labels."""
+    """Flavors that are not given are of nodes without labels; with `strategies` of preemption
+    queues share fairly."""
     queues = list(queues)
     named = {
         quota.name
@@ -69,7 +74,25 @@ def state(
     given = list(flavors)
     plain = [flavor(name) for name in sorted(named - {one.metadata.name for one in given})]
     namespaces = {"default": {"kubernetes.io/metadata.name": "default"}}
-    return state_of(Objects([*given, *plain], queues, list(cohorts), namespaces))
+    cohorts = list(cohorts)
+    objects = Objects([*given, *plain], queues, cohorts, namespaces, strategies=strategies)
+    objects.topologies, objects.nodes = list(topologies), list(nodes)
+    return state_of(objects)
+
+
+def topology(name: str, *levels: str) -> Topology:
+    spec = {"levels": [{"nodeLabel": level} for level in levels]}
+    return from_builtins({"metadata": {"name": name}, "spec": spec}, Topology)
+
+
+def node(name: str, labels: Mapping[str, str], cpu: Any = 4, **spec: Any) -> core_v1.Node:
+    """A ready one, with room for ten pods."""
+    status = {
+        "allocatable": {"cpu": str(cpu), "memory": "100Gi", "pods": "10"},
+        "conditions": [{"type": "Ready", "status": "True"}],
+    }
+    meta = {"name": name, "labels": {"kubernetes.io/hostname": name, **labels}}
+    return from_builtins({"metadata": meta, "spec": spec, "status": status}, core_v1.Node)
 
 
 _made = 0
@@ -82,13 +105,14 @@ def item(
     count: int = 1,
     least: int | None = None,
     spec: core_v1.PodSpec | None = None,
+    near: Nearness = ANYWHERE,
     **each: Any,
 ) -> Item:
     """A workload of a queue with one set of pods; of two, the later made has waited less long."""
     global _made
     _made += 1
     requests = {resource: units(resource, str(amount)) for resource, amount in each.items()}
-    pods = PodGroup("main", count, requests, spec or core_v1.PodSpec(), least)
+    pods = PodGroup("main", count, requests, spec or core_v1.PodSpec(), least, near)
     return Item(
         key=f"default/{name}",
         uid=name,
@@ -98,6 +122,11 @@ def item(
         pod_sets=(pods,),
         reserved=float(_made),
     )
+
+
+def weight(value: str) -> dict[str, str]:
+    """Of a queue or a cohort among those that share fairly."""
+    return {"weight": value}
 
 
 def wait(made: State, *items: Item) -> State:

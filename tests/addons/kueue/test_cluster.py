@@ -172,3 +172,21 @@ async def test_a_job_cannot_shrink_to_nothing(made: World, least: str, said: str
     annotations = {"kueue.x-k8s.io/job-min-parallelism": least}
     with pytest.raises(StatusError, match=said):
         await made.job("bad", pods=2, annotations=annotations)
+
+
+@pytest.mark.slow
+async def test_what_kueue_refuses_is_refused_in_both_versions(made: World) -> None:
+    spec = {"fairSharing": {"weight": "-1"}}
+    for version in ("v1beta1", "v1beta2"):
+        named = {"apiVersion": f"kueue.x-k8s.io/{version}", "kind": "ClusterQueue"}
+        with pytest.raises(StatusError) as refused:
+            await made.client.create({**named, "metadata": {"name": "bad"}, "spec": spec})
+        assert refused.value.code == 403
+        assert "denied the request: spec.fairSharing: Invalid value" in str(refused.value)
+    await made.job("job", pods=1)
+    await made.runs("job", 1)
+    name = (await made.workloads())["job"].metadata.name
+    with pytest.raises(StatusError, match=r"spec.podSets.0: Invalid value: .*: field is immutable"):
+        template = {"spec": {"containers": [{"name": "other", "image": "other"}]}}
+        pods = {"name": "main", "count": 7, "template": template}
+        await made.patch("Workload", name, {"podSets": [pods]}, "default")

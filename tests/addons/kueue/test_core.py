@@ -330,3 +330,15 @@ def test_the_first_of_a_strict_queue_keeps_its_quota_from_others() -> None:
     run(made, item("borrower", "b", cpu=6))
     # `own` has to wait; what is left of its quota is not lent meanwhile.
     assert admitted(made, item("own", "a", cpu=4), item("more", "b", cpu=2)) == []
+
+
+def test_nobody_takes_what_others_are_leaving_for_a_preemptor() -> None:
+    made = state(
+        [
+            queue("a", CPU, "all", preemption={"withinClusterQueue": "LowerPriority"}),
+            queue("b", {"default": {"cpu": 0}}, "all"),
+        ]
+    )
+    assert admitted(made, item("low", "a", -1, cpu=3)) == ["low"]
+    decided = run(made, item("high", "a", cpu=4), item("quick", "b", cpu=1))
+    assert names_of(decided.preempting) == ["high"] and not decided.admitted

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -64,9 +64,11 @@ class World:
         labels: dict[str, str] | None = None,
         annotations: dict[str, str] | None = None,
         seconds: float = 3600,
+        of_pods: dict[str, str] | None = None,
+        **spec: Any,
     ) -> None:
-        """Pods of one CPU each, which end after so many seconds."""
-        ends = {"hollow.tiphys.io/exit-after": str(seconds)}
+        """Pods of one CPU each, which end after so many seconds, and are annotated `of_pods`."""
+        ends = {"hollow.tiphys.io/exit-after": str(seconds), **(of_pods or {})}
         meta = {
             "name": name,
             "namespace": "default",
@@ -78,9 +80,9 @@ class World:
             "metadata": {"annotations": ends},
             "spec": {"restartPolicy": "Never", "containers": [container]},
         }
-        spec = {"parallelism": pods, "completions": pods, "template": template}
+        whole = {"parallelism": pods, "completions": pods, "template": template, **spec}
         await self.client.create(
-            {"apiVersion": "batch/v1", "kind": "Job", "metadata": meta, "spec": spec}
+            {"apiVersion": "batch/v1", "kind": "Job", "metadata": meta, "spec": whole}
         )
 
     async def pod(
@@ -158,8 +160,11 @@ class World:
 
 
 @asynccontextmanager
-async def world(setup: str = SETUP, settings: str = "") -> AsyncIterator[World]:
-    async with LocalCluster(nodes=2, addons=[f"kueue {settings}"]) as cluster:
+async def world(
+    setup: str = SETUP, settings: str = "", nodes: int = 2, beside: Sequence[str] = ()
+) -> AsyncIterator[World]:
+    """`beside` are other add-ons."""
+    async with LocalCluster(nodes=nodes, addons=[f"kueue {settings}", *beside]) as cluster:
         made = World(cluster)
         await made.apply(setup)
         yield made

@@ -23,6 +23,7 @@ class FakeAgent:
         self.stops: list[dict[str, Any]] = []
         self.ended = asyncio.Event()
         self.transitions: dict[str, str] = {}
+        self.progress: dict[str, Any] = {}
         self._runner: web.AppRunner | None = None
 
     async def serve(self, address: str, port: int) -> None:
@@ -50,6 +51,8 @@ class FakeAgent:
         answer: dict[str, Any] = {"status": self.state.lower(), "transitions": self.transitions}
         if self.reason:
             answer["reason"] = self.reason
+        if self.progress:
+            answer["progress"] = self.progress
         if self.epoch:
             answer["ipversion"] = self.epoch
         if self.rank >= 0:

@@ -48,6 +48,7 @@ def condition(plan: Plan, kind: str) -> JobCondition:
 
 def after(made: HyperPodPyTorchJob, plan: Plan) -> HyperPodPyTorchJob:
     made.status = plan.status
+    made.metadata.annotations |= plan.annotations
     return made
 
 
@@ -175,6 +176,17 @@ def test_an_agent_may_be_silent_for_a_while() -> None:
     members[1] = member(1, None, silent=31.0, last_rank=1)
     plan = decide(seen(started(job()), *members))
     assert condition(plan, "Faulted").reason == "AgentSilent"
+
+
+def test_a_pod_whose_agent_stays_silent_is_replaced() -> None:
+    made = started(job())
+    made = after(made, decide(seen(made, *running(3), member(3, None, silent=31.0, last_rank=3))))
+    ready = [member(index, report("ready", index, "0-4")) for index in range(3)]
+    assert not done(decide(seen(made, *ready, member(3, silent=59.0, last_rank=3))), DeletePod)
+    plan = decide(seen(made, *ready, member(3, silent=61.0, last_rank=3)))
+    assert [(one.member.index, one.at_once) for one in done(plan, DeletePod)] == [(3, False)]
+    never = member(3, silent=999.0)
+    assert not done(decide(seen(made, *ready, never)), DeletePod), "it may still begin"
 
 
 def test_an_operator_that_was_restarted_waits_for_agents_it_has_not_heard_of() -> None:

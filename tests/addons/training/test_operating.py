@@ -12,6 +12,8 @@ import pytest_asyncio
 
 from tests.addons.training.builders import job_body, policy
 from tests.addons.training.world import Agents, World, fake_world
+from tiphys.addons.training import Settings
+from tiphys.addons.training.memory import CHECKPOINTS
 from tiphys.addons.training.types import HyperPodPyTorchJob
 from tiphys.api import core_v1
 from tiphys.client.client import MERGE
@@ -144,6 +146,7 @@ async def test_a_job_completes_when_all_have_and_is_counted(both: Both) -> None:
         return {pod.status.phase for pod in pods.values()} == {"Succeeded"}
 
     await world.cluster.eventually(ended)
+    assert Settings().metrics_port == 8081
     text = await world.metrics()
     for name in ("created_total", "successful_total", "restarted_total", "failed_total"):
         assert f"hyperpod_training_operator_jobs_{name} " in text
@@ -160,6 +163,40 @@ async def test_a_new_operator_goes_on_where_the_old_one_was(both: Both) -> None:
     await world.reaches("Running", restarts=1)
     assert await world.uids() == before
     assert [len(agent.starts) for agent in agents.by_pod.values()] == [2, 2]
+
+
+async def test_checkpoints_outlive_the_operator_and_all_pods(both: Both) -> None:
+    world, agents = both
+    limits = policy(numRestartBeforeFullJobRestart=0, maxFullJobRestarts=1)
+    await world.create(job_body(replicas=2, **limits))
+    await world.reaches("Running")
+    checkpoint = {"model": {"progressCount": 40, "progressData": "/checkpoints/40"}}
+    for agent in agents.by_pod.values():
+        agent.progress = checkpoint
+
+    async def is_remembered() -> bool:
+        return CHECKPOINTS in (await world.job()).metadata.annotations
+
+    await world.cluster.eventually(is_remembered)
+    await world.restart_operator()
+    before = await world.uids()
+    agents.of_rank(1).fault(now=time.time())
+    await world.reaches("Running", restarts=1)
+    assert not set((await world.uids()).values()) & set(before.values())
+    assert [agent.starts[0]["progress"] for agent in agents.by_pod.values()] == [checkpoint] * 2
+
+
+@pytest.mark.slow
+async def test_an_agent_that_has_fallen_silent_costs_its_pod(both: Both) -> None:
+    world, agents = both
+    await world.create(job_body(replicas=3))
+    await world.reaches("Running")
+    before = await world.uids()
+    silent = next(name for name, agent in agents.by_pod.items() if agent.rank == 1)
+    await agents.by_pod[silent].close()
+    await world.reaches("Running", restarts=1)
+    after = await world.uids()
+    assert [name for name in after if after[name] != before[name]] == [silent]
 
 
 async def test_agents_that_never_answer_are_named(both: Both) -> None:
@@ -225,13 +262,31 @@ async def test_two_jobs_for_which_there_is_no_room_do_not_block_each_other(both:
     await world.reaches("Running", name=other)
 
 
-async def test_a_job_that_cannot_run_is_refused_with_the_path_of_its_field(both: Both) -> None:
-    world, _ = both
-    rule = {"name": "loss", "logPattern": "loss=(\\d+) at (\\d+)"}
+RULE = "spec.runPolicy.logMonitoringConfiguration[0]"
+
+
+@pytest.mark.parametrize(
+    ("rule", "group", "elastic", "words"),
+    [
+        ({"logPattern": "loss=("}, {}, {}, f"{RULE}.logPattern: Invalid value"),
+        ({"logPattern": "(a) at (b)"}, {}, {}, "must have at most one capturing group"),
+        ({"operator": "ge", "metricThreshold": 1}, {}, {}, f"{RULE}.operator: Unsupported value"),
+        ({}, {"replicas": 0}, {}, "spec.replicaSpecs[0].replicas: Invalid value"),
+        ({}, {"maxReplicas": 3}, {}, "must not be greater than maxReplicas (3)"),
+        ({}, {}, {"maxReplicas": 3}, "must not be greater than elasticPolicy.maxReplicas (3)"),
+    ],
+)
+async def test_a_job_that_cannot_run_is_refused_with_the_path_of_its_field(
+    both: Both, rule: dict[str, Any], group: dict[str, Any], elastic: dict[str, Any], words: str
+) -> None:
+    rules = [{"name": "loss", "logPattern": "loss=(.*)", **rule}]
+    body = job_body(runPolicy={"logMonitoringConfiguration": rules})
+    body["spec"]["replicaSpecs"][0].update(group)
+    if elastic:
+        body["spec"]["elasticPolicy"] = elastic
     with pytest.raises(StatusError) as refused:
-        await world.create(job_body(runPolicy={"logMonitoringConfiguration": [rule]}))
-    assert "spec.runPolicy.logMonitoringConfiguration[0].logPattern" in str(refused.value)
-    assert "at most one capturing group" in str(refused.value)
+        await both[0].create(body)
+    assert words in str(refused.value)
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,11 @@ from tiphys.apiserver.registry.metadata import (
     check_identity,
     check_namespace,
     drop_double_owners,
-    validate_annotations,
-    validate_labels,
     validate_metadata,
     validate_metadata_update,
 )
 from tiphys.machinery.errors import StatusError
+from tiphys.machinery.labelrules import validate_annotations, validate_labels
 from tiphys.machinery.names import dns_subdomain_errors
 
 PODS = BY_PATH["", "v1", "pods"]

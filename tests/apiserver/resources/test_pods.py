@@ -305,3 +305,42 @@ def test_a_status_that_does_not_say_what_it_observed_keeps_it() -> None:
     STRATEGY.prepare_for_status(new, old)
     assert new.status.observed_generation == 4
     assert [one.observed_generation for one in new.status.conditions] == [3, 2, 0]
+
+
+GPU = "example.com/gpu"
+
+
+@pytest.mark.parametrize(
+    ("mapping", "name", "fields"),
+    [
+        ({"requestName": "r"}, "claim", []),
+        ({"requestName": "r"}, "", ["resourceClaimName"]),
+        ({"requestName": "r"}, "No", ["resourceClaimName"]),
+        ({"requestName": "R"}, "claim", ["requestName"]),
+        ({"containerName": "d"}, "claim", ["requestMappings[0].containerName"]),
+        ({"resourceName": "cpu"}, "claim", ["requestMappings[0].resourceName"]),
+        (None, "claim", ["requestMappings"]),
+    ],
+)
+def test_a_status_names_devices_of_containers_that_request_them(
+    mapping: dict[str, str] | None, name: str, fields: list[str]
+) -> None:
+    usual = {"containerName": "c", "resourceName": GPU, "requestName": "r"}
+    mappings = [{**usual, **mapping}] if mapping is not None else []
+    status = {"requestMappings": mappings, "resourceClaimName": name}
+    containers = [{"name": "c", "image": "i", "resources": {"requests": {GPU: "1"}}}]
+    said = having({"extendedResourceClaimStatus": status}, containers=containers)
+    violations = STRATEGY.validate_status(said, said)
+    path = "status.extendedResourceClaimStatus."
+    assert [violation.field for violation in violations] == [path + field for field in fields]
+
+
+def test_a_status_names_claims_of_its_pod_once() -> None:
+    statuses = [{"name": name, "resourceClaimName": "x"} for name in ("gpu", "gpu", "other")]
+    claims = [{"name": "gpu", "resourceClaimTemplateName": "t"}]
+    said = having({"resourceClaimStatuses": statuses}, resourceClaims=claims)
+    violations = STRATEGY.validate_status(said, said)
+    assert [(one.reason, one.field) for one in violations] == [
+        ("FieldValueDuplicate", "status.resourceClaimStatuses[1].name"),
+        ("FieldValueInvalid", "status.resourceClaimStatuses[2].name"),
+    ]

@@ -83,6 +83,9 @@ async def test_services_and_host_ports_come_to_the_kernel_and_go(
     await server.client.delete(discovery_v1.EndpointSlice, "s", "d")
     await server.eventually(lambda: "10.96.0.99 . 80" in kernel.map("dead"))
     assert "10.1.0.1" not in kernel.list()
+    for name in ("sync_proxy_rules", "sync_full_proxy_rules", "sync_partial_proxy_rules"):
+        rounds = f"kubeproxy_{name}_duration_seconds_count"
+        assert proxy.metrics.registry.get_sample_value(rounds, {"ip_family": "IPv4"})
 
 
 HOST_PORT = {"containerPort": 80, "hostPort": 8080, "protocol": "TCP"}

@@ -120,12 +120,9 @@ def test_a_service_is_reachable_at(one: core_v1.Service, expected: dict[str, set
     assert reachable_at(part_of(one)) == expected
 
 
-@pytest.mark.parametrize(
-    "label", ["service.kubernetes.io/service-proxy-name", "service.kubernetes.io/headless"]
-)
-def test_a_service_that_is_another_proxys_or_nobodys_is_left_alone(label: str) -> None:
+def test_a_service_that_is_another_proxys_is_left_alone() -> None:
     one = service()
-    one.metadata.labels[label] = ""
+    one.metadata.labels["service.kubernetes.io/service-proxy-name"] = ""
     assert part_of(one) == Part()
 
 
@@ -345,7 +342,10 @@ def to_pod(address: str) -> tuple[Rule, ...]:
     )
 
 
-def test_slices_that_are_for_another_proxy_are_not_used() -> None:
-    foreign: discovery_v1.EndpointSlice = slice_of("s", "10.1.0.1")
-    foreign.metadata.labels["service.kubernetes.io/service-proxy-name"] = "another"
-    assert set(reachable_at(part_of(service(), [foreign]))) == {"dead"}
+def test_slices_that_say_they_are_headless_are_not_used_whatever_the_service_says() -> None:
+    one = service()
+    one.metadata.labels["service.kubernetes.io/headless"] = ""
+    assert "dead" not in reachable_at(part_of(one))
+    headless: discovery_v1.EndpointSlice = slice_of("s", "10.1.0.1")
+    headless.metadata.labels["service.kubernetes.io/headless"] = ""
+    assert set(reachable_at(part_of(service(), [headless]))) == {"dead"}

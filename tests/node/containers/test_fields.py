@@ -30,6 +30,7 @@ def described() -> core_v1.Pod:
         ("metadata.annotations['k']", "v"),
         ("metadata.annotations", 'k="v"'),
         ("spec.nodeName", "n"),
+        ("spec.host", "n"),
         ("spec.serviceAccountName", "s"),
         ("status.hostIP", "1.2.3.4"),
         ("status.hostIPs", "1.2.3.4"),
@@ -88,3 +89,23 @@ def test_the_resources_of_another_container() -> None:
         divisor="1m",  # type: ignore[arg-type]
     )
     assert resource(one, one.spec.containers[0], selector, {}) == "1500"
+
+
+@pytest.mark.parametrize(
+    ("limits", "name", "value"),
+    [
+        ({}, "limits.memory", str(32 << 20)),
+        ({"memory": "0"}, "limits.memory", str(32 << 20)),
+        ({"memory": "1Mi"}, "limits.memory", str(1 << 20)),
+        ({}, "limits.cpu", "4"),
+        ({}, "limits.hugepages-2Mi", "0"),
+    ],
+)
+def test_a_limit_that_is_not_set_is_the_pods_then_the_nodes(
+    limits: dict[str, str], name: str, value: str
+) -> None:
+    container = {"name": "c", "image": "i", "resources": {"limits": limits}}
+    one = pod(containers=[container], resources={"limits": {"memory": "32Mi"}})
+    node = {"memory": "1Gi", "cpu": "4", "hugepages-2Mi": "8Mi"}
+    selector = core_v1.ResourceFieldSelector(resource=name)
+    assert resource(one, one.spec.containers[0], selector, node) == value

@@ -56,6 +56,33 @@ async def test_a_driver_comes_and_goes(tmp_path: Path, server: LocalCluster) -> 
     await program.stop()
 
 
+async def test_a_driver_is_asked_again_how_many_volumes_a_node_can_have(
+    server: LocalCluster, tmp_path: Path
+) -> None:
+    folder = KubeletFolder(tmp_path / "kubelet")
+    await server.client.create(a_node("n"))
+    program = DriverProgram(folder)
+    program.info = m.NodeGetInfoResponse("n-1", 7)
+    await program.start()
+    drivers = Drivers(folder, NodeInfo(server.client, "n"))
+    await drivers.register(PLUGIN)
+    program.info = m.NodeGetInfoResponse("n-1", 5)
+
+    async def limit_after(period: int) -> int | None:
+        async def period_of(driver: str) -> int:
+            return period
+
+        await drivers.renew(period_of)
+        [row] = (await server.client.get(storage_v1.CSINode, "n")).spec.drivers
+        return row.allocatable.count if row.allocatable is not None else None
+
+    assert await limit_after(0) == 7
+    assert await limit_after(3600) == 7
+    drivers.get(NAME).asked_at -= 3600
+    assert await limit_after(3600) == 5
+    await program.stop()
+
+
 async def test_a_driver_cannot_move_the_node(tmp_path: Path, server: LocalCluster) -> None:
     folder = KubeletFolder(tmp_path / "kubelet")
     there = a_node("n")

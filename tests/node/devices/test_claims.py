@@ -158,6 +158,28 @@ async def test_a_container_gets_the_devices_of_its_request(
     assert here.claims.cdi(one, other) == []
 
 
+async def test_a_container_gets_the_devices_of_its_extended_resources(
+    server: LocalCluster, here: Node, driver: GPUs
+) -> None:
+    containers = [{"name": name, "image": "i"} for name in ("has", "hasnot")]
+    one = pod("p", containers=containers)
+    one.metadata.uid = "uid-p"
+    one.status.extended_resource_claim_status = core_v1.PodExtendedResourceClaimStatus(
+        request_mappings=[core_v1.ContainerExtendedResourceRequest("has", "example.com/gpu", "r")],
+        resource_claim_name="c",
+    )
+    await allocated(server, claim("c", ask()), one)
+    await here.register()
+    await here.claims.prepare(one)
+    has, has_not = one.spec.containers
+    assert here.claims.cdi(one, has) == ["example.com/gpu=c"]
+    assert [held.name for held in here.claims.held(one, has)] == ["c"]
+    assert here.claims.cdi(one, has_not) == []
+    assert here.claims.shown(one, has) == {}, "a status names claims of the pod alone"
+    await here.claims.release("uid-p")
+    assert driver.calls == [("prepare", ["c"]), ("unprepare", ["c"])]
+
+
 async def test_an_agent_that_starts_again_ends_what_one_before_it_began(
     server: LocalCluster, here: Node, driver: GPUs
 ) -> None:

@@ -47,7 +47,7 @@ class Devices:
         self.held: dict[str, set[str]] = {}
         self.noted: dict[str, list[int] | None] = {}
 
-    def wanted(self, container: core_v1.Container) -> dict[str, int]:
+    def wanted(self, pod: core_v1.Pod, container: core_v1.Container) -> dict[str, int]:
         limit = container.resources.limits.get(GPU)
         return {GPU: int(limit)} if limit else {}
 

@@ -14,6 +14,7 @@ from tiphys.node.pod.lifecycle import Kill, PodActions
 from tiphys.node.pod.managedpod import ManagedPod
 from tiphys.node.resources.admission import Rejection
 from tiphys.node.runtime import RuntimeFault
+from tiphys.node.states import Usage
 from tiphys.node.status.podstatus import pod_status
 
 DEFERRED = Rejection("Deferred", "no room")
@@ -23,6 +24,10 @@ class Resizing(RecordingRuntime):
     """Keeps which containers it resized; fails while it has a fault."""
 
     fault: Exception | None = None
+    used = 0  # bytes of memory that the container takes
+
+    async def usage(self) -> dict[str, dict[str, Usage]]:
+        return {"u": {"c": Usage(usage=self.used)}}
 
     async def resize_container(
         self, pod: core_v1.Pod, container: core_v1.Container, id: str
@@ -94,6 +99,48 @@ async def test_a_resize_that_fails_is_tried_again(fault: Exception) -> None:
     assert managed.resources.error == "" and not managed.resources.unfinished(
         managed.pod, managed.state
     )
+
+
+def limited(memory: str) -> core_v1.Pod:
+    resources = {"limits": {"memory": memory}}
+    made = pod(containers=[{"name": "c", "image": "i", "resources": resources}])
+    made.metadata.uid = "u"
+    return made
+
+
+async def test_memory_that_is_used_is_not_taken_away() -> None:
+    runtime = Resizing()
+    managed = await running(limited("8Mi"), node_context(runtime))
+    current = managed.state.containers["c"]
+    managed.resources.set_actual("c", current.id, managed.pod.spec.containers[0].resources)
+    managed.pod = limited("4Mi")
+    grant_resources(managed)
+    runtime.used = 5 << 20
+    computed = PodActions()
+    for _ in range(2):
+        await apply_resources(managed, computed)
+    assert runtime.calls == [] and computed.retry_after == 2.0
+    assert managed.node.recorder.reasons() == ["ResizeError"], "told once"
+    condition = managed.resources.conditions(managed.pod, managed.state)[0]
+    assert condition.message == (
+        'cannot decrease memory limits: attempting to set container "c" memory limit (4194304)'
+        " below current usage (5242880)"
+    )
+    runtime.used = 3 << 20
+    await apply_resources(managed, PodActions())
+    assert runtime.calls == [("resize", "c")]
+
+
+async def test_memory_that_is_used_does_not_keep_a_limit_from_growing() -> None:
+    runtime = Resizing()
+    managed = await running(limited("4Mi"), node_context(runtime))
+    current = managed.state.containers["c"]
+    managed.resources.set_actual("c", current.id, managed.pod.spec.containers[0].resources)
+    managed.pod = limited("8Mi")
+    grant_resources(managed)
+    runtime.used = 9 << 20
+    await apply_resources(managed, PodActions())
+    assert runtime.calls == [("resize", "c")]
 
 
 async def test_a_container_that_must_restart_is_killed_once() -> None:

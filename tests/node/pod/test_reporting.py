@@ -108,8 +108,10 @@ async def test_the_final_status_has_a_final_phase() -> None:
 
 async def test_a_rejected_pod_has_failed() -> None:
     reports, managed, server = await reporter(restartPolicy="Always")
+    managed.pod.metadata.generation = 3
     await reports.reject(Rejection("OutOfcpu", "no cpu"))
     assert server.sent[0]["status"] == {
+        "observedGeneration": 3,
         "phase": "Failed",
         "reason": "OutOfcpu",
         "message": "Pod was rejected: no cpu",

@@ -13,6 +13,7 @@ from tiphys.api import core_v1
 from tiphys.api.base import from_builtins
 from tiphys.node.volumes.hostpaths import ClaimedVolumes, host_path
 from tiphys.node.volumes.kubeletfolder import KubeletFolder
+from tiphys.node.volumes.localdisks import LocalDisks
 from tiphys.node.volumes.volumefiles import VolumeError
 
 
@@ -72,7 +73,9 @@ async def path_of(*objects: Any, is_own: bool = False, read_only: bool = True) -
 
     one = pod()
     one.metadata.uid = "u"
-    claimed = ClaimedVolumes(SimpleNamespace(get=get), KubeletFolder(Path("/nowhere")))  # type: ignore[arg-type]
+    nowhere = Path("/nowhere")
+    references: Any = SimpleNamespace(get=get)
+    claimed = ClaimedVolumes(references, KubeletFolder(nowhere), LocalDisks(nowhere))
     return await claimed.path(one, "c", read_only, is_own)
 
 
@@ -91,6 +94,12 @@ async def test_volumes_on_the_nodes_disk(tmp_path: Path) -> None:
         ([claim()], False, 'persistentvolume "pv" is of a kind that this node does not support'),
         ([claim(owner="u")], True, 'persistentvolume "pv" is of a kind'),
         ([claim(), volume(nfs={"server": "s", "path": "/"})], False, "does not support"),
+        ([claim(), volume(local={"path": "/no/such"})], False, 'path "/no/such" does not exist'),
+        (
+            [claim(), volume(local={"path": "/dev/null"})],
+            False,
+            "only directory and block device are supported",
+        ),
     ],
 )
 async def test_claims_that_cannot_be_mounted(objects: Any, is_own: bool, message: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,7 +22,7 @@ def volumes(root: Path, *objects: Any) -> Volumes:
             (one for one in objects if isinstance(one, kind) and one.metadata.name == name), None
         )
 
-    return Volumes(root, SimpleNamespace(get=get), {})  # type: ignore[arg-type]
+    return Volumes(root, SimpleNamespace(get=get), {"memory": "1Gi"})  # type: ignore[arg-type]
 
 
 def mounting(source: dict[str, Any], **mount: Any) -> core_v1.Pod:
@@ -120,3 +122,22 @@ def test_volumes_in_memory_are_no_larger_than_their_pods(
     ]
     source = core_v1.EmptyDirVolumeSource(medium="Memory", size_limit=size)  # type: ignore[arg-type]
     assert memory_size(pod(containers=containers).spec, source, {"memory": "1Gi"}) == expected
+
+
+@pytest.mark.parametrize(
+    ("medium", "group", "mode"),
+    [("", None, 0o777), ("", 7, 0o2777), ("Memory", None, 0o1777), ("Memory", 7, 0o3777)],
+)
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a tmpfs")
+async def test_the_modes_of_empty_folders(
+    tmp_path: Path, medium: str, group: int | None, mode: int
+) -> None:
+    here = volumes(tmp_path)
+    one = mounting({"emptyDir": {"medium": medium}})
+    one.spec.security_context = core_v1.PodSecurityContext(fs_group=group)
+    try:
+        place = Path((await here.set_up(one))["v"])
+        assert stat.S_IMODE(place.stat().st_mode) == mode
+        assert place.stat().st_gid == (group or 0)
+    finally:
+        here.tear_down("u")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -14,6 +15,9 @@ from tests.scheduler.builders import (
     scores_of,
     snapshot_of,
 )
+from tests.scheduler.device_builders import class_of
+from tiphys.api.resource_v1 import DeviceClass
+from tiphys.machinery.extendedresources import ExtendedResources
 from tiphys.scheduler.cluster_events import ClusterEvent, EventKind
 from tiphys.scheduler.configuration import (
     ConfigurationError,
@@ -121,6 +125,36 @@ def test_hints_about_room() -> None:
     assert plugin.queueing_hint(grown, snapshot, pod)
     assert not plugin.queueing_hint(shrunk, snapshot, pod)
     assert not plugin.queueing_hint(grown, snapshot, asking(cpu="3")), "it is still too small"
+
+
+def test_hints_about_classes() -> None:
+    plugin = NodeResourcesFit()
+    gpu = "example.com/gpu"
+    plain, named = class_of("gpu"), class_of("gpu", extendedResourceName=gpu)
+    snapshot = snapshot_of(node("a"))
+
+    def helps(old: DeviceClass | None, new: DeviceClass | None, resource: str) -> bool:
+        event = ClusterEvent(EventKind.DEVICE_CLASS, obj=new, old_obj=old)
+        return plugin.queueing_hint(event, snapshot, asking(**{resource: "1"}))
+
+    assert helps(None, named, gpu)
+    assert helps(plain, named, gpu)
+    assert helps(None, plain, "deviceclass.resource.kubernetes.io/gpu")
+    assert not helps(named, copy.deepcopy(named), gpu)
+    assert not helps(None, plain, gpu)
+    assert not helps(named, None, gpu)
+
+
+def test_a_node_helps_that_has_none_of_what_a_class_stands_for() -> None:
+    gpu = "example.com/gpu"
+    plugin = NodeResourcesFit(
+        classes=ExtendedResources([class_of("gpu", extendedResourceName=gpu)])
+    )
+    snapshot = snapshot_of(node("a", cpu="2"))
+    added = ClusterEvent(EventKind.NODE_ADDED, node=node("a", cpu="2"))
+    assert plugin.queueing_hint(added, snapshot, asking(cpu="1", **{gpu: "1"}))
+    assert not plugin.queueing_hint(added, snapshot, asking(cpu="3", **{gpu: "1"}))
+    assert not plugin.queueing_hint(added, snapshot, asking(**{"example.com/other": "1"}))
 
 
 def test_balanced_allocation_is_bounded_by_full_nodes() -> None:

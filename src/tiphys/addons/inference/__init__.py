@@ -6,10 +6,11 @@ machines of his own. The original is the HyperPod inference operator of AWS, who
 samples are public (aws/sagemaker-hyperpod-cli) and whose source is not.
 
 `types` are its three kinds in two versions, `conversion` is what lies between these (pure);
-`affinity`, `catalogue` and `workload` make an endpoint's objects (pure), `loading` is what pods get
-their weights with, `scaling` what KEDA is told (pure), `routing` what Envoy is told (pure);
-`endpoints` reconciles, `publishing` says how they are, `router` feeds Envoy, `controller` joins
-them.
+`bundle` makes an endpoint's objects, with `affinity`, `catalogue`, `halves`, `fronting` and
+`workload` (pure); `loading` is what pods get their weights with, and `front` (with `wire`,
+`capturing`, `prefilling`) what stands before the server in them. `scaling` is what KEDA is told,
+`routing` what Envoy is told, `omissions` what an endpoint is not given (pure); `endpoints`
+reconciles, `statuses` says how they are, `router` feeds Envoy, `controller` joins them.
 """
 
 from __future__ import annotations
@@ -94,8 +95,8 @@ ADDON = OptionalAddon(
     rights=(
         rule("get list watch", " ".join(KINDS), GROUP),
         rule("patch update", " ".join(f"{plural}/status" for plural in KINDS), GROUP),
-        rule("get list watch create patch", "deployments", "apps"),
-        rule("get list watch create patch", "services"),
+        rule("get list watch create patch delete", "deployments", "apps"),
+        rule("get list watch create patch delete", "services"),
         rule("patch update", "services/status"),
         rule("get list watch create patch", "configmaps"),
         rule("get list watch", "endpointslices", "discovery.k8s.io"),

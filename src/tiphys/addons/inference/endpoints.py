@@ -9,19 +9,16 @@ from typing import Any, ClassVar, Generic, TypeVar
 from urllib.parse import urlsplit
 
 from tiphys.addons.inference import AUTHORITY, Settings
+from tiphys.addons.inference.bundle import Bundle, bundle_of
 from tiphys.addons.inference.catalogue import CATALOGUE, HubError, as_endpoint, entry_of
+from tiphys.addons.inference.endpoint import Endpoint, Unsupported, prefill_name, s3_of
 from tiphys.addons.inference.loading import Bucket, LoadError
-from tiphys.addons.inference.scaling import VERSION, scaled_object
+from tiphys.addons.inference.omissions import omissions_of, omissions_of_model
+from tiphys.addons.inference.scaling import VERSION, Target, scaled_object
 from tiphys.addons.inference.statuses import Finding, findings_of, status_of, with_findings
 from tiphys.addons.inference.types import v1, v1alpha1
+from tiphys.addons.inference.types.scaling import AutoScaling
 from tiphys.addons.inference.types.status import CertificateStatus, StatusV1
-from tiphys.addons.inference.workload import (
-    Endpoint,
-    Unsupported,
-    deployment_of,
-    program_of,
-    service_of,
-)
 from tiphys.addons.optional import NAMESPACE
 from tiphys.api import apps_v1, core_v1
 from tiphys.api.base import to_builtins
@@ -35,6 +32,7 @@ from tiphys.operator.reconcile import owner_reference
 log = logging.getLogger(__name__)
 _AGAIN = 30.0  # seconds after which what was missing is looked for again
 _SCALED, _PUBLISHED, _REGISTERED = "Scaled", "CertificatePublished", "Registered"
+_CAPTURED, _NOT_OFFERED = "DataCaptured", "NotOffered"
 
 K = TypeVar("K", v1.InferenceEndpointConfig, v1.JumpStartModel)
 
@@ -57,39 +55,53 @@ class _Endpoints(Reconciler[K], Generic[K]):
         """Raises HubError."""
         raise NotImplementedError
 
+    def omissions(self, obj: K, endpoint: Endpoint) -> list[str]:
+        """What it asks for and does not get."""
+        return omissions_of(endpoint.spec)
+
     async def reconcile(self, obj: K) -> float | None:
         settings: Settings = self.settings
         try:
             endpoint = await self.endpoint(obj)
-            wanted = deployment_of(endpoint, settings)
-            program = program_of(endpoint)
-            self._check_names(obj, endpoint)
+            bundle = bundle_of(endpoint, settings)
+            self._check_names(obj, bundle)
         except (HubError, Unsupported, NameTaken) as error:
             await self._refuse(obj, getattr(error, "reason", "Unsupported"), str(error))
             return _AGAIN
-        if program is not None:
-            await self.apply(obj, program)
-        service = await self.apply(obj, service_of(endpoint))
-        deployment = await self.apply(obj, wanted)
-        status = status_of(endpoint, deployment, rfc3339(self.now), obj.status)
-        addresses = [one.ip for one in service.status.load_balancer.ingress]
+        await self._apply(obj, bundle)
+        prefill = bundle.prefill.deployment if bundle.prefill is not None else None
+        now = rfc3339(self.now)
+        status = status_of(bundle.endpoint, bundle.deployment, now, obj.status, prefill)
+        addresses = [one.ip for one in bundle.service.status.load_balancer.ingress]
         findings = findings_of(status.state or "DeploymentPending", _message(status), addresses)
-        findings += await self._scaled(obj, endpoint)
+        findings += await self._scaled(obj, bundle)
         findings += await self._published(obj, endpoint, status)
-        if endpoint.spec.endpoint_name:
-            findings.append(_not_registered(endpoint.spec.endpoint_name))
+        findings += _said(bundle, self.omissions(obj, endpoint))
         await self._say(obj, status, findings)
         return None if all(one.ok or one.type not in _RETRIED for one in findings) else _AGAIN
 
-    def _check_names(self, obj: K, endpoint: Endpoint) -> None:
+    async def _apply(self, obj: K, bundle: Bundle) -> None:
+        """Deployments and Services are what the server has then. What an endpoint had for another
+        half goes with it."""
+        for half in reversed(list(bundle.halves)):
+            for config in half.configs:
+                await self.apply(obj, config)
+            half.service = await self.apply(obj, half.service)
+            half.deployment = await self.apply(obj, half.deployment)
+        if bundle.prefill is None:
+            key = f"{obj.metadata.namespace}/{prefill_name(obj.metadata.name)}"
+            for kind in (apps_v1.Deployment, core_v1.Service):
+                there = self.informer(kind).get(key)
+                if there is not None and is_owned(there, obj):
+                    await self.client.delete(
+                        kind, there.metadata.name, there.metadata.namespace, uid=there.metadata.uid
+                    )
+
+    def _check_names(self, obj: K, bundle: Bundle) -> None:
         """What bears a name of ours and is not ours is left alone. Raises NameTaken."""
-        names: tuple[tuple[type[Any], str], ...] = (
-            (apps_v1.Deployment, endpoint.name),
-            (core_v1.Service, endpoint.name),
-            (core_v1.ConfigMap, f"{endpoint.name}-loading"),
-        )
-        for kind, name in names:
-            there = self.informer(kind).get(f"{endpoint.namespace}/{name}")
+        for wanted in bundle.objects:
+            kind, name = type(wanted), wanted.metadata.name
+            there = self.informer(kind).get(f"{wanted.metadata.namespace}/{name}")
             if there is not None and not is_owned(there, obj):
                 raise NameTaken(f"{kind.__name__} {name} is there and belongs to somebody else")
 
@@ -118,29 +130,44 @@ class _Endpoints(Reconciler[K], Generic[K]):
 
     # --- scaling ---
 
-    async def _scaled(self, obj: K, endpoint: Endpoint) -> list[Finding]:
-        scaling = endpoint.spec.auto_scaling_spec
-        name, namespace = endpoint.name, endpoint.namespace
-        if scaling is None:
-            if conditions.find(obj.status.conditions, _SCALED) is not None:
-                await self._unscale(name, namespace)
-            return []
+    async def _scaled(self, obj: K, bundle: Bundle) -> list[Finding]:
+        """Of each half. One that is not scaled any more keeps the replicas that it has."""
+        findings = []
+        names = set()
+        for half in bundle.halves:
+            scaling = half.endpoint.spec.auto_scaling_spec
+            if scaling is not None:
+                names.add(half.endpoint.name)
+                findings.append(await self._scale(obj, half.endpoint, scaling))
+        if conditions.find(obj.status.conditions, _SCALED) is not None:
+            for name in {obj.metadata.name, prefill_name(obj.metadata.name)} - names:
+                await self._unscale(obj, name)
+        return sorted(findings, key=lambda one: one.ok)[:1]
+
+    async def _scale(self, obj: K, endpoint: Endpoint, scaling: AutoScaling) -> Finding:
         owner = to_builtins(owner_reference(obj))
-        wanted = scaled_object(owner, scaling, endpoint.labels, self.settings.prometheus)
+        target = Target(obj.api_version, obj.kind, endpoint.name, endpoint.labels)
+        if endpoint.family:
+            target = Target("apps/v1", "Deployment", endpoint.name, endpoint.labels)
+        wanted = scaled_object(owner, target, scaling, self.settings.prometheus)
         try:
-            await self.client.apply(wanted, namespace, manager=self.manager, force=True)
+            await self.client.apply(wanted, endpoint.namespace, manager=self.manager, force=True)
         except UnknownKind:
             message = "there is no KEDA: tiphys addon enable keda"
-            return [Finding(_SCALED, False, "NoKeda", message)]
+            return Finding(_SCALED, False, "NoKeda", message)
         except StatusError as error:
-            return [Finding(_SCALED, False, "Refused", str(error))]
+            return Finding(_SCALED, False, "Refused", str(error))
         count = f"{scaling.min_replica_count} to {scaling.max_replica_count} replicas"
-        return [Finding(_SCALED, True, "ScaledObject", count)]
+        return Finding(_SCALED, True, "ScaledObject", count)
 
-    async def _unscale(self, name: str, namespace: str) -> None:
-        kind = {"apiVersion": VERSION, "kind": "ScaledObject"}
+    async def _unscale(self, obj: K, name: str) -> None:
+        """What bears the name and is not the endpoint's own is left alone."""
+        kind, namespace = {"apiVersion": VERSION, "kind": "ScaledObject"}, obj.metadata.namespace
         try:
-            await self.client.delete(kind, name, namespace)
+            there = (await self.client.get(kind, name, namespace))["metadata"]
+            owners = {one["uid"] for one in there.get("ownerReferences", ())}
+            if obj.metadata.uid in owners:
+                await self.client.delete(kind, name, namespace, uid=there["uid"])
         except UnknownKind:
             return
         except StatusError as error:
@@ -183,20 +210,18 @@ class _Endpoints(Reconciler[K], Generic[K]):
 
     async def _bucket(self, name: str, endpoint: Endpoint) -> Bucket:
         settings: Settings = self.settings
-        storage = endpoint.spec.model_source_config.s3_storage
-        region = storage.region if storage is not None else "us-east-1"
-        url = settings.s3_endpoint or f"https://s3.{region}.amazonaws.com"
+        storage = s3_of(endpoint.spec, settings)
         try:
             secret = await self.client.get(core_v1.Secret, settings.s3_secret, NAMESPACE)
         except StatusError as error:
             if is_not_found(error) or is_forbidden(error):
-                return Bucket(url, name, region)
+                return Bucket(storage.url, name, storage.region)
             raise
         keys = {key: value.decode() for key, value in secret.data.items()}
         return Bucket(
-            url,
+            storage.url,
             name,
-            region,
+            storage.region,
             keys.get("AWS_ACCESS_KEY_ID", ""),
             keys.get("AWS_SECRET_ACCESS_KEY", ""),
         )
@@ -208,6 +233,20 @@ _RETRIED = (_SCALED, _PUBLISHED)
 def _message(status: StatusV1) -> str:
     summary = status.deployment_status
     return summary.message if summary is not None else "the Deployment is not there yet"
+
+
+def _said(bundle: Bundle, omissions: list[str]) -> list[Finding]:
+    """What is recorded where, and what is not to be had."""
+    endpoint = bundle.endpoint
+    findings = []
+    if bundle.plan is not None and bundle.plan.capture is not None:
+        where = f"s3://{bundle.plan.capture.bucket}/{bundle.plan.capture.prefix}"
+        findings.append(Finding(_CAPTURED, True, "ByPods", f"each pod writes below {where}"))
+    if omissions:
+        findings.append(Finding(_NOT_OFFERED, True, "NotHere", "; ".join(omissions)))
+    if endpoint.spec.endpoint_name:
+        findings.append(_not_registered(endpoint.spec.endpoint_name))
+    return findings
 
 
 def _not_registered(name: str) -> Finding:
@@ -224,6 +263,9 @@ class InferenceEndpointConfigs(_Endpoints[v1.InferenceEndpointConfig]):
 
 class JumpStartModels(_Endpoints[v1.JumpStartModel]):
     kind = v1.JumpStartModel
+
+    def omissions(self, obj: v1.JumpStartModel, endpoint: Endpoint) -> list[str]:
+        return [*super().omissions(obj, endpoint), *omissions_of_model(obj.spec)]
 
     def watch(self, enqueue: Callable[[str], None]) -> None:
         """A change of the catalogue concerns every model."""

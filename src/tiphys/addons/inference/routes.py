@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from tiphys.addons.inference.endpoint import PORT
 from tiphys.addons.inference.types import v1
-from tiphys.addons.inference.workload import PORT
 
 Strategy = Literal["prefixaware", "session", "roundrobin", "least"]
 """`least` is whoever has the fewest requests under way."""

@@ -1,11 +1,13 @@
 """What KEDA is told of an endpoint: its autoscaling as a ScaledObject (pure).
 
 The endpoint itself is what is scaled, by its scale subresource: so nobody else writes the number of
-its replicas.
+its replicas. Of one with halves the Deployment of each is, whose number the operator leaves alone
+then.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from tiphys.addons.inference.types.scaling import (
@@ -19,26 +21,37 @@ VERSION = "keda.sh/v1alpha1"
 Plain = dict[str, Any]
 
 
-def scaled_object(
-    owner: Plain, scaling: AutoScaling, labels: dict[str, str], prometheus: str
-) -> Plain:
+@dataclass(frozen=True)
+class Target:
+    """What is scaled: the endpoint, or the Deployment of one half of it."""
+
+    api_version: str
+    kind: str
+    name: str
+    labels: dict[str, str]
+
+
+def scaled_object(owner: Plain, target: Target, scaling: AutoScaling, prometheus: str) -> Plain:
     """`owner` is the endpoint as an owner reference. `prometheus` is asked where a trigger names no
     server."""
     behavior = {
         "scaleDown": {"stabilizationWindowSeconds": scaling.scale_down_stabilization_time},
         "scaleUp": {"stabilizationWindowSeconds": scaling.scale_up_stabilization_time or 0},
     }
-    target = {name: owner[name] for name in ("apiVersion", "kind", "name")}
     return {
         "apiVersion": VERSION,
         "kind": "ScaledObject",
         "metadata": {
-            "name": owner["name"],
-            "labels": dict(labels),
+            "name": target.name,
+            "labels": dict(target.labels),
             "ownerReferences": [owner],
         },
         "spec": {
-            "scaleTargetRef": target,
+            "scaleTargetRef": {
+                "apiVersion": target.api_version,
+                "kind": target.kind,
+                "name": target.name,
+            },
             "pollingInterval": scaling.polling_interval,
             "cooldownPeriod": scaling.cooldown_period,
             "initialCooldownPeriod": scaling.initial_cooldown_period,

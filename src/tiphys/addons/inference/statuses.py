@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from tiphys.addons.inference.endpoint import Endpoint
 from tiphys.addons.inference.types.status import (
     DeploymentSummary,
     EndpointStatus,
@@ -14,7 +15,6 @@ from tiphys.addons.inference.types.status import (
     State,
     StatusV1,
 )
-from tiphys.addons.inference.workload import Endpoint
 from tiphys.api import apps_v1
 from tiphys.api.meta_v1 import Condition
 from tiphys.machinery import conditions
@@ -68,10 +68,18 @@ def findings_of(state: State, message: str, addresses: Sequence[str]) -> list[Fi
 
 
 def status_of(
-    endpoint: Endpoint, deployment: apps_v1.Deployment | None, now: str, before: StatusV1
+    endpoint: Endpoint,
+    deployment: apps_v1.Deployment | None,
+    now: str,
+    before: StatusV1,
+    prefill: apps_v1.Deployment | None = None,
 ) -> StatusV1:
-    """All but the conditions and the certificate."""
+    """All but the conditions and the certificate. Where other servers read the prompts, they have
+    to be there, too."""
     state, message = state_of(deployment)
+    if prefill is not None and state == "DeploymentComplete":
+        state, message = state_of(prefill)
+        message = f"prefill: {message}"
     made = StatusV1(
         state=state,
         selector=",".join(f"{key}={value}" for key, value in endpoint.selector.items()),

@@ -4,61 +4,22 @@ load their weights with."""
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
 from pathlib import Path
 
-from tiphys.addons.inference import GROUP, Settings
+from tiphys.addons.inference import GROUP, Settings, fronting
 from tiphys.addons.inference.affinity import affinity_of
-from tiphys.addons.inference.types import v1
+from tiphys.addons.inference.endpoint import LABEL, PORT, Endpoint, Unsupported, s3_of
+from tiphys.addons.inference.front import Plan
+from tiphys.addons.inference.types import v1, v1alpha1
 from tiphys.api import apps_v1, core_v1
 from tiphys.api.meta_v1 import LabelSelector, ObjectMeta
 
 BALANCER_CLASS = f"{GROUP}/envoy"
-LABEL = f"{GROUP}/endpoint"
-PORT = 80
-"""Of the Service, inside the cluster; from outside it is the router's."""
 _PROGRAM = Path(__file__).with_name("loading.py")
 _PROGRAM_KEY = "load.py"
 _PROGRAM_FOLDER = "/opt/loading"
 _PROGRAM_VOLUME = "loading"
 _HUB = "https://huggingface.co"
-
-
-class Unsupported(ValueError):
-    """What a spec asks for and this operator does not do."""
-
-
-@dataclass(frozen=True)
-class Endpoint:
-    """An endpoint, whichever kind says it."""
-
-    name: str
-    namespace: str
-    spec: v1.InferenceEndpointConfigSpec
-
-    @property
-    def selector(self) -> dict[str, str]:
-        return {"app": self.name}
-
-    @property
-    def labels(self) -> dict[str, str]:
-        return {**self.selector, LABEL: self.name}
-
-    @property
-    def health_path(self) -> str:
-        balancer = self.spec.load_balancer
-        return balancer.health_check_path if balancer is not None else "/ping"
-
-    @property
-    def algorithm(self) -> str:
-        balancer = self.spec.load_balancer
-        named = balancer.routing_algorithm if balancer is not None else ""
-        return named or "least_outstanding_requests"
-
-    def meta(self, name: str = "") -> ObjectMeta:
-        return ObjectMeta(
-            name=name or self.name, namespace=self.namespace, labels=dict(self.labels)
-        )
 
 
 def program_of(endpoint: Endpoint) -> core_v1.ConfigMap | None:
@@ -70,29 +31,35 @@ def program_of(endpoint: Endpoint) -> core_v1.ConfigMap | None:
     return made
 
 
-def service_of(endpoint: Endpoint) -> core_v1.Service:
+def service_of(endpoint: Endpoint, plan: Plan | None = None) -> core_v1.Service:
     """Its health path and algorithm are also written as the load balancer controller of AWS reads
-    them."""
-    port = endpoint.spec.worker.model_invocation_port
-    name = port.name or "http"
-    made = core_v1.Service(metadata=endpoint.meta())
+    them. Requests go to what stands before the server, if anything does."""
+    made = inner_service_of(endpoint, plan)
     alb = "alb.ingress.kubernetes.io"
     made.metadata.annotations = {
         f"{alb}/healthcheck-path": endpoint.health_path,
         f"{alb}/target-group-attributes": f"load_balancing.algorithm.type={endpoint.algorithm}",
     }
-    made.spec = core_v1.ServiceSpec(
-        type="LoadBalancer",
-        load_balancer_class=BALANCER_CLASS,
-        allocate_load_balancer_node_ports=False,
-        selector=endpoint.selector,
-        ports=[core_v1.ServicePort(name=name, port=PORT, target_port=port.container_port)],
-    )
+    made.spec.type = "LoadBalancer"
+    made.spec.load_balancer_class = BALANCER_CLASS
+    made.spec.allocate_load_balancer_node_ports = False
     return made
 
 
-def deployment_of(endpoint: Endpoint, settings: Settings) -> apps_v1.Deployment:
-    """Raises Unsupported."""
+def inner_service_of(endpoint: Endpoint, plan: Plan | None = None) -> core_v1.Service:
+    """For whoever is in the cluster alone."""
+    server = endpoint.spec.worker.model_invocation_port
+    target = plan.port if plan is not None else server.container_port
+    port = core_v1.ServicePort(name=server.name or "http", port=PORT, target_port=target)
+    made = core_v1.Service(metadata=endpoint.meta())
+    made.spec = core_v1.ServiceSpec(selector=endpoint.selector, ports=[port])
+    return made
+
+
+def deployment_of(
+    endpoint: Endpoint, settings: Settings, plan: Plan | None = None
+) -> apps_v1.Deployment:
+    """Raises Unsupported. With a plan something stands before the server."""
     spec = endpoint.spec
     _check(spec)
     custom = spec.kubernetes or v1.PodCustomization()
@@ -101,34 +68,59 @@ def deployment_of(endpoint: Endpoint, settings: Settings) -> apps_v1.Deployment:
     for one in _own_volumes(endpoint):
         if one.name not in named:
             volumes.append(one)
-    loader = _loader(endpoint, settings)
-    affinity = affinity_of(spec)
+    first = [one for one in (_loader(endpoint, settings),) if one is not None]
+    first += copy.deepcopy(custom.init_containers)
+    if plan is not None:
+        first.append(fronting.container_of(plan, settings))
+        volumes.append(fronting.volume_of(endpoint))
     pod = core_v1.PodSpec(
-        init_containers=[*([loader] if loader else []), *copy.deepcopy(custom.init_containers)],
+        init_containers=first,
         containers=[_server(endpoint)],
         volumes=volumes,
-        affinity=core_v1.Affinity(node_affinity=affinity) if affinity else None,
+        affinity=_affinity(endpoint),
+        node_selector=dict(endpoint.node_selector),
     )
     if custom.scheduler_name:
         pod.scheduler_name = custom.scheduler_name
     if custom.service_account_name:
         pod.service_account_name = custom.service_account_name
     made = apps_v1.Deployment(metadata=endpoint.meta())
-    made.spec.replicas = spec.replicas
+    made.spec.replicas = None if endpoint.is_scaled else spec.replicas
     made.spec.selector = LabelSelector(match_labels=endpoint.selector)
     made.spec.progress_deadline_seconds = spec.max_deploy_time_in_seconds
     made.spec.template = core_v1.PodTemplateSpec(
-        metadata=ObjectMeta(labels=dict(endpoint.labels)), spec=pod
+        metadata=ObjectMeta(labels=dict(endpoint.labels), annotations=_scraped(spec.metrics)),
+        spec=pod,
     )
     return made
+
+
+def _affinity(endpoint: Endpoint) -> core_v1.Affinity | None:
+    """The instances, and the zone of the other pods where all have to be in one."""
+    nodes = affinity_of(endpoint.spec)
+    if not endpoint.is_together:
+        return core_v1.Affinity(node_affinity=nodes) if nodes else None
+    term = core_v1.PodAffinityTerm(
+        topology_key="topology.kubernetes.io/zone",
+        label_selector=LabelSelector(match_labels={LABEL: endpoint.labels[LABEL]}),
+    )
+    together = core_v1.PodAffinity(required_during_scheduling_ignored_during_execution=[term])
+    return core_v1.Affinity(node_affinity=nodes, pod_affinity=together)
+
+
+def _scraped(metrics: v1alpha1.Metrics | None) -> dict[str, str]:
+    """What has a Prometheus in the cluster ask the server itself."""
+    if metrics is None or not metrics.enabled:
+        return {}
+    page = metrics.model_metrics or v1alpha1.ModelMetrics()
+    said = {"scrape": "true", "path": page.path, "port": str(page.port)}
+    return {f"prometheus.io/{name}": value for name, value in said.items()}
 
 
 def _check(spec: v1.InferenceEndpointConfigSpec) -> None:
     source = spec.model_source_config
     if source.model_source_type == "fsx":
         raise Unsupported("there is no FSx here: weights come from s3, huggingface or a volume")
-    if spec.pd_spec is not None:
-        raise Unsupported("pdSpec: prefill and decode on pods of their own are not offered")
     mounted = spec.worker.model_volume_mount.name
     volumes = spec.kubernetes.volumes if spec.kubernetes is not None else []
     if source.model_source_type == "kubernetesVolume" and spec.kubernetes is not None:
@@ -162,15 +154,12 @@ def _loader(endpoint: Endpoint, settings: Settings) -> core_v1.Container | None:
     variables = {"MODEL_TARGET": mount.mount_path, "MODEL_SOURCE": source.model_source_type}
     secrets: list[core_v1.EnvVar] = []
     if source.s3_storage is not None and source.model_source_type == "s3":
-        region = source.s3_storage.region
-        variables["S3_ENDPOINT"] = settings.s3_endpoint or f"https://s3.{region}.amazonaws.com"
+        storage = s3_of(endpoint.spec, settings)
+        variables["S3_ENDPOINT"] = storage.url
         variables["S3_BUCKET"] = source.s3_storage.bucket_name
         variables["S3_PREFIX"] = source.model_location
-        variables["AWS_REGION"] = region
-        secrets = [
-            _from_secret(name, settings.s3_secret, name)
-            for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
-        ]
+        variables["AWS_REGION"] = storage.region
+        secrets = fronting.credentials(settings)
     elif source.hugging_face_model is not None:
         model = source.hugging_face_model
         variables["HF_ENDPOINT"] = settings.hub_endpoint or _HUB
@@ -190,12 +179,6 @@ def _loader(endpoint: Endpoint, settings: Settings) -> core_v1.Container | None:
             core_v1.VolumeMount(name=_PROGRAM_VOLUME, mount_path=_PROGRAM_FOLDER, read_only=True),
         ],
     )
-
-
-def _from_secret(variable: str, secret: str, key: str) -> core_v1.EnvVar:
-    """Empty where the namespace has no such Secret: some buckets are everybody's."""
-    selected = core_v1.SecretKeySelector(name=secret, key=key, optional=True)
-    return core_v1.EnvVar(name=variable, value_from=core_v1.EnvVarSource(secret_key_ref=selected))
 
 
 def _server(endpoint: Endpoint) -> core_v1.Container:

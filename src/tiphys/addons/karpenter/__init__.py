@@ -4,10 +4,11 @@ For whoever wants to try NodePools, consolidation, drift and disruption budgets,
 hundreds of nodes on a laptop: users' NodePools and NodeClaims (karpenter.sh/v1) apply unchanged.
 The machines are those of a hollow cloud (`addons/_cloud`).
 
-The decisions are pure functions: `planning` (which nodes pending pods need), `disruption` (what
-goes next) and `budgets` (how many at once). Around them: `lifecycle` and `termination` (one
-NodeClaim), `pools`, `provisioning`, `disrupting` and `upkeep` (loops), `cluster` (what informers
-show, as one value), `reporting`. Source of the rules: Karpenter's sources and documentation.
+The decisions are pure functions: `planning` (which nodes pending pods need, on the `ground` of
+what stands), `disruption` (what goes next, after `trials`) and `budgets` (how many at once). Around
+them: `lifecycle` and `termination` (one NodeClaim), `pools` and `registration`, `provisioning`,
+`disrupting` and `upkeep` (loops), `cluster` (what informers show, as one value), `reporting`.
+Source of the rules: Karpenter's sources and documentation.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ def is_active(budget: Budget, now: float) -> bool:
     if budget.schedule is None and budget.duration is None:
         return True
     length = durations.seconds(budget.duration) if budget.duration else 0.0
-    return windows.is_open(budget.schedule or "", length, now)
+    return windows.is_open((budget.schedule or "").strip(), length, now)
 
 
 def share(nodes: str, total: int) -> int:
@@ -56,22 +56,17 @@ def share(nodes: str, total: int) -> int:
 
 def allowed(pool: NodePool, reason: str, total: int, now: float) -> Allowance:
     """The strictest of the budgets that count for a reason now. One that cannot be understood
-    allows nothing."""
+    allows nothing, whatever its reasons are (upstream's `MustGetAllowedDisruptions`)."""
     strictest = Allowance(UNLIMITED)
     for budget in budgets_of(pool):
-        if budget.reasons and reason not in budget.reasons:
-            continue
-        nodes = _allowed(budget, total, now)
-        if nodes < strictest.nodes:
+        try:
+            nodes = share(budget.nodes, total) if is_active(budget, now) else UNLIMITED
+        except (cron.ScheduleError, durations.DurationError):
+            return Allowance(0, budget)
+        counts = not budget.reasons or reason in budget.reasons
+        if counts and nodes < strictest.nodes:
             strictest = Allowance(nodes, budget)
     return strictest
-
-
-def _allowed(budget: Budget, total: int, now: float) -> int:
-    try:
-        return share(budget.nodes, total) if is_active(budget, now) else UNLIMITED
-    except (cron.ScheduleError, durations.DurationError):
-        return 0
 
 
 def budgets_of(pool: NodePool) -> Sequence[Budget]:

@@ -11,7 +11,7 @@ from tiphys.addons._cloud.machines import quantity
 from tiphys.addons.karpenter import names
 from tiphys.addons.karpenter.offers import Option
 from tiphys.addons.karpenter.planning import NewNode
-from tiphys.addons.karpenter.requirements import hold, holds, least_values
+from tiphys.addons.karpenter.requirements import hold, holds
 from tiphys.addons.karpenter.types import NodeClaim, NodePool, Requirement, TiphysNodeClass
 from tiphys.addons.karpenter.types.parts import NodeClassReference, ResourceRequests
 from tiphys.api.base import Struct
@@ -54,11 +54,7 @@ def claim_of(new: NewNode) -> NodeClaim:
         metadata=ObjectMeta(
             generate_name=f"{pool.name}-",
             labels=labels,
-            annotations={
-                **template.metadata.annotations,
-                names.POOL_HASH: pool_hash(pool),
-                names.POOL_HASH_VERSION: names.HASH_VERSION,
-            },
+            annotations=_annotations(new),
             owner_references=[owner_reference(pool)],
             finalizers=[names.TERMINATION],
         )
@@ -80,6 +76,18 @@ def claim_of(new: NewNode) -> NodeClaim:
     return made
 
 
+def _annotations(new: NewNode) -> dict[str, str]:
+    pool = new.offer.pool
+    found = {
+        **pool.spec.template.metadata.annotations,
+        names.POOL_HASH: pool_hash(pool),
+        names.POOL_HASH_VERSION: names.HASH_VERSION,
+    }
+    if not pool.is_static:
+        found[names.MIN_VALUES_RELAXED] = str(new.is_relaxed).lower()
+    return found
+
+
 def _own(pinned: dict[str, str]) -> dict[str, str]:
     """Labels of the user's own: those of machines come when there is one."""
     return {
@@ -90,18 +98,23 @@ def _own(pinned: dict[str, str]) -> dict[str, str]:
 
 
 def requirements_of(new: NewNode) -> list[Requirement]:
-    """The pool's, narrowed to what is left to choose from."""
+    """The pool's, narrowed to what is left to choose from. Zones are left as the pool has them,
+    unless pods depend on one: where a machine can be had is found out when it is launched."""
     template = new.offer.pool.spec.template.spec.requirements
-    least = least_values(template)
+    least = new.least
     narrowed: dict[str, list[str]] = {
         names.INSTANCE_TYPE: list(dict.fromkeys(type_.name for type_, _ in new.options)),
-        names.ZONE: sorted({offering.zone for _, offering in new.options}),
         names.CAPACITY_TYPE: sorted({offering.capacity_type for _, offering in new.options}),
         names.NODE_POOL: [new.offer.name],
     }
     narrowed.update({key: [value] for key, value in new.pinned.items() if key not in narrowed})
     kept = [
-        Requirement(key=r.key, operator=r.operator, values=list(r.values), min_values=r.min_values)
+        Requirement(
+            key=r.key,
+            operator=r.operator,
+            values=list(r.values),
+            min_values=r.min_values and min(r.min_values, least[r.key]),
+        )
         for r in template
         if r.key not in narrowed
     ]
@@ -115,12 +128,10 @@ def requirements_of(new: NewNode) -> list[Requirement]:
 
 
 def options_for(claim: NodeClaim, class_: TiphysNodeClass, catalog: Catalog) -> list[Option]:
-    """Machines that do for a claim, the cheapest first."""
+    """Machines of a class that do for a claim, the cheapest first."""
     needed = {name: units(name, v) for name, v in claim.spec.resources.requests.items()}
     found: list[Option] = []
     for type_ in catalog.types:
-        if not _suits(class_.spec.instance_families, type_.labels, "instance-family"):
-            continue
         if any(type_.allocatable.get(name, 0) < amount for name, amount in needed.items()):
             continue
         own = [r for r in claim.spec.requirements if _is_machines(r.key, type_.labels)]
@@ -129,8 +140,7 @@ def options_for(claim: NodeClaim, class_: TiphysNodeClass, catalog: Catalog) -> 
         for offering in type_.offerings:
             labels = type_.labels_of(offering, catalog.region)
             mine = [r for r in claim.spec.requirements if r.key in labels]
-            in_zone = not class_.spec.zones or offering.zone in class_.spec.zones
-            if in_zone and hold(mine, labels):
+            if is_allowed(class_, (type_, offering)) and hold(mine, labels):
                 found.append((type_, offering))
     return sorted(found, key=lambda one: (one[1].price, one[0].name, one[1].zone))
 

@@ -26,10 +26,12 @@ _SCARCE = 180.0  # seconds for which what could not be had is not asked for agai
 
 class Cluster:
     """`nominated` says until when pods are expected on a node, `marked` which claims are being
-    disrupted, with the reason, `scarce` until when an offering is not asked for."""
+    disrupted, with the reason, `scarce` until when an offering is not asked for. `relaxes` is the
+    world's."""
 
-    def __init__(self, informers: Informers, catalog: Catalog) -> None:
+    def __init__(self, informers: Informers, catalog: Catalog, relaxes: bool = False) -> None:
         self.catalog = catalog
+        self._relaxes = relaxes
         self.nodes = informers.of(core_v1.Node)
         self.pods = informers.of(core_v1.Pod)
         self.claims = informers.of(NodeClaim)
@@ -76,6 +78,7 @@ class Cluster:
             list(self._budgets),
             {space.metadata.name: space.metadata.labels for space in self._namespaces},
             self._listers,
+            self._relaxes,
         )
 
     def states(self, now: float) -> list[StateNode]:
@@ -94,7 +97,7 @@ class Cluster:
             if pool.metadata.deletion_timestamp or class_ is None or not is_ready(pool):
                 continue
             offer = self._offer(pool)
-            options = [o for o in offer.options if self._can_be_had(o, class_, now)]
+            options = [o for o in offer.options if self.can_be_had(o, class_, now)]
             left = left_of(pool, sums.get(pool.name, {}))
             yield replace(offer, options=options, left=left)
 
@@ -108,7 +111,7 @@ class Cluster:
         self._offers[pool.name] = (version, offer)
         return offer
 
-    def _can_be_had(self, option: Option, class_: TiphysNodeClass, now: float) -> bool:
+    def can_be_had(self, option: Option, class_: TiphysNodeClass, now: float) -> bool:
         type_, offering = option
         key = (type_.name, offering.zone, offering.capacity_type)
         return self.scarce.get(key, 0.0) <= now and is_allowed(class_, option)

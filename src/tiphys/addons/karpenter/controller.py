@@ -47,7 +47,7 @@ async def start(context: Context) -> Shared:
         context.settings,
         times_of(context.settings),
         cloud,
-        Cluster(context.informers, offered),
+        Cluster(context.informers, offered, context.settings.min_values_policy == "BestEffort"),
         KarpenterMetrics.of(context.client.metrics.registry),
         Reports(context.client, context.now),
     )

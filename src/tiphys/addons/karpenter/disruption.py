@@ -9,7 +9,6 @@ while (`still_holds`) before anything happens.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
@@ -22,12 +21,11 @@ from tiphys.addons.karpenter.candidates import (
     candidates,
     consolidatable,
 )
-from tiphys.addons.karpenter.offers import NODES, Offer, Option, left_of
-from tiphys.addons.karpenter.planning import NewNode, Plan, plan
-from tiphys.addons.karpenter.podstates import blocking_budget
-from tiphys.addons.karpenter.state import World, used
+from tiphys.addons.karpenter.offers import NODES, Offer, Option
+from tiphys.addons.karpenter.planning import NewNode
+from tiphys.addons.karpenter.state import World
+from tiphys.addons.karpenter.trials import Trials
 from tiphys.addons.karpenter.types import NodePool
-from tiphys.api import core_v1
 from tiphys.machinery import conditions
 from tiphys.machinery.footprint import units
 from tiphys.scheduler.podinfo import PodInfo
@@ -127,12 +125,13 @@ def look(world: World, options: Options | None = None, consolidates: bool = True
     made = Look()
     graceful = candidates(world)
     eventual = candidates(world, eventually=True)
+    trials = Trials(world)
     methods: tuple[tuple[str, Callable[[Allowances], Iterable[Command]]], ...] = (
         (EMPTINESS, lambda allow: _emptiness(graceful, allow)),
         (STATIC_DRIFT, lambda allow: _static_drift(world, eventual, allow)),
-        (DRIFT, lambda allow: _drift(world, eventual, allow, made)),
-        (MULTI, lambda allow: _multi(world, graceful, allow, options)),
-        (SINGLE, lambda allow: _single(world, graceful, allow, options, made)),
+        (DRIFT, lambda allow: _drift(trials, eventual, allow, made)),
+        (MULTI, lambda allow: _multi(world, trials, graceful, allow, options)),
+        (SINGLE, lambda allow: _single(world, trials, graceful, allow, options, made)),
     )
     for name, method in methods if consolidates else methods[:_FIRST_CONSOLIDATION]:
         made.commands = list(method(Allowances(world, REASON_OF[name], made)))
@@ -154,7 +153,7 @@ def still_holds(command: Command, world: World, options: Options | None = None) 
         return replace(command, candidates=valid) if valid else None
     if len(valid) < len(command.candidates):
         return None
-    again = _consolidation(world, valid, options or Options(), Look())
+    again = _consolidation(Trials(world), valid, options or Options(), Look())
     if again is None or len(again.replacements) != len(command.replacements):
         return None
     for before, after in zip(command.replacements, again.replacements, strict=True):
@@ -222,17 +221,17 @@ def _node_limit(pool: NodePool) -> int:
 
 def bare(offer: Offer) -> NewNode:
     """A node of a pool for no pod in particular."""
-    return NewNode(offer, list(offer.options), {}, {}, [])
+    return NewNode(offer, list(offer.options), {}, {}, [], dict(offer.least))
 
 
-def _drift(world: World, found: Candidates, allow: Allowances, made: Look) -> Iterator[Command]:
+def _drift(trials: Trials, found: Candidates, allow: Allowances, made: Look) -> Iterator[Command]:
     """One node: an empty one sooner than others."""
     drifted = _drifted(found, static=False)
     drifted.sort(key=lambda each: bool(each.pods))
     for each in drifted:
         if not allow.has_room(each):
             continue
-        result = simulate(world, [each])
+        result = trials.without([each])
         if result.errors:
             reasons = "; ".join(f"{key}: {error}" for key, error in result.errors.items())
             made.notes.append(Note(each.name, "DisruptionBlocked", reasons))
@@ -242,7 +241,7 @@ def _drift(world: World, found: Candidates, allow: Allowances, made: Look) -> It
 
 
 def _multi(
-    world: World, found: Candidates, allow: Allowances, options: Options
+    world: World, trials: Trials, found: Candidates, allow: Allowances, options: Options
 ) -> Iterator[Command]:
     """As many as possible of those that are worth most, found by halving."""
     ordered = _by_worth(consolidatable(found, empty=False))
@@ -251,7 +250,7 @@ def _multi(
     low, high = 2, len(taken)
     while low <= high:
         middle = (low + high) // 2
-        command = _consolidation(world, taken[:middle], options, Look())
+        command = _consolidation(trials, taken[:middle], options, Look())
         if command is not None and _is_better(command) and approved(command, world):
             best = command
             low = middle + 1
@@ -263,14 +262,19 @@ def _multi(
 
 
 def _single(
-    world: World, found: Candidates, allow: Allowances, options: Options, made: Look
+    world: World,
+    trials: Trials,
+    found: Candidates,
+    allow: Allowances,
+    options: Options,
+    made: Look,
 ) -> Iterator[Command]:
     """One of each pool in turn."""
     for each in _in_turn(_by_worth(consolidatable(found, empty=False))):
         if not allow.has_room(each):
             made.skipped = True
             continue
-        command = _consolidation(world, [each], options, made)
+        command = _consolidation(trials, [each], options, made)
         if command is not None and approved(command, world):
             yield command
             return
@@ -290,7 +294,7 @@ def _in_turn(ordered: Iterable[Candidate]) -> list[Candidate]:
 
 
 def _consolidation(
-    world: World, gone: list[Candidate], options: Options, made: Look
+    trials: Trials, gone: list[Candidate], options: Options, made: Look
 ) -> Command | None:
     """Removes nodes whose pods fit on what is there, or on one node that costs less."""
 
@@ -298,7 +302,7 @@ def _consolidation(
         if len(gone) == 1:
             made.notes.append(Note(gone[0].name, "Unconsolidatable", message))
 
-    result = simulate(world, gone)
+    result = trials.without(gone)
     if result.errors:
         no("; ".join(f"{key}: {error}" for key, error in result.errors.items()))
         return None
@@ -340,7 +344,7 @@ def cheaper(new: NewNode, price: float) -> list[Option]:
     for type_, offering in mine:
         worst[type_.name] = max(worst.get(type_.name, 0.0), offering.price)
     kept = [option for option in mine if worst[option[0].name] < price]
-    for key, least in new.offer.least.items():
+    for key, least in new.least.items():
         if len({_label(option, key) for option in kept} - {None}) < least:
             return []
     return kept
@@ -389,49 +393,3 @@ def approved(command: Command, world: World) -> bool:
     if command.savings <= 0 or not cost or not trouble:
         return False
     return (command.savings / cost) / (own / trouble) >= 1 / _BALANCE
-
-
-# --- simulation ---
-
-
-def simulate(world: World, gone: Iterable[Candidate]) -> Plan:
-    """Where pods would go without some nodes. Errors are those of pods that run now: pending ones
-    may stay pending. So are pods that would have to wait for a node that is not ready yet."""
-    gone = list(gone)
-    names_gone = {each.name for each in gone}
-    moved = [pod for each in gone for pod in each.pods if not blocking_budget([pod], world.budgets)]
-    waiting = [*world.pending, *world.moving()]
-    result = plan(
-        [PodInfo(unbound(pod)) for pod in (*waiting, *moved)],
-        offers_without(world, names_gone),
-        world.standing(without=names_gone),
-    )
-    mine = {f"{pod.metadata.namespace}/{pod.metadata.name}" for pod in moved}
-    result.errors = {key: error for key, error in result.errors.items() if key in mine}
-    ready = {n.name for n in world.nodes if n.is_initialized or n.claim is None}
-    for name, pods in result.placed.items():
-        for pod in pods if name not in ready else ():
-            if pod.key in mine:
-                result.errors[pod.key] = f"would schedule against uninitialized node/{name}"
-    return result
-
-
-def offers_without(world: World, gone: set[str]) -> list[Offer]:
-    """What pools could make if some nodes were gone: limits do not count them."""
-    left_over = [n for n in world.nodes if n.name not in gone and not n.is_deleting]
-    sums = used(left_over)
-    offers = []
-    for offer in world.offers:
-        if offer.left is None:
-            offers.append(offer)
-            continue
-        offers.append(replace(offer, left=left_of(offer.pool, sums.get(offer.name, {}))))
-    return offers
-
-
-def unbound(pod: core_v1.Pod) -> core_v1.Pod:
-    """The pod as if it were on no node."""
-    made = copy.copy(pod)
-    made.spec = copy.copy(pod.spec)
-    made.spec.node_name = ""
-    return made

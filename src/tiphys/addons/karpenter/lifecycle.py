@@ -11,6 +11,7 @@ from typing import Any
 from tiphys.addons._cloud.machines import InsufficientCapacity, Machine, Order, quantity
 from tiphys.addons.karpenter import names
 from tiphys.addons.karpenter.claims import drift_of, options_for
+from tiphys.addons.karpenter.registration import problem_of
 from tiphys.addons.karpenter.requirements import lifetime
 from tiphys.addons.karpenter.shared import Shared
 from tiphys.addons.karpenter.termination import Termination
@@ -26,7 +27,6 @@ from tiphys.operator import Reconciler
 
 log = logging.getLogger(__name__)
 
-_LAUNCH_TIME = 300.0  # seconds until a claim is given up whose machine cannot be had
 _REGISTRATION_TIME = 900.0  # seconds until one is given up whose node does not appear
 _POD_EVENTS = 5.0  # seconds that pods' coming and going is not written again
 
@@ -187,7 +187,11 @@ class NodeClaimReconciler(Reconciler[NodeClaim]):
             image=image,
             labels={**claim.metadata.labels, **_single(claim)},
             taints=[core_v1.Taint(key=names.UNREGISTERED_TAINT, effect="NoExecute")],
-            options=options_for(claim, class_, cluster.catalog),
+            options=[
+                option
+                for option in options_for(claim, class_, cluster.catalog)
+                if cluster.can_be_had(option, class_, self.now)
+            ],
         )
         if conditions.find(claim.status.conditions, names.LAUNCHED) is None:
             self._set(claim, names.LAUNCHED, "Unknown", "AwaitingReconciliation")
@@ -228,12 +232,14 @@ class NodeClaimReconciler(Reconciler[NodeClaim]):
             self._set(claim, names.INITIALIZED_CONDITION, "Unknown", "NodeNotFound", message)
             waited_since = self._since(claim, names.REGISTERED_CONDITION)
             if self.now - waited_since >= _REGISTRATION_TIME:
+                self.shared.registrations.note(_owner(claim), problem_of(claim))
                 await self.shared.delete_claim(claim, "registration_timeout")
             self.look_again(claim, waited_since + _REGISTRATION_TIME)
             return
         await self._synchronise(claim, node)
         claim.status.node_name = node.metadata.name
         self._set(claim, names.REGISTERED_CONDITION, "True")
+        self.shared.registrations.note(_owner(claim))
         zone = claim.metadata.labels.get(names.ZONE, "")
         self.shared.metrics.nodes_created.labels(claim.pool, zone).inc()
         await self._initialize(claim, self.shared.cluster.nodes.get(node.metadata.name))
@@ -394,6 +400,12 @@ def _single(claim: NodeClaim) -> dict[str, str]:
         for r in claim.spec.requirements
         if r.operator == "In" and len(r.values) == 1 and not r.key.startswith("cloud.tiphys.dev/")
     }
+
+
+def _owner(claim: NodeClaim) -> str:
+    """The uid of its pool; "" for a claim that somebody has made by hand."""
+    owners = (owner for owner in claim.metadata.owner_references if owner.kind == "NodePool")
+    return next((owner.uid for owner in owners), "")
 
 
 def _class_name(claim: NodeClaim) -> str:

@@ -18,7 +18,7 @@ class KarpenterMetrics:
         self.claims_created = Counter(
             "karpenter_nodeclaims_created",
             "NodeClaims that were created.",
-            ("reason", *pool, "capacity_type"),
+            ("reason", *pool, "min_values_relaxed"),
             registry=registry,
         )
         self.claims_disrupted = Counter(

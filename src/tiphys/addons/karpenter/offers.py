@@ -17,6 +17,8 @@ from tiphys.machinery.footprint import units
 from tiphys.scheduler.counting import Ints
 
 Option = tuple[InstanceType, Offering]
+Left = dict[str, int] | None
+"""What the limits of a pool leave, by resource; None where it has no limits."""
 NODES = "nodes"
 _MOST_CHOICES = 64  # of labels that no machine has: what pods ask for multiplies
 
@@ -34,7 +36,7 @@ class Offer:
     labels: dict[str, str]
     taints: list[core_v1.Taint]
     options: list[Option]
-    left: dict[str, int] | None = None
+    left: Left = None
     least: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -88,8 +90,8 @@ def _is_of_offering(key: str) -> bool:
     return key in (ZONE, "karpenter.sh/capacity-type", "topology.kubernetes.io/region")
 
 
-def left_of(pool: NodePool, used: Mapping[str, int]) -> dict[str, int] | None:
-    """What the limits of a pool leave; None where it has none."""
+def left_of(pool: NodePool, used: Mapping[str, int]) -> Left:
+    """`used` is what its nodes have together."""
     if not pool.spec.limits:
         return None
     return {

@@ -1,54 +1,28 @@
 """Which nodes pending pods need: the scheduler's own plugins, asked about nodes that are not there
-yet. Pure.
+yet (`Ground`). Pure.
 
-Machines that no pending pod can tell apart but for their size are one class: the labels that pods
-mention have one value in it. Each class stands in the scheduler's snapshot as empty nodes, so that
-taints, affinity, topology spread, ports and volumes are judged by the plugins that will judge them
-later. What a new node is given is counted here, over all sizes that remain (`Draft`).
+What a new node is given is counted here, over all sizes that remain (`Draft`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import contextlib
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from tiphys.addons._cloud.machines import quantity
+from tiphys.addons.karpenter.ground import Class, Ground, Standing
 from tiphys.addons.karpenter.mentions import mentions
 from tiphys.addons.karpenter.names import CAPACITY_TYPE, HOSTNAME, INSTANCE_TYPE, ZONE
-from tiphys.addons.karpenter.offers import NODES, Offer, Option, Table
+from tiphys.addons.karpenter.offers import NODES, Left, Offer, Option
 from tiphys.addons.karpenter.preferences import variants
-from tiphys.api import core_v1
-from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.machinery import nodes
-from tiphys.scheduler.configuration import Profile
 from tiphys.scheduler.counting import Bools, Ints
-from tiphys.scheduler.framework import Framework
 from tiphys.scheduler.plugins.base import PluginError
-from tiphys.scheduler.plugins.registry import Listers, plugins_of
 from tiphys.scheduler.podinfo import PODS, PodInfo
-from tiphys.scheduler.snapshot import Snapshot
 
 _MOST_TYPES = 60  # of one claim, the cheapest: more make no difference and long objects
-
-
-@dataclass
-class Standing:
-    """What is there, as pods could use it.
-
-    nodes:   nodes that may take pods, in the order in which they are tried; of machines that are
-             on their way, as they will be
-    pods:    the pods on them
-    daemons: of each daemon set, a pod
-    """
-
-    nodes: Sequence[core_v1.Node] = ()
-    pods: Sequence[PodInfo] = ()
-    daemons: Sequence[PodInfo] = ()
-    namespaces: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    listers: Listers = field(default_factory=Listers)
-    region: str = ""
 
 
 @dataclass
@@ -58,6 +32,8 @@ class NewNode:
     options:  machines that will do, the cheapest first
     pinned:   labels that pods on it depend on
     requests: of its pods and daemons, by resource
+    least:    how many values of a label its pool wants to choose from (`minValues`); fewer where
+              that is given up
     """
 
     offer: Offer
@@ -65,6 +41,12 @@ class NewNode:
     pinned: dict[str, str]
     requests: dict[str, int]
     pods: list[PodInfo]
+    least: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def is_relaxed(self) -> bool:
+        """Whether it has less to choose from than its pool wants."""
+        return self.least != self.offer.least
 
     @property
     def price(self) -> float:
@@ -82,15 +64,36 @@ class Plan:
     errors: dict[str, str] = field(default_factory=dict)
 
 
-def plan(pods: Iterable[PodInfo], offers: Sequence[Offer], standing: Standing) -> Plan:
-    """Where pods go, and what must be made for those that go nowhere."""
-    return Planner(list(pods), offers, standing).run()
+def plan(
+    pods: Iterable[PodInfo], offers: Sequence[Offer], standing: Standing, *, relaxes: bool = False
+) -> Plan:
+    """Where pods go, and what must be made for those that go nowhere. With `relaxes`, a pool's
+    `minValues` are a wish."""
+    pods = list(pods)
+    mentioned = mentions([*pods, *standing.daemons], standing.listers.volumes)
+    ground = Ground(offers, standing, mentioned)
+    return Planner(pods, ground, {o.name: o.left for o in offers}, relaxes).run()
+
+
+def plan_without(
+    gone: Collection[str],
+    pods: Iterable[PodInfo],
+    ground: Ground,
+    left: Mapping[str, Left],
+    *,
+    relaxes: bool = False,
+) -> Plan:
+    """The same as if nodes of these names were not there. `left` is what limits leave, by pool."""
+    with ground.without(gone):
+        planner = Planner(list(pods), ground, left, relaxes)
+        with planner.undone():
+            return planner.run()
 
 
 class Draft:
     """A node that is being planned: its pods so far, and the rows of the table that still do."""
 
-    def __init__(self, row: int, class_: _Class, rows: Ints, total: Ints) -> None:
+    def __init__(self, row: int, class_: Class, rows: Ints, total: Ints) -> None:
         self.row = row
         self.class_ = class_
         self.rows = rows
@@ -98,36 +101,35 @@ class Draft:
         self.pods: list[PodInfo] = []
 
 
-@dataclass
-class _Class:
-    """Rows of the table that pods cannot tell apart. `spares` are empty rows of the snapshot."""
-
-    owner: int
-    rows: Ints
-    labels: dict[str, str]
-    overhead: Ints
-    spares: list[int] = field(default_factory=list)
-    made: int = 0
-
-
 class Planner:
-    def __init__(self, pods: list[PodInfo], offers: Sequence[Offer], standing: Standing) -> None:
+    def __init__(
+        self, pods: list[PodInfo], ground: Ground, left: Mapping[str, Left], relaxes: bool
+    ) -> None:
         self._pods = sorted(pods, key=_largest_first)
-        self._standing = standing
-        self._snapshot = Snapshot()
-        self._snapshot.namespaces.update({k: dict(v) for k, v in standing.namespaces.items()})
-        self._framework = Framework(self._snapshot, plugins_of(Profile(), standing.listers))
-        mentioned = mentions([*pods, *standing.daemons], standing.listers.volumes)
-        ordered = sorted(offers, key=lambda o: (-(o.pool.spec.weight or 0), o.name))
-        self._table = Table(ordered, standing.region, mentioned)
-        self._left = [None if o.left is None else dict(o.left) for o in ordered]
-        self._keys = sorted({ZONE, *mentioned} - {HOSTNAME})
+        self._ground = ground
+        self._snapshot = ground.snapshot
+        self._framework = ground.framework
+        self._table = ground.table
+        self._classes = ground.classes
+        self._existing = ground.existing()
+        self._left = [_copied(left[offer.name]) for offer in ground.table.offers]
+        self._relaxes = relaxes
         self._drafts: list[Draft] = []
-        self._draft_at: dict[int, Draft] = {}
-        self._existing = self._add_existing()
-        self._classes = self._add_classes()
         self._plan = Plan()
-        self._hopeless: dict[tuple[bytes, int, int], bool] = {}
+
+    @contextlib.contextmanager
+    def undone(self) -> Iterator[None]:
+        """Takes back at the end what was placed: another plan may begin on the same ground."""
+        try:
+            yield
+        finally:
+            for draft in self._drafts:
+                for pod in draft.pods:
+                    self._snapshot.remove_pod(pod.uid)
+                draft.class_.spares.insert(0, draft.row)
+            for placed in self._plan.placed.values():
+                for pod in placed:
+                    self._snapshot.remove_pod(pod.uid)
 
     def run(self) -> Plan:
         for pod in self._pods:
@@ -136,72 +138,6 @@ class Planner:
                 self._plan.errors[pod.key] = error
         self._plan.new = [self._finished(draft) for draft in self._drafts]
         return self._plan
-
-    # --- what there is ---
-
-    def _add_existing(self) -> Ints:
-        for node in self._standing.nodes:
-            self._snapshot.put_node(node)
-        for pod in self._standing.pods:
-            self._snapshot.put_pod(pod, pod.spec.node_name)
-        rows = [self._snapshot.row_of[node.metadata.name] for node in self._standing.nodes]
-        return np.array(rows, np.int64)
-
-    def _add_classes(self) -> list[list[_Class]]:
-        """By pool, in the order in which pools are tried."""
-        found: list[list[_Class]] = [[] for _ in self._table.offers]
-        nothing = self._table.vector({})
-        assert nothing is not None
-        for key, rows in self._table.classes(self._keys).items():
-            first = rows[0]
-            made = _Class(self._table.owner[first], np.array(rows), {}, nothing)
-            made.labels = self._shared_labels(rows)
-            made.overhead = self._overhead(made, key)
-            found[made.owner].append(made)
-            self._add_spares(made)
-        return found
-
-    def _shared_labels(self, rows: list[int]) -> dict[str, str]:
-        """What all rows of a class say."""
-        first, *others = (self._table.labels[row] for row in rows)
-        return {
-            name: value
-            for name, value in first.items()
-            if name in self._keys or all(other.get(name) == value for other in others)
-        }
-
-    def _overhead(self, class_: _Class, key: object) -> Ints:
-        """What daemons take of every node of a class."""
-        node = self._node("", class_)
-        total = self._table.vector({})
-        assert total is not None
-        for daemon in self._standing.daemons:
-            if would_run(daemon.pod, node):
-                amounts = self._table.vector({**daemon.requests, PODS: 1})
-                if amounts is not None:
-                    total = total + amounts
-        return total
-
-    def _node(self, name: str, class_: _Class) -> core_v1.Node:
-        offer = self._table.offers[class_.owner]
-        node = core_v1.Node(
-            metadata=ObjectMeta(name=name, labels={**class_.labels, HOSTNAME: name})
-        )
-        node.spec.taints = offer.taints
-        most = self._table.allocatable[class_.rows].max(axis=0) - class_.overhead
-        node.status.allocatable = {
-            resource: quantity(resource, max(int(most[line]), 0))
-            for resource, line in self._table.resources.items()
-        }
-        return node
-
-    def _add_spares(self, class_: _Class) -> None:
-        """More each time: every new row makes the framework look at all nodes anew."""
-        for _ in range(max(class_.made, 1)):
-            class_.made += 1
-            name = f"~{class_.owner}/{id(class_)}/{class_.made}"
-            self._snapshot.put_node(self._node(name, class_))
-            class_.spares.append(self._snapshot.row_of[name])
 
     # --- one pod ---
 
@@ -252,14 +188,11 @@ class Planner:
             if best is None:
                 continue
             class_, options = best
-            row = class_.spares.pop(0)
+            row = self._ground.spare(class_)
             draft = Draft(row, class_, options, class_.overhead + needed)
             self._drafts.append(draft)
-            self._draft_at[row] = draft
             self._assign(pod, draft)
             self._charge(owner, options)
-            if not class_.spares:
-                self._add_spares(class_)
             return True
         return False
 
@@ -277,7 +210,7 @@ class Planner:
 
     def _best_class(
         self, owner: int, pod: PodInfo, rows: Bools, needed: Ints
-    ) -> tuple[_Class, Ints] | None:
+    ) -> tuple[Class, Ints] | None:
         """Where the domains that the pod is spread over are emptiest, then where it is cheapest."""
         found: list[tuple[tuple[int, float], int, Ints]] = []
         for index, class_ in enumerate(self._classes[owner]):
@@ -329,10 +262,16 @@ class Planner:
 
     def _keeps_choice(self, owner: int, options: Ints) -> bool:
         """Whether as many values are left to choose from as the pool wants (`minValues`)."""
-        for key, least in self._table.offers[owner].least.items():
-            if len({self._table.labels[row].get(key) for row in options} - {None}) < least:
-                return False
-        return True
+        if self._relaxes:
+            return True
+        least = self._table.offers[owner].least
+        return self._choice(options, least) == least
+
+    def _choice(self, options: Iterable[int], least: Mapping[str, int]) -> dict[str, int]:
+        """How many values are left of each label, up to as many as are wanted."""
+        labels = self._table.labels
+        values = {key: {labels[row].get(key) for row in options} - {None} for key in least}
+        return {key: min(wanted, len(values[key])) for key, wanted in least.items()}
 
     def _assign(self, pod: PodInfo, draft: Draft) -> None:
         draft.pods.append(pod)
@@ -379,21 +318,23 @@ class Planner:
         for row in ordered:
             names[self._table.options[row][0].name] = None
         kept = set(list(names)[:_MOST_TYPES])
-        options = [self._table.options[row] for row in ordered]
+        rows_kept = [int(row) for row in ordered if self._table.options[row][0].name in kept]
         lines = self._table.resources.items()
+        offer = self._table.offers[class_.owner]
         return NewNode(
-            self._table.offers[class_.owner],
-            [option for option in options if option[0].name in kept],
+            offer,
+            [self._table.options[row] for row in rows_kept],
             pinned,
             {name: int(draft.total[line]) for name, line in lines if draft.total[line]},
             draft.pods,
+            self._choice(rows_kept, offer.least) if self._relaxes else dict(offer.least),
         )
 
     def _pinned(self, draft: Draft) -> dict[str, str]:
         """The labels that pods of the draft, or others of their namespaces, depend on."""
         spaces = {pod.namespace for pod in draft.pods}
         concerned = [pod for pod in self._pods if pod.namespace in spaces and _is_social(pod)]
-        keys = mentions([*draft.pods, *concerned], self._standing.listers.volumes)
+        keys = mentions([*draft.pods, *concerned], self._ground.standing.listers.volumes)
         labels = draft.class_.labels
         custom = self._table.labels[int(draft.rows[0])]
         found = {key: labels[key] for key in keys if key in labels and key != HOSTNAME}
@@ -420,6 +361,10 @@ class Planner:
         return np.array([r for r in rows if self._table.options[r][0].name in types], np.int64)
 
 
+def _copied(left: Left) -> Left:
+    return None if left is None else dict(left)
+
+
 def _is_place(key: str) -> bool:
     return key in (ZONE, CAPACITY_TYPE, INSTANCE_TYPE, "topology.kubernetes.io/region")
 
@@ -427,14 +372,6 @@ def _is_place(key: str) -> bool:
 def _is_social(pod: PodInfo) -> bool:
     rules = pod.rules
     return bool(rules.spread_constraints or rules.required_affinity or rules.required_anti_affinity)
-
-
-def would_run(daemon: core_v1.Pod, node: core_v1.Node) -> bool:
-    """Whether a daemon set would have a pod on a node."""
-    hard = [t for t in node.spec.taints if t.effect in ("NoSchedule", "NoExecute")]
-    return nodes.matches_node(daemon.spec, node) and all(
-        nodes.tolerated(taint, daemon.spec.tolerations) for taint in hard
-    )
 
 
 def _largest_first(pod: PodInfo) -> tuple[int, int, str, str]:

@@ -16,6 +16,7 @@ from tiphys.addons.karpenter.state import used
 from tiphys.addons.karpenter.types import (
     NodeClaim,
     NodePool,
+    NodePoolStatus,
     TiphysNodeClass,
     TiphysNodeClassStatus,
 )
@@ -46,6 +47,11 @@ class NodePoolReconciler(Reconciler[NodePool]):
             for pool in self.shared.cluster.pools:
                 enqueue(pool.name)
 
+        def pool_changed(old: NodePool | None, new: NodePool | None) -> None:
+            if old is not None and new is None:
+                self.shared.registrations.forget(old.metadata.uid)
+
+        self.shared.cluster.pools.on_change(pool_changed)
         self.shared.cluster.claims.on_change(claim_changed)
         self.shared.cluster.classes.on_change(class_changed)
 
@@ -78,6 +84,7 @@ class NodePoolReconciler(Reconciler[NodePool]):
             reason if message else "NodeClassReady",
             message,
         )
+        standing = self._registration(obj, status, standing)
         ready = not message and not problem
         states = f"NodeClassReady={conditions.status_of(not message)}"
         status.conditions = self.condition(
@@ -90,6 +97,23 @@ class NodePoolReconciler(Reconciler[NodePool]):
         )
         await self.set_status(obj, status)
         return None
+
+    def _registration(
+        self, pool: NodePool, status: NodePoolStatus, standing: list[Condition]
+    ) -> list[Condition]:
+        """Whether its nodes come up. Nothing is said of pools of other clouds."""
+        class_ = self.shared.cluster.class_of(pool)
+        if class_ is None:
+            return standing
+        generation = class_.metadata.generation or 0
+        before = conditions.find(standing, names.REGISTRATION_HEALTHY)
+        is_changed = status.node_class_observed_generation != generation or (
+            before is not None and before.observed_generation != pool.metadata.generation
+        )
+        status.node_class_observed_generation = generation
+        wanted = self.shared.registrations.condition(pool.metadata.uid, before, is_changed)
+        wanted.observed_generation = pool.metadata.generation
+        return conditions.updated(standing, wanted, self.now)
 
     def _count(self, pool: NodePool, usage: dict[str, int]) -> None:
         metrics = self.shared.metrics

@@ -7,14 +7,15 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 
 from tiphys.addons.karpenter import names
 from tiphys.addons.karpenter.claims import claim_of
-from tiphys.addons.karpenter.disruption import offers_without, unbound
 from tiphys.addons.karpenter.planning import NewNode, Plan, plan
 from tiphys.addons.karpenter.podstates import needs_node
 from tiphys.addons.karpenter.shared import Shared
-from tiphys.addons.karpenter.state import World
+from tiphys.addons.karpenter.state import World, unbound, used
+from tiphys.addons.karpenter.trials import left_without
 from tiphys.addons.karpenter.types import NodeClaim
 from tiphys.api import core_v1
 from tiphys.client.client import Unreachable
@@ -132,9 +133,8 @@ class Provisioner:
             claim = await self._shared.client.create(claim_of(each))
             self._shared.cluster.claims.note_written(claim)
             made.append(claim)
-            kinds = {offering.capacity_type for _, offering in each.options}
-            kind = names.SPOT if names.SPOT in kinds else names.ON_DEMAND
-            self._shared.metrics.claims_created.labels(reason, claim.pool, kind).inc()
+            relaxed = claim.metadata.annotations.get(names.MIN_VALUES_RELAXED, "false")
+            self._shared.metrics.claims_created.labels(reason, claim.pool, relaxed).inc()
             for pod in each.pods:
                 text = f"Pod should schedule on: nodeclaim/{claim.name}"
                 if not pod.spec.node_name:
@@ -146,4 +146,7 @@ def plan_for(world: World, pods: list[core_v1.Pod]) -> Plan:
     """Pods on nodes that are going count as if they were on none. Nodes that are going do not count
     for limits: what replaces them is there before they are gone (upstream)."""
     infos = [PodInfo(unbound(pod)) for pod in pods]
-    return plan(infos, offers_without(world, set()), world.standing())
+    sums = used(node for node in world.nodes if not node.is_deleting)
+    left = left_without(world.offers, sums, ())
+    offers = [replace(offer, left=left[offer.name]) for offer in world.offers]
+    return plan(infos, offers, world.standing(), relaxes=world.relaxes)

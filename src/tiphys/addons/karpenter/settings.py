@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from tiphys.api.base import Struct
 from tiphys.machinery import durations
@@ -16,6 +17,7 @@ class Settings(Struct):
     validationDelay: after which an idea to consolidate must still hold
     minDrainTime: which a node is drained at least
     spotToSpotConsolidation: whether spot nodes are replaced by cheaper spot nodes
+    minValuesPolicy: whether a pool's minValues are a must, or given up where nothing else is left
     """
 
     batch_idle_duration: str = "1s"
@@ -24,6 +26,7 @@ class Settings(Struct):
     validation_delay: str = "15s"
     min_drain_time: str = "5s"
     spot_to_spot_consolidation: bool = False
+    min_values_policy: Literal["Strict", "BestEffort"] = "Strict"
 
 
 @dataclass(frozen=True)

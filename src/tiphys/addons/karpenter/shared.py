@@ -9,6 +9,7 @@ from typing import Any
 from tiphys.addons._cloud.machines import Cloud
 from tiphys.addons.karpenter.cluster import Cluster
 from tiphys.addons.karpenter.metrics import KarpenterMetrics
+from tiphys.addons.karpenter.registration import Registrations
 from tiphys.addons.karpenter.reporting import Reports
 from tiphys.addons.karpenter.settings import Settings, Times
 from tiphys.addons.karpenter.types import NodeClaim
@@ -32,6 +33,7 @@ class Shared:
     cluster: Cluster
     metrics: KarpenterMetrics
     reports: Reports
+    registrations: Registrations = field(default_factory=Registrations)
     due: dict[str, float] = field(default_factory=dict)
     pod_events: dict[str, float] = field(default_factory=dict)
     ends: dict[str, float] = field(default_factory=dict)

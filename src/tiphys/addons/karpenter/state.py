@@ -10,8 +10,8 @@ from tiphys.addons._cloud.catalog import Catalog
 from tiphys.addons._cloud.machines import quantity
 from tiphys.addons.karpenter import names
 from tiphys.addons.karpenter.budgets import Count
+from tiphys.addons.karpenter.ground import Standing, would_run
 from tiphys.addons.karpenter.offers import NODES, Offer
-from tiphys.addons.karpenter.planning import Standing, would_run
 from tiphys.addons.karpenter.podstates import is_reschedulable
 from tiphys.addons.karpenter.types import NodeClaim, NodePool
 from tiphys.api import core_v1, policy_v1
@@ -105,7 +105,8 @@ class StateNode:
 @dataclass
 class World:
     """Everything that decisions rest on. `pools` are those that may make nodes, by name; `pending`
-    are pods that need a node."""
+    are pods that need a node; `relaxes`: what pools want to choose from (`minValues`) is given up
+    where nothing else is left."""
 
     now: float
     catalog: Catalog
@@ -117,6 +118,7 @@ class World:
     budgets: Sequence[policy_v1.PodDisruptionBudget] = ()
     namespaces: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     listers: Listers = field(default_factory=Listers)
+    relaxes: bool = False
     _infos: dict[int, PodInfo] = field(default_factory=dict, init=False, repr=False)
 
     def info(self, pod: core_v1.Pod) -> PodInfo:
@@ -196,6 +198,14 @@ class World:
             labels.get(names.ZONE, ""),
             labels.get(names.CAPACITY_TYPE, ""),
         )
+
+
+def unbound(pod: core_v1.Pod) -> core_v1.Pod:
+    """The pod as if it were on no node."""
+    made = copy.copy(pod)
+    made.spec = copy.copy(pod.spec)
+    made.spec.node_name = ""
+    return made
 
 
 def _looks_of(state: StateNode) -> tuple[object, ...]:

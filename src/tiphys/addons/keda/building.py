@@ -28,13 +28,19 @@ class Built:
     generation: int
     uid: str
     scalers: Sequence[Scaler]
-    metrics: Sequence[list[MetricSpec]]
+    metrics: list[list[MetricSpec]]
     formula: Formula | None = None
     _users: int = 0
     _closing: bool = False
 
     def specs(self) -> list[MetricSpec]:
         return [spec for specs in self.metrics for spec in specs]
+
+    def retarget(self, place: int, specs: list[MetricSpec]) -> bool:
+        """Takes what the trigger of that place has for its autoscaler now; whether that is new."""
+        is_new = self.metrics[place] != specs
+        self.metrics[place] = specs
+        return is_new
 
     @contextlib.asynccontextmanager
     async def used(self) -> AsyncIterator[None]:

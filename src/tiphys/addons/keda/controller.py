@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from tiphys.addons.keda import facts, fallback
@@ -41,6 +41,9 @@ class ScaledObjectReconciler(Reconciler[ScaledObject]):
         self.scaling: Scaling = self.context.settings["scaling"]
         self._failures: dict[str, int] = {}
         self._applied: dict[str, tuple[bytes, bytes]] = {}
+
+    def watch(self, enqueue: Callable[[str], None]) -> None:
+        self.scaling.on_retargeted = enqueue
 
     async def reconcile(self, obj: ScaledObject) -> float | None:
         key = key_of(obj)

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tiphys.addons.keda.formula import Formula, FormulaError, compiled
+from tiphys.addons.keda.numerals import parse_float
 from tiphys.addons.keda.types import (
     AutoscalerConfig,
     Condition,
@@ -200,7 +201,7 @@ def formula_of(spec: ScaledObjectSpec) -> Formula | None:
 def target_number(found: ScalingModifiers) -> float:
     """Raises SpecError."""
     try:
-        target = float(found.target)
+        target = parse_float(found.target)
     except ValueError:
         target = 0.0
     if not target > 0:

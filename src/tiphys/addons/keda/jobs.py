@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from tiphys.addons.keda.numerals import parse_float
 from tiphys.addons.keda.types import ScaledJobSpec
 from tiphys.addons.keda.types.scaledjob import ScalingStrategy
 
@@ -113,9 +114,10 @@ def effective(strategy: ScalingStrategy, jobs: int, counts: Counts, limit: int) 
 
 
 def _percentage(strategy: ScalingStrategy) -> float | None:
-    """None for what is no number: then the strategy is the default one."""
+    """None for what is no number: then the strategy is the default one. It is for infinity, too:
+    what Go makes of that depends on the machine."""
     try:
-        found = float(strategy.custom_scaling_running_job_percentage)
+        found = parse_float(strategy.custom_scaling_running_job_percentage)
     except ValueError:
         return None
     return found if math.isfinite(found) else None

@@ -13,6 +13,7 @@ from tiphys.addons.keda import facts, fallback
 from tiphys.addons.keda.building import Built
 from tiphys.addons.keda.deciding import Seen
 from tiphys.addons.keda.formula import FormulaError
+from tiphys.addons.keda.numerals import parse_float
 from tiphys.addons.keda.observing import Observer
 from tiphys.addons.keda.scaler import Measured, Scaler
 from tiphys.addons.keda.targets import Targets
@@ -205,9 +206,6 @@ def _threshold(text: str) -> float:
     if not text:
         return 0.0
     try:
-        return float(text)
-    except ValueError:
-        raise FormulaError(
-            "scalingModifiers.ActivationTarget parsing error "
-            f'strconv.ParseFloat: parsing "{text}": invalid syntax'
-        ) from None
+        return parse_float(text)
+    except ValueError as error:
+        raise FormulaError(f"scalingModifiers.ActivationTarget parsing error {error}") from None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import AsyncIterator
 from typing import Any, TypeVar
 
+from tiphys.addons.keda.asking import load_certificates
 from tiphys.addons.keda.dialing import host_port, needed, place_of
 from tiphys.addons.keda.scaler import Config, ScalerError
 from tiphys.api.base import Struct
@@ -44,9 +46,8 @@ class Channel:
         where = authority(place.host, place.port)
         if tls is None:
             return cls(config, grpc.aio.insecure_channel(where, options), grpc)
-        root, certificate, key = (part.encode() or None for part in tls)
         options.append(("grpc.ssl_target_name_override", server_name or host))
-        credentials = grpc.ssl_channel_credentials(root, key, certificate)
+        credentials = _credentials(grpc, *tls)
         return cls(config, grpc.aio.secure_channel(where, credentials, options), grpc)
 
     async def call(
@@ -81,12 +82,20 @@ class Channel:
         await self._channel.close()
 
 
-class CallError(ScalerError):
-    """`code` is gRPC's word."""
+def _credentials(grpc: Any, root: str, certificate: str, key: str) -> Any:
+    """Raises ScalerError. They are looked at before gRPC sees them: it ends the whole process over
+    half a pair, and says nothing of what is no certificate."""
+    load_certificates(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), root, certificate, key)
+    pair = (key.encode(), certificate.encode()) if certificate and key else (None, None)
+    return grpc.ssl_channel_credentials(root.encode() or None, *pair)
 
-    def __init__(self, code: str, message: str) -> None:
+
+class CallError(ScalerError):
+    """`status` is gRPC's word."""
+
+    def __init__(self, status: str, message: str) -> None:
         super().__init__(message)
-        self.code = code
+        self.status = status
 
 
 def _failed(error: Any) -> CallError:

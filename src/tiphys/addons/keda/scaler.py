@@ -159,11 +159,16 @@ class Scaler:
 
 
 class PushScaler(Scaler):
-    """One that is told when there is something to do."""
+    """One that is told when there is something to do, and how much of it one replica is for."""
 
     async def push(self, active: Callable[[], Awaitable[None]]) -> None:
-        """Awaits `active` each time it hears that there is. Ends with its object."""
+        """Awaits `active` each time it hears that there is. Returns when its server ends that."""
         raise NotImplementedError
+
+    async def push_metrics(self, changed: Callable[[list[MetricSpec]], Awaitable[None]]) -> bool:
+        """Awaits `changed` with each new answer to `metrics`. Returns when its server ends that:
+        whether to ask again."""
+        return False
 
 
 def external(name: str, kind: str, target: float) -> MetricSpec:

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import copy
 import logging
+from collections.abc import Awaitable, Callable
 
 from tiphys.addons.keda import facts, fallback, measuring
 from tiphys.addons.keda.building import Built
@@ -17,11 +18,11 @@ from tiphys.addons.keda.deciding import Decision, Move, Said, Seen, decide
 from tiphys.addons.keda.formula import FormulaError
 from tiphys.addons.keda.loops import FAILURES, Loops, Watched, key_of
 from tiphys.addons.keda.measuring import Look, Measurer
-from tiphys.addons.keda.scaler import PushScaler, Scaler, Surroundings, make
+from tiphys.addons.keda.scaler import PushScaler, Surroundings, make
 from tiphys.addons.keda.statuses import change_status, set_conditions
 from tiphys.addons.keda.types import Health, ScaledObject, ScaledObjectStatus, TriggerActivity
 from tiphys.addons.optional import Context
-from tiphys.api.autoscaling_v2 import HorizontalPodAutoscaler
+from tiphys.api.autoscaling_v2 import HorizontalPodAutoscaler, MetricSpec
 from tiphys.client.client import Unreachable
 from tiphys.machinery import conditions, timestamps
 from tiphys.machinery.errors import StatusError
@@ -29,6 +30,9 @@ from tiphys.machinery.errors import StatusError
 log = logging.getLogger(__name__)
 
 _PUSH_AGAIN = 2.0  # seconds
+_PUSH_AGAIN_AT_MOST = 60.0
+Hearing = Callable[[str, PushScaler], Awaitable[bool]]
+"""Listens to a trigger of the object of a key; whether to do so again when that ends."""
 
 
 class NoMetric(Exception):
@@ -36,9 +40,12 @@ class NoMetric(Exception):
 
 
 class Scaling(Loops[ScaledObject]):
+    """`on_retargeted` is called with the key of an object whose autoscaler has to change."""
+
     def __init__(self, context: Context, surroundings: Surroundings, measurer: Measurer) -> None:
         super().__init__(context, ScaledObject, surroundings, measurer)
         self._autoscalers = context.informers.of(HorizontalPodAutoscaler)
+        self.on_retargeted: Callable[[str], None] = lambda key: None
 
     async def check(self, obj: ScaledObject, watched: Watched) -> None:
         built = await self.built(obj)
@@ -160,30 +167,48 @@ class Scaling(Loops[ScaledObject]):
     # --- triggers that speak up ---
 
     async def begun(self, key: str, watched: Watched) -> None:
-        """Each has a connection of its own: a failure of another trigger does not end it."""
+        """Each has connections of its own: a failure of another trigger does not end them."""
         built = self.kept(key)
         if built is None:
             return
         for one in built.scalers:
             if isinstance(one, PushScaler):
-                task = self.context.tasks.start(self._push(key, one), f"push-{key}")
-                watched.others.append(task)
+                for hear in (self._hear_activity, self._hear_metrics):
+                    task = self.context.tasks.start(self._push(key, one, hear), f"push-{key}")
+                    watched.others.append(task)
 
-    async def _push(self, key: str, model: Scaler) -> None:
-        async def active() -> None:
-            await self._activate(key, model.config.index)
-
+    async def _push(self, key: str, model: PushScaler, hear: Hearing) -> None:
+        """Listens again whenever that ends, after a pause that grows while nothing is heard."""
+        pause = _PUSH_AGAIN
         while True:
             scaler = make(model.config)
             assert isinstance(scaler, PushScaler)
             try:
-                await scaler.push(active)
+                if not await hear(key, scaler):
+                    return
+                pause = _PUSH_AGAIN
             except Exception as error:
                 log.info("ScaledObject %s: %s: %s", key, model.type, error)
             finally:
                 with contextlib.suppress(Exception):
                     await scaler.close()
-            await asyncio.sleep(_PUSH_AGAIN)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _PUSH_AGAIN_AT_MOST)
+
+    async def _hear_activity(self, key: str, scaler: PushScaler) -> bool:
+        async def active() -> None:
+            await self._activate(key, scaler.config.index)
+
+        await scaler.push(active)
+        return True
+
+    async def _hear_metrics(self, key: str, scaler: PushScaler) -> bool:
+        async def changed(specs: list[MetricSpec]) -> None:
+            built = self.kept(key)
+            if built is not None and built.retarget(scaler.config.index, specs):
+                self.on_retargeted(key)
+
+        return await scaler.push_metrics(changed)
 
     async def _activate(self, key: str, index: int) -> None:
         """The trigger of that place says that there is something to do."""

@@ -5,14 +5,15 @@ cluster queues with quotas, cohorts that lend to each other, preemption, suspend
 
 `types` are its custom resources, `core` decides (pure), `manager` has it decide whenever something
 has changed, `jobs` brings jobs and workloads together, `pods` does so for plain pods, `lifecycle`
-ends what has to end, `queues` says how it is; `webhook` stops jobs before they start, `metrics`
+ends what has to end, `queues` says how it is; `webhook` stops jobs before they start, `rules` says
+what may be written, `metrics`
 counts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
@@ -33,7 +34,9 @@ class Settings(Struct):
     long as they like. One that is not waits for `backoffBase` seconds, doubled each time up to
     `backoffLongest`, and after `requeuingLimit` times (0: never) it is deactivated. `address` and
     `webhookPort` (0: any) are where the API server reaches the add-on. `transformations` and
-    `excluded` (prefixes) say what resources count as, see `core.transforming.parse`.
+    `excluded` (prefixes) say what resources count as, see `core.transforming.parse`. With
+    `fairSharing` queues of a cohort share what is lent by their weights; `preemptionStrategies`
+    say who may be displaced for that.
     """
 
     pods_ready_timeout: Annotated[int, Meta(ge=0)] = 0
@@ -44,11 +47,22 @@ class Settings(Struct):
     requeuing_limit: Annotated[int, Meta(ge=0)] = 0
     transformations: str = ""
     excluded: str = ""
+    fair_sharing: bool = False
+    preemption_strategies: Literal[
+        "LessThanOrEqualToFinalShare,LessThanInitialShare",
+        "LessThanOrEqualToFinalShare",
+        "LessThanInitialShare",
+    ] = "LessThanOrEqualToFinalShare,LessThanInitialShare"
 
     def __post_init__(self) -> None:
         from tiphys.addons.kueue.core.transforming import parse
 
         parse(self.transformations, self.excluded)  # an error refuses the settings
+
+    @property
+    def strategies(self) -> tuple[str, ...]:
+        """None: queues do not share fairly."""
+        return tuple(self.preemption_strategies.split(",")) if self.fair_sharing else ()
 
 
 def definitions() -> tuple[CustomResourceDefinition, ...]:
@@ -58,11 +72,17 @@ def definitions() -> tuple[CustomResourceDefinition, ...]:
 
 
 def objects(settings: Settings) -> Sequence[Struct]:
-    """An empty one, which `run` fills: so its account may change this one and create none."""
-    from tiphys.api.admissionregistration_v1 import MutatingWebhookConfiguration
+    """Empty ones, which `run` fills: so its account may change these and create none."""
+    from tiphys.api.admissionregistration_v1 import (
+        MutatingWebhookConfiguration,
+        ValidatingWebhookConfiguration,
+    )
     from tiphys.api.meta_v1 import ObjectMeta
 
-    return (MutatingWebhookConfiguration(metadata=ObjectMeta(name=WEBHOOK)),)
+    return (
+        MutatingWebhookConfiguration(metadata=ObjectMeta(name=WEBHOOK)),
+        ValidatingWebhookConfiguration(metadata=ObjectMeta(name=WEBHOOK)),
+    )
 
 
 async def run(context: Context) -> None:
@@ -83,9 +103,10 @@ ADDON = OptionalAddon(
             "clusterqueues/status localqueues/status workloads/status cohorts/status",
             GROUP,
         ),
-        rule("get list watch", "namespaces limitranges"),
+        rule("get list watch", "namespaces limitranges nodes"),
         rule("get list watch patch update delete", "pods"),
         rule("patch update", "pods/status"),
+        rule("get list watch", "statefulsets", "apps"),
         rule("get list watch", "customresourcedefinitions", "apiextensions.k8s.io"),
         rule(
             "patch",
@@ -93,7 +114,12 @@ ADDON = OptionalAddon(
             "apiextensions.k8s.io",
             " ".join(f"{name}.{GROUP}" for name in _ALL.split()),
         ),
-        rule("patch", "mutatingwebhookconfigurations", "admissionregistration.k8s.io", WEBHOOK),
+        rule(
+            "patch",
+            "mutatingwebhookconfigurations validatingwebhookconfigurations",
+            "admissionregistration.k8s.io",
+            WEBHOOK,
+        ),
         rule("get list watch", "priorityclasses", "scheduling.k8s.io"),
         rule("get list watch patch update", "jobs", "batch"),
         rule("patch update", "jobs/status", "batch"),

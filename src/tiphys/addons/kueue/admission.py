@@ -3,15 +3,20 @@ for plain objects."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tiphys.addons.kueue import names
-from tiphys.addons.kueue.jobs.kinds import MIN_PARALLELISM, kind_of
+from tiphys.addons.kueue.clusternodes import is_placed_by_topology
+from tiphys.addons.kueue.jobs.kinds import kind_of
 from tiphys.addons.kueue.jobs.parts import JobKind, Manifest, dig, is_suspended, mapping
 from tiphys.addons.kueue.pods import role_of
-from tiphys.addons.reviews import Verdict, object_of, refusal
+from tiphys.addons.kueue.rules.jobs import of_changed_job, of_new_job, text_of
+from tiphys.addons.kueue.rules.pods import of_new_pod
+from tiphys.addons.kueue.serving import of_serving, template_metadata
+from tiphys.addons.reviews import Verdict, denied, object_of
 from tiphys.api import admission_v1
+from tiphys.machinery.fielderrors import FieldError
 
 Operations = list[dict[str, Any]]
 HasDefault = Callable[[str], bool]
@@ -25,15 +30,18 @@ def review_job(request: admission_v1.AdmissionRequest, has_default: HasDefault) 
     if kind is None or _has_owner_in_line(job):
         return Verdict()
     if request.operation == "UPDATE":
-        _check_update(kind, job, mapping(request.old_object))
+        old = mapping(request.old_object)
+        _refuse(of_changed_job(kind, job, old, has_default))
         return Verdict()
     operations: Operations = []
     labels = mapping(job, "metadata", "labels")
     if not labels.get(names.QUEUE):
         if not has_default(request.namespace):
             return Verdict()
-        operations.append(_set("/metadata/labels", {**labels, names.QUEUE: names.DEFAULT_QUEUE}))
-    _check_counts(kind, job)
+        labels = {**labels, names.QUEUE: names.DEFAULT_QUEUE}
+        operations.append(_set("/metadata/labels", labels))
+    queued_job = {**job, "metadata": {**mapping(job, "metadata"), "labels": labels}}
+    _refuse(of_new_job(kind, queued_job))
     spec = mapping(job, "spec")
     if not is_suspended(kind, spec):
         operations += _suspended(kind, spec)
@@ -57,36 +65,9 @@ def _suspended(kind: JobKind, spec: Manifest) -> Operations:
     return [_set(f"/spec/{above[0]}", {**mapping(spec, *above), name: True})]
 
 
-def _check_update(kind: JobKind, new: Manifest, old: Manifest) -> None:
-    """A job that runs stays in its queue."""
-    was, is_ = (mapping(one, "metadata", "labels").get(names.QUEUE) for one in (old, new))
-    if was == is_ or is_suspended(kind, mapping(old, "spec")):
-        return
-    if not is_suspended(kind, mapping(new, "spec")):
-        raise refusal(
-            f"metadata.labels[{names.QUEUE}]: Invalid value: {_quoted(is_)}: field is immutable"
-        )
-
-
-def _check_counts(kind: JobKind, job: Manifest) -> None:
-    if kind.kind != "Job":
-        return
-    annotations = mapping(job, "metadata", "annotations")
-    text = annotations.get(MIN_PARALLELISM)
-    if text is None:
-        return
-    (part,) = kind.parts({}, mapping(job, "spec"))
-    path = f"metadata.annotations[{MIN_PARALLELISM}]: Invalid value:"
-    if not (isinstance(text, str) and text.lstrip("-").isdecimal() and len(text) < 11):
-        raise refusal(
-            f"{path} {_quoted(text)}: strconv.Atoi: parsing {_quoted(text)}: invalid syntax"
-        )
-    if not 0 < int(text) < part.size:
-        raise refusal(f"{path} {int(text)}: should be between 0 and {part.size - 1}")
-
-
-def _quoted(text: object) -> str:
-    return '"' + str(text if text is not None else "") + '"'
+def _refuse(problems: Sequence[FieldError]) -> None:
+    if problems:
+        raise denied(problems)
 
 
 def review_pod(request: admission_v1.AdmissionRequest) -> Verdict:
@@ -95,47 +76,31 @@ def review_pod(request: admission_v1.AdmissionRequest) -> Verdict:
     labels, annotations = (mapping(pod, "metadata", one) for one in ("labels", "annotations"))
     if not labels.get(names.QUEUE) or _has_owner_in_line(pod):
         return Verdict()
-    _check_group(labels, annotations)
+    _refuse(of_new_pod(pod))
     spec = mapping(pod, "spec")
-    gates = [one for one in spec.get("schedulingGates") or () if one.get("name") != names.GATE]
+    ours = [names.GATE, *([names.TOPOLOGY_GATE] if is_placed_by_topology(annotations) else [])]
+    gates = [one for one in spec.get("schedulingGates") or () if one.get("name") not in ours]
     operations = [
         _set("/metadata/labels", {**labels, names.MANAGED: "true"}),
         _set("/metadata/annotations", {**annotations, names.ROLE: role_of(spec)}),
-        _set("/spec/schedulingGates", [*gates, {"name": names.GATE}]),
+        _set("/spec/schedulingGates", [*gates, *({"name": gate} for gate in ours)]),
     ]
     return Verdict(operations)
 
 
-def _check_group(labels: Manifest, annotations: Manifest) -> None:
-    group, count = labels.get(names.POD_GROUP), annotations.get(names.POD_GROUP_COUNT)
-    both = (
-        f"both the '{names.POD_GROUP_COUNT}' annotation and the '{names.POD_GROUP}' label "
-        "should be set"
-    )
-    if count is not None and not group:
-        raise refusal(f"metadata.labels[{names.POD_GROUP}]: Required value: {both}")
-    if group and count is None:
-        raise refusal(f"metadata.annotations[{names.POD_GROUP_COUNT}]: Required value: {both}")
-    if count is not None:
-        text = str(count)
-        if not (text.isascii() and text.isdecimal() and len(text) < 7 and int(text) > 0):
-            raise refusal(
-                f"metadata.annotations[{names.POD_GROUP_COUNT}]: Invalid value: {_quoted(text)}: "
-                "incorrect value for a count of pods"
-            )
-
-
-def review_deployment(request: admission_v1.AdmissionRequest) -> Verdict:
-    """Pods of a Deployment wait in its queue, each on its own."""
-    deployment: Manifest = object_of(request)
-    queue = mapping(deployment, "metadata", "labels").get(names.QUEUE)
-    template = mapping(deployment, "spec", "template")
-    labels = mapping(template, "metadata", "labels")
-    if not queue or labels.get(names.QUEUE) == queue:
+def review_serving(request: admission_v1.AdmissionRequest) -> Verdict:
+    """Pods of a Deployment or a StatefulSet wait in its queue. Raises Refused."""
+    obj: Manifest = object_of(request)
+    old = request.old_object if isinstance(request.old_object, dict) else None
+    if _has_owner_in_line(obj):
         return Verdict()
-    path = "/spec/template/metadata"
-    meta = mapping(template, "metadata")
-    return Verdict([_set(path, {**meta, "labels": {**labels, names.QUEUE: queue}})])
+    _refuse(of_serving(obj, old))
+    if not text_of(obj, "labels", names.QUEUE):
+        return Verdict()
+    made = template_metadata(obj)
+    if made == mapping(obj, "spec", "template", "metadata"):
+        return Verdict()
+    return Verdict([_set("/spec/template/metadata", made)])
 
 
 def _set(path: str, value: object) -> dict[str, Any]:

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 from tiphys.addons.kueue import Settings, names, webhook
-from tiphys.addons.kueue.admission import review_deployment, review_job, review_pod
+from tiphys.addons.kueue.admission import review_job, review_pod, review_serving
 from tiphys.addons.kueue.jobs.controller import JobController
+from tiphys.addons.kueue.judging import review_resource
 from tiphys.addons.kueue.lifecycle import WorkloadController
 from tiphys.addons.kueue.manager import Manager
 from tiphys.addons.kueue.metrics import QueueMetrics
 from tiphys.addons.kueue.podcontroller import PodController
+from tiphys.addons.kueue.topologycontroller import TopologyController
 from tiphys.addons.kueue.types.quotas import LocalQueue
 from tiphys.addons.optional import Context
 from tiphys.addons.reviews import Judge
 from tiphys.controllers.shell import Context as ShellContext
 from tiphys.controllers.shell import Controller
+
+_CONTROLLERS: tuple[type[Controller], ...] = (
+    WorkloadController,
+    JobController,
+    PodController,
+    TopologyController,
+)
 
 
 async def run(context: Context) -> None:
@@ -27,14 +36,15 @@ async def run(context: Context) -> None:
     judges: dict[str, Judge] = {
         webhook.JOBS: lambda request: review_job(request, has_default),
         webhook.PODS: review_pod,
-        webhook.DEPLOYMENTS: review_deployment,
+        webhook.SERVING: review_serving,
+        webhook.RESOURCES: review_resource,
     }
     settings: Settings = context.settings
     address, port = settings.address, settings.webhook_port
     server = await webhook.serve(judges, address, port, context.data_dir, context.now())
     try:
         manager = Manager(context, metrics)
-        await _start(context, metrics, WorkloadController, JobController, PodController)
+        await _start(context, metrics)
         await webhook.register(context.client, server)
         context.ready("queues are open")
         await manager.run()
@@ -43,7 +53,7 @@ async def run(context: Context) -> None:
         metrics.close()
 
 
-async def _start(context: Context, metrics: QueueMetrics, *kinds: type[Controller]) -> None:
+async def _start(context: Context, metrics: QueueMetrics) -> None:
     shell = ShellContext(
         context.client,
         context.informers,
@@ -52,7 +62,7 @@ async def _start(context: Context, metrics: QueueMetrics, *kinds: type[Controlle
         now=context.now,
         settings={"settings": context.settings, "metrics": metrics},
     )
-    controllers = [kind(shell) for kind in kinds]
+    controllers = [kind(shell) for kind in _CONTROLLERS]
     for controller in controllers:
         controller.watch()
     for controller in controllers:

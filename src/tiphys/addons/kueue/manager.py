@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from tiphys.addons.kueue import statuses
+from tiphys.addons.kueue.assignments import packed
+from tiphys.addons.kueue.clusternodes import ClusterNodes
 from tiphys.addons.kueue.core import cycle, flavors
 from tiphys.addons.kueue.core.building import (
     Objects,
@@ -21,7 +23,8 @@ from tiphys.addons.kueue.core.building import (
     queued_since,
     state_of,
 )
-from tiphys.addons.kueue.core.preemption import WORDS, Target
+from tiphys.addons.kueue.core.search import WORDS, Target
+from tiphys.addons.kueue.core.shares import shares_of
 from tiphys.addons.kueue.core.state import Item, State
 from tiphys.addons.kueue.core.transforming import parse
 from tiphys.addons.kueue.metrics import QueueMetrics
@@ -32,6 +35,7 @@ from tiphys.addons.kueue.types.quotas import (
     Cohort,
     LocalQueue,
     ResourceFlavor,
+    Topology,
 )
 from tiphys.addons.kueue.types.workloads import (
     Admission,
@@ -54,6 +58,7 @@ _KINDS = (
     LocalQueue,
     Cohort,
     AdmissionCheck,
+    Topology,
     Workload,
     core_v1.Namespace,
 )
@@ -77,11 +82,13 @@ class Manager:
         self._metrics = metrics
         settings = context.settings
         self._counting = parse(settings.transformations, settings.excluded)
+        self._strategies = settings.strategies
         self._informers = {kind: context.informers.of(kind) for kind in _KINDS}
         self.workloads = Workloads(context.client, self._of(Workload))
         self._statuses = QueueStatuses(context.client, context.now, metrics)
         self._items: dict[str, tuple[str, Item]] = {}  # by key: version, and what it came to
         self._changed = asyncio.Event()
+        self._nodes = ClusterNodes(context, self._changed.set)
         for informer in self._informers.values():
             informer.on_change(self._wake)
 
@@ -118,6 +125,8 @@ class Manager:
 
     async def _pass(self) -> None:
         began = time.perf_counter()
+        if any(flavor.spec.topology_name for flavor in self._of(ResourceFlavor)):
+            await self._nodes.follow()
         found = self._sort()
         # Hundreds of queues take a while, and other add-ons share the loop.
         decided = await asyncio.to_thread(cycle.decide, found.state)
@@ -139,8 +148,10 @@ class Manager:
             list(self._of(ClusterQueue)),
             list(self._of(LocalQueue)),
             list(self._of(Workload)),
-            self._inactivity,
+            lambda queue: inactivity(queue, found.state.flavors, self._checks()),
+            shares_of(found.state),
         )
+        await self._statuses.write_cohorts(list(self._of(Cohort)), shares_of(found.state))
 
     # --- looking ---
 
@@ -152,6 +163,10 @@ class Manager:
                 self._of(Cohort),
                 {one.metadata.name: one.metadata.labels for one in self._of(core_v1.Namespace)},
                 self._checks(),
+                self._strategies,
+                self._of(Topology),
+                self._nodes.nodes,
+                self._nodes.others,
             )
         )
         found = _Sorted(state, {}, [])
@@ -165,10 +180,6 @@ class Manager:
             one.metadata.name: conditions.is_true(one.status.conditions, "Active")
             for one in self._of(AdmissionCheck)
         }
-
-    def _inactivity(self, queue: ClusterQueue) -> tuple[str, str]:
-        existing = {one.metadata.name: one for one in self._of(ResourceFlavor)}
-        return inactivity(queue, existing, self._checks())
 
     def _place(self, workload: Workload, found: _Sorted) -> None:
         key = key_of(workload)
@@ -356,9 +367,11 @@ def _requests(item: Item) -> list[PodSetRequest]:
 def _admission(made: cycle.Admission) -> Admission:
     """What was decided, as the API writes it."""
     assignments = []
-    for pod_set, count, chosen in zip(
-        made.item.pod_sets, made.assignment.counts, made.assignment.flavors, strict=True
+    assigned = made.assignment
+    for index, (pod_set, count, chosen) in enumerate(
+        zip(made.item.pod_sets, assigned.counts, assigned.flavors, strict=True)
     ):
+        topology = assigned.topologies.get(index)
         usage = pod_set.total(count)
         if "pods" in chosen:
             usage["pods"] = count
@@ -370,6 +383,7 @@ def _admission(made: cycle.Admission) -> Admission:
                     name: flavors.shown(name, amount) for name, amount in usage.items()
                 },
                 count=count,
+                topology_assignment=packed(topology) if topology is not None else None,
             )
         )
     return Admission(cluster_queue=made.item.queue, pod_set_assignments=assignments)

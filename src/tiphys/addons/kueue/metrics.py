@@ -9,6 +9,7 @@ from typing import NamedTuple
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.registry import Collector
 
+from tiphys.addons.kueue.core.shares import Shares
 from tiphys.client.exposition import exponential_buckets
 
 _ROLE = "standalone"
@@ -59,6 +60,8 @@ class QueueMetrics:
         self._lending = self._gauge("cluster_queue_lending_limit", slot)
         self._reservation = self._gauge("cluster_queue_resource_reservation", slot)
         self._usage = self._gauge("cluster_queue_resource_usage", slot)
+        self._queue_share = self._gauge("cluster_queue_weighted_share", ("cluster_queue",))
+        self._cohort_share = self._gauge("cohort_weighted_share", ("cohort",))
         self.attempts = self._counter("admission_attempts", ("result", "replica_role"))
         self.attempt_seconds = self._histogram(
             "admission_attempt_duration_seconds", ("result", "replica_role")
@@ -124,6 +127,13 @@ class QueueMetrics:
             self._reservation.labels(*labels).set(slot.reserved)
             self._usage.labels(*labels).set(slot.used)
 
+    def show_shares(self, shares: Shares | None) -> None:
+        """After `show`. A share that has no end is +Inf."""
+        for name, share in shares.queues.items() if shares is not None else ():
+            self._queue_share.labels(name, _ROLE).set(share.weighted)
+        for name, share in shares.cohorts.items() if shares is not None else ():
+            self._cohort_share.labels(name, _ROLE).set(share.weighted)
+
     def _gauges(self) -> list[Gauge]:
         return [one for one in self._made if isinstance(one, Gauge)]
 
@@ -161,6 +171,8 @@ _HELP: Mapping[str, str] = {
     "cluster_queue_lending_limit": "The limit of what is lent, +Inf without one.",
     "cluster_queue_resource_reservation": "What workloads hold.",
     "cluster_queue_resource_usage": "What admitted workloads hold.",
+    "cluster_queue_weighted_share": "What a queue borrows of what is lent to it, weighted.",
+    "cohort_weighted_share": "What a cohort borrows of what is lent to it, weighted.",
     "admission_attempts": "Cycles of admission, by whether anything was admitted.",
     "admission_attempt_duration_seconds": "How long a cycle of admission takes.",
     "quota_reserved_workloads": "Workloads that were given quota.",

@@ -11,6 +11,7 @@ JOB_UID = "kueue.x-k8s.io/job-uid"
 MANAGED = "kueue.x-k8s.io/managed"
 POD_GROUP = "kueue.x-k8s.io/pod-group-name"
 POD_GROUP_COUNT = "kueue.x-k8s.io/pod-group-total-count"
+POD_GROUP_SERVING = "kueue.x-k8s.io/pod-group-serving"
 POD_GROUP_FAST = "kueue.x-k8s.io/pod-group-fast-admission"
 ROLE = "kueue.x-k8s.io/role-hash"
 RETRIABLE = "kueue.x-k8s.io/retriable-in-group"
@@ -18,6 +19,19 @@ IS_GROUP = "kueue.x-k8s.io/is-group-workload"
 GATE = "kueue.x-k8s.io/admission"
 WORKLOAD = "kueue.x-k8s.io/workload"
 DEFAULT_QUEUE = "default"
+
+# How near each other the pods of a set are kept.
+REQUIRED_TOPOLOGY = "kueue.x-k8s.io/podset-required-topology"
+PREFERRED_TOPOLOGY = "kueue.x-k8s.io/podset-preferred-topology"
+UNCONSTRAINED_TOPOLOGY = "kueue.x-k8s.io/podset-unconstrained-topology"
+SLICE_TOPOLOGY = "kueue.x-k8s.io/podset-slice-required-topology"
+SLICE_SIZE = "kueue.x-k8s.io/podset-slice-size"
+SLICE_LAYERS = "kueue.x-k8s.io/podset-slice-required-topology-constraints"
+POD_SET_GROUP = "kueue.x-k8s.io/podset-group-name"
+TOPOLOGY_GATE = "kueue.x-k8s.io/topology"
+POD_SET = "kueue.x-k8s.io/podset"
+POD_INDEX = "kueue.x-k8s.io/pod-group-pod-index"
+
 _LONGEST = 253
 _HASH = 5  # characters
 

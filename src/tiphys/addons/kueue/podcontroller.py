@@ -9,10 +9,11 @@ from tiphys.addons.kueue import names, statuses
 from tiphys.addons.kueue.jobs.workloads import placements_of
 from tiphys.addons.kueue.pods import Pods, is_gated, is_going, placement_for, ungating
 from tiphys.addons.kueue.priorities import Priorities
+from tiphys.addons.kueue.serving import group_of
 from tiphys.addons.kueue.types.quotas import ResourceFlavor
 from tiphys.addons.kueue.types.workloads import ReclaimablePod, Workload, WorkloadSpec
 from tiphys.addons.kueue.writing import Workloads
-from tiphys.api import core_v1
+from tiphys.api import apps_v1, core_v1
 from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.client.client import JSON_PATCH, STRATEGIC
 from tiphys.client.informer import Informer
@@ -40,6 +41,16 @@ class PodController(Controller):
         self._workloads = Workloads(self.client, informer)
         self._flavors: Informer[ResourceFlavor] = self.informer(ResourceFlavor)
         self._priorities = Priorities(self.context.informers)
+        self._sets: Informer[apps_v1.StatefulSet] = self.informer(apps_v1.StatefulSet)
+        self._sets.index(_BY_GROUP, _set_keys)
+        self._sets.on_change(self._set_changed)
+
+    def _set_changed(
+        self, old: apps_v1.StatefulSet | None, new: apps_v1.StatefulSet | None
+    ) -> None:
+        for key in _set_keys(new if new is not None else old):
+            namespace, _, name = key.partition("/")
+            self.queue.add(f"{namespace}/group/{name}")
 
     def _pod_changed(self, old: core_v1.Pod | None, new: core_v1.Pod | None) -> None:
         for pod in (old, new):
@@ -66,7 +77,18 @@ class PodController(Controller):
             pods = Pods(namespace, "", [pod] if pod is not None else [])
         if pods.members and pods.queue:
             await self._bring_together(pods)
+        elif kind == "group":
+            await self._forget(key, f"{namespace}/{name}")
         return None
+
+    async def _forget(self, key: str, workload_key: str) -> None:
+        """A StatefulSet of no pods needs no quota. One whose pods are on their way keeps it."""
+        workload = self._workloads.informer.get(workload_key)
+        if workload is None or not workload.metadata.annotations.get(names.POD_GROUP_SERVING):
+            return
+        known = self._sets.by(_BY_GROUP, workload_key)
+        if not any(one.spec.replicas != 0 for one in known):
+            await self.delete(workload)
 
     async def _bring_together(self, pods: Pods) -> None:
         workload = self._workloads.informer.get(f"{pods.namespace}/{pods.workload_name}")
@@ -104,7 +126,7 @@ class PodController(Controller):
                 name=pods.workload_name,
                 namespace=pods.namespace,
                 labels={} if pods.group else {names.JOB_UID: pods.first.metadata.uid},
-                annotations={names.IS_GROUP: "true"} if pods.group else {},
+                annotations=_annotations(pods),
                 owner_references=pods.owners(),
             ),
             spec=WorkloadSpec(
@@ -141,8 +163,8 @@ class PodController(Controller):
     async def _note(self, pods: Pods, workload: Workload) -> None:
         free = pods.reclaimable()
         known = {one.uid for one in workload.metadata.owner_references}
-        if any(pod.metadata.uid not in known for pod in pods.members):  # replacements
-            owners = pods.owners()
+        owners = pods.owners()
+        if any(one.uid not in known for one in owners):  # replacements
             patch = {"metadata": {"ownerReferences": [_plain(one) for one in owners]}}
             await self.client.patch(
                 {"apiVersion": workload.api_version, "kind": workload.kind},
@@ -194,6 +216,18 @@ class PodController(Controller):
         except StatusError as error:
             if not is_not_found(error):
                 raise
+
+
+def _annotations(pods: Pods) -> dict[str, str]:
+    serving = {names.POD_GROUP_SERVING: "true"} if pods.is_serving else {}
+    return {names.IS_GROUP: "true", **serving} if pods.group else {}
+
+
+def _set_keys(one: apps_v1.StatefulSet | None) -> list[str]:
+    """The group of a StatefulSet that is in a queue."""
+    if one is None or not one.metadata.labels.get(names.QUEUE):
+        return []
+    return [f"{one.metadata.namespace}/{group_of(one.metadata.name)}"]
 
 
 def _reclaim(workload: Workload, free: dict[str, int]) -> None:

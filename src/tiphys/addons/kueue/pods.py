@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from tiphys.addons.kueue import names
 from tiphys.addons.kueue.jobs.parts import Finish, Placement
+from tiphys.addons.kueue.jobs.topologies import topology_request
 from tiphys.addons.kueue.types.workloads import PodSet
 from tiphys.api import core_v1
 from tiphys.api.base import to_builtins
@@ -30,14 +32,19 @@ _SHAPE = (
 )
 
 
-def role_of(spec: dict[str, Any]) -> str:
-    """The same for pods that are scheduled alike, of a pod's spec as plain data."""
+def shape_of(spec: dict[str, Any]) -> dict[str, Any]:
+    """What scheduling looks at, of a pod's spec as plain data."""
     shape: dict[str, Any] = {name: spec.get(name) for name in _SHAPE}
     for field in ("initContainers", "containers"):
         shape[field] = [
             (one.get("resources") or {}).get("requests") for one in spec.get(field) or ()
         ]
-    text = msgspec.json.encode(shape, order="deterministic")
+    return shape
+
+
+def role_of(spec: dict[str, Any]) -> str:
+    """The same for pods that are scheduled alike, of a pod's spec as plain data."""
+    text = msgspec.json.encode(shape_of(spec), order="deterministic")
     return hashlib.sha256(text).hexdigest()[:8]
 
 
@@ -70,6 +77,13 @@ class Pods:
     def first(self) -> core_v1.Pod:
         return min(
             self.members, key=lambda pod: (pod.metadata.creation_timestamp or "", pod.metadata.name)
+        )
+
+    @property
+    def is_serving(self) -> bool:
+        """Whether others take the place of pods that are gone, as those of a StatefulSet."""
+        return any(
+            pod.metadata.annotations.get(names.POD_GROUP_SERVING) == "true" for pod in self.members
         )
 
     @property
@@ -107,6 +121,12 @@ class Pods:
         return there[self.total :]
 
     def owners(self) -> list[OwnerReference]:
+        """Whose the workload is: the pods', or what makes them anew."""
+        if self.is_serving:
+            above = {one.uid: one for pod in self.members for one in pod.metadata.owner_references}
+            return [
+                replace(one, controller=None, block_owner_deletion=None) for one in above.values()
+            ]
         return [
             OwnerReference(
                 api_version="v1",
@@ -120,14 +140,21 @@ class Pods:
 
     def pod_sets(self) -> list[PodSet]:
         if not self.group:
-            return [PodSet(name="main", template=_template(self.members[0]), count=1)]
+            template = _template(self.members[0])
+            request = topology_request(template)
+            return [PodSet(name="main", template=template, count=1, topology_request=request)]
         roles: dict[str, list[core_v1.Pod]] = {}
         kept = [one for one in self.members if one not in self.excess() and not is_going(one)]
         for pod in kept:
             if pod.status.phase != "Failed":
                 roles.setdefault(_role(pod), []).append(pod)
         sets = [
-            PodSet(name=role, template=_template(pods[0]), count=len(pods))
+            PodSet(
+                name=role,
+                template=_template(pods[0]),
+                count=len(pods),
+                topology_request=topology_request(_template(pods[0]), names.POD_INDEX),
+            )
             for role, pods in sorted(roles.items())
         ]
         missing = self.total - sum(one.count for one in sets)
@@ -141,6 +168,8 @@ class Pods:
             if not pod_finished(pod):
                 return None
             return Finish(pod.status.phase == "Succeeded", pod.status.message or "Job finished")
+        if self.is_serving:
+            return None
         succeeded = sum(pod.status.phase == "Succeeded" for pod in self.members)
         is_final = any(
             pod.metadata.annotations.get(names.RETRIABLE) == "false" for pod in self.members
@@ -152,7 +181,7 @@ class Pods:
     def reclaimable(self) -> dict[str, int]:
         """Pods by role that have succeeded: nobody takes their place."""
         found: dict[str, int] = {}
-        for pod in self.members if self.group else ():
+        for pod in self.members if self.group and not self.is_serving else ():
             if pod.status.phase == "Succeeded":
                 found[_role(pod)] = found.get(_role(pod), 0) + 1
         return found
@@ -172,7 +201,9 @@ def _template(pod: core_v1.Pod) -> dict[str, Any]:
     meta = {"labels": pod.metadata.labels, "annotations": pod.metadata.annotations}
     spec = to_builtins(pod.spec)
     spec["schedulingGates"] = [
-        gate for gate in spec.get("schedulingGates") or () if gate["name"] != names.GATE
+        gate
+        for gate in spec.get("schedulingGates") or ()
+        if gate["name"] not in (names.GATE, names.TOPOLOGY_GATE)
     ]
     return {"metadata": {key: dict(value) for key, value in meta.items() if value}, "spec": spec}
 

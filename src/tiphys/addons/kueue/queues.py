@@ -10,10 +10,14 @@ from tiphys.addons.kueue import statuses
 from tiphys.addons.kueue.core.building import usage_of
 from tiphys.addons.kueue.core.flavors import shown
 from tiphys.addons.kueue.core.quota import Slot
+from tiphys.addons.kueue.core.shares import Share, Shares
 from tiphys.addons.kueue.metrics import QueueMetrics, QueueRow, SlotRow
 from tiphys.addons.kueue.types.quotas import (
     ClusterQueue,
     ClusterQueueStatus,
+    Cohort,
+    CohortStatus,
+    FairSharingStatus,
     FlavorUsage,
     LocalQueue,
     LocalQueueFlavorUsage,
@@ -71,8 +75,10 @@ class QueueStatuses:
         local_queues: list[LocalQueue],
         workloads: list[Workload],
         inactivity: Callable[[ClusterQueue], tuple[str, str]],
+        shares: Shares | None = None,
     ) -> None:
-        """Writes those statuses that say something new, and shows the metrics."""
+        """Writes those statuses that say something new, and shows the metrics. `shares` are there
+        where queues share fairly."""
         by_cluster, by_local = _tallies(local_queues, workloads)
         active: set[str] = set()
         rows: list[QueueRow] = []
@@ -83,7 +89,9 @@ class QueueStatuses:
             reason, message = inactivity(queue)
             if not reason:
                 active.add(name)
-            await self._put(queue, self._cluster_status(queue, tally, reason, message))
+            status = self._cluster_status(queue, tally, reason, message)
+            status.fair_sharing = _shown_share(shares.queues.get(name) if shares else None)
+            await self._put(queue, status)
             rows.append(_row(name, tally, reason))
             slots += _slot_rows(queue, tally)
         for local in local_queues:
@@ -91,10 +99,16 @@ class QueueStatuses:
             await self._put(local, self._local_status(local, tally, cluster_queues, active))
         self._metrics.show(rows, slots)
 
+    async def write_cohorts(self, cohorts: Iterable[Cohort], shares: Shares | None) -> None:
+        for cohort in cohorts:
+            share = shares.cohorts.get(cohort.metadata.name) if shares else None
+            await self._put(cohort, CohortStatus(fair_sharing=_shown_share(share)))
+        self._metrics.show_shares(shares)
+
     async def _put(
         self,
-        queue: ClusterQueue | LocalQueue,
-        status: ClusterQueueStatus | LocalQueueStatus,
+        queue: ClusterQueue | LocalQueue | Cohort,
+        status: ClusterQueueStatus | LocalQueueStatus | CohortStatus,
     ) -> None:
         if status == queue.status:
             return
@@ -119,7 +133,6 @@ class QueueStatuses:
             pending_workloads=tally.pending,
             reserving_workloads=tally.reserving,
             admitted_workloads=tally.admitted,
-            fair_sharing=queue.status.fair_sharing,
         )
 
     def _local_status(
@@ -162,6 +175,10 @@ class QueueStatuses:
             observed_generation=queue.metadata.generation,
         )
         return conditions.updated(queue.status.conditions, wanted, self._now())
+
+
+def _shown_share(share: Share | None) -> FairSharingStatus | None:
+    return FairSharingStatus(weighted_share=share.shown) if share is not None else None
 
 
 def _key(local: LocalQueue) -> str:

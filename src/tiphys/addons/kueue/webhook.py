@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from tiphys.addons.authority import passing_server
-from tiphys.addons.kueue import GROUP, WEBHOOK, names
+from tiphys.addons.kueue import ADDON, GROUP, WEBHOOK, names
 from tiphys.addons.kueue.jobs.kinds import KINDS
 from tiphys.addons.kueue.types.conversion import convert
 from tiphys.addons.kueue.types.definitions import VERSIONS
@@ -31,7 +31,8 @@ from tiphys.api.meta_v1 import LabelSelector, LabelSelectorRequirement
 from tiphys.client.client import MERGE, Client
 from tiphys.machinery.addresses import authority as host_port
 
-JOBS, PODS, DEPLOYMENTS, CONVERT = "/jobs", "/pods", "/deployments", "/convert"
+JOBS, PODS, SERVING, CONVERT = "/jobs", "/pods", "/serving", "/convert"
+RESOURCES = "/resources"
 _QUEUED = LabelSelector(
     match_expressions=[LabelSelectorRequirement(key=names.QUEUE, operator="Exists")]
 )
@@ -83,13 +84,49 @@ def hooks(server: Server) -> list[registration_v1.MutatingWebhook]:
         _hook(server, "pods", PODS, [_rule("", "pods", "CREATE")], _QUEUED, "Fail"),
         _hook(
             server,
-            "deployments",
-            DEPLOYMENTS,
-            [_rule("apps", "deployments", "CREATE", "UPDATE")],
+            "serving",
+            SERVING,
+            [_rule("apps", kind, "CREATE", "UPDATE") for kind in ("deployments", "statefulsets")],
             _QUEUED,
             "Fail",
         ),
     ]
+
+
+def judges(server: Server) -> list[registration_v1.ValidatingWebhook]:
+    """Objects of both versions are judged as the newer one. What the add-on writes itself obeys the
+    rules, and need not ask: a status is written for each step of each workload."""
+    written = ("clusterqueues", "cohorts", "resourceflavors", "workloads", "workloads/status")
+    rule = registration_v1.RuleWithOperations(
+        operations=["CREATE", "UPDATE"],
+        api_groups=[GROUP],
+        api_versions=["v1beta2"],
+        resources=list(written),
+        scope="*",
+    )
+    own = f"system:serviceaccount:{NAMESPACE}:{ADDON.name}"
+    return [
+        registration_v1.ValidatingWebhook(
+            name=f"resources.{GROUP}",
+            client_config=_client_config(server, RESOURCES),
+            rules=[rule],
+            failure_policy="Fail",
+            match_policy="Equivalent",
+            match_conditions=[
+                registration_v1.MatchCondition(
+                    name="written-by-others",
+                    expression=f"request.userInfo.username != '{own}'",
+                )
+            ],
+            side_effects="None",
+            timeout_seconds=10,
+            admission_review_versions=["v1"],
+        )
+    ]
+
+
+def _client_config(server: Server, path: str) -> registration_v1.WebhookClientConfig:
+    return registration_v1.WebhookClientConfig(url=server.url + path, ca_bundle=server.ca)
 
 
 def _rule(group: str, plural: str, *operations: str) -> registration_v1.RuleWithOperations:
@@ -112,9 +149,7 @@ def _hook(
 ) -> registration_v1.MutatingWebhook:
     return registration_v1.MutatingWebhook(
         name=f"{name}.{GROUP}",
-        client_config=registration_v1.WebhookClientConfig(
-            url=server.url + path, ca_bundle=server.ca
-        ),
+        client_config=_client_config(server, path),
         rules=rules,
         failure_policy=policy,
         match_policy="Equivalent",
@@ -127,10 +162,12 @@ def _hook(
 
 
 async def register(client: Client, server: Server) -> None:
-    kind = registration_v1.MutatingWebhookConfiguration
-    configuration = kind(webhooks=hooks(server))
-    patch = {"webhooks": to_builtins(configuration)["webhooks"]}
-    await client.patch(kind, WEBHOOK, patch, media=MERGE)
+    for configuration in (
+        registration_v1.MutatingWebhookConfiguration(webhooks=hooks(server)),
+        registration_v1.ValidatingWebhookConfiguration(webhooks=judges(server)),
+    ):
+        patch = {"webhooks": to_builtins(configuration)["webhooks"]}
+        await client.patch(type(configuration), WEBHOOK, patch, media=MERGE)
     conversion = CustomResourceConversion(
         strategy="Webhook",
         webhook=WebhookConversion(

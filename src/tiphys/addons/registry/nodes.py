@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from tiphys.api import core_v1
+from tiphys.machinery.addresses import authority
 from tiphys.machinery.names import is_ip
 
 
@@ -21,7 +22,7 @@ def hosts_toml(server: str, mirror: str) -> str:
 def write_hosts(folder: Path, names: Iterable[str], port: int, address: str) -> None:
     """A folder for each name, `localhost:5000` for example. On a node in a namespace of its own
     that is not this machine, so all are led to the machine's address among nodes."""
-    mirror = f"http://{address}:{port}"
+    mirror = f"http://{authority(address, port)}"
     for name in names:
         place = folder / name
         place.mkdir(parents=True, exist_ok=True)

@@ -71,7 +71,7 @@ ADDON = OptionalAddon(
     run,
     settings=Settings,
     rights=(
-        rule("get list watch delete", "hyperpodpytorchjobs", GROUP),
+        rule("get list watch patch delete", "hyperpodpytorchjobs", GROUP),
         rule("patch update", "hyperpodpytorchjobs/status hyperpodpytorchjobs/finalizers", GROUP),
         rule("get list watch create delete", "pods"),
         rule("get list watch", "nodes"),

@@ -71,10 +71,12 @@ class Plan:
     """What is to be done in order, and the status to write first: an operator that dies in between
     finds there what it had begun.
 
-    `again` is the time in seconds after which to look again, None where only a change matters.
+    `annotations` are the job's own that are to change before anything else does. `again` is the
+    time in seconds after which to look again, None where only a change matters.
     """
 
     status: JobStatus
+    annotations: dict[str, str] = field(default_factory=dict)
     actions: list[Action] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     again: float | None = None

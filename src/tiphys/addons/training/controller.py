@@ -39,6 +39,7 @@ from tiphys.addons.training.sizes import groups_of
 from tiphys.addons.training.types import HyperPodPyTorchJob
 from tiphys.api import core_v1
 from tiphys.api.core_v1 import ObjectReference
+from tiphys.client.client import MERGE
 from tiphys.controllers.shell import Context
 from tiphys.machinery import conditions
 from tiphys.machinery.errors import StatusError, is_already_exists, is_conflict, is_not_found
@@ -108,12 +109,21 @@ class JobReconciler(Reconciler[HyperPodPyTorchJob]):
         plan = decide(seen)
         plan.status.job_pods = [_reference(job, member) for member in seen.members]
         before = job.status
+        await self._annotate(job, plan.annotations)
         await self.set_status(job, plan.status)
         for event in plan.events:
             self.event(job, event.reason, event.message, warning=event.is_warning)
         self.metrics.decided(job, before, plan.status, seen)
         await self._act(job, plan)
         return self._next_look(plan)
+
+    async def _annotate(self, job: HyperPodPyTorchJob, annotations: dict[str, str]) -> None:
+        """What it has to remember, before pods go that know it."""
+        if annotations:
+            patch = {"metadata": {"uid": job.metadata.uid, "annotations": annotations}}
+            name, namespace = job.metadata.name, job.metadata.namespace
+            await self.client.patch(HyperPodPyTorchJob, name, patch, namespace, media=MERGE)
+            job.metadata.annotations |= annotations
 
     def _forget(self, job: HyperPodPyTorchJob) -> None:
         self._deleted.pop(job.metadata.uid, None)

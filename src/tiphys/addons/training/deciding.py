@@ -8,8 +8,9 @@ rank that it had. `budget` says when pods are replaced instead, and when the job
 from __future__ import annotations
 
 import copy
+from typing import Any
 
-from tiphys.addons.training import scaling
+from tiphys.addons.training import memory, scaling
 from tiphys.addons.training.actions import (
     Action,
     CreatePod,
@@ -63,11 +64,19 @@ def decide(seen: Observation) -> Plan:
 def _run(seen: Observation, plan: Plan) -> None:
     groups = groups_of(seen.job)
     epoch = epoch_of(plan.status, groups)
+    _remember(plan, memory.CHECKPOINTS, seen, memory.checkpoints_after(seen, groups))
     _keep_pods(seen, plan, groups)
     if is_in(plan.status, Phase.RUNNING):
         _watch(seen, plan, groups, epoch)
     else:
         _gather(seen, plan, groups, epoch)
+
+
+def _remember(plan: Plan, annotation: str, seen: Observation, value: dict[str, Any]) -> None:
+    """Where it is something new."""
+    text = memory.written(value)
+    if text != seen.job.metadata.annotations.get(annotation, memory.written({})):
+        plan.annotations[annotation] = text
 
 
 def epoch_of(status: JobStatus, groups: tuple[Group, ...]) -> str:
@@ -90,9 +99,17 @@ def _keep_pods(seen: Observation, plan: Plan, groups: tuple[Group, ...]) -> None
                 plan.actions.append(DeletePod(member))
         elif member.lost and (not member.is_going or member.node_is_lost):
             plan.actions.append(DeletePod(member, at_once=member.node_is_lost))
+        elif _is_mute(seen, member) and not member.is_going:
+            plan.actions.append(DeletePod(member))
     there = {(member.group, member.index) for member in seen.members}
     avoided = _avoided(seen)
     plan.actions.extend(CreatePod(group, index, avoided) for group, index in sorted(wanted - there))
+
+
+def _is_mute(seen: Observation, member: Member) -> bool:
+    """An agent that spoke and has said nothing for twice as long as it may: processes were stopped
+    for it after the first half, and it will not start any. One that never spoke may still begin."""
+    return member.last_rank >= 0 and member.silent > 2 * seen.agent_timeout
 
 
 def _has_rank(member: Member, groups: tuple[Group, ...]) -> bool:
@@ -105,13 +122,13 @@ def _has_rank(member: Member, groups: tuple[Group, ...]) -> bool:
 
 
 def _avoided(seen: Observation) -> tuple[str, ...]:
-    """Nodes of the last fault, after a restart with new pods."""
+    """The nodes that were at fault most often, after a restart with new pods."""
     policy = (seen.job.spec.run_policy or RunPolicy()).restart_policy
     latest = seen.job.status.latest_faulty_pod_instance_list
     most = policy.max_num_repeat_offenders_to_avoid if policy is not None else None
     if not most or latest is None or latest.restart_type != Answer.PODS:
         return ()
-    return tuple(latest.faulty_instance_id_list[:most])
+    return memory.repeat_offenders(seen.job, most)
 
 
 # --- a job that waits to be started ---
@@ -132,8 +149,10 @@ def _gather(seen: Observation, plan: Plan, groups: tuple[Group, ...], epoch: str
         _wait(seen, plan, groups, ranking)
         return
     set_to(plan.status, Phase.PODS_RUNNING, True, seen.now, "PodsRunning", "All pods are ready")
+    checkpoints = memory.checkpoints_after(seen, groups)
+    common = _common_body(seen, plan.status, ranking, epoch, checkpoints)
     starts = [
-        StartAgent(member, rank, _body(seen, plan.status, ranking, rank, epoch))
+        StartAgent(member, rank, {"rank": rank, **common})
         for rank, member in sorted(ranking.members.items())
         if member.is_in(AgentState.READY)
     ]
@@ -150,13 +169,13 @@ def _wait(seen: Observation, plan: Plan, groups: tuple[Group, ...], ranking: Ran
     scaling.shrink(seen, plan, groups)
 
 
-def _body(
-    seen: Observation, status: JobStatus, ranking: Ranking, rank: int, epoch: str
+def _common_body(
+    seen: Observation, status: JobStatus, ranking: Ranking, epoch: str, checkpoints: dict[str, Any]
 ) -> dict[str, object]:
     addresses = [ranking.members[one].address for one in sorted(ranking.members)]
     rules = (seen.job.spec.run_policy or RunPolicy()).log_monitoring_configuration
-    reports = [member.agent for member in seen.members if member.agent is not None]
-    return start_body(rank, addresses, MASTER_PORT, status.restart_count, epoch, rules, reports)
+    restarts = status.restart_count
+    return start_body(addresses, MASTER_PORT, restarts, epoch, rules, checkpoints)
 
 
 def _started(seen: Observation, plan: Plan, groups: tuple[Group, ...], ranking: Ranking) -> None:
@@ -195,7 +214,10 @@ def _answer(seen: Observation, plan: Plan, faults: list[Fault]) -> None:
     verdict = judge(seen.job, seen.now)
     status = plan.status
     status.restart_status = verdict.counters
-    status.latest_faulty_pod_instance_list = _places(faults, verdict.answer)
+    places = _places(faults, verdict.answer)
+    status.latest_faulty_pod_instance_list = places
+    nodes = memory.faulty_nodes_after(seen.job, places.faulty_instance_id_list)
+    _remember(plan, memory.FAULTY_NODES, seen, nodes)
     if verdict.answer is Answer.FAIL:
         of_rank = f" of rank {first.rank}" if first.rank >= 0 else ""
         message = f"{first.reason}{of_rank} was the last fault: {verdict.message}"

@@ -20,6 +20,7 @@ from tiphys.api.base import to_builtins
 _LONGEST_MESSAGE = 1024  # characters
 _LONGEST_REASON = 128
 _MOST_PREFIXES = 64
+_LONGEST_PREFIX = 256
 _REASON = re.compile(r"[^A-Za-z0-9_,:]+")
 _STATES = {state.value for state in AgentState}
 
@@ -53,8 +54,19 @@ def read_status(body: bytes) -> AgentReport:
         rank,
         answer.ipversion[:64],
         answer.transitions.get("FAULTED", "")[:64],
-        dict(list(answer.progress.items())[:_MOST_PREFIXES]),
+        _bounded_progress(answer.progress),
     )
+
+
+def _bounded_progress(progress: dict[str, Any]) -> dict[str, Any]:
+    """What an agent says of its last checkpoints: a number of steps and a path for each prefix."""
+    bounded = {}
+    for prefix, entry in list(progress.items())[:_MOST_PREFIXES]:
+        path = entry.get("progressData") if isinstance(entry, dict) else None
+        is_path = path is None or (isinstance(path, str) and len(path) <= _LONGEST_MESSAGE)
+        if is_path and len(prefix) <= _LONGEST_PREFIX and count_of(entry) >= 0:
+            bounded[prefix] = {"progressCount": count_of(entry), "progressData": path}
+    return bounded
 
 
 def reason_of(text: str) -> str:
@@ -64,18 +76,17 @@ def reason_of(text: str) -> str:
 
 
 def start_body(
-    rank: int,
     addresses: Sequence[str],
     master_port: int,
     restarts: int,
     epoch: str,
     rules: Sequence[LogMonitoringRule],
-    reports: Iterable[AgentReport],
+    checkpoints: dict[str, Any],
 ) -> dict[str, object]:
-    """The body of /start: a rank among pods of those `addresses`, the first of which is the
-    master's; rules for logs, and the checkpoints that all have."""
+    """The body of /start, which is the same for all but for their rank: pods have those
+    `addresses`, the first of which is the master's; rules for logs, and the checkpoints that all
+    have."""
     body: dict[str, object] = {
-        "rank": rank,
         "nnodes": len(addresses),
         "faultCount": restarts,
         "master_addr": addresses[0],
@@ -83,7 +94,7 @@ def start_body(
         "ipVersion": epoch,
         "rankIps": [{"rank": index, "ip": address} for index, address in enumerate(addresses)],
         "spare": False,
-        "progress": common_progress(reports),
+        "progress": checkpoints,
     }
     if rules:
         body["log_monitoring_configuration"] = [to_builtins(rule) for rule in rules]
@@ -104,11 +115,12 @@ def common_progress(reports: Iterable[AgentReport]) -> dict[str, Any]:
     for report in reports:
         for prefix, entry in report.progress.items():
             standing = common.get(prefix)
-            if standing is None or _count(entry) < _count(standing):
+            if standing is None or count_of(entry) < count_of(standing):
                 common[prefix] = entry
     return common
 
 
-def _count(entry: Any) -> float:
-    count = entry.get("progressCount", 0) if isinstance(entry, dict) else 0
-    return count if isinstance(count, int | float) else 0
+def count_of(entry: Any) -> int:
+    """After how many steps a checkpoint was made; -1 for what is none."""
+    count = entry.get("progressCount") if isinstance(entry, dict) else None
+    return count if isinstance(count, int) and 0 <= count < 2**63 else -1

@@ -38,6 +38,7 @@ _ACCOUNT = BY_PATH["", "v1", "serviceaccounts"]
 _SECRET = BY_PATH["", "v1", "secrets"]
 _NODE = BY_PATH["", "v1", "nodes"]
 _BELIEVED = 10.0  # seconds that another's token is not verified again
+_LONGEST_TOKEN = 64 << 10  # characters, of whoever comes: an issuer's with 500 groups has 20,000
 _MOST_REMEMBERED = 4096  # tokens, and certificates, that are not read again
 _CREDENTIAL = "authentication.kubernetes.io/credential-id"
 
@@ -333,6 +334,8 @@ class Authenticator:
     ) -> tuple[User, list[str]]:
         """(user behind a bearer token, those of `audiences` that it is for; none: this server).
         Raises InvalidToken."""
+        if len(token) > _LONGEST_TOKEN:
+            raise InvalidToken
         digest = hashlib.sha256(token.encode(errors="surrogatepass")).digest()
         here = self.tokens.issuer
         is_meant_here = here in (audiences or [here])

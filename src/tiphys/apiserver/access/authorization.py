@@ -28,6 +28,8 @@ from tiphys.store.store import Store
 B = TypeVar("B", rbac_v1.RoleBinding, rbac_v1.ClusterRoleBinding)
 _MOST_ROLES = 20_000  # whose rules are remembered, deleted ones included
 _MOST_ANSWERS = 50_000  # that are remembered until a role or binding changes
+_MOST_USERS = 10_000  # likewise, whose grants are
+_LONGEST = 4096  # characters of what is remembered by: anybody may ask about anything
 _NODE = "system:node:"
 _DEFAULT = frozenset(("Node", "RBAC"))  # who is asked where no chain is configured
 _G = "rbac.authorization.k8s.io"
@@ -168,6 +170,15 @@ class _Known:
         self.answers: dict[tuple[Any, ...], tuple[bool, str]] = {}  # by all that matters to them
 
 
+def _is_long(user: User, asked: Asked | None = None) -> bool:
+    """Whether nothing should be remembered by what they say."""
+    length = len(user.name) + sum(map(len, user.groups))
+    if asked is not None:
+        texts = (asked.group, asked.resource, asked.subresource, asked.namespace, asked.name)
+        length += len(asked.verb) + len(asked.path) + sum(map(len, texts))
+    return length > _LONGEST
+
+
 def _no_node(user: User, asked: Asked) -> bool:
     return False
 
@@ -238,6 +249,8 @@ class Authorizer:
         answer = known.answers.get(key)
         if answer is None:
             answer = self._decide(self._granted_to(user, known), asked)
+            if _is_long(user, asked):
+                return answer
             if len(known.answers) > _MOST_ANSWERS:
                 known.answers.clear()
             known.answers[key] = answer
@@ -286,7 +299,12 @@ class Authorizer:
         key = (user.name, user.groups)
         granted = known.granted.get(key)
         if granted is None:
-            granted = known.granted[key] = _Granted(list(self._collect(user)))
+            granted = _Granted(list(self._collect(user)))
+            if _is_long(user):
+                return granted
+            if len(known.granted) >= _MOST_USERS:
+                known.granted.clear()
+            known.granted[key] = granted
         return granted
 
     def _collect(self, user: User) -> Iterable[Grant]:

@@ -215,6 +215,8 @@ _SCHEDULER = [
     ),
     _rule(READ, "resource.k8s.io", "deviceclasses", "resourceclaims", "resourceslices"),
     _rule(["patch", "update"], "resource.k8s.io", "resourceclaims", "resourceclaims/status"),
+    _rule(["patch", "update"], "resource.k8s.io", "resourceclaims/binding"),
+    _rule(["create", "delete"], "resource.k8s.io", "resourceclaims"),
     # who may read its metrics
     _rule(["create"], "authentication.k8s.io", "tokenreviews"),
     _rule(["create"], "authorization.k8s.io", "subjectaccessreviews"),

@@ -240,6 +240,8 @@ class Fairness:
         key = (user.name, user.groups, info.verb, about)
         flow = self._known.get(key)
         if flow is None:
+            if info.is_long:  # anybody may ask for anything, in paths of a megabyte
+                return self._classify(user, info)
             if len(self._known) > _MOST_KNOWN:
                 self._known.clear()
             flow = self._known[key] = self._classify(user, info)

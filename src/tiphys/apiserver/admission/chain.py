@@ -8,6 +8,7 @@ from typing import Any
 from tiphys.apiserver.access.authorization import Authorizer
 from tiphys.apiserver.admission import Admission, Plugin
 from tiphys.apiserver.admission.certificates import Certificates
+from tiphys.apiserver.admission.claimstatus import ResourceClaimStatus
 from tiphys.apiserver.admission.classes import (
     DefaultIngressClass,
     DefaultStorageClass,
@@ -69,6 +70,7 @@ def admission_chain(
             registry, authorizer
         ),
         "CertificateApproval": Certificates(authorizer),
+        "ResourceClaimStatus": ResourceClaimStatus(authorizer),
         "RBACEscalation": RBACEscalation(authorizer),
         "PolicyParameters": PolicyParameters(registry, authorizer),
         "MutatingAdmissionPolicy": MutatingPolicies(registry, authorizer),
@@ -85,6 +87,7 @@ def admission_chain(
         )
     off = (set(disable) | OPTIONAL) - set(enable)
     off -= {
+        "ResourceClaimStatus",
         "RBACEscalation",
         "PolicyParameters",
     }  # no plugins upstream: its storage does this, always

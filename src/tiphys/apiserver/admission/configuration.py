@@ -12,9 +12,7 @@ from typing import Any
 
 import yaml
 
-from tiphys.machinery.podsecurity import LEVELS
-
-MODES = ("enforce", "audit", "warn")
+from tiphys.machinery.podsecurity import LEVELS, MODES, LevelVersion, Policy, is_version
 
 
 class ConfigurationError(ValueError):
@@ -23,9 +21,9 @@ class ConfigurationError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class PodSecurityConfiguration:
-    """`defaults`: mode → (level, version) for namespaces without labels."""
+    """`defaults`: for namespaces without labels."""
 
-    defaults: dict[str, tuple[str, str]] = field(default_factory=dict)
+    defaults: Policy = field(default_factory=Policy)
     usernames: frozenset[str] = frozenset()
     namespaces: frozenset[str] = frozenset()
     runtime_classes: frozenset[str] = frozenset()
@@ -73,10 +71,14 @@ def _pod_security(file: Path, document: dict[str, Any]) -> PodSecurityConfigurat
             raise ConfigurationError(
                 f"{file}: defaults.{mode}: {level!r} is none of {', '.join(LEVELS)}"
             )
-        if level != "privileged":
-            defaults[mode] = (level, str(given.get(f"{mode}-version", "latest")))
+        version = str(given.get(f"{mode}-version", "latest"))
+        if not is_version(version):
+            raise ConfigurationError(
+                f"{file}: defaults.{mode}-version: {version!r} is neither latest nor v1.x"
+            )
+        defaults[mode] = LevelVersion(level, version)
     return PodSecurityConfiguration(
-        defaults,
+        Policy(**defaults),
         frozenset(exempt.get("usernames") or ()),
         frozenset(exempt.get("namespaces") or ()),
         frozenset(exempt.get("runtimeClasses") or ()),

@@ -8,20 +8,26 @@ all, the quota controller returns.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from tiphys.api.base import decode
 from tiphys.api.catalog import resource_of
-from tiphys.api.core_v1 import ResourceQuota
+from tiphys.api.core_v1 import Pod, ResourceQuota
+from tiphys.api.resource_v1 import DeviceClass, ResourceClaim
 from tiphys.apiserver.admission import Attributes, Base
 from tiphys.apiserver.registry.changes import Mutation
 from tiphys.apiserver.registry.writes import Write
 from tiphys.machinery import errors, quota
+from tiphys.machinery.extendedresources import CLAIM_ANNOTATION
 from tiphys.machinery.quantity import nano
 from tiphys.store.cache import Filter
 
 _QUOTAS = resource_of(ResourceQuota)
+_PODS = resource_of(Pod)
+_CLAIMS = resource_of(ResourceClaim)
+_CLASSES = resource_of(DeviceClass)
+_SPECIAL = CLAIM_ANNOTATION.encode()
 _CHANGING = frozenset(("services", "persistentvolumeclaims", "pods"))  # whose updates may use more
 
 
@@ -48,7 +54,7 @@ class ResourceQuotas(Base):
         name = a.resource.group_resource
         if name == "pods" and a.operation == "CREATE":
             self._check_amounts(resource_quota, a)
-        added = _added(resource_quota, a)
+        added = self._added(resource_quota, a)
         if not added:
             return
         hard = resource_quota.status.hard
@@ -78,6 +84,49 @@ class ResourceQuotas(Base):
         )
         await self._registry().update(write, Mutation(change))
 
+    def _added(self, resource_quota: ResourceQuota, a: Attributes) -> dict[str, int]:
+        """How much more the object uses than before, in billionths, of what the quota limits."""
+        name = a.resource.group_resource
+        before: dict[str, int] = {}
+        if a.old is not None and quota.in_scope(resource_quota, name, a.old):
+            before = quota.usage_of(name, a.old)
+        facts = quota.DeviceFacts()
+        if name == _CLAIMS.group_resource:
+            facts = quota.DeviceFacts(self._resource_of, self._pod_of)
+        added = {}
+        for key, amount in quota.usage_of(name, a.obj, facts).items():
+            difference = amount - before.get(key, 0)
+            if difference and key in resource_quota.spec.hard:
+                added[key] = difference
+        return added
+
+    # --- facts about claims for devices ---
+
+    def _resource_of(self, class_name: str) -> str:
+        entry = self._registry().cache(_CLASSES).get(_CLASSES.key("", class_name))
+        if entry is None:
+            return ""
+        return decode(entry.data, DeviceClass).spec.extended_resource_name or ""
+
+    def _pod_of(self, claim: ResourceClaim) -> Pod | None:
+        namespace = claim.metadata.namespace
+        for owner in claim.metadata.owner_references:
+            if not owner.controller:
+                continue
+            entry = self._registry().cache(_PODS).get(_PODS.key(namespace, owner.name))
+            if entry is not None:
+                pod = decode(entry.data, Pod)
+                return pod if quota.is_claim_of(pod, claim, self._special_in(namespace)) else None
+        return None
+
+    def _special_in(self, namespace: str) -> Iterator[ResourceClaim]:
+        """The claims of a namespace that were made for extended resources."""
+        for entry in (
+            self._registry().cache(_CLAIMS).select(Filter(f"{_CLAIMS.prefix}{namespace}/"))
+        ):
+            if _SPECIAL in entry.data:
+                yield decode(entry.data, ResourceClaim)
+
     @staticmethod
     def _check_amounts(resource_quota: ResourceQuota, a: Attributes) -> None:
         """Raises 403 for a pod that does not say how much it needs of what the quota limits."""
@@ -100,20 +149,6 @@ def _counts(a: Attributes) -> bool:
     if a.subresource not in counted:
         return False
     return a.operation == "CREATE" or (a.operation == "UPDATE" and name in _CHANGING)
-
-
-def _added(resource_quota: ResourceQuota, a: Attributes) -> dict[str, int]:
-    """How much more the object uses than before, in billionths, of what the quota limits."""
-    name = a.resource.group_resource
-    before: dict[str, int] = {}
-    if a.old is not None and quota.in_scope(resource_quota, name, a.old):
-        before = quota.usage_of(name, a.old)
-    added = {}
-    for key, amount in quota.usage_of(name, a.obj).items():
-        difference = amount - before.get(key, 0)
-        if difference and key in resource_quota.spec.hard:
-            added[key] = difference
-    return added
 
 
 def _exceeded(resource_quota: ResourceQuota, added: dict[str, int]) -> list[str]:

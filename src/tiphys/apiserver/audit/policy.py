@@ -181,6 +181,8 @@ class Rules:
         )
         applied = self._known.get(key)
         if applied is None:
+            if info.is_long:
+                return self._decide(user, info)
             if len(self._known) > _MOST_KNOWN:
                 self._known.clear()
             applied = self._known[key] = self._decide(user, info)

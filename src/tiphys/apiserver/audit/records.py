@@ -25,6 +25,7 @@ from tiphys.apiserver.audit.events import (
 )
 from tiphys.apiserver.audit.policy import Applied, Level
 from tiphys.apiserver.http.request import Call, User
+from tiphys.machinery.addresses import plain
 
 HEADER = "Audit-Id"
 LARGE = 64 << 10  # bytes of objects from which an event is put together on a thread
@@ -265,7 +266,7 @@ def source_ips(headers: Any, peer: Any) -> list[str]:
         real = _address(headers["X-Real-Ip"])
         if real and real not in addresses:
             addresses.append(real)
-    remote = peer[0] if peer else ""
+    remote = plain(peer[0]) if peer else ""
     if remote and addresses[-1:] != [remote]:
         addresses.append(remote)
     return addresses

@@ -47,13 +47,14 @@ def media_type(call: Call) -> str:
     return str(call.http.headers.get("Content-Type", "application/json")).partition(";")[0].strip()
 
 
+_MOST_PARAMETERS = 16  # of a media type that are looked at
 _READ = ("application/json", "application/yaml", protobuf.MEDIA_TYPE)
 
 
 def input_type(call: Call) -> str:
     """The media type of an object's body. Raises 415."""
     header = str(call.http.headers.get("Content-Type", "")) or _READ[0]
-    media, *parameters = [part.strip() for part in header.split(";")]
+    media, *parameters = [part.strip() for part in header.split(";", _MOST_PARAMETERS)]
     if media not in _READ or not all("=" in parameter for parameter in parameters if parameter):
         raise errors.unsupported_media_type(
             f"the body of the request was in an unknown format - accepted media types include: "

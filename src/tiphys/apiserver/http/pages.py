@@ -97,6 +97,9 @@ class ServerState(Protocol):
     registry: Registry
 
 
+_MOST_PARTS = 8  # of a path: no page has more
+
+
 class Pages:
     """Answers for one server."""
 
@@ -107,7 +110,7 @@ class Pages:
 
     async def answer(self, call: Call) -> web.StreamResponse:
         """Raises 405 for methods that a page does not have."""
-        parts = call.info.path.strip("/").split("/")
+        parts = call.info.path.strip("/").split("/", _MOST_PARTS)
         if parts[0] in _HEALTH:
             return await self._health(call, parts[0], parts[1:])
         if parts == ["metrics"]:
@@ -244,7 +247,8 @@ class Pages:
         excluded = parse_qsl(call.query_text)
         checks = {name: ok for name, ok in checks.items() if ("exclude", name) not in excluded}
         if rest:
-            checks = {name: ok for name, ok in checks.items() if name == "/".join(rest)}
+            asked = "/".join(rest)
+            checks = {name: ok for name, ok in checks.items() if name == asked}
             if not checks:
                 return self._index(404)
         if not checks.keys().isdisjoint(

@@ -99,6 +99,9 @@ MASTERS = "system:masters"
 SYSTEM = User("system:apiserver", (MASTERS, "system:authenticated"))
 
 
+_LONG_PATH = 1024  # characters, more than names, groups and so on come to
+
+
 @dataclass(slots=True)
 class RequestInfo:
     """The parts of the path as authorization and routing see them."""
@@ -115,6 +118,12 @@ class RequestInfo:
     name: str = ""
     parts: tuple[str, ...] = ()
     by_path: bool = False  # whether the path begins with `watch`, as clients of long ago write it
+
+    @property
+    def is_long(self) -> bool:
+        """Whether nothing should be remembered by what it says. Anybody may ask for anything: of
+        20,000 paths of a megabyte, nobody has had to log in for one."""
+        return len(self.path) > _LONG_PATH
 
     @property
     def path_name(self) -> str:

@@ -90,6 +90,7 @@ class Writer:
             manager_of(call),
             info.subresource,
             view=view,
+            verb=info.verb,
             check_create=partial(self._check_create, call, resource),
         )
 

@@ -43,7 +43,7 @@ from tiphys.apiserver.registry.admission import Attributes
 from tiphys.apiserver.registry.registry import Registry
 from tiphys.client.upgrade import is_upgrade
 from tiphys.machinery import errors, goformat
-from tiphys.machinery.addresses import authority, is_global_unicast
+from tiphys.machinery.addresses import authority, is_global_unicast, plain
 from tiphys.machinery.finished import pod_finished
 from tiphys.machinery.names import is_ip
 from tiphys.machinery.query import truth
@@ -256,7 +256,7 @@ class Connector:
         extra = [("X-Forwarded-Uri", quoted_path(prefix + path))]
         if (peer := call.http.remote) is not None:
             forwarded = call.http.headers.getall("X-Forwarded-For", [])
-            extra.append(("X-Forwarded-For", ", ".join([*forwarded, peer])))
+            extra.append(("X-Forwarded-For", ", ".join([*forwarded, plain(peer)])))
         if is_upgrade(call.http.headers):
             tls = target.tls if target.scheme == "https" else None
             there = Backend(target.host, target.port, tls, target.server_name)

@@ -50,6 +50,8 @@ class Attributes:
     requested: Resource | None = None
     """The row of the version that the client speaks, where that is not `resource`, whose version
     `obj` and `old` are of."""
+    verb: str = "update"
+    """Of an update: as which the request was authorized."""
 
     @property
     def asked_as(self) -> Resource:

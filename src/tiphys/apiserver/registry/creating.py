@@ -18,7 +18,7 @@ from tiphys.apiserver.registry.metadata import (
 from tiphys.apiserver.registry.objects import Objects, outage, put, unwritten
 from tiphys.apiserver.registry.writes import Write
 from tiphys.apiserver.resources.base import Strategy
-from tiphys.machinery import errors, names
+from tiphys.machinery import errors, names, regexp
 from tiphys.machinery.errors import StatusError, is_already_exists
 from tiphys.store.cache import Entry
 from tiphys.store.engine import Conflict
@@ -133,7 +133,8 @@ def _validate(objects: Objects, resource: Resource, strategy: Strategy[Any], obj
     """Raises 422, or warns."""
     meta = obj.metadata
     problems = validate_metadata(meta, resource, strategy.name_errors)
-    problems += strategy.validate_new(obj, objects)
+    with regexp.Together():
+        problems += strategy.validate_new(obj, objects)
     if problems:
         raise errors.invalid(resource.kind, resource.group, meta.name, problems)
     for text in strategy.warnings(obj, None):

@@ -12,9 +12,9 @@ from tiphys.api.meta_v1 import ObjectMeta, OwnerReference
 from tiphys.apiserver.http.request import warn
 from tiphys.machinery import errors
 from tiphys.machinery.errors import FieldError, forbidden_field, invalid_value, required
-from tiphys.machinery.names import dns_label_errors, label_key_errors, label_value_errors
+from tiphys.machinery.labelrules import validate_annotations, validate_labels
+from tiphys.machinery.names import dns_label_errors, label_key_errors
 
-_ANNOTATIONS_LIMIT = 256 * 1024
 STANDARD_FINALIZERS = frozenset(("kubernetes", "orphan", "foregroundDeletion"))
 
 
@@ -87,25 +87,6 @@ def validate_metadata(
     if {"orphan", "foregroundDeletion"} <= set(meta.finalizers):
         why = "finalizer orphan and foregroundDeletion cannot be both set"
         problems.append(invalid_value("metadata.finalizers", meta.finalizers, why))
-    return problems
-
-
-def validate_labels(labels: dict[str, str], path: str) -> list[FieldError]:
-    problems = []
-    for key, value in labels.items():
-        problems += [invalid_value(path, key, problem) for problem in label_key_errors(key)]
-        problems += [invalid_value(path, value, problem) for problem in label_value_errors(value)]
-    return problems
-
-
-def validate_annotations(annotations: dict[str, str], path: str) -> list[FieldError]:
-    problems, size = [], 0
-    for key, value in annotations.items():
-        problems += [invalid_value(path, key, problem) for problem in label_key_errors(key.lower())]
-        size += len(key) + len(value)
-    if size > _ANNOTATIONS_LIMIT:
-        detail = f"Too long: may not be more than {_ANNOTATIONS_LIMIT} bytes"
-        problems.append(FieldError("FieldValueTooLong", path, detail))
     return problems
 
 

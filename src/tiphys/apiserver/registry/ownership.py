@@ -76,13 +76,16 @@ def created(resource: Resource, obj: Any, name: str, now: str) -> list[ManagedFi
     if spec:
         # Many objects have the spec of another: pods of one template, claims of one set.
         data = msgspec.json.encode(spec)
-        common = len(data) <= _LONGEST_SPEC and resource.built_in
-        fields = _known_spec_fields(resource, data) if common else _spec_fields(resource, data)
+        fields = _spec_fields_of(resource, data)
         took = dict(sorted((took | fields).items()))
     return [managed.entry_of(manager, took, now)] if took else []
 
 
-_LONGEST_SPEC = 16 << 10  # bytes of what is remembered
+# Bytes of specs whose fields are remembered, and of how many: these take 25 times as much.
+_SHORT_SPEC = 2 << 10
+_LONGEST_SPEC = 16 << 10
+_MOST_SHORT = 512
+_MOST_LONG = 32
 
 
 def _spec_fields(resource: Resource, spec: bytes) -> FieldSet:
@@ -93,7 +96,15 @@ def _spec_fields(resource: Resource, spec: bytes) -> FieldSet:
     )
 
 
-_known_spec_fields = functools.lru_cache(1024)(_spec_fields)
+_of_short_spec = functools.lru_cache(_MOST_SHORT)(_spec_fields)
+_of_long_spec = functools.lru_cache(_MOST_LONG)(_spec_fields)
+
+
+def _spec_fields_of(resource: Resource, spec: bytes) -> FieldSet:
+    """Those of pods and the like, which come with the same spec again and again, are found once."""
+    if not resource.built_in or len(spec) > _LONGEST_SPEC:
+        return _spec_fields(resource, spec)
+    return (_of_short_spec if len(spec) <= _SHORT_SPEC else _of_long_spec)(resource, spec)
 
 
 def _within_reach(

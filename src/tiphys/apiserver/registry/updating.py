@@ -21,7 +21,7 @@ from tiphys.apiserver.registry.metadata import (
 from tiphys.apiserver.registry.objects import Objects, outage, put, unwritten
 from tiphys.apiserver.registry.writes import Write, Written
 from tiphys.apiserver.resources.base import Strategy
-from tiphys.machinery import errors
+from tiphys.machinery import errors, regexp
 from tiphys.machinery.errors import StatusError, is_already_exists
 from tiphys.store.cache import Entry, with_revision
 from tiphys.store.engine import Conflict, StoreError
@@ -184,6 +184,7 @@ def _attributes(write: Write, old: Any, new: Any) -> Attributes:
         write.dry_run,
         write.subresource,
         requested=write.requested,
+        verb=write.verb,
     )
     if write.view is not None:
         attributes.obj = write.view.get(new)
@@ -217,12 +218,13 @@ def _validate(
     """Raises 422, or warns."""
     problems = validate_metadata(new.metadata, resource, strategy.name_errors)
     problems += validate_metadata_update(new.metadata, old.metadata)
-    if subresource == "status":
-        problems += strategy.validate_status(new, old)
-    elif not problems and subresource in ("", "scale"):
-        problems += strategy.validate_change(new, old)
-    elif not problems:
-        problems += strategy.validate_part(new, old, subresource)
+    with regexp.Together():
+        if subresource == "status":
+            problems += strategy.validate_status(new, old)
+        elif not problems and subresource in ("", "scale"):
+            problems += strategy.validate_change(new, old)
+        elif not problems:
+            problems += strategy.validate_part(new, old, subresource)
     if problems:
         raise errors.invalid(resource.kind, resource.group, old.metadata.name, problems)
     if not subresource:

@@ -48,6 +48,8 @@ class Write:
     """Whether it is part of another request that was admitted: no plugin is asked."""
     view: SubresourceView | None = None
     """What admission sees of the object, when that is not the object."""
+    verb: str = "update"
+    """Of an update: as which the request was authorized."""
     check_create: Callable[[], None] = _allowed
     """Raises 403 when an update or apply would have to create the object and its author may not."""
 

@@ -9,16 +9,14 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from tiphys.api.core_v1 import NodeSelectorRequirement
-from tiphys.api.meta_v1 import LabelSelector, LabelSelectorRequirement
-from tiphys.apiserver.registry.metadata import validate_labels
 from tiphys.machinery import errors, quantity
 from tiphys.machinery.errors import FieldError
+from tiphys.machinery.labelrules import label_selector as label_selector
+from tiphys.machinery.labelrules import requirement as requirement
 from tiphys.machinery.names import (
     dns_subdomain_errors,
     is_ip,
     label_key_errors,
-    label_value_errors,
     path_segment_errors,
 )
 
@@ -191,54 +189,6 @@ def unreserved_path(value: str, path: str) -> list[FieldError]:
     violations = local_path(value, path)
     if value.startswith("..") and not value.startswith("../"):
         violations.append(errors.invalid_value(path, value, "must not start with '..'"))
-    return violations
-
-
-# --- selectors ---
-
-Requirement = LabelSelectorRequirement | NodeSelectorRequirement
-LABEL_OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist")
-
-
-def requirement(
-    wanted: Requirement, operators: tuple[str, ...], path: str, strict: bool = True
-) -> list[FieldError]:
-    """One requirement of a selector that may use the `operators`; `strict`: its values must be
-    such as labels have."""
-    violations = _operator(wanted, operators, path)
-    violations += qualified_name(wanted.key, f"{path}.key")
-    if strict:
-        for index, value in enumerate(wanted.values):
-            violations += named(value, label_value_errors, f"{path}.values[{index}]")
-    return violations
-
-
-def _operator(wanted: Requirement, operators: tuple[str, ...], path: str) -> list[FieldError]:
-    """Whether the operator is known, and there are as many values as it takes."""
-    operator = wanted.operator
-    if operator not in operators:
-        detail = "not a valid selector operator"
-        return [errors.invalid_value(f"{path}.operator", operator, detail)]
-    field = f"{path}.values"
-    if operator in ("In", "NotIn") and not wanted.values:
-        detail = "must be specified when `operator` is 'In' or 'NotIn'"
-        return [errors.required(field, detail)]
-    if operator in ("Exists", "DoesNotExist") and wanted.values:
-        detail = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"
-        return [errors.forbidden_field(field, detail)]
-    if operator in ("Gt", "Lt") and len(wanted.values) != 1:
-        detail = "must be specified single value when `operator` is 'Lt' or 'Gt'"
-        return [errors.required(field, detail)]
-    return []
-
-
-def label_selector(selector: LabelSelector | None, path: str) -> list[FieldError]:
-    """What is absent is no error."""
-    if selector is None:
-        return []
-    violations = validate_labels(selector.match_labels, f"{path}.matchLabels")
-    for index, wanted in enumerate(selector.match_expressions):
-        violations += requirement(wanted, LABEL_OPERATORS, f"{path}.matchExpressions[{index}]")
     return violations
 
 

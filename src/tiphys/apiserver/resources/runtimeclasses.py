@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from tiphys.api.node_v1 import RuntimeClass
-from tiphys.apiserver.registry.metadata import validate_labels
 from tiphys.apiserver.resources import checks
 from tiphys.apiserver.resources.base import Strategy, immutable
 from tiphys.apiserver.resources.columns import AGE, NAME, Column
 from tiphys.apiserver.resources.podspec.placement import validate_tolerations
 from tiphys.machinery.errors import FieldError
+from tiphys.machinery.labelrules import validate_labels
 from tiphys.machinery.names import dns_label_errors
 
 

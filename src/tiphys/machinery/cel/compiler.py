@@ -114,7 +114,7 @@ def compile_expression(text: str, variables: frozenset[str] | None = None) -> Pr
     return program
 
 
-@remembered(4096)
+@remembered(1024)
 def _compiled(text: str) -> Program:
     compiler = Compiler(text)
     try:

@@ -6,21 +6,22 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
+from tiphys.machinery.cel.literals import LITERAL, LiteralError, begun, value_of
 from tiphys.machinery.cel.values import CelError, Uint
 from tiphys.machinery.remembered import remembered
 
 _MAX_DEPTH = 120
-_TOKEN = re.compile(
-    r"""(?P<space>\s+|//[^\n]*)
-    |(?P<float>\d+\.\d+(?:[eE][+-]?\d+)?|\d+[eE][+-]?\d+|\.\d+(?:[eE][+-]?\d+)?)
-    |(?P<hex>0x[0-9a-fA-F]+[uU]?)
-    |(?P<int>\d+[uU]?)
-    |(?P<string>(?:[rR][bB]?|[bB][rR]?)?(?:\"\"\"[\s\S]*?(?<!\\)\"\"\"|'''[\s\S]*?(?<!\\)'''|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'))
-    |(?P<quoted>`[^`]+`)
-    |(?P<name>[_a-zA-Z][_a-zA-Z0-9]*)
-    |(?P<op>\[\?|\.\?|==|!=|<=|>=|&&|\|\||[-+*/%!<>?:.,()\[\]{}])""",
-    re.VERBOSE,
-)
+_KINDS = {
+    "space": r"[\t \r\n\f]+|//[^\n]*",
+    "float": r"\d+\.\d+(?:[eE][+-]?\d+)?|\d+[eE][+-]?\d+|\.\d+(?:[eE][+-]?\d+)?",
+    "hex": r"0x[0-9a-fA-F]+[uU]?",
+    "int": r"\d+[uU]?",
+    "string": LITERAL,
+    "quoted": r"`[A-Za-z0-9_./ -]+`",
+    "name": r"[_a-zA-Z][_a-zA-Z0-9]*",
+    "op": r"\[\?|\.\?|==|!=|<=|>=|&&|\|\||[-+*/%!<>?:.,()\[\]{}]",
+}
+_TOKEN = re.compile("|".join(f"(?P<{kind}>{form})" for kind, form in _KINDS.items()), re.ASCII)
 RESERVED = frozenset(
     [
         "as",
@@ -100,40 +101,13 @@ def _tokens(text: str) -> list[_Token]:
     while at < len(text):
         match = _TOKEN.match(text, at)
         if match is None:
-            raise ParseError(f"token recognition error at: '{text[at]}'", at, text)
+            unknown = begun(text, at) or text[at]
+            raise ParseError(f"token recognition error at: '{unknown}'", at, text)
         if match.lastgroup != "space":
             found.append(_Token(match.lastgroup or "", match[0], at))
         at = match.end()
     found.append(_Token("end", "<EOF>", len(text)))
     return found
-
-
-_ESCAPES = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
-_ESCAPE = re.compile(
-    r"\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|([0-7]{3})|(.))", re.DOTALL
-)
-
-
-def _string(text: str) -> str | bytes:
-    prefix = re.match(r"[rRbB]*", text)[0].lower()  # type: ignore[index]
-    body = text[len(prefix) :]
-    body = body[3:-3] if body[:3] in ('"""', "'''") and len(body) >= 6 else body[1:-1]
-    if "r" not in prefix:
-        body = _ESCAPE.sub(_unescape, body)
-    if "b" in prefix:
-        are_bytes = "\\x" in text and all(ord(character) < 256 for character in body)
-        return body.encode("latin-1" if are_bytes else "utf-8")
-    return body
-
-
-def _unescape(match: re.Match[str]) -> str:
-    for group, base in ((1, 16), (2, 16), (3, 16), (4, 8)):
-        if match[group]:
-            code = int(match[group], base)
-            if code > 0x10FFFF or 0xD800 <= code <= 0xDFFF:
-                raise CelError(f"unable to unescape string: {match[0]} is no character")
-            return chr(code)
-    return _ESCAPES.get(match[5], match[5])
 
 
 TOO_DEEP = "expression recursion limit exceeded: 250"  # as upstream's parser says it
@@ -302,8 +276,14 @@ class _Parser:
                 raise ParseError("invalid int literal", token.at, self._text)
             return Uint(number) if text[-1] in "uU" else number
         if token.kind == "string":
-            return _string(text)
+            return self._value_of(token)
         raise self._fail(token)
+
+    def _value_of(self, token: _Token) -> str | bytes:
+        try:
+            return value_of(token.text)
+        except LiteralError as error:
+            raise CelError(explain(str(error), token.at, self._text)) from None
 
     def _list(self, at: int, first_optional: bool) -> Node:
         items: list[Node] = []
@@ -363,7 +343,7 @@ def _dotted(node: Node) -> str:
     return ""
 
 
-@remembered(4096)
+@remembered(1024)
 def parse(text: str) -> Node:
     """The tree of an expression. Raises ParseError."""
     if len(text) > 100_000:

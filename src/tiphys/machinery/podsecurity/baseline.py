@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from tiphys.api import core_v1
+from tiphys.machinery import goformat
 from tiphys.machinery.podsecurity.subjects import (
     Check,
+    Rule,
     Violation,
     added_capabilities,
     containers_of,
@@ -18,17 +20,14 @@ from tiphys.machinery.podsecurity.subjects import (
     pod_context_of,
     quoted,
     subjects,
+    unless_in_user_namespace,
+    users,
 )
 
 _APPARMOR_ANNOTATION = "container.apparmor.security.beta.kubernetes.io/"
-_LOCAL_HOSTS = ("", "127.0.0.1", "::1")
-_SELINUX_TYPES = (
-    "",
-    "container_t",
-    "container_init_t",
-    "container_kvm_t",
-    "container_engine_t",
-)
+_SECCOMP_OF_POD = "seccomp.security.alpha.kubernetes.io/pod"
+_SECCOMP_OF_CONTAINER = "container.seccomp.security.alpha.kubernetes.io/"
+_PROFILES = ("RuntimeDefault", "Localhost")
 _CAPABILITIES = frozenset(
     (
         "AUDIT_WRITE",
@@ -46,6 +45,7 @@ _CAPABILITIES = frozenset(
         "SYS_CHROOT",
     )
 )
+# Sysctls and types of SELinux that later releases call safe as well.
 _SYSCTLS = frozenset(
     (
         "kernel.shm_rmid_forced",
@@ -53,37 +53,54 @@ _SYSCTLS = frozenset(
         "net.ipv4.tcp_syncookies",
         "net.ipv4.ping_group_range",
         "net.ipv4.ip_unprivileged_port_start",
-        "net.ipv4.ip_local_reserved_ports",
-        "net.ipv4.tcp_keepalive_time",
-        "net.ipv4.tcp_fin_timeout",
-        "net.ipv4.tcp_keepalive_intvl",
-        "net.ipv4.tcp_keepalive_probes",
-        "net.ipv4.tcp_rmem",
-        "net.ipv4.tcp_wmem",
     )
 )
+_SYSCTLS_27 = _SYSCTLS | {"net.ipv4.ip_local_reserved_ports"}
+_SYSCTLS_29 = _SYSCTLS_27 | {
+    "net.ipv4.tcp_keepalive_time",
+    "net.ipv4.tcp_fin_timeout",
+    "net.ipv4.tcp_keepalive_intvl",
+    "net.ipv4.tcp_keepalive_probes",
+}
+_SYSCTLS_32 = _SYSCTLS_29 | {"net.ipv4.tcp_rmem", "net.ipv4.tcp_wmem"}
+_SELINUX_TYPES = frozenset(("", "container_t", "container_init_t", "container_kvm_t"))
+_SELINUX_TYPES_31 = _SELINUX_TYPES | {"container_engine_t"}
+
+Profile = core_v1.SeccompProfile | core_v1.AppArmorProfile
 
 
-def is_unconfined(profile: core_v1.SeccompProfile | core_v1.AppArmorProfile | None) -> bool:
-    return profile is not None and profile.type == "Unconfined"
+def forbidden_type(profile: Profile | None) -> str | None:
+    """The type of a profile that the standards forbid."""
+    return None if profile is None or profile.type in _PROFILES else profile.type
 
 
 def apparmor(pod: core_v1.Pod) -> Violation | None:
-    unconfined = names_where(pod, lambda context: is_unconfined(context.app_armor_profile))
-    of_pod = is_unconfined(pod_context_of(pod).app_armor_profile)
-    where = subjects(of_pod, unconfined)
-    annotations = [
-        key
+    of_pod = forbidden_type(pod_context_of(pod).app_armor_profile)
+    of_containers = _types_by_container(pod, lambda context: context.app_armor_profile)
+    annotations = sorted(
+        f"{key}={goformat.quoted(value)}"
         for key, value in pod.metadata.annotations.items()
         if key.startswith(_APPARMOR_ANNOTATION)
         and value not in ("", "runtime/default")
         and not value.startswith("localhost/")
-    ]
-    if not where and not annotations:
+    )
+    where = subjects(of_pod is not None, list(of_containers))
+    if annotations:
+        where.append(plural("annotation", len(annotations)))
+    if not where:
         return None
-    reason = plural("forbidden AppArmor profile", len(where) + len(annotations))
-    fields = [f'{subject} must not set AppArmor profile type to "Unconfined"' for subject in where]
-    return Violation(reason, ", ".join([*annotations, *fields]))
+    types = {*of_containers.values()} | ({of_pod} if of_pod is not None else set())
+    values = [*sorted(types), *annotations]
+    detail = f"{' and '.join(where)} must not set AppArmor profile type to {quoted(values)}"
+    return Violation(plural("forbidden AppArmor profile", len(values)), detail)
+
+
+def _types_by_container(
+    pod: core_v1.Pod, profile_of: Callable[[core_v1.SecurityContext], Profile | None]
+) -> dict[str, str]:
+    """Container → the forbidden type of its profile."""
+    types = {c.name: forbidden_type(profile_of(context_of(c))) for c in containers_of(pod)}
+    return {name: type_ for name, type_ in types.items() if type_ is not None}
 
 
 def capabilities(pod: core_v1.Pod) -> Violation | None:
@@ -121,29 +138,32 @@ def host_paths(pod: core_v1.Pod) -> Violation | None:
 
 def host_ports(pod: core_v1.Pod) -> Violation | None:
     names = []
-    ports: set[int] = set()
+    ports: set[str] = set()
     for container in containers_of(pod):
-        used = {port.host_port for port in container.ports if port.host_port}
+        used = {str(port.host_port) for port in container.ports if port.host_port}
         if used:
             names.append(container.name)
             ports |= used
     if not names:
         return None
-    verb = "uses" if len(names) == 1 else "use"
-    numbers = ", ".join(str(port) for port in sorted(ports))
-    detail = f"{named('container', names)} {verb} {plural('hostPort', len(ports))} {numbers}"
+    noun = plural("hostPort", len(ports))
+    detail = f"{users('container', names)} {noun} {', '.join(sorted(ports))}"
     return Violation("hostPort", detail)
 
 
 def host_probes(pod: core_v1.Pod) -> Violation | None:
-    names = []
+    """A probe is the node's request: with a host, it could be one to anybody."""
+    names = set()
+    hosts: set[str] = set()
     for container in containers_of(pod):
-        hosts = [action.host for action in _network_actions(container)]
-        if any(host not in _LOCAL_HOSTS for host in hosts):
-            names.append(container.name)
+        asked = {action.host for action in _network_actions(container) if action.host}
+        if asked:
+            names.add(container.name)
+            hosts |= asked
     if not names:
         return None
-    detail = f"{named('container', names)} must not set a host in probes or lifecycle handlers"
+    noun = plural("probe or lifecycle host", len(hosts))
+    detail = f"{users('container', sorted(names))} {noun} {quoted(sorted(hosts))}"
     return Violation("probe or lifecycle host", detail)
 
 
@@ -174,44 +194,82 @@ def privileged(pod: core_v1.Pod) -> Violation | None:
 
 
 def proc_mount(pod: core_v1.Pod) -> Violation | None:
-    names = names_where(pod, lambda context: context.proc_mount not in (None, "", "Default"))
-    if not names:
+    types = {c.name: context_of(c).proc_mount for c in containers_of(pod)}
+    forbidden = {name: type_ for name, type_ in types.items() if type_ not in (None, "Default")}
+    if not forbidden:
         return None
-    detail = f"{named('container', names)} must not set securityContext.procMount"
-    return Violation("procMount", detail)
+    values = quoted(sorted({type_ or "" for type_ in forbidden.values()}))
+    detail = f"{named('container', list(forbidden))} must not set securityContext.procMount to"
+    return Violation("procMount", f"{detail} {values}")
+
+
+def seccomp_annotations(pod: core_v1.Pod) -> Violation | None:
+    """Before there was a field."""
+    keys = [_SECCOMP_OF_POD]
+    keys += [f"{_SECCOMP_OF_CONTAINER}{container.name}" for container in containers_of(pod)]
+    annotations = pod.metadata.annotations
+    forbidden = sorted(
+        f"{key}={goformat.quoted(annotations[key])}"
+        for key in keys
+        if key in annotations and not _is_known_annotation(annotations[key])
+    )
+    if not forbidden:
+        return None
+    noun = plural("annotation", len(forbidden))
+    return Violation("seccompProfile", f"forbidden {noun} {', '.join(forbidden)}")
+
+
+def _is_known_annotation(value: str) -> bool:
+    return value in ("runtime/default", "docker/default") or value.startswith("localhost/")
 
 
 def seccomp(pod: core_v1.Pod) -> Violation | None:
-    unconfined = names_where(pod, lambda context: is_unconfined(context.seccomp_profile))
-    where = subjects(is_unconfined(pod_context_of(pod).seccomp_profile), unconfined)
-    return seccomp_violation(where) if where else None
+    of_pod = forbidden_type(pod_context_of(pod).seccomp_profile)
+    of_containers = _types_by_container(pod, lambda context: context.seccomp_profile)
+    where = subjects(of_pod is not None, list(of_containers))
+    if not where:
+        return None
+    types = {*of_containers.values()} | ({of_pod} if of_pod is not None else set())
+    detail = f"{' and '.join(where)} must not set securityContext.seccompProfile.type to"
+    return Violation("seccompProfile", f"{detail} {quoted(sorted(types))}")
 
 
-def seccomp_violation(where: list[str]) -> Violation:
-    """Of the subjects whose profile is forbidden."""
-    detail = (
-        f'{" and ".join(where)} must not set securityContext.seccompProfile.type to "Unconfined"'
-    )
-    return Violation("seccompProfile", detail)
+def selinux_beside(allowed: frozenset[str]) -> Check:
+    """Forbids types that are not among those, and to name a user or a role."""
+
+    def is_forbidden(options: core_v1.SELinuxOptions | None) -> bool:
+        if options is None:
+            return False
+        return options.type not in allowed or bool(options.user or options.role)
+
+    def selinux(pod: core_v1.Pod) -> Violation | None:
+        of_pod = pod_context_of(pod).se_linux_options
+        names = names_where(pod, lambda context: is_forbidden(context.se_linux_options))
+        where = subjects(is_forbidden(of_pod), names)
+        if not where:
+            return None
+        every = [of_pod, *(context_of(c).se_linux_options for c in containers_of(pod))]
+        options = [option for option in every if option is not None]
+        types = sorted({option.type for option in options} - allowed)
+        faults = [f"{plural('type', len(types))} {quoted(types)}"] if types else []
+        if any(option.user for option in options):
+            faults.append("user may not be set")
+        if any(option.role for option in options):
+            faults.append("role may not be set")
+        detail = f"{' and '.join(where)} set forbidden securityContext.seLinuxOptions:"
+        return Violation("seLinuxOptions", f"{detail} {'; '.join(faults)}")
+
+    return selinux
 
 
-def selinux(pod: core_v1.Pod) -> Violation | None:
-    contexts = [context_of(container) for container in containers_of(pod)]
-    all_options = [pod_context_of(pod).se_linux_options]
-    all_options += [context.se_linux_options for context in contexts]
-    options = [option for option in all_options if option is not None]
-    forbidden = {
-        "type": {option.type for option in options if option.type not in _SELINUX_TYPES},
-        "user": {option.user for option in options if option.user},
-        "role": {option.role for option in options if option.role},
-    }
-    details = [f"{name} {quoted(sorted(values))}" for name, values in forbidden.items() if values]
-    return Violation("seLinuxOptions", "; ".join(details)) if details else None
+def sysctls_beside(allowed: frozenset[str]) -> Check:
+    """Forbids sysctls that are not among those."""
 
+    def sysctls(pod: core_v1.Pod) -> Violation | None:
+        names = [row.name for row in pod_context_of(pod).sysctls if row.name not in allowed]
+        return Violation("forbidden sysctls", ", ".join(names)) if names else None
 
-def sysctls(pod: core_v1.Pod) -> Violation | None:
-    names = [row.name for row in pod_context_of(pod).sysctls if row.name not in _SYSCTLS]
-    return Violation("forbidden sysctls", ", ".join(names)) if names else None
+    return sysctls
 
 
 def windows_host_process(pod: core_v1.Pod) -> Violation | None:
@@ -227,17 +285,29 @@ def _is_host_process(options: core_v1.WindowsSecurityContextOptions | None) -> b
     return options is not None and bool(options.host_process)
 
 
-CHECKS: tuple[Check, ...] = (
-    apparmor,
-    capabilities,
-    host_namespaces,
-    host_paths,
-    host_ports,
-    host_probes,
-    privileged,
-    proc_mount,
-    seccomp,
-    selinux,
-    sysctls,
-    windows_host_process,
+RULES: tuple[Rule, ...] = (
+    Rule("appArmorProfile", ((0, apparmor),)),
+    Rule("capabilities_baseline", ((0, capabilities),)),
+    Rule("hostNamespaces", ((0, host_namespaces),)),
+    Rule("hostPathVolumes", ((0, host_paths),)),
+    Rule("hostPorts", ((0, host_ports),)),
+    Rule("hostProbesAndHostLifecycle", ((34, host_probes),)),
+    Rule("privileged", ((0, privileged),)),
+    Rule("procMount", ((0, proc_mount), (35, unless_in_user_namespace(proc_mount)))),
+    Rule(
+        "seLinuxOptions",
+        ((0, selinux_beside(_SELINUX_TYPES)), (31, selinux_beside(_SELINUX_TYPES_31))),
+    ),
+    Rule("seccompProfile_baseline", ((0, seccomp_annotations), (19, seccomp))),
+    Rule(
+        "sysctls",
+        (
+            (0, sysctls_beside(_SYSCTLS)),
+            (27, sysctls_beside(_SYSCTLS_27)),
+            (29, sysctls_beside(_SYSCTLS_29)),
+            (32, sysctls_beside(_SYSCTLS_32)),
+        ),
+    ),
+    Rule("windowsHostProcess", ((0, windows_host_process),)),
 )
+"""In upstream's order, which is that of their names."""

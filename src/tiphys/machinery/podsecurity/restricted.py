@@ -6,7 +6,7 @@ from __future__ import annotations
 from tiphys.api import core_v1
 from tiphys.machinery.podsecurity import baseline
 from tiphys.machinery.podsecurity.subjects import (
-    Check,
+    Rule,
     Violation,
     added_capabilities,
     containers_of,
@@ -17,6 +17,9 @@ from tiphys.machinery.podsecurity.subjects import (
     pod_context_of,
     quoted,
     subjects,
+    unless_in_user_namespace,
+    unless_windows,
+    users,
 )
 
 _VOLUME_TYPES = frozenset(
@@ -32,7 +35,6 @@ _VOLUME_TYPES = frozenset(
         "secret",
     )
 )
-_SECCOMP_TYPES = ("RuntimeDefault", "Localhost")
 
 
 def privilege_escalation(pod: core_v1.Pod) -> Violation | None:
@@ -69,21 +71,32 @@ def capabilities(pod: core_v1.Pod) -> Violation | None:
 
 
 def volume_types(pod: core_v1.Pod) -> Violation | None:
-    names_by_type: dict[str, list[str]] = {}
+    names = []
+    types = set()
     for volume in pod.spec.volumes:
-        fields = zip(volume.__struct_fields__, volume.__struct_encode_fields__, strict=True)
-        for attribute, json_name in fields:
-            if attribute == "name" or attribute in _VOLUME_TYPES:
-                continue
-            if getattr(volume, attribute) is not None:
-                names_by_type.setdefault(json_name, []).append(volume.name)
-    if not names_by_type:
+        type_ = _forbidden_type(volume)
+        if type_:
+            names.append(volume.name)
+            types.add(type_)
+    if not names:
         return None
-    names = [name for volumes in names_by_type.values() for name in volumes]
-    verb = "uses" if len(names) == 1 else "use"
-    types = f"{plural('volume type', len(names_by_type))} {quoted(sorted(names_by_type))}"
-    detail = f"{named('volume', names)} {verb} restricted {types}"
+    noun = plural("restricted volume type", len(types))
+    detail = f"{users('volume', names)} {noun} {quoted(sorted(types))}"
     return Violation("restricted volume types", detail)
+
+
+def _forbidden_type(volume: core_v1.Volume) -> str:
+    """ "" where it is allowed, `unknown` where the volume says nothing of what it is."""
+    sources = {
+        attribute: json_name
+        for attribute, json_name in zip(
+            volume.__struct_fields__, volume.__struct_encode_fields__, strict=True
+        )
+        if attribute != "name" and getattr(volume, attribute) is not None
+    }
+    if sources.keys() & _VOLUME_TYPES:
+        return ""
+    return next(iter(sources.values()), "unknown")
 
 
 def run_as_non_root(pod: core_v1.Pod) -> Violation | None:
@@ -110,14 +123,10 @@ def run_as_user(pod: core_v1.Pod) -> Violation | None:
 
 
 def seccomp(pod: core_v1.Pod) -> Violation | None:
-    of_pod = pod_context_of(pod).seccomp_profile
-    forbidden = names_where(pod, lambda context: _is_forbidden(context.seccomp_profile))
-    where = subjects(_is_forbidden(of_pod), forbidden)
-    if where:
-        return baseline.seccomp_violation(where)
+    violation = baseline.seccomp(pod)
     unset = names_where(pod, lambda context: context.seccomp_profile is None)
-    if of_pod is not None or not unset:
-        return None
+    if violation is not None or pod_context_of(pod).seccomp_profile is not None or not unset:
+        return violation
     detail = (
         f"pod or {named('container', unset)} must set securityContext.seccompProfile.type"
         ' to "RuntimeDefault" or "Localhost"'
@@ -125,25 +134,24 @@ def seccomp(pod: core_v1.Pod) -> Violation | None:
     return Violation("seccompProfile", detail)
 
 
-def _is_forbidden(profile: core_v1.SeccompProfile | None) -> bool:
-    return profile is not None and profile.type not in _SECCOMP_TYPES
-
-
-CHECKS: tuple[Check, ...] = (
-    privilege_escalation,
-    baseline.apparmor,
-    capabilities,
-    baseline.host_namespaces,
-    baseline.host_paths,
-    baseline.host_ports,
-    baseline.host_probes,
-    baseline.privileged,
-    baseline.proc_mount,
-    volume_types,
-    run_as_non_root,
-    run_as_user,
-    seccomp,
-    baseline.selinux,
-    baseline.sysctls,
-    baseline.windows_host_process,
+RULES: tuple[Rule, ...] = (
+    Rule(
+        "allowPrivilegeEscalation",
+        ((8, privilege_escalation), (25, unless_windows(privilege_escalation))),
+    ),
+    Rule(
+        "capabilities_restricted",
+        ((22, capabilities), (25, unless_windows(capabilities))),
+        replaces="capabilities_baseline",
+    ),
+    Rule("procMount_restricted", ((35, baseline.proc_mount),), replaces="procMount"),
+    Rule("restrictedVolumes", ((0, volume_types),), replaces="hostPathVolumes"),
+    Rule("runAsNonRoot", ((0, run_as_non_root), (35, unless_in_user_namespace(run_as_non_root)))),
+    Rule("runAsUser", ((23, run_as_user), (35, unless_in_user_namespace(run_as_user)))),
+    Rule(
+        "seccompProfile_restricted",
+        ((19, seccomp), (25, unless_windows(seccomp))),
+        replaces="seccompProfile_baseline",
+    ),
 )
+"""In upstream's order, which is that of their names."""

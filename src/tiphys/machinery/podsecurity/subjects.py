@@ -24,6 +24,42 @@ class Violation:
 Check = Callable[[core_v1.Pod], Violation | None]
 
 
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule of a level, by upstream's name for it."""
+
+    name: str
+    releases: tuple[tuple[int, Check], ...]  # from which minor release on, oldest first
+    replaces: str = ""  # the rule of baseline whose place it takes
+
+    def check_of(self, minor: int) -> Check | None:
+        """The check that was in force with the standards of a release, if there was one."""
+        check = None
+        for since, candidate in self.releases:
+            if since <= minor:
+                check = candidate
+        return check
+
+
+def unless_in_user_namespace(check: Check) -> Check:
+    """Root of a user namespace is nobody on the node (KEP-127)."""
+
+    def relaxed(pod: core_v1.Pod) -> Violation | None:
+        return None if pod.spec.host_users is False else check(pod)
+
+    return relaxed
+
+
+def unless_windows(check: Check) -> Check:
+    """Validation lets a Windows pod say nothing about what Linux alone has."""
+
+    def relaxed(pod: core_v1.Pod) -> Violation | None:
+        is_windows = pod.spec.os is not None and pod.spec.os.name == "windows"
+        return None if is_windows else check(pod)
+
+    return relaxed
+
+
 def containers_of(pod: core_v1.Pod) -> list[Container]:
     """All containers, in the order in which upstream visits them."""
     spec = pod.spec
@@ -62,6 +98,11 @@ def plural(noun: str, count: int) -> str:
 def named(noun: str, names: list[str]) -> str:
     """``volume "a"`` or ``volumes "a", "b"``."""
     return f"{plural(noun, len(names))} {quoted(names)}"
+
+
+def users(noun: str, names: list[str]) -> str:
+    """``volume "a" uses`` or ``volumes "a", "b" use``."""
+    return f"{named(noun, names)} {'uses' if len(names) == 1 else 'use'}"
 
 
 def subjects(pod_breaks: bool, containers: list[str]) -> list[str]:

@@ -23,10 +23,16 @@ _TO_BE_DELETED = "ToBeDeletedByClusterAutoscaler"
 
 
 class ProxyHealth:
-    """`queued` and `updated` are called as changes come and are in force. `clock` is monotonic."""
+    """`queued` and `updated` are called as changes come and are in force. `clock` is monotonic,
+    `probed` is told of each answer: its path and status."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        probed: Callable[[str, int], None] = lambda path, status: None,
+    ) -> None:
         self._clock = clock
+        self.probed = probed
         self._waiting_since: float | None = None
         self._last_updated = datetime.now(UTC)
         self.node: core_v1.Node | None = None
@@ -74,6 +80,7 @@ async def serve(health: ProxyHealth, addresses: list[str], port: int = PORT) -> 
         if request.path not in ("/healthz", "/livez"):
             return web.Response(status=404, text="404 page not found\n")
         status, body = health.answer(request.path)
+        health.probed(request.path, status)
         return web.Response(
             status=status,
             body=json.dumps(body).encode(),

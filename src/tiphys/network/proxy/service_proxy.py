@@ -7,8 +7,11 @@ import contextlib
 import logging
 import socket
 import subprocess
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from prometheus_client import CollectorRegistry
 
 from tiphys.api import core_v1, discovery_v1
 from tiphys.client.informer import Informers, key_of
@@ -19,9 +22,12 @@ from tiphys.network.proxy.health import ProxyHealth, serve
 from tiphys.network.proxy.healthchecks import HealthChecks, local_endpoints
 from tiphys.network.proxy.hostports import HostPort, host_ports
 from tiphys.network.proxy.kernel import Kernel, KernelTable, ThisKernel, families
+from tiphys.network.proxy.metrics import ProxyMetrics
+from tiphys.network.proxy.metrics import serve as serve_metrics
 from tiphys.network.proxy.rules import Part
 from tiphys.network.proxy.serviceports import host_port_part, service_part
 from tiphys.network.proxy.table import Changes, Table
+from tiphys.network.proxy.triggers import Triggers
 from tiphys.network.proxy.wire import Family
 
 log = logging.getLogger(__name__)
@@ -71,7 +77,13 @@ def _rank(owner: str) -> int:
 class ServiceProxy:
     """Keeps the tables of a node as the services are."""
 
-    def __init__(self, informers: Informers, node: ProxyNode, kernel: Kernel | None = None) -> None:
+    def __init__(
+        self,
+        informers: Informers,
+        node: ProxyNode,
+        kernel: Kernel | None = None,
+        metrics: ProxyMetrics | None = None,
+    ) -> None:
         self._services = informers.of(core_v1.Service)
         self._slices = informers.of(discovery_v1.EndpointSlice)
         self._slices.index("service", lambda found: ["/".join(service_key(found))])
@@ -85,7 +97,9 @@ class ServiceProxy:
         self._dirty: set[str] = set()  # keys of services
         self._changed = asyncio.Event()
         self._host_ports: dict[str, list[HostPort]] = {}  # by the pod's uid
-        self.health = ProxyHealth()
+        self.metrics = metrics or ProxyMetrics(CollectorRegistry())
+        self.health = ProxyHealth(probed=self.metrics.probed)
+        self._triggers = Triggers()
         self._addresses = list(node.addresses)
         self._checks = HealthChecks(node.addresses, self.health.is_healthy)
 
@@ -121,6 +135,7 @@ class ServiceProxy:
         changed = new or old
         if changed is not None:
             self._dirty.add(key_of(changed))
+            self.metrics.changed("service")
             self._wake()
 
     def _slice_changed(
@@ -130,9 +145,13 @@ class ServiceProxy:
             if one is not None:
                 self._dirty.add("/".join(service_key(one)))
                 self._wake()
+        self.metrics.changed("endpoint")
+        if new is not None:
+            self._triggers.note(new)
 
     def _wake(self) -> None:
         self.health.queued()
+        self.metrics.queued(side.family for side in self._sides)
         self._changed.set()
 
     # --- the loop ---
@@ -143,7 +162,9 @@ class ServiceProxy:
         for informer in (self._services, self._slices):
             await informer.synced.wait()
         _track_connections()
-        server = await serve(self.health, self._addresses)
+        loopback = "::1" if ":" in next(iter(self._addresses), "") else "127.0.0.1"
+        server = await serve(self.health, [*self._addresses, loopback])
+        pages = await serve_metrics(self.metrics.registry, loopback)
         try:
             while True:
                 await self._sync()
@@ -152,21 +173,23 @@ class ServiceProxy:
                 await asyncio.sleep(_BATCH_SECONDS)
         finally:
             await server.cleanup()
+            await pages.cleanup()
             await self._checks.close()
 
     async def _sync(self) -> None:
         self._changed.clear()
         await self._checks.retry()
         dirty, self._dirty = self._dirty, set()
+        triggers = self._triggers.take()
+        self.metrics.taken()
         for number, key in enumerate(dirty):
             await self._update(key)
             if number % 50 == 49:
                 await asyncio.sleep(0)  # a first list of thousands holds the loop a while
         for side in self._sides:
             changes = await self._write(side)
-            stale = list(flows.stale(changes.flows))
-            if stale:
-                await asyncio.to_thread(flows.forget, side.family.version, stale)
+            self.metrics.programmed(side.family, triggers.get(side.family.version, ()))
+            await self._forget(side.family, list(flows.stale(changes.flows)))
         if self._host_ports:
             rows = [row for of_pod in self._host_ports.values() for row in of_pod]
             _route_loopback({row.address for row in rows})
@@ -188,7 +211,22 @@ class ServiceProxy:
         count = local_endpoints(slices, self._place.node) if port else 0
         await self._checks.put(ServiceKey(*key.split("/", 1)), port, count)
 
+    async def _forget(self, family: Family, stale: list[flows.Selection]) -> None:
+        if not stale:
+            return
+        began = time.perf_counter()
+        await asyncio.to_thread(flows.forget, family.version, stale)
+        self.metrics.forgot_flows(family, time.perf_counter() - began)
+
     async def _write(self, side: _Side) -> Changes:
+        """Brings the kernel to what the table says, and notes how long that took."""
+        began = time.perf_counter()
+        is_whole = side.whole
+        changes = await self._written(side)
+        self.metrics.written(side.family, time.perf_counter() - began, is_whole)
+        return changes
+
+    async def _written(self, side: _Side) -> Changes:
         """Brings the kernel to what the table says. What it refuses is written as a whole."""
         changes = side.table.take()
         if not side.whole:
@@ -197,6 +235,7 @@ class ServiceProxy:
                 return changes
             except OSError as error:
                 log.warning("A change was refused, the whole table is written again: %s", error)
+                self.metrics.failed(side.family)
         side.whole = True
         while side.whole:
             side.table.forget()
@@ -206,6 +245,7 @@ class ServiceProxy:
                 side.whole = False
             except (NftError, subprocess.TimeoutExpired, OSError) as error:
                 log.warning("The table of services could not be written: %s", error)
+                self.metrics.failed(side.family)
                 await asyncio.sleep(_RETRY_SECONDS)
         return changes
 

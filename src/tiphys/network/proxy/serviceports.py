@@ -15,14 +15,13 @@ from tiphys.network.proxy.rules import Element, Flow, Part, Rule, digest
 
 _AFFINITY_SECONDS = 10800  # where a service says nothing, as the API's default
 _OTHER_PROXY = "service.kubernetes.io/service-proxy-name"
-_HEADLESS = "service.kubernetes.io/headless"
+_HEADLESS = "service.kubernetes.io/headless"  # of slices that no proxy looks at (since 1.36)
 
 
 def is_proxied(service: core_v1.Service) -> bool:
-    """Whether this proxy carries a service out at all: another one, or nobody, may be named to."""
-    labels = service.metadata.labels
+    """Whether this proxy carries a service out at all: another one may be named to."""
     spec = service.spec
-    if _OTHER_PROXY in labels or _HEADLESS in labels:
+    if _OTHER_PROXY in service.metadata.labels:
         return False
     return spec.type != "ExternalName" and spec.cluster_ip not in ("", "None")
 
@@ -41,8 +40,7 @@ def service_part(
     of_version = [
         one
         for one in slices
-        if (one.address_type or "IPv4") == f"IPv{version}"
-        and _OTHER_PROXY not in one.metadata.labels
+        if (one.address_type or "IPv4") == f"IPv{version}" and _HEADLESS not in one.metadata.labels
     ]
     for service_port in service.spec.ports:
         reachable = endpoints(of_version, service_port, place)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import time
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from tiphys.api.base import Struct
@@ -12,13 +14,14 @@ from tiphys.client.client import Unreachable
 from tiphys.machinery.errors import StatusError
 from tiphys.node.csi import messages as m
 from tiphys.node.csi.nodeinfo import DriverFacts, NodeInfo, NodeInfoError
-from tiphys.node.plugins.channel import PluginChannel
+from tiphys.node.plugins.channel import PluginChannel, PluginError
 from tiphys.node.plugins.watcher import Plugin, PluginRefused
 from tiphys.node.volumes.kubeletfolder import KubeletFolder
 from tiphys.node.volumes.volumefiles import VolumeError
 
 log = logging.getLogger(__name__)
 T = TypeVar("T", bound=Struct)
+Period = Callable[[str], Awaitable[int]]
 
 _TIMEOUT = 120.0  # seconds that a call may take, as upstream
 _VERSION = re.compile(r"v?1\.\d+(\.\d+)?([-+].*)?")  # 0.x is not spoken any more, 2.x not yet
@@ -36,6 +39,7 @@ class Driver:
         self.can: frozenset[int] = frozenset()
         self._folder = folder
         self._endpoint = endpoint
+        self.asked_at = time.monotonic()  # what it says of this node
 
     async def call(self, method: str, request: Struct, response: type[T]) -> T:
         """Calls a method of its Node service. Raises PluginError."""
@@ -101,6 +105,21 @@ class Drivers:
             raise PluginRefused(str(error)) from None
         self._drivers[plugin.name] = driver
         log.info("CSI driver %s is registered as node %s", plugin.name, facts.node_id)
+
+    async def renew(self, period_of: Period) -> None:
+        """Asks drivers again what they say of this node, above all how many volumes it can have.
+        `period_of` gives the seconds between two such questions to a driver; 0: none are asked."""
+        for driver in list(self._drivers.values()):
+            try:
+                period = await period_of(driver.name)
+                if not period or time.monotonic() - driver.asked_at < period:
+                    continue
+                driver.asked_at = time.monotonic()
+                facts = await driver.facts()
+                async with self._lock:
+                    await self._info.install(facts)
+            except (PluginError, NodeInfoError, StatusError, Unreachable) as error:
+                log.info("What CSI driver %s says of the node is old: %s", driver.name, error)
 
     async def deregister(self, plugin: Plugin) -> None:
         if self._drivers.pop(plugin.name, None) is None:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from tiphys.api import core_v1
+from tiphys.api import core_v1, storage_v1
 from tiphys.client.client import Client, Unreachable
 from tiphys.client.events import EventRecorder
 from tiphys.client.tasks import TaskGroup
@@ -73,6 +73,7 @@ class NodeVolumes:
         self._tasks = TaskGroup("csi")
         self._cleaning: asyncio.Task[None] | None = None
         self._measuring: asyncio.Task[None] | None = None
+        self._renewing: asyncio.Task[None] | None = None
         self._measured_at = float("-inf")
         self.usage: dict[str, list[VolumeUsage]] = {}  # by pod uid
 
@@ -170,11 +171,21 @@ class NodeVolumes:
 
     def keep_house(self, pods: dict[str, core_v1.Pod]) -> None:
         """Takes back what pods had that are gone, and asks how full the others' volumes are. `pods`
-        are all that the node has, by uid. It goes on by itself: a driver may take minutes."""
+        are all that the node has, by uid. Drivers that say so are asked again what they say of the
+        node (`nodeAllocatableUpdatePeriodSeconds`). It goes on by itself: a driver may take
+        minutes."""
         if self._cleaning is None or self._cleaning.done():
             self._cleaning = self._tasks.start(self._clean(set(pods)), "clean")
         if self._measuring is None or self._measuring.done():
             self._measuring = self._tasks.start(self._measure(pods), "measure")
+        if self._renewing is None or self._renewing.done():
+            self._renewing = self._tasks.start(self.drivers.renew(self._period_of), "renew")
+
+    async def _period_of(self, driver: str) -> int:
+        """Seconds, at least ten. Raises StatusError, Unreachable."""
+        about = await self._references.get(storage_v1.CSIDriver, "", driver)
+        period = about.spec.node_allocatable_update_period_seconds if about is not None else None
+        return period or 0
 
     async def _clean(self, known: set[str]) -> None:
         for uid in self.pod_uids() - known:

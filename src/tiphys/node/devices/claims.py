@@ -13,14 +13,22 @@ import logging
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
 from tiphys.api import core_v1
 from tiphys.api import resource_v1 as v1
 from tiphys.client.client import Client, Unreachable
-from tiphys.machinery.devices import NotMade, belongs_to, claims_of, is_reserved_for
+from tiphys.machinery.devices import (
+    NotMade,
+    belongs_to,
+    claims_of,
+    is_reserved_for,
+    special_claim_of,
+)
 from tiphys.machinery.errors import StatusError
+from tiphys.machinery.extendedresources import request_names
 from tiphys.node.devices import dramessages as m
 from tiphys.node.devices.checkpoint import Checkpoint
 from tiphys.node.devices.draplugins import DriverError, Drivers
@@ -102,6 +110,8 @@ class Claims:
         meta = pod.metadata
         try:
             names = list(claims_of(pod))
+            if special := special_claim_of(pod):
+                names.append(("", special))
         except NotMade as missing:
             problem = f'pod "{meta.namespace}/{meta.name}": ResourceClaim not created yet'
             raise DriverError(problem) from missing
@@ -153,31 +163,19 @@ class Claims:
 
     def cdi(self, pod: core_v1.Pod, container: core_v1.Container) -> list[str]:
         """Names of the devices that a container uses. Raises DriverError."""
-        uses = container.resources.claims
-        if not uses:
-            return []
-        names = _names(pod)
         found: list[str] = []
-        for use in uses:
-            name = names.get(use.name)
-            if name is None:  # the pod turned out to need none
-                continue
-            noted = self._claims.get((pod.metadata.namespace, name))
+        for use in _uses(pod, container):
+            noted = self._claims.get((pod.metadata.namespace, use.claim))
             if noted is None:
-                text = f"internal error: unable to get claim info for ResourceClaim {name}"
+                text = f"internal error: unable to get claim info for ResourceClaim {use.claim}"
                 raise DriverError(f"{text} in namespace {pod.metadata.namespace}")
             found += [cdi for device in noted.of(use.request) for cdi in device.cdi]
         return list(dict.fromkeys(found))
 
     def held(self, pod: core_v1.Pod, container: core_v1.Container) -> list[PreparedClaim]:
         """The claims that a container uses, those that are prepared. Raises DriverError."""
-        used = {use.name for use in container.resources.claims}
-        names = _names(pod) if used else {}
-        found = (
-            self._claims.get((pod.metadata.namespace, name))
-            for entry, name in names.items()
-            if entry in used
-        )
+        names = dict.fromkeys(use.claim for use in _uses(pod, container))
+        found = (self._claims.get((pod.metadata.namespace, name)) for name in names)
         return [claim for claim in found if claim is not None]
 
     def pods_with(self, places: set[str]) -> set[str]:
@@ -194,17 +192,13 @@ class Claims:
         self, pod: core_v1.Pod, container: core_v1.Container
     ) -> dict[str, list[PreparedDevice]]:
         """The devices that a container uses, by the claim or the request of it that they are of,
-        as its status names both."""
-        uses = container.resources.claims
-        if not uses:
-            return {}
-        names = _names(pod)
+        as its status names both. Those of extended resources it does not show (upstream)."""
         shown = {}
-        for use in uses:
-            noted = self._claims.get((pod.metadata.namespace, names.get(use.name, "")))
-            if noted is not None and (devices := noted.of(use.request)):
-                label = f"claim:{use.name}/{use.request}" if use.request else f"claim:{use.name}"
-                shown[label] = devices
+        for use in _uses(pod, container):
+            noted = self._claims.get((pod.metadata.namespace, use.claim))
+            if use.entry and noted is not None and (devices := noted.of(use.request)):
+                label = f"claim:{use.entry}"
+                shown[f"{label}/{use.request}" if use.request else label] = devices
         return shown
 
     # --- after a pod's end ---
@@ -256,6 +250,31 @@ def _prepared(driver: str, device: m.Device) -> PreparedDevice:
     return PreparedDevice(device.request_names, device.cdi_device_ids, place, device.share_id)
 
 
+class _Use(NamedTuple):
+    """What a container uses of a claim.
+
+    entry: the claim's name in the pod; "" is that of its extended resources
+    request: of the claim; "" means all of it"""
+
+    entry: str
+    claim: str
+    request: str
+
+
+def _uses(pod: core_v1.Pod, container: core_v1.Container) -> list[_Use]:
+    """Raises DriverError."""
+    uses = []
+    if container.resources.claims:
+        names = _names(pod)
+        uses = [
+            _Use(one.name, names[one.name], one.request)
+            for one in container.resources.claims
+            if one.name in names  # else the pod turned out to need none
+        ]
+    special = special_claim_of(pod)
+    return uses + [_Use("", special, request) for _, request in request_names(pod, container)]
+
+
 def _names(pod: core_v1.Pod) -> dict[str, str]:
     """ResourceClaims by their names in the pod. Raises DriverError."""
     try:
@@ -271,8 +290,8 @@ def _drivers_of(claim: v1.ResourceClaim) -> Iterable[str]:
 
 
 def _obstacle(pod: core_v1.Pod, entry: str, claim: v1.ResourceClaim) -> str:
-    """Why a pod cannot use a claim here; "" if it can. `entry` names the claim in the pod's
-    spec."""
+    """Why a pod cannot use a claim here; "" if it can. `entry` names the claim in the pod's spec,
+    "" is that of its extended resources."""
     name = claim.metadata.name
     meta = pod.metadata
     is_templated = any(

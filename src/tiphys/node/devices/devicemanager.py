@@ -13,6 +13,7 @@ from typing import NamedTuple
 from tiphys.api import core_v1
 from tiphys.client.tasks import TaskGroup
 from tiphys.machinery import protobuf, quantity
+from tiphys.machinery.extendedresources import request_names
 from tiphys.node.containers.restartpolicy import is_sidecar
 from tiphys.node.devices import pluginmessages as m
 from tiphys.node.devices.allocations import (
@@ -263,13 +264,15 @@ class DeviceManager:
 
     # --- what containers get ---
 
-    def wanted(self, container: core_v1.Container) -> dict[str, int]:
+    def wanted(self, pod: core_v1.Pod, container: core_v1.Container) -> dict[str, int]:
         """How many devices of each resource a container wants. What is of no plugin, and never
-        was, is somebody else's to count."""
+        was, is somebody else's to count; and what the scheduler has given by a claim."""
+        claimed = {resource for resource, _ in request_names(pod, container)}
         return {
             name: quantity.ceil_units(amount)
             for name, amount in container.resources.limits.items()
-            if name in self._resources or ("/" in name and self._allocations.has(name))
+            if name not in claimed
+            and (name in self._resources or ("/" in name and self._allocations.has(name)))
         }
 
     async def allocate(self, pod: core_v1.Pod) -> None:
@@ -277,7 +280,7 @@ class DeviceManager:
         which may have the same devices then. Raises AllocationError, PluginError, OSError."""
         spec = pod.spec
         containers = [*spec.init_containers, *spec.containers]
-        if not any(self.wanted(container) for container in containers):
+        if not any(self.wanted(pod, container) for container in containers):
             return
         async with self._allocating:
             try:
@@ -292,7 +295,7 @@ class DeviceManager:
         uid = pod.metadata.uid
         reusable: dict[str, set[str]] = {}
         for init in pod.spec.init_containers:
-            await self._allocate(uid, init, reusable)
+            await self._allocate(pod, init, reusable)
             for name, grant in self._allocations.of(uid, init.name).items():
                 known = reusable.setdefault(name, set())
                 if is_sidecar(init):
@@ -300,14 +303,15 @@ class DeviceManager:
                 else:
                     known.update(grant.devices)
         for container in pod.spec.containers:
-            await self._allocate(uid, container, reusable)
+            await self._allocate(pod, container, reusable)
             for name, grant in self._allocations.of(uid, container.name).items():
                 reusable.get(name, set()).difference_update(grant.devices)
 
     async def _allocate(
-        self, uid: str, container: core_v1.Container, reusable: dict[str, set[str]]
+        self, pod: core_v1.Pod, container: core_v1.Container, reusable: dict[str, set[str]]
     ) -> None:
-        for name, count in self.wanted(container).items():
+        uid = pod.metadata.uid
+        for name, count in self.wanted(pod, container).items():
             self._allocations.keep(self._active() | {uid})
             held = self._allocations.of(uid, container.name).get(name)
             devices = held.devices if held is not None else None
@@ -362,14 +366,14 @@ class DeviceManager:
         PluginError, OSError."""
         edits = ContainerEdits()
         uid = pod.metadata.uid
-        wanted = {name: count for name, count in self.wanted(container).items() if count}
+        wanted = {name: count for name, count in self.wanted(pod, container).items() if count}
         if not wanted:
             return edits
         for name in wanted:
             await self._pre_start(uid, container.name, name)
         if any(name not in self._allocations.of(uid, container.name) for name in wanted):
             async with self._allocating:
-                await self._allocate(uid, container, {})
+                await self._allocate(pod, container, {})
                 await self._save()
         for grant in self._allocations.of(uid, container.name).values():
             response = protobuf.decode(grant.response, m.ContainerAllocateResponse)

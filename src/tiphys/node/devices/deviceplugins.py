@@ -14,7 +14,7 @@ import grpc.aio
 
 from tiphys.api.base import Struct
 from tiphys.machinery import protobuf
-from tiphys.machinery.names import label_key_errors
+from tiphys.machinery.extendedresources import is_extended
 from tiphys.node.devices import pluginmessages as m
 from tiphys.node.plugins.channel import PluginChannel, PluginError
 from tiphys.node.volumes.kubeletfolder import SHOWN, KubeletFolder
@@ -44,13 +44,6 @@ def check(name: str, *versions: str) -> None:
         raise RegistrationError(f'{text} by kubelet. Supported version is ["{VERSION}"]')
     if not is_extended(name):
         raise RegistrationError(f'the ResourceName "{name}" is invalid')
-
-
-def is_extended(name: str) -> bool:
-    """Whether a resource is of somebody else's domain, and can stand in a quota, as upstream."""
-    if "/" not in name or "kubernetes.io/" in name or name.startswith("requests."):
-        return False
-    return not label_key_errors(f"requests.{name}")
 
 
 class Endpoint:

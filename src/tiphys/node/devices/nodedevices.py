@@ -12,6 +12,7 @@ from typing import NamedTuple, Protocol
 from tiphys.api import core_v1
 from tiphys.client.client import Client
 from tiphys.client.tasks import TaskGroup
+from tiphys.machinery.devices import special_claim_of
 from tiphys.node.devices import cdi
 from tiphys.node.devices import dramessages as m
 from tiphys.node.devices.allocations import AllocationError
@@ -201,7 +202,7 @@ class DriverDevices:
         return None
 
     async def prepare(self, pod: core_v1.Pod) -> None:
-        if pod.spec.resource_claims:
+        if pod.spec.resource_claims or special_claim_of(pod):
             await self._claims.prepare(pod)
 
     async def edits(self, pod: core_v1.Pod, container: core_v1.Container) -> ContainerEdits:

@@ -27,7 +27,7 @@ class DeviceHints:
         if container is (pod.spec.init_containers or pod.spec.containers)[0]:
             self._promised = {}
         held = self._devices.ids_held(pod.metadata.uid, [container.name])
-        return self._hints(self._devices.wanted(container), held)
+        return self._hints(self._devices.wanted(pod, container), held)
 
     def pod_hints(self, pod: core_v1.Pod) -> Hints:
         self._promised = {}
@@ -38,10 +38,10 @@ class DeviceHints:
         """At the pod's neediest moment: what init containers had, others may have after them."""
         total: dict[str, int] = {}
         for container in pod.spec.containers:
-            for name, count in self._devices.wanted(container).items():
+            for name, count in self._devices.wanted(pod, container).items():
                 total[name] = total.get(name, 0) + count
         for init in pod.spec.init_containers:
-            for name, count in self._devices.wanted(init).items():
+            for name, count in self._devices.wanted(pod, init).items():
                 total[name] = max(total.get(name, 0), count)
         return total
 
@@ -72,7 +72,7 @@ class DeviceHints:
         return mask_of(self._nodes.intersection(nodes))
 
     def allocate(self, pod: core_v1.Pod, container: core_v1.Container, affinity: Hint) -> None:
-        wanted = self._devices.wanted(container)
+        wanted = self._devices.wanted(pod, container)
         if not wanted:
             return
         nodes = nodes_of(affinity.nodes) if affinity.nodes is not None else None

@@ -37,6 +37,8 @@ async def apply_resources(managed: ManagedPod, actions: PodActions) -> None:
     resources = managed.resources
     resizes = resources.unfinished(managed.pod, managed.state)
     is_due = bool(resizes) or resources.pod_is_unfinished()
+    if is_due and await _takes_more_memory(managed, actions):
+        return
     if is_due:
         await managed.reserve(growing=True)
     for resize in resizes:
@@ -49,6 +51,36 @@ async def apply_resources(managed: ManagedPod, actions: PodActions) -> None:
     if not resources.unfinished(managed.pod, managed.state):
         await managed.reserve()
         managed.event("Normal", "ResizeCompleted", "Pod resize completed")
+
+
+async def _takes_more_memory(managed: ManagedPod, actions: PodActions) -> bool:
+    """Whether a container uses more than it would be left: the kernel refuses such a limit, or
+    ends the container (v2). Nothing of the pod is resized until it takes less, as upstream."""
+    shrinking = managed.resources.memory_that_shrinks(managed.pod, managed.state)
+    if not shrinking:
+        return False
+    try:
+        used = (await managed.node.runtime.usage()).get(managed.pod.metadata.uid, {})
+    except (RuntimeFault, TimeoutError) as error:
+        _failed(managed, actions, f"unable to read memory usage: {error}")
+        return True
+    problems = [
+        f'attempting to set container "{name}" memory limit ({limit}) below current usage '
+        f"({used[name].usage})"
+        for name, limit in shrinking.items()
+        if name in used and used[name].usage >= limit
+    ]
+    if problems:
+        _failed(managed, actions, f"cannot decrease memory limits: {', '.join(problems)}")
+    return bool(problems)
+
+
+def _failed(managed: ManagedPod, actions: PodActions, problem: str, container: str = "") -> None:
+    if problem != managed.resources.error:
+        of = f"container {container}" if container else "the pod"
+        managed.event("Warning", "ResizeError", f"Resizing {of}: {problem}", container)
+    managed.resources.error = problem
+    actions.retry(_RETRY)
 
 
 def _restart(managed: ManagedPod, resize: ContainerResize, actions: PodActions) -> None:
@@ -65,10 +97,7 @@ async def _apply(managed: ManagedPod, resize: ContainerResize, actions: PodActio
         limited = managed.resources.for_runtime(container)
         await managed.node.runtime.resize_container(managed.pod, limited, resize.id)
     except (RuntimeFault, TimeoutError) as error:
-        managed.resources.error = str(error)
-        text = f"Resizing container {container.name}: {error}"
-        managed.event("Warning", "ResizeError", text, container.name)
-        actions.retry(_RETRY)
+        _failed(managed, actions, str(error), container.name)
         return
     managed.resources.error = ""
     managed.resources.set_actual(container.name, resize.id, container.resources)

@@ -10,6 +10,7 @@ from typing import Any
 
 from tiphys.api import core_v1
 from tiphys.client.tasks import TaskGroup
+from tiphys.machinery.addresses import led_by
 from tiphys.machinery.finished import pod_finished
 from tiphys.node.containers.records import ContainerRecord, ContainerRecords
 from tiphys.node.containers.waiting import WaitingReasons
@@ -189,7 +190,9 @@ class ManagedPod:
         """The pod's addresses as its status shows them; none while it has none."""
         if self.pod.spec.host_network:
             return self.node.addresses
-        return self.state.sandbox.ips if self.state.sandbox is not None else ()
+        if self.state.sandbox is None:
+            return ()
+        return led_by(self.state.sandbox.ips, self.node.address)
 
     def address(self) -> str:
         """Where the pod's containers are reached."""

@@ -68,11 +68,16 @@ class StatusReporter:
         started_at = timestamps.rfc3339(managed.node.now())
         if managed.mirror is not None:
             status = core_v1.PodStatus(
-                phase="Failed", reason=rejection.reason, message=message, start_time=started_at
+                observed_generation=managed.pod.metadata.generation,
+                phase="Failed",
+                reason=rejection.reason,
+                message=message,
+                start_time=started_at,
             )
             managed.mirror.show_status(status)
             return
         changes = {
+            "observedGeneration": managed.pod.metadata.generation,
             "phase": "Failed",
             "reason": rejection.reason,
             "message": message,

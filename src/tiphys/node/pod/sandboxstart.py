@@ -53,7 +53,7 @@ class SandboxStarter:
         if isinstance(sandbox, BaseException):
             raise sandbox
         managed.state.sandbox = sandbox
-        node.volumes.write_hosts(pod, sandbox.ips or node.addresses, host, domain)
+        node.volumes.write_hosts(pod, managed.pod_ips() or node.addresses, host, domain)
         if isinstance(volumes, BaseException):
             raise volumes
 

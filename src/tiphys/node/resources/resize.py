@@ -192,6 +192,20 @@ class Resources:
                 resizes.append(ContainerResize(target, current.id, restarts))
         return resizes
 
+    def memory_that_shrinks(self, pod: core_v1.Pod, state: PodState) -> dict[str, int]:
+        """Container → its new limit in bytes, of those that get less without a restart."""
+        whole = _limits(self.allocated_to_pod)
+        shrinking = {}
+        for container, _, restarts in self.unfinished(pod, state):
+            actual = self._records[container.name].actual
+            wanted = _within(container.resources, whole).limits.get("memory")
+            if restarts or actual is None or wanted is None:
+                continue
+            has = _within(actual.resources, actual.pod_limits).limits.get("memory")
+            if has is None or units("memory", wanted) < units("memory", has):
+                shrinking[container.name] = units("memory", wanted)
+        return shrinking
+
     def are_restarting(self) -> bool:
         """Whether a container was ended to be started with other resources."""
         return any(record.restart_for_resize for record in self._records.values())

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from tiphys.api import core_v1 as v1
 from tiphys.api.base import Quantity, canonical_quantity
 from tiphys.machinery import timestamps
+from tiphys.machinery.addresses import led_by
 from tiphys.machinery.finished import is_final
 from tiphys.machinery.footprint import CPU, requests_of
 from tiphys.node.containers.restartpolicy import init_policy, is_restarted, is_sidecar
@@ -67,6 +68,7 @@ def _pod_ips(seen: Observation) -> tuple[str, ...]:
         ips = seen.host_ips
     else:
         ips = sandbox.ips if sandbox is not None else ()
+        ips = led_by(ips, next(iter(seen.host_ips), ""))
     before = seen.pod.status
     known = tuple(one.ip for one in before.pod_ips)
     return ips or known or ((before.pod_ip,) if before.pod_ip else ())

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from pathlib import Path
 
 from tiphys.api import core_v1
 from tiphys.node.drivervolumes import DriverVolumes
 from tiphys.node.references import References
 from tiphys.node.volumes.kubeletfolder import KubeletFolder
+from tiphys.node.volumes.localdisks import LocalDisks
 from tiphys.node.volumes.nodrivers import NoDrivers
 from tiphys.node.volumes.ownership import give_to_group
 from tiphys.node.volumes.volumefiles import VolumeError
@@ -54,10 +56,12 @@ class ClaimedVolumes:
         self,
         references: References,
         kubelet: KubeletFolder,
+        disks: LocalDisks,
         drivers: DriverVolumes | None = None,
     ) -> None:
         self._references = references
         self._kubelet = kubelet
+        self._disks = disks
         self._drivers = drivers or NoDrivers()
 
     async def path(self, pod: core_v1.Pod, name: str, read_only: bool, is_own: bool) -> str:
@@ -84,12 +88,26 @@ class ClaimedVolumes:
         if volume is not None and volume.spec.host_path is not None:
             return await self._host_path(pod, volume, read_only)
         if volume is not None and volume.spec.local is not None:
-            path = str(volume.spec.local.path)
-            if not read_only and volume.spec.volume_mode != "Block":
-                await _give_to_group_of(pod, path)
-            return path
+            return await self._local(pod, volume, read_only)
         text = f'persistentvolume "{volume_name}" is of a kind that this node does not support'
         raise VolumeError(text)
+
+    async def _local(
+        self, pod: core_v1.Pod, volume: core_v1.PersistentVolume, read_only: bool
+    ) -> str:
+        assert volume.spec.local is not None
+        path = volume.spec.local.path
+        if not os.path.exists(path):
+            raise VolumeError(f'path "{path}" does not exist')
+        if volume.spec.volume_mode == "Block":
+            return path
+        if Path(path).is_block_device():
+            path = await self._disks.mount(pod.metadata.uid, volume, read_only)
+        elif not os.path.isdir(path):
+            raise VolumeError("only directory and block device are supported")
+        if not read_only:
+            await _give_to_group_of(pod, path)
+        return path
 
     async def _claim(
         self, pod: core_v1.Pod, name: str, is_own: bool

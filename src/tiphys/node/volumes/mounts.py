@@ -96,6 +96,14 @@ def unmount_below(folder: Path) -> None:
             unmount(Path(path))
 
 
+def is_mounted(device: str) -> bool:
+    """Whether a block device is, anywhere. Raises OSError."""
+    number = os.stat(device).st_rdev
+    wanted = f"{os.major(number)}:{os.minor(number)}".encode()
+    lines = Path("/proc/self/mountinfo").read_bytes().splitlines()
+    return any(line.split(b" ", 3)[2] == wanted for line in lines)
+
+
 def mount_points() -> list[str]:
     text = Path("/proc/self/mountinfo").read_bytes()
     return [os.fsdecode(_plain(line.split(b" ", 5)[4])) for line in text.splitlines()]

@@ -21,6 +21,7 @@ from tiphys.node.references import References
 from tiphys.node.runtime import DeviceNode, Mount
 from tiphys.node.volumes.hostpaths import ClaimedVolumes, host_path
 from tiphys.node.volumes.kubeletfolder import KubeletFolder
+from tiphys.node.volumes.localdisks import LocalDisks
 from tiphys.node.volumes.mounts import make_shared, mount_tmpfs, unmount_below
 from tiphys.node.volumes.nesting import places_inside
 from tiphys.node.volumes.nodrivers import NoDrivers
@@ -51,7 +52,9 @@ class Volumes:
         self._files = VolumeFiles(references, allocatable)
         self._kubelet = KubeletFolder(root / "kubelet")
         self._drivers = drivers or NoDrivers()
-        self._claimed = ClaimedVolumes(references, self._kubelet, self._drivers)
+        self._claimed = ClaimedVolumes(
+            references, self._kubelet, LocalDisks(self._pods), self._drivers
+        )
 
     def folder(self, uid: str) -> Path:
         return self._pods / uid
@@ -117,14 +120,17 @@ class Volumes:
     def _make_empty_dir(
         self, path: Path, source: core_v1.EmptyDirVolumeSource, pod: core_v1.Pod
     ) -> None:
+        mode = 0o777
         if source.medium == "Memory":
             _mount_tmpfs(path, f"size={memory_size(pod.spec, source, self._allocatable)}")
+            mode |= stat.S_ISVTX  # as the kernel makes a tmpfs, and upstream leaves it
         group = _group(pod)
+        if group is not None:
+            mode |= stat.S_ISGID  # what is made in a group's folder belongs to the group, too
         with handles.folder(path) as folder:
             if group is not None:
                 os.fchown(folder, -1, group)
-            # What is made in a group's folder belongs to the group, too.
-            os.fchmod(folder, 0o777 if group is None else 0o2777)
+            os.fchmod(folder, mode)
 
     # --- mounts of one container ---
 

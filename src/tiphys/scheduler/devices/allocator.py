@@ -21,7 +21,7 @@ from tiphys.scheduler.devices.requests import (
     RequestData,
     alternatives_of,
 )
-from tiphys.scheduler.devices.results import Grant, allocation_result
+from tiphys.scheduler.devices.results import Grant, allocation_result, preference
 from tiphys.scheduler.devices.sharing import Used, consumption, has_capacity
 
 MAX_STEPS = 20_000  # devices that are tried on one node before the search is given up
@@ -78,6 +78,13 @@ class Allocator:
         if not self.can_allocate(claims):
             return None
         return [allocation_result(state.claim, state.grants) for state in self._claims]
+
+    def preference(self) -> int:
+        """How much the claims prefer what they were given; after `can_allocate`."""
+        return sum(
+            preference(state.claim, (grant.request.name for grant in state.grants))
+            for state in self._claims
+        )
 
     def can_allocate(self, claims: Sequence[v1.ResourceClaim]) -> bool:
         """Whether the node can give what the claims ask for. Raises Unallocatable,

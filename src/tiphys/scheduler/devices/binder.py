@@ -6,11 +6,13 @@ import asyncio
 import copy
 from collections.abc import Callable
 
+from tiphys.api import core_v1
 from tiphys.api import resource_v1 as v1
+from tiphys.api.base import to_builtins
 from tiphys.client.client import Client, Unreachable
 from tiphys.machinery import timestamps
 from tiphys.machinery.devices import FINALIZER, consumer, is_reserved_for
-from tiphys.machinery.errors import StatusError, is_conflict
+from tiphys.machinery.errors import StatusError, is_conflict, is_not_found
 from tiphys.scheduler.devices.binding_conditions import (
     TIMEOUT,
     BindingFailed,
@@ -39,12 +41,38 @@ class DeviceBinder:
         """Writes what is reserved for the pod to its claims, and that the pod uses them. Then waits
         until the devices are ready for it; `pending` is called when they are not yet. Raises
         StatusError, Unreachable."""
+        special = self._tracker.extended.reserved(pod.pod)
+        if special is not None:
+            self._tracker.made_special(pod.pod, await self._make(special.claim))
         for claim in self._claims_of(pod):
             await self._change(claim, lambda current: self._allocate(current, pod))
+        if special is not None:
+            await self._show_special(pod, special.mappings)
         written = [await self._current(claim) for claim in self._claims_of(pod)]
         if must_wait(written):
             pending()
             await self._wait_until_ready(pod)
+
+    async def _make(self, claim: v1.ResourceClaim) -> v1.ResourceClaim:
+        made = copy.deepcopy(claim)
+        made.metadata.uid = ""
+        return await self._client.create(made)
+
+    async def _show_special(
+        self, pod: PodInfo, mappings: list[core_v1.ContainerExtendedResourceRequest]
+    ) -> None:
+        """Tells the node which containers have which devices of the special claim."""
+        claim = self._tracker.special_of(pod.pod)
+        assert claim is not None
+        status = core_v1.PodExtendedResourceClaimStatus(
+            request_mappings=mappings, resource_claim_name=claim.metadata.name
+        )
+        meta = pod.pod.metadata
+        change = {
+            "metadata": {"uid": meta.uid},
+            "status": {"extendedResourceClaimStatus": to_builtins(status)},
+        }
+        await self._client.patch(core_v1.Pod, meta.name, change, meta.namespace, "status")
 
     async def _wait_until_ready(self, pod: PodInfo) -> None:
         """Raises Unreachable when the devices fail, or are not ready in time."""
@@ -97,12 +125,43 @@ class DeviceBinder:
             claim.status.reserved_for.append(consumer(pod.pod))
         return True
 
+    # --- unreserve ---
+
+    async def unreserve(self, pod: PodInfo) -> None:
+        """The pod is not bound: what was reserved for it is free, and its special claim is of no
+        use to anybody. Raises StatusError, Unreachable."""
+        special = self._tracker.special_of(pod.pod)
+        self._tracker.unreserve(pod.pod)
+        if special is not None:
+            await self._delete(special)
+
+    async def _delete(self, claim: v1.ResourceClaim) -> None:
+        """Deletes a claim with the devices that it has."""
+        meta = claim.metadata
+        for _ in range(_MAX_ATTEMPTS):
+            try:
+                current = await self._client.get(v1.ResourceClaim, meta.name, meta.namespace)
+                if FINALIZER in current.metadata.finalizers:
+                    current.metadata.finalizers.remove(FINALIZER)
+                    await self._client.update(current)
+                await self._client.delete(v1.ResourceClaim, meta.name, meta.namespace, uid=meta.uid)
+                return
+            except StatusError as error:
+                if is_not_found(error):
+                    return
+                if not is_conflict(error):
+                    raise
+
     # --- post-filter ---
 
     async def deallocate(self, pod: PodInfo) -> bool:
         """Deallocates the claims of the pod that no other pod uses, for they keep it from nodes
-        where others would fit. Returns whether there were any. Raises StatusError, Unreachable."""
-        any_deallocated = False
+        where others would fit, and deletes the special one that an earlier attempt to bind it left
+        behind. Returns whether there were any. Raises StatusError, Unreachable."""
+        left_over = self._tracker.extended.left_over(pod.pod)
+        if left_over is not None:
+            await self._delete(left_over)
+        any_deallocated = left_over is not None
         for claim in self._claims_of(pod):
             if _is_allocated_for_nobody_else(claim, pod):
                 changed = await self._change(claim, lambda current: _deallocate(current, pod))
@@ -113,9 +172,11 @@ class DeviceBinder:
 
     def _claims_of(self, pod: PodInfo) -> list[v1.ResourceClaim]:
         try:
-            return self._tracker.claims_of(pod.pod)
+            claims = self._tracker.claims_of(pod.pod)
         except Unallocatable as error:
             raise Unreachable(f"{pod.key}: {error}") from None
+        special = self._tracker.special_of(pod.pod)
+        return claims if special is None else [*claims, special]
 
     async def _change(self, claim: v1.ResourceClaim, change: ClaimChange) -> bool:
         """Changes the status of a claim, again when it was written by others meanwhile. Returns

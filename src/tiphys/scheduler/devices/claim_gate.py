@@ -35,5 +35,8 @@ class ClaimGate:
             if not self.must_wait(pod):
                 self._on_ready(pod)
 
+    def count(self) -> int:
+        return len(self._waiting)
+
     def forget(self, uid: str) -> None:
         self._waiting.pop(uid, None)

@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from tiphys.api import core_v1
 from tiphys.api import resource_v1 as v1
 from tiphys.api.base import Quantity
-from tiphys.machinery.nodes import tolerated
+from tiphys.machinery.devices import tolerations_of
 from tiphys.scheduler.devices.inventory import Offer, SelectorError
 
 ClassLister = Callable[[str], v1.DeviceClass | None]
@@ -61,12 +60,7 @@ class RequestData:
     def tolerates(self, taint: v1.DeviceTaint) -> bool:
         if taint.effect not in ("NoSchedule", "NoExecute"):
             return True
-        node_taint = core_v1.Taint(key=taint.key, value=taint.value, effect=taint.effect)
-        tolerations = (
-            core_v1.Toleration(key=t.key, operator=t.operator, value=t.value, effect=t.effect)
-            for t in self.tolerations
-        )
-        return tolerated(node_taint, tolerations)
+        return any(True for _ in tolerations_of(taint, self.tolerations))
 
 
 class NamedClass(NamedTuple):

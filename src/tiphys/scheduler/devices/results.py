@@ -4,7 +4,7 @@ shares."""
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from tiphys.api import core_v1
@@ -13,6 +13,8 @@ from tiphys.api.base import format_quantity, parse_quantity
 from tiphys.scheduler.devices.inventory import Offer
 from tiphys.scheduler.devices.requests import RequestData
 from tiphys.scheduler.devices.sharing import Amounts
+
+_MOST_ALTERNATIVES = 8  # of one request, as validation allows
 
 
 @dataclass
@@ -31,6 +33,18 @@ def allocation_result(claim: v1.ResourceClaim, grants: Sequence[Grant]) -> v1.Al
     allocation.devices.config = list(_configuration(claim, grants))
     allocation.node_selector = _node_selector(grants)
     return allocation
+
+
+def preference(claim: v1.ResourceClaim, granted: Iterable[str]) -> int:
+    """The score of the alternatives among the names of requests that were granted: the first of a
+    list counts most, as upstream."""
+    names = set(granted)
+    return sum(
+        _MOST_ALTERNATIVES - index
+        for request in claim.spec.devices.requests
+        for index, alternative in enumerate(request.first_available)
+        if f"{request.name}/{alternative.name}" in names
+    )
 
 
 def _device_result(grant: Grant) -> v1.DeviceRequestAllocationResult:

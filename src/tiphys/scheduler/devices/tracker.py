@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from tiphys.api import core_v1
@@ -14,6 +14,7 @@ from tiphys.api.base import encode
 from tiphys.machinery.devices import MOST_USERS, NotMade, belongs_to, claims_of, is_reserved_for
 from tiphys.machinery.quantity import nano
 from tiphys.scheduler.devices.allocator import Allocator
+from tiphys.scheduler.devices.extended import ExtendedClaims
 from tiphys.scheduler.devices.inventory import DeviceID, Inventory, Pool, PoolID, selects
 from tiphys.scheduler.devices.requests import (
     AllocationError,
@@ -22,6 +23,7 @@ from tiphys.scheduler.devices.requests import (
     classes_of,
 )
 from tiphys.scheduler.devices.sharing import Used
+from tiphys.scheduler.podinfo import PodInfo
 
 CANNOT_ALLOCATE = "cannot allocate all claims"
 
@@ -37,13 +39,14 @@ class _Reservation(NamedTuple):
     allocation: v1.AllocationResult
 
 
-class _NodeRejection(NamedTuple):
-    """Why a node cannot give something (empty: it can), while it sees these pools at this state of
-    use."""
+class _NodeAnswer(NamedTuple):
+    """Why a node cannot give something (empty: it can, and `score` says how much is preferred of
+    that), while it sees these pools at this state of use."""
 
     pools: list[Pool]
     changes: int
     reason: str
+    score: int = 0
 
 
 def _get_nothing(key: str) -> Any:
@@ -67,10 +70,11 @@ class DeviceTracker:
         self.claims_changed = asyncio.Event()  # set whenever one has
         self._allocated: dict[str, v1.AllocationResult] = {}  # by the claim's uid
         self._reserved: dict[str, _Reservation] = {}  # by the claim's uid
+        self.extended = ExtendedClaims()
         self._used: dict[PoolID, dict[DeviceID, Used]] = {}
         self._changes: dict[PoolID, int] = {}  # how often the use of a pool has changed
-        # By the specs of claims: the rejection of each node.
-        self._rejections: OrderedDict[bytes, dict[str, _NodeRejection]] = OrderedDict()
+        # By the specs of claims: what each node says to them.
+        self._answers: OrderedDict[bytes, dict[str, _NodeAnswer]] = OrderedDict()
 
     # --- what claims have ---
 
@@ -81,14 +85,22 @@ class DeviceTracker:
         if allocation is not None:
             self._drop_reservation(claim.metadata.uid)
         self._set_allocated(claim.metadata.uid, allocation)
+        self.extended.put(claim)
 
     def remove_claim(self, claim: v1.ResourceClaim) -> None:
         self.claims_changed.set()
         self._drop_reservation(claim.metadata.uid)
         self._set_allocated(claim.metadata.uid, None)
+        self.extended.remove(claim)
 
-    def classes_changed(self) -> None:
-        self._rejections.clear()
+    def put_class(self, device_class: v1.DeviceClass) -> None:
+        """A class was added or changed."""
+        self.extended.classes.put(device_class)
+        self._answers.clear()
+
+    def remove_class(self, name: str) -> None:
+        self.extended.classes.remove(name)
+        self._answers.clear()
 
     def allocation_of(self, claim: v1.ResourceClaim) -> v1.AllocationResult | None:
         """What a claim has, or what is reserved for it."""
@@ -144,6 +156,12 @@ class DeviceTracker:
         return consumed
 
     # --- the claims of a pod ---
+
+    def concerns(self, pod: PodInfo) -> bool:
+        """Whether a pod needs devices, for claims or for extended resources."""
+        return bool(pod.spec.resource_claims) or any(
+            map(self.extended.classes.class_of, pod.extended_resources)
+        )
 
     def claims_exist(self, pod: core_v1.Pod) -> bool:
         """Whether every claim of a pod exists. A pod is not scheduled before (upstream's
@@ -211,34 +229,51 @@ class DeviceTracker:
         self, claims: Sequence[v1.ResourceClaim], nodes: Iterable[tuple[int, core_v1.Node]]
     ) -> dict[str, list[int]]:
         """Which of the nodes, given with their rows, cannot give unallocated claims what they ask
-        for: rows by reason.
-
-        Results for equal specs are kept until a pool of the node, or the use of its devices,
-        changes. Raises AllocationError.
-        """
-        key = encode([claim.spec for claim in claims])
-        known = self._rejections.setdefault(key, {})
-        self._rejections.move_to_end(key)
-        if len(self._rejections) > _REMEMBERED_SPECS:
-            self._rejections.popitem(last=False)
+        for: rows by reason. Raises AllocationError."""
         rows_by_reason: dict[str, list[int]] = {}
+        for row, answer in self._ask(claims, nodes):
+            if answer.reason:
+                rows_by_reason.setdefault(answer.reason, []).append(row)
+        return rows_by_reason
+
+    def scores(
+        self, claims: Sequence[v1.ResourceClaim], nodes: Iterable[tuple[int, core_v1.Node]]
+    ) -> Iterator[tuple[int, int]]:
+        """(row, score) of nodes: the more preferred the alternatives are that the claims would
+        get, the higher. Raises AllocationError."""
+        for row, answer in self._ask(claims, nodes):
+            yield row, answer.score
+
+    def _ask(
+        self, claims: Sequence[v1.ResourceClaim], nodes: Iterable[tuple[int, core_v1.Node]]
+    ) -> Iterator[tuple[int, _NodeAnswer]]:
+        """Answers to equal specs are kept until a pool of the node, or the use of its devices,
+        changes. Raises AllocationError."""
+        key = encode([claim.spec for claim in claims])
+        known = self._answers.setdefault(key, {})
+        self._answers.move_to_end(key)
+        if len(self._answers) > _REMEMBERED_SPECS:
+            self._answers.popitem(last=False)
         for row, node in nodes:
             name = node.metadata.name
             pools = self.inventory.pools_of(node)
             changes = sum(self._changes.get(pool.id, 0) for pool in pools)
-            rejection = known.get(name)
-            if rejection is None or rejection.pools is not pools or rejection.changes != changes:
-                rejection = _NodeRejection(pools, changes, self._reject(claims, pools))
-                known[name] = rejection
-            if rejection.reason:
-                rows_by_reason.setdefault(rejection.reason, []).append(row)
-        return rows_by_reason
+            answer = known.get(name)
+            if answer is None or answer.pools is not pools or answer.changes != changes:
+                answer = self._answer(claims, pools, changes)
+                known[name] = answer
+            yield row, answer
 
-    def _reject(self, claims: Sequence[v1.ResourceClaim], pools: list[Pool]) -> str:
+    def _answer(
+        self, claims: Sequence[v1.ResourceClaim], pools: list[Pool], changes: int
+    ) -> _NodeAnswer:
+        allocator = self._allocator(pools)
         try:
-            return "" if self._allocator(pools).can_allocate(claims) else CANNOT_ALLOCATE
+            if not allocator.can_allocate(claims):
+                return _NodeAnswer(pools, changes, CANNOT_ALLOCATE)
         except Unallocatable as error:
-            return str(error)
+            return _NodeAnswer(pools, changes, str(error))
+        return _NodeAnswer(pools, changes, "", allocator.preference())
 
     def _allocator(self, pools: list[Pool]) -> Allocator:
         used: dict[DeviceID, Used] = {}
@@ -261,11 +296,16 @@ class DeviceTracker:
         try:
             claims = self.claims_of(pod)
             unallocated = [claim for claim in claims if self.allocation_of(claim) is None]
+            special = self.extended.wanted(pod, node)
+            if special is not None:
+                unallocated.append(special.claim)
             allocations = self.allocate(unallocated, node)
         except (Unallocatable, AllocationError):
             return False
         if allocations is None:
             return False
+        if special is not None:
+            self.extended.reserve(pod, special)
         for claim, allocation in zip(unallocated, allocations, strict=True):
             self._reserved[claim.metadata.uid] = _Reservation(pod.metadata.uid, allocation)
             self._count(allocation, 1)
@@ -280,6 +320,26 @@ class DeviceTracker:
         ]
         for uid in uids:
             self._drop_reservation(uid)
+        self.extended.forget(pod)
+
+    def made_special(self, pod: core_v1.Pod, made: v1.ResourceClaim) -> None:
+        """The API server has made the special claim that is reserved for a pod."""
+        special = self.extended.reserved(pod)
+        if special is None:
+            return
+        self.extended.reserve(pod, special._replace(claim=made))
+        reservation = self._reserved.pop(special.claim.metadata.uid, None)
+        if reservation is not None:
+            self._reserved[made.metadata.uid] = reservation
+
+    def special_of(self, pod: core_v1.Pod) -> v1.ResourceClaim | None:
+        """The special claim that was made for a pod, as it is known now."""
+        special = self.extended.reserved(pod)
+        if special is None or not special.claim.metadata.name:
+            return None
+        meta = special.claim.metadata
+        known = self._claim(f"{meta.namespace}/{meta.name}")
+        return known if known is not None and known.metadata.uid == meta.uid else special.claim
 
 
 def is_usable_from(allocation: v1.AllocationResult, node: core_v1.Node) -> bool:

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tiphys.api import core_v1
+from tiphys.api import resource_v1 as v1
+from tiphys.machinery.extendedresources import CLASS_PREFIX, ExtendedResources
 from tiphys.machinery.quantity import nano
 from tiphys.scheduler.cluster_events import ClusterEvent, EventKind
 from tiphys.scheduler.columns import Column, Rows
@@ -50,6 +52,9 @@ class NodeResourcesFit(Plugin):
 
     The strategies score what stays free (LeastAllocated), what is taken (MostAllocated), or the
     share that is taken by a shape (RequestedToCapacityRatio).
+
+    A node that has none of an extended resource may have devices of a class of `classes` that
+    stands for it: that is for the plugin DynamicResources to say.
     """
 
     name = "NodeResourcesFit"
@@ -60,11 +65,18 @@ class NodeResourcesFit(Plugin):
             EventKind.NODE_ALLOCATABLE,
             EventKind.POD_DELETED,
             EventKind.POD_REQUESTS,
+            EventKind.DEVICE_CLASS,
         )
     )
 
-    def __init__(self, weight: int = 0, arguments: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        weight: int = 0,
+        arguments: Mapping[str, Any] | None = None,
+        classes: ExtendedResources | None = None,
+    ) -> None:
         super().__init__(weight)
+        self._classes = classes or ExtendedResources()
         arguments = arguments or {}
         self._ignored = frozenset(arguments.get("ignoredResources") or ())
         groups = arguments.get("ignoredResourceGroups") or ()
@@ -89,27 +101,38 @@ class NodeResourcesFit(Plugin):
         for name, amount in self._filtered_requests(pod):
             reason = f"Insufficient {name}"
             line = snapshot.resources.get(name)
+            is_of_class = self._classes.class_of(name) is not None
+            if line is None and is_of_class:
+                continue
             if line is None:  # no node has any of it
                 verdicts.append(Verdict(snapshot.no_rows(), reason, unresolvable=True))
                 continue
             allocatable = snapshot.allocatable[line]
             fits = snapshot.requested[line] <= allocatable - amount
+            if is_of_class:
+                fits |= allocatable == 0
             verdicts.append(Verdict(fits, reason, unresolvable=amount > allocatable))
         return verdicts
 
     def feasible_rows(self, snapshot: Snapshot, pod: PodInfo, among: Bools) -> Bools | None:
+        class_of = self._classes.class_of
         requests = tuple(
-            (snapshot.resources.get(name), amount) for name, amount in self._filtered_requests(pod)
+            (snapshot.resources.get(name), amount, class_of(name) is not None)
+            for name, amount in self._filtered_requests(pod)
         )
 
         def compute(rows: Rows) -> Column:
             requested = snapshot.requested
             allocatable = snapshot.allocatable
             fits = requested[PODS_ROW][rows] < allocatable[PODS_ROW][rows]
-            for line, amount in requests:
-                if line is None:
+            for line, amount, is_of_class in requests:
+                if line is not None:
+                    has_room = requested[line][rows] <= allocatable[line][rows] - amount
+                    if is_of_class:
+                        has_room |= allocatable[line][rows] == 0
+                    fits &= has_room
+                elif not is_of_class:
                     return np.zeros_like(fits)
-                fits &= requested[line][rows] <= allocatable[line][rows] - amount
             return fits
 
         fits: Bools = snapshot.columns.get((self.name, "filter", requests), len(snapshot), compute)
@@ -128,13 +151,18 @@ class NodeResourcesFit(Plugin):
             return True
         if event.kind == EventKind.POD_REQUESTS:
             return self._frees_requests(event, pod)
+        if event.kind == EventKind.DEVICE_CLASS:
+            return _stands_for_a_request(event, pod)
         assert event.node is not None
         row = snapshot.row_of.get(event.node.metadata.name)
         if row is None:
             return True
         for name, amount in self._filtered_requests(pod):
             line = snapshot.resources.get(name)
-            if line is None or amount > snapshot.allocatable[line][row]:
+            allocatable = 0 if line is None else snapshot.allocatable[line][row]
+            if not allocatable and self._classes.class_of(name) is not None:
+                continue
+            if amount > allocatable:
                 return False  # the pod would not fit on the empty node
         return event.old_node is None or _has_grown(event.old_node, event.node, pod)
 
@@ -209,6 +237,19 @@ def _has_grown(old: core_v1.Node, new: core_v1.Node, pod: PodInfo) -> bool:
     return any(
         nano(now.get(name, "0")) > nano(before.get(name, "0")) for name in (*pod.requests, PODS)
     )
+
+
+def _stands_for_a_request(event: ClusterEvent, pod: PodInfo) -> bool:
+    """Whether a class was added or changed that stands for a resource of the pod now."""
+    new: v1.DeviceClass | None = event.obj
+    old: v1.DeviceClass | None = event.old_obj
+    if new is None:
+        return False
+    name = new.spec.extended_resource_name
+    if old is None and CLASS_PREFIX + new.metadata.name in pod.requests:
+        return True
+    is_new = old is None or old.spec.extended_resource_name != name
+    return is_new and name in pod.requests
 
 
 def _parse_shape(strategy: Mapping[str, Any]) -> _Shape:

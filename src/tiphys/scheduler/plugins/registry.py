@@ -71,7 +71,7 @@ def _make(name: str, profile: Profile, listers: Listers) -> Plugin:
         case "NodePorts":
             return NodePorts(weight)
         case "NodeResourcesFit":
-            return NodeResourcesFit(weight, arguments)
+            return NodeResourcesFit(weight, arguments, listers.devices.extended.classes)
         case "VolumeRestrictions":
             return VolumeRestrictions(listers.volumes)
         case "NodeVolumeLimits":
@@ -85,7 +85,7 @@ def _make(name: str, profile: Profile, listers: Listers) -> Plugin:
         case "InterPodAffinity":
             return InterPodAffinity(weight, arguments)
         case "DynamicResources":
-            return DynamicResources(listers.devices)
+            return DynamicResources(listers.devices, weight)
         case "NodeResourcesBalancedAllocation":
             return BalancedAllocation(weight, arguments)
         case "ImageLocality":

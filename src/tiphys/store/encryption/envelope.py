@@ -27,6 +27,13 @@ from tiphys.machinery.names import dns_subdomain_errors
 from tiphys.machinery.protobuf import WireError
 from tiphys.store.encryption import kmspb as pb
 from tiphys.store.encryption.ciphers import GCM, Cipher, OpenError
+from tiphys.store.encryption.metrics import (
+    FROM_STORAGE,
+    TO_STORAGE,
+    EncryptionMetrics,
+    hashed,
+    uncounted,
+)
 
 log = logging.getLogger(__name__)
 
@@ -106,11 +113,13 @@ class Envelope:
         prefix: bytes,
         plugin: Plugin,
         now: Callable[[], float] = time.monotonic,
+        metrics: EncryptionMetrics | None = None,
     ) -> None:
         self.name = name
         self.prefix = prefix  # of what it has sealed
         self._plugin = plugin
         self._now = now
+        self._metrics = metrics or uncounted()
         self._ciphers: dict[bytes, Cipher] = {}  # of seeds that are known, by their encrypted form
         self._state: _State | None = None
         self._version = ""
@@ -139,9 +148,10 @@ class Envelope:
             raise SealError("got unexpected nil transformer")
         if self._now() > state.until:
             raise SealError(
-                f'encryptedDEKSource with keyID hash "{_hash(state.source.key_id)}" expired'
+                f'encryptedDEKSource with keyID hash "{hashed(state.source.key_id)}" expired'
             )
         sealed = msgspec.structs.replace(state.source, data=state.cipher.seal(value, context))
+        self._metrics.key_used(TO_STORAGE, self.name, hashed(state.source.key_id))
         return protobuf.encode(sealed)
 
     def open(self, sealed: bytes, context: bytes) -> bytes:
@@ -153,7 +163,9 @@ class Envelope:
         cipher = self._ciphers.get(_cache_key(found))
         if cipher is None:
             raise OpenError(f"failed to decrypt DEK, error: {self.fault or 'not asked for'}")
-        return cipher.open(found.data, context), self._mark_of(found.key_id)
+        value = cipher.open(found.data, context)
+        self._metrics.key_used(FROM_STORAGE, self.name, hashed(found.key_id))
+        return value, self._mark_of(found.key_id)
 
     # --- the plugin ---
 
@@ -169,12 +181,17 @@ class Envelope:
         """Has the plugin open a seed. Raises PluginError."""
         if _cache_key(source) in self._ciphers:
             return
+        self._metrics.seed_missed()
         plain = await self._plugin.decrypt(source)
         try:
             cipher = Derived(plain) if source.source_type == pb.SEED else GCM(plain)
         except (OpenError, ValueError) as error:
             raise PluginError(f"what it has decrypted is no key: {error}") from None
+        self._remember(source, cipher)
+
+    def _remember(self, source: pb.EncryptedObject, cipher: Cipher) -> None:
         self._ciphers[_cache_key(source)] = cipher
+        self._metrics.seeds_known(self.name, len(self._ciphers))
 
     async def probe(self) -> bool:
         """Asks how the plugin is, and for a new seed when its key has changed; returns whether all
@@ -207,9 +224,10 @@ class Envelope:
             self._version = status.version
         fault = _id_fault(status.key_id)
         if fault:
-            hashed = _hash(status.key_id)
-            faults.append(f'got invalid KMSv2 KeyID hash "{hashed}": {fault}')
+            faults.append(f'got invalid KMSv2 KeyID hash "{hashed(status.key_id)}": {fault}')
+            self._metrics.key_invalid(self.name, "too_long" if status.key_id else "empty")
         else:
+            self._metrics.key_told(self.name, hashed(status.key_id))
             await self._keep_seed(status.key_id, until)
         if faults:
             raise PluginError("; ".join(faults))
@@ -219,7 +237,9 @@ class Envelope:
         if state is not None and state.source.key_id == key_id:
             self._state = _State(state.source, state.cipher, until)
             return
+        began = time.perf_counter()
         seed = os.urandom(_SEED)
+        self._metrics.seed_made(time.perf_counter() - began)
         answer = await self._plugin.encrypt(seed)
         source = pb.EncryptedObject(
             key_id=answer.key_id,
@@ -233,9 +253,9 @@ class Envelope:
         if fault:
             raise PluginError(f"failed to rotate DEK: {fault}")
         cipher = Derived(seed)
-        self._ciphers[_cache_key(source)] = cipher
+        self._remember(source, cipher)
         self._state = _State(source, cipher, until)
-        log.info("KMS provider %s encrypts with key %s", self.name, _hash(key_id))
+        log.info("KMS provider %s encrypts with key %s", self.name, hashed(key_id))
 
     async def close(self) -> None:
         await self._plugin.close()
@@ -292,8 +312,3 @@ def _cache_key(source: pb.EncryptedObject) -> bytes:
     """The same for the same encrypted seed, with all that the plugin is told of it."""
     rows = [source.source_type, source.source, source.key_id, sorted(source.annotations.items())]
     return msgspec.msgpack.encode(rows)
-
-
-def _hash(text: str) -> str:
-    """By which logs speak of a key's id."""
-    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}" if text else ""

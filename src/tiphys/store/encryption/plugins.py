@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import time
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 import grpc
@@ -22,13 +24,17 @@ _OPTIONS = [("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_bac
 
 class Plugin:
     """`endpoint` is a URL as ``unix:///run/kms.sock`` (or ``unix:///@name`` for a name that is no
-    file), `timeout` in seconds for each question."""
+    file), `timeout` in seconds for each question. `answered` is told of each question: its method,
+    the name of the answer's code, and the seconds that it took."""
 
-    def __init__(self, endpoint: str, timeout: float) -> None:
+    def __init__(
+        self, endpoint: str, timeout: float, answered: Callable[[str, str, float], None]
+    ) -> None:
         path = endpoint.removeprefix("unix://")
         abstract = path.removeprefix("/@")
         self._target = f"unix-abstract:{abstract}" if abstract != path else f"unix:{path}"
         self._timeout = timeout
+        self._answered = answered
         self._channel: grpc.aio.Channel | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -58,16 +64,21 @@ class Plugin:
 
     async def _ask(self, method: str, request: Struct, answer: type[Struct]) -> Any:
         """Raises PluginError."""
+        path = f"{_SERVICE}/{method}"
         call = self._connected().unary_unary(
-            f"{_SERVICE}/{method}",
+            path,
             request_serializer=protobuf.encode,
             response_deserializer=functools.partial(protobuf.decode, kind=answer),
         )
+        began = time.monotonic()
+        code = "OK"
         try:
             return await call(request, timeout=self._timeout)
         except grpc.aio.AioRpcError as error:
             code = error.code().name
             raise PluginError(f"rpc error: code = {code} desc = {error.details()}") from None
+        finally:
+            self._answered(path, _as_go(code), time.monotonic() - began)
 
     def _connected(self) -> grpc.aio.Channel:
         """A channel belongs to the loop that it was made on."""
@@ -77,3 +88,8 @@ class Plugin:
             self._channel = grpc.aio.insecure_channel(self._target, options=_OPTIONS)
             self._loop = loop
         return self._channel
+
+
+def _as_go(code: str) -> str:
+    """The name of a code as Go has it: DeadlineExceeded."""
+    return code if code == "OK" else "".join(word.capitalize() for word in code.split("_"))

@@ -14,6 +14,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from tiphys.store.encryption import configuration
 from tiphys.store.encryption.configuration import ConfigurationError
+from tiphys.store.encryption.envelope import Envelope, PluginError
+from tiphys.store.encryption.metrics import EncryptionMetrics, hashed
 from tiphys.store.encryption.sealed import SealedEngine
 from tiphys.store.encryption.transformers import Transformers
 from tiphys.store.engine import Engine
@@ -21,74 +23,79 @@ from tiphys.store.engine import Engine
 log = logging.getLogger(__name__)
 
 EVERY = 1.0  # seconds between two looks at the file's times: a few microseconds each
+# Seconds that plugins of a new configuration have to be well, and between two questions: upstream's
+# `validateNewTransformersHealth`. Beyond that, twice the longest of their own timeouts.
+_WELL_WITHIN, _ASKED_EVERY = 10.0, 0.1
 _PART = "apiserver_encryption_config_controller"
 
 
 class ReloadMetrics:
-    """Upstream's metrics of reloads. The hash says which configuration is in force."""
+    """Upstream's metrics of reloads. The hash says which configuration is in force, `server` whose
+    it is."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self, registry: CollectorRegistry, server: str) -> None:
+        self._server = hashed(server)
         self._reloads = Counter(
             f"{_PART}_automatic_reloads_total",
             "Reloads of the encryption configuration, by what came of them.",
-            ("status",),
+            ("status", "apiserver_id_hash"),
             registry=registry,
         )
         self._last = Gauge(
             f"{_PART}_automatic_reload_last_timestamp_seconds",
             "When the encryption configuration was reloaded last, by what came of it.",
-            ("status",),
+            ("status", "apiserver_id_hash"),
             registry=registry,
         )
         self._info = Gauge(
             f"{_PART}_last_config_info",
             "The encryption configuration in force, by the hash of its file.",
-            ("hash",),
+            ("apiserver_id_hash", "hash"),
             registry=registry,
         )
 
     def in_force(self, hash: str) -> None:
         self._info.clear()
-        self._info.labels(hash).set(1)
+        self._info.labels(self._server, hash).set(1)
 
     def reloaded(self, status: str) -> None:
-        self._reloads.labels(status).inc()
-        self._last.labels(status).set_to_current_time()
+        self._reloads.labels(status, self._server).inc()
+        self._last.labels(status, self._server).set_to_current_time()
 
 
 def encrypted(
-    engine: Engine, file: Path, registry: CollectorRegistry
+    engine: Engine, file: Path, registry: CollectorRegistry, server: str = ""
 ) -> tuple[SealedEngine, Reloader]:
-    """An engine with encryption around it, and who keeps that as the file says. Raises
-    ConfigurationError."""
+    """An engine with encryption around it, and who keeps that as the file says; in metrics it is
+    the `server`'s. Raises ConfigurationError."""
     loaded = configuration.read(file)
-    sealed = SealedEngine(engine, Transformers(loaded.configuration))
-    return sealed, Reloader(file, sealed, loaded.hash, registry)
+    metrics = EncryptionMetrics(registry, server)
+    sealed = SealedEngine(engine, Transformers(loaded.configuration, metrics=metrics))
+    return sealed, Reloader(file, sealed, loaded.hash, ReloadMetrics(registry, server))
 
 
 class Reloader:
     """Gives the engine a file's configuration when it has changed.
 
-    A file that cannot be used changes nothing: it is reported, and looked at again.
+    A file that cannot be used changes nothing, nor does one with a plugin that is not well: it is
+    reported, and looked at again.
     """
 
-    def __init__(
-        self, file: Path, engine: SealedEngine, hash: str, registry: CollectorRegistry
-    ) -> None:
+    def __init__(self, file: Path, engine: SealedEngine, hash: str, metrics: ReloadMetrics) -> None:
         self._file = file
         self._engine = engine
         self._hash = hash
         self._seen: tuple[int, int, int] | None = None
-        self._metrics = ReloadMetrics(registry)
+        self._metrics = metrics
         self._metrics.in_force(hash)
 
     async def run(self) -> None:
         """Until it is cancelled."""
         while True:
             await asyncio.sleep(EVERY)
-            self.look()
+            await self.look()
 
-    def look(self) -> bool:
+    async def look(self) -> bool:
         """Loads the file if it is not the one in force; returns whether it did."""
         stamp = self._stamp()
         if stamp is not None and stamp == self._seen:
@@ -98,16 +105,36 @@ class Reloader:
             loaded = configuration.read(self._file)
             if loaded.hash == self._hash:
                 return False
-            self._engine.use(Transformers(loaded.configuration, self._engine.transformers))
-        except ConfigurationError as error:
+            transformers = Transformers(loaded.configuration, self._engine.transformers)
+            await self._check(transformers)
+        except (ConfigurationError, PluginError) as error:
             log.error("The encryption configuration stays as it was: %s", error)
             self._metrics.reloaded("failure")
             return False
+        self._engine.use(transformers)
         self._hash = loaded.hash
         self._metrics.reloaded("success")
         self._metrics.in_force(loaded.hash)
         log.info("Loaded the encryption configuration %s", self._file)
         return True
+
+    async def _check(self, transformers: Transformers) -> None:
+        """Returns once every plugin says that it is well. Raises PluginError when one does not in
+        time: then the file is looked at again, whether or not it changes."""
+        known = self._engine.transformers.envelopes
+        plugins = transformers.envelopes
+        longest = max((kms.seconds for kms in plugins), default=0.0)
+        try:
+            async with asyncio.timeout(max(_WELL_WITHIN, 2 * longest)):
+                for envelope in plugins.values():
+                    await _well(envelope)
+        except TimeoutError:
+            self._seen = None
+            faults = "; ".join(one.fault for one in plugins.values() if one.fault)
+            for kms, envelope in plugins.items():
+                if kms not in known:
+                    await envelope.close()
+            raise PluginError(f"health check for new transformers failed: {faults}") from None
 
     def _stamp(self) -> tuple[int, int, int] | None:
         """What changes when the file does; None when it cannot be looked at."""
@@ -116,3 +143,11 @@ class Reloader:
         except OSError:
             return None
         return found.st_mtime_ns, found.st_ino, found.st_size
+
+
+async def _well(envelope: Envelope) -> None:
+    """Asks a plugin until it is well."""
+    is_well = await envelope.probe()
+    while not is_well:
+        await asyncio.sleep(_ASKED_EVERY)
+        is_well = await envelope.probe()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Sequence
 
@@ -23,7 +24,8 @@ from tiphys.store.encryption.envelope import (
     SealError,
 )
 from tiphys.store.encryption.kmspb import EncryptedObject
-from tiphys.store.encryption.transformers import Opened, Transformers
+from tiphys.store.encryption.metrics import FROM_STORAGE, OK, OTHER, TO_STORAGE
+from tiphys.store.encryption.transformers import Chain, Opened, Transformers
 from tiphys.store.engine import Change, Engine, Listener, Snapshot, StoreError, Write
 
 log = logging.getLogger(__name__)
@@ -95,11 +97,8 @@ class SealedEngine:
         chain = self._transformers.of(prefix_of(write.key))
         if chain.envelope is not None:
             await chain.envelope.asked.wait()
-        try:
-            mark = chain.mark
-            sealed = chain.seal(write.value, self._context(write.key))
-        except SealError as error:
-            raise StoreError(str(error)) from None
+        mark = chain.mark
+        sealed = self._seal(chain, write.key, write.value)
         if sealed is write.value:
             return await self._engine.commit(write)
         self._writing[sealed] = Opened(write.value, mark)
@@ -109,6 +108,38 @@ class SealedEngine:
             )
         finally:
             del self._writing[sealed]
+
+    def _seal(self, chain: Chain, key: str, value: bytes) -> bytes:
+        """Raises StoreError."""
+        began = time.perf_counter()
+        status = OTHER
+        try:
+            sealed = chain.seal(value, self._context(key))
+            status = OK
+        except SealError as error:
+            raise StoreError(str(error)) from None
+        finally:
+            if chain.is_configured:
+                self._count(key, TO_STORAGE, chain.prefix, status, began)
+        return sealed
+
+    def _open(self, chain: Chain, key: str, stored: bytes) -> Opened:
+        """Raises OpenError."""
+        if not chain.is_configured:
+            return chain.open(stored, self._context(key))
+        began = time.perf_counter()
+        try:
+            opened = chain.open(stored, self._context(key))
+        except OpenError:
+            self._count(key, FROM_STORAGE, b"unknown", OTHER, began)
+            raise
+        self._count(key, FROM_STORAGE, opened.prefix or b"identity", OK, began)
+        return opened
+
+    def _count(self, key: str, direction: str, prefix: bytes, status: str, began: float) -> None:
+        seconds = time.perf_counter() - began
+        metrics = self._transformers.metrics
+        metrics.transformed(prefix_of(key), direction, prefix, status, seconds)
 
     async def ping(self) -> None:
         await self._engine.ping()
@@ -229,7 +260,7 @@ class SealedEngine:
                 return
             try:
                 chain = self._transformers.of(prefix_of(change.key))
-                opened = chain.open(stored, self._context(change.key))
+                opened = self._open(chain, change.key, stored)
             except OpenError as error:
                 change.fault = str(error)
                 return

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import NamedTuple
 
 from tiphys.store.corruption import ENCRYPTED, IDENTITY_FAULT
@@ -23,6 +24,7 @@ from tiphys.store.encryption.configuration import (
     group_resource,
 )
 from tiphys.store.encryption.envelope import Envelope
+from tiphys.store.encryption.metrics import EncryptionMetrics, uncounted
 
 _ANY = GroupResource("*", "*")
 
@@ -43,16 +45,19 @@ _IDENTITY = Transformer(b"", None)
 
 
 class Opened(NamedTuple):
-    """A value, and the mark of the key that it was sealed with."""
+    """A value, and the mark of the key that it was sealed with. `prefix` is what that marks values
+    with."""
 
     value: bytes
     mark: bytes
+    prefix: bytes = b""
 
 
 class Chain:
     """The transformers of one resource. The first seals."""
 
     def __init__(self, transformers: list[Transformer]) -> None:
+        self.is_configured = transformers != [_IDENTITY]
         self._transformers = transformers
         first = transformers[0]
         self._mark = first.mark
@@ -93,9 +98,10 @@ class Chain:
                     return Opened(stored, mark)
             elif stored.startswith(prefix):
                 try:
+                    sealed = stored[len(prefix) :]
                     if isinstance(cipher, Envelope):
-                        return Opened(*cipher.opened(stored[len(prefix) :], context))
-                    return Opened(cipher.open(stored[len(prefix) :], context), mark)
+                        return Opened(*cipher.opened(sealed, context), prefix)
+                    return Opened(cipher.open(sealed, context), mark, prefix)
                 except OpenError as error:
                     faults.append(str(error))
         if len(self._transformers) == 1 and self._cipher is None:
@@ -111,11 +117,17 @@ def _fault(faults: list[str]) -> str:
 
 class Transformers:
     """The chains of a configuration, by resource. `known` is the one before it: plugins that both
-    have go on as they are."""
+    have go on as they are, and so do the `metrics`."""
 
     def __init__(
-        self, configuration: EncryptionConfiguration, known: Transformers | None = None
+        self,
+        configuration: EncryptionConfiguration,
+        known: Transformers | None = None,
+        metrics: EncryptionMetrics | None = None,
     ) -> None:
+        if metrics is None:
+            metrics = known.metrics if known is not None else uncounted()
+        self.metrics: EncryptionMetrics = metrics
         rules: dict[GroupResource, list[Transformer]] = {}
         self.envelopes: dict[KMS, Envelope] = {}
         self._known = known.envelopes if known is not None else {}
@@ -154,7 +166,8 @@ class Transformers:
         if envelope is None:
             from tiphys.store.encryption.plugins import Plugin  # gRPC, which few need
 
-            envelope = Envelope(kms.name, prefix, Plugin(kms.endpoint, kms.seconds))
+            plugin = Plugin(kms.endpoint, kms.seconds, partial(self.metrics.asked, kms.name))
+            envelope = Envelope(kms.name, prefix, plugin, metrics=self.metrics)
         self.envelopes[kms] = envelope
         yield Transformer(prefix, envelope)
 

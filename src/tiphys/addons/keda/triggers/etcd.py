@@ -11,6 +11,7 @@ import msgspec
 import yarl
 
 from tiphys.addons.keda.asking import HttpScaler, decoded, tls_context
+from tiphys.addons.keda.numerals import parse_float
 from tiphys.addons.keda.parameters import ParameterError, parameter
 from tiphys.addons.keda.scaler import PushScaler, ScalerError, scaler
 from tiphys.machinery.names import is_ip
@@ -61,7 +62,7 @@ class Etcd(HttpScaler, PushScaler):
             rows = (await self._ask("kv/range", {"key": _encoded(self.watch_key)})).get("kvs")
             if not rows:
                 raise ScalerError(f"watchKey {self.watch_key} doesn't exist")
-            return float(base64.b64decode(rows[0].get("value", "")))
+            return _number(rows[0])
         except (ScalerError, ValueError, KeyError) as error:
             raise ScalerError(f"error getting metric value: {error}") from None
 
@@ -132,12 +133,17 @@ class Etcd(HttpScaler, PushScaler):
         events = (decoded(line).get("result") or {}).get("events") or ()
         for event in events:
             try:
-                found = float(base64.b64decode(event["kv"].get("value", "")))
+                found = _number(event["kv"])
             except (ValueError, KeyError):
                 found = 0.0
             if found > self.activation_value:
                 return True
         return False
+
+
+def _number(row: dict[str, Any]) -> float:
+    """Under a key. Raises ValueError for what is none."""
+    return parse_float(base64.b64decode(row.get("value", "")).decode())
 
 
 def _encoded(key: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Annotated
 
 from tiphys.addons.keda.parameters import parameter
-from tiphys.addons.keda.remote_calls import Channel
+from tiphys.addons.keda.remote_calls import CallError, Channel
 from tiphys.addons.keda.scaler import Measured, PushScaler, Scaler, ScalerError, external, scaler
 from tiphys.api.autoscaling_v2 import MetricSpec
 from tiphys.api.base import F, Struct
@@ -96,6 +96,9 @@ class External(Scaler):
                 )
         except ScalerError:
             return []
+        return self.wanted(answer)
+
+    def wanted(self, answer: GetMetricSpecResponse) -> list[MetricSpec]:
         return [self._metric(spec) for spec in answer.metric_specs]
 
     def _metric(self, spec: Spec) -> MetricSpec:
@@ -128,3 +131,18 @@ class ExternalPush(External, PushScaler):
             async for answer in answers:
                 if answer.result:
                     await active()
+
+    async def push_metrics(self, changed: Callable[[list[MetricSpec]], Awaitable[None]]) -> bool:
+        """A server need not have this: then it is asked when its triggers are made, and no more."""
+        async with self.channel() as channel:
+            answers = channel.stream(
+                f"{_SERVICE}/StreamMetricSpec", self.reference(), GetMetricSpecResponse
+            )
+            try:
+                async for answer in answers:
+                    await changed(self.wanted(answer))
+            except CallError as error:
+                if error.status == "Unimplemented":
+                    return False
+                raise
+        return True

@@ -3,34 +3,47 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from tiphys.addons.kueue.assignments import unpacked
 from tiphys.addons.kueue.core.quota import Node, Quota, Slot, sum_up
 from tiphys.addons.kueue.core.state import (
     Flavor,
     Fungibility,
     Group,
+    Holding,
     Item,
     PodGroup,
     Preemption,
     Queue,
     State,
 )
+from tiphys.addons.kueue.core.topology import (
+    ANYWHERE,
+    Layer,
+    Nearness,
+    Tree,
+    Used,
+    is_usable,
+)
 from tiphys.addons.kueue.core.transforming import PLAINLY, Counting
 from tiphys.addons.kueue.types.quotas import (
     ClusterQueue,
     ClusterQueueSpec,
     Cohort,
+    FairSharing,
     ResourceFlavor,
     ResourceGroup,
+    Topology,
 )
-from tiphys.addons.kueue.types.workloads import Workload
+from tiphys.addons.kueue.types.workloads import PodSetTopologyRequest, Workload
 from tiphys.api import core_v1
 from tiphys.api.base import encode, from_builtins
 from tiphys.machinery import conditions, timestamps
 from tiphys.machinery.footprint import requests_of, units
+from tiphys.machinery.quantity import nano
 from tiphys.machinery.selectors import from_label_selector
 
 Labels = Mapping[str, str]
@@ -39,13 +52,18 @@ Labels = Mapping[str, str]
 @dataclass
 class Objects:
     """What a state is made of. `namespaces` are labels by name; `checks` are the admission checks
-    that there are, and whether their controllers are at work."""
+    that there are, and whether their controllers are at work; `others` is what pods of no
+    topology use, by node; `strategies`: see State."""
 
     flavors: Iterable[ResourceFlavor] = ()
     cluster_queues: Iterable[ClusterQueue] = ()
     cohorts: Iterable[Cohort] = ()
     namespaces: Mapping[str, Labels] = field(default_factory=dict)
     checks: Mapping[str, bool] = field(default_factory=dict)
+    strategies: tuple[str, ...] = ()
+    topologies: Iterable[Topology] = ()
+    nodes: Iterable[core_v1.Node] = ()
+    others: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
 # --- queues ---
@@ -53,7 +71,7 @@ class Objects:
 
 def state_of(objects: Objects) -> State:
     """The queues without any workload."""
-    flavors = {one.metadata.name: _flavor(one) for one in objects.flavors}
+    flavors = _flavors(objects)
     cohorts = {one.metadata.name: one for one in objects.cohorts}
     nodes: dict[str, Node] = {}
     queues: dict[str, Queue] = {}
@@ -62,6 +80,8 @@ def state_of(objects: Objects) -> State:
         queues[queue.name] = queue
         if made.spec.cohort_name:
             _join(queue.node, _cohort(made.spec.cohort_name, cohorts, nodes))
+    for name in cohorts:  # also those that lend, and have no queue themselves
+        _cohort(name, cohorts, nodes)
     in_circles = {name for name, node in nodes.items() if _is_circle(node)}
     for queue in queues.values():
         parent = queue.node.parent
@@ -75,7 +95,7 @@ def state_of(objects: Objects) -> State:
     for name, node in nodes.items():
         if node.parent is None and name not in in_circles:
             sum_up(node)
-    return State(flavors, queues)
+    return State(flavors, queues, strategies=objects.strategies, cohorts=nodes)
 
 
 def _cohort(name: str, cohorts: Mapping[str, Cohort], nodes: dict[str, Node]) -> Node:
@@ -84,7 +104,9 @@ def _cohort(name: str, cohorts: Mapping[str, Cohort], nodes: dict[str, Node]) ->
     if known is not None:
         return known
     spec = cohorts[name].spec if name in cohorts else None
-    node = nodes[name] = Node(name, _quotas(spec.resource_groups) if spec is not None else {})
+    quotas = _quotas(spec.resource_groups) if spec is not None else {}
+    weight = _weight(spec.fair_sharing) if spec is not None else 1.0
+    node = nodes[name] = Node(name, quotas, weight)
     if spec is not None and spec.parent_name:
         _join(node, _cohort(spec.parent_name, cohorts, nodes))
     return node
@@ -106,9 +128,23 @@ def _is_circle(node: Node) -> bool:
     return False
 
 
-def _flavor(flavor: ResourceFlavor) -> Flavor:
-    spec = flavor.spec
-    return Flavor(spec.node_labels, tuple(spec.node_taints), tuple(spec.tolerations))
+def _flavors(objects: Objects) -> dict[str, Flavor]:
+    topologies = {one.metadata.name: one for one in objects.topologies}
+    nodes = list(objects.nodes)
+    hosts = Used()
+    found: dict[str, Flavor] = {}
+    for flavor in objects.flavors:
+        spec = flavor.spec
+        name = spec.topology_name or ""
+        tree = None
+        if name in topologies:
+            levels = [level.node_label for level in topologies[name].spec.levels]
+            usable = (node for node in nodes if is_usable(node, spec.node_labels, levels))
+            tree = Tree(name, levels, usable, objects.others, hosts)
+        found[flavor.metadata.name] = Flavor(
+            spec.node_labels, tuple(spec.node_taints), tuple(spec.tolerations), name, tree
+        )
+    return found
 
 
 def _queue(made: ClusterQueue, flavors: Mapping[str, Flavor], objects: Objects) -> Queue:
@@ -121,7 +157,7 @@ def _queue(made: ClusterQueue, flavors: Mapping[str, Flavor], objects: Objects) 
         return selector is not None and labels is not None and selector.matches(labels)
 
     return Queue(
-        Node(made.metadata.name, _quotas(spec.resource_groups)),
+        Node(made.metadata.name, _quotas(spec.resource_groups), _weight(spec.fair_sharing)),
         tuple(
             Group(frozenset(g.covered_resources), tuple(f.name for f in g.flavors))
             for g in spec.resource_groups
@@ -144,7 +180,7 @@ def _queue(made: ClusterQueue, flavors: Mapping[str, Flavor], objects: Objects) 
 
 
 def inactivity(
-    queue: ClusterQueue, flavors: Mapping[str, Any], checks: Mapping[str, bool]
+    queue: ClusterQueue, flavors: Mapping[str, Flavor], checks: Mapping[str, bool]
 ) -> tuple[str, str]:
     """(reason, message) why a queue admits nothing, in upstream's words; empty when it does."""
     spec = queue.spec
@@ -164,11 +200,19 @@ def inactivity(
             "references inactive AdmissionCheck(s)",
             (one for one in wanted if not checks.get(one, True)),
         ),
+        "TopologyNotFound": ", ".join(_lacking_topologies(used, flavors)),
     }
     said = {reason: message for reason, message in reasons.items() if message}
     if not said:
         return "", ""
     return next(iter(said)), f"Can't admit new workloads: {', '.join(said.values())}."
+
+
+def _lacking_topologies(used: Iterable[str], flavors: Mapping[str, Flavor]) -> Iterator[str]:
+    for name in used:
+        flavor = flavors.get(name)
+        if flavor is not None and flavor.topology_name and flavor.topology is None:
+            yield f'there is no Topology "{flavor.topology_name}" for TAS flavor "{name}"'
 
 
 def _listing(what: str, names: Iterable[str]) -> str:
@@ -202,6 +246,12 @@ def _quotas(groups: Iterable[ResourceGroup]) -> dict[Slot, Quota]:
     }
 
 
+def _weight(sharing: FairSharing | None) -> float:
+    if sharing is None or sharing.weight is None:
+        return 1.0
+    return nano(sharing.weight) / 10**9
+
+
 def _limit(resource: str, quantity: str | None) -> int | None:
     return None if quantity is None else units(resource, quantity)
 
@@ -213,26 +263,64 @@ def item_of(workload: Workload, queue: str, counting: Counting = PLAINLY) -> Ite
     """A workload that waits or runs in a cluster queue, its requests as counted. Raises
     msgspec.ValidationError for a template that is none."""
     meta, spec, status = workload.metadata, workload.spec, workload.status
+    pod_sets = tuple(_pod_set(one, workload, counting) for one in spec.pod_sets)
     return Item(
         key=f"{meta.namespace}/{meta.name}",
         uid=meta.uid,
         queue=queue,
         priority=spec.priority or 0,
         queued=queued_since(workload),
-        pod_sets=tuple(_pod_set(one, workload, counting) for one in spec.pod_sets),
+        pod_sets=pod_sets,
         shape=_shape(workload),
         job_uid=meta.labels.get("kueue.x-k8s.io/job-uid", ""),
         reserved=_since(workload, "QuotaReserved"),
         usage=usage_of(workload) if status.admission is not None else {},
         evicted=conditions.is_true(status.conditions, "Evicted"),
+        holdings=_holdings(workload, pod_sets),
     )
+
+
+def _holdings(workload: Workload, pod_sets: Iterable[PodGroup]) -> tuple[Holding, ...]:
+    """The places that an admitted workload has."""
+    admission = workload.status.admission
+    by_name = {one.name: one for one in pod_sets}
+    found = []
+    for one in admission.pod_set_assignments if admission is not None else ():
+        assignment = unpacked(one.topology_assignment) if one.topology_assignment else None
+        if assignment is not None and one.name in by_name:
+            flavors = frozenset(one.flavors.values())
+            found.append(Holding(flavors, by_name[one.name].taking, assignment.places))
+    return tuple(found)
 
 
 def _pod_set(pod_set: Any, workload: Workload, counting: Counting) -> PodGroup:
     template = from_builtins(pod_set.template or {}, core_v1.PodTemplateSpec)
     count = pod_set.count - reclaimable(workload, pod_set.name)
-    each = counting(requests_of(with_requests(template.spec)))
-    return PodGroup(pod_set.name, max(0, count), each, template.spec, pod_set.min_count)
+    requests = requests_of(with_requests(template.spec))
+    return PodGroup(
+        pod_set.name,
+        max(0, count),
+        counting(requests),
+        template.spec,
+        pod_set.min_count,
+        _nearness(pod_set.topology_request),
+        requests,
+    )
+
+
+def _nearness(request: PodSetTopologyRequest | None) -> Nearness:
+    if request is None:
+        return ANYWHERE
+    constraints = request.podset_slice_required_topology_constraints
+    layers = [Layer(one.topology, one.size) for one in constraints]
+    if request.pod_set_slice_required_topology and request.pod_set_slice_size:
+        layers = [Layer(request.pod_set_slice_required_topology, request.pod_set_slice_size)]
+    return Nearness(
+        request.required or "",
+        request.preferred or "",
+        bool(request.unconstrained),
+        tuple(layers),
+    )
 
 
 def with_requests(spec: core_v1.PodSpec) -> core_v1.PodSpec:
@@ -285,7 +373,10 @@ def _since(workload: Workload, condition: str) -> float:
 def _shape(workload: Workload) -> str:
     """Equal for workloads that are admitted or refused alike."""
     spec, status = workload.spec, workload.status
-    parts = [(one.name, one.count, one.min_count, _spec_of(one.template)) for one in spec.pod_sets]
+    parts = [
+        (one.name, one.count, one.min_count, _spec_of(one.template), one.topology_request)
+        for one in spec.pod_sets
+    ]
     reclaimed = [(one.name, one.count) for one in status.reclaimable_pods]
     text = encode([spec.priority or 0, workload.metadata.namespace, parts, reclaimed])
     return hashlib.sha256(text).hexdigest()

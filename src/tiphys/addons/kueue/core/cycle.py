@@ -7,13 +7,16 @@ after the ones before it, so that quota is never given twice.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from tiphys.addons.kueue.core.flavors import WAITING, Assignment, Mode, assign
-from tiphys.addons.kueue.core.preemption import Target, find_targets
+from tiphys.addons.kueue.core.nearness import UnplaceableError
+from tiphys.addons.kueue.core.preemption import find_targets
 from tiphys.addons.kueue.core.quota import Slot
-from tiphys.addons.kueue.core.state import Item, Queue, State, order
+from tiphys.addons.kueue.core.search import Target
+from tiphys.addons.kueue.core.state import Holding, Item, Queue, State, order
+from tiphys.addons.kueue.core.tournament import Player, Tournament
 
 SUSPENDED = "Suspended"
 MISCONFIGURED = "Misconfigured"
@@ -46,11 +49,13 @@ class Refusal(NamedTuple):
 
 
 class Decisions(NamedTuple):
-    """What a cycle has come to; nothing in it: there was nobody to try."""
+    """What a cycle has come to; nothing in it: there was nobody to try. What is `kept` for
+    preemptors is in the state still, unless all cycles are over."""
 
     admitted: list[Admission]
     preempting: list[Preempting]
     refused: list[Refusal]
+    kept: list[_Kept]
 
 
 class _Entry(NamedTuple):
@@ -58,10 +63,20 @@ class _Entry(NamedTuple):
     assignment: Assignment
 
 
+class _Kept(NamedTuple):
+    """What is kept for who has to wait: in this cycle alone, or for a preemptor until all have had
+    their turn, so that nobody takes what others are leaving for it."""
+
+    queue: str
+    usage: Mapping[Slot, int] = {}
+    holdings: tuple[Holding, ...] = ()
+    is_for_preemptor: bool = False
+
+
 def run(state: State) -> Decisions:
     """One cycle. Takes who is admitted or refused out of `state.waiting`, which is in order; who is
     admitted is in its queue afterwards."""
-    decisions = Decisions([], [], [])
+    decisions = Decisions([], [], [], [])
     entries: list[_Entry] = []
     for head in list(_heads(state)):
         refusal = _inadmissible(state, head)
@@ -70,27 +85,44 @@ def run(state: State) -> Decisions:
             _drop(state, head)
             continue
         entries.append(_Entry(head, _assigned(state, head)))
-    entries.sort(key=lambda entry: (entry.assignment.height, *order(entry.item)))
-    kept: list[tuple[Queue, dict[Slot, int]]] = []  # for who has to wait, in this cycle alone
+    kept: list[_Kept] = []
     preempted: set[str] = set()
-    for entry in entries:
-        held = _process(state, entry, decisions, preempted)
-        kept.append((state.queues[entry.item.queue], held))
-    for queue, held in kept:
-        for slot, amount in held.items():
-            queue.node.release(slot, amount)
+    for entry in _in_order(state, entries):
+        kept.append(_process(state, entry, decisions, preempted))
+    for one in kept:
+        if one.is_for_preemptor:
+            decisions.kept.append(one)
+        else:
+            state.let_go(state.queues[one.queue], one.usage, one.holdings)
     return decisions
+
+
+def _in_order(state: State, entries: list[_Entry]) -> Iterator[_Entry]:
+    """Who is looked at next; where queues share fairly, by the shares as they are then."""
+    if not state.strategies:
+        yield from sorted(entries, key=lambda one: (one.assignment.height, *order(one.item)))
+        return
+    by_key = {entry.item.key: entry for entry in entries}
+    tournament = Tournament(
+        [Player(one.item, state.queues[one.item.queue], one.assignment.usage) for one in entries]
+    )
+    while (player := tournament.next()) is not None:
+        before = dict(player.queue.node.usage)
+        yield by_key[player.item.key]
+        if player.queue.node.usage != before:
+            tournament.usage_changed()
 
 
 def decide(state: State) -> Decisions:
     """Cycles until nobody is left to try."""
-    whole = Decisions([], [], [])
+    whole = Decisions([], [], [], [])
     for waiting in state.waiting.values():
         waiting.sort(key=order)
     while any(rows for name, rows in state.waiting.items() if name not in state.blocked):
         made = run(state)
         whole.admitted.extend(made.admitted)
         whole.preempting.extend(made.preempting)
+        whole.kept.extend(made.kept)
         whole.refused.extend(one for one in made.refused if not one.again)
         if made.admitted or made.preempting or not all(one.again for one in made.refused):
             continue
@@ -98,6 +130,8 @@ def decide(state: State) -> Decisions:
         for overtaken in made.refused:
             whole.refused.append(overtaken._replace(again=False))
             _drop(state, overtaken.item)
+    for one in whole.kept:
+        state.let_go(state.queues[one.queue], one.usage, one.holdings)
     return whole
 
 
@@ -142,7 +176,20 @@ def _find(state: State, item: Item, assignment: Assignment) -> None:
     if assignment.mode in (Mode.NO_FIT, Mode.FIT):
         return
     slots = assignment.slots_to_free()
-    assignment.targets = find_targets(state, item, assignment.usage, slots)
+    assignment.targets = find_targets(
+        state,
+        item,
+        assignment.usage,
+        slots,
+        lambda: assignment.can_be_placed(state, item),
+    )
+    if not assignment.topologies:
+        return
+    for target in assignment.targets:
+        state.suspend(target.item)
+    assignment.place(state, item, is_empty=not assignment.targets)
+    for target in assignment.targets:
+        state.restore(target.item)
 
 
 def _partial(state: State, item: Item) -> Assignment | None:
@@ -166,9 +213,7 @@ def _partial(state: State, item: Item) -> Assignment | None:
     return found
 
 
-def _process(
-    state: State, entry: _Entry, decisions: Decisions, preempted: set[str]
-) -> dict[Slot, int]:
+def _process(state: State, entry: _Entry, decisions: Decisions, preempted: set[str]) -> _Kept:
     """Decides about one workload. Returns what is kept for it until the cycle ends."""
     item, assignment = entry
     queue = state.queues[item.queue]
@@ -178,11 +223,13 @@ def _process(
         _admit(state, entry, decisions)
     elif not assignment.targets:
         _refuse(state, entry, decisions, WAITING)
-        return _hold(queue, _reservation(queue, assignment))
+        reserved = _reservation(queue, assignment)
+        state.hold(queue, reserved, assignment.holdings(item))
+        return _Kept(queue.name, reserved, assignment.holdings(item))
     elif any(target.item.key in preempted for target in assignment.targets):
         message = "Workload has overlapping preemption targets with another workload"
         decisions.refused.append(Refusal(item, WAITING, message, again=True))
-    elif not _fits_without(state, queue, assignment):
+    elif not _fits_without(state, entry):
         message = "Workload no longer fits after processing another workload"
         decisions.refused.append(Refusal(item, WAITING, message, again=True))
     else:
@@ -197,27 +244,36 @@ def _process(
             state.waiting[item.queue].clear()
         else:
             _drop(state, item)
-        return _hold(queue, assignment.usage)
-    return {}
-
-
-def _hold(queue: Queue, usage: dict[Slot, int]) -> dict[Slot, int]:
-    for slot, amount in usage.items():
-        queue.node.use(slot, amount)
-    return usage
+        state.hold(queue, assignment.usage, assignment.holdings(item))
+        return _Kept(queue.name, assignment.usage, assignment.holdings(item), True)
+    return _Kept(queue.name)
 
 
 def _admit(state: State, entry: _Entry, decisions: Decisions) -> None:
     item, assignment = entry
     node = state.queues[item.queue].node
-    if any(amount > node.available(slot) for slot, amount in assignment.usage.items()):
+    fits = all(amount <= node.available(slot) for slot, amount in assignment.usage.items())
+    if not (fits and _has_places(state, entry)):
         message = "Workload no longer fits after processing another workload"
         decisions.refused.append(Refusal(item, WAITING, message, again=True))
         return
     _drop(state, item)
     state.blocked.discard(item.queue)
+    item.holdings = assignment.holdings(item)
     state.admit(item, assignment.usage)
     decisions.admitted.append(Admission(item, assignment))
+
+
+def _has_places(state: State, entry: _Entry) -> bool:
+    """Whether its places are free still, or there are others."""
+    item, assignment = entry
+    if state.has_room(assignment.holdings(item)):
+        return True
+    try:
+        assignment.place(state, item)
+    except UnplaceableError:
+        return False
+    return True
 
 
 def _refuse(state: State, entry: _Entry, decisions: Decisions, reason: str) -> None:
@@ -238,11 +294,13 @@ def _refuse(state: State, entry: _Entry, decisions: Decisions, reason: str) -> N
         decisions.refused.append(Refusal(other, reason, message))
 
 
-def _fits_without(state: State, queue: Queue, assignment: Assignment) -> bool:
+def _fits_without(state: State, entry: _Entry) -> bool:
     """Whether it still fits once its targets are gone, after those before it in the cycle."""
+    assignment, node = entry.assignment, state.queues[entry.item.queue].node
     for target in assignment.targets:
         state.suspend(target.item)
-    fits = all(amount <= queue.node.available(slot) for slot, amount in assignment.usage.items())
+    fits = all(amount <= node.available(slot) for slot, amount in assignment.usage.items())
+    fits = fits and _has_places(state, entry)
     for target in assignment.targets:
         state.restore(target.item)
     return fits

@@ -12,9 +12,28 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import NamedTuple
 
-from tiphys.addons.kueue.core.preemption import WITHIN, Target, find_targets
+from tiphys.addons.kueue.core.nearness import (
+    NOT_PLACED,
+    UnplaceableError,
+    holdings,
+    mismatch,
+    placed,
+)
+from tiphys.addons.kueue.core.preemption import find_targets
 from tiphys.addons.kueue.core.quota import Slot, borrowing_height
-from tiphys.addons.kueue.core.state import PODS, Flavor, Fungibility, Group, Item, Queue, State
+from tiphys.addons.kueue.core.search import WITHIN, Target
+from tiphys.addons.kueue.core.state import (
+    PODS,
+    Flavor,
+    Fungibility,
+    Group,
+    Holding,
+    Item,
+    PodGroup,
+    Queue,
+    State,
+)
+from tiphys.addons.kueue.core.topology import Assignment as Topology
 from tiphys.api import core_v1
 from tiphys.api.base import Quantity, format_quantity
 from tiphys.api.meta_v1 import ObjectMeta
@@ -52,8 +71,9 @@ class Choice(NamedTuple):
 
 @dataclass
 class Assignment:
-    """What a workload would get. `usage` counts all pod sets, `counts` are their pods; `obstacles`
-    say by pod set what is in the way, `reason` is that of the condition QuotaReserved."""
+    """What a workload would get. `usage` counts all pod sets, `counts` are their pods, `topologies`
+    say by pod set where they go; `obstacles` say what is in the way, `reason` is that of the
+    condition QuotaReserved."""
 
     counts: tuple[int, ...]
     flavors: list[dict[str, Choice]] = field(default_factory=list)
@@ -62,6 +82,7 @@ class Assignment:
     reason: str = ""
     targets: list[Target] = field(default_factory=list)
     failed: bool = False
+    topologies: dict[int, Topology] = field(default_factory=dict)
 
     @property
     def mode(self) -> Mode:
@@ -79,6 +100,34 @@ class Assignment:
             f"couldn't assign flavors to pod set {pod_set}: {', '.join(dict.fromkeys(obstacles))}"
             for pod_set, obstacles in self.obstacles.items()
         )
+
+    @property
+    def chosen(self) -> list[dict[str, str]]:
+        """Flavors by resource, of each pod set."""
+        return [{resource: choice.flavor for resource, choice in of.items()} for of in self.flavors]
+
+    def holdings(self, item: Item) -> tuple[Holding, ...]:
+        return holdings(item, self.chosen, self.topologies)
+
+    def place(self, state: State, item: Item, is_empty: bool = False) -> None:
+        """Finds places as the state is now. Raises UnplaceableError."""
+        self.topologies = placed(state, item, self.counts, self.chosen, is_empty)
+
+    def can_be_placed(self, state: State, item: Item) -> bool:
+        try:
+            placed(state, item, self.counts, self.chosen)
+        except UnplaceableError:
+            return False
+        return True
+
+    def weaken(self, index: int) -> None:
+        """A pod set for which there is quota, and no place unless others go."""
+        self.flavors[index] = {
+            resource: choice
+            if choice.fit.mode is not Mode.FIT
+            else Choice(choice.flavor, Fit(Mode.PREEMPT, choice.fit.height))
+            for resource, choice in self.flavors[index].items()
+        }
 
     def slots_to_free(self) -> frozenset[Slot]:
         return frozenset(
@@ -124,7 +173,7 @@ class _Assigner:
             if self._queue.group_of(PODS) is not None:
                 requests[PODS] = count
             obstacles: list[str] = []
-            chosen = self._flavors_of(pod_set.spec, requests, obstacles)
+            chosen = self._flavors_of(pod_set, requests, obstacles)
             if obstacles:
                 result.obstacles[pod_set.name] = obstacles
             if chosen is None:
@@ -134,12 +183,35 @@ class _Assigner:
             for resource, choice in chosen.items():
                 slot = Slot(choice.flavor, resource)
                 result.usage[slot] = result.usage.get(slot, 0) + requests[resource]
-        if result.mode is not Mode.FIT:
+        self._place()
+        if result.mode not in (Mode.FIT, Mode.NO_FIT):
             result.reason = WAITING
         return result
 
+    def _place(self) -> None:
+        """Pods that fit the quota have to fit their topologies, too, if need be without others."""
+        result, item = self._result, self._item
+        if result.mode is Mode.NO_FIT:
+            return
+        if result.mode is Mode.FIT:
+            try:
+                return result.place(self._state, item)
+            except UnplaceableError as error:
+                name = item.pod_sets[error.index].name
+                result.obstacles.setdefault(name, []).append(str(error))
+                result.weaken(error.index)
+        try:
+            result.place(self._state, item, is_empty=True)
+        except UnplaceableError as error:
+            name = item.pod_sets[error.index].name
+            result.obstacles.setdefault(name, []).append(str(error))
+            result.reason, result.failed = NOT_PLACED, True
+            return
+        for index in result.topologies:
+            result.weaken(index)
+
     def _flavors_of(
-        self, spec: core_v1.PodSpec, requests: Mapping[str, int], obstacles: list[str]
+        self, pods: PodGroup, requests: Mapping[str, int], obstacles: list[str]
     ) -> dict[str, Choice] | None:
         """None when some resource cannot be had; what is in the way is added to `obstacles`."""
         chosen: dict[str, Choice] = {}
@@ -154,16 +226,14 @@ class _Assigner:
                 self._result.reason = NO_FLAVOR
                 return None
             self._obstacles = []
-            found = self._best(spec, group, requests)
+            found = self._best(pods, group, requests)
             obstacles += self._obstacles
             if not found:
                 return None
             chosen.update(found)
         return chosen
 
-    def _best(
-        self, spec: core_v1.PodSpec, group: Group, requests: Mapping[str, int]
-    ) -> dict[str, Choice]:
+    def _best(self, pods: PodGroup, group: Group, requests: Mapping[str, int]) -> dict[str, Choice]:
         """The best flavor of a group, or the first that is good enough. Empty: none does."""
         wanted = {name: requests[name] for name in requests if name in group.resources}
         fungibility = self._queue.fungibility
@@ -171,7 +241,8 @@ class _Assigner:
         best_fit = Fit(Mode.NO_FIT, _BORROWS_A_LOT)
         reasons: list[str] = []
         for name in group.flavors:
-            obstacle = _obstacle(name, self._state.flavors.get(name), spec)
+            obstacle = mismatch(self._state, self._queue, pods, name, group)
+            obstacle = obstacle or _obstacle(name, self._state.flavors.get(name), pods.spec)
             if obstacle:
                 self._obstacles.append(obstacle)
                 reasons.append(NO_FLAVOR)
@@ -230,9 +301,14 @@ class _Assigner:
             f"{lacking} more needed"
         )
         nominal = node.subtree.get(slot, 0)
-        if needed <= nominal or is_more_around or self._queue.preemption.borrow:
+        if needed <= nominal or is_more_around or self._preempts_while_borrowing():
             return self._by_preemption(slot, needed), WAITING
         return Fit(Mode.NO_FIT, height), WAITING
+
+    def _preempts_while_borrowing(self) -> bool:
+        preemption = self._queue.preemption
+        shares_fairly = bool(self._state.strategies) and preemption.reclaim != "Never"
+        return preemption.borrow or shares_fairly
 
     def _by_preemption(self, slot: Slot, needed: int) -> Fit:
         """What preempting for this slot alone would come to."""

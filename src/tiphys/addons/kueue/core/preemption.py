@@ -1,4 +1,4 @@
-"""Whom a workload may displace: upstream's classical preemption.
+"""Whom a workload may displace: upstream's classical preemption, where queues do not share fairly.
 
 Source: the concept "Preemption". Candidates are others of the queue by `withinClusterQueue`, and
 those of borrowing queues of the cohort by `reclaimWithinCohort` and `borrowWithinCohort`; they are
@@ -8,27 +8,20 @@ as well.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
+from tiphys.addons.kueue.core.fairpreemption import FairSearch
 from tiphys.addons.kueue.core.quota import Node, Slot
+from tiphys.addons.kueue.core.search import (
+    RECLAMATION,
+    WHILE_BORROWING,
+    WITHIN,
+    Search,
+    Target,
+    importance,
+)
 from tiphys.addons.kueue.core.state import Item, Queue, State
-
-WITHIN = "InClusterQueue"
-RECLAMATION = "InCohortReclamation"
-WHILE_BORROWING = "InCohortReclaimWhileBorrowing"
-WORDS = {
-    WITHIN: "prioritization in the ClusterQueue",
-    RECLAMATION: "reclamation within the cohort",
-    WHILE_BORROWING: "reclamation within the cohort while borrowing",
-}
-
-
-class Target(NamedTuple):
-    """A workload that has to go, and the reason of its condition Preempted."""
-
-    item: Item
-    reason: str
 
 
 class _Candidate(NamedTuple):
@@ -38,18 +31,7 @@ class _Candidate(NamedTuple):
     only_without_borrowing: bool
 
 
-class _Search:
-    """One workload's search for targets, about `slots`, which need them, to fit `usage`."""
-
-    def __init__(
-        self, state: State, item: Item, usage: Mapping[Slot, int], slots: frozenset[Slot]
-    ) -> None:
-        self._state = state
-        self._item = item
-        self._queue = state.queues[item.queue]
-        self._usage = usage
-        self._slots = slots
-
+class ClassicalSearch(Search):
     def targets(self) -> list[Target]:
         own = self._sorted(self._own())
         hierarchical, others = self._of_cohort()
@@ -77,14 +59,8 @@ class _Search:
     # --- candidates ---
 
     def _own(self) -> list[_Candidate]:
-        policy = self._queue.preemption.within
-        if policy == "Never":
-            return []
-        return [
-            _Candidate(item, WITHIN, None, False)
-            for item in self._queue.running.values()
-            if self._uses_slots(item) and self._satisfies(item, policy)
-        ]
+        running, policy = self._queue.running.values(), self._queue.preemption.within
+        return [_Candidate(item, WITHIN, None, False) for item in self._allowed(running, policy)]
 
     def _of_cohort(self) -> tuple[list[_Candidate], list[_Candidate]]:
         """Those over whose quota the workload has an advantage, as it is its subtree's own; and
@@ -108,17 +84,15 @@ class _Search:
         for child in node.children:
             if child is done or child.is_within_nominal(self._slots):
                 continue
-            queue = self._state.queues.get(child.name)
-            if queue is not None and queue.node is child:
+            queue = self._state.queue_at(child)
+            if queue is not None:
                 yield queue
             else:
                 yield from self._borrowing_queues(child, done)
 
     def _candidates_of(self, queue: Queue, cohort: Node, advantage: bool) -> Iterator[_Candidate]:
         preemption = self._queue.preemption
-        for item in queue.running.values():
-            if not (self._uses_slots(item) and self._satisfies(item, preemption.reclaim)):
-                continue
+        for item in self._allowed(queue.running.values(), preemption.reclaim):
             if advantage:
                 yield _Candidate(item, RECLAMATION, cohort, False)
             elif preemption.borrow and not self._is_above_threshold(item):
@@ -132,23 +106,8 @@ class _Search:
             return True
         return threshold is not None and item.priority > threshold
 
-    def _uses_slots(self, item: Item) -> bool:
-        return any(slot in self._slots for slot in item.usage)
-
-    def _satisfies(self, item: Item, policy: str) -> bool:
-        if policy == "Any":
-            return True
-        lower = item.priority < self._item.priority
-        if policy == "LowerOrNewerEqualPriority":
-            is_newer = self._item.queued < item.queued
-            return lower or (item.priority == self._item.priority and is_newer)
-        return lower and policy == "LowerPriority"
-
     def _sorted(self, candidates: list[_Candidate]) -> list[_Candidate]:
-        """The least important first: of low priority, and lately admitted."""
-        return sorted(
-            candidates, key=lambda one: (one.item.priority, -one.item.reserved, one.item.uid)
-        )
+        return sorted(candidates, key=lambda one: importance(one.item))
 
     # --- taking them ---
 
@@ -164,8 +123,7 @@ class _Search:
                 found = self._without_needless(taken, borrowing)
                 taken = found
                 break
-        for target in taken:
-            self._state.restore(target.item)
+        self._restore(taken)
         return found
 
     def _is_valid(self, candidate: _Candidate, borrowing: bool) -> bool:
@@ -181,24 +139,6 @@ class _Search:
             node = node.parent
         return True
 
-    def _fits(self, borrowing: bool) -> bool:
-        node = self._queue.node
-        for slot, amount in self._usage.items():
-            if amount > node.available(slot):
-                return False
-            if not borrowing and node.borrows_with(slot, amount):
-                return False
-        return True
-
-    def _without_needless(self, taken: list[Target], borrowing: bool) -> list[Target]:
-        kept = [taken[-1]]
-        for target in reversed(taken[:-1]):
-            self._state.restore(target.item)
-            if not self._fits(borrowing):
-                self._state.suspend(target.item)
-                kept.append(target)
-        return kept
-
 
 def _fits_here(node: Node, usage: Mapping[Slot, int]) -> tuple[bool, dict[Slot, int]]:
     """Whether a node's own subtree has room for it, and what would have to come from above."""
@@ -207,8 +147,15 @@ def _fits_here(node: Node, usage: Mapping[Slot, int]) -> tuple[bool, dict[Slot, 
 
 
 def find_targets(
-    state: State, item: Item, usage: Mapping[Slot, int], slots: frozenset[Slot]
+    state: State,
+    item: Item,
+    usage: Mapping[Slot, int],
+    slots: frozenset[Slot],
+    has_places: Callable[[], bool] = lambda: True,
 ) -> list[Target]:
-    """Who has to go so that `usage` fits the workload's queue; none when that does not help. The
-    state is the same afterwards."""
-    return _Search(state, item, usage, slots).targets()
+    """Who has to go so that `usage` fits the workload's queue, and its pods have places; none when
+    that does not help. The state is the same afterwards."""
+    if state.strategies:
+        search = FairSearch(state, item, usage, slots, has_places)
+        return search.targets(state.strategies)
+    return ClassicalSearch(state, item, usage, slots, has_places).targets()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple
 
 
@@ -30,10 +31,12 @@ class Quota:
 
 @dataclass(eq=False)
 class Node:
-    """A cluster queue or a cohort. `subtree` and `usage` include what is below it."""
+    """A cluster queue or a cohort. `subtree` and `usage` include what is below it; `weight` is its
+    claim to what others lend, beside that of its sisters."""
 
     name: str
     quotas: Mapping[Slot, Quota]
+    weight: float = 1.0
     parent: Node | None = None
     children: list[Node] = field(default_factory=list)
     subtree: dict[Slot, int] = field(default_factory=dict)
@@ -73,6 +76,14 @@ class Node:
         most = self.kept(slot) + self.parent.potential(slot)
         limit = self._borrowing_limit(slot)
         return most if limit is None else min(most, whole + limit)
+
+    @cached_property
+    def lendable(self) -> Mapping[str, int]:
+        """What could be used below it if nobody used anything, by resource."""
+        whole: dict[str, int] = {}
+        for slot in self.root.subtree:
+            whole[slot.resource] = whole.get(slot.resource, 0) + self.potential(slot)
+        return whole
 
     def _borrowing_limit(self, slot: Slot) -> int | None:
         quota = self.quotas.get(slot)
@@ -125,6 +136,7 @@ class Node:
 def sum_up(node: Node) -> None:
     """Works out `subtree` of a node and of all below it. Usage starts at nothing."""
     node.usage.clear()
+    node.__dict__.pop("lendable", None)
     node.subtree = {slot: quota.nominal for slot, quota in node.quotas.items()}
     for child in node.children:
         sum_up(child)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from tiphys.addons.kueue.core.quota import Node, Slot
+from tiphys.addons.kueue.core.topology import ANYWHERE, Nearness, Place, Tree
 from tiphys.api.core_v1 import PodSpec, Taint, Toleration
 
 PODS = "pods"
@@ -18,6 +19,17 @@ class Flavor(NamedTuple):
     labels: Mapping[str, str]
     taints: tuple[Taint, ...] = ()
     tolerations: tuple[Toleration, ...] = ()
+    topology_name: str = ""
+    topology: Tree | None = None
+
+
+class Holding(NamedTuple):
+    """Pods of a workload in their places: what `each` of them takes of the tree of whichever of
+    `flavors` has one."""
+
+    flavors: frozenset[str]
+    each: Mapping[str, int]
+    places: tuple[Place, ...]
 
 
 class Group(NamedTuple):
@@ -67,13 +79,25 @@ class Queue:
 
 @dataclass(frozen=True)
 class PodGroup:
-    """A pod set: `each` is what one pod takes."""
+    """A pod set: `each` is what one pod takes of quotas, `requests` what its template says, where
+    that is something else."""
 
     name: str
     count: int
     each: Mapping[str, int]
     spec: PodSpec
     least: int | None = None
+    nearness: Nearness = ANYWHERE
+    requests: Mapping[str, int] | None = None
+
+    @property
+    def plain(self) -> Mapping[str, int]:
+        return self.each if self.requests is None else self.requests
+
+    @property
+    def taking(self) -> dict[str, int]:
+        """What one pod takes of a node: itself, too."""
+        return {**self.plain, PODS: 1}
 
     def total(self, count: int) -> dict[str, int]:
         return {resource: amount * count for resource, amount in self.each.items()}
@@ -83,8 +107,8 @@ class PodGroup:
 class Item:
     """A workload. `queued` is when it began to wait, `reserved` when it got quota, in seconds.
 
-    `usage` is what it holds of the quota of its queue. `shape` is equal for workloads that fare
-    alike.
+    `usage` is what it holds of the quota of its queue, `holdings` of topologies. `shape` is equal
+    for workloads that fare alike.
     """
 
     key: str
@@ -98,6 +122,7 @@ class Item:
     reserved: float = 0.0
     usage: dict[Slot, int] = field(default_factory=dict)
     evicted: bool = False
+    holdings: tuple[Holding, ...] = ()
 
     @property
     def namespace(self) -> str:
@@ -107,30 +132,69 @@ class Item:
 @dataclass
 class State:
     """Everything a cycle looks at. `waiting` are the workloads of each queue, in any order;
-    `blocked` are strict queues whose first has been refused."""
+    `blocked` are strict queues whose first has been refused. With `strategies` of preemption
+    queues share fairly."""
 
     flavors: Mapping[str, Flavor]
     queues: dict[str, Queue]
     waiting: dict[str, list[Item]] = field(default_factory=dict)
     blocked: set[str] = field(default_factory=set)
+    strategies: tuple[str, ...] = ()
+    cohorts: Mapping[str, Node] = field(default_factory=dict)
+
+    def queue_at(self, node: Node) -> Queue | None:
+        """The queue of a leaf of the tree; None: the node is a cohort's."""
+        queue = self.queues.get(node.name)
+        return queue if queue is not None and queue.node is node else None
 
     def admit(self, item: Item, usage: Mapping[Slot, int]) -> None:
         """Notes that a workload holds quota."""
         queue = self.queues[item.queue]
         item.usage = dict(usage)
         queue.running[item.key] = item
-        for slot, amount in usage.items():
-            queue.node.use(slot, amount)
+        self.hold(queue, usage, item.holdings)
 
     def suspend(self, item: Item) -> None:
         """Takes a workload's usage out of its queue, to see what would be without it."""
         queue = self.queues[item.queue]
         del queue.running[item.key]
-        for slot, amount in item.usage.items():
-            queue.node.release(slot, amount)
+        self.let_go(queue, item.usage, item.holdings)
 
     def restore(self, item: Item) -> None:
         self.admit(item, item.usage)
+
+    def hold(self, queue: Queue, usage: Mapping[Slot, int], holdings: Iterable[Holding]) -> None:
+        """Takes quota of a queue, and places in topologies."""
+        for slot, amount in usage.items():
+            queue.node.use(slot, amount)
+        for holding in holdings:
+            self._occupy(holding, 1)
+
+    def let_go(self, queue: Queue, usage: Mapping[Slot, int], holdings: Iterable[Holding]) -> None:
+        for slot, amount in usage.items():
+            queue.node.release(slot, amount)
+        for holding in holdings:
+            self._occupy(holding, -1)
+
+    def _occupy(self, holding: Holding, sign: int) -> None:
+        tree = self._tree_of(holding)
+        if tree is None:
+            return
+        for place in holding.places:
+            tree.used.add(tree.key(place.values), holding.each, sign * place.pods)
+
+    def has_room(self, holdings: Iterable[Holding]) -> bool:
+        """Whether all places are free still."""
+        for holding in holdings:
+            tree = self._tree_of(holding)
+            if tree is None or not tree.holds(holding.places, holding.each):
+                return False
+        return True
+
+    def _tree_of(self, holding: Holding) -> Tree | None:
+        known = (self.flavors.get(name) for name in sorted(holding.flavors))
+        trees = (flavor.topology for flavor in known if flavor is not None)
+        return next((tree for tree in trees if tree is not None), None)
 
 
 def order(item: Item) -> tuple[int, float, str]:

@@ -19,6 +19,7 @@ from tiphys.addons.kueue.jobs.parts import (
 from tiphys.api.catalog import Resource
 
 MIN_PARALLELISM = "kueue.x-k8s.io/job-min-parallelism"
+_INDEX = "batch.kubernetes.io/job-completion-index"
 COMPLETIONS_FOLLOW = "kueue.x-k8s.io/job-completions-equal-parallelism"
 
 
@@ -74,8 +75,10 @@ def _job_set_parts(meta: Manifest, spec: Manifest) -> list[Part]:
             str(one.get("name", "")).lower(),
             mapping(one, "template", "spec", "template"),
             number(one.get("replicas"), 1) * _job_count(mapping(one, "template", "spec")),
+            path=f"spec.replicatedJobs[{index}].template.metadata",
+            groups=number(one.get("replicas"), 1),
         )
-        for one in items(spec, "replicatedJobs")
+        for index, one in enumerate(items(spec, "replicatedJobs"))
     ]
 
 
@@ -99,7 +102,7 @@ def _train_parts(meta: Manifest, spec: Manifest) -> list[Part]:
         "resources": mapping(trainer, "resourcesPerNode"),
     }
     template = {"spec": {"containers": [container]}}
-    return [Part("node", template, number(trainer.get("numNodes"), 1))]
+    return [Part("node", template, number(trainer.get("numNodes"), 1), path="job[node]")]
 
 
 def _train_place(spec: Manifest, placements: list[Placement]) -> None:
@@ -137,6 +140,7 @@ def _replica_parts(field: str, *order: str) -> Callable[[Manifest, Manifest], li
                 name.lower(),
                 mapping(replicas, name, "template"),
                 number(dig(replicas, name, "replicas"), 1),
+                path=f"spec.{field}[{name}].template.metadata",
             )
             for name in names
         ]
@@ -158,32 +162,40 @@ def _kubeflow(kind: str, plural: str, field: str, *order: str, group: str = "") 
         by_conditions("Succeeded", "Failed"),
         suspend=("runPolicy", "suspend"),
         is_active=_replicas_active,
+        index_label="training.kubeflow.org/replica-index",
     )
 
 
 # --- Ray ---
 
 
-def _cluster_parts(spec: Manifest) -> list[Part]:
-    head = Part("head", mapping(spec, "headGroupSpec", "template"), 1)
+def _cluster_parts(spec: Manifest, path: str = "spec") -> list[Part]:
+    head = Part(
+        "head",
+        mapping(spec, "headGroupSpec", "template"),
+        1,
+        path=f"{path}.headGroupSpec.template.metadata",
+    )
     workers = [
         Part(
             str(group.get("groupName", "")).lower(),
             mapping(group, "template"),
             number(group.get("replicas"), 0) * number(group.get("numOfHosts"), 1),
+            path=f"{path}.workerGroupSpecs[{index}].template.metadata",
         )
-        for group in items(spec, "workerGroupSpecs")
+        for index, group in enumerate(items(spec, "workerGroupSpecs"))
     ]
     return [head, *workers]
 
 
 def _ray_job_parts(meta: Manifest, spec: Manifest) -> list[Part]:
-    parts = _cluster_parts(mapping(spec, "rayClusterSpec"))
+    parts = _cluster_parts(mapping(spec, "rayClusterSpec"), "spec.rayClusterSpec")
     if spec.get("submissionMode", "K8sJobMode") != "K8sJobMode":
         return parts
     submitter = spec.get("submitterPodTemplate")
     if isinstance(submitter, dict):
-        return [*parts, Part("submitter", submitter, 1)]
+        path = "spec.submitterPodTemplate.metadata"
+        return [*parts, Part("submitter", submitter, 1, path=path)]
     # What KubeRay starts when it is not told; it cannot be placed.
     resources = {"requests": {"cpu": "500m", "memory": "200Mi"}}
     container = {"name": "ray-job-submitter", "resources": resources}
@@ -225,8 +237,9 @@ def _hyperpod_parts(meta: Manifest, spec: Manifest) -> list[Part]:
             str(one.get("name", "")).lower(),
             mapping(one, "template"),
             number(one.get("replicas"), 1) + number(one.get("spares"), 0),
+            path=f"spec.replicaSpecs[{index}].template.metadata",
         )
-        for one in items(spec, "replicaSpecs")
+        for index, one in enumerate(items(spec, "replicaSpecs"))
     ]
 
 
@@ -238,12 +251,15 @@ KINDS: tuple[JobKind, ...] = (
         is_active=_job_is_active,
         is_ready=_job_is_ready,
         reclaimable=_job_reclaimable,
+        index_label=_INDEX,
     ),
     JobKind(
         Resource("jobset.x-k8s.io", "v1alpha2", "jobsets", "JobSet"),
         _job_set_parts,
         by_conditions("Completed", "Failed"),
         is_active=_any_active("replicatedJobsStatus"),
+        index_label=_INDEX,
+        group_label="jobset.sigs.k8s.io/job-index",
     ),
     JobKind(
         Resource("ray.io", "v1", "rayjobs", "RayJob"),

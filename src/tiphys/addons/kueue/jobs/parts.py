@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from tiphys.api.base import JSON
@@ -22,13 +22,17 @@ class AnyJob(Object):
 
 class Part(NamedTuple):
     """A set of pods of a job. `template` is the pod template within the spec, to change it there;
-    `set_count` writes another count, where a job may run with fewer pods than it asks for."""
+    `set_count` writes another count, where a job may run with fewer pods than it asks for. `path`
+    is that of the template's metadata, for errors; `groups` is of how many jobs they are, where
+    that is not one."""
 
     name: str
     template: Manifest
     size: int
     least: int | None = None
     set_count: Callable[[int], None] | None = None
+    path: str = "spec.template.metadata"
+    groups: int | None = None
 
 
 class Finish(NamedTuple):
@@ -47,6 +51,8 @@ class JobKind:
     is_active: status → whether pods of it may still run
     is_ready:  (spec, status) → whether all its pods are ready, or done
     reclaimable: (spec, status) → pods by part that will not be started again
+    index_label, group_label: labels in which pods have their index, and that of their job, of jobs
+        that are several
     place:     for kinds whose templates are another object's: writes placements into the spec
     """
 
@@ -57,6 +63,8 @@ class JobKind:
     is_active: Callable[[Manifest], bool] = lambda status: False
     is_ready: Callable[[Manifest, Manifest], bool] = lambda spec, status: False
     reclaimable: Callable[[Manifest, Manifest], dict[str, int]] = lambda spec, status: {}
+    index_label: str = ""
+    group_label: str = ""
     place: Callable[[Manifest, list[Placement]], None] | None = None
 
     @property
@@ -74,6 +82,7 @@ class Placement:
     tolerations: list[Manifest]
     labels: dict[str, str]
     annotations: dict[str, str]
+    gates: list[str] = field(default_factory=list)
 
 
 def dig(value: Any, *path: str) -> Any:

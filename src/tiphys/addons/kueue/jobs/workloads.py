@@ -16,9 +16,11 @@ from tiphys.addons.kueue.jobs.parts import (
     is_suspended,
     set_suspended,
 )
+from tiphys.addons.kueue.jobs.topologies import topology_request
 from tiphys.addons.kueue.types.quotas import ResourceFlavor
 from tiphys.addons.kueue.types.workloads import (
     PodSet,
+    PodSetTopologyRequest,
     PriorityClassRef,
     Workload,
     WorkloadSpec,
@@ -88,7 +90,15 @@ def _seconds(text: str) -> int | None:
 
 def pod_sets_of(kind: JobKind, job: AnyJob) -> list[PodSet]:
     return [
-        PodSet(name=part.name, template=part.template, count=part.size, min_count=part.least)
+        PodSet(
+            name=part.name,
+            template=part.template,
+            count=part.size,
+            min_count=part.least,
+            topology_request=topology_request(
+                part.template, kind.index_label, kind.group_label, part.groups
+            ),
+        )
         for part in parts_of(kind, job)
     ]
 
@@ -97,6 +107,7 @@ def placements_of(workload: Workload, flavors: Mapping[str, ResourceFlavor]) -> 
     """Where the pods of an admitted workload go."""
     admission = workload.status.admission
     counts = {one.name: one.count for one in workload.spec.pod_sets}
+    requests = {one.name: one.topology_request for one in workload.spec.pod_sets}
     found = []
     for one in admission.pod_set_assignments if admission is not None else ():
         count = one.count if one.count is not None else counts.get(one.name, 1)
@@ -106,6 +117,8 @@ def placements_of(workload: Workload, flavors: Mapping[str, ResourceFlavor]) -> 
             if flavor is not None:
                 placement.node_selector.update(flavor.spec.node_labels)
                 placement.tolerations += to_builtins(flavor.spec.tolerations)
+        if one.topology_assignment:
+            _behind_gate(placement, workload, requests.get(one.name))
         for check in workload.status.admission_checks:
             for update in check.pod_set_updates:
                 if update.name == one.name:
@@ -115,6 +128,20 @@ def placements_of(workload: Workload, flavors: Mapping[str, ResourceFlavor]) -> 
                     placement.annotations.update(update.annotations)
         found.append(placement)
     return found
+
+
+def _behind_gate(
+    placement: Placement, workload: Workload, request: PodSetTopologyRequest | None
+) -> None:
+    """Pods that a topology has places for are told theirs once they are there."""
+    placement.gates.append(names.TOPOLOGY_GATE)
+    placement.labels[names.POD_SET] = placement.name
+    placement.annotations[names.WORKLOAD] = workload.metadata.name
+    is_asked_for = request is not None and (
+        request.required or request.preferred or request.unconstrained is not None
+    )
+    if not is_asked_for:
+        placement.annotations[names.UNCONSTRAINED_TOPOLOGY] = "true"
 
 
 def started_spec(kind: JobKind, job: AnyJob, placements: list[Placement]) -> Manifest:
@@ -157,6 +184,10 @@ def _place(template: Manifest, placement: Placement) -> None:
     if placement.tolerations:
         standing = spec.get("tolerations") or []
         spec["tolerations"] = [*standing, *(t for t in placement.tolerations if t not in standing)]
+    if placement.gates:
+        gates = [{"name": gate} for gate in placement.gates]
+        standing = spec.get("schedulingGates") or []
+        spec["schedulingGates"] = [*standing, *(gate for gate in gates if gate not in standing)]
 
 
 def stopped_spec(kind: JobKind, job: AnyJob) -> Manifest:
@@ -185,7 +216,7 @@ def restored_spec(kind: JobKind, job: AnyJob, workload: Workload) -> Manifest:
 def _restore(template: Manifest, original: Manifest) -> None:
     for outer, fields in (
         ("metadata", ("labels", "annotations")),
-        ("spec", ("nodeSelector", "tolerations")),
+        ("spec", ("nodeSelector", "tolerations", "schedulingGates")),
     ):
         was = original.get(outer) or {}
         here = template.setdefault(outer, {})

@@ -4,9 +4,11 @@ other, but for what v1beta1 has no field for."""
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 from tiphys.addons.kueue import GROUP
+from tiphys.addons.kueue.assignments import newer, older
 from tiphys.addons.reviews import refusal
 
 Manifest = dict[str, Any]
@@ -47,6 +49,7 @@ def convert(obj: Manifest, version: str) -> Manifest:
         spec.pop("retryDelayMinutes", None)
     if kind == "Workload":
         _newer_workload(spec) if is_newer else _older_workload(spec)
+        _convert_topologies(made.get("status"), newer if is_newer else older)
     return made
 
 
@@ -64,6 +67,13 @@ def _newer_queue(spec: Manifest) -> None:
         for field, old in (("whenCanBorrow", "Borrow"), ("whenCanPreempt", "Preempt")):
             if fungibility.get(field) == old:
                 fungibility[field] = "MayStopSearch"
+
+
+def _convert_topologies(status: Any, convert: Callable[[Manifest], Manifest]) -> None:
+    admission = status.get("admission") if isinstance(status, dict) else None
+    for one in (admission or {}).get("podSetAssignments") or ():
+        if isinstance(one.get("topologyAssignment"), dict):
+            one["topologyAssignment"] = convert(one["topologyAssignment"])
 
 
 def _newer_workload(spec: Manifest) -> None:

@@ -138,7 +138,7 @@ ResourceGroups = Annotated[list[ResourceGroup], F(0, list="atomic"), Meta(max_le
 
 
 class FairSharing(Struct):
-    """The weight of a queue among others; kept, and not acted on."""
+    """The weight of a queue or a cohort among its sisters, where they share fairly."""
 
     weight: Annotated[Quantity | None, Meta(extra_json_schema={"default": 1})] = None
 
@@ -506,7 +506,7 @@ class TopologySpec(Struct):
 
 @custom_resource(GROUP, "v1beta2", plural="topologies", namespaced=False, short_names=("topo",))
 class Topology(Object):
-    """Levels of nearness of nodes; kept, and not acted on."""
+    """Levels of nearness of nodes, the farthest first, by the labels that nodes have for them."""
 
     api_version: str = always(API_VERSION)
     kind: str = always("Topology")

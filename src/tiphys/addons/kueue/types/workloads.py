@@ -36,7 +36,7 @@ class SliceConstraint(Struct):
 
 
 class PodSetTopologyRequest(Struct):
-    """Kept, and not acted on."""
+    """How near each other pods are to be. Groups of pod sets are kept, and not acted on."""
 
     required: _Label63 | None = None
     preferred: _Label63 | None = None

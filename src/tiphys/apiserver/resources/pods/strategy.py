@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from tiphys.api.core_v1 import Pod, PodCondition, PodStatus
 from tiphys.apiserver.resources.base import Strategy
 from tiphys.apiserver.resources.pods.binding import BIND
+from tiphys.apiserver.resources.pods.claimstatuses import claim_status_errors
 from tiphys.apiserver.resources.pods.columns import COLUMNS
 from tiphys.apiserver.resources.pods.ephemeral import with_ephemeral_containers
 from tiphys.apiserver.resources.pods.eviction import EVICT
@@ -69,6 +70,9 @@ class PodStrategy(Strategy[Pod]):
         new.spec = old.spec
         new.metadata.owner_references = old.metadata.owner_references
         new.status.qos_class = old.status.qos_class or new.status.qos_class
+        if not old.status.node_allocatable_resource_claim_statuses:
+            # The gate of what writes it is off (upstream's DRANodeAllocatableResources).
+            new.status.node_allocatable_resource_claim_statuses = []
         _keep_observed_generations(new.status, old.status)
 
     def validate(self, obj: Pod) -> list[FieldError]:
@@ -96,7 +100,7 @@ class PodStrategy(Strategy[Pod]):
         return violations
 
     def validate_status(self, new: Pod, old: Pod) -> list[FieldError]:
-        return mirror_update_errors(new, old)
+        return mirror_update_errors(new, old) + claim_status_errors(new)
 
     def warnings(self, new: Pod, old: Pod | None) -> Iterator[str]:
         if old is None:

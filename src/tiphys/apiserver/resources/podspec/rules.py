@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from tiphys.api.core_v1 import PodResourceClaim, PodSchedulingGate, PodSpec, PodTemplateSpec
-from tiphys.apiserver.registry.metadata import validate_annotations, validate_labels
 from tiphys.apiserver.resources import checks
 from tiphys.apiserver.resources.podspec.containers import validate_containers
+from tiphys.apiserver.resources.podspec.environment import validate_variable_files
 from tiphys.apiserver.resources.podspec.hostnames import (
     validate_aliases,
     validate_dns,
@@ -17,6 +17,7 @@ from tiphys.apiserver.resources.podspec.security import validate_pod_security
 from tiphys.apiserver.resources.podspec.volumes import validate_volumes
 from tiphys.machinery import errors
 from tiphys.machinery.errors import FieldError
+from tiphys.machinery.labelrules import validate_annotations, validate_labels
 from tiphys.machinery.names import dns_label_errors, dns_subdomain_errors, label_key_errors
 
 _RESTART_POLICIES = ("Always", "OnFailure", "Never")
@@ -47,7 +48,8 @@ def validate_pod_spec(spec: PodSpec, path: str) -> list[FieldError]:
     violations += _claims(spec.resource_claims, f"{path}.resourceClaims")
     violations += validate_pod_resources(spec, f"{path}.resources")
     violations += _classes(spec, path)
-    return violations + validate_pod_security(spec, f"{path}.securityContext")
+    violations += validate_pod_security(spec, f"{path}.securityContext")
+    return violations + validate_variable_files(spec, path)
 
 
 def _policies(spec: PodSpec, path: str) -> list[FieldError]:

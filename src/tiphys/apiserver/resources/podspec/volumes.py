@@ -18,6 +18,7 @@ from tiphys.api.core_v1 import (
     VolumeSource,
 )
 from tiphys.apiserver.resources import checks
+from tiphys.apiserver.resources.podspec import downward
 from tiphys.machinery import errors, quantity
 from tiphys.machinery.errors import FieldError
 from tiphys.machinery.names import dns_label_errors
@@ -151,10 +152,18 @@ def _pod_facts(items: list[DownwardAPIVolumeFile], path: str) -> list[FieldError
     violations = []
     for item in items:
         violations += checks.unreserved_path(item.path, f"{path}.path")
-        if item.field_ref is not None and item.resource_field_ref is not None:
-            detail = "fieldRef and resourceFieldRef can not be specified simultaneously"
-            violations.append(errors.invalid_value(path, "resource", detail))
-        elif item.field_ref is None and item.resource_field_ref is None:
+        if item.field_ref is not None:
+            violations += downward.field_errors(
+                item.field_ref, downward.IN_FILES, f"{path}.fieldRef"
+            )
+            if item.resource_field_ref is not None:
+                detail = "fieldRef and resourceFieldRef can not be specified simultaneously"
+                violations.append(errors.invalid_value(path, "resource", detail))
+        elif item.resource_field_ref is not None:
+            violations += downward.amount_errors(
+                item.resource_field_ref, f"{path}.resourceFieldRef", of_file=True
+            )
+        else:
             detail = "one of fieldRef and resourceFieldRef is required"
             violations.append(errors.required(path, detail))
         violations += checks.file_mode(item.mode, f"{path}.mode")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from tiphys.api.core_v1 import ServicePort, ServiceSpec
-from tiphys.apiserver.registry.metadata import validate_labels
 from tiphys.apiserver.resources import checks
 from tiphys.machinery import errors
 from tiphys.machinery.addresses import endpoint_problems
 from tiphys.machinery.errors import FieldError
+from tiphys.machinery.labelrules import validate_labels
 from tiphys.machinery.names import dns_label_errors, dns_subdomain_errors, port_name_errors
 
 _TYPES = ("ClusterIP", "NodePort", "LoadBalancer", "ExternalName")

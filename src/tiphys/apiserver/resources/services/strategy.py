@@ -13,7 +13,7 @@ from tiphys.apiserver.resources.services.rules import is_externally_accessible, 
 from tiphys.apiserver.resources.subresources import Connection
 from tiphys.machinery import errors
 from tiphys.machinery.errors import FieldError
-from tiphys.machinery.names import dns1035_errors
+from tiphys.machinery.names import dns_label_errors
 from tiphys.store.cache import Selectable
 
 _AFFINITY_SECONDS = 10800
@@ -49,7 +49,7 @@ class ServiceStrategy(Strategy[Service]):
         Column("Selector", lambda o: selector_text(o.spec.selector), priority=WIDE),
     )
     fields = (Selectable("spec.clusterIP"), Selectable("spec.type"))
-    name_errors = staticmethod(dns1035_errors)
+    name_errors = staticmethod(dns_label_errors)  # may begin with a digit since 1.36 (KEP-5311)
     returns_deleted = True
     subresources = {"proxy": Connection.PROXY}
 

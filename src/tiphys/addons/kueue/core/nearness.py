@@ -1,0 +1,120 @@
+"""Which of a workload's pods go to a topology, of which flavor, and whether they can all be placed.
+
+Source: upstream's flavor assigner. Pods that ask for nearness need a flavor with a topology; those
+that do not are only there where the queue has nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from tiphys.addons.kueue.core.placing import PlacingError, Request, has_levels, place
+from tiphys.addons.kueue.core.state import Flavor, Group, Holding, Item, PodGroup, Queue, State
+from tiphys.addons.kueue.core.topology import Assignment, Tree, Used
+
+NOT_PLACED = "TopologyPlacementFailed"
+Chosen = Sequence[Mapping[str, str]]
+"""By pod set: flavors by resource."""
+
+
+class UnplaceableError(Exception):
+    """The pods of a set cannot be placed, and why not."""
+
+    def __init__(self, index: int, reason: str) -> None:
+        super().__init__(reason)
+        self.index = index
+
+
+def mismatch(state: State, queue: Queue, pods: PodGroup, name: str, group: Group) -> str:
+    """Why a flavor is not for these pods; empty: it is."""
+    flavor = state.flavors.get(name)
+    if flavor is None or _is_implied(state, queue, pods):
+        return ""
+    if not pods.nearness.is_asked_for:
+        has = bool(flavor.topology_name)
+        return f'Flavor "{name}" supports only TopologyAwareScheduling' if has else ""
+    if not flavor.topology_name:
+        if not group.resources & pods.plain.keys():
+            return ""  # what it has quota for is not on nodes
+        return f'Flavor "{name}" does not support TopologyAwareScheduling'
+    if flavor.topology is None:
+        return f'Flavor "{name}" information missing in TAS cache'
+    if not has_levels(flavor.topology, pods.nearness):
+        return f'Flavor "{name}" does not contain the requested level'
+    return ""
+
+
+def _is_implied(state: State, queue: Queue, pods: PodGroup) -> bool:
+    return not pods.nearness.is_asked_for and has_topologies_alone(state, queue)
+
+
+def has_topologies_alone(state: State, queue: Queue) -> bool:
+    names = [name for group in queue.groups for name in group.flavors]
+    return bool(names) and all(
+        name in state.flavors and bool(state.flavors[name].topology_name) for name in names
+    )
+
+
+def placed(
+    state: State, item: Item, counts: Sequence[int], chosen: Chosen, is_empty: bool = False
+) -> dict[int, Assignment]:
+    """Where the pods go, by pod set, beside those that are there; `is_empty`: as if no workload
+    had a place. Raises UnplaceableError."""
+    queue = state.queues[item.queue]
+    found: dict[int, Assignment] = {}
+    on_hosts = Used()  # by the pod sets before; so in trees that share hosts
+    for index, (pods, count) in enumerate(zip(item.pod_sets, counts, strict=True)):
+        implied = _is_implied(state, queue, pods)
+        if not count or not (implied or pods.nearness.is_asked_for):
+            continue
+        flavor, tree = _only_tree(state, index, chosen[index])
+        request = Request(pods.nearness, count, pods.plain, pods.spec, flavor.tolerations, implied)
+        assumed = on_hosts if tree.has_hosts else _taken(tree, item, found, state, chosen)
+        try:
+            found[index] = place(tree, request, assumed, is_empty)
+        except PlacingError as error:
+            raise UnplaceableError(index, str(error)) from None
+        if tree.has_hosts:
+            _note(on_hosts, tree, found[index], request.taking)
+    return found
+
+
+def _taken(
+    tree: Tree, item: Item, found: Mapping[int, Assignment], state: State, chosen: Chosen
+) -> Used:
+    """What pod sets before take of the same tree."""
+    taken = Used()
+    for index, assignment in found.items():
+        if _only_tree(state, index, chosen[index])[1] is tree:
+            _note(taken, tree, assignment, item.pod_sets[index].taking)
+    return taken
+
+
+def _note(used: Used, tree: Tree, assignment: Assignment, each: Mapping[str, int]) -> None:
+    for one in assignment.places:
+        used.add(tree.key(one.values), each, one.pods)
+
+
+def _only_tree(state: State, index: int, chosen: Mapping[str, str]) -> tuple[Flavor, Tree]:
+    trees = {
+        name: flavor.topology
+        for name in chosen.values()
+        if (flavor := state.flavors[name]).topology is not None
+    }
+    if not trees:
+        raise UnplaceableError(index, "no TAS flavor assigned")
+    if len(trees) > 1:
+        listed = " ".join(sorted(trees))
+        raise UnplaceableError(index, f"more than one TAS flavor assigned: [{listed}]")
+    ((name, tree),) = trees.items()
+    return state.flavors[name], tree
+
+
+def holdings(
+    item: Item, chosen: Chosen, assignments: Mapping[int, Assignment]
+) -> tuple[Holding, ...]:
+    """What a workload takes of trees when its pods go there."""
+    return tuple(
+        Holding(frozenset(chosen[index].values()), item.pod_sets[index].taking, found.places)
+        for index, found in assignments.items()
+    )
