@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import socket
@@ -9,6 +10,8 @@ import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator
 from itertools import cycle
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +19,8 @@ from tiphys.apiserver.workers.pool import Bursts
 from tiphys.client import compaction, informer
 from tiphys.testing import LocalCluster
 from tiphys.testing.cluster import free_port
+
+ROOT = Path(__file__).parents[1]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -87,32 +92,37 @@ def nothing_shared_is_changed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
     assert not compaction.changed_parts()
 
 
-def takes_the_machine(item: pytest.Item) -> bool:
-    """Whether a test needs what the machine has once: containers, the kernel's network, cgroups."""
-    is_of_root = item.get_closest_marker("root") is not None
-    return is_of_root or "machine" in getattr(item, "fixturenames", ())
+@functools.cache
+def process_of(file: str) -> str:
+    """What may not be parted when several processes share the tests: a file, a package where tests
+    share what is set up for it, and everything that needs what the machine has once (containers,
+    the kernel's network). Read in the source, which the process that shares out has, too."""
+    text = (ROOT / file).read_text()
+    if "mark.root" in text or "machine: Machine" in text:
+        return "machine"
+    return str(Path(file).parent) if 'loop_scope="package"' in text else file
 
 
-def shared_by(item: pytest.Item) -> str:
-    """The path in whose tests a fixture of this test's is shared: its file, or its package."""
-    file = item.nodeid.partition("::")[0]
-    loop = item.get_closest_marker("asyncio")
-    of_package = loop is not None and loop.kwargs.get("loop_scope") == "package"
-    return file.rpartition("/")[0] if of_package else file
+def _file(nodeid: str) -> str:
+    return nodeid.partition("::")[0]
 
 
-@pytest.hookimpl(tryfirst=True)
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Marks cannot say it: pytest-xdist 3.8 does not find its groups in node ids of pytest 9."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByProcess(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            return process_of(_file(nodeid))
+
+    return ByProcess(config, log)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What several processes may share out (`-n 2 --dist loadgroup`).
-
-    Tests that take the machine stay in one process, one after the other, and are handed out first:
-    together they take longest. The others go by files, in each of which the order stays."""
-    machine = {shared_by(item) for item in items if takes_the_machine(item)}
-    for item in items:
-        path = shared_by(item)
-        item.add_marker(pytest.mark.xdist_group("machine" if path in machine else path))
+    """In one of several processes: what needs the machine first, for together it takes longest."""
     if hasattr(config, "workerinput"):
-        items.sort(key=lambda item: shared_by(item) not in machine)
+        items.sort(key=lambda item: process_of(_file(item.nodeid)) != "machine")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -127,4 +137,3 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "needs(*programs): programs the test cannot do without")
     config.addinivalue_line("markers", "root: the test needs root")
-    config.addinivalue_line("markers", "xdist_group(name): what one process runs")
