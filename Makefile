@@ -1,6 +1,8 @@
 # Kubernetes, written in Python. `make help` lists what can be done.
 VENV := .venv
 PYTHON := $(VENV)/bin/python
+# Tests in two processes; those that need the machine itself stay in one (tests/conftest.py).
+TWO := -n 2 --dist loadscope --no-loadscope-reorder
 PACKAGES := containerd runc containernetworking-plugins nftables conntrack iproute2 busybox-static
 .DEFAULT_GOAL := help
 # Compiled modules are kept, whatever the machine says: tests start hundreds of processes.
@@ -37,7 +39,7 @@ test: $(VENV)/.dev test-machine  ## all checks and tests
 	@$(VENV)/bin/ruff format -q --check .
 	@$(VENV)/bin/lint-imports --no-cache > $(VENV)/.imports || { cat $(VENV)/.imports; exit 1; }
 	@$(VENV)/bin/mypy
-	@$(PYTHON) -m pytest
+	@$(PYTHON) -m pytest $(TWO)
 
 check: $(VENV)/.dev  ## lint, types and import contracts alone
 	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/lint-imports --no-cache && $(VENV)/bin/mypy

@@ -168,6 +168,30 @@ async def test_bad_requests_are_refused(server: LocalCluster) -> None:
         assert part in str(await refused(call(server, "POST", REQUESTS, body)))
 
 
+@pytest.mark.parametrize(
+    ("certificate", "detail"),
+    [
+        (b"x", "must contain at least one CERTIFICATE PEM block"),
+        (
+            b"-----BEGIN KEY-----\neA==\n-----END KEY-----\n",
+            'only CERTIFICATE PEM blocks are allowed, found "KEY"',
+        ),
+        (
+            b"-----BEGIN CERTIFICATE-----\neA==\n-----END CERTIFICATE-----\n",
+            "x509: malformed certificate",
+        ),
+    ],
+)
+async def test_what_is_signed_is_certificates(
+    server: LocalCluster, certificate: bytes, detail: str
+) -> None:
+    await call(server, "POST", REQUESTS, signing("a", request("jane")))
+    made = await call(server, "GET", f"{REQUESTS}/a")
+    made["status"] = {"certificate": base64.b64encode(certificate).decode()}
+    failure = await refused(call(server, "PUT", f"{REQUESTS}/a/status", made))
+    assert f'status.certificate: Invalid value: "<certificate data>": {detail}' in str(failure)
+
+
 async def test_owners_are_guarded_where_that_is_asked_for() -> None:
     async with LocalCluster(enable_admission=("OwnerReferencesPermissionEnforcement",)) as server:
         await grant(server, "jane", rule("create update get", "configmaps"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 
@@ -23,9 +24,10 @@ HERE = Place("n1")
 
 @pytest.fixture
 def kernel() -> Iterator[NamespaceKernel]:
-    ip("netns", "add", "attack-services")
-    yield NamespaceKernel("attack-services")
-    ip("netns", "del", "attack-services")
+    namespace = f"as{os.getpid()}"
+    ip("netns", "add", namespace)
+    yield NamespaceKernel(namespace)
+    ip("netns", "del", namespace)
 
 
 def numbered(number: int, **spec: object) -> core_v1.Service:

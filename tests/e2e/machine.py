@@ -81,6 +81,11 @@ def gone(machine: Machine, *names: str) -> None:
     machine.kubectl("delete", "pod", *names, "--timeout=40s")
 
 
+def discard(machine: Machine, *names: str) -> None:
+    """Deletes pods that no test asks about any more: they may end while the next one runs."""
+    machine.kubectl("delete", "pod", *names, "--wait=false")
+
+
 def node_process(machine: Machine) -> int:
     """The id of the node's process; 0 while there is none."""
     rows = machine.status()["components"]

@@ -11,6 +11,7 @@ import pytest
 
 from tests.e2e.machine import (
     Machine,
+    discard,
     gone,
     phase,
     run_pod,
@@ -34,7 +35,7 @@ def test_a_pods_token_is_its_service_account_at_the_apis_own_service(machine: Ma
         refused.value.code == 403
         and b"system:serviceaccount:default:default" in refused.value.read()
     )
-    gone(machine, "caller")
+    discard(machine, "caller")
 
 
 def test_a_container_that_must_not_be_root_does_not_start_as_root(machine: Machine) -> None:
@@ -68,7 +69,7 @@ def test_a_container_that_must_not_be_root_does_not_start_as_root(machine: Machi
         "/var/run/secrets/kubernetes.io/serviceaccount/token",
     )
     assert facts == "640 1234 4321\n"
-    gone(machine, "somebody")
+    discard(machine, "somebody")
 
 
 def test_what_the_runtime_cannot_do_is_refused_with_its_reason(machine: Machine) -> None:
@@ -90,7 +91,7 @@ def test_what_the_runtime_cannot_do_is_refused_with_its_reason(machine: Machine)
     machine.eventually(lambda: "runtime does not support user namespaces" in events("mapped"))
     machine.eventually(lambda: "not supported by the runtime" in events("deep"))
     assert phase(machine, "mapped") == phase(machine, "deep") == "Pending"
-    gone(machine, "strict", "mapped", "deep")
+    discard(machine, "strict", "mapped", "deep")
 
 
 def test_a_nodes_own_server_is_asked_with_rights_only(machine: Machine) -> None:
@@ -147,4 +148,4 @@ def test_a_nodes_own_server_is_asked_with_rights_only(machine: Machine) -> None:
     assert json.loads(raw("configz"))["kubeletconfig"]["containerLogMaxSize"] == "10Mi"
     assert raw("healthz") == "ok" and "<pre>" in raw("logs/")
     machine.kubectl("delete", "clusterrolebinding,clusterrole,serviceaccount", "scraper")
-    gone(machine, "metered")
+    discard(machine, "metered")

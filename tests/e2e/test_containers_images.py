@@ -8,7 +8,7 @@ from tests.e2e.machine import (
     EXAMPLE,
     IMAGE,
     Machine,
-    gone,
+    discard,
 )
 
 
@@ -64,4 +64,4 @@ def test_images_that_are_not_to_be_had_are_told_as_upstream_tells_them(machine: 
         'Container image "tiphys.local/absent:1" is not present with pull policy of Never'
         in events()
     )
-    gone(machine, "unnamed")
+    discard(machine, "unnamed")

@@ -13,6 +13,7 @@ from tests.e2e.machine import (
     IMAGE,
     Machine,
     command_line,
+    discard,
     gone,
     phase,
     run_pod,
@@ -39,7 +40,7 @@ def test_probes_restart_and_hold_back(machine: Machine) -> None:
     machine.eventually(
         lambda: machine.get("pod/probed")["status"]["containerStatuses"][0]["restartCount"] >= 1
     )
-    gone(machine, "probed")
+    discard(machine, "probed")
 
 
 def test_a_probe_may_give_its_container_less_time_to_end(machine: Machine) -> None:
@@ -93,7 +94,7 @@ def test_init_containers_crash_loops_and_termination_messages(machine: Machine) 
             in machine.kubectl("get", "events")
         )
     )
-    gone(machine, "staged", "crashing")
+    discard(machine, "staged", "crashing")
 
 
 def test_hooks_and_grace(machine: Machine) -> None:
@@ -170,7 +171,7 @@ def test_a_container_is_resized_while_it_runs(machine: Machine) -> None:
         for c in machine.get("pod/growing")["status"]["conditions"]
         if c["type"].startswith("PodResize")
     ]
-    gone(machine, "growing")
+    discard(machine, "growing")
 
 
 def test_a_pod_is_resized_as_a_whole_while_it_runs(machine: Machine) -> None:
@@ -196,7 +197,7 @@ def test_a_pod_is_resized_as_a_whole_while_it_runs(machine: Machine) -> None:
     own = machine.kubectl("exec", "roomy", "--", "sh", "-c", script)
     assert own.strip() == str(80 << 20), "the container has no limit of its own"
     assert not [c for c in after["status"]["conditions"] if c["type"].startswith("PodResize")]
-    gone(machine, "roomy")
+    discard(machine, "roomy")
 
 
 def pod_memory_limit(uid: str) -> int:
@@ -241,7 +242,7 @@ def test_a_command_that_is_not_there_ends_the_container_and_backs_off(machine: M
         status["lastState"]["terminated"]["reason"] == "StartError" and status["restartCount"] >= 1
     )
     assert "reserve" not in machine.kubectl("get", "events")
-    gone(machine, "absent", "missing")
+    discard(machine, "absent", "missing")
 
 
 def test_pods_with_too_much_on_disk_are_evicted_and_their_logs_go(machine: Machine) -> None:
@@ -392,7 +393,7 @@ def test_a_rule_restarts_all_containers_in_place(machine: Machine) -> None:
         if one["type"] == "AllContainersRestarting"
     ]
     assert condition["status"] == "False"
-    gone(machine, "again")
+    discard(machine, "again")
 
 
 def restarts(machine: Machine, name: str) -> dict[str, int]:

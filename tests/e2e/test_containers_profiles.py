@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.machine import Machine, gone, run_pod, running
+from tests.e2e.machine import Machine, discard, run_pod, running
 
 NO_FOLDERS = {
     "defaultAction": "SCMP_ACT_ALLOW",
@@ -36,7 +36,7 @@ def test_a_profile_of_the_node_confines_a_container(machine: Machine) -> None:
     running(machine, "confined")
     refused = machine.kubectl("exec", "confined", "--", "mkdir", "/y", check=False)
     assert "Operation not permitted" in refused
-    gone(machine, "confined")
+    discard(machine, "confined")
 
 
 def test_a_profile_outside_of_the_folder_is_not_read(machine: Machine) -> None:
@@ -46,7 +46,7 @@ def test_a_profile_outside_of_the_folder_is_not_read(machine: Machine) -> None:
     run_pod(machine, "missing", "sleep 9", securityContext=confined("none.json"))
     machine.eventually(lambda: waits(machine, "leading-out") == "CreateContainerConfigError")
     machine.eventually(lambda: waits(machine, "missing") == "CreateContainerError")
-    gone(machine, "leading-out", "missing")
+    discard(machine, "leading-out", "missing")
 
 
 def waits(machine: Machine, name: str) -> str:
@@ -63,4 +63,4 @@ def test_app_armor_is_refused_where_the_kernel_has_none(machine: Machine) -> Non
     status = machine.get("pod/armoured")["status"]
     assert status["reason"] == "AppArmor"
     assert "Cannot enforce AppArmor: AppArmor is not enabled on the host" in status["message"]
-    gone(machine, "armoured")
+    discard(machine, "armoured")

@@ -12,6 +12,7 @@ import urllib.request
 from tests.e2e.machine import (
     EXAMPLE,
     Machine,
+    discard,
     gone,
     run_pod,
     running,
@@ -76,7 +77,7 @@ def test_services_of_every_kind_are_reached(machine: Machine) -> None:
     )
     machine.eventually(lambda: "refused" in fetch("http://empty/"))
     machine.kubectl("delete", "service", "plain", "noded", "empty")
-    gone(machine, "web", "visitor")
+    discard(machine, "web", "visitor")
 
 
 def test_host_ports_lead_to_their_pods_from_loopback_addresses_too(machine: Machine) -> None:
@@ -139,7 +140,7 @@ def test_pods_of_two_nodes_reach_each_other_and_services(machine: Machine) -> No
 
         machine.eventually(both)
     machine.kubectl("delete", "service", "across")
-    gone(machine, "on-0", "on-1")
+    discard(machine, "on-0", "on-1")
 
 
 def test_a_local_services_node_port_answers_pods_and_nodes_without_an_endpoint_of_theirs(
@@ -172,7 +173,7 @@ def test_a_local_services_node_port_answers_pods_and_nodes_without_an_endpoint_o
     with urllib.request.urlopen(f"http://{addresses[0]}:{port}/", timeout=5) as answer:
         assert answer.read() == b"local\n"
     machine.kubectl("delete", "service", "stays")
-    gone(machine, "served", "asking")
+    discard(machine, "served", "asking")
 
 
 def test_host_names_are_whole_names_others_or_the_nodes(machine: Machine) -> None:
@@ -189,4 +190,4 @@ def test_host_names_are_whole_names_others_or_the_nodes(machine: Machine) -> Non
         for name in ("whole", "other", "hosted")
     ]
     assert output == ["h.s.default.svc.cluster.local", "o.example.com", nodes[1]]
-    gone(machine, "whole", "other", "hosted")
+    discard(machine, "whole", "other", "hosted")

@@ -11,6 +11,7 @@ import pytest
 from tests.e2e.machine import (
     IMAGE,
     Machine,
+    discard,
     gone,
     phase,
     run_pod,
@@ -50,7 +51,7 @@ def test_exec_logs_cp_and_a_closed_stdin(machine: Machine, tmp_path: Path) -> No
     machine.kubectl("cp", str(tmp_path / "up"), "shell:/tmp/file")
     machine.kubectl("cp", "shell:/tmp/file", str(tmp_path / "back"))
     assert (tmp_path / "back").read_bytes() == payload
-    gone(machine, "shell")
+    discard(machine, "shell")
 
 
 def test_logs_follow_until_the_container_ends(machine: Machine) -> None:
@@ -60,7 +61,7 @@ def test_logs_follow_until_the_container_ends(machine: Machine) -> None:
     machine.eventually(lambda: phase(machine, "talker") != "Pending")
     assert machine.kubectl("logs", "-f", "talker") == "line 1\nline 2\nline 3\n"
     machine.eventually(lambda: phase(machine, "talker") == "Succeeded")
-    gone(machine, "talker")
+    discard(machine, "talker")
 
 
 def test_run_with_a_result(machine: Machine) -> None:
@@ -82,7 +83,7 @@ def test_a_debugger_joins_a_running_pod(machine: Machine) -> None:
     machine.eventually(is_running)
     processes = machine.kubectl("exec", "patient", "-c", "doctor", "--", "ps")
     assert "sleep 3600" in processes
-    gone(machine, "patient")
+    discard(machine, "patient")
 
 
 def test_a_debugger_sees_the_processes_of_its_target(machine: Machine) -> None:
@@ -93,7 +94,7 @@ def test_a_debugger_sees_the_processes_of_its_target(machine: Machine) -> None:
     machine.eventually(
         lambda: "54321" in machine.kubectl("logs", "target", "-c", "look", check=False)
     )
-    gone(machine, "target")
+    discard(machine, "target")
 
 
 def test_the_public_python_client(machine: Machine) -> None:

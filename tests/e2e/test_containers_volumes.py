@@ -11,6 +11,7 @@ from tests.e2e.machine import (
     Machine,
     command_line,
     control_groups,
+    discard,
     gone,
     phase,
     run_pod,
@@ -86,7 +87,7 @@ def test_configuration_reaches_the_container(machine: Machine) -> None:
         "KUBERNETES_SERVICE_HOST=",
     ):
         assert expected in output, expected
-    gone(machine, "configured")
+    discard(machine, "configured")
 
 
 def test_volumes_made_of_objects_are_read_only_and_part_of_one_is_too(machine: Machine) -> None:
@@ -163,7 +164,7 @@ def test_claims_of_a_pods_own_are_volumes_that_any_user_may_write_to(machine: Ma
         machine.kubectl("exec", "owner", "--", "stat", "-c", "%a %u %g", "/own/file")
         == "644 1234 4321\n"
     )
-    gone(machine, "owner")
+    discard(machine, "owner")
 
 
 def test_variables_come_from_a_file_that_an_init_container_wrote(machine: Machine) -> None:
@@ -189,7 +190,7 @@ def test_variables_come_from_a_file_that_an_init_container_wrote(machine: Machin
     )
     machine.eventually(lambda: phase(machine, "filed") == "Succeeded")
     assert machine.kubectl("logs", "filed") == "got val ue\n"
-    gone(machine, "filed")
+    discard(machine, "filed")
 
 
 def test_a_new_sandbox_has_its_volumes_filled_again(machine: Machine) -> None:
@@ -219,4 +220,4 @@ def test_a_new_sandbox_has_its_volumes_filled_again(machine: Machine) -> None:
         lambda: machine.kubectl("logs", "boxed", "-c", "c", check=False) == "filled\nfilled\n"
     )
     running(machine, "boxed")
-    gone(machine, "boxed")
+    discard(machine, "boxed")

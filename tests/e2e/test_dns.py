@@ -20,7 +20,7 @@ while :; do
 done"""
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def asker(machine: Machine) -> Iterator[str]:
     run_pod(machine, "asker", EVERY_TENTH)
     running(machine, "asker")

@@ -4,6 +4,7 @@ on hollow nodes. (`test_containers_streams.py` has exec, cp, attach, port-forwar
 from __future__ import annotations
 
 import base64
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -162,28 +163,21 @@ def written(folder: Path) -> None:
     (folder / "editor").chmod(0o700)
 
 
-@pytest.fixture
-def hollow(tmp_path: Path) -> Iterator[Machine]:
+@pytest.fixture(scope="module")
+def hollow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    """A cluster of two hollow nodes, with the files that commands name beside it."""
     if shutil.which("kubectl") is None:
         pytest.skip("needs kubectl")
-    made = Machine(tmp_path, "day")
-    words = [
-        "--name",
-        "day",
-        "--data-dir",
-        str(tmp_path / "data"),
-        "--port",
-        str(free_port()),
-        "--nodes",
-        "2",
-    ]
-    made.tiphys("up", *words, "--runtime", "hollow", "--wait")
-    written(tmp_path)
-    made.env["EDITOR"] = str(tmp_path / "editor")
+    root = tmp_path_factory.mktemp("day")
+    made = Machine(root, f"day-{os.getpid()}")
+    cluster = ["--name", made.name, "--data-dir", str(root / "data"), "--port", str(free_port())]
+    made.tiphys("up", *cluster, "--runtime", "hollow", "--nodes", "2", "--wait")
+    written(root)
+    made.env["EDITOR"] = str(root / "editor")
     try:
         yield made
     finally:
-        made.tiphys("down", "--name", "day", "--purge", check=False)
+        made.tiphys("down", "--name", made.name, "--purge", check=False)
 
 
 def test_every_command_of_a_users_day(hollow: Machine) -> None:

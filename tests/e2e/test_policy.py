@@ -70,8 +70,7 @@ class World:
         )
 
     def clear(self) -> None:
-        for space in SPACES:
-            self.machine.kubectl("delete", "networkpolicy", "--all", "-n", space)
+        self.machine.kubectl("delete", "networkpolicy", "--all", "--all-namespaces")
 
     def holds(
         self, policies: Any, protocol: str, port: int, through_services: bool = False

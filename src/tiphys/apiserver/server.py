@@ -176,18 +176,14 @@ class APIServer:
             if self._lags():  # what others were told of before is known here before we answer
                 await fresh(self.registry.store, "")
             path, _, query_text = request._message.path.partition("?")
-            long = len(query_text) > _LONG_QUERY
-            query = (
-                await asyncio.to_thread(parse_query, query_text)
-                if long
-                else parse_query(query_text)
-            )
-            long = len(path) > _LONG_QUERY
-            info = (
-                await asyncio.to_thread(parse, request.method, path, query)
-                if long
-                else parse(request.method, path, query)
-            )
+            if len(query_text) > _LONG_QUERY:
+                query = await asyncio.to_thread(parse_query, query_text)
+            else:
+                query = parse_query(query_text)
+            if len(path) > _LONG_QUERY:
+                info = await asyncio.to_thread(parse, request.method, path, query)
+            else:
+                info = parse(request.method, path, query)
             call = Call(info, ANONYMOUS, query, query_text, request)
             collect_warnings(call.warnings)
             user = await self._authenticate(call)
@@ -204,9 +200,8 @@ class APIServer:
                 write = self.workers.to_yaml if response.form == "yaml" else self.workers.indented
                 response.body = await write(response.body)  # type: ignore[arg-type]
         except StatusError as error:
-            if (
-                request._payload_writer.output_size
-            ):  # an answer has begun: there is no other way to say that it ends here
+            # An answer has begun: there is no other way to say that it ends here.
+            if request._payload_writer.output_size:
                 request.protocol.abort()  # type: ignore[attr-defined]
                 raise ConnectionResetError("the answer was given up") from None
             response = respond.failure(error, call)
@@ -386,11 +381,9 @@ class APIServer:
             remote = self._behind(info.path)
             if info.path.startswith("/openapi/"):
                 await self.documents.prepare("proto-openapi" in call.http.headers.get("Accept", ""))
-            return (
-                await self._pages.answer(call)
-                if remote is None
-                else await self._aggregator.pass_on(call, remote)
-            )
+            if remote is None:
+                return await self._pages.answer(call)
+            return await self._aggregator.pass_on(call, remote)
         resource = self._served.find(info.group, info.version, info.resource)
         if resource is None or resource.group == "metrics.k8s.io":
             remote = self._aggregator.find(info.group, info.version)
@@ -430,11 +423,9 @@ class APIServer:
         document.
         """
         parts = path.strip("/").removeprefix("openapi/v3/").split("/")
-        return (
-            self._aggregator.find(parts[1], parts[2])
-            if len(parts) == 3 and parts[0] == "apis"
-            else None
-        )
+        if len(parts) != 3 or parts[0] != "apis":
+            return None
+        return self._aggregator.find(parts[1], parts[2])
 
     def _handler(self, call: Call, resource: Resource) -> Handler:
         info = call.info
@@ -442,11 +433,9 @@ class APIServer:
         if info.subresource:
             sub = resource.subresource(info.subresource)
             if sub is None or (len(info.parts) > 3 and sub.name != "proxy"):
-                raise (
-                    errors.not_found(resource.group_resource, info.name)
-                    if custom
-                    else errors.page_not_found()
-                )
+                if custom:
+                    raise errors.not_found(resource.group_resource, info.name)
+                raise errors.page_not_found()
             if info.verb == "watch" and not custom:
                 raise errors.page_not_found()
             handler = self._subresource(resource, sub, info.verb)
@@ -467,11 +456,9 @@ class APIServer:
             if custom and not info.name and info.verb in ("update", "patch"):
                 raise errors.bad_request("name must be provided")
         if handler is None:
-            raise (
-                errors.method_not_allowed(resource.group_resource, info.verb)
-                if custom
-                else errors.method_refused()
-            )
+            if custom:
+                raise errors.method_not_allowed(resource.group_resource, info.verb)
+            raise errors.method_refused()
         return handler
 
     def _subresource(self, resource: Resource, sub: Subresource, verb: str) -> Handler | None:

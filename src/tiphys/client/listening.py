@@ -136,9 +136,8 @@ class Handshakes:
             self._loop.call_soon(self._begin)
 
     async def _shake(self, connection: socket.socket) -> None:
-        with contextlib.suppress(
-            OSError, asyncio.CancelledError
-        ):  # SSLError is one of them: the client has been told
+        # SSLError is an OSError: the client has had its alert.
+        with contextlib.suppress(OSError, asyncio.CancelledError):
             await self._loop.connect_accepted_socket(
                 self._factory, connection, ssl=self._context, ssl_handshake_timeout=self._seconds
             )
@@ -227,9 +226,7 @@ class Listener:
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as error:  # no files, no memory
-                if (
-                    error.errno == errno.EINVAL
-                ):  # it listens no more: whoever held it has ended that
+                if error.errno == errno.EINVAL:  # whoever held the socket has shut it down
                     self._loop.remove_reader(listening)
                     return
                 log.error("cannot accept connections: %s", error)

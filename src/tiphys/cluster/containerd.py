@@ -193,12 +193,10 @@ def _inside(cgroup: str) -> set[int]:
 
 
 def _cgroup_folders(cgroup: str, name: str) -> list[Path]:
-    root, own = Path("/sys/fs/cgroup"), cgroup.lstrip("/")
-    tops = (
-        [root / own]
-        if (root / "cgroup.controllers").exists()
-        else [folder / own for folder in root.iterdir() if folder.is_dir()]
-    )
+    root = Path("/sys/fs/cgroup")
+    is_unified = (root / "cgroup.controllers").exists()
+    hierarchies = [root] if is_unified else [each for each in root.iterdir() if each.is_dir()]
+    tops = [hierarchy / cgroup.lstrip("/") for hierarchy in hierarchies]
     # `walk`, unlike `rglob`, does not mind that groups go while it looks.
     walked = (entry for top in tops for entry in os.walk(top))
     return [Path(folder, name) for folder, _, files in walked if name in files]

@@ -326,14 +326,10 @@ class _Look:
         superfluous = []
         over = self.completed | self.failed_indexes
         seen: set[int] = set()
+        completions = self.spec.completions or 0
         for pod in sorted(self.active, key=_progress_rank):
             index = index_of(pod)
-            if (
-                index is None
-                or index >= (self.spec.completions or 0)
-                or index in over
-                or index in seen
-            ):
+            if index is None or index >= completions or index in over or index in seen:
                 superfluous.append(pod)
             else:
                 seen.add(index)

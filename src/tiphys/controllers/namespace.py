@@ -201,10 +201,12 @@ class NamespaceController(Controller):
         """Keeps the conditions that say what the deletion waits for."""
         wanted = deletion_conditions(remains)
         standing = namespace.status.conditions
-        if not any(
-            conditions.differs(conditions.find(standing, condition.type), condition)
+        differing = (
+            condition
             for condition in wanted
-        ):
+            if conditions.differs(conditions.find(standing, condition.type), condition)
+        )
+        if not any(differing):
             return
         live = await self.client.get(Namespace, namespace.metadata.name)
         live.status.phase = "Terminating"

@@ -189,9 +189,8 @@ def _inside(value: Any, name: str, index: str, text: str) -> tuple[Any, str]:
         return value.get(name), name
     if isinstance(value, list) and index.isascii() and index.isdigit() and int(index) < len(value):
         return value[int(index)], ""
-    if (
-        isinstance(value, dict) and value
-    ):  # which entry of the map it was is not told: the first that fits what was found
+    # Which entry of a map it was is not in the message: the first that fits what was found.
+    if isinstance(value, dict) and value:
         got = re.search(r"got `(\w+)`", text)
         kinds: dict[str, Any] = {
             "str": str,

@@ -15,15 +15,20 @@ def toleration_of(
     taint: core_v1.Taint, tolerations: Iterable[core_v1.Toleration]
 ) -> core_v1.Toleration | None:
     """The toleration that puts up with a taint, if any does."""
-    for t in tolerations:
-        if t.effect in ("", taint.effect) and t.key in ("", taint.key):
-            if t.operator == "Exists" or (
-                t.operator in ("", "Equal") and t.key and t.value == taint.value
-            ):
-                return t
-            if t.operator in ("Gt", "Lt") and _compares(taint.value, t.operator, t.value):
-                return t
+    for toleration in tolerations:
+        if toleration.effect in ("", taint.effect) and toleration.key in ("", taint.key):
+            if _tolerates_value(toleration, taint.value):
+                return toleration
     return None
+
+
+def _tolerates_value(toleration: core_v1.Toleration, value: str) -> bool:
+    operator = toleration.operator
+    if operator in ("", "Equal"):
+        return bool(toleration.key) and toleration.value == value
+    if operator in ("Gt", "Lt"):
+        return _compares(value, operator, toleration.value)
+    return operator == "Exists"
 
 
 _WHOLE = re.compile(r"0|-?[1-9][0-9]*")
@@ -31,8 +36,10 @@ _WHOLE = re.compile(r"0|-?[1-9][0-9]*")
 
 def whole_number(text: str) -> int | None:
     """An integer of 64 bits as it is written without ornament; None for anything else."""
-    number = int(text) if len(text) < 21 and _WHOLE.fullmatch(text) else None
-    return number if number is not None and -(1 << 63) <= number < 1 << 63 else None
+    if len(text) > 20 or not _WHOLE.fullmatch(text):
+        return None
+    number = int(text)
+    return number if -(1 << 63) <= number < 1 << 63 else None
 
 
 def _compares(value: str, operator: str, bound: str) -> bool:
@@ -62,9 +69,9 @@ def matches_node(spec: core_v1.PodSpec, node: core_v1.Node) -> bool:
         return False
     affinity = spec.affinity.node_affinity if spec.affinity else None
     required = affinity.required_during_scheduling_ignored_during_execution if affinity else None
-    return required is None or any(
-        matches_term(term, node) for term in required.node_selector_terms
-    )
+    if required is None:
+        return True
+    return any(matches_term(term, node) for term in required.node_selector_terms)
 
 
 OUT_OF_SERVICE = "node.kubernetes.io/out-of-service"

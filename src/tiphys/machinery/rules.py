@@ -133,11 +133,9 @@ def _broken(rule: dict[str, Any], path: str, kind: str, value: Any, why: str) ->
     if reason == "FieldValueForbidden":
         return forbidden_field(path, why)
     if reason == "FieldValueDuplicate":
-        return (
-            FieldError(reason, path, "Duplicate value")
-            if kind in ("object", "array")
-            else duplicate(path, value)
-        )
+        if kind in ("object", "array"):
+            return FieldError(reason, path, "Duplicate value")
+        return duplicate(path, value)
     if kind in ("object", "array"):  # upstream shows no value of these
         return FieldError("FieldValueInvalid", path, f"Invalid value: {why}")
     return invalid_value(path, value, why)
@@ -251,13 +249,10 @@ def node_errors(
         try:
             cost = check(text, variables, sizes=sizes) * times
         except CelError as error:
-            told = str(error)
-            why = (
-                "cel expression must evaluate to a bool"
-                if told.startswith("must evaluate")
-                else f"compilation failed: {told}"
-            )
-            found.append(invalid_value(f"{where}.rule", _shown(rule), why))
+            detail = f"compilation failed: {error}"
+            if str(error).startswith("must evaluate"):
+                detail = "cel expression must evaluate to a bool"
+            found.append(invalid_value(f"{where}.rule", _shown(rule), detail))
         else:
             changes = "oldSelf" in compile_expression(text).names
             costs.add(f"{where}.rule", cost)

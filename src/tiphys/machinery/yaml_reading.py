@@ -275,9 +275,9 @@ def read(data: bytes) -> tuple[Any, list[str]]:
         raise YamlError(_told(error)) from None
     except (UnicodeDecodeError, ValueError, RecursionError) as error:
         raise YamlError(f"yaml: {error}") from None
-    return reader.value, [
-        "\n".join(["yaml: unmarshal errors:", *reader.twice])
-    ] if reader.twice else []
+    if not reader.twice:
+        return reader.value, []
+    return reader.value, ["\n".join(["yaml: unmarshal errors:", *reader.twice])]
 
 
 def _told(error: yaml.YAMLError) -> str:

@@ -109,6 +109,7 @@ class Agent:
         volumes = runtime.volumes(
             options.data_dir, references, self._allocatable, self._drivers or NoDrivers()
         )
+        confines = options.configuration.seccomp_default
         self._node = NodeContext(
             name=options.name,
             address=options.address,
@@ -130,9 +131,7 @@ class Agent:
             pull_records=self._make_pull_records() if runtime.runs_processes else None,
             devices=self._devices or NoDevices(),
             placement=placement,
-            seccomp_default=RUNTIME_DEFAULT
-            if options.configuration.seccomp_default
-            else UNCONFINED,
+            seccomp_default=RUNTIME_DEFAULT if confines else UNCONFINED,
             seccomp_place=self._kubelet.seccomp_profile,
             users=UserNamespaces(volumes.folder, options.configuration.max_pods),
         )

@@ -86,13 +86,13 @@ def _subresources(declaration: Declaration) -> CustomResourceSubresources | None
     has_status = declaration.resource.subresource("status") is not None
     if not has_status and scale is None:
         return None
-    return CustomResourceSubresources(
-        status=CustomResourceSubresourceStatus() if has_status else None,
-        scale=None
-        if scale is None
-        else CustomResourceSubresourceScale(
+    subresources = CustomResourceSubresources()
+    if has_status:
+        subresources.status = CustomResourceSubresourceStatus()
+    if scale is not None:
+        subresources.scale = CustomResourceSubresourceScale(
             spec_replicas_path=scale.spec_replicas,
             status_replicas_path=scale.status_replicas,
             label_selector_path=scale.selector or None,
-        ),
-    )
+        )
+    return subresources

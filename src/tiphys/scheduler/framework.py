@@ -219,12 +219,10 @@ class Framework:
         candidates = self._run_pre_filter_nodes(pod, placement, candidates)
         for plugin in self._static_plugins:
             candidates = self._run_filter(plugin, pod, placement, candidates)
-        scores = [
-            plugin.score(snapshot, pod, candidates.rows)
-            if plugin.static and plugin.weight
-            else None
-            for plugin in self._plugins
-        ]
+        scores: list[Floats | None] = [None] * len(self._plugins)
+        for index, plugin in enumerate(self._plugins):
+            if plugin.static and plugin.weight:
+                scores[index] = plugin.score(snapshot, pod, candidates.rows)
         return _StaticResult(snapshot.generation, placement, candidates, scores)
 
     # --- score ---

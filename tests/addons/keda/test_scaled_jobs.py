@@ -66,6 +66,20 @@ async def test_jobs_are_created_up_to_the_limit_and_go_with_their_template(
     assert status.triggers_types == "kubernetes-workload" and status.last_active_time
 
 
+async def test_each_trigger_shows_whether_it_is_active(keda: LocalCluster) -> None:
+    await keda.client.create(deployment("busy", 1))
+    selectors = ("app=busy", "app=nobody")
+    both = [trigger("kubernetes-workload", podSelector=one, value="1") for one in selectors]
+    await keda.client.create(scaled_job("either", "busy", triggers=both, maxReplicaCount=1))
+
+    async def shown() -> bool:
+        activity = (await keda.client.get(ScaledJob, "either", "default")).status.triggers_activity
+        active = {name: one.is_active for name, one in activity.items()}
+        return active == {"s0-workload-default": True, "s1-workload-default": False}
+
+    await keda.eventually(shown)
+
+
 @pytest.mark.slow
 async def test_a_paused_one_creates_none(keda: LocalCluster) -> None:
     await keda.client.create(deployment("idle", 1))

@@ -14,6 +14,7 @@ from tests.addons.keda.world import (
 from tiphys.addons.keda.types import ScaledObject, TriggerAuthentication
 from tiphys.api import apiregistration_v1, apps_v1, core_v1
 from tiphys.api.base import from_builtins
+from tiphys.client.client import MERGE
 from tiphys.machinery import conditions
 from tiphys.machinery.errors import StatusError
 from tiphys.testing import LocalCluster
@@ -145,6 +146,16 @@ async def test_admission_refuses_what_keda_refuses(keda: LocalCluster) -> None:
     assert words in await refusal(keda, scaled_object("x", cpu, minReplicaCount=1))
 
 
+async def test_who_lets_go_changes_nothing_else(keda: LocalCluster) -> None:
+    """A finalizer is taken off whatever admission thinks of the object by then."""
+    held = scaled_object("held", ALL_YEAR)
+    held.metadata.finalizers = ["example.com/kept"]
+    await keda.client.create(held)
+    patch = {"metadata": {"finalizers": []}, "spec": {"idleReplicaCount": 9, "minReplicaCount": 2}}
+    with pytest.raises(StatusError, match="IdleReplicaCount=9 must be less than"):
+        await keda.client.patch(ScaledObject, "held", patch, "default", media=MERGE)
+
+
 @pytest.mark.slow
 async def test_a_pause_freezes_a_count_and_its_end_brings_the_loop_back(
     keda: LocalCluster,
@@ -187,6 +198,8 @@ async def test_metrics_are_for_the_api_server_alone(keda: LocalCluster) -> None:
     with pytest.raises(StatusError) as refused:
         await somebody.request("GET", path)
     assert refused.value.code == 403
+    with pytest.raises(StatusError, match="scaledObject name is not specified"):
+        await keda.client.request("GET", path)
     with pytest.raises(StatusError) as unknown:
         await keda.client.request(
             "GET", path, query={"labelSelector": "scaledobject.keda.sh/name=x"}

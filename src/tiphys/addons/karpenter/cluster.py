@@ -145,7 +145,7 @@ class Cluster:
     def is_settled(self) -> bool:
         """Whether every claim has its machine: what was ordered a moment ago could not be counted
         on, and would be ordered again."""
-        return not any(_is_on_order(claim) for claim in self.claims)
+        return not any(is_on_order(claim) for claim in self.claims)
 
     def note_scarce(self, key: tuple[str, str, str], now: float) -> None:
         self.scarce[key] = now + _SCARCE
@@ -185,7 +185,8 @@ def _is_ours(group: str, kind: str) -> bool:
     return (group, kind) == (names.OWN_GROUP, "TiphysNodeClass")
 
 
-def _is_on_order(claim: NodeClaim) -> bool:
+def is_on_order(claim: NodeClaim) -> bool:
+    """Whether a claim's machine is still to come. None comes for a class that is not ours."""
     if claim.metadata.deletion_timestamp or claim.status.provider_id:
         return False
     launched = conditions.find(claim.status.conditions, names.LAUNCHED)

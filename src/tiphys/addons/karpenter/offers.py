@@ -65,18 +65,25 @@ def options_of(pool: NodePool, types: Iterable[InstanceType], region: str) -> li
     """The machines that a pool allows, the cheapest first."""
     template = pool.spec.template
     labels = {**template.metadata.labels, NODE_POOL: pool.metadata.name}
-    known = [r for r in template.spec.requirements if r.key not in labels]
-    options = []
-    own = [r for r in template.spec.requirements if r.key in labels]
-    for each in types if hold(own, labels) else ():
-        of_type = [r for r in known if r.key in each.labels or _is_of_offering(r.key)]
+    of_pool = [r for r in template.spec.requirements if r.key in labels]
+    if not hold(of_pool, labels):
+        return []
+    of_machines = [r for r in template.spec.requirements if r.key not in labels]
+    # A label of the cloud that a type does not have is missed; others a pool may give its nodes.
+    of_cloud = [r for r in of_machines if r.key.startswith("cloud.tiphys.dev/")]
+    options: list[Option] = []
+    for each in types:
+        of_type = [r for r in of_machines if r.key in each.labels or _is_of_offering(r.key)]
         for offering in each.offerings:
-            all_labels = each.labels_of(offering, region)
-            missing = [r for r in known if r.key.startswith("cloud.tiphys.dev/")]
-            if hold([*of_type, *missing], all_labels):
+            if hold([*of_type, *of_cloud], each.labels_of(offering, region)):
                 options.append((each, offering))
-    options.sort(key=lambda one: (one[1].price, one[0].name, one[1].zone))
+    options.sort(key=_price_and_name)
     return options
+
+
+def _price_and_name(option: Option) -> tuple[float, str, str]:
+    machine, offering = option
+    return offering.price, machine.name, offering.zone
 
 
 def _is_of_offering(key: str) -> bool:
@@ -158,8 +165,9 @@ def _custom_choices(offer: Offer, mentioned: Mapping[str, Collection[str]]) -> l
     for key, requirements in by_key(offer.pool.spec.template.spec.requirements).items():
         if key in machine or _is_of_offering(key) or key.startswith("cloud.tiphys.dev/"):
             continue
+        of_pods = mentioned.get(key, ())
         keys.append(key)
-        values.append(_few(values_of(requirements, mentioned.get(key, ())), mentioned.get(key, ())))
+        values.append(_few(values_of(requirements, of_pods), of_pods))
     choices = itertools.islice(itertools.product(*values), _MOST_CHOICES)
     return [
         {key: value for key, value in zip(keys, choice, strict=True) if value is not None}

@@ -108,10 +108,8 @@ class Admission:
             ref = hpa.spec.scale_target_ref
             if (ref.api_version, ref.kind, ref.name) != (api_version, kind, name):
                 continue
-            if any(
-                owner.kind == obj.kind and owner.name == obj.metadata.name
-                for owner in meta.owner_references
-            ):
+            owners = {(owner.kind, owner.name) for owner in meta.owner_references}
+            if (obj.kind, obj.metadata.name) in owners:
                 continue
             if obj.metadata.annotations.get(facts.TRANSFER) != "true":
                 raise facts.SpecError(

@@ -158,12 +158,10 @@ class JobScaling(Loops[ScaledJob]):
     async def _write(
         self, obj: ScaledJob, built: Built, is_active: bool, active: Sequence[str], failed: bool
     ) -> None:
-        said = {
-            "Ready": _ready(is_active, failed),
-            "Active": Said("True", "ScalerActive", _ACTIVE)
-            if is_active
-            else Said("False", "ScalerNotActive", _INACTIVE),
-        }
+        activity = Said("False", "ScalerNotActive", _INACTIVE)
+        if is_active:
+            activity = Said("True", "ScalerActive", _ACTIVE)
+        said = {"Ready": _ready(is_active, failed), "Active": activity}
         names = [s.external.metric.name for s in built.specs() if s.external is not None]
         now = timestamps.rfc3339(self.context.now())
 

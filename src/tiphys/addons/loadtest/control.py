@@ -48,22 +48,19 @@ class Curve:
 def fitted(measured: Sequence[Measurement]) -> Curve | None:
     """Through those of the last measurements that have orders; None where there are none."""
     here = math.log(measured[-1].users)
-    points = [
-        (
-            _FADING**age * math.exp(-(((math.log(one.users) - here) / _NEAR) ** 2)),
-            math.log(one.users),
-            math.log(one.orders),
-        )
-        for age, one in enumerate(reversed(measured))
-        if one.orders > 0
-    ]
-    weight = sum(one for one, _, _ in points)
-    if not weight:
+    points: list[tuple[float, float, float]] = []  # weight, logarithms of users and of orders
+    for age, one in enumerate(reversed(measured)):
+        if one.orders > 0:
+            users = math.log(one.users)
+            nearness = math.exp(-(((users - here) / _NEAR) ** 2))
+            points.append((_FADING**age * nearness, users, math.log(one.orders)))
+    total = sum(weight for weight, _, _ in points)
+    if not total:
         return None
-    users = sum(one * x for one, x, _ in points) / weight
-    orders = sum(one * y for one, _, y in points) / weight
-    spread = sum(one * (x - users) ** 2 for one, x, _ in points)
-    common = sum(one * (x - users) * (y - orders) for one, x, y in points)
+    users = sum(weight * x for weight, x, _ in points) / total
+    orders = sum(weight * y for weight, _, y in points) / total
+    spread = sum(weight * (x - users) ** 2 for weight, x, _ in points)
+    common = sum(weight * (x - users) * (y - orders) for weight, x, y in points)
     exponent = (common + _BELIEF * _EXPECTED) / (spread + _BELIEF)
     exponent = min(max(exponent, _FLATTEST), _STEEPEST)
     return Curve(orders - exponent * users, exponent)

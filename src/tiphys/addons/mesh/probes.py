@@ -77,16 +77,19 @@ def _probe(handler: dict[str, Any], container: dict[str, Any]) -> Probe | None:
 def _number(port: Any, container: dict[str, Any]) -> int:
     if isinstance(port, int):
         return port
-    named = (one for one in container.get("ports") or () if one.get("name") == port)
-    found = next((one.get("containerPort", 0) for one in named), 0)
-    return int(port) if not found and str(port).isdecimal() else int(found)
+    for named in container.get("ports") or ():
+        if named.get("name") == port and named.get("containerPort"):
+            return int(named["containerPort"])
+    return int(port) if str(port).isdecimal() else 0
 
 
 def _asked_of_sidecar(handler: dict[str, Any], name: str) -> dict[str, Any]:
+    action: dict[str, Any] = {"path": f"/probes/{name}", "port": PROBES, "scheme": "HTTP"}
     headers = (handler.get("httpGet") or {}).get("httpHeaders")
-    action = {"path": f"/probes/{name}", "port": PROBES, "scheme": "HTTP"}
+    if headers:
+        action["httpHeaders"] = headers
     kept = {field: value for field, value in handler.items() if field not in _ASKED}
-    return {**kept, "httpGet": {**action, **({"httpHeaders": headers} if headers else {})}}
+    return {**kept, "httpGet": action}
 
 
 def written(probes: dict[str, Probe]) -> str:

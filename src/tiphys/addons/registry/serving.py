@@ -58,11 +58,11 @@ class RegistryServer:
         runner = web.ServerRunner(front, access_log=None, shutdown_timeout=1)
         await runner.setup()
         self._runners.append(runner)
-        site = (
-            Site(runner, address, port, ssl_context=tls)
-            if tls is not None
-            else web.TCPSite(runner, address, port)
-        )
+        site: web.BaseSite
+        if tls is not None:
+            site = Site(runner, address, port, ssl_context=tls)
+        else:
+            site = web.TCPSite(runner, address, port)
         await site.start()
         return int(site.port)
 

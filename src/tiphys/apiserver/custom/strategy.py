@@ -87,11 +87,9 @@ def _replica_errors(content: dict[str, Any], path: tuple[str, ...]) -> list[Fiel
         return [_accessor(path, 0, value, "int64")]
     if value < 0:
         return [invalid_value(field, value, "should be a non-negative integer")]
-    return (
-        [invalid_value(field, value, f"should be less than or equal to {_MOST}")]
-        if value > _MOST
-        else []
-    )
+    if value > _MOST:
+        return [invalid_value(field, value, f"should be less than or equal to {_MOST}")]
+    return []
 
 
 def _accessor(path: tuple[str, ...], zero: Any, value: Any, wanted: str) -> FieldError:

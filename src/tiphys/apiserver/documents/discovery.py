@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
@@ -161,12 +161,7 @@ class Discovery:
 
         def make() -> tuple[bytes, str]:
             items = [
-                {
-                    "metadata": {"name": name, "creationTimestamp": None}
-                    if name
-                    else {"creationTimestamp": None},
-                    "versions": [self._version(gv) for gv in versions],
-                }
+                self._group(name, versions)
                 for name, versions in self._versions().items()
                 if (name == "") == core
             ]
@@ -180,6 +175,12 @@ class Discovery:
             return body, hashlib.sha256(body).hexdigest().upper()
 
         return self._once(("aggregated", core), make)  # type: ignore[no-any-return]
+
+    def _group(self, name: str, versions: Iterable[GroupVersion]) -> dict[str, Any]:
+        """The core group has no name, and none is shown of it."""
+        metadata: dict[str, Any] = {"name": name} if name else {}
+        metadata["creationTimestamp"] = None
+        return {"metadata": metadata, "versions": [self._version(gv) for gv in versions]}
 
     def _version(self, gv: GroupVersion) -> dict[str, Any]:
         remote = self._aggregator.find(gv.group, gv.version)

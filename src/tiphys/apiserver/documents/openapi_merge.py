@@ -48,11 +48,9 @@ def _references(value: Any) -> set[str]:
         ref = value.get("$ref")
         own = {ref.removeprefix(_REF)} if isinstance(ref, str) and ref.startswith(_REF) else set()
         return own.union(*(_references(item) for item in value.values()))
-    return (
-        set[str]().union(*(_references(item) for item in value))
-        if isinstance(value, list)
-        else set()
-    )
+    if isinstance(value, list):
+        return set[str]().union(*(_references(item) for item in value))
+    return set()
 
 
 def _reachable(paths: dict[str, Any], models: dict[str, Any]) -> list[str]:

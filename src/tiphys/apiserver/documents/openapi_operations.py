@@ -133,12 +133,8 @@ def paths(gv: GroupVersion, v2: bool, rows: Iterable[Resource], model: Models) -
     """path → method → operation of one group and version."""
     found: dict[str, Any] = {}
     for resource in (r for r in rows if r.gv == gv):
-        inner = (
-            f"namespaces/{{namespace}}/{resource.plural}"
-            if resource.namespaced
-            else resource.plural
-        )
-        base = f"{gv.path}/{inner}"
+        prefix = "namespaces/{namespace}/" if resource.namespaced else ""
+        base = f"{gv.path}/{prefix}{resource.plural}"
         for verb in resource.verbs:
             if verb in _ACTIONS:
                 path = base if verb in _ON_COLLECTION else base + "/{name}"

@@ -42,18 +42,22 @@ def _schema(schema: dict[str, Any]) -> bytes:
     )
     out += b"".join(_text(19, name) for name in schema.get("required", ()))
     if "additionalProperties" in schema:
-        others = schema["additionalProperties"]
-        is_any = isinstance(others, bool)
-        out += _bytes(21, varint(2 << 3) + varint(others) if is_any else _bytes(1, _schema(others)))
+        out += _bytes(21, _additional_properties(schema["additionalProperties"]))
     if "type" in schema:
         out += _bytes(22, _text(1, schema["type"]))
     if "items" in schema:
         out += _bytes(23, _bytes(1, _schema(schema["items"])))
     if "properties" in schema:
-        out += _bytes(
-            25, b"".join(_bytes(1, _named(n, s)) for n, s in schema["properties"].items())
-        )
+        properties = schema["properties"].items()
+        named = [_bytes(1, _named(name, each)) for name, each in properties]
+        out += _bytes(25, b"".join(named))
     return out + _extensions(31, schema)
+
+
+def _additional_properties(others: dict[str, Any] | bool) -> bytes:
+    if isinstance(others, bool):
+        return varint(2 << 3) + varint(others)
+    return _bytes(1, _schema(others))
 
 
 def _extensions(tag: int, holder: dict[str, Any]) -> bytes:
@@ -83,12 +87,13 @@ def _operation(operation: dict[str, Any], shared: dict[str, Any]) -> bytes:
     for parameter in operation.get("parameters") or ():
         parameter = shared.get(parameter.get("$ref", "").removeprefix("#/parameters/"), parameter)
         if parameter.get("in") == "query":
-            words = _text(3, parameter.get("description", ""))
-            inner = (
-                _text(2, "query")
-                + words
-                + _text(4, parameter["name"])
-                + _text(6, parameter.get("type", "string"))
-            )
-            out += _bytes(8, _bytes(1, _bytes(2, _bytes(3, inner))))
+            out += _bytes(8, _bytes(1, _bytes(2, _bytes(3, _query_parameter(parameter)))))
     return out + _extensions(13, operation)
+
+
+def _query_parameter(parameter: dict[str, Any]) -> bytes:
+    place = _text(2, "query")
+    description = _text(3, parameter.get("description", ""))
+    name = _text(4, parameter["name"])
+    kind = _text(6, parameter.get("type", "string"))
+    return place + description + name + kind

@@ -157,11 +157,9 @@ class Listing:
             items.append(await self._coded(entry, data, kind))
             await pace.next()
         head = protobuf.frame(1, protobuf.encode(from_builtins(meta, ListMeta)))
-        version, name = (
-            ("meta.k8s.io/v1", "PartialObjectMetadataList")
-            if shape
-            else (resource.api_version, resource.list_kind)
-        )
+        version, name = resource.api_version, resource.list_kind
+        if shape:
+            version, name = "meta.k8s.io/v1", "PartialObjectMetadataList"
         return Body(
             protobuf.envelope_head(version, name, len(head) + sum(map(len, items))) + head,
             items,

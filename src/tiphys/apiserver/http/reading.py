@@ -75,11 +75,8 @@ class Reader:
         if "labelSelector" in query or "fieldSelector" in query or info.verb == "watch":
             return count
         limit = query.get("limit", "")
-        return (
-            min(count, int(limit))
-            if limit.isdecimal() and 0 < len(limit) < 10 and limit != "0"
-            else count
-        )
+        is_limited = limit.isdecimal() and len(limit) < 10 and limit != "0"
+        return min(count, int(limit)) if is_limited else count
 
     async def collect(self, call: Call, resource: Resource) -> web.StreamResponse:
         want = wanted(call, resource)

@@ -72,9 +72,8 @@ class _Connection(Connection):
             gone = web.Response(status=499)
             gone.force_close()
             return gone
-        if isinstance(exc, BadHttpMethod) and " HTTP/1" in str(
-            exc
-        ):  # else it is no request line at all
+        is_request_line = " HTTP/1" in str(exc)
+        if isinstance(exc, BadHttpMethod) and is_request_line:
             response = respond.failure(errors.method_refused())
             response.force_close()
             return response

@@ -175,11 +175,9 @@ class Stream:
     async def _open(self) -> web.StreamResponse:
         shape = self._want.shape
         version = self._want.version.decode().partition("/")[2]
-        kind = (
-            "application/json"
-            if not shape
-            else f"application/json;as={shape};g=meta.k8s.io;v={version}"
-        )
+        kind = "application/json"
+        if shape:
+            kind = f"application/json;as={shape};g=meta.k8s.io;v={version}"
         if self._binary:
             kind = f"{protobuf.MEDIA_TYPE};stream=watch"
         response = web.StreamResponse(
@@ -219,9 +217,8 @@ class Stream:
                 return
             if self._bookmarks and now >= bookmark:
                 self._flush()
-                if (
-                    watcher.behind or self._waiting
-                ):  # a bookmark promises that everything before it was sent
+                # A bookmark promises that everything before it was sent.
+                if watcher.behind or self._waiting:
                     bookmark = now + 1.0
                 else:
                     self._send([self._bookmark(self._registry.store.revision)])
@@ -247,9 +244,7 @@ class Stream:
     def _flush(self) -> None:
         self._due = False
         watcher = self._flushing
-        if (
-            watcher is None or self._waiting
-        ):  # it has ended meanwhile, or is not to be sent more now
+        if watcher is None or self._waiting:  # None: the watch has ended meanwhile
             return
         if self._gone() or self._watches.closing.is_set():
             self.wake.set()

@@ -47,11 +47,9 @@ def validate_metadata(
     """`name_errors` gives the problems of a name (`Strategy.name_errors`)."""
     problems: list[FieldError] = []
     if meta.generate_name:
-        probe = (
-            meta.generate_name[:-1] + "a"
-            if meta.generate_name.endswith(("-", "."))
-            else meta.generate_name
-        )
+        probe = meta.generate_name
+        if probe.endswith(("-", ".")):
+            probe = probe[:-1] + "a"
         problems += [
             invalid_value("metadata.generateName", meta.generate_name, e)
             for e in name_errors(probe)

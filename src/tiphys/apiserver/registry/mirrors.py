@@ -42,15 +42,20 @@ class Mirror(Generic[T]):
 
     def _taken(self, entries: dict[str, Entry | None], whole: bool = False) -> Changes[T]:
         """Takes what stands now under some keys, or under all there are."""
-        gone, come = [], []
-        for key in [key for key in self._known if key not in entries] if whole else ():
-            gone.append((key, self._known.pop(key)[1]))
+        gone: list[tuple[str, T]] = []
+        come: list[tuple[str, T]] = []
+        if whole:
+            deleted = [key for key in self._known if key not in entries]
+            for key in deleted:
+                _, obj = self._known.pop(key)
+                gone.append((key, obj))
         for key, entry in entries.items():
             known = self._known.get(key)
             if entry is not None and known is not None and known[0] == entry.revision:
                 continue
             if known is not None:
-                gone.append((key, self._known.pop(key)[1]))
+                del self._known[key]
+                gone.append((key, known[1]))
             if entry is not None:
                 obj = decode(entry.data, self._kind)
                 self._known[key] = (entry.revision, obj)

@@ -135,16 +135,16 @@ def attribute_name(value: str, path: str) -> list[FieldError]:
     domain, slash, name = value.partition("/")
     if not slash:
         return _identifier(value, path)
-    violations = (
-        driver(domain, path)
-        if domain
-        else [errors.invalid_value(path, "", "the domain must not be empty")]
-    )
-    return violations + (
-        _identifier(name, path)
-        if name
-        else [errors.invalid_value(path, "", "the name must not be empty")]
-    )
+    violations: list[FieldError] = []
+    if domain:
+        violations += driver(domain, path)
+    else:
+        violations.append(errors.invalid_value(path, "", "the domain must not be empty"))
+    if name:
+        violations += _identifier(name, path)
+    else:
+        violations.append(errors.invalid_value(path, "", "the name must not be empty"))
+    return violations
 
 
 def full_name(value: str, path: str) -> list[FieldError]:
@@ -171,11 +171,9 @@ def parameter_errors(value: Any, path: str, most: int = _MOST_BYTES) -> list[Fie
         return [errors.required(path)]
     if len(json.dumps(value, separators=(",", ":"))) > most:
         return [errors.too_long(path, most)]
-    return (
-        []
-        if isinstance(value, dict)
-        else [errors.invalid_value(path, "<value omitted>", "must be a valid JSON object")]
-    )
+    if isinstance(value, dict):
+        return []
+    return [errors.invalid_value(path, "<value omitted>", "must be a valid JSON object")]
 
 
 def selectors(selectors: list[v1.DeviceSelector], path: str) -> list[FieldError]:

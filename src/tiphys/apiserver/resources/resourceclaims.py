@@ -130,16 +130,12 @@ def _allocation(result: v1.AllocationResult, path: str, names: set[str]) -> list
     )
 
     def allocated(one: v1.DeviceRequestAllocationResult, field: str) -> list[FieldError]:
-        violations = (
-            []
-            if one.request in names
-            else [errors.invalid_value(f"{field}.request", one.request, detail)]
-        )
-        return (
-            violations
-            + _device_reference(one, field)
-            + each(one.tolerations, f"{field}.tolerations", toleration_errors, 16)
-        )
+        violations: list[FieldError] = []
+        if one.request not in names:
+            violations.append(errors.invalid_value(f"{field}.request", one.request, detail))
+        violations += _device_reference(one, field)
+        violations += each(one.tolerations, f"{field}.tolerations", toleration_errors, 16)
+        return violations
 
     def for_requests(one: v1.DeviceAllocationConfiguration, field: str) -> list[FieldError]:
         violations = given(one.source, f"{field}.source") + one_of(
@@ -153,8 +149,6 @@ def _allocation(result: v1.AllocationResult, path: str, names: set[str]) -> list
 
     violations = each(result.devices.results, f"{path}.devices.results", allocated, MOST_REQUESTS)
     violations += each(result.devices.config, f"{path}.devices.config", for_requests, 64)
-    return violations + (
-        one_term(result.node_selector, f"{path}.nodeSelector")
-        if result.node_selector is not None
-        else []
-    )
+    if result.node_selector is not None:
+        violations += one_term(result.node_selector, f"{path}.nodeSelector")
+    return violations

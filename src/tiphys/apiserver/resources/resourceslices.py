@@ -197,12 +197,10 @@ def _device(device: v1.Device, path: str, per_device: bool) -> list[FieldError]:
             " `perDeviceNodeSelection` is set to true"
         )
         violations.append(errors.invalid_value(path, None, detail))
-    for name in ("bindingConditions", "bindingFailureConditions"):
-        values = (
-            device.binding_conditions
-            if name == "bindingConditions"
-            else device.binding_failure_conditions
-        )
+    for name, values in (
+        ("bindingConditions", device.binding_conditions),
+        ("bindingFailureConditions", device.binding_failure_conditions),
+    ):
         violations += each(
             values, f"{path}.{name}", lambda v, field: named(v, label_key_errors, field), 4, itself
         )

@@ -26,9 +26,7 @@ class VolumeAttributesClassStrategy(Strategy[storage_v1.VolumeAttributesClass]):
         self, new: storage_v1.VolumeAttributesClass, old: storage_v1.VolumeAttributesClass
     ) -> list[FieldError]:
         violations = immutable("driverName", new.driver_name, old.driver_name)
-        detail = "updates to parameters are forbidden."
-        return violations + (
-            [errors.forbidden_field("parameters", detail)]
-            if new.parameters != old.parameters
-            else []
-        )
+        if new.parameters != old.parameters:
+            detail = "updates to parameters are forbidden."
+            violations.append(errors.forbidden_field("parameters", detail))
+        return violations

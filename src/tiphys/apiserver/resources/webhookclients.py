@@ -70,11 +70,9 @@ def service_errors(service: Any, path: str) -> list[FieldError]:
     if not text.startswith("/"):
         violations.append(errors.invalid_value(field, text, "must start with a '/'"))
     for index, step in enumerate(text[1:].removesuffix("/").split("/")):
-        problems = (
-            [f": {detail}" for detail in dns_subdomain_errors(step)]
-            if step
-            else [" may not be empty"]
-        )
+        problems = [" may not be empty"]
+        if step:
+            problems = [f": {detail}" for detail in dns_subdomain_errors(step)]
         violations += [
             errors.invalid_value(field, text, f"segment[{index}]{detail}") for detail in problems
         ]

@@ -267,12 +267,8 @@ class _Checker:
         macro = _MACROS.get((name, len(node.args)))
         if macro is not None and node.args[0].kind == "name":
             return macro(self, node, known)
-        if (
-            name == "format"
-            and target.kind == "literal"
-            and len(node.args) == 1
-            and node.args[0].kind == "list"
-        ):
+        takes_a_list = len(node.args) == 1 and node.args[0].kind == "list"
+        if name == "format" and target.kind == "literal" and takes_a_list:
             return self._format(node, known)
         types = [self.visit(inner, known) for inner in (target, *node.args)]
         self._check_literal(name, node.args)
@@ -281,12 +277,9 @@ class _Checker:
     def _check_literal(self, name: str, args: list[Node]) -> None:
         """Arguments that stand there in full must be what the function can read."""
         read = _LITERALS.get(name)
-        if (
-            read is None
-            or not args
-            or args[-1].kind != "literal"
-            or not isinstance(args[-1].value, str)
-        ):
+        if read is None or not args:
+            return
+        if args[-1].kind != "literal" or not isinstance(args[-1].value, str):
             return
         try:
             read(args[-1].value)

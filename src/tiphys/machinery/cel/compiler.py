@@ -144,11 +144,8 @@ def accepted(name: str, method: bool, count: int) -> tuple[frozenset[type], ...]
     columns = []
     for column in zip(*rows, strict=True):
         kinds = [PYTHON_TYPES.get(wanted.name) for wanted in column]
-        columns.append(
-            frozenset[type]()
-            if None in kinds
-            else frozenset(kind for kind in kinds if kind is not None)
-        )
+        known = frozenset(kind for kind in kinds if kind is not None)
+        columns.append(frozenset[type]() if None in kinds else known)
     return tuple(columns)
 
 

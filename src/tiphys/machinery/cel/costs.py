@@ -79,11 +79,9 @@ class Coster:
             return cost + ONE, Operand(node, self._type(node))
         if operand.type.name in ("map", "object") or operand.type.name.startswith("_var"):
             cost += ONE
-        place = (
-            (operand.place.named(node.value) or NOWHERE)
-            if operand.place is not None
-            else self._whole
-        )
+        place = self._whole
+        if operand.place is not None:
+            place = operand.place.named(node.value) or NOWHERE
         return cost, Operand(node, self._type(node), None, place)
 
     def _index(self, node: Node) -> tuple[Range, Operand]:
@@ -96,7 +94,10 @@ class Coster:
         return cost, Operand(node, self._type(node), size, place)
 
     def _inside(self, operand: Operand) -> Declared | None:
-        return (operand.place.item() or NOWHERE) if operand.place is not None else self._whole
+        """Where an element of the operand is declared."""
+        if operand.place is None:
+            return self._whole
+        return operand.place.item() or NOWHERE
 
     # --- containers ---
 
@@ -104,9 +105,8 @@ class Coster:
         cost, sizes = self._all(node.args)
         entry = Entry(True, ONE, spread(sizes))
         count = len(node.args)
-        return cost + Range(LIST, LIST), Operand(
-            node, self._type(node), Range(count, count), entry=entry
-        )
+        size = Range(count, count)
+        return cost + Range(LIST, LIST), Operand(node, self._type(node), size, entry=entry)
 
     def _map(self, node: Node) -> tuple[Range, Operand]:
         keys, key_sizes = self._all(node.args[::2])
@@ -127,22 +127,21 @@ class Coster:
     # --- calls ---
 
     def _call(self, node: Node) -> tuple[Range, Operand]:
-        name, target = node.value, node.target
-        if (
-            target is None
-            and name == "has"
-            and len(node.args) == 1
-            and node.args[0].kind == "select"
-        ):
-            return self.cost(node.args[0].args[0])[0], Operand(node, Type("bool"))
-        if (
-            target is not None and id(target) not in self._types
-        ):  # `sets.contains`: a name with a dot in it
-            name, target = f"{_dotted(target)}.{name}", None
+        name = node.value
+        target = node.target
+        if target is None and _is_presence_test(node):
+            [field] = node.args
+            cost, _ = self.cost(field.args[0])
+            return cost, Operand(node, Type("bool"))
+        # `sets.contains` is a name with a dot in it: what stands before the dot has no type.
+        if target is not None and id(target) not in self._types:
+            name = f"{_dotted(target)}.{name}"
+            target = None
         if target is not None and self._is_macro(node):
             return _MACROS[name](self, node, target)
         rows = [self.cost(arg) for arg in node.args]
-        costs, args = [cost for cost, _ in rows], [operand for _, operand in rows]
+        costs = [cost for cost, _ in rows]
+        args = [operand for _, operand in rows]
         if target is None and name in _SPECIAL:
             return _SPECIAL[name](self, node, costs, args)
         total = sum(costs, NONE)
@@ -166,9 +165,12 @@ class Coster:
     def _conditional(
         self, node: Node, costs: list[Range], args: list[Operand]
     ) -> tuple[Range, Operand]:
-        entry = args[1].entry.union(args[2].entry) if args[1].entry is not None else None
-        size = args[1].sized | args[2].sized
-        return costs[0] + (costs[1] | costs[2]), Operand(node, self._type(node), size, entry=entry)
+        condition, then, otherwise = costs
+        _, left, right = args
+        entry = left.entry.union(right.entry) if left.entry is not None else None
+        size = left.sized | right.sized
+        cost = condition + (then | otherwise)
+        return cost, Operand(node, self._type(node), size, entry=entry)
 
     def _dyn(self, node: Node, costs: list[Range], args: list[Operand]) -> tuple[Range, Operand]:
         return costs[0] + ONE, Operand(node, self._type(node), args[0].size, entry=args[0].entry)
@@ -207,10 +209,10 @@ class Coster:
         key_place = self._whole
         if over.place is not None:
             key_place = (None if listed else over.place.key) or NOWHERE
-        keys = Operand(None, Type("dyn"), over.entry.key if over.entry else None, key_place)
-        values = Operand(
-            None, Type("dyn"), over.entry.value if over.entry else None, self._inside(over)
-        )
+        key_size = over.entry.key if over.entry else None
+        value_size = over.entry.value if over.entry else None
+        keys = Operand(None, Type("dyn"), key_size, key_place)
+        values = Operand(None, Type("dyn"), value_size, self._inside(over))
         if count == 2:
             return [keys, values]
         return [values if listed else keys]
@@ -244,17 +246,21 @@ class Coster:
         """accu + [made], or an insertion into a map; under a condition, or accu itself."""
         count = 1 if node.value == "map" else 2
         listed = node.value in ("map", "transformList")
+        if listed:
+            accumulated = Range(2 + LIST, 2 + LIST)
+        elif node.value == "transformMap":
+            accumulated = Range(3, 3)  # the call, accu and the key's name
+        else:
+            accumulated = Range(2, 2)
 
         def body(over: Operand) -> tuple[Range, Entry | None]:
             *conditions, made = node.args[count:]
             cost, operand = self.cost(made)
             entry = Entry(True, ONE, Range(0, 0) | operand.sized) if listed else None
-            inserted = 2 + (
-                1 if node.value == "transformMap" else 0
-            )  # the call, accu, and the key's name
-            step = cost + (Range(2 + LIST, 2 + LIST) if listed else Range(inserted, inserted))
+            step = cost + accumulated
             for condition in conditions:
-                step = self.cost(condition)[0] + (step | ONE)
+                checked, _ = self.cost(condition)
+                step = checked + (step | ONE)
             return step, entry
 
         cost, over, entry = self._loop(node, target, count, body)
@@ -264,22 +270,20 @@ class Coster:
     def _made(
         self, node: Node, cost: Range, over: Operand, entry: Entry | None
     ) -> tuple[Range, Operand]:
-        return cost + Range(LIST + 1, LIST + 1), Operand(
-            node, self._type(node), over.sized, entry=entry
-        )
+        cost += Range(LIST + 1, LIST + 1)
+        return cost, Operand(node, self._type(node), over.sized, entry=entry)
 
     def _optional(self, node: Node, target: Node) -> tuple[Range, Operand]:
         """target.hasValue() ? optional.of(bind(x, target.value(), body)) : optional.none()."""
         asked = self.cost(target)[0] + ONE
-        inner, operand = self._bind(
-            node.args[0].value, asked, Operand(None, Type("dyn")), node.args[1]
-        )
+        variable, body = node.args
+        value = Operand(None, Type("dyn"))
+        inner, operand = self._bind(variable.value, asked, value, body)
         if node.value == "optMap":
             inner += ONE
             operand = Operand(node, self._type(node))
-        return asked + (inner | ONE), Operand(
-            node, self._type(node), operand.size, entry=operand.entry
-        )
+        cost = asked + (inner | ONE)
+        return cost, Operand(node, self._type(node), operand.size, entry=operand.entry)
 
     def _bind(self, name: str, cost: Range, value: Operand, body: Node) -> tuple[Range, Operand]:
         before = self._locals.get(name)
@@ -303,8 +307,15 @@ class Coster:
         return total, Operand(node, self._type(node), size, entry=over.entry)
 
 
+def _is_presence_test(call: Node) -> bool:
+    """Whether a call is `has(value.field)`."""
+    return call.value == "has" and len(call.args) == 1 and call.args[0].kind == "select"
+
+
 def _dotted(node: Node) -> str:
-    return f"{_dotted(node.args[0])}.{node.value}" if node.kind == "select" else str(node.value)
+    if node.kind == "select":
+        return f"{_dotted(node.args[0])}.{node.value}"
+    return str(node.value)
 
 
 _SPECIAL: dict[str, Callable[[Coster, Node, list[Range], list[Operand]], tuple[Range, Operand]]] = {

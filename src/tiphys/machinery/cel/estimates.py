@@ -15,11 +15,11 @@ from tiphys.machinery.cel.overloads import Type
 from tiphys.machinery.cel.parser import Node
 
 UNKNOWN = 2**64 - 1
-TRAVERSAL, PATTERN = (
-    0.1,
-    0.25,
-)  # of a unit for each character that is read, of a text or of a regular expression
-LIST, MAP, MESSAGE = 10, 30, 40  # to make one
+TRAVERSAL = 0.1  # of a unit for each character of a text that is read
+PATTERN = 0.25  # the same of a regular expression
+LIST = 10  # to make one
+MAP = 30
+MESSAGE = 40
 SCALARS = frozenset(("bool", "double", "duration", "int", "timestamp", "uint"))
 
 
@@ -50,7 +50,9 @@ def _rounded(value: int, factor: float) -> int:
     return min(math.ceil(float(value) * factor), UNKNOWN)
 
 
-ANY, NONE, ONE = Range(0, UNKNOWN), Range(0, 0), Range(1, 1)
+ANY = Range(0, UNKNOWN)
+NONE = Range(0, 0)
+ONE = Range(1, 1)
 
 
 @dataclass(slots=True)
@@ -62,11 +64,9 @@ class Entry:
     value: Range
 
     def union(self, other: Entry | None) -> Entry | None:
-        return (
-            Entry(self.listed, self.key | other.key, self.value | other.value)
-            if other is not None
-            else None
-        )
+        if other is None:
+            return None
+        return Entry(self.listed, self.key | other.key, self.value | other.value)
 
 
 @dataclass(slots=True)
@@ -85,7 +85,10 @@ class Operand:
         return self.size if self.size is not None else ANY
 
     def literal(self) -> Any:
-        return self.node.value if self.node is not None and self.node.kind == "literal" else None
+        """The value of a literal, None for anything else."""
+        if self.node is None or self.node.kind != "literal":
+            return None
+        return self.node.value
 
     def element(self) -> Operand | None:
         """An element, of a list alone."""
@@ -95,9 +98,8 @@ class Operand:
         return Operand(None, self.type.of[0], declared_size(place), place)
 
 
-Estimate = tuple[
-    Range, Range | None
-]  # the cost of a call beside its operands', the size of its result
+# The cost of a call beside its operands', and the size of its result.
+Estimate = tuple[Range, Range | None]
 
 
 def declared_size(place: Declared | None) -> Range | None:
@@ -120,30 +122,35 @@ def spread(sizes: list[Range]) -> Range:
 
 
 def _could_be(operand: Operand, *names: str) -> bool:
-    return (
-        operand.type.name in names
-        or operand.type.name == "dyn"
-        or operand.type.name.startswith("_var")
-    )
+    name = operand.type.name
+    return name in names or name == "dyn" or name.startswith("_var")
+
+
+def _all_could_be(operands: list[Operand], *names: str) -> bool:
+    return all(_could_be(operand, *names) for operand in operands)
+
+
+def _could_be_texts(operands: list[Operand]) -> bool:
+    return _all_could_be(operands, "string") or _all_could_be(operands, "bytes")
 
 
 def joined(args: list[Operand]) -> tuple[Range, Range | None, Entry | None]:
     """(cost, size, entries) of a sum: texts are read through, lists are put side by side, numbers
     are one operation."""
     size = args[0].sized + args[1].sized
-    costs, sizes = list[Range](), list[Range]()
-    if all(_could_be(arg, "string") for arg in args) or all(
-        _could_be(arg, "bytes") for arg in args
-    ):
+    costs: list[Range] = []
+    sizes: list[Range] = []
+    if _could_be_texts(args):
         costs.append(size.times(TRAVERSAL))
         sizes.append(size)
-    if all(_could_be(arg, "list") for arg in args):
+    if _all_could_be(args, "list"):
         costs.append(ONE)
         sizes.append(size)
-    if all(_could_be(arg, *SCALARS) for arg in args):
+    if _all_could_be(args, *SCALARS):
         costs.append(ONE)
     entry = args[0].entry.union(args[1].entry) if args[0].entry is not None else None
-    return spread(costs) if costs else ONE, spread(sizes) if sizes else None, entry
+    cost = spread(costs) if costs else ONE
+    return cost, spread(sizes) if sizes else None, entry
 
 
 def _compared(args: list[Operand]) -> Range:
@@ -164,19 +171,19 @@ def _equal(args: list[Operand]) -> Range:
 
 
 def _ordered(args: list[Operand]) -> Range:
-    texts = all(_could_be(arg, "string") for arg in args) or all(
-        _could_be(arg, "bytes") for arg in args
-    )
-    numbers = all(_could_be(arg, *SCALARS) for arg in args)
-    if not texts:
+    if not _could_be_texts(args):
         return ONE
-    return _compared(args) | ONE if numbers else _compared(args)
+    compared = _compared(args)
+    return compared | ONE if _all_could_be(args, *SCALARS) else compared
 
 
 def _within(args: list[Operand]) -> Range:
-    listed, mapped = _could_be(args[1], "list"), args[1].type.name != "list"
-    size = args[1].sized.times(1)
-    return (size | ONE if mapped else size) if listed else ONE
+    container = args[1]
+    if not _could_be(container, "list"):
+        return ONE  # a key of a map
+    size = container.sized.times(1)
+    is_list = container.type.name == "list"
+    return size if is_list else size | ONE
 
 
 def _searched(target: Operand, pattern: Operand) -> Range:
@@ -216,7 +223,9 @@ def _sliced(target: Operand, args: list[Operand]) -> Estimate:
 
 def _replaced(target: Operand, args: list[Operand]) -> Estimate:
     """A text is read, and made anew; it is longest when the shortest parts become the longest."""
-    size, old, new = target.sized, args[0].sized, args[1].sized
+    size = target.sized
+    old = args[0].sized
+    new = args[1].sized
     high = kept_high = low = kept_low = 0
     if old.low == 0:
         high, kept_high = min(size.high + 1, UNKNOWN), size.high

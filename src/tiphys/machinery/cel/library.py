@@ -65,11 +65,9 @@ def _or_value(value: Optional, other: Any) -> Any:
 
 
 def _of_non_zero(value: Any) -> Optional:
-    return (
-        NONE
-        if value is None or value in (0, "", b"", False) or value == [] or value == {}
-        else Optional(True, value)
-    )
+    if value is None or value in (0, "", b"", False) or value == [] or value == {}:
+        return NONE
+    return Optional(True, value)
 
 
 class NamedFormat:

@@ -110,15 +110,19 @@ def _arithmetic(operator: str) -> Callable[[Any, Any], Any]:
 def _float(operator: str, a: float, b: float) -> float:
     if operator == "/":
         if b == 0:
-            return (
-                float("nan")
-                if a == 0 or a != a
-                else float("inf")
-                if (a > 0) == (str(b)[0] != "-")
-                else float("-inf")
-            )
+            return _divided_by_zero(a, b)
         return a / b
-    return a + b if operator == "+" else a - b if operator == "-" else a * b
+    if operator == "+":
+        return a + b
+    return a - b if operator == "-" else a * b
+
+
+def _divided_by_zero(a: float, zero: float) -> float:
+    """As IEEE 754 has it: zero has a sign, too."""
+    if a == 0 or a != a:
+        return float("nan")
+    zero_is_positive = str(zero)[0] != "-"
+    return float("inf") if (a > 0) == zero_is_positive else float("-inf")
 
 
 def _negate(value: Any) -> Any:

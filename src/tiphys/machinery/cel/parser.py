@@ -45,6 +45,13 @@ RESERVED = frozenset(
 )
 
 
+def _is_signed_number(node: Node) -> bool:
+    """Whether a minus before a node belongs to it: it is a literal that may be negative."""
+    if node.kind != "literal" or isinstance(node.value, bool | Uint):
+        return False
+    return isinstance(node.value, int | float)
+
+
 @dataclass(slots=True)
 class Node:
     """kind: literal, name, select, index, call, list, map, message.
@@ -186,12 +193,7 @@ class _Parser:
                 raise ParseError("expression recursion limit exceeded", token.at, self._text)
             inner = self._unary()
             self._depth -= 1
-            if (
-                token.text == "-"
-                and inner.kind == "literal"
-                and isinstance(inner.value, int | float)
-                and not isinstance(inner.value, bool | Uint)
-            ):
+            if token.text == "-" and _is_signed_number(inner):
                 return Node("literal", -inner.value, at=token.at)
             return Node("call", "!_" if token.text == "!" else "-_", [inner], at=token.at)
         return self._member()

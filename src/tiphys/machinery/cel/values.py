@@ -115,11 +115,8 @@ def parse_semver(text: str, normalize: bool = False) -> Semver:
     match = _SEMVER.fullmatch(text)
     if match is None:
         raise CelError(f"invalid semantic version {text!r}")
-    pre = (
-        tuple(int(p) if p.isascii() and p.isdigit() else p for p in match[4].split("."))
-        if match[4]
-        else ()
-    )
+    parts = match[4].split(".") if match[4] else []
+    pre = tuple(int(part) if part.isascii() and part.isdigit() else part for part in parts)
     return Semver((int(match[1]), int(match[2]), int(match[3])), pre)
 
 

@@ -199,13 +199,14 @@ def _merged(spans: Iterable[Span]) -> list[Span]:
 
 
 def _set(spans: list[Span], version: Version) -> str:
-    rows = (
-        _address(first, version)
-        if first == last
-        else f"{_address(first, version)}-{_address(last, version)}"
-        for first, last in spans
-    )
+    rows = (_written_span(first, last, version) for first, last in spans)
     return f"{{ {', '.join(rows)} }}"
+
+
+def _written_span(first: int, last: int, version: Version) -> str:
+    if first == last:
+        return _address(first, version)
+    return f"{_address(first, version)}-{_address(last, version)}"
 
 
 def _address(number: int, version: Version) -> str:

@@ -257,9 +257,8 @@ class ServiceProxy:
 
 def _track_connections() -> None:
     for name, value in _CONNECTION_TRACKING.items():
-        with contextlib.suppress(
-            OSError
-        ):  # the kernel has no connection tracking yet, or is shared
+        # The kernel may have no connection tracking yet, or be shared.
+        with contextlib.suppress(OSError):
             Path("/proc/sys/net/netfilter", name).write_text(value)
 
 

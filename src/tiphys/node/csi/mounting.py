@@ -150,11 +150,9 @@ class Mounter:
         except VolumeError as error:
             is_staged = source.lifecycle != EPHEMERAL and not source.is_block
             step = _MOUNT_DEVICE if is_staged else _step(source)
-            where = (
-                "attacher.MountDevice failed to create newCsiDriverClient"
-                if is_staged
-                else "mounter.SetUpAt failed to get CSI client"
-            )
+            where = "mounter.SetUpAt failed to get CSI client"
+            if is_staged:
+                where = "attacher.MountDevice failed to create newCsiDriverClient"
             raise VolumeError(f"kubernetes.io/csi: {where}: {error}", step) from None
 
     async def _attached(

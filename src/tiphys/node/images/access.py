@@ -131,22 +131,22 @@ def _check(pattern: str) -> None:
 
 def written(access: dict[str, Access]) -> dict[str, Any]:
     """`credentialMapping` of an ImagePulledRecord."""
-    return {
-        repository: {"nodePodsAccessible": True}
-        if one.everybody
-        else {
-            "kubernetesSecrets": [
-                {
-                    "uid": secret.uid,
-                    "namespace": secret.namespace,
-                    "name": secret.name,
-                    "credentialHash": secret.credential_hash,
-                }
-                for secret in one.secrets
-            ]
+    return {repository: _credentials(one) for repository, one in access.items()}
+
+
+def _credentials(access: Access) -> dict[str, Any]:
+    if access.everybody:
+        return {"nodePodsAccessible": True}
+    secrets = [
+        {
+            "uid": secret.uid,
+            "namespace": secret.namespace,
+            "name": secret.name,
+            "credentialHash": secret.credential_hash,
         }
-        for repository, one in access.items()
-    }
+        for secret in access.secrets
+    ]
+    return {"kubernetesSecrets": secrets}
 
 
 def read(mapping: Any) -> dict[str, Access]:

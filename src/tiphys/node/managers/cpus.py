@@ -258,11 +258,10 @@ def reserve(topology: Topology, settings: CPUOptions, explicit: CPUSet, milli_cp
     chosen = explicit
     if not explicit and count <= len(topology.cpus):
         per_core = topology.cpus_per_core if settings.whole_cores else 1
-        chosen = (
-            distribute(topology, topology.cpus, count, per_core)
-            if settings.spread
-            else take(topology, topology.cpus, count, settings.by_cache)
-        )
+        if settings.spread:
+            chosen = distribute(topology, topology.cpus, count, per_core)
+        else:
+            chosen = take(topology, topology.cpus, count, settings.by_cache)
     if len(chosen) != count:
         raise ValueError(
             "[cpumanager] unable to reserve the required amount of CPUs (size of "

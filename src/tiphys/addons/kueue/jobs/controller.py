@@ -258,23 +258,20 @@ def _note_ready(workload: Workload, is_ready: bool, now: float) -> None:
     """Ready once all pods have been; from then on it is a recovery or a failure."""
     standing = conditions.find(workload.status.conditions, statuses.PODS_READY)
     if is_ready:
-        has_been = standing is not None and standing.reason in (
-            "Started",
-            "Recovered",
-            "WaitForRecovery",
-        )
-        reason = "Recovered" if has_been and standing.reason != "Started" else "Started"  # type: ignore[union-attr]
+        # Ready before, or on its way back to it: ready again is a recovery.
+        recovers = standing is not None and standing.reason in ("Recovered", "WaitForRecovery")
+        reason = "Recovered" if recovers else "Started"
         message = "All pods reached readiness and the workload is running"
         statuses.set_condition(workload, statuses.PODS_READY, True, reason, message, now)
         return
     was_ready = standing is not None and standing.status == "True"
     waits = was_ready or (standing is not None and standing.reason == "WaitForRecovery")
-    reason = "WaitForRecovery" if waits else "WaitForStart"
-    message = (
-        "At least one pod has failed, waiting for recovery"
-        if waits
-        else "Not all pods are ready or succeeded"
-    )
+    if waits:
+        reason = "WaitForRecovery"
+        message = "At least one pod has failed, waiting for recovery"
+    else:
+        reason = "WaitForStart"
+        message = "Not all pods are ready or succeeded"
     statuses.set_condition(workload, statuses.PODS_READY, False, reason, message, now)
 
 

@@ -14,6 +14,7 @@ from tiphys.addons.routeserver.compiling.objects import (
     Service,
     ServicePort,
     SliceEndpoint,
+    Subset,
 )
 from tiphys.addons.routeserver.eskip import Endpoint
 
@@ -116,7 +117,8 @@ class Cluster:
             return ()
         name, number = (target, 0) if isinstance(target, str) else ("", target)
         known = ready.port(name, number)
-        return ready.at(scheme.of(known), known.port or 0 if known is not None else 0)
+        listens_on = known.port or 0 if known is not None else 0
+        return ready.at(scheme.of(known), listens_on)
 
 
 def in_zone(endpoints: tuple[Endpoint, ...], zone: str) -> tuple[Endpoint, ...]:
@@ -141,9 +143,15 @@ def _url(scheme: str, ip: str, port: int) -> str:
 # --- Endpoints ---
 
 
+def _subsets(endpoints: Endpoints | None) -> Sequence[Subset]:
+    if endpoints is None:
+        return ()
+    return endpoints.subsets or ()
+
+
 def _of_endpoints(endpoints: Endpoints | None, name: str, scheme: str) -> tuple[Endpoint, ...]:
     """A subset of one port is meant whatever the port is called."""
-    for subset in endpoints.subsets or () if endpoints is not None else ():
+    for subset in _subsets(endpoints):
         ports = subset.ports or []
         for port in ports:
             if len(ports) == 1 or (port.name or "") == name:
@@ -153,7 +161,7 @@ def _of_endpoints(endpoints: Endpoints | None, name: str, scheme: str) -> tuple[
 
 
 def _of_target(endpoints: Endpoints | None, target: int | str, scheme: str) -> tuple[Endpoint, ...]:
-    for subset in endpoints.subsets or () if endpoints is not None else ():
+    for subset in _subsets(endpoints):
         for port in subset.ports or ():
             if target in (port.port, port.name or ""):
                 addresses = [address.ip for address in subset.addresses or ()]
