@@ -69,3 +69,13 @@ async def default_account(cluster: LocalCluster) -> None:
         return True
 
     await cluster.eventually(exists)
+
+
+async def untainted_nodes(cluster: LocalCluster) -> None:
+    """Waits until the nodes have lost the taint that new ones have."""
+
+    async def all_are() -> bool:
+        nodes = (await cluster.client.list(core_v1.Node)).items
+        return bool(nodes) and not any(node.spec.taints for node in nodes)
+
+    await cluster.eventually(all_are)

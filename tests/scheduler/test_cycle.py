@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.builders import node, pod
+from tests.scheduler.builders import untainted_nodes
 from tests.scheduler.device_builders import ask, claim, class_of, device, slice_of
 from tiphys.api import core_v1, scheduling_v1
 from tiphys.api.base import to_builtins
@@ -27,6 +28,7 @@ async def cluster() -> AsyncIterator[LocalCluster]:
             await made.client.create(
                 scheduling_v1.PriorityClass(metadata=ObjectMeta(name=name), value=value)
             )
+        await untainted_nodes(made)
         yield made
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 
 from tests.builders import pod as bare_pod
-from tests.scheduler.builders import default_account
+from tests.scheduler.builders import default_account, untainted_nodes
 from tiphys.scheduler.cluster_events import ClusterEvent, EventKind
 from tiphys.scheduler.configuration import Profile
 from tiphys.scheduler.main import Scheduler
@@ -35,6 +35,7 @@ async def test_attempts_are_counted_by_their_result() -> None:
         scheduler = Scheduler(cluster.client, cluster.tasks, [Profile("own")], registry=registry)
         cluster.tasks.start(scheduler.run(), "own", vital=True)
         await default_account(cluster)
+        await untainted_nodes(cluster)
         await cluster.client.create(pod("fits", "1m"))
         await cluster.eventually(lambda: attempts("scheduled") == 1)
         await cluster.client.create(pod("large", "1000"))
