@@ -145,11 +145,11 @@ async def test_a_certificate_for_client_auth_alone_is_one() -> None:
 # --- nodes ---
 
 
-async def one(server: LocalCluster) -> Client:
-    """The node `one`, with the pod `p` on it."""
+async def one(server: LocalCluster, **spec: Any) -> Client:
+    """The node `one`, with the pod `p` of a spec on it."""
     await account(server, "default")
     await server.client.create(core_v1.Node(metadata=ObjectMeta(name="one")))
-    await server.client.create(pod("p", nodeName="one"))
+    await server.client.create(pod("p", nodeName="one", **spec))
     return server.client_as("system:node:one", ("system:nodes",))
 
 
@@ -229,7 +229,7 @@ async def test_nobody_makes_a_mirror_of_a_pod(server: LocalCluster) -> None:
 
 
 async def test_a_node_opens_no_claims_to_itself(server: LocalCluster) -> None:
-    node = await one(server)
+    node = await one(server, resourceClaims=[{"name": "c", "resourceClaimTemplateName": "t"}])
     status = {"status": {"resourceClaimStatuses": [{"name": "c", "resourceClaimName": "theirs"}]}}
     error = await refused(node.patch(core_v1.Pod, "p", status, "default", "status"))
     assert error.code == 403 and "cannot update resource claim statues" in str(error)

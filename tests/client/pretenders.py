@@ -36,7 +36,7 @@ class Pretender:
     async def start(self) -> None:
         app = aiohttp.web.Application()
         app.router.add_route("*", "/{path:.*}", self.answer)
-        self.runner = aiohttp.web.AppRunner(app)
+        self.runner = aiohttp.web.AppRunner(app, shutdown_timeout=0.1)
         await self.runner.setup()
         await aiohttp.web.TCPSite(self.runner, "127.0.0.1", 0).start()
         self.place = f"127.0.0.1:{self.runner.addresses[0][1]}"

@@ -9,6 +9,7 @@ of its callbacks.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import sys
 
@@ -26,6 +27,7 @@ _SMALL_INDENTED = 128 << 10  # bytes of JSON that are indented at once: it takes
 _MOST = 2  # processes
 _PATIENCE = 50.0  # seconds that a job may take by the clock: on a busy machine it waits for others
 _IDLE = 60.0  # seconds after which a process without work ends
+_ENDING = 2.0  # seconds for a process to be gone that has closed its output
 _BUFFER = 1 << 20
 
 
@@ -51,7 +53,7 @@ class Workers:
                 await _ended(process)
                 raise errors.timeout("Timeout: the body took too long to be read") from None
             except (OSError, asyncio.IncompleteReadError):
-                await _ended(process)
+                await _ended_by_itself(process)
                 if process.returncode == -worker.EXHAUSTED:
                     raise errors.timeout("Timeout: the body took too long to be read") from None
                 raise errors.internal("the process that was to read the body ended") from None
@@ -131,6 +133,15 @@ async def _asked(process: asyncio.subprocess.Process, kind: int, data: bytes) ->
     await process.stdin.drain()
     state, length = worker.HEAD.unpack(await process.stdout.readexactly(worker.HEAD.size))
     return state, await process.stdout.readexactly(length)
+
+
+async def _ended_by_itself(process: asyncio.subprocess.Process) -> None:
+    """Waits for one that has closed its output. `kill` looks for its exit status first, and whoever
+    waits for it does not get to know it then."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_ENDING):
+            await process.wait()
+    await _ended(process)
 
 
 async def _ended(process: asyncio.subprocess.Process) -> None:
