@@ -102,12 +102,15 @@ async def test_a_conflict_names_the_current_revision(store: Store) -> None:
 
 
 async def test_an_engine_that_does_not_answer_is_waited_for_until_the_deadline(
-    store: Store, engine: Faulty, monkeypatch: pytest.MonkeyPatch
+    engine: Faulty, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "DEADLINE", 0.01)
+    store = Store(engine)
+    await store.open()
     engine.answers.clear()
     with pytest.raises(StoreTimeout, match="did not answer"):
         await store.delete(KEY, None)
+    await store.close()
 
 
 @pytest.mark.parametrize("fault", ["broken", "silent"])
