@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.apiserver.applying import APPLY, MAPS, apply, call
-from tests.apiserver.builders import CRONS, cron, definition, established
+from tests.apiserver.applying import APPLY, MAPS, apply
+from tests.apiserver.builders import CRONS, call, cron, definition, established
 from tiphys.client.client import MERGE
 from tiphys.machinery.errors import StatusError
 from tiphys.testing import LocalCluster

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from tiphys.api import apps_v1, core_v1
@@ -59,18 +58,6 @@ async def running(cluster: LocalCluster, namespace: str, count: int) -> bool:
 async def has_phase(cluster: LocalCluster, name: str, wanted: str) -> bool:
     """Whether a pod of the namespace ``default`` has that phase."""
     return (await cluster.client.get(core_v1.Pod, name, "default")).status.phase == wanted
-
-
-async def call(
-    cluster: LocalCluster,
-    method: str,
-    path: str,
-    body: Any = None,
-    content: str = "application/json",
-) -> Any:
-    """A request as a user writes it, with JSON in and out."""
-    data = json.dumps(body).encode() if body is not None else None
-    return json.loads(await cluster.client.request(method, path, data, content=content))
 
 
 async def has_no_pods(cluster: LocalCluster) -> bool:

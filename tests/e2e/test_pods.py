@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from tests.apiserver.builders import call
 from tests.builders import pod
-from tests.e2e.clusters import call, gone, has_phase, ready, running
+from tests.e2e.clusters import gone, has_phase, ready, running
 from tiphys.api import core_v1
 from tiphys.client.client import MERGE
 from tiphys.testing import LocalCluster

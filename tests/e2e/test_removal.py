@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from tests.apiserver.builders import call
 from tests.builders import config_map, deployment, pod
-from tests.e2e.clusters import available, call, gone, ready, running
+from tests.e2e.clusters import available, gone, ready, running
 from tiphys.api import apps_v1, core_v1
 from tiphys.api.base import from_builtins
 from tiphys.api.meta_v1 import ObjectMeta, OwnerReference

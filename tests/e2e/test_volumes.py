@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from tests.apiserver.builders import call
 from tests.builders import pod
-from tests.e2e.clusters import call, gone, has_phase, ready
+from tests.e2e.clusters import gone, has_phase, ready
 from tiphys.api import core_v1
 from tiphys.testing import LocalCluster
 

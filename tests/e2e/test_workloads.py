@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from tests.apiserver.builders import call
 from tests.builders import deployment
-from tests.e2e.clusters import available, call, gone, has_no_pods, ready, running
+from tests.e2e.clusters import available, gone, has_no_pods, ready, running
 from tiphys.api import apps_v1, batch_v1, core_v1
 from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.client.client import MERGE

@@ -23,9 +23,10 @@ from tiphys.apiserver.access.authenticationconfiguration import (
 from tiphys.apiserver.access.bootstraptokens import BootstrapTokens
 from tiphys.apiserver.access.issuers import Issuers, TokenIssuer
 from tiphys.apiserver.access.keysets import ALGORITHMS
-from tiphys.apiserver.access.reloading import ConfigFile, NotYet, ReloadMetrics
+from tiphys.apiserver.access.reloading import ConfigFile, NotYet
 from tiphys.apiserver.access.tokenwebhooks import TokenWebhook, TokenWebhookOptions
 from tiphys.client.config import ConfigError
+from tiphys.client.reloadmetrics import ReloadMetrics
 from tiphys.client.tasks import TaskGroup
 from tiphys.machinery import errors
 from tiphys.machinery.configfiles import ConfigFileError, check

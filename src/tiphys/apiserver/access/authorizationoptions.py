@@ -27,9 +27,10 @@ from tiphys.apiserver.access.authorizers import (
     Rules,
     Step,
 )
-from tiphys.apiserver.access.reloading import ConfigFile, ReloadMetrics
+from tiphys.apiserver.access.reloading import ConfigFile
 from tiphys.client.config import ConfigError, in_cluster, load
 from tiphys.client.posting import Poster
+from tiphys.client.reloadmetrics import ReloadMetrics
 from tiphys.client.tasks import TaskGroup
 from tiphys.machinery import durations
 from tiphys.machinery.configfiles import ConfigFileError

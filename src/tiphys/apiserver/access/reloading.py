@@ -6,14 +6,11 @@ What cannot be used is told in the log and counted, and the server goes on with 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
-import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry, Counter, Gauge
-
+from tiphys.client.reloadmetrics import ReloadMetrics, sha256_of
 from tiphys.machinery.configfiles import ConfigFileError
 
 log = logging.getLogger(__name__)
@@ -22,44 +19,6 @@ _EVERY = 2.0  # seconds between two looks at a file
 
 class NotYet(Exception):
     """A configuration that is right and cannot be used now: it is tried again."""
-
-
-class ReloadMetrics:
-    """By upstream's names. `subject` is authentication or authorization; `server` names it."""
-
-    def __init__(self, registry: CollectorRegistry, subject: str, server: str) -> None:
-        prefix = f"apiserver_{subject}_config_controller"
-        self._server = _hash(server.encode())
-        self._total = Counter(
-            f"{prefix}_automatic_reloads_total",
-            "Reloads of the configuration file, by their success.",
-            ("status", "apiserver_id_hash"),
-            registry=registry,
-        )
-        self._last = Gauge(
-            f"{prefix}_automatic_reload_last_timestamp_seconds",
-            "When the configuration file was last reloaded, by success.",
-            ("status", "apiserver_id_hash"),
-            registry=registry,
-        )
-        self._info = Gauge(
-            f"{prefix}_last_config_info",
-            "The hash of the configuration that is in force; always 1.",
-            ("apiserver_id_hash", "hash"),
-            registry=registry,
-        )
-
-    def loaded(self, data: bytes) -> None:
-        self._info.clear()
-        self._info.labels(self._server, _hash(data)).set(1)
-
-    def reloaded(self, status: str) -> None:
-        self._total.labels(status, self._server).inc()
-        self._last.labels(status, self._server).set(time.time())
-
-
-def _hash(data: bytes) -> str:
-    return f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 
 class ConfigFile:
@@ -84,7 +43,7 @@ class ConfigFile:
             self._seen = self._file.read_bytes()
         except OSError as error:
             raise ConfigFileError(f"{self._file}: {error.strerror}") from None
-        self._metrics.loaded(self._seen)
+        self._metrics.loaded(sha256_of(self._seen))
         return self._seen
 
     async def run(self) -> None:
@@ -120,6 +79,6 @@ class ConfigFile:
             return False
         self._seen = data
         self._metrics.reloaded("success")
-        self._metrics.loaded(data)
+        self._metrics.loaded(sha256_of(data))
         log.info("Reloaded the %s configuration", self._subject)
         return True

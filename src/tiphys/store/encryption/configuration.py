@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 
+from tiphys.client.reloadmetrics import sha256_of
 from tiphys.machinery import durations
 from tiphys.machinery.fielderrors import FieldError, invalid_value, required
 
@@ -124,7 +124,7 @@ def read(file: Path) -> Loaded:
     violations = list(violations_of(configuration))
     if violations:
         raise ConfigurationError(f"{file}: " + "; ".join(map(str, violations)))
-    return Loaded(configuration, f"sha256:{hashlib.sha256(data).hexdigest()}")
+    return Loaded(configuration, sha256_of(data))
 
 
 def parse(data: bytes) -> EncryptionConfiguration:

@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
+from tiphys.client.reloadmetrics import hashed
 from tiphys.machinery import protobuf
 from tiphys.machinery.names import dns_subdomain_errors
 from tiphys.machinery.protobuf import WireError
@@ -31,7 +32,6 @@ from tiphys.store.encryption.metrics import (
     FROM_STORAGE,
     TO_STORAGE,
     EncryptionMetrics,
-    hashed,
     uncounted,
 )
 

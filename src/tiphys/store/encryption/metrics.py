@@ -4,7 +4,6 @@ answer. Names, labels and buckets are those of kube-apiserver.
 
 from __future__ import annotations
 
-import hashlib
 from collections import OrderedDict
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -14,6 +13,7 @@ from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
 from tiphys.client.exposition import Tally, exponential_buckets
+from tiphys.client.reloadmetrics import hashed
 
 FROM_STORAGE, TO_STORAGE = "from_storage", "to_storage"
 OK, OTHER = "OK", "unknown-non-grpc"  # statuses: others are names of gRPC's codes
@@ -192,11 +192,6 @@ class _Latest:
 def uncounted() -> EncryptionMetrics:
     """For who seals or opens values outside a server."""
     return EncryptionMetrics(CollectorRegistry())
-
-
-def hashed(text: str) -> str:
-    """How metrics and logs speak of an id."""
-    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}" if text else ""
 
 
 def _resource(key_prefix: str) -> str:

@@ -10,12 +10,13 @@ import logging
 import os
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client import CollectorRegistry
 
+from tiphys.client.reloadmetrics import ReloadMetrics
 from tiphys.store.encryption import configuration
 from tiphys.store.encryption.configuration import ConfigurationError
 from tiphys.store.encryption.envelope import Envelope, PluginError
-from tiphys.store.encryption.metrics import EncryptionMetrics, hashed
+from tiphys.store.encryption.metrics import EncryptionMetrics
 from tiphys.store.encryption.sealed import SealedEngine
 from tiphys.store.encryption.transformers import Transformers
 from tiphys.store.engine import Engine
@@ -26,41 +27,6 @@ EVERY = 1.0  # seconds between two looks at the file's times: a few microseconds
 # Seconds that plugins of a new configuration have to be well, and between two questions: upstream's
 # `validateNewTransformersHealth`. Beyond that, twice the longest of their own timeouts.
 _WELL_WITHIN, _ASKED_EVERY = 10.0, 0.1
-_PART = "apiserver_encryption_config_controller"
-
-
-class ReloadMetrics:
-    """Upstream's metrics of reloads. The hash says which configuration is in force, `server` whose
-    it is."""
-
-    def __init__(self, registry: CollectorRegistry, server: str) -> None:
-        self._server = hashed(server)
-        self._reloads = Counter(
-            f"{_PART}_automatic_reloads_total",
-            "Reloads of the encryption configuration, by what came of them.",
-            ("status", "apiserver_id_hash"),
-            registry=registry,
-        )
-        self._last = Gauge(
-            f"{_PART}_automatic_reload_last_timestamp_seconds",
-            "When the encryption configuration was reloaded last, by what came of it.",
-            ("status", "apiserver_id_hash"),
-            registry=registry,
-        )
-        self._info = Gauge(
-            f"{_PART}_last_config_info",
-            "The encryption configuration in force, by the hash of its file.",
-            ("apiserver_id_hash", "hash"),
-            registry=registry,
-        )
-
-    def in_force(self, hash: str) -> None:
-        self._info.clear()
-        self._info.labels(self._server, hash).set(1)
-
-    def reloaded(self, status: str) -> None:
-        self._reloads.labels(status, self._server).inc()
-        self._last.labels(status, self._server).set_to_current_time()
 
 
 def encrypted(
@@ -71,7 +37,9 @@ def encrypted(
     loaded = configuration.read(file)
     metrics = EncryptionMetrics(registry, server)
     sealed = SealedEngine(engine, Transformers(loaded.configuration, metrics=metrics))
-    return sealed, Reloader(file, sealed, loaded.hash, ReloadMetrics(registry, server))
+    return sealed, Reloader(
+        file, sealed, loaded.hash, ReloadMetrics(registry, "encryption", server)
+    )
 
 
 class Reloader:
@@ -87,7 +55,7 @@ class Reloader:
         self._hash = hash
         self._seen: tuple[int, int, int] | None = None
         self._metrics = metrics
-        self._metrics.in_force(hash)
+        self._metrics.loaded(hash)
 
     async def run(self) -> None:
         """Until it is cancelled."""
@@ -114,7 +82,7 @@ class Reloader:
         self._engine.use(transformers)
         self._hash = loaded.hash
         self._metrics.reloaded("success")
-        self._metrics.in_force(loaded.hash)
+        self._metrics.loaded(loaded.hash)
         log.info("Loaded the encryption configuration %s", self._file)
         return True
 
