@@ -23,6 +23,7 @@ from tiphys.client.events import EventBudget
 from tiphys.client.informer import Informers
 from tiphys.client.tasks import TaskGroup
 from tiphys.machinery import durations
+from tiphys.machinery.addresses import version_of
 from tiphys.node.agent import Agent
 from tiphys.node.configuration import KubeletConfiguration
 from tiphys.node.hollow import HollowRuntime
@@ -107,6 +108,7 @@ class Cloud:
         sandboxes: Machines | None = None,
     ) -> None:
         self.catalog = catalog
+        self._addresses: tuple[str, ...] = ("127.0.0.1",)
         self._sandboxes = sandboxes
         # Of the nodes alone: one that gets no answer drops the connections of its client.
         self._client = Client(client.config, "tiphys-hollow-cloud", client.metrics)
@@ -196,8 +198,10 @@ class Cloud:
 
     # --- life ---
 
-    async def start(self) -> None:
-        """Runs what ran before, and follows pods and nodes."""
+    async def start(self, addresses: tuple[str, ...] = ("127.0.0.1",)) -> None:
+        """Runs what ran before, and follows pods and nodes. `addresses` are those of hollow nodes,
+        one of each version of IP that the cluster has, in its order."""
+        self._addresses = addresses
         if self._file.exists():
             machines = msgspec.json.decode(self._file.read_bytes(), type=list[Machine])
             self._machines = {machine.id: machine for machine in machines}
@@ -278,7 +282,7 @@ class Cloud:
         self._numbers += 1
         options = NodeOptions(
             machine.name,
-            "127.0.0.1",
+            self._addresses[0],
             self._folder,
             Path(),
             Path(),
@@ -289,13 +293,14 @@ class Cloud:
                 max_pods=type_.capacity["pods"], managers=Settings(kube=type_.reserved)
             ),
             taints=tuple(machine.taints),
+            addresses=self._addresses,
             provider_id=machine.id,
             capacity={name: quantity(name, amount) for name, amount in type_.capacity.items()},
         )
         tasks = TaskGroup(f"machine-{machine.name}")
         agent = Agent(
             self._client,
-            HollowRuntime(self._numbers, self._now),
+            HollowRuntime(self._numbers, self._now, [version_of(one) for one in self._addresses]),
             options,
             list,
             tasks,

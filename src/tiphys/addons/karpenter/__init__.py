@@ -71,6 +71,7 @@ ADDON = OptionalAddon(
             "storageclasses csinodes csidrivers csistoragecapacities volumeattachments",
             "storage.k8s.io",
         ),
+        rule("get", "servicecidrs", "networking.k8s.io", "kubernetes"),
         # how it drains
         rule("create", "pods/eviction"),
         rule("delete", "pods"),

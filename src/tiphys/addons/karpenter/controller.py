@@ -23,6 +23,9 @@ from tiphys.addons.karpenter.settings import times_of
 from tiphys.addons.karpenter.shared import Shared
 from tiphys.addons.karpenter.upkeep import Upkeep
 from tiphys.addons.optional import Context
+from tiphys.api import networking_v1
+from tiphys.client.client import Client
+from tiphys.machinery.errors import StatusError, is_forbidden, is_not_found
 
 _RECONCILERS = (
     TiphysNodeClassReconciler,
@@ -31,6 +34,18 @@ _RECONCILERS = (
     NodeOverlayReconciler,
     NodeClaimReconciler,
 )
+
+
+async def loopbacks(client: Client) -> tuple[str, ...]:
+    """Addresses of the machine by itself, in the versions of IP that the cluster's services have,
+    in their order."""
+    try:
+        ranges = (await client.get(networking_v1.ServiceCIDR, "kubernetes")).spec.cidrs
+    except StatusError as error:
+        if not (is_not_found(error) or is_forbidden(error)):
+            raise
+        ranges = []  # no cluster of ours, or an add-on that was enabled before it asked for this
+    return tuple("::1" if ":" in one else "127.0.0.1" for one in ranges) or ("127.0.0.1",)
 
 
 async def start(context: Context) -> Shared:
@@ -56,7 +71,7 @@ async def start(context: Context) -> Shared:
     )
     await shared.reports.load()
     await context.informers.synced()
-    await cloud.start()
+    await cloud.start(await loopbacks(context.client))
     provisioner = Provisioner(shared)
     disrupter = Disrupter(shared, provisioner)
     upkeep = Upkeep(shared, provisioner)
