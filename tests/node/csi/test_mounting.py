@@ -66,8 +66,61 @@ async def test_a_refusal_is_an_event_in_upstreams_words(node: Node) -> None:
         await node.mounter.mount(a_pod("a"), SOURCE)
     why = "rpc error: code = PermissionDenied desc = not yours"
     assert refused.value.event == f'MountVolume.SetUp failed for volume "pv" : {why}'
+
+
+@pytest.mark.parametrize(
+    ("code", "calls"),
+    [
+        (grpc.StatusCode.INVALID_ARGUMENT, ["Stage", "Unstage"]),
+        (grpc.StatusCode.DEADLINE_EXCEEDED, ["Stage", "Unpublish", "Unstage"]),
+    ],
+)
+async def test_what_a_driver_may_still_be_publishing_is_taken_back(
+    node: Node, code: grpc.StatusCode, calls: list[str]
+) -> None:
+    node.program.refuses["NodePublishVolume"] = code, "no"
+    with pytest.raises(VolumeError):
+        await node.mounter.mount(a_pod("a"), SOURCE)
+    await node.mounter.release("a")
+    assert node.program.methods() == calls
+    assert node.files() == []
+
+
+@pytest.mark.parametrize(
+    ("code", "calls"),
+    [(grpc.StatusCode.INVALID_ARGUMENT, []), (grpc.StatusCode.ABORTED, ["Unstage"])],
+)
+async def test_what_a_driver_may_still_be_staging_is_taken_back(
+    node: Node, code: grpc.StatusCode, calls: list[str]
+) -> None:
+    node.program.refuses["NodeStageVolume"] = code, "no"
+    for _ in range(2):
+        with pytest.raises(VolumeError):
+            await node.mounter.mount(a_pod("a"), SOURCE)
+    await node.mounter.release("a")
+    assert node.program.methods() == calls
+    assert node.files() == []
+
+
+async def test_what_another_agent_staged_is_taken_back_after_a_refusal(node: Node) -> None:
+    await node.mounter.mount(a_pod("a"), SOURCE)
+    node.restart()
+    await node.drivers.register(PLUGIN)
+    node.program.refuses["NodeStageVolume"] = grpc.StatusCode.INVALID_ARGUMENT, "no"
+    with pytest.raises(VolumeError):
+        await node.mounter.mount(a_pod("a"), SOURCE)
     await node.mounter.release("a")
     assert node.program.methods()[-2:] == ["Unpublish", "Unstage"]
+
+
+async def test_what_a_pod_still_waits_for_is_not_unstaged(node: Node) -> None:
+    node.program.refuses["NodePublishVolume"] = grpc.StatusCode.INTERNAL, "busy"
+    with pytest.raises(VolumeError):
+        await node.mounter.mount(a_pod("a"), SOURCE)
+    await node.mounter.unstage_unused()
+    node.program.refuses.clear()
+    await node.mounter.mount(a_pod("a"), SOURCE)
+    assert node.program.methods() == ["Stage", "Publish"]
 
 
 async def test_a_driver_that_is_not_there_is_an_event(node: Node) -> None:

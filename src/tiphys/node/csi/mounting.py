@@ -2,7 +2,8 @@
 
 A volume is staged once for the node and published once for each pod. Each step is on disk before
 the driver is asked for it, so that it is taken back whatever happens in between: CSI's calls may be
-repeated. All calls about one volume are made one after another.
+repeated. A driver that refuses for good (`PluginError.is_final`) has done nothing, and is asked to
+take nothing back. All calls about one volume are made one after another.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Callable
+from typing import NamedTuple, TypeVar
 
 from tiphys.api import core_v1, storage_v1
 from tiphys.client.client import Unreachable
@@ -33,8 +35,21 @@ from tiphys.node.volumes.ownership import give_to_group
 from tiphys.node.volumes.volumefiles import VolumeError, VolumePending
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 _MOUNT_DEVICE, _SET_UP = "MountVolume.MountDevice", "MountVolume.SetUp"
+
+
+Device = tuple[str, str]  # a volume as its driver knows it: (driver, handle)
+
+
+class Wish(NamedTuple):
+    """A pod's volume that is not published yet: it is neither unstaged nor, if it `is_attached`,
+    detached."""
+
+    uid: str
+    device: Device
+    is_attached: bool
 
 
 class Mounter:
@@ -61,10 +76,10 @@ class Mounter:
         self._changed = changed
         self._records = Records(folder, name)
         self._published: dict[str, dict[str, Published]] = defaultdict(dict)  # by uid and name
-        self._staged: dict[tuple[str, str], Staged] = {}
-        self._certain: set[tuple[str, str]] = set()  # staged by this agent
-        self._wanted: set[tuple[str, str]] = set()  # (uid, unique name): what waits to be mounted
-        self._locks: dict[tuple[str, str], asyncio.Lock] = {}
+        self._staged: dict[Device, Staged] = {}
+        self._certain: set[Device] = set()  # staged by this agent
+        self._wishes: set[Wish] = set()
+        self._locks: dict[Device, asyncio.Lock] = {}
 
     def load(self) -> None:
         """Reads what an agent before this one has mounted. Raises OSError."""
@@ -84,11 +99,12 @@ class Mounter:
             if one.attachment
         }
         used |= {unique_name(*one.device) for one in self._staged.values() if one.attachment}
-        return sorted(used | {unique for _, unique in self._wanted})
+        used |= {unique_name(*wish.device) for wish in self._wishes if wish.is_attached}
+        return sorted(used)
 
     def pod_uids(self) -> set[str]:
         uids = {uid for uid, volumes in self._published.items() if volumes}
-        return uids | {uid for uid, _ in self._wanted}
+        return uids | {wish.uid for wish in self._wishes}
 
     def of_pod(self, uid: str) -> list[Published]:
         return list(self._published.get(uid, {}).values())
@@ -122,7 +138,9 @@ class Mounter:
         if problem := requests.lifecycle_problem(source, about):
             where = "kubernetes.io/csi: mounter.SetupAt failed to check volume lifecycle mode"
             raise VolumeError(f"{where}: {problem}")
-        async with self._lock((source.driver, source.handle)):
+        device = source.driver, source.handle
+        async with self._lock(device):
+            self._wishes.add(Wish(pod.metadata.uid, device, is_attached=False))
             attachment, context = await self._attached(pod, source, about)
             driver = self._driver(source)
             if m.STAGE_UNSTAGE_VOLUME in driver.can and source.lifecycle != EPHEMERAL:
@@ -136,10 +154,8 @@ class Mounter:
                 is_block=source.is_block,
                 attachment=attachment,
             )
-            await asyncio.to_thread(self._records.keep_published, one)
-            self._published[one.uid][one.name] = one
-            self._wanted.discard((one.uid, source.unique_name))
             await self._publish(pod, source, driver, one, context)
+            self._wishes -= {wish for wish in self._wishes if wish[:2] == (one.uid, device)}
         if not is_again:
             await self._give_to_group(pod, source, about, driver, self.target(one))
         return self.target(one)
@@ -167,8 +183,8 @@ class Mounter:
         unique = source.unique_name
         status = self._node().status
         if unique not in status.volumes_in_use:
-            if unique not in self.in_use():
-                self._wanted.add((pod.metadata.uid, unique))
+            device = source.driver, source.handle
+            self._wishes.add(Wish(pod.metadata.uid, device, is_attached=True))
             self._changed()
             raise VolumePending("the node's status does not say yet that the node uses it")
         if all(unique != volume.name for volume in status.volumes_attached):
@@ -194,8 +210,7 @@ class Mounter:
         staged = records.staged_of(source, attachment)
         if staged.device in self._certain:
             return
-        await asyncio.to_thread(self._records.keep_staged, staged)
-        self._staged[staged.device] = staged
+        is_first = staged.device not in self._staged
         request = m.NodeStageVolumeRequest(
             volume_id=source.handle,
             publish_context=context,
@@ -204,9 +219,13 @@ class Mounter:
             secrets=await self._credentials.secrets(source.stage_secret, "NodeStageSecretRef"),
             volume_context=dict(source.attributes),
         )
+        await asyncio.to_thread(self._records.keep_staged, staged)
+        self._staged[staged.device] = staged
         try:
             await driver.call("NodeStageVolume", request, m.NodeStageVolumeResponse)
         except PluginError as error:
+            if error.is_final and is_first and await _dropped(self._records.drop_staged, staged):
+                del self._staged[staged.device]
             step = "MapVolume.SetUpDevice" if source.is_block else _MOUNT_DEVICE
             raise VolumeError(str(error), step, source.name) from None
         self._certain.add(staged.device)
@@ -240,7 +259,15 @@ class Mounter:
             secrets=secrets,
             volume_context=attributes,
         )
-        await driver.call("NodePublishVolume", request, m.NodePublishVolumeResponse)
+        is_first = one.name not in self._published[one.uid]
+        await asyncio.to_thread(self._records.keep_published, one)
+        self._published[one.uid][one.name] = one
+        try:
+            await driver.call("NodePublishVolume", request, m.NodePublishVolumeResponse)
+        except PluginError as error:
+            if error.is_final and is_first and await _dropped(self._records.drop_published, one):
+                del self._published[one.uid][one.name]
+            raise
 
     async def _give_to_group(
         self,
@@ -271,16 +298,25 @@ class Mounter:
 
     async def release(self, uid: str) -> None:
         """Takes back all volumes of a pod. Raises VolumeError after it has tried each."""
-        self._wanted = {wish for wish in self._wanted if wish[0] != uid}
+        in_vain = {wish for wish in self._wishes if wish.uid == uid}
+        self._wishes -= in_vain
         failure: VolumeError | None = None
         for one in self.of_pod(uid):
             try:
                 await self._unpublish(one)
             except VolumeError as error:
                 failure = failure or error
+        for device in {wish.device for wish in in_vain}:
+            try:
+                async with self._lock(device):
+                    await self._unstage(device)
+            except VolumeError as error:
+                failure = failure or error
         if failure is not None:
             raise failure
         self._published.pop(uid, None)
+        if any(wish.is_attached for wish in in_vain):
+            self._changed()
 
     async def _unpublish(self, one: Published) -> None:
         async with self._lock(one.device):
@@ -299,11 +335,11 @@ class Mounter:
         if one.attachment:
             self._changed()
 
-    async def _unstage(self, device: tuple[str, str]) -> None:
-        """Of a volume that no pod of the node has any more. Its lock is held. Raises
+    async def _unstage(self, device: Device) -> None:
+        """Of a volume that no pod of the node has or waits for any more. Its lock is held. Raises
         VolumeError."""
         staged = self._staged.get(device)
-        if staged is None or self._is_published(device):
+        if staged is None or self._is_used(device):
             return
         try:
             driver = self._drivers.get(staged.driver)
@@ -317,8 +353,8 @@ class Mounter:
             raise VolumeError(str(error), "UnmountDevice", staged.name) from None
         del self._staged[device]
 
-    def _is_published(self, device: tuple[str, str]) -> bool:
-        return any(
+    def _is_used(self, device: Device) -> bool:
+        return any(wish.device == device for wish in self._wishes) or any(
             one.device == device for volumes in self._published.values() for one in volumes.values()
         )
 
@@ -326,7 +362,7 @@ class Mounter:
         """What no pod has and yet is staged: taking it back failed, or an agent died in between."""
         for device in list(self._staged):
             lock = self._lock(device)
-            if lock.locked() or self._is_published(device):
+            if lock.locked() or self._is_used(device):
                 continue
             async with lock:
                 try:
@@ -334,8 +370,19 @@ class Mounter:
                 except VolumeError as error:
                     log.info("%s", error.event)
 
-    def _lock(self, device: tuple[str, str]) -> asyncio.Lock:
+    def _lock(self, device: Device) -> asyncio.Lock:
         return self._locks.setdefault(device, asyncio.Lock())
+
+
+async def _dropped(drop: Callable[[T], None], record: T) -> bool:
+    """Strikes out the record of what a driver refused to do. False if the driver left something at
+    the place, which has to be taken back."""
+    try:
+        await asyncio.to_thread(drop, record)
+    except OSError as error:
+        log.warning("A CSI driver refused a volume and left something: %s", error)
+        return False
+    return True
 
 
 def _step(source: VolumeSource) -> str:

@@ -27,8 +27,28 @@ _OPTIONS = [
 ]
 
 
+# Codes after which a plugin may still be at work on what it was asked (CSI's specification, and
+# gRPC's on status codes). With any other it has not begun, or has failed for good.
+_UNDECIDED = frozenset(
+    {
+        grpc.StatusCode.CANCELLED,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        grpc.StatusCode.ABORTED,
+    }
+)
+
+
 class PluginError(Exception):
-    """A plugin cannot be reached or refused a call, in the words of gRPC for Go."""
+    """A plugin cannot be reached or refused a call, in the words of gRPC for Go.
+
+    is_final: whether it is certain that nothing goes on in the plugin because of the call
+    """
+
+    def __init__(self, text: str, is_final: bool = False) -> None:
+        super().__init__(text)
+        self.is_final = is_final
 
 
 class PluginChannel:
@@ -92,4 +112,5 @@ async def _decoded(answer: bytes, response: type[T]) -> T:
 
 def _refusal(error: grpc.aio.AioRpcError) -> PluginError:
     code = "".join(word.capitalize() for word in error.code().name.split("_"))
-    return PluginError(f"rpc error: code = {code} desc = {error.details()}")
+    is_final = error.code() not in _UNDECIDED
+    return PluginError(f"rpc error: code = {code} desc = {error.details()}", is_final)
