@@ -163,6 +163,7 @@ class NodeVolumes:
 
     async def release(self, uid: str) -> None:
         await self._mounter.release(uid)
+        self._expander.forget(uid)
 
     def pod_uids(self) -> set[str]:
         return self._mounter.pod_uids()
@@ -190,7 +191,7 @@ class NodeVolumes:
     async def _clean(self, known: set[str]) -> None:
         for uid in self.pod_uids() - known:
             try:
-                await self._mounter.release(uid)
+                await self.release(uid)
             except VolumeError as error:
                 log.info("Volumes of pod %s, which is gone: %s", uid, error.event)
         await self._mounter.unstage_unused()

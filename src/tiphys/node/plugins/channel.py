@@ -27,28 +27,25 @@ _OPTIONS = [
 ]
 
 
-# Codes after which a plugin may still be at work on what it was asked (CSI's specification, and
-# gRPC's on status codes). With any other it has not begun, or has failed for good.
-_UNDECIDED = frozenset(
-    {
-        grpc.StatusCode.CANCELLED,
-        grpc.StatusCode.DEADLINE_EXCEEDED,
-        grpc.StatusCode.UNAVAILABLE,
-        grpc.StatusCode.RESOURCE_EXHAUSTED,
-        grpc.StatusCode.ABORTED,
-    }
-)
+# After these a plugin may still be at work on what it was asked (CSI's specification, and gRPC's on
+# status codes). With any other it has not begun, or has failed for good.
+_UNDECIDED = {"Canceled", "DeadlineExceeded", "Unavailable", "ResourceExhausted", "Aborted"}
 
 
 class PluginError(Exception):
     """A plugin cannot be reached or refused a call, in the words of gRPC for Go.
 
-    is_final: whether it is certain that nothing goes on in the plugin because of the call
+    code: gRPC's, such as NotFound; "" if the plugin was not asked
     """
 
-    def __init__(self, text: str, is_final: bool = False) -> None:
+    def __init__(self, text: str, code: str = "") -> None:
         super().__init__(text)
-        self.is_final = is_final
+        self.code = code
+
+    @property
+    def is_final(self) -> bool:
+        """Whether it is certain that nothing goes on in the plugin because of the call."""
+        return bool(self.code) and self.code not in _UNDECIDED
 
 
 class PluginChannel:
@@ -112,5 +109,5 @@ async def _decoded(answer: bytes, response: type[T]) -> T:
 
 def _refusal(error: grpc.aio.AioRpcError) -> PluginError:
     code = "".join(word.capitalize() for word in error.code().name.split("_"))
-    is_final = error.code() not in _UNDECIDED
-    return PluginError(f"rpc error: code = {code} desc = {error.details()}", is_final)
+    code = code.replace("Cancelled", "Canceled")  # as Go spells it
+    return PluginError(f"rpc error: code = {code} desc = {error.details()}", code)
