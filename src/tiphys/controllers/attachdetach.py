@@ -164,6 +164,7 @@ class AttachDetachController(Controller):
         self._attachments.on_change(self._attachment_changed)
         self._nodes.on_change(self._node_changed)
         self._claims.on_change(self._claim_changed)
+        self._drivers.on_change(self._driver_changed)
 
     def _pod_changed(self, old: Any, new: Any) -> None:
         pod = new or old
@@ -175,6 +176,21 @@ class AttachDetachController(Controller):
             return
         for pod in self._pods.by("claim", f"{new.metadata.namespace}/{new.metadata.name}"):
             self._pod_changed(None, pod)
+
+    def _driver_changed(self, old: Any, new: Any) -> None:
+        """Its volumes may need attaching, or need it no more."""
+        name = (new or old).metadata.name
+        for volume in self._volumes:
+            if volume.spec.csi is not None and volume.spec.csi.driver == name:
+                self._volume_changed(volume)
+
+    def _volume_changed(self, volume: core_v1.PersistentVolume) -> None:
+        for attachment in self._attachments.by("volume", volume.metadata.name):
+            self.queue.add(attachment.spec.node_name)
+        claim = volume.spec.claim_ref
+        if claim is not None:
+            for pod in self._pods.by("claim", f"{claim.namespace}/{claim.name}"):
+                self._pod_changed(None, pod)
 
     def _attachment_changed(self, old: Any, new: Any) -> None:
         self.queue.add((new or old).spec.node_name)

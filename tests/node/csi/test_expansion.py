@@ -133,7 +133,7 @@ async def test_a_refusal_stands_in_the_claim(
 async def test_what_failed_before_is_given_up_when_less_is_asked_for(node: Node) -> None:
     cluster = Cluster()
     node.program.refuses["NodeExpandVolume"] = grpc.StatusCode.INTERNAL, "full"
-    cluster.claim.spec.resources.requests = {"storage": "1536Mi"}
+    cluster.claim.spec.resources.requests = {"storage": "1536Mi"}  # type: ignore[dict-item]
     await grow(node, cluster, times=2)
     assert cluster.turns == ["NodeResizeInProgress", "NodeResizeInProgress", "NodeResizeInfeasible"]
 

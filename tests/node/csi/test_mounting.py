@@ -157,6 +157,9 @@ async def test_a_volume_waits_until_it_is_attached_and_said_to_be_in_use(node: N
     assert node.program.last("Publish").publish_context == {"device": "/dev/x"}
     node.restart()
     assert node.mounter.in_use() == [unique]
+    node.objects.describe(attachRequired=False)
+    await node.mounter.look_at_drivers()
+    assert node.mounter.in_use() == [], "the driver attaches no more"
 
 
 async def test_a_pod_that_waited_in_vain_uses_nothing(node: Node) -> None:

@@ -79,6 +79,7 @@ class Mounter:
         self._staged: dict[Device, Staged] = {}
         self._certain: set[Device] = set()  # staged by this agent
         self._wishes: set[Wish] = set()
+        self._free: set[str] = set()  # drivers whose volumes need not be attached any more
         self._locks: dict[Device, asyncio.Lock] = {}
 
     def load(self) -> None:
@@ -93,14 +94,32 @@ class Mounter:
     def in_use(self) -> list[str]:
         """Names of the attached volumes that the node uses, for its status."""
         used = {
-            unique_name(*one.device)
+            one.device
             for volumes in self._published.values()
             for one in volumes.values()
             if one.attachment
         }
-        used |= {unique_name(*one.device) for one in self._staged.values() if one.attachment}
-        used |= {unique_name(*wish.device) for wish in self._wishes if wish.is_attached}
-        return sorted(used)
+        used |= {one.device for one in self._staged.values() if one.attachment}
+        used |= {wish.device for wish in self._wishes if wish.is_attached}
+        return sorted(unique_name(*device) for device in used if device[0] not in self._free)
+
+    async def look_at_drivers(self) -> None:
+        """A driver may be described anew as one whose volumes need not be attached: then the node
+        keeps none of them attached. Raises StatusError, Unreachable."""
+        attached = {
+            one.driver
+            for volumes in self._published.values()
+            for one in volumes.values()
+            if one.attachment
+        }
+        free = {name for name in attached if await self._is_free(name)}
+        if free != self._free:
+            self._free = free
+            self._changed()
+
+    async def _is_free(self, driver: str) -> bool:
+        about = await self._references.get(storage_v1.CSIDriver, "", driver)
+        return about is not None and about.spec.attach_required is False
 
     def pod_uids(self) -> set[str]:
         uids = {uid for uid, volumes in self._published.items() if volumes}

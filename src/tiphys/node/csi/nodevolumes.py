@@ -195,6 +195,10 @@ class NodeVolumes:
             except VolumeError as error:
                 log.info("Volumes of pod %s, which is gone: %s", uid, error.event)
         await self._mounter.unstage_unused()
+        try:
+            await self._mounter.look_at_drivers()
+        except (StatusError, Unreachable) as error:
+            log.info("What drivers attach is not known: %s", error)
 
     async def _measure(self, pods: dict[str, core_v1.Pod]) -> None:
         """As upstream, once a minute."""
