@@ -38,6 +38,7 @@ from tiphys.node.states import (
     SandboxState,
     Usage,
 )
+from tiphys.node.volumes.growth import VolumeGrowth
 
 EXIT_AFTER, EXIT_CODE = "hollow.tiphys.io/exit-after", "hollow.tiphys.io/exit-code"
 _NO_CONTAINERS = "a hollow node runs no containers"
@@ -79,6 +80,7 @@ class HollowRuntime:
         references: References,
         allocatable: dict[str, str],
         drivers: DriverVolumes,
+        growth: VolumeGrowth,
     ) -> PodVolumes:
         return NoVolumes()
 

@@ -14,6 +14,7 @@ from tiphys.node.naming import Resolver
 from tiphys.node.profiles import UNCONFINED, Profile
 from tiphys.node.references import References
 from tiphys.node.states import ContainerState, PodIdentity, PodState, SandboxState, Usage
+from tiphys.node.volumes.growth import VolumeGrowth
 
 
 @dataclass(slots=True)
@@ -184,6 +185,7 @@ class Runtime(Protocol):
         references: References,
         allocatable: dict[str, str],
         drivers: DriverVolumes,
+        growth: VolumeGrowth,
     ) -> PodVolumes:
         """The volumes of pods that run here, below the folder `root`."""
         ...

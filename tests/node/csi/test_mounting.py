@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import grpc
@@ -47,6 +48,20 @@ async def test_another_agent_takes_back_what_one_before_it_mounted(node: Node) -
     await node.mounter.release("a")
     assert node.program.methods()[-2:] == ["Unpublish", "Unstage"]
     assert node.mounter.pod_uids() == set()
+
+
+async def test_a_volume_for_one_pod_waits_for_the_one_that_has_it(node: Node) -> None:
+    source = replace(SOURCE, access_modes=["ReadWriteOncePod"])
+    await node.mounter.mount(a_pod("a"), source)
+    await node.mounter.mount(a_pod("a"), source)
+    with pytest.raises(VolumeError) as refused:
+        await node.mounter.mount(a_pod("b"), source)
+    assert refused.value.event == (
+        'MountVolume.SetUp failed for volume "pv" : volume uses the ReadWriteOncePod access mode '
+        "and is already in use by another pod"
+    )
+    await node.mounter.release("a")
+    await node.mounter.mount(a_pod("b"), source)
 
 
 async def test_what_failed_to_be_unstaged_is_tried_again(node: Node) -> None:
@@ -160,6 +175,16 @@ async def test_a_volume_waits_until_it_is_attached_and_said_to_be_in_use(node: N
     node.objects.describe(attachRequired=False)
     await node.mounter.look_at_drivers()
     assert node.mounter.in_use() == [], "the driver attaches no more"
+
+
+async def test_a_volume_that_needs_no_attaching_any_more_is_reported_as_free(node: Node) -> None:
+    node.objects.describe(attachRequired=True)
+    with pytest.raises(VolumePending):
+        await node.mounter.mount(a_pod("a"), SOURCE)
+    node.objects.describe(attachRequired=False)
+    reports = node.reports
+    await node.mounter.mount(a_pod("a"), SOURCE)
+    assert (node.mounter.in_use(), node.reports) == ([], reports + 1)
 
 
 async def test_a_pod_that_waited_in_vain_uses_nothing(node: Node) -> None:

@@ -36,6 +36,7 @@ from tiphys.node.resources.capacity import machine_capacity
 from tiphys.node.resources.cgroups import ControlGroups, group_limits
 from tiphys.node.runtime import ContainerPlan, PodVolumes, RuntimeFault, Streams
 from tiphys.node.states import ContainerState, PodIdentity, PodState, SandboxState, Usage
+from tiphys.node.volumes.growth import VolumeGrowth
 from tiphys.node.volumes.podvolumes import Volumes
 
 T = TypeVar("T", bound=Struct)
@@ -87,8 +88,9 @@ class CRIRuntime(CRIImages, CRILogs):
         references: References,
         allocatable: dict[str, str],
         drivers: DriverVolumes,
+        growth: VolumeGrowth,
     ) -> PodVolumes:
-        return Volumes(root, references, allocatable, drivers)
+        return Volumes(root, references, allocatable, drivers, growth)
 
     async def start(self, wake: Callable[[str], None]) -> None:
         version = await self._runtime("Version", m.VersionRequest(version="v1"), m.VersionResponse)

@@ -162,6 +162,7 @@ class Mounter:
             self._wishes.add(Wish(pod.metadata.uid, device, is_attached=False))
             attachment, context = await self._attached(pod, source, about)
             driver = self._driver(source)
+            self._check_alone(pod, source)
             if m.STAGE_UNSTAGE_VOLUME in driver.can and source.lifecycle != EPHEMERAL:
                 await self._stage(pod, source, driver, attachment, context)
             one = Published(
@@ -174,10 +175,24 @@ class Mounter:
                 attachment=attachment,
             )
             await self._publish(pod, source, driver, one, context)
-            self._wishes -= {wish for wish in self._wishes if wish[:2] == (one.uid, device)}
+            fulfilled = {wish for wish in self._wishes if wish[:2] == (one.uid, device)}
+            self._wishes -= fulfilled
+            if not attachment and any(wish.is_attached for wish in fulfilled):
+                self._changed()  # its driver said meanwhile that it attaches nothing
         if not is_again:
             await self._give_to_group(pod, source, about, driver, self.target(one))
         return self.target(one)
+
+    def _check_alone(self, pod: core_v1.Pod, source: VolumeSource) -> None:
+        """Raises VolumeError if the volume is for one pod, and another one has it."""
+        if source.access_modes != ["ReadWriteOncePod"]:
+            return
+        device = source.driver, source.handle
+        for uid, volumes in self._published.items():
+            if uid != pod.metadata.uid and any(one.device == device for one in volumes.values()):
+                mode = "volume uses the ReadWriteOncePod access mode"
+                step = "MapVolume.SetUpDevice" if source.is_block else _SET_UP
+                raise VolumeError(f"{mode} and is already in use by another pod", step)
 
     def _driver(self, source: VolumeSource) -> Driver:
         try:

@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 from tiphys.api import core_v1, storage_v1
 from tiphys.client.client import Client, Unreachable
-from tiphys.client.events import EventRecorder
 from tiphys.client.tasks import TaskGroup
 from tiphys.machinery.errors import StatusError
 from tiphys.node.csi import messages as m
@@ -26,6 +25,7 @@ from tiphys.node.csi.stats import usage_of
 from tiphys.node.plugins.channel import PluginError
 from tiphys.node.references import References
 from tiphys.node.states import VolumeUsage
+from tiphys.node.volumes.growth import VolumeGrowth
 from tiphys.node.volumes.kubeletfolder import KubeletFolder
 from tiphys.node.volumes.volumefiles import VolumeError
 
@@ -58,7 +58,7 @@ class NodeVolumes:
         name: str,
         folder: KubeletFolder,
         references: References,
-        recorder: EventRecorder,
+        growth: VolumeGrowth,
         node: Callable[[], core_v1.Node],
         changed: Callable[[], None],
     ) -> None:
@@ -67,9 +67,8 @@ class NodeVolumes:
         self.drivers = Drivers(folder, self._info)
         self.drivers.ready.clear()
         self._mounter = Mounter(folder, name, self.drivers, references, node, changed)
-        self._expander = Expander(
-            client, recorder, self.drivers, self._mounter, Credentials(references)
-        )
+        self._growth = growth
+        self._expander = Expander(growth, self.drivers, self._mounter, Credentials(references))
         self._tasks = TaskGroup("csi")
         self._cleaning: asyncio.Task[None] | None = None
         self._measuring: asyncio.Task[None] | None = None
@@ -163,7 +162,7 @@ class NodeVolumes:
 
     async def release(self, uid: str) -> None:
         await self._mounter.release(uid)
-        self._expander.forget(uid)
+        self._growth.forget(uid)
 
     def pod_uids(self) -> set[str]:
         return self._mounter.pod_uids()
