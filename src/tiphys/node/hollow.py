@@ -17,7 +17,7 @@ from typing import Any
 
 from tiphys.api import core_v1
 from tiphys.node.abilities import EVERYTHING, IdRange, RuntimeAbilities
-from tiphys.node.drivervolumes import DriverVolumes
+from tiphys.node.drivervolumes import DriverVolumes, Growth
 from tiphys.node.naming import Resolver
 from tiphys.node.references import References
 from tiphys.node.resources.capacity import capacity
@@ -38,7 +38,6 @@ from tiphys.node.states import (
     SandboxState,
     Usage,
 )
-from tiphys.node.volumes.growth import VolumeGrowth
 
 EXIT_AFTER, EXIT_CODE = "hollow.tiphys.io/exit-after", "hollow.tiphys.io/exit-code"
 _NO_CONTAINERS = "a hollow node runs no containers"
@@ -80,7 +79,7 @@ class HollowRuntime:
         references: References,
         allocatable: dict[str, str],
         drivers: DriverVolumes,
-        growth: VolumeGrowth,
+        growth: Growth,
     ) -> PodVolumes:
         return NoVolumes()
 

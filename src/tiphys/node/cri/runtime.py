@@ -28,7 +28,7 @@ from tiphys.node.cri.config import (
 )
 from tiphys.node.cri.images import CRIImages
 from tiphys.node.cri.logfiles import CRILogs, LogLimits
-from tiphys.node.drivervolumes import DriverVolumes
+from tiphys.node.drivervolumes import DriverVolumes, Growth
 from tiphys.node.metrics import KubeletMetrics
 from tiphys.node.naming import Resolver
 from tiphys.node.references import References
@@ -36,7 +36,6 @@ from tiphys.node.resources.capacity import machine_capacity
 from tiphys.node.resources.cgroups import ControlGroups, group_limits
 from tiphys.node.runtime import ContainerPlan, PodVolumes, RuntimeFault, Streams
 from tiphys.node.states import ContainerState, PodIdentity, PodState, SandboxState, Usage
-from tiphys.node.volumes.growth import VolumeGrowth
 from tiphys.node.volumes.podvolumes import Volumes
 
 T = TypeVar("T", bound=Struct)
@@ -88,7 +87,7 @@ class CRIRuntime(CRIImages, CRILogs):
         references: References,
         allocatable: dict[str, str],
         drivers: DriverVolumes,
-        growth: VolumeGrowth,
+        growth: Growth,
     ) -> PodVolumes:
         return Volumes(root, references, allocatable, drivers, growth)
 

@@ -10,8 +10,9 @@ from tiphys.node.csi.credentials import Credentials
 from tiphys.node.csi.drivers import Drivers
 from tiphys.node.csi.mounting import Mounter
 from tiphys.node.csi.source import VolumeSource
+from tiphys.node.drivervolumes import Growth
 from tiphys.node.plugins.channel import PluginError
-from tiphys.node.volumes.growth import GrowthError, VolumeGrowth
+from tiphys.node.volumes.growth import GrowthError
 from tiphys.node.volumes.volumefiles import VolumeError
 
 _INFEASIBLE = {"InvalidArgument", "OutOfRange", "NotFound"}  # as upstream
@@ -23,7 +24,7 @@ class Expander:
 
     def __init__(
         self,
-        growth: VolumeGrowth,
+        growth: Growth,
         drivers: Drivers,
         mounter: Mounter,
         credentials: Credentials,
@@ -69,11 +70,11 @@ class Expander:
 
 def _refusal(error: PluginError) -> GrowthError:
     """In upstream's words, which have a colon or none."""
-    is_infeasible = error.code in _INFEASIBLE
+    is_infeasible = error.status in _INFEASIBLE
     what = "Expander.NodeExpand failed to expand the volume"
     return GrowthError(
         f"{what} {error}" if is_infeasible else f"{what} : {error}",
         is_final=error.is_final,
         is_infeasible=is_infeasible,
-        is_in_use=error.code == _IN_USE,
+        is_in_use=error.status == _IN_USE,
     )

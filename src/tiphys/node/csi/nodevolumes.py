@@ -22,10 +22,10 @@ from tiphys.node.csi.nodeinfo import NodeInfo
 from tiphys.node.csi.records import Published
 from tiphys.node.csi.source import of_inline, of_persistent
 from tiphys.node.csi.stats import usage_of
+from tiphys.node.drivervolumes import Growth
 from tiphys.node.plugins.channel import PluginError
 from tiphys.node.references import References
 from tiphys.node.states import VolumeUsage
-from tiphys.node.volumes.growth import VolumeGrowth
 from tiphys.node.volumes.kubeletfolder import KubeletFolder
 from tiphys.node.volumes.volumefiles import VolumeError
 
@@ -58,7 +58,7 @@ class NodeVolumes:
         name: str,
         folder: KubeletFolder,
         references: References,
-        growth: VolumeGrowth,
+        growth: Growth,
         node: Callable[[], core_v1.Node],
         changed: Callable[[], None],
     ) -> None:

@@ -35,17 +35,17 @@ _UNDECIDED = {"Canceled", "DeadlineExceeded", "Unavailable", "ResourceExhausted"
 class PluginError(Exception):
     """A plugin cannot be reached or refused a call, in the words of gRPC for Go.
 
-    code: gRPC's, such as NotFound; "" if the plugin was not asked
+    status: gRPC's, such as NotFound; "" if the plugin was not asked
     """
 
-    def __init__(self, text: str, code: str = "") -> None:
+    def __init__(self, text: str, status: str = "") -> None:
         super().__init__(text)
-        self.code = code
+        self.status = status
 
     @property
     def is_final(self) -> bool:
         """Whether it is certain that nothing goes on in the plugin because of the call."""
-        return bool(self.code) and self.code not in _UNDECIDED
+        return bool(self.status) and self.status not in _UNDECIDED
 
 
 class PluginChannel:

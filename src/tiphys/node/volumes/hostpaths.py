@@ -9,9 +9,8 @@ from functools import partial
 from pathlib import Path
 
 from tiphys.api import core_v1
-from tiphys.node.drivervolumes import DriverVolumes
+from tiphys.node.drivervolumes import DriverVolumes, Growth
 from tiphys.node.references import References
-from tiphys.node.volumes.growth import VolumeGrowth
 from tiphys.node.volumes.kubeletfolder import KubeletFolder
 from tiphys.node.volumes.localdisks import LocalDisks
 from tiphys.node.volumes.ownership import give_to_group
@@ -59,7 +58,7 @@ class ClaimedVolumes:
         kubelet: KubeletFolder,
         disks: LocalDisks,
         drivers: DriverVolumes,
-        growth: VolumeGrowth,
+        growth: Growth,
     ) -> None:
         self._references = references
         self._kubelet = kubelet

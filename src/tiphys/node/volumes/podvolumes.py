@@ -16,10 +16,9 @@ from tiphys.api import core_v1
 from tiphys.machinery import handles, quantity
 from tiphys.node.containers.environment import expand
 from tiphys.node.containers.restartpolicy import is_sidecar
-from tiphys.node.drivervolumes import DriverVolumes
+from tiphys.node.drivervolumes import DriverVolumes, Growth
 from tiphys.node.references import References
 from tiphys.node.runtime import DeviceNode, Mount
-from tiphys.node.volumes.growth import VolumeGrowth
 from tiphys.node.volumes.hostpaths import ClaimedVolumes, host_path
 from tiphys.node.volumes.kubeletfolder import KubeletFolder
 from tiphys.node.volumes.localdisks import LocalDisks
@@ -46,7 +45,7 @@ class Volumes:
         references: References,
         allocatable: dict[str, str],
         drivers: DriverVolumes,
-        growth: VolumeGrowth,
+        growth: Growth,
     ) -> None:
         self._pods = root / "pods"
         self._allocatable = allocatable
