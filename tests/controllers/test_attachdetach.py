@@ -8,7 +8,8 @@ from tests.builders import node, pod
 from tiphys.api import core_v1, storage_v1
 from tiphys.api.base import from_builtins
 from tiphys.api.meta_v1 import ObjectMeta
-from tiphys.controllers.attachdetach import (
+from tiphys.controllers.attachplan import (
+    ATTACHING,
     PATIENCE,
     Plan,
     Surroundings,
@@ -44,8 +45,19 @@ def look(
 
 def test_a_volume_is_attached_where_a_pod_uses_it() -> None:
     assert look(node("n"), [WISH], []).create == [WISH]
-    assert look(node("n"), [WISH], [attachment(False)]) == Plan()
+    assert look(node("n"), [WISH], [attachment(False)]) == Plan(wake=ATTACHING)
     assert [v.name for v in look(node("n"), [WISH], [attachment()]).attached] == [WISH.unique_name]
+
+
+def test_an_attacher_that_does_nothing_is_an_event_every_two_minutes() -> None:
+    around = Surroundings(lambda wish: False, lambda found: WISH.unique_name)
+
+    def late(now: float, *here: storage_v1.VolumeAttachment) -> list[Wish]:
+        return plan(node("n"), [WISH], list(here), around, now).late
+
+    waiting = attachment(False)
+    assert [late(now, waiting) for now in (0, 119, 120, 200, 240)] == [[], [], [WISH], [], [WISH]]
+    assert late(400, attachment()) == [] == late(500, waiting), "the wait starts over"
 
 
 def test_a_volume_of_one_node_is_not_attached_to_a_second() -> None:
