@@ -77,14 +77,14 @@ class Node:
             lambda: self.shown,
             self._count_report,
         )
-        self.mounter.load()
+        self.mounter.holdings.load()
 
     def _count_report(self) -> None:
         self.reports += 1
 
     def report(self) -> None:
         """The node's status says what it uses."""
-        self.shown.status.volumes_in_use = self.mounter.in_use()
+        self.shown.status.volumes_in_use = self.mounter.holdings.in_use()
 
     def files(self) -> list[str]:
         return [path.name for path in self.folder.root.rglob("vol_data.json")]

@@ -47,7 +47,7 @@ async def test_another_agent_takes_back_what_one_before_it_mounted(node: Node) -
     await node.drivers.register(PLUGIN)
     await node.mounter.release("a")
     assert node.program.methods()[-2:] == ["Unpublish", "Unstage"]
-    assert node.mounter.pod_uids() == set()
+    assert node.mounter.holdings.pod_uids() == set()
 
 
 async def test_a_volume_for_one_pod_waits_for_the_one_that_has_it(node: Node) -> None:
@@ -158,7 +158,7 @@ async def test_a_volume_waits_until_it_is_attached_and_said_to_be_in_use(node: N
             await node.mounter.mount(a_pod("a"), SOURCE)
 
     await waits()
-    assert node.mounter.in_use() == [unique]
+    assert node.mounter.holdings.in_use() == [unique]
     node.report()
     await waits()
     node.shown.status.volumes_attached = [core_v1.AttachedVolume(name=unique)]
@@ -171,10 +171,10 @@ async def test_a_volume_waits_until_it_is_attached_and_said_to_be_in_use(node: N
     await node.mounter.mount(a_pod("a"), SOURCE)
     assert node.program.last("Publish").publish_context == {"device": "/dev/x"}
     node.restart()
-    assert node.mounter.in_use() == [unique]
+    assert node.mounter.holdings.in_use() == [unique]
     node.objects.describe(attachRequired=False)
     await node.mounter.look_at_drivers()
-    assert node.mounter.in_use() == [], "the driver attaches no more"
+    assert node.mounter.holdings.in_use() == [], "the driver attaches no more"
 
 
 async def test_a_volume_that_needs_no_attaching_any_more_is_reported_as_free(node: Node) -> None:
@@ -184,16 +184,16 @@ async def test_a_volume_that_needs_no_attaching_any_more_is_reported_as_free(nod
     node.objects.describe(attachRequired=False)
     reports = node.reports
     await node.mounter.mount(a_pod("a"), SOURCE)
-    assert (node.mounter.in_use(), node.reports) == ([], reports + 1)
+    assert (node.mounter.holdings.in_use(), node.reports) == ([], reports + 1)
 
 
 async def test_a_pod_that_waited_in_vain_uses_nothing(node: Node) -> None:
     node.objects.describe(attachRequired=True)
     with pytest.raises(VolumePending):
         await node.mounter.mount(a_pod("a"), SOURCE)
-    assert node.mounter.pod_uids() == {"a"}
+    assert node.mounter.holdings.pod_uids() == {"a"}
     await node.mounter.release("a")
-    assert (node.mounter.in_use(), node.mounter.pod_uids()) == ([], set())
+    assert (node.mounter.holdings.in_use(), node.mounter.holdings.pod_uids()) == ([], set())
 
 
 async def test_an_inline_volume_is_told_of_its_pod_and_not_staged(node: Node) -> None:
@@ -269,7 +269,7 @@ async def test_a_record_that_is_a_link_is_not_read(node: Node, tmp_path: Path) -
     (place / "other").mkdir()
     (place / "other/vol_data.json").symlink_to(outside / "vol_data.json")
     node.restart()
-    assert node.mounter.pod_uids() == set()
+    assert node.mounter.holdings.pod_uids() == set()
 
 
 async def test_a_block_volume_has_places_of_its_own(node: Node) -> None:

@@ -51,7 +51,7 @@ class Expander:
     async def _tell(self, pod: core_v1.Pod, source: VolumeSource, size: str) -> None:
         """Raises VolumeError."""
         driver = self._drivers.get(source.driver)
-        published = {one.name: one for one in self._mounter.of_pod(pod.metadata.uid)}
+        published = self._mounter.holdings.of_pod(pod.metadata.uid)
         if source.name not in published:
             raise VolumeError("the pod has the volume no more")
         request = m.NodeExpandVolumeRequest(

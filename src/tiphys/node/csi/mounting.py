@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import defaultdict
 from collections.abc import Callable
-from typing import NamedTuple, TypeVar
 
 from tiphys.api import core_v1, storage_v1
 from tiphys.client.client import Unreachable
@@ -21,12 +19,12 @@ from tiphys.node.csi import messages as m
 from tiphys.node.csi import records, requests
 from tiphys.node.csi.credentials import Credentials
 from tiphys.node.csi.drivers import Driver, Drivers
-from tiphys.node.csi.records import Published, Records, Staged
+from tiphys.node.csi.holdings import Device, Holdings
+from tiphys.node.csi.records import Published, Records
 from tiphys.node.csi.source import (
     EPHEMERAL,
     VolumeSource,
     attachment_name,
-    unique_name,
 )
 from tiphys.node.plugins.channel import PluginError
 from tiphys.node.references import References
@@ -35,21 +33,8 @@ from tiphys.node.volumes.ownership import give_to_group
 from tiphys.node.volumes.volumefiles import VolumeError, VolumePending
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
 
 _MOUNT_DEVICE, _SET_UP = "MountVolume.MountDevice", "MountVolume.SetUp"
-
-
-Device = tuple[str, str]  # a volume as its driver knows it: (driver, handle)
-
-
-class Wish(NamedTuple):
-    """A pod's volume that is not published yet: it is neither unstaged nor, if it `is_attached`,
-    detached."""
-
-    uid: str
-    device: Device
-    is_attached: bool
 
 
 class Mounter:
@@ -74,59 +59,22 @@ class Mounter:
         self._credentials = Credentials(references)
         self._node = node
         self._changed = changed
-        self._records = Records(folder, name)
-        self._published: dict[str, dict[str, Published]] = defaultdict(dict)  # by uid and name
-        self._staged: dict[Device, Staged] = {}
+        self.holdings = Holdings(Records(folder, name))
         self._certain: set[Device] = set()  # staged by this agent
-        self._wishes: set[Wish] = set()
-        self._free: set[str] = set()  # drivers whose volumes need not be attached any more
         self._locks: dict[Device, asyncio.Lock] = {}
-
-    def load(self) -> None:
-        """Reads what an agent before this one has mounted. Raises OSError."""
-        for one in self._records.published():
-            self._published[one.uid][one.name] = one
-        for staged in self._records.staged():
-            self._staged[staged.device] = staged
-
-    # --- what the node uses ---
-
-    def in_use(self) -> list[str]:
-        """Names of the attached volumes that the node uses, for its status."""
-        used = {
-            one.device
-            for volumes in self._published.values()
-            for one in volumes.values()
-            if one.attachment
-        }
-        used |= {one.device for one in self._staged.values() if one.attachment}
-        used |= {wish.device for wish in self._wishes if wish.is_attached}
-        return sorted(unique_name(*device) for device in used if device[0] not in self._free)
 
     async def look_at_drivers(self) -> None:
         """A driver may be described anew as one whose volumes need not be attached: then the node
         keeps none of them attached. Raises StatusError, Unreachable."""
-        attached = {
-            one.driver
-            for volumes in self._published.values()
-            for one in volumes.values()
-            if one.attachment
-        }
-        free = {name for name in attached if await self._is_free(name)}
-        if free != self._free:
-            self._free = free
+        drivers = self.holdings.attaching_drivers()
+        unattached = {name for name in drivers if await self._attaches_nothing(name)}
+        if unattached != self.holdings.unattached:
+            self.holdings.unattached = unattached
             self._changed()
 
-    async def _is_free(self, driver: str) -> bool:
+    async def _attaches_nothing(self, driver: str) -> bool:
         about = await self._references.get(storage_v1.CSIDriver, "", driver)
         return about is not None and about.spec.attach_required is False
-
-    def pod_uids(self) -> set[str]:
-        uids = {uid for uid, volumes in self._published.items() if volumes}
-        return uids | {wish.uid for wish in self._wishes}
-
-    def of_pod(self, uid: str) -> list[Published]:
-        return list(self._published.get(uid, {}).values())
 
     def target(self, one: Published) -> str:
         """The path of a published volume on the machine."""
@@ -134,7 +82,7 @@ class Mounter:
 
     def staging_path(self, source: VolumeSource) -> str:
         """As the driver calls it; "" if it was not staged."""
-        staged = self._staged.get((source.driver, source.handle))
+        staged = self.holdings.staged((source.driver, source.handle))
         return records.shown(staged.target) if staged is not None else ""
 
     # --- to a pod ---
@@ -159,7 +107,7 @@ class Mounter:
             raise VolumeError(f"{where}: {problem}")
         device = source.driver, source.handle
         async with self._lock(device):
-            self._wishes.add(Wish(pod.metadata.uid, device, is_attached=False))
+            self.holdings.wish(pod.metadata.uid, device, is_attached=False)
             attachment, context = await self._attached(pod, source, about)
             driver = self._driver(source)
             self._check_alone(pod, source)
@@ -175,8 +123,7 @@ class Mounter:
                 attachment=attachment,
             )
             await self._publish(pod, source, driver, one, context)
-            fulfilled = {wish for wish in self._wishes if wish[:2] == (one.uid, device)}
-            self._wishes -= fulfilled
+            fulfilled = self.holdings.fulfilled(one.uid, device)
             if not attachment and any(wish.is_attached for wish in fulfilled):
                 self._changed()  # its driver said meanwhile that it attaches nothing
         if not is_again:
@@ -185,14 +132,12 @@ class Mounter:
 
     def _check_alone(self, pod: core_v1.Pod, source: VolumeSource) -> None:
         """Raises VolumeError if the volume is for one pod, and another one has it."""
-        if source.access_modes != ["ReadWriteOncePod"]:
-            return
         device = source.driver, source.handle
-        for uid, volumes in self._published.items():
-            if uid != pod.metadata.uid and any(one.device == device for one in volumes.values()):
-                mode = "volume uses the ReadWriteOncePod access mode"
-                step = "MapVolume.SetUpDevice" if source.is_block else _SET_UP
-                raise VolumeError(f"{mode} and is already in use by another pod", step)
+        is_for_one = source.access_modes == ["ReadWriteOncePod"]
+        if is_for_one and self.holdings.has_another(pod.metadata.uid, device):
+            mode = "volume uses the ReadWriteOncePod access mode"
+            step = "MapVolume.SetUpDevice" if source.is_block else _SET_UP
+            raise VolumeError(f"{mode} and is already in use by another pod", step)
 
     def _driver(self, source: VolumeSource) -> Driver:
         try:
@@ -218,7 +163,7 @@ class Mounter:
         status = self._node().status
         if unique not in status.volumes_in_use:
             device = source.driver, source.handle
-            self._wishes.add(Wish(pod.metadata.uid, device, is_attached=True))
+            self.holdings.wish(pod.metadata.uid, device, is_attached=True)
             self._changed()
             raise VolumePending("the node's status does not say yet that the node uses it")
         if all(unique != volume.name for volume in status.volumes_attached):
@@ -244,7 +189,6 @@ class Mounter:
         staged = records.staged_of(source, attachment)
         if staged.device in self._certain:
             return
-        is_first = staged.device not in self._staged
         request = m.NodeStageVolumeRequest(
             volume_id=source.handle,
             publish_context=context,
@@ -253,13 +197,12 @@ class Mounter:
             secrets=await self._credentials.secrets(source.stage_secret, "NodeStageSecretRef"),
             volume_context=dict(source.attributes),
         )
-        await asyncio.to_thread(self._records.keep_staged, staged)
-        self._staged[staged.device] = staged
+        is_new = await self.holdings.keep_staged(staged)
         try:
             await driver.call("NodeStageVolume", request, m.NodeStageVolumeResponse)
         except PluginError as error:
-            if error.is_final and is_first and await _dropped(self._records.drop_staged, staged):
-                del self._staged[staged.device]
+            if error.is_final and is_new:
+                await self.holdings.forget_refused(staged)
             step = "MapVolume.SetUpDevice" if source.is_block else _MOUNT_DEVICE
             raise VolumeError(str(error), step, source.name) from None
         self._certain.add(staged.device)
@@ -293,14 +236,12 @@ class Mounter:
             secrets=secrets,
             volume_context=attributes,
         )
-        is_first = one.name not in self._published[one.uid]
-        await asyncio.to_thread(self._records.keep_published, one)
-        self._published[one.uid][one.name] = one
+        is_new = await self.holdings.keep_published(one)
         try:
             await driver.call("NodePublishVolume", request, m.NodePublishVolumeResponse)
         except PluginError as error:
-            if error.is_final and is_first and await _dropped(self._records.drop_published, one):
-                del self._published[one.uid][one.name]
+            if error.is_final and is_new:
+                await self.holdings.forget_refused(one)
             raise
 
     async def _give_to_group(
@@ -332,10 +273,9 @@ class Mounter:
 
     async def release(self, uid: str) -> None:
         """Takes back all volumes of a pod. Raises VolumeError after it has tried each."""
-        in_vain = {wish for wish in self._wishes if wish.uid == uid}
-        self._wishes -= in_vain
+        in_vain = self.holdings.given_up(uid)
         failure: VolumeError | None = None
-        for one in self.of_pod(uid):
+        for one in self.holdings.of_pod(uid).values():
             try:
                 await self._unpublish(one)
             except VolumeError as error:
@@ -348,7 +288,6 @@ class Mounter:
                 failure = failure or error
         if failure is not None:
             raise failure
-        self._published.pop(uid, None)
         if any(wish.is_attached for wish in in_vain):
             self._changed()
 
@@ -360,11 +299,10 @@ class Mounter:
                     volume_id=one.handle, target_path=records.shown(one.target)
                 )
                 await driver.call("NodeUnpublishVolume", request, m.NodeUnpublishVolumeResponse)
-                await asyncio.to_thread(self._records.drop_published, one)
+                await self.holdings.drop_published(one)
             except (VolumeError, PluginError, OSError) as error:
                 step = "UnmapVolume" if one.is_block else "UnmountVolume.TearDown"
                 raise VolumeError(str(error), step, one.name) from None
-            self._published[one.uid].pop(one.name, None)
             await self._unstage(one.device)
         if one.attachment:
             self._changed()
@@ -372,8 +310,8 @@ class Mounter:
     async def _unstage(self, device: Device) -> None:
         """Of a volume that no pod of the node has or waits for any more. Its lock is held. Raises
         VolumeError."""
-        staged = self._staged.get(device)
-        if staged is None or self._is_used(device):
+        staged = self.holdings.staged(device)
+        if staged is None or self.holdings.is_used(device):
             return
         try:
             driver = self._drivers.get(staged.driver)
@@ -382,21 +320,15 @@ class Mounter:
                 volume_id=staged.handle, staging_target_path=records.shown(staged.target)
             )
             await driver.call("NodeUnstageVolume", request, m.NodeUnstageVolumeResponse)
-            await asyncio.to_thread(self._records.drop_staged, staged)
+            await self.holdings.drop_staged(staged)
         except (VolumeError, PluginError, OSError) as error:
             raise VolumeError(str(error), "UnmountDevice", staged.name) from None
-        del self._staged[device]
-
-    def _is_used(self, device: Device) -> bool:
-        return any(wish.device == device for wish in self._wishes) or any(
-            one.device == device for volumes in self._published.values() for one in volumes.values()
-        )
 
     async def unstage_unused(self) -> None:
         """What no pod has and yet is staged: taking it back failed, or an agent died in between."""
-        for device in list(self._staged):
+        for device in self.holdings.all_staged():
             lock = self._lock(device)
-            if lock.locked() or self._is_used(device):
+            if lock.locked() or self.holdings.is_used(device):
                 continue
             async with lock:
                 try:
@@ -406,17 +338,6 @@ class Mounter:
 
     def _lock(self, device: Device) -> asyncio.Lock:
         return self._locks.setdefault(device, asyncio.Lock())
-
-
-async def _dropped(drop: Callable[[T], None], record: T) -> bool:
-    """Strikes out the record of what a driver refused to do. False if the driver left something at
-    the place, which has to be taken back."""
-    try:
-        await asyncio.to_thread(drop, record)
-    except OSError as error:
-        log.warning("A CSI driver refused a volume and left something: %s", error)
-        return False
-    return True
 
 
 def _step(source: VolumeSource) -> str:

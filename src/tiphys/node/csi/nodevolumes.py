@@ -78,7 +78,7 @@ class NodeVolumes:
 
     async def load(self) -> None:
         """Reads what an agent before this one has mounted. Raises OSError."""
-        await asyncio.to_thread(self._mounter.load)
+        await asyncio.to_thread(self._mounter.holdings.load)
 
     async def start(self) -> None:
         """Once the node is registered."""
@@ -100,7 +100,7 @@ class NodeVolumes:
 
     def in_use(self) -> list[str]:
         """For the node's status (`volumesInUse`)."""
-        return self._mounter.in_use()
+        return self._mounter.holdings.in_use()
 
     # --- DriverVolumes ---
 
@@ -134,7 +134,7 @@ class NodeVolumes:
     async def _mounted_for(self, pod: core_v1.Pod) -> list[_Mounted]:
         """The volumes of a pod that are published, with what they are in its spec. Raises
         StatusError, Unreachable."""
-        published = {one.name: one for one in self._mounter.of_pod(pod.metadata.uid)}
+        published = self._mounter.holdings.of_pod(pod.metadata.uid)
         found: list[_Mounted] = []
         for volume in pod.spec.volumes if published else ():
             claim = None
@@ -165,7 +165,7 @@ class NodeVolumes:
         self._growth.forget(uid)
 
     def pod_uids(self) -> set[str]:
-        return self._mounter.pod_uids()
+        return self._mounter.holdings.pod_uids()
 
     # --- from time to time ---
 
