@@ -15,7 +15,7 @@ from tiphys.api import core_v1, storage_v1
 from tiphys.api.base import from_builtins
 from tiphys.node.csi.source import VolumeSource, attachment_name, of_inline, of_persistent
 from tiphys.node.volumes.kubeletfolder import SHOWN
-from tiphys.node.volumes.volumefiles import VolumeError, VolumePending
+from tiphys.node.volumes.volumefiles import VolumeError, VolumePending, VolumesExhausted
 
 
 async def test_a_volume_is_staged_once_and_published_for_each_pod(node: Node) -> None:
@@ -175,6 +175,30 @@ async def test_a_volume_waits_until_it_is_attached_and_said_to_be_in_use(node: N
     node.objects.describe(attachRequired=False)
     await node.mounter.look_at_drivers()
     assert node.mounter.holdings.in_use() == [], "the driver attaches no more"
+
+
+@pytest.mark.parametrize(("period", "is_exhausted"), [(10, True), (None, False)])
+async def test_a_node_that_has_too_many_volumes_asks_for_the_limit_anew(
+    node: Node, period: int | None, is_exhausted: bool
+) -> None:
+    node.objects.describe(attachRequired=True, nodeAllocatableUpdatePeriodSeconds=period)
+    with pytest.raises(VolumePending):
+        await node.mounter.mount(a_pod("a"), SOURCE)
+    node.report()
+    attachment = storage_v1.VolumeAttachment()
+    attachment.status.attach_error = storage_v1.VolumeError(message="full", error_code=8)
+    name = attachment_name(NAME, "disk-1", "n")
+    node.objects.by_name[storage_v1.VolumeAttachment, name] = attachment
+    with pytest.raises(VolumePending) as waits:
+        await node.mounter.mount(a_pod("a"), SOURCE)
+    assert isinstance(waits.value, VolumesExhausted) is is_exhausted
+    node.program.info.max_volumes_per_node = 7
+    await node.drivers.renew(_every_hour)
+    assert node.told.drivers[NAME].limit == (7 if is_exhausted else 0)
+
+
+async def _every_hour(driver: str) -> int:
+    return 3600
 
 
 async def test_a_volume_that_needs_no_attaching_any_more_is_reported_as_free(node: Node) -> None:

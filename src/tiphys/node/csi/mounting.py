@@ -30,10 +30,11 @@ from tiphys.node.plugins.channel import PluginError
 from tiphys.node.references import References
 from tiphys.node.volumes.kubeletfolder import KubeletFolder
 from tiphys.node.volumes.ownership import give_to_group
-from tiphys.node.volumes.volumefiles import VolumeError, VolumePending
+from tiphys.node.volumes.volumefiles import VolumeError, VolumePending, VolumesExhausted
 
 log = logging.getLogger(__name__)
 
+_RESOURCE_EXHAUSTED = 8  # gRPC's number
 _MOUNT_DEVICE, _SET_UP = "MountVolume.MountDevice", "MountVolume.SetUp"
 
 
@@ -166,10 +167,11 @@ class Mounter:
             self.holdings.wish(pod.metadata.uid, device, is_attached=True)
             self._changed()
             raise VolumePending("the node's status does not say yet that the node uses it")
-        if all(unique != volume.name for volume in status.volumes_attached):
-            raise VolumePending("Volume not attached according to node status for volume")
         name = attachment_name(source.driver, source.handle, self._name)
         get = self._references.get
+        if all(unique != volume.name for volume in status.volumes_attached):
+            await self._check_room(about, await get(storage_v1.VolumeAttachment, "", name))
+            raise VolumePending("Volume not attached according to node status for volume")
         attachment: storage_v1.VolumeAttachment | None = await get(
             storage_v1.VolumeAttachment, "", name, fresh=0
         )
@@ -177,6 +179,20 @@ class Mounter:
             problem = f"volume {source.handle} is not attached for volume attachment {name}"
             raise VolumePending(problem, "MountVolume.WaitForAttach")
         return name, dict(attachment.status.attachment_metadata)
+
+    async def _check_room(
+        self,
+        about: storage_v1.CSIDriver | None,
+        attachment: storage_v1.VolumeAttachment | None,
+    ) -> None:
+        """Raises VolumesExhausted if a driver whose limit may change says that the node has too
+        many of its volumes. It is asked for its limit anew."""
+        error = attachment.status.attach_error if attachment is not None else None
+        if about is None or error is None or error.error_code != _RESOURCE_EXHAUSTED:
+            return
+        if about.spec.node_allocatable_update_period_seconds:
+            self._drivers.ask_soon(about.metadata.name)
+            raise VolumesExhausted(error.message)
 
     async def _stage(
         self,
