@@ -23,6 +23,7 @@ _PENDING, _GOING_ON = "NodeResizePending", "NodeResizeInProgress"
 _INFEASIBLE = "NodeResizeInfeasible"
 _FAILED = "NodeResizeError"  # the condition that says so
 _CONDITIONS = {"Resizing", "FileSystemResizePending", "ControllerResizeError", _FAILED}
+
 Claim = core_v1.PersistentVolumeClaim
 Change = dict[str, Any]
 Grow = Callable[[str], Awaitable[None]]
