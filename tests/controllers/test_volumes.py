@@ -42,3 +42,18 @@ async def test_a_volume_that_was_deleted_before_its_claim_is_released() -> None:
             return await is_in("Released") == [_PROVISIONER]
 
         await cluster.eventually(is_left_to_its_provisioner)
+
+
+async def test_a_volume_of_which_somebody_else_wrote_while_it_was_bound_is_bound() -> None:
+    async with LocalCluster(controllers=True) as cluster:
+        for made in volume_and_claim():
+            await cluster.client.create(made)
+
+        async def is_bound() -> bool:
+            volume = await cluster.client.get(core_v1.PersistentVolume, "pv")
+            return volume.status.phase == "Bound"
+
+        await cluster.eventually(is_bound)
+        lost = {"status": {"phase": "Pending"}}  # as if that write had been overtaken
+        await cluster.client.patch(core_v1.PersistentVolume, "pv", lost, subresource="status")
+        await cluster.eventually(is_bound)

@@ -255,7 +255,10 @@ class VolumeController(Controller):
             live = await self.live(Claim, ref.name, ref.namespace)
             if live is None or live.metadata.uid != ref.uid:
                 await self._write_volume_phase(volume, "Released")
-        elif claim.spec.volume_name not in ("", volume.metadata.name):
+        elif claim.spec.volume_name == volume.metadata.name:
+            # It was written when they were bound, unless somebody else wrote at that moment.
+            await self._write_volume_phase(volume, "Bound")
+        elif claim.spec.volume_name:
             await self._write_volume_phase(volume, "Released")
 
     def _claim_of(self, volume: Volume) -> Claim | None:
