@@ -55,7 +55,7 @@ async def test_what_is_not_empty_stays(node: Node) -> None:
         node.program.forgets = True  # it says that it has taken the volume back, and has not
         node.program.refuses.clear()
     assert (path / "data").read_text() == "dear"
-    assert node.mounter.pod_uids() == {"a"}
+    assert node.mounter.holdings.pod_uids() == {"a"}
 
 
 @pytest.mark.parametrize("name", ["../../../../outside", "..", "a/../../b"])

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from tests.builders import node
+from tests.builders import node, pod
 from tiphys.api import core_v1, storage_v1
+from tiphys.api.base import from_builtins
 from tiphys.api.meta_v1 import ObjectMeta
-from tiphys.controllers.attachdetach import (
+from tiphys.controllers.attachplan import (
+    ATTACHING,
     PATIENCE,
     Plan,
     Surroundings,
@@ -16,6 +18,7 @@ from tiphys.controllers.attachdetach import (
     plan,
 )
 from tiphys.machinery.nodes import OUT_OF_SERVICE
+from tiphys.testing import LocalCluster
 
 WISH = Wish("csi.example.com", "vol-1", "pv-1", "n")
 
@@ -42,8 +45,19 @@ def look(
 
 def test_a_volume_is_attached_where_a_pod_uses_it() -> None:
     assert look(node("n"), [WISH], []).create == [WISH]
-    assert look(node("n"), [WISH], [attachment(False)]) == Plan()
+    assert look(node("n"), [WISH], [attachment(False)]) == Plan(wake=ATTACHING)
     assert [v.name for v in look(node("n"), [WISH], [attachment()]).attached] == [WISH.unique_name]
+
+
+def test_an_attacher_that_does_nothing_is_an_event_every_two_minutes() -> None:
+    around = Surroundings(lambda wish: False, lambda found: WISH.unique_name)
+
+    def late(now: float, *here: storage_v1.VolumeAttachment) -> list[Wish]:
+        return plan(node("n"), [WISH], list(here), around, now).late
+
+    waiting = attachment(False)
+    assert [late(now, waiting) for now in (0, 119, 120, 200, 240)] == [[], [], [WISH], [], [WISH]]
+    assert late(400, attachment()) == [] == late(500, waiting), "the wait starts over"
 
 
 def test_a_volume_of_one_node_is_not_attached_to_a_second() -> None:
@@ -99,3 +113,37 @@ def test_a_node_that_was_given_up_is_not_waited_for() -> None:
     lost.status.volumes_in_use = [WISH.unique_name]
     lost.spec.taints = [core_v1.Taint(key=OUT_OF_SERVICE, effect="NoExecute")]
     assert look(lost, [], [attachment()]).delete
+
+
+async def test_a_driver_that_stops_attaching_gives_its_volumes_back() -> None:
+    async with LocalCluster(controllers=True) as cluster:
+        await cluster.client.create(node("n"))
+        await cluster.client.create(driver(attaches=True))
+        claim_ref = {"namespace": "default", "name": "c"}
+        spec = {
+            "capacity": {"storage": "1Gi"},
+            "accessModes": ["ReadWriteOnce"],
+            "claimRef": claim_ref,
+            "csi": {"driver": WISH.driver, "volumeHandle": WISH.handle},
+        }
+        body = {"metadata": {"name": WISH.volume}, "spec": spec}
+        await cluster.client.create(from_builtins(body, core_v1.PersistentVolume))
+        asked = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+        claim = {"metadata": claim_ref, "spec": {**asked, "storageClassName": ""}}
+        await cluster.client.create(from_builtins(claim, core_v1.PersistentVolumeClaim))
+        volume = {"name": "v", "persistentVolumeClaim": {"claimName": "c"}}
+        await cluster.client.create(pod("p", nodeName="n", volumes=[volume]))
+        await cluster.eventually(lambda: _attachments(cluster, {WISH.name}))
+        await cluster.client.delete(storage_v1.CSIDriver, WISH.driver)
+        await cluster.client.create(driver(attaches=False))
+        await cluster.eventually(lambda: _attachments(cluster, set()))
+
+
+def driver(attaches: bool) -> storage_v1.CSIDriver:
+    body = {"metadata": {"name": WISH.driver}, "spec": {"attachRequired": attaches}}
+    return from_builtins(body, storage_v1.CSIDriver)
+
+
+async def _attachments(cluster: LocalCluster, names: set[str]) -> bool:
+    items = (await cluster.client.list(storage_v1.VolumeAttachment)).items
+    return {one.metadata.name for one in items} == names

@@ -57,6 +57,11 @@ def test_json_patch_operations() -> None:
     [
         {"op": "remove", "path": "/x"},
         {"op": "test", "path": "/a", "value": 2},
+        {"op": "test", "path": "/x/y", "value": None},
+        {"op": "replace", "path": "/x/y", "value": 1},
+        {"op": "replace", "path": "/a/y", "value": 1},
+        {"op": "replace", "path": "/l/0", "value": 1},
+        {"op": "copy", "from": "/x/y", "path": "/b"},
         {"op": "add", "path": "/l/9", "value": 1},
         {"op": "move", "path": "/l"},
         {"op": "copy", "path": "/l", "from": 5},
@@ -65,6 +70,15 @@ def test_json_patch_operations() -> None:
 def test_json_patch_that_does_not_fit(op: dict[str, object]) -> None:
     with pytest.raises(PatchError):
         patch.json_patch({"a": 1, "l": []}, [op])
+
+
+def test_json_patch_takes_what_an_object_lacks_for_a_null() -> None:
+    ops = [
+        {"op": "test", "path": "/x", "value": None},
+        {"op": "replace", "path": "/x", "value": {"a": "b"}},
+        {"op": "copy", "from": "/y", "path": "/z"},
+    ]
+    assert patch.json_patch({}, ops) == {"x": {"a": "b"}, "z": None}
 
 
 def test_strategic_merges_lists_by_their_key() -> None:

@@ -23,6 +23,7 @@ from tiphys.node.runtime import ContainerPlan
 from tiphys.node.states import RUNNING, ContainerState, PodState, SandboxState
 from tiphys.node.status.containerstatus import Observation
 from tiphys.node.status.podstatus import pod_status
+from tiphys.node.volumes.growth import VolumeGrowth
 from tiphys.node.volumes.nodrivers import NoDrivers
 
 NO_RESOLVER = Resolver([], [], [])
@@ -159,15 +160,16 @@ class StatusServer:
 def node_context(runtime: HollowRuntime | None = None, client: Any = None, **more: Any) -> Any:
     """A node of a runtime, with no API server unless `client` is one."""
     runtime = runtime or RecordingRuntime()
-    references = References(client)
+    recorder: Any = more.pop("recorder", None) or Events()
+    references, growth = References(client), VolumeGrowth(client, recorder)
     return NodeContext(
         name="n",
         address="1.2.3.4",
         runtime=runtime,
         client=client,
-        recorder=more.pop("recorder", None) or Events(),  # type: ignore[arg-type]
+        recorder=recorder,
         references=references,
-        volumes=runtime.volumes(Path("/nonexistent"), references, {}, NoDrivers()),
+        volumes=runtime.volumes(Path("/nonexistent"), references, {}, NoDrivers(), growth),
         services=list,
         dns=ClusterDNS(["10.0.0.10"], "cluster.local"),
         resolver=NO_RESOLVER,

@@ -97,7 +97,9 @@ class Connection(web.RequestHandler):
     def data_received(self, data: bytes) -> None:
         """Counts what belongs to a head that is not whole. Nearly all come in one piece, and no
         account is kept of them."""
-        in_head = (self._body is None or self._body.is_eof()) and not self._upgraded
+        # aiohttp calls no connection upgraded that speaks SPDY: it is one with a parser of its own
+        is_tunnel = self._upgraded or self._payload_parser is not None
+        in_head = (self._body is None or self._body.is_eof()) and not is_tunnel
         before = len(self._messages)
         super().data_received(data)
         if len(self._messages) > before:

@@ -7,139 +7,25 @@ says that it uses it no longer.
 
 from __future__ import annotations
 
-import hashlib
-import re
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 from tiphys.api import core_v1, storage_v1
 from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.client.client import MERGE
+from tiphys.controllers.attachplan import (
+    Attachment,
+    Surroundings,
+    Wish,
+    is_exclusive,
+    plan,
+    unique_name,
+)
 from tiphys.controllers.shell import Controller, sooner
 from tiphys.machinery import volumes
 from tiphys.machinery.errors import StatusError, is_already_exists
 from tiphys.machinery.finished import pod_finished
-from tiphys.machinery.nodes import is_out_of_service
 
-PATIENCE = (
-    360.0  # seconds a node is waited for that uses what no pod there wants (maxWaitForUnmount)
-)
 _AFTER_REFUSAL = 5.0  # seconds until an exclusive volume is tried again
-_NAME = re.compile(r"csi-[0-9a-f]{64}")  # the names that we give; others are deleted by others
-_EXCLUSIVE_MODES = {"ReadWriteOnce", "ReadWriteOncePod"}
-
-Attachment = storage_v1.VolumeAttachment
-
-
-# --- the core: pure ---
-
-
-@dataclass(frozen=True)
-class Wish:
-    """One volume that should be attached to one node; `volume` is the PersistentVolume's name."""
-
-    driver: str
-    handle: str
-    volume: str
-    node: str
-
-    @property
-    def name(self) -> str:
-        """The name of the attachment, which upstream makes alike."""
-        digest = hashlib.sha256((self.handle + self.driver + self.node).encode()).hexdigest()
-        return f"csi-{digest}"
-
-    @property
-    def unique_name(self) -> str:
-        """The volume as nodes call it in their status."""
-        return unique_name(self.driver, self.handle)
-
-
-def unique_name(driver: str, handle: str) -> str:
-    return f"kubernetes.io/csi/{driver}^{handle}"
-
-
-@dataclass
-class Plan:
-    """What to do for one node. `refused` are wishes that another node's hold on the volume forbids;
-    `attached` is what the node's status should say; `wake` is when to look again, in seconds."""
-
-    create: list[Wish] = field(default_factory=list)
-    delete: list[Attachment] = field(default_factory=list)
-    refused: list[Wish] = field(default_factory=list)
-    attached: list[core_v1.AttachedVolume] = field(default_factory=list)
-    wake: float | None = None
-
-
-@dataclass
-class Surroundings:
-    """What a look at a node needs to know beside it.
-
-    `is_elsewhere` says whether a volume may not be on this node because it is on another;
-    `unique_name_of` how the node calls the volume of an attachment. `unwanted_since` remembers
-    since when nobody wants an attachment, in seconds, and is updated.
-    """
-
-    is_elsewhere: Callable[[Wish], bool]
-    unique_name_of: Callable[[Attachment], str]
-    unwanted_since: dict[str, float] = field(default_factory=dict)
-
-
-def plan(
-    node: core_v1.Node | None,
-    wishes: list[Wish],
-    standing: list[Attachment],
-    around: Surroundings,
-    now: float,
-) -> Plan:
-    """One look at a node, None if it is gone: the wishes of its pods, and its attachments."""
-    result = Plan()
-    wanted = {wish.name: wish for wish in wishes}
-    present = {attachment.metadata.name for attachment in standing}
-    for name, wish in wanted.items():
-        around.unwanted_since.pop(name, None)
-        if name in present:
-            continue
-        if around.is_elsewhere(wish):
-            result.refused.append(wish)
-        else:
-            result.create.append(wish)
-    for attachment in standing:
-        name = attachment.metadata.name
-        is_leaving = bool(attachment.metadata.deletion_timestamp)
-        if name not in wanted and not is_leaving and _NAME.fullmatch(name):
-            wait = _wait(node, attachment, around, now)
-            if wait <= 0:
-                result.delete.append(attachment)
-                around.unwanted_since.pop(name, None)
-                continue
-            result.wake = sooner(result.wake, wait)
-        if attachment.status.attached and not is_leaving:
-            unique = around.unique_name_of(attachment)
-            result.attached.append(core_v1.AttachedVolume(name=unique, device_path=""))
-    result.attached.sort(key=lambda volume: volume.name)
-    return result
-
-
-def _wait(
-    node: core_v1.Node | None, attachment: Attachment, around: Surroundings, now: float
-) -> float:
-    """Seconds that an attachment that nobody wants has to stay; 0 or less: it may go."""
-    since = around.unwanted_since.setdefault(attachment.metadata.name, now)
-    if node is None or is_out_of_service(node):
-        return 0.0
-    if around.unique_name_of(attachment) not in node.status.volumes_in_use:
-        return 0.0
-    return since + PATIENCE - now
-
-
-def is_exclusive(volume: core_v1.PersistentVolume) -> bool:
-    """Whether a volume may be attached to one node only."""
-    return set(volume.spec.access_modes) <= _EXCLUSIVE_MODES
-
-
-# --- the shell ---
 
 
 class AttachDetachController(Controller):
@@ -164,6 +50,7 @@ class AttachDetachController(Controller):
         self._attachments.on_change(self._attachment_changed)
         self._nodes.on_change(self._node_changed)
         self._claims.on_change(self._claim_changed)
+        self._drivers.on_change(self._driver_changed)
 
     def _pod_changed(self, old: Any, new: Any) -> None:
         pod = new or old
@@ -175,6 +62,21 @@ class AttachDetachController(Controller):
             return
         for pod in self._pods.by("claim", f"{new.metadata.namespace}/{new.metadata.name}"):
             self._pod_changed(None, pod)
+
+    def _driver_changed(self, old: Any, new: Any) -> None:
+        """Its volumes may need attaching, or need it no more."""
+        name = (new or old).metadata.name
+        for volume in self._volumes:
+            if volume.spec.csi is not None and volume.spec.csi.driver == name:
+                self._volume_changed(volume)
+
+    def _volume_changed(self, volume: core_v1.PersistentVolume) -> None:
+        for attachment in self._attachments.by("volume", volume.metadata.name):
+            self.queue.add(attachment.spec.node_name)
+        claim = volume.spec.claim_ref
+        if claim is not None:
+            for pod in self._pods.by("claim", f"{claim.namespace}/{claim.name}"):
+                self._pod_changed(None, pod)
 
     def _attachment_changed(self, old: Any, new: Any) -> None:
         self.queue.add((new or old).spec.node_name)
@@ -199,6 +101,8 @@ class AttachDetachController(Controller):
         for wish in todo.refused:
             self._refused_event(wishes[wish], wish)
             todo.wake = sooner(todo.wake, _AFTER_REFUSAL)
+        for wish in todo.late:
+            self._late_event(wishes[wish], wish)
         if node is not None:
             await self._write_attached(node, todo.attached)
         return todo.wake
@@ -265,6 +169,13 @@ class AttachDetachController(Controller):
                 claim = self._claims.get(f"{pod.metadata.namespace}/{claim_name}")
                 if claim is not None and claim.spec.volume_name == name:
                     self.event(pod, "Warning", "FailedAttachVolume", text)
+
+    def _late_event(self, pod: core_v1.Pod, wish: Wish) -> None:
+        text = (
+            f'AttachVolume.Attach failed for volume "{wish.volume}" : timed out waiting for '
+            f"external-attacher of {wish.driver} CSI driver to attach volume {wish.handle}"
+        )
+        self.event(pod, "Warning", "FailedAttachVolume", text)
 
     def _refused_event(self, pod: core_v1.Pod, wish: Wish) -> None:
         message = (

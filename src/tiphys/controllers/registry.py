@@ -9,6 +9,7 @@ from tiphys.controllers.attachdetach import AttachDetachController
 from tiphys.controllers.autoscaler import AutoscalerController
 from tiphys.controllers.bootstraptokens import BootstrapSigner, TokenCleaner
 from tiphys.controllers.certificates import CertificateController
+from tiphys.controllers.classprotection import ClassProtectionController
 from tiphys.controllers.clusterrole import ClusterRoleAggregationController
 from tiphys.controllers.cronjob import CronJobController
 from tiphys.controllers.daemonset import DaemonSetController
@@ -58,6 +59,7 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     # volumes and devices of workloads
     VolumeController,
     AttachDetachController,
+    ClassProtectionController,
     ResourceClaimController,
     DeviceTaintController,
     # what stands behind services

@@ -233,14 +233,18 @@ class VolumeController(Controller):
     # --- volumes ---
 
     async def _reconcile_volume(self, volume: Volume) -> None:
+        """One that is deleted is released, too: its provisioner waits for that."""
+        await self._follow_claim(volume)
+        meta = volume.metadata
+        is_protected = VOLUME_PROTECTION in meta.finalizers
+        if meta.deletion_timestamp and is_protected and self._claim_of(volume) is None:
+            kept = [name for name in meta.finalizers if name != VOLUME_PROTECTION]
+            await self._patch_metadata(volume, {"finalizers": kept or None})
+
+    async def _follow_claim(self, volume: Volume) -> None:
         ref = volume.spec.claim_ref
         claim = self._claim_of(volume)
-        if volume.metadata.deletion_timestamp:
-            if claim is None and VOLUME_PROTECTION in volume.metadata.finalizers:
-                finalizers = volume.metadata.finalizers
-                kept = [name for name in finalizers if name != VOLUME_PROTECTION]
-                await self._patch_metadata(volume, {"finalizers": kept or None})
-        elif ref is None:
+        if ref is None:
             await self._write_volume_phase(volume, "Available")
         elif not ref.uid:  # reserved by hand for a claim, which may be there
             await self._write_volume_phase(volume, "Available")
@@ -251,7 +255,10 @@ class VolumeController(Controller):
             live = await self.live(Claim, ref.name, ref.namespace)
             if live is None or live.metadata.uid != ref.uid:
                 await self._write_volume_phase(volume, "Released")
-        elif claim.spec.volume_name not in ("", volume.metadata.name):
+        elif claim.spec.volume_name == volume.metadata.name:
+            # It was written when they were bound, unless somebody else wrote at that moment.
+            await self._write_volume_phase(volume, "Bound")
+        elif claim.spec.volume_name:
             await self._write_volume_phase(volume, "Released")
 
     def _claim_of(self, volume: Volume) -> Claim | None:

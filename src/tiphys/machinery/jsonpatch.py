@@ -10,7 +10,6 @@ import msgspec
 from tiphys.machinery.mergepatch import PatchError
 
 _MOST_COPIED = 3 << 20  # bytes of JSON; upstream's JSONPatchMaxCopyBytes
-_RAISE: Any = object()
 
 
 def json_patch(document: Any, operations: Any) -> Any:
@@ -60,20 +59,16 @@ def _apply(document: Any, operation: dict[str, Any], budget: _CopyBudget) -> Any
         case "remove":
             return _remove(document, path)
         case "replace":
-            _get(document, path)
-            value = _copied(operation.get("value"))
-            if not path:
-                return value
-            return _add(_remove(document, path), path, value)
+            return _replace(document, path, _copied(operation.get("value")))
         case "move":
             source = _source(operation)
             value = _get(document, source)
             return _add(_remove(document, source), path, value)
         case "copy":
-            value = _get(document, _source(operation))
+            value = _member(document, _source(operation))
             return _add(document, path, budget.copied(value))
         case "test":
-            if _get(document, path, missing=None) != operation.get("value"):
+            if _member(document, path) != operation.get("value"):
                 raise PatchError(f"testing value {path} failed: test failed", invalid=True)
             return document
         case _:
@@ -92,18 +87,25 @@ def _parts(path: str) -> list[str]:
     return [part.replace("~1", "/").replace("~0", "~") for part in path.split("/")[1:]]
 
 
-def _get(document: Any, path: str, missing: Any = _RAISE) -> Any:
-    """The value at a path; `missing` if there is none. Raises PatchError without it."""
+def _get(document: Any, path: str) -> Any:
+    """The value at a path. Raises PatchError if there is none."""
     value = document
     for part in _parts(path):
         try:
             value = value[_index(part)] if isinstance(value, list) else value[part]
         except (KeyError, IndexError, TypeError, ValueError):
-            if missing is not _RAISE:
-                return missing
             message = f"error in path {path}: missing path: missing value"
             raise PatchError(message, invalid=True) from None
     return value
+
+
+def _member(document: Any, path: str) -> Any:
+    """The value at a path; None for what an object lacks, which upstream's library takes for a null
+    where it replaces, copies and tests. Raises PatchError if there is no such object or item."""
+    if not path:
+        return document
+    parent, last = _parent(document, path)
+    return parent.get(last) if isinstance(parent, dict) else _get(document, path)
 
 
 def _index(part: str) -> int:
@@ -134,6 +136,15 @@ def _add(document: Any, path: str, value: Any) -> Any:
     except (ValueError, IndexError, TypeError, AttributeError):
         message = f"add operation does not apply: doc is missing path: {path}: missing value"
         raise PatchError(message, invalid=True) from None
+    return document
+
+
+def _replace(document: Any, path: str, value: Any) -> Any:
+    if not path:
+        return value
+    _member(document, path)
+    parent, last = _parent(document, path)
+    parent[last if isinstance(parent, dict) else _index(last)] = value
     return document
 
 

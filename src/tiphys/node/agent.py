@@ -57,6 +57,7 @@ from tiphys.node.states import CREATED, EXITED, RUNNING, PodState, Usage, Volume
 from tiphys.node.staticpods.folder import ManifestFolder
 from tiphys.node.staticpods.manifests import PodReader, static_pod
 from tiphys.node.staticpods.staticpods import StaticPods
+from tiphys.node.volumes.growth import VolumeGrowth
 from tiphys.node.volumes.kubeletfolder import KubeletFolder
 from tiphys.node.volumes.nodrivers import NoDrivers
 
@@ -97,6 +98,7 @@ class Agent:
         kept = self._kept_back()
         self._allocatable = allocatable(self._capacity, kept)
         self._recorder = EventRecorder(client, "kubelet", options.name, budget=events)
+        self._growth = VolumeGrowth(client, self._recorder)
         references = References(client)
         self._kubelet = KubeletFolder(options.data_dir / "kubelet")
         self._workers: dict[str, PodWorker] = {}
@@ -107,7 +109,11 @@ class Agent:
         self._devices = self._make_devices() if runtime.runs_processes else None
         placement = self._make_placement(kept)
         volumes = runtime.volumes(
-            options.data_dir, references, self._allocatable, self._drivers or NoDrivers()
+            options.data_dir,
+            references,
+            self._allocatable,
+            self._drivers or NoDrivers(),
+            self._growth,
         )
         confines = options.configuration.seccomp_default
         self._node = NodeContext(
@@ -171,7 +177,7 @@ class Agent:
             self.name,
             self._kubelet,
             references,
-            self._recorder,
+            self._growth,
             lambda: self._registration.node,
             self._report_soon,
         )

@@ -1,8 +1,10 @@
-"""What volumes ask of the drivers of storage on this node. `node.csi` implements it; VolumeError is
-that of `volumes.volumefiles`."""
+"""What volumes ask of others on this node: of the drivers of storage (`node.csi` implements it),
+and of who keeps what claims say of growing (`volumes.growth`). VolumeError is that of
+`volumes.volumefiles`."""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from tiphys.api import core_v1
@@ -33,4 +35,23 @@ class DriverVolumes(Protocol):
 
     def pod_uids(self) -> set[str]:
         """The uids of pods that have volumes."""
+        ...
+
+
+class Growth(Protocol):
+    """Volumes that have grown, of all pods of a node."""
+
+    async def follow(
+        self,
+        pod: core_v1.Pod,
+        claim: core_v1.PersistentVolumeClaim,
+        volume: core_v1.PersistentVolume,
+        grow: Callable[[str], Awaitable[None]],
+    ) -> None:
+        """Calls `grow` with the size, a quantity, if the file system of a volume that the pod has
+        mounted is to grow, and writes down in the claim what came of it."""
+        ...
+
+    def forget(self, uid: str) -> None:
+        """A pod has its volumes no more."""
         ...

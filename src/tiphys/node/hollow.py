@@ -17,7 +17,7 @@ from typing import Any
 
 from tiphys.api import core_v1
 from tiphys.node.abilities import EVERYTHING, IdRange, RuntimeAbilities
-from tiphys.node.drivervolumes import DriverVolumes
+from tiphys.node.drivervolumes import DriverVolumes, Growth
 from tiphys.node.naming import Resolver
 from tiphys.node.references import References
 from tiphys.node.resources.capacity import capacity
@@ -79,6 +79,7 @@ class HollowRuntime:
         references: References,
         allocatable: dict[str, str],
         drivers: DriverVolumes,
+        growth: Growth,
     ) -> PodVolumes:
         return NoVolumes()
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 
 from tiphys.api import core_v1
 from tiphys.node.abilities import IdRange, RuntimeAbilities
-from tiphys.node.drivervolumes import DriverVolumes
+from tiphys.node.drivervolumes import DriverVolumes, Growth
 from tiphys.node.naming import Resolver
 from tiphys.node.profiles import UNCONFINED, Profile
 from tiphys.node.references import References
@@ -184,6 +184,7 @@ class Runtime(Protocol):
         references: References,
         allocatable: dict[str, str],
         drivers: DriverVolumes,
+        growth: Growth,
     ) -> PodVolumes:
         """The volumes of pods that run here, below the folder `root`."""
         ...

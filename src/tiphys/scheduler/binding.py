@@ -42,6 +42,25 @@ class BindingError(Exception):
         self.is_gone = is_not_found(cause)
 
 
+class ProvisioningError(Exception):
+    """A claim's volume cannot be had on the chosen node."""
+
+
+def _check_still_selected(
+    claim: core_v1.PersistentVolumeClaim,
+    written: core_v1.PersistentVolumeClaim | None,
+    node_name: str,
+) -> None:
+    """A provisioner that fails takes the node out of the claim, so that another one is chosen.
+    `written` is the claim with the node in it: one older than that does not know it yet. Raises
+    ProvisioningError."""
+    meta = claim.metadata
+    if written is None or int(meta.resource_version) < int(written.metadata.resource_version):
+        return
+    if meta.annotations.get(volumes.SELECTED_NODE) != node_name:
+        raise ProvisioningError(f'binding volumes: provisioning failed for PVC "{meta.name}"')
+
+
 class Binder:
     def __init__(
         self,
@@ -100,7 +119,7 @@ class Binder:
                 await self._device_binder.bind(
                     pod, lambda: self._reporter.devices_pending(pod, node_name)
                 )
-        except (StatusError, Unreachable) as error:
+        except (ProvisioningError, StatusError, Unreachable) as error:
             raise BindingError(plugin, error) from None
 
     def _needs_devices(self, pod: PodInfo) -> bool:
@@ -112,16 +131,19 @@ class Binder:
 
     async def _bind_volumes(self, pod: PodInfo, node_name: str) -> None:
         """Writes to the claims on which node their volumes are needed, and waits until they are
-        bound. Raises StatusError, Unreachable."""
+        bound. Raises ProvisioningError, StatusError, Unreachable."""
         patch = {"metadata": {"annotations": {volumes.SELECTED_NODE: node_name}}}
+        written = {}
         for claim in self._unbound_claims(pod):
             meta = claim.metadata
-            await self._client.patch(
+            written[meta.name] = await self._client.patch(
                 core_v1.PersistentVolumeClaim, meta.name, patch, meta.namespace, media=MERGE
             )
         try:
             async with asyncio.timeout(_VOLUME_TIMEOUT):
-                while self._unbound_claims(pod):
+                while unbound := self._unbound_claims(pod):
+                    for claim in unbound:
+                        _check_still_selected(claim, written.get(claim.metadata.name), node_name)
                     self._storage_changed.clear()
                     await self._storage_changed.wait()
         except TimeoutError:

@@ -63,6 +63,7 @@ class Node:
         self.objects.describe()
         self.told = Told()
         self.shown = core_v1.Node()
+        self.reports = 0  # how often the node was to be reported anew
         self.restart()
 
     def restart(self) -> None:
@@ -74,13 +75,16 @@ class Node:
             self.drivers,
             self.objects,  # type: ignore[arg-type]
             lambda: self.shown,
-            lambda: None,
+            self._count_report,
         )
-        self.mounter.load()
+        self.mounter.holdings.load()
+
+    def _count_report(self) -> None:
+        self.reports += 1
 
     def report(self) -> None:
         """The node's status says what it uses."""
-        self.shown.status.volumes_in_use = self.mounter.in_use()
+        self.shown.status.volumes_in_use = self.mounter.holdings.in_use()
 
     def files(self) -> list[str]:
         return [path.name for path in self.folder.root.rglob("vol_data.json")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import grpc
@@ -14,7 +15,7 @@ from tiphys.api import core_v1, storage_v1
 from tiphys.api.base import from_builtins
 from tiphys.node.csi.source import VolumeSource, attachment_name, of_inline, of_persistent
 from tiphys.node.volumes.kubeletfolder import SHOWN
-from tiphys.node.volumes.volumefiles import VolumeError, VolumePending
+from tiphys.node.volumes.volumefiles import VolumeError, VolumePending, VolumesExhausted
 
 
 async def test_a_volume_is_staged_once_and_published_for_each_pod(node: Node) -> None:
@@ -46,7 +47,21 @@ async def test_another_agent_takes_back_what_one_before_it_mounted(node: Node) -
     await node.drivers.register(PLUGIN)
     await node.mounter.release("a")
     assert node.program.methods()[-2:] == ["Unpublish", "Unstage"]
-    assert node.mounter.pod_uids() == set()
+    assert node.mounter.holdings.pod_uids() == set()
+
+
+async def test_a_volume_for_one_pod_waits_for_the_one_that_has_it(node: Node) -> None:
+    source = replace(SOURCE, access_modes=["ReadWriteOncePod"])
+    await node.mounter.mount(a_pod("a"), source)
+    await node.mounter.mount(a_pod("a"), source)
+    with pytest.raises(VolumeError) as refused:
+        await node.mounter.mount(a_pod("b"), source)
+    assert refused.value.event == (
+        'MountVolume.SetUp failed for volume "pv" : volume uses the ReadWriteOncePod access mode '
+        "and is already in use by another pod"
+    )
+    await node.mounter.release("a")
+    await node.mounter.mount(a_pod("b"), source)
 
 
 async def test_what_failed_to_be_unstaged_is_tried_again(node: Node) -> None:
@@ -66,8 +81,61 @@ async def test_a_refusal_is_an_event_in_upstreams_words(node: Node) -> None:
         await node.mounter.mount(a_pod("a"), SOURCE)
     why = "rpc error: code = PermissionDenied desc = not yours"
     assert refused.value.event == f'MountVolume.SetUp failed for volume "pv" : {why}'
+
+
+@pytest.mark.parametrize(
+    ("code", "calls"),
+    [
+        (grpc.StatusCode.INVALID_ARGUMENT, ["Stage", "Unstage"]),
+        (grpc.StatusCode.DEADLINE_EXCEEDED, ["Stage", "Unpublish", "Unstage"]),
+    ],
+)
+async def test_what_a_driver_may_still_be_publishing_is_taken_back(
+    node: Node, code: grpc.StatusCode, calls: list[str]
+) -> None:
+    node.program.refuses["NodePublishVolume"] = code, "no"
+    with pytest.raises(VolumeError):
+        await node.mounter.mount(a_pod("a"), SOURCE)
+    await node.mounter.release("a")
+    assert node.program.methods() == calls
+    assert node.files() == []
+
+
+@pytest.mark.parametrize(
+    ("code", "calls"),
+    [(grpc.StatusCode.INVALID_ARGUMENT, []), (grpc.StatusCode.ABORTED, ["Unstage"])],
+)
+async def test_what_a_driver_may_still_be_staging_is_taken_back(
+    node: Node, code: grpc.StatusCode, calls: list[str]
+) -> None:
+    node.program.refuses["NodeStageVolume"] = code, "no"
+    for _ in range(2):
+        with pytest.raises(VolumeError):
+            await node.mounter.mount(a_pod("a"), SOURCE)
+    await node.mounter.release("a")
+    assert node.program.methods() == calls
+    assert node.files() == []
+
+
+async def test_what_another_agent_staged_is_taken_back_after_a_refusal(node: Node) -> None:
+    await node.mounter.mount(a_pod("a"), SOURCE)
+    node.restart()
+    await node.drivers.register(PLUGIN)
+    node.program.refuses["NodeStageVolume"] = grpc.StatusCode.INVALID_ARGUMENT, "no"
+    with pytest.raises(VolumeError):
+        await node.mounter.mount(a_pod("a"), SOURCE)
     await node.mounter.release("a")
     assert node.program.methods()[-2:] == ["Unpublish", "Unstage"]
+
+
+async def test_what_a_pod_still_waits_for_is_not_unstaged(node: Node) -> None:
+    node.program.refuses["NodePublishVolume"] = grpc.StatusCode.INTERNAL, "busy"
+    with pytest.raises(VolumeError):
+        await node.mounter.mount(a_pod("a"), SOURCE)
+    await node.mounter.unstage_unused()
+    node.program.refuses.clear()
+    await node.mounter.mount(a_pod("a"), SOURCE)
+    assert node.program.methods() == ["Stage", "Publish"]
 
 
 async def test_a_driver_that_is_not_there_is_an_event(node: Node) -> None:
@@ -90,7 +158,7 @@ async def test_a_volume_waits_until_it_is_attached_and_said_to_be_in_use(node: N
             await node.mounter.mount(a_pod("a"), SOURCE)
 
     await waits()
-    assert node.mounter.in_use() == [unique]
+    assert node.mounter.holdings.in_use() == [unique]
     node.report()
     await waits()
     node.shown.status.volumes_attached = [core_v1.AttachedVolume(name=unique)]
@@ -103,16 +171,53 @@ async def test_a_volume_waits_until_it_is_attached_and_said_to_be_in_use(node: N
     await node.mounter.mount(a_pod("a"), SOURCE)
     assert node.program.last("Publish").publish_context == {"device": "/dev/x"}
     node.restart()
-    assert node.mounter.in_use() == [unique]
+    assert node.mounter.holdings.in_use() == [unique]
+    node.objects.describe(attachRequired=False)
+    await node.mounter.look_at_drivers()
+    assert node.mounter.holdings.in_use() == [], "the driver attaches no more"
+
+
+@pytest.mark.parametrize(("period", "is_exhausted"), [(10, True), (None, False)])
+async def test_a_node_that_has_too_many_volumes_asks_for_the_limit_anew(
+    node: Node, period: int | None, is_exhausted: bool
+) -> None:
+    node.objects.describe(attachRequired=True, nodeAllocatableUpdatePeriodSeconds=period)
+    with pytest.raises(VolumePending):
+        await node.mounter.mount(a_pod("a"), SOURCE)
+    node.report()
+    attachment = storage_v1.VolumeAttachment()
+    attachment.status.attach_error = storage_v1.VolumeError(message="full", error_code=8)
+    name = attachment_name(NAME, "disk-1", "n")
+    node.objects.by_name[storage_v1.VolumeAttachment, name] = attachment
+    with pytest.raises(VolumePending) as waits:
+        await node.mounter.mount(a_pod("a"), SOURCE)
+    assert isinstance(waits.value, VolumesExhausted) is is_exhausted
+    node.program.info.max_volumes_per_node = 7
+    await node.drivers.renew(_every_hour)
+    assert node.told.drivers[NAME].limit == (7 if is_exhausted else 0)
+
+
+async def _every_hour(driver: str) -> int:
+    return 3600
+
+
+async def test_a_volume_that_needs_no_attaching_any_more_is_reported_as_free(node: Node) -> None:
+    node.objects.describe(attachRequired=True)
+    with pytest.raises(VolumePending):
+        await node.mounter.mount(a_pod("a"), SOURCE)
+    node.objects.describe(attachRequired=False)
+    reports = node.reports
+    await node.mounter.mount(a_pod("a"), SOURCE)
+    assert (node.mounter.holdings.in_use(), node.reports) == ([], reports + 1)
 
 
 async def test_a_pod_that_waited_in_vain_uses_nothing(node: Node) -> None:
     node.objects.describe(attachRequired=True)
     with pytest.raises(VolumePending):
         await node.mounter.mount(a_pod("a"), SOURCE)
-    assert node.mounter.pod_uids() == {"a"}
+    assert node.mounter.holdings.pod_uids() == {"a"}
     await node.mounter.release("a")
-    assert (node.mounter.in_use(), node.mounter.pod_uids()) == ([], set())
+    assert (node.mounter.holdings.in_use(), node.mounter.holdings.pod_uids()) == ([], set())
 
 
 async def test_an_inline_volume_is_told_of_its_pod_and_not_staged(node: Node) -> None:
@@ -188,7 +293,7 @@ async def test_a_record_that_is_a_link_is_not_read(node: Node, tmp_path: Path) -
     (place / "other").mkdir()
     (place / "other/vol_data.json").symlink_to(outside / "vol_data.json")
     node.restart()
-    assert node.mounter.pod_uids() == set()
+    assert node.mounter.holdings.pod_uids() == set()
 
 
 async def test_a_block_volume_has_places_of_its_own(node: Node) -> None:

@@ -11,10 +11,12 @@ from tests.builders import pod
 from tests.node.builders import RecordingRuntime, StatusServer, client_of, node_context
 from tiphys.api import core_v1
 from tiphys.node.hollow import EXIT_AFTER
+from tiphys.node.pod import worker
 from tiphys.node.pod.worker import PodWorker
 from tiphys.node.resources.admission import Rejection
 from tiphys.node.runtime import RuntimeFault
 from tiphys.node.states import EXITED, RUNNING, PodState
+from tiphys.node.volumes.volumefiles import VolumesExhausted
 
 
 class Node:
@@ -279,3 +281,23 @@ async def until_all_run(node: Node) -> None:
 def restarting(status: Any) -> bool:
     kinds = [one["type"] for one in status["conditions"] if one["status"] == "True"]
     return "AllContainersRestarting" in kinds
+
+
+async def test_a_pod_whose_volumes_the_node_has_no_room_for_fails(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    node = Node(lasting())
+    monkeypatch.setattr(worker, "_PATIENCE", -1.0)
+
+    async def full(one: core_v1.Pod) -> dict[str, str]:
+        raise VolumesExhausted("full", volume="pv")
+
+    monkeypatch.setattr(node.context.volumes, "set_up", full)
+    await node.step(2)
+    assert node.events() == ["VolumeAttachmentLimitExceeded"]
+    status = node.server.sent[-1]["status"]
+    assert (status["phase"], status["reason"]) == ("Failed", "VolumeAttachmentLimitExceeded")
+    assert (
+        "reached its volume attachment limit, rejecting pod. unmounted volumes=[pv]"
+        in status["message"]
+    )

@@ -14,6 +14,7 @@ from tiphys.api.base import from_builtins
 from tiphys.node.volumes.hostpaths import ClaimedVolumes, host_path
 from tiphys.node.volumes.kubeletfolder import KubeletFolder
 from tiphys.node.volumes.localdisks import LocalDisks
+from tiphys.node.volumes.nodrivers import NoDrivers
 from tiphys.node.volumes.volumefiles import VolumeError
 
 
@@ -75,7 +76,10 @@ async def path_of(*objects: Any, is_own: bool = False, read_only: bool = True) -
     one.metadata.uid = "u"
     nowhere = Path("/nowhere")
     references: Any = SimpleNamespace(get=get)
-    claimed = ClaimedVolumes(references, KubeletFolder(nowhere), LocalDisks(nowhere))
+    growth: Any = None  # nothing grows here
+    claimed = ClaimedVolumes(
+        references, KubeletFolder(nowhere), LocalDisks(nowhere), NoDrivers(), growth
+    )
     return await claimed.path(one, "c", read_only, is_own)
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from tiphys.api import core_v1
 from tiphys.api.base import from_builtins
+from tiphys.node.volumes.growth import GrowthError
 from tiphys.node.volumes.localdisks import LocalDisks
 from tiphys.node.volumes.mounts import is_mounted, unmount_below
 from tiphys.node.volumes.volumefiles import VolumeError
@@ -20,6 +21,12 @@ from tiphys.node.volumes.volumefiles import VolumeError
 pytestmark = pytest.mark.skipif(
     os.geteuid() != 0 or not Path("/dev/loop-control").exists(), reason="needs loop devices"
 )
+
+
+def _may_grow_mounted() -> bool:
+    status = Path("/proc/self/status").read_text()
+    capabilities = int(status.partition("CapEff:")[2].split()[0], 16)
+    return bool(capabilities & 1 << 24)  # CAP_SYS_RESOURCE
 
 
 @pytest.fixture
@@ -74,3 +81,21 @@ async def test_nothing_is_formatted_for_who_only_reads(tmp_path: Path, device: s
     with pytest.raises(VolumeError, match="cannot mount unformatted disk"):
         await LocalDisks(tmp_path / "pods").mount("a", volume(device), True)
     assert not any(Path(device).read_bytes()[: 1 << 16])
+
+
+@pytest.mark.skipif(not _may_grow_mounted(), reason="ext4 grows with CAP_SYS_RESOURCE alone")
+async def test_the_file_system_grows_with_its_disk(tmp_path: Path, device: str) -> None:
+    disks = LocalDisks(tmp_path / "pods")
+    place = await disks.mount("a", volume(device), False)
+    before = os.statvfs(place).f_blocks
+    os.truncate(tmp_path / "disk", 16 << 20)
+    await asyncio.to_thread(subprocess.run, ["losetup", "-c", device], check=True)
+    assert disks.of_pod("a") == ["pv"]
+    await disks.grow("a", volume(device), "16Mi")
+    assert os.statvfs(place).f_blocks > 1.8 * before
+
+
+async def test_a_file_system_that_cannot_grow_is_an_error(tmp_path: Path, device: str) -> None:
+    await asyncio.to_thread(subprocess.run, ["mkfs.ext2", "-q", device], check=True)
+    with pytest.raises(GrowthError, match="resize of format ext2 is not supported"):
+        await LocalDisks(tmp_path / "pods").grow("a", volume(device), "16Mi")

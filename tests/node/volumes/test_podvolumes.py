@@ -12,6 +12,8 @@ import pytest
 
 from tests.builders import config_map, pod
 from tiphys.api import core_v1
+from tiphys.node.volumes.growth import VolumeGrowth
+from tiphys.node.volumes.nodrivers import NoDrivers
 from tiphys.node.volumes.podvolumes import Volumes, memory_size
 from tiphys.node.volumes.volumefiles import VolumeError
 
@@ -22,7 +24,10 @@ def volumes(root: Path, *objects: Any) -> Volumes:
             (one for one in objects if isinstance(one, kind) and one.metadata.name == name), None
         )
 
-    return Volumes(root, SimpleNamespace(get=get), {"memory": "1Gi"})  # type: ignore[arg-type]
+    references: Any = SimpleNamespace(get=get)
+    nobody: Any = None
+    growth = VolumeGrowth(nobody, nobody)
+    return Volumes(root, references, {"memory": "1Gi"}, NoDrivers(), growth)
 
 
 def mounting(source: dict[str, Any], **mount: Any) -> core_v1.Pod:

@@ -11,6 +11,11 @@ from tiphys.apiserver.admission import Asking, Attributes, Base
 from tiphys.machinery import errors, quantity
 
 _STORAGE = BY_PATH["storage.k8s.io", "v1", "storageclasses"]
+_PROTECTED = {
+    "persistentvolumeclaims": "pvc",
+    "persistentvolumes": "pv",
+    "volumeattributesclasses.storage.k8s.io": "vac",
+}
 _NO_OVERHEAD = "Pod Overhead set without corresponding RuntimeClass defined Overhead"
 _INGRESS = BY_PATH["networking.k8s.io", "v1", "ingressclasses"]
 
@@ -134,13 +139,12 @@ class PersistentVolumeClaimResize(Asking):
 
 
 class StorageObjectInUseProtection(Base):
-    """Claims and volumes stay while they are in use."""
+    """Claims, volumes and the classes of their attributes stay while they are in use."""
 
-    resources = frozenset(("persistentvolumeclaims", "persistentvolumes"))
+    resources = frozenset(_PROTECTED)
 
     async def mutate(self, a: Attributes) -> None:
         if a.operation == "CREATE" and not a.subresource:
-            kind = "pvc" if a.resource.plural == "persistentvolumeclaims" else "pv"
-            finalizer = f"kubernetes.io/{kind}-protection"
+            finalizer = f"kubernetes.io/{_PROTECTED[a.resource.group_resource]}-protection"
             if finalizer not in a.obj.metadata.finalizers:
                 a.obj.metadata.finalizers.append(finalizer)

@@ -28,7 +28,7 @@ from tiphys.node.cri.config import (
 )
 from tiphys.node.cri.images import CRIImages
 from tiphys.node.cri.logfiles import CRILogs, LogLimits
-from tiphys.node.drivervolumes import DriverVolumes
+from tiphys.node.drivervolumes import DriverVolumes, Growth
 from tiphys.node.metrics import KubeletMetrics
 from tiphys.node.naming import Resolver
 from tiphys.node.references import References
@@ -87,8 +87,9 @@ class CRIRuntime(CRIImages, CRILogs):
         references: References,
         allocatable: dict[str, str],
         drivers: DriverVolumes,
+        growth: Growth,
     ) -> PodVolumes:
-        return Volumes(root, references, allocatable, drivers)
+        return Volumes(root, references, allocatable, drivers, growth)
 
     async def start(self, wake: Callable[[str], None]) -> None:
         version = await self._runtime("Version", m.VersionRequest(version="v1"), m.VersionResponse)

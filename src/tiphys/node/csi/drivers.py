@@ -121,6 +121,11 @@ class Drivers:
             except (PluginError, NodeInfoError, StatusError, Unreachable) as error:
                 log.info("What CSI driver %s says of the node is old: %s", driver.name, error)
 
+    def ask_soon(self, name: str) -> None:
+        """What a driver says of this node is old: `renew` asks it whenever it was asked last."""
+        if name in self._drivers:
+            self._drivers[name].asked_at = float("-inf")
+
     async def deregister(self, plugin: Plugin) -> None:
         if self._drivers.pop(plugin.name, None) is None:
             return

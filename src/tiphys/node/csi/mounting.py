@@ -2,14 +2,14 @@
 
 A volume is staged once for the node and published once for each pod. Each step is on disk before
 the driver is asked for it, so that it is taken back whatever happens in between: CSI's calls may be
-repeated. All calls about one volume are made one after another.
+repeated. A driver that refuses for good (`PluginError.is_final`) has done nothing, and is asked to
+take nothing back. All calls about one volume are made one after another.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import defaultdict
 from collections.abc import Callable
 
 from tiphys.api import core_v1, storage_v1
@@ -19,21 +19,22 @@ from tiphys.node.csi import messages as m
 from tiphys.node.csi import records, requests
 from tiphys.node.csi.credentials import Credentials
 from tiphys.node.csi.drivers import Driver, Drivers
-from tiphys.node.csi.records import Published, Records, Staged
+from tiphys.node.csi.holdings import Device, Holdings
+from tiphys.node.csi.records import Published, Records
 from tiphys.node.csi.source import (
     EPHEMERAL,
     VolumeSource,
     attachment_name,
-    unique_name,
 )
 from tiphys.node.plugins.channel import PluginError
 from tiphys.node.references import References
 from tiphys.node.volumes.kubeletfolder import KubeletFolder
 from tiphys.node.volumes.ownership import give_to_group
-from tiphys.node.volumes.volumefiles import VolumeError, VolumePending
+from tiphys.node.volumes.volumefiles import VolumeError, VolumePending, VolumesExhausted
 
 log = logging.getLogger(__name__)
 
+_RESOURCE_EXHAUSTED = 8  # gRPC's number
 _MOUNT_DEVICE, _SET_UP = "MountVolume.MountDevice", "MountVolume.SetUp"
 
 
@@ -59,39 +60,22 @@ class Mounter:
         self._credentials = Credentials(references)
         self._node = node
         self._changed = changed
-        self._records = Records(folder, name)
-        self._published: dict[str, dict[str, Published]] = defaultdict(dict)  # by uid and name
-        self._staged: dict[tuple[str, str], Staged] = {}
-        self._certain: set[tuple[str, str]] = set()  # staged by this agent
-        self._wanted: set[tuple[str, str]] = set()  # (uid, unique name): what waits to be mounted
-        self._locks: dict[tuple[str, str], asyncio.Lock] = {}
+        self.holdings = Holdings(Records(folder, name))
+        self._certain: set[Device] = set()  # staged by this agent
+        self._locks: dict[Device, asyncio.Lock] = {}
 
-    def load(self) -> None:
-        """Reads what an agent before this one has mounted. Raises OSError."""
-        for one in self._records.published():
-            self._published[one.uid][one.name] = one
-        for staged in self._records.staged():
-            self._staged[staged.device] = staged
+    async def look_at_drivers(self) -> None:
+        """A driver may be described anew as one whose volumes need not be attached: then the node
+        keeps none of them attached. Raises StatusError, Unreachable."""
+        drivers = self.holdings.attaching_drivers()
+        unattached = {name for name in drivers if await self._attaches_nothing(name)}
+        if unattached != self.holdings.unattached:
+            self.holdings.unattached = unattached
+            self._changed()
 
-    # --- what the node uses ---
-
-    def in_use(self) -> list[str]:
-        """Names of the attached volumes that the node uses, for its status."""
-        used = {
-            unique_name(*one.device)
-            for volumes in self._published.values()
-            for one in volumes.values()
-            if one.attachment
-        }
-        used |= {unique_name(*one.device) for one in self._staged.values() if one.attachment}
-        return sorted(used | {unique for _, unique in self._wanted})
-
-    def pod_uids(self) -> set[str]:
-        uids = {uid for uid, volumes in self._published.items() if volumes}
-        return uids | {uid for uid, _ in self._wanted}
-
-    def of_pod(self, uid: str) -> list[Published]:
-        return list(self._published.get(uid, {}).values())
+    async def _attaches_nothing(self, driver: str) -> bool:
+        about = await self._references.get(storage_v1.CSIDriver, "", driver)
+        return about is not None and about.spec.attach_required is False
 
     def target(self, one: Published) -> str:
         """The path of a published volume on the machine."""
@@ -99,7 +83,7 @@ class Mounter:
 
     def staging_path(self, source: VolumeSource) -> str:
         """As the driver calls it; "" if it was not staged."""
-        staged = self._staged.get((source.driver, source.handle))
+        staged = self.holdings.staged((source.driver, source.handle))
         return records.shown(staged.target) if staged is not None else ""
 
     # --- to a pod ---
@@ -122,9 +106,12 @@ class Mounter:
         if problem := requests.lifecycle_problem(source, about):
             where = "kubernetes.io/csi: mounter.SetupAt failed to check volume lifecycle mode"
             raise VolumeError(f"{where}: {problem}")
-        async with self._lock((source.driver, source.handle)):
+        device = source.driver, source.handle
+        async with self._lock(device):
+            self.holdings.wish(pod.metadata.uid, device, is_attached=False)
             attachment, context = await self._attached(pod, source, about)
             driver = self._driver(source)
+            self._check_alone(pod, source)
             if m.STAGE_UNSTAGE_VOLUME in driver.can and source.lifecycle != EPHEMERAL:
                 await self._stage(pod, source, driver, attachment, context)
             one = Published(
@@ -136,13 +123,22 @@ class Mounter:
                 is_block=source.is_block,
                 attachment=attachment,
             )
-            await asyncio.to_thread(self._records.keep_published, one)
-            self._published[one.uid][one.name] = one
-            self._wanted.discard((one.uid, source.unique_name))
             await self._publish(pod, source, driver, one, context)
+            fulfilled = self.holdings.fulfilled(one.uid, device)
+            if not attachment and any(wish.is_attached for wish in fulfilled):
+                self._changed()  # its driver said meanwhile that it attaches nothing
         if not is_again:
             await self._give_to_group(pod, source, about, driver, self.target(one))
         return self.target(one)
+
+    def _check_alone(self, pod: core_v1.Pod, source: VolumeSource) -> None:
+        """Raises VolumeError if the volume is for one pod, and another one has it."""
+        device = source.driver, source.handle
+        is_for_one = source.access_modes == ["ReadWriteOncePod"]
+        if is_for_one and self.holdings.has_another(pod.metadata.uid, device):
+            mode = "volume uses the ReadWriteOncePod access mode"
+            step = "MapVolume.SetUpDevice" if source.is_block else _SET_UP
+            raise VolumeError(f"{mode} and is already in use by another pod", step)
 
     def _driver(self, source: VolumeSource) -> Driver:
         try:
@@ -167,14 +163,15 @@ class Mounter:
         unique = source.unique_name
         status = self._node().status
         if unique not in status.volumes_in_use:
-            if unique not in self.in_use():
-                self._wanted.add((pod.metadata.uid, unique))
+            device = source.driver, source.handle
+            self.holdings.wish(pod.metadata.uid, device, is_attached=True)
             self._changed()
             raise VolumePending("the node's status does not say yet that the node uses it")
-        if all(unique != volume.name for volume in status.volumes_attached):
-            raise VolumePending("Volume not attached according to node status for volume")
         name = attachment_name(source.driver, source.handle, self._name)
         get = self._references.get
+        if all(unique != volume.name for volume in status.volumes_attached):
+            await self._check_room(about, await get(storage_v1.VolumeAttachment, "", name))
+            raise VolumePending("Volume not attached according to node status for volume")
         attachment: storage_v1.VolumeAttachment | None = await get(
             storage_v1.VolumeAttachment, "", name, fresh=0
         )
@@ -182,6 +179,20 @@ class Mounter:
             problem = f"volume {source.handle} is not attached for volume attachment {name}"
             raise VolumePending(problem, "MountVolume.WaitForAttach")
         return name, dict(attachment.status.attachment_metadata)
+
+    async def _check_room(
+        self,
+        about: storage_v1.CSIDriver | None,
+        attachment: storage_v1.VolumeAttachment | None,
+    ) -> None:
+        """Raises VolumesExhausted if a driver whose limit may change says that the node has too
+        many of its volumes. It is asked for its limit anew."""
+        error = attachment.status.attach_error if attachment is not None else None
+        if about is None or error is None or error.error_code != _RESOURCE_EXHAUSTED:
+            return
+        if about.spec.node_allocatable_update_period_seconds:
+            self._drivers.ask_soon(about.metadata.name)
+            raise VolumesExhausted(error.message)
 
     async def _stage(
         self,
@@ -194,8 +205,6 @@ class Mounter:
         staged = records.staged_of(source, attachment)
         if staged.device in self._certain:
             return
-        await asyncio.to_thread(self._records.keep_staged, staged)
-        self._staged[staged.device] = staged
         request = m.NodeStageVolumeRequest(
             volume_id=source.handle,
             publish_context=context,
@@ -204,9 +213,12 @@ class Mounter:
             secrets=await self._credentials.secrets(source.stage_secret, "NodeStageSecretRef"),
             volume_context=dict(source.attributes),
         )
+        is_new = await self.holdings.keep_staged(staged)
         try:
             await driver.call("NodeStageVolume", request, m.NodeStageVolumeResponse)
         except PluginError as error:
+            if error.is_final and is_new:
+                await self.holdings.forget_refused(staged)
             step = "MapVolume.SetUpDevice" if source.is_block else _MOUNT_DEVICE
             raise VolumeError(str(error), step, source.name) from None
         self._certain.add(staged.device)
@@ -240,7 +252,13 @@ class Mounter:
             secrets=secrets,
             volume_context=attributes,
         )
-        await driver.call("NodePublishVolume", request, m.NodePublishVolumeResponse)
+        is_new = await self.holdings.keep_published(one)
+        try:
+            await driver.call("NodePublishVolume", request, m.NodePublishVolumeResponse)
+        except PluginError as error:
+            if error.is_final and is_new:
+                await self.holdings.forget_refused(one)
+            raise
 
     async def _give_to_group(
         self,
@@ -271,16 +289,23 @@ class Mounter:
 
     async def release(self, uid: str) -> None:
         """Takes back all volumes of a pod. Raises VolumeError after it has tried each."""
-        self._wanted = {wish for wish in self._wanted if wish[0] != uid}
+        in_vain = self.holdings.given_up(uid)
         failure: VolumeError | None = None
-        for one in self.of_pod(uid):
+        for one in self.holdings.of_pod(uid).values():
             try:
                 await self._unpublish(one)
             except VolumeError as error:
                 failure = failure or error
+        for device in {wish.device for wish in in_vain}:
+            try:
+                async with self._lock(device):
+                    await self._unstage(device)
+            except VolumeError as error:
+                failure = failure or error
         if failure is not None:
             raise failure
-        self._published.pop(uid, None)
+        if any(wish.is_attached for wish in in_vain):
+            self._changed()
 
     async def _unpublish(self, one: Published) -> None:
         async with self._lock(one.device):
@@ -290,20 +315,19 @@ class Mounter:
                     volume_id=one.handle, target_path=records.shown(one.target)
                 )
                 await driver.call("NodeUnpublishVolume", request, m.NodeUnpublishVolumeResponse)
-                await asyncio.to_thread(self._records.drop_published, one)
+                await self.holdings.drop_published(one)
             except (VolumeError, PluginError, OSError) as error:
                 step = "UnmapVolume" if one.is_block else "UnmountVolume.TearDown"
                 raise VolumeError(str(error), step, one.name) from None
-            self._published[one.uid].pop(one.name, None)
             await self._unstage(one.device)
         if one.attachment:
             self._changed()
 
-    async def _unstage(self, device: tuple[str, str]) -> None:
-        """Of a volume that no pod of the node has any more. Its lock is held. Raises
+    async def _unstage(self, device: Device) -> None:
+        """Of a volume that no pod of the node has or waits for any more. Its lock is held. Raises
         VolumeError."""
-        staged = self._staged.get(device)
-        if staged is None or self._is_published(device):
+        staged = self.holdings.staged(device)
+        if staged is None or self.holdings.is_used(device):
             return
         try:
             driver = self._drivers.get(staged.driver)
@@ -312,21 +336,15 @@ class Mounter:
                 volume_id=staged.handle, staging_target_path=records.shown(staged.target)
             )
             await driver.call("NodeUnstageVolume", request, m.NodeUnstageVolumeResponse)
-            await asyncio.to_thread(self._records.drop_staged, staged)
+            await self.holdings.drop_staged(staged)
         except (VolumeError, PluginError, OSError) as error:
             raise VolumeError(str(error), "UnmountDevice", staged.name) from None
-        del self._staged[device]
-
-    def _is_published(self, device: tuple[str, str]) -> bool:
-        return any(
-            one.device == device for volumes in self._published.values() for one in volumes.values()
-        )
 
     async def unstage_unused(self) -> None:
         """What no pod has and yet is staged: taking it back failed, or an agent died in between."""
-        for device in list(self._staged):
+        for device in self.holdings.all_staged():
             lock = self._lock(device)
-            if lock.locked() or self._is_published(device):
+            if lock.locked() or self.holdings.is_used(device):
                 continue
             async with lock:
                 try:
@@ -334,7 +352,7 @@ class Mounter:
                 except VolumeError as error:
                     log.info("%s", error.event)
 
-    def _lock(self, device: tuple[str, str]) -> asyncio.Lock:
+    def _lock(self, device: Device) -> asyncio.Lock:
         return self._locks.setdefault(device, asyncio.Lock())
 
 

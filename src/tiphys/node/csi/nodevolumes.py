@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 from tiphys.api import core_v1, storage_v1
 from tiphys.client.client import Client, Unreachable
-from tiphys.client.events import EventRecorder
 from tiphys.client.tasks import TaskGroup
 from tiphys.machinery.errors import StatusError
 from tiphys.node.csi import messages as m
@@ -23,6 +22,7 @@ from tiphys.node.csi.nodeinfo import NodeInfo
 from tiphys.node.csi.records import Published
 from tiphys.node.csi.source import of_inline, of_persistent
 from tiphys.node.csi.stats import usage_of
+from tiphys.node.drivervolumes import Growth
 from tiphys.node.plugins.channel import PluginError
 from tiphys.node.references import References
 from tiphys.node.states import VolumeUsage
@@ -58,7 +58,7 @@ class NodeVolumes:
         name: str,
         folder: KubeletFolder,
         references: References,
-        recorder: EventRecorder,
+        growth: Growth,
         node: Callable[[], core_v1.Node],
         changed: Callable[[], None],
     ) -> None:
@@ -67,9 +67,8 @@ class NodeVolumes:
         self.drivers = Drivers(folder, self._info)
         self.drivers.ready.clear()
         self._mounter = Mounter(folder, name, self.drivers, references, node, changed)
-        self._expander = Expander(
-            client, recorder, self.drivers, self._mounter, Credentials(references)
-        )
+        self._growth = growth
+        self._expander = Expander(growth, self.drivers, self._mounter, Credentials(references))
         self._tasks = TaskGroup("csi")
         self._cleaning: asyncio.Task[None] | None = None
         self._measuring: asyncio.Task[None] | None = None
@@ -79,7 +78,7 @@ class NodeVolumes:
 
     async def load(self) -> None:
         """Reads what an agent before this one has mounted. Raises OSError."""
-        await asyncio.to_thread(self._mounter.load)
+        await asyncio.to_thread(self._mounter.holdings.load)
 
     async def start(self) -> None:
         """Once the node is registered."""
@@ -101,7 +100,7 @@ class NodeVolumes:
 
     def in_use(self) -> list[str]:
         """For the node's status (`volumesInUse`)."""
-        return self._mounter.in_use()
+        return self._mounter.holdings.in_use()
 
     # --- DriverVolumes ---
 
@@ -135,7 +134,7 @@ class NodeVolumes:
     async def _mounted_for(self, pod: core_v1.Pod) -> list[_Mounted]:
         """The volumes of a pod that are published, with what they are in its spec. Raises
         StatusError, Unreachable."""
-        published = {one.name: one for one in self._mounter.of_pod(pod.metadata.uid)}
+        published = self._mounter.holdings.of_pod(pod.metadata.uid)
         found: list[_Mounted] = []
         for volume in pod.spec.volumes if published else ():
             claim = None
@@ -163,9 +162,10 @@ class NodeVolumes:
 
     async def release(self, uid: str) -> None:
         await self._mounter.release(uid)
+        self._growth.forget(uid)
 
     def pod_uids(self) -> set[str]:
-        return self._mounter.pod_uids()
+        return self._mounter.holdings.pod_uids()
 
     # --- from time to time ---
 
@@ -190,10 +190,14 @@ class NodeVolumes:
     async def _clean(self, known: set[str]) -> None:
         for uid in self.pod_uids() - known:
             try:
-                await self._mounter.release(uid)
+                await self.release(uid)
             except VolumeError as error:
                 log.info("Volumes of pod %s, which is gone: %s", uid, error.event)
         await self._mounter.unstage_unused()
+        try:
+            await self._mounter.look_at_drivers()
+        except (StatusError, Unreachable) as error:
+            log.info("What drivers attach is not known: %s", error)
 
     async def _measure(self, pods: dict[str, core_v1.Pod]) -> None:
         """As upstream, once a minute."""

@@ -23,7 +23,6 @@ class VolumeSource:
     handle: by which the driver knows it
     attributes: what the driver is told of it each time
     access_modes: of the persistent volume; the first is what the driver is asked for
-    capacity: of the persistent volume, a quantity
     """
 
     name: str
@@ -39,7 +38,6 @@ class VolumeSource:
     stage_secret: SecretName | None = None
     publish_secret: SecretName | None = None
     expand_secret: SecretName | None = None
-    capacity: str = "0"
 
     @property
     def unique_name(self) -> str:
@@ -73,7 +71,6 @@ def of_persistent(volume: core_v1.PersistentVolume, read_only: bool) -> VolumeSo
         stage_secret=_secret(csi.node_stage_secret_ref),
         publish_secret=_secret(csi.node_publish_secret_ref),
         expand_secret=_secret(csi.node_expand_secret_ref),
-        capacity=str(spec.capacity.get("storage", "0")),
     )
 
 

@@ -27,8 +27,25 @@ _OPTIONS = [
 ]
 
 
+# After these a plugin may still be at work on what it was asked (CSI's specification, and gRPC's on
+# status codes). With any other it has not begun, or has failed for good.
+_UNDECIDED = {"Canceled", "DeadlineExceeded", "Unavailable", "ResourceExhausted", "Aborted"}
+
+
 class PluginError(Exception):
-    """A plugin cannot be reached or refused a call, in the words of gRPC for Go."""
+    """A plugin cannot be reached or refused a call, in the words of gRPC for Go.
+
+    status: gRPC's, such as NotFound; "" if the plugin was not asked
+    """
+
+    def __init__(self, text: str, status: str = "") -> None:
+        super().__init__(text)
+        self.status = status
+
+    @property
+    def is_final(self) -> bool:
+        """Whether it is certain that nothing goes on in the plugin because of the call."""
+        return bool(self.status) and self.status not in _UNDECIDED
 
 
 class PluginChannel:
@@ -92,4 +109,5 @@ async def _decoded(answer: bytes, response: type[T]) -> T:
 
 def _refusal(error: grpc.aio.AioRpcError) -> PluginError:
     code = "".join(word.capitalize() for word in error.code().name.split("_"))
-    return PluginError(f"rpc error: code = {code} desc = {error.details()}")
+    code = code.replace("Cancelled", "Canceled")  # as Go spells it
+    return PluginError(f"rpc error: code = {code} desc = {error.details()}", code)

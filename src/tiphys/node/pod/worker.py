@@ -27,13 +27,15 @@ from tiphys.node.pod.termination import PodTerminator
 from tiphys.node.resources.admission import Rejection
 from tiphys.node.runtime import RuntimeFault
 from tiphys.node.states import PodState, Usage
-from tiphys.node.volumes.volumefiles import VolumeError, VolumePending
+from tiphys.node.volumes.volumefiles import VolumeError, VolumePending, VolumesExhausted
 
 log = logging.getLogger(__name__)
 
 _REFRESH = 15.0  # seconds between looks at the objects that volumes are made from
 _RETRY = 2.0  # seconds after a step that failed
 _LOOK_AGAIN = 0.3  # seconds between looks at a volume that is being attached, as upstream
+_LIMIT_EXCEEDED = "VolumeAttachmentLimitExceeded"
+_NO_ROOM = "Node has reached its volume attachment limit, rejecting pod"
 _PATIENCE = 123.0  # seconds after which an event says what a pod waits for, as upstream
 _ABANDONED_GRACE = 1.0  # seconds that a pod has whose object is gone
 _DEADLINE_EXCEEDED = Rejection(
@@ -165,11 +167,18 @@ class PodWorker:
         if now - self._pending_since > _PATIENCE:
             self._pending_since = now
             text = (
-                f"Unable to attach or mount volumes: unmounted volumes=[{pending.volume}], "
-                f"unattached volumes=[{pending.volume}], failed to process volumes=[]: "
-                "timed out waiting for the condition"
+                f"unmounted volumes=[{pending.volume}], unattached volumes=[{pending.volume}], "
+                "failed to process volumes=[]: timed out waiting for the condition"
             )
-            self._event_of_failure("FailedMount", text)
+            if isinstance(pending, VolumesExhausted):
+                self._give_away(f"{_NO_ROOM}. {text}")
+                return
+            self._event_of_failure("FailedMount", f"Unable to attach or mount volumes: {text}")
+
+    def _give_away(self, text: str) -> None:
+        """A pod that cannot have its volumes here fails, so that another one is made elsewhere."""
+        self._event_of_failure(_LIMIT_EXCEEDED, text)
+        self.managed.evict(Rejection(_LIMIT_EXCEEDED, f"Pod was rejected: {text}"))
 
     def _event_of_failure(self, reason: str, message: str) -> None:
         self.managed.event("Warning", reason, message)

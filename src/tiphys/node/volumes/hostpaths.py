@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+from functools import partial
 from pathlib import Path
 
 from tiphys.api import core_v1
-from tiphys.node.drivervolumes import DriverVolumes
+from tiphys.node.drivervolumes import DriverVolumes, Growth
 from tiphys.node.references import References
 from tiphys.node.volumes.kubeletfolder import KubeletFolder
 from tiphys.node.volumes.localdisks import LocalDisks
-from tiphys.node.volumes.nodrivers import NoDrivers
 from tiphys.node.volumes.ownership import give_to_group
 from tiphys.node.volumes.volumefiles import VolumeError
 
@@ -57,12 +57,14 @@ class ClaimedVolumes:
         references: References,
         kubelet: KubeletFolder,
         disks: LocalDisks,
-        drivers: DriverVolumes | None = None,
+        drivers: DriverVolumes,
+        growth: Growth,
     ) -> None:
         self._references = references
         self._kubelet = kubelet
         self._disks = disks
-        self._drivers = drivers or NoDrivers()
+        self._drivers = drivers
+        self._growth = growth
 
     async def path(self, pod: core_v1.Pod, name: str, read_only: bool, is_own: bool) -> str:
         """Where the volume of the pod's claim `name` is. A claim that `is_own` must have been made
@@ -75,6 +77,20 @@ class ClaimedVolumes:
         except VolumeError as error:
             error.volume = error.volume or volume_name
             raise
+
+    async def refresh(self, pod: core_v1.Pod) -> None:
+        """Lets file systems grow whose disks have."""
+        for name in await asyncio.to_thread(self._disks.of_pod, pod.metadata.uid):
+            volume = await self._references.get(core_v1.PersistentVolume, "", name)
+            if volume is None or volume.spec.local is None or volume.spec.claim_ref is None:
+                continue
+            owner = volume.spec.claim_ref
+            claim = await self._references.get(
+                core_v1.PersistentVolumeClaim, owner.namespace, owner.name
+            )
+            if claim is not None and claim.metadata.namespace == pod.metadata.namespace:
+                grow = partial(self._disks.grow, pod.metadata.uid, volume)
+                await self._growth.follow(pod, claim, volume, grow)
 
     async def _path(
         self,

@@ -1,8 +1,10 @@
 """Local volumes that are block devices: formatted where nothing is on them yet, checked, and
-mounted in the folder of each pod that has one, whose end unmounts them.
+mounted in the folder of each pod that has one, whose end unmounts them. The file system grows with
+its disk.
 
-Source: k8s.io/mount-utils, SafeFormatAndMount. Unlike upstream's, a device is not mounted once for
-        all pods and bound from there: the kernel has one file system of it however often it is.
+Source: k8s.io/mount-utils, SafeFormatAndMount and ResizeFs. Unlike upstream's, a device is not
+        mounted once for all pods and bound from there: the kernel has one file system of it however
+        often it is.
 """
 
 from __future__ import annotations
@@ -11,9 +13,11 @@ import asyncio
 import contextlib
 import logging
 import os
+import re
 from pathlib import Path
 
 from tiphys.api import core_v1
+from tiphys.node.volumes.growth import GrowthError
 from tiphys.node.volumes.mounts import is_mounted
 from tiphys.node.volumes.volumefiles import VolumeError
 
@@ -24,6 +28,12 @@ _DEFAULT_TYPE = "ext4"
 _NOTHING_FOUND = 2  # what blkid exits with
 _CHECKED = (0, 1)  # fsck found nothing, or has corrected it
 _NOT_CORRECTED = 4
+_GROWN_BY = {
+    "ext3": ("resize2fs", "{device}"),
+    "ext4": ("resize2fs", "{device}"),
+    "xfs": ("xfs_growfs", "-d", "{place}"),
+    "btrfs": ("btrfs", "filesystem", "resize", "max", "{place}"),
+}
 
 
 class LocalDisks:
@@ -33,11 +43,40 @@ class LocalDisks:
         self._pods = pods
         self._locks: dict[str, asyncio.Lock] = {}
 
+    def _place(self, uid: str, name: str) -> Path:
+        return self._pods / uid / "volumes" / _PLUGIN / name
+
+    def of_pod(self, uid: str) -> list[str]:
+        """The names of a pod's volumes."""
+        try:
+            return os.listdir(self._place(uid, ""))
+        except OSError:
+            return []
+
+    async def grow(self, uid: str, volume: core_v1.PersistentVolume, size: str) -> None:
+        """Lets the file system of a pod's volume fill its disk, whatever the disk's size is; a
+        larger one than `size` is none of the node's business. Raises VolumeError."""
+        assert volume.spec.local is not None
+        device = volume.spec.local.path
+        place = str(self._place(uid, volume.metadata.name))
+        async with self._locks.setdefault(os.path.realpath(device), asyncio.Lock()):
+            found = re.search(r"^TYPE=(\w+)$", await _content_of(device), re.MULTILINE)
+            fs_type = found[1] if found is not None else ""
+            if fs_type not in _GROWN_BY:
+                text = f"resize of format {fs_type} is not supported for device {device}"
+                raise GrowthError(f"ResizeFS.Resize - {text} mounted at {place}")
+            arguments = [word.format(device=device, place=place) for word in _GROWN_BY[fs_type]]
+            status, output = await _run(*arguments)
+        if status:
+            where = arguments[-1]
+            text = f"resize of device {where} failed: exit status {status}"
+            raise GrowthError(f"{text}. {arguments[0]} output: {output}")
+
     async def mount(self, uid: str, volume: core_v1.PersistentVolume, read_only: bool) -> str:
         """Where the volume of a pod is mounted. Raises VolumeError."""
         assert volume.spec.local is not None
         device = volume.spec.local.path
-        place = self._pods / uid / "volumes" / _PLUGIN / volume.metadata.name
+        place = self._place(uid, volume.metadata.name)
         fs_type = volume.spec.local.fs_type or _DEFAULT_TYPE
         # Two pods that come at once must not format it both.
         async with self._locks.setdefault(os.path.realpath(device), asyncio.Lock()):

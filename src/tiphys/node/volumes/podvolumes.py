@@ -16,7 +16,7 @@ from tiphys.api import core_v1
 from tiphys.machinery import handles, quantity
 from tiphys.node.containers.environment import expand
 from tiphys.node.containers.restartpolicy import is_sidecar
-from tiphys.node.drivervolumes import DriverVolumes
+from tiphys.node.drivervolumes import DriverVolumes, Growth
 from tiphys.node.references import References
 from tiphys.node.runtime import DeviceNode, Mount
 from tiphys.node.volumes.hostpaths import ClaimedVolumes, host_path
@@ -24,7 +24,6 @@ from tiphys.node.volumes.kubeletfolder import KubeletFolder
 from tiphys.node.volumes.localdisks import LocalDisks
 from tiphys.node.volumes.mounts import make_shared, mount_tmpfs, unmount_below
 from tiphys.node.volumes.nesting import places_inside
-from tiphys.node.volumes.nodrivers import NoDrivers
 from tiphys.node.volumes.podfiles import make_termination_log, write_hosts
 from tiphys.node.volumes.projection import Files, write_files
 from tiphys.node.volumes.subpaths import SubPath, SubPathError, mount_sub_path
@@ -45,16 +44,17 @@ class Volumes:
         root: Path,
         references: References,
         allocatable: dict[str, str],
-        drivers: DriverVolumes | None = None,
+        drivers: DriverVolumes,
+        growth: Growth,
     ) -> None:
         self._pods = root / "pods"
         self._allocatable = allocatable
         self._files = VolumeFiles(references, allocatable)
         self._kubelet = KubeletFolder(root / "kubelet")
-        self._drivers = drivers or NoDrivers()
-        self._claimed = ClaimedVolumes(
-            references, self._kubelet, LocalDisks(self._pods), self._drivers
-        )
+        self._drivers = drivers
+        self._growth = growth
+        disks = LocalDisks(self._pods)
+        self._claimed = ClaimedVolumes(references, self._kubelet, disks, drivers, growth)
 
     def folder(self, uid: str) -> Path:
         return self._pods / uid
@@ -79,6 +79,7 @@ class Volumes:
                 with contextlib.suppress(VolumeError):
                     files = await self._files.of(pod, volume)
                     _write(self.path(pod, volume), files, _group(pod))
+        await self._claimed.refresh(pod)
         await self._drivers.refresh(pod)
 
     async def _set_up_named(self, pod: core_v1.Pod, volume: core_v1.Volume) -> str:
@@ -228,6 +229,7 @@ class Volumes:
     def tear_down(self, uid: str) -> None:
         """Removes all that a pod had on disk, and nothing that its containers linked or mounted
         there."""
+        self._growth.forget(uid)
         unmount_below(self.folder(uid))
         try:
             with handles.folder(self._pods) as pods:

@@ -38,6 +38,10 @@ class VolumePending(VolumeError):
     """A volume is not there yet, which is no failure: it is being attached, say."""
 
 
+class VolumesExhausted(VolumePending):
+    """The node has as many volumes of a driver as it can: another node may have room."""
+
+
 def is_made_of_objects(volume: core_v1.Volume) -> bool:
     sources = (volume.config_map, volume.secret, volume.projected, volume.downward_api)
     return any(source is not None for source in sources)
