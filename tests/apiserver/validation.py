@@ -371,6 +371,7 @@ TABLE: list[Rules] = [
         service("ports[0].appProtocol", "name part must consist of", ports=[{"port": 1, "appProtocol": "a b"}]),
         service("ports[0].targetPort", "must contain only alpha-numeric characters", ports=[{"port": 1, "targetPort": "a b"}]),
         service("clusterIPs", "first value must match `clusterIP`", clusterIP="10.98.1.1", clusterIPs=["10.98.1.2"]),
+        service("clusterIPs", "must be empty when `clusterIP` is not specified", clusterIPs=["10.98.1.1"]),
         service("clusterIPs", "'None' must be the first and only value", clusterIP="None", clusterIPs=["None", "10.98.1.2"]),
     ]),
     Rules("Workloads", "apps/validation, batch/validation", [

@@ -92,8 +92,8 @@ def state_of(objects: Objects) -> State:
     for queue in queues.values():
         if queue.node.parent is None:
             sum_up(queue.node)
-    for name, node in nodes.items():
-        if node.parent is None and name not in in_circles:
+    for node in nodes.values():
+        if node.parent is None:  # in circles, and below them, everyone has one
             sum_up(node)
     return State(flavors, queues, strategies=objects.strategies, cohorts=nodes)
 
