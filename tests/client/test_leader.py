@@ -41,6 +41,7 @@ async def test_one_leads_and_hands_over(server: LocalCluster, quick: None) -> No
     waiting = asyncio.ensure_future(second.acquire())
     holding = asyncio.ensure_future(first.hold())
     seen: set[str | None] = set()
+    began = time.monotonic()
 
     async def renewed() -> bool:
         seen.add(
@@ -50,6 +51,7 @@ async def test_one_leads_and_hands_over(server: LocalCluster, quick: None) -> No
 
     await server.eventually(renewed)
     assert not waiting.done() and not holding.done()
+    assert time.monotonic() - began > 25 * leader.RETRY, "it renews now and then"
     holding.cancel()
     await first.release()
     async with asyncio.timeout(5):

@@ -66,3 +66,5 @@ def test_pods_of_all_sets_are_counted() -> None:
     assert (status.available_replicas, status.unavailable_replicas) == (2, 3)
     assert status.terminating_replicas == 4
     assert controller._counted(deployment(), [old], None).updated_replicas == 0
+    new.status.available_replicas = old.status.available_replicas = 3
+    assert controller._counted(deployment(), [new, old], new).unavailable_replicas == 0

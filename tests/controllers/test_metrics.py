@@ -83,6 +83,11 @@ def test_what_runs_counts_as_requested(spec: dict[str, Any], chosen: str, amount
     assert request_of(pod(**spec), chosen, "cpu") == amount
 
 
+def test_amounts_are_in_thousandths() -> None:
+    whole = pod(containers=[container("a")], resources={"requests": {"cpu": "2", "memory": "2"}})
+    assert [request_of(whole, None, name) for name in ("cpu", "memory")] == [2000, 2000]
+
+
 @pytest.mark.parametrize(
     ("spec", "chosen", "message"),
     [
