@@ -126,12 +126,18 @@ async def test_any_user_may_write_to_what_was_provisioned(
 
 
 @pytest.mark.parametrize(
-    ("annotations", "read_only", "is_given"),
-    [(PROVISIONED, False, True), (PROVISIONED, True, False), ({}, False, False)],
+    ("kind", "annotations", "read_only", "is_given"),
+    [
+        ("hostPath", PROVISIONED, False, True),
+        ("hostPath", PROVISIONED, True, False),
+        ("hostPath", {}, False, False),
+        ("local", {}, False, True),
+        ("local", {}, True, False),
+    ],
 )
-async def test_what_was_provisioned_is_given_to_the_pods_group(
-    tmp_path: Path, annotations: dict[str, str], read_only: bool, is_given: bool
+async def test_a_folder_that_is_a_volume_of_its_own_is_given_to_the_pods_group(
+    tmp_path: Path, kind: str, annotations: dict[str, str], read_only: bool, is_given: bool
 ) -> None:
-    one = volume(hostPath={"path": str(tmp_path)}, annotations=annotations)
+    one = volume(**{kind: {"path": str(tmp_path)}}, annotations=annotations)
     await path_of(claim(), one, read_only=read_only, fs_group=os.getgid())
     assert bool(tmp_path.stat().st_mode & stat.S_ISGID) == is_given
