@@ -8,6 +8,7 @@ import pytest
 
 from tests.apiserver.access.builders import stored
 from tests.apiserver.admission.builders import registry_of
+from tiphys.api.batch_v1 import CronJob
 from tiphys.api.core_v1 import (
     ClientIPConfig,
     PersistentVolumeClaim,
@@ -21,6 +22,7 @@ from tiphys.api.networking_v1 import ServiceCIDR
 from tiphys.apiserver.resources import checks
 from tiphys.apiserver.resources.base import Settings, immutable
 from tiphys.apiserver.resources.columns import shortened
+from tiphys.apiserver.resources.cronjobs import CronJobStrategy
 from tiphys.apiserver.resources.jobspec import parse_indexes
 from tiphys.apiserver.resources.persistentvolumeclaims import PersistentVolumeClaimStrategy
 from tiphys.apiserver.resources.services.ranges import candidates, service_ranges
@@ -139,6 +141,17 @@ def test_a_service_without_node_ports_any_more_drops_those_it_had() -> None:
     old = spec("NodePort", ServicePort(name="a", port=80, node_port=30001))
     assert updated(spec("ClusterIP", *old.ports), old).ports[0].node_port == 0
     assert updated(spec("ExternalName"), old).cluster_ip == ""
+
+
+def test_a_cron_job_keeps_three_jobs_that_succeeded_and_one_that_failed() -> None:
+    job = CronJob()
+    CronJobStrategy(Settings()).default(job)
+    spec = job.spec
+    assert (spec.concurrency_policy, spec.suspend) == ("Allow", False)
+    assert (spec.successful_jobs_history_limit, spec.failed_jobs_history_limit) == (3, 1)
+    spec.successful_jobs_history_limit = spec.failed_jobs_history_limit = 0
+    CronJobStrategy(Settings()).default(job)
+    assert (spec.successful_jobs_history_limit, spec.failed_jobs_history_limit) == (0, 0)
 
 
 @pytest.mark.parametrize(
