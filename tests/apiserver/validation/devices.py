@@ -60,6 +60,7 @@ DEVICES = Rules("Devices", "resource/validation, apimachinery: api/validate", [
     slice_(".pool.generation", NATURAL, pool={"generation": -1}),
     slice_("", "exactly one of `nodeName`, `nodeSelector`, `allNodes`, `perDeviceNodeSelection` is required", nodeName=None),
     slice_("", 'Invalid value: "{`nodeName`, `allNodes`}": exactly one of', allNodes=True),
+    slice_(".devices[0]", 'Invalid value: "{`nodeName`, `allNodes`}": exactly one of `nodeName`, `nodeSelector`, or `allNodes` is required when `perDeviceNodeSelection` is set to true', nodeName=None, perDeviceNodeSelection=True, devices=[{"name": "d", "nodeName": "n", "allNodes": True}]),
     slice_(".allNodes", "must be either unset or set to true", allNodes=False),
     slice_(".nodeSelector.nodeSelectorTerms", "must have exactly one node selector term", nodeName=None, nodeSelector={"nodeSelectorTerms": [{}, {}]}),
     slice_(".devices[1].name", 'Duplicate value: "d"', devices=[{"name": "d"}] * 2),

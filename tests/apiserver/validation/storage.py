@@ -55,6 +55,8 @@ STORAGE = Rules("Storage", "core/validation: ValidatePersistentVolume, ValidateP
     Case("csistoragecapacities.storage.k8s.io", "capacity", {"capacity": "-1"}, NATURAL),
     change("csistoragecapacities.storage.k8s.io", "storageClassName", IMMUTABLE, {}, {"storageClassName": "y"}),
     Case("volumeattachments.storage.k8s.io", "spec.source", {"spec": {"source": {"persistentVolumeName": None}}}, "must specify exactly one of inlineVolumeSpec and persistentVolumeName"),
+    Case("volumeattachments.storage.k8s.io", "spec.source", {"spec": {"source": {"inlineVolumeSpec": {"csi": {"driver": "a.b", "volumeHandle": "h"}}}}}, "Forbidden: must specify exactly one of inlineVolumeSpec and persistentVolumeName"),
+    Case("volumeattachments.storage.k8s.io", "spec.source.inlineVolumeSpec.csi", {"spec": {"source": {"persistentVolumeName": None, "inlineVolumeSpec": {}}}}, "Required value"),
     Case("volumeattachments.storage.k8s.io", "spec.attacher", {"spec": {"attacher": "A b"}}, SUBDOMAIN),
     change("volumeattachments.storage.k8s.io", "spec", IMMUTABLE, {}, {"spec": {"nodeName": "m"}}),
     Case("volumeattributesclasses.storage.k8s.io", "parameters", {"parameters": None}, "must contain at least one key/value pair"),
