@@ -26,11 +26,13 @@ from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 
 from tiphys.api.catalog import Resource, Subresource, storage_of
-from tiphys.apiserver.access.authentication import Authenticator, InvalidToken
-from tiphys.apiserver.access.authorization import Asked, Authorizer, refusal
+from tiphys.apiserver.access.asked import Asked, refusal
+from tiphys.apiserver.access.authentication import Authenticator
+from tiphys.apiserver.access.authorization import Authorizer
 from tiphys.apiserver.access.fairness import Fairness
 from tiphys.apiserver.access.impersonation import Impersonation
 from tiphys.apiserver.access.nodeauthorizer import GROUP as NODES
+from tiphys.apiserver.access.serviceaccounttokens import InvalidToken
 from tiphys.apiserver.audit.auditor import Auditor
 from tiphys.apiserver.documents import discovery, openapi
 from tiphys.apiserver.eventloop.aside import Unanswered, answered, aside, weigh_body

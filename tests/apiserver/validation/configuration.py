@@ -45,6 +45,8 @@ CONFIGURATION = Rules("Configuration, rights and limits", "core/validation, rbac
     Case("certificatesigningrequests.certificates.k8s.io", "spec.expirationSeconds", {"spec": {"expirationSeconds": 5}}, "may not specify a duration less than 600 seconds (10 minutes)"),
     workload("resourcequotas", "scopeSelector.matchExpressions.scopeName", "unsupported scope", hard={"pods": "1"}, scopeSelector={"matchExpressions": [{"scopeName": "Moon", "operator": "Exists"}]}),
     workload("resourcequotas", "scopeSelector.matchExpressions.operator", "must be 'Exist' only operator when scope is any of", hard={"pods": "1"}, scopeSelector={"matchExpressions": [{"scopeName": "BestEffort", "operator": "In", "values": ["a"]}]}),
+    workload("resourcequotas", "scopeSelector.matchExpressions.operator", "not a valid selector operator", hard={"pods": "1"}, scopeSelector={"matchExpressions": [{"scopeName": "PriorityClass", "operator": "Gt", "values": ["a"]}]}),
+    workload("resourcequotas", "scopeSelector.matchExpressions.values", "must be no value when `operator` is 'Exist' or 'DoesNotExist'", hard={"pods": "1"}, scopeSelector={"matchExpressions": [{"scopeName": "PriorityClass", "operator": "Exists", "values": ["a"]}]}),
     workload("resourcequotas", "scopeSelector.matchExpressions.values", "must be at least one value when `operator` is 'In' or 'NotIn'", hard={"pods": "1"}, scopeSelector={"matchExpressions": [{"scopeName": "PriorityClass", "operator": "In"}]}),
     Case("runtimeclasses.node.k8s.io", "handler", {"handler": ""}, LABEL),
     Case("runtimeclasses.node.k8s.io", "handler", {"handler": "A"}, f'Invalid value: "A": {LABEL}'),
