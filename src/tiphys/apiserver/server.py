@@ -69,7 +69,7 @@ from tiphys.apiserver.registry.registry import Registry
 from tiphys.apiserver.registry.views import read_selectors
 from tiphys.apiserver.resources.actions import Action
 from tiphys.apiserver.resources.subresources import Connection, Part
-from tiphys.machinery import decoding, errors
+from tiphys.machinery import decoding, errors, fieldvalidation
 from tiphys.machinery.cel import CelError
 from tiphys.machinery.cel.conversions import parse_duration
 from tiphys.machinery.errors import StatusError
@@ -308,7 +308,7 @@ class APIServer:
             data = await call.http.read()
             weigh_body(len(data))
             if "yaml" in call.http.headers.get("Content-Type", ""):
-                if not await aside(decoding.is_json, data):
+                if not await aside(fieldvalidation.is_json, data):
                     call.document = await self.workers.document(data)
         except (web.RequestPayloadError, PayloadEncodingError) as error:
             raise errors.bad_request(f"the body could not be read: {error}") from None
