@@ -62,9 +62,10 @@ from tiphys.apiserver.http.scales import Scales
 from tiphys.apiserver.http.watching import begins_with_list
 from tiphys.apiserver.http.writing import Writer
 from tiphys.apiserver.parts import ServedGroup
-from tiphys.apiserver.proxying.aggregation import Aggregator, Remote
+from tiphys.apiserver.proxying.aggregation import Aggregator
 from tiphys.apiserver.proxying.connect import Connector
 from tiphys.apiserver.proxying.forwarding import TOKEN_PROTOCOL
+from tiphys.apiserver.proxying.remotes import Remote
 from tiphys.apiserver.registry.registry import Registry
 from tiphys.apiserver.registry.views import read_selectors
 from tiphys.apiserver.resources.actions import Action

@@ -14,7 +14,8 @@ import pytest
 from tests.builders import pod
 from tiphys.api import core_v1
 from tiphys.node.devices.allocations import AllocationError
-from tiphys.node.devices.devicemanager import Count, DeviceManager
+from tiphys.node.devices.devicemanager import DeviceManager
+from tiphys.node.devices.deviceresources import Count
 from tiphys.node.plugins import watcher
 from tiphys.node.plugins.channel import PluginError
 from tiphys.node.volumes.kubeletfolder import SHOWN, KubeletFolder

@@ -22,7 +22,8 @@ from tiphys.apiserver.access.authenticationtypes import (
 )
 from tiphys.machinery import errors
 from tiphys.machinery.cel import CelError
-from tiphys.machinery.cel.checker import DYN, check, type_of
+from tiphys.machinery.cel.checker import check, type_of
+from tiphys.machinery.cel.fitting import DYN
 from tiphys.machinery.cel.parser import Node, parse
 from tiphys.machinery.configfiles import ConfigFileError, read_strictly
 from tiphys.machinery.configfiles import check as check_file

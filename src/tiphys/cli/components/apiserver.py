@@ -102,7 +102,8 @@ def apiserver(
 ) -> None:
     """Run the API server."""
     from tiphys import addons
-    from tiphys.apiserver.main import Options, run
+    from tiphys.apiserver.main import run
+    from tiphys.apiserver.options import Options
     from tiphys.cluster.supervisor import LISTENING, READY
     from tiphys.store.engine import StoreError
 
