@@ -187,7 +187,8 @@ class _Assigner:
 
     def _place(self) -> None:
         """Pods that fit the quota have to fit their topologies, too, if need be without others."""
-        result, item = self._result, self._item
+        result = self._result
+        item = self._item
         if result.mode is Mode.NO_FIT:
             return
         if result.mode is Mode.FIT:
