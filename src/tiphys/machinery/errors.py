@@ -17,6 +17,7 @@ from tiphys.machinery.fielderrors import (
     FieldError,
     duplicate,
     field_not_found,
+    first,
     forbidden_field,
     invalid_value,
     not_one_of,
@@ -315,8 +316,9 @@ def page_not_found() -> StatusError:
 
 
 def invalid(kind: str, group: str, name: str, errors: list[FieldError]) -> StatusError:
-    """422 with every broken rule in one answer."""
+    """422 with every broken rule in one answer, as far as they fit (`first`)."""
     qualified = f"{kind}.{group}" if group else kind
+    errors = first(errors)
     texts = list(dict.fromkeys(str(error) for error in errors))
     joined = texts[0] if len(texts) == 1 else "[" + ", ".join(texts) + "]"
     causes = [StatusCause(reason=e.reason, message=e.detail, field=e.field) for e in errors]

@@ -148,8 +148,3 @@ def _branches(facts: dict[str, Any]) -> list[Branch]:
     if facts.get("not"):
         branches.append(("not", (compile_schema(facts["not"]),)))
     return branches
-
-
-def field_path(path: str, name: str) -> str:
-    """The path of a field of what is at `path`, which is empty for the root."""
-    return f"{path}.{name}" if path else name
