@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import aiohttp
 import pytest
-from aiohttp import web
-from aiohttp.test_utils import TestServer
+from aiohttp import test_utils, web
 
 from tiphys.addons.loadtest.measuring import clean
 
@@ -20,7 +19,7 @@ async def test_test_data_is_gone_when_there_is_none(status: int, says: str) -> N
 
     application = web.Application()
     application.router.add_delete("/", answer)
-    async with TestServer(application) as server, aiohttp.ClientSession() as session:
+    async with test_utils.TestServer(application) as server, aiohttp.ClientSession() as session:
         problem = await clean(session, "DELETE", str(server.make_url("/")))
     assert says in problem and bool(says) == bool(problem)
 
