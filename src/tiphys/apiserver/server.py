@@ -31,7 +31,9 @@ from tiphys.apiserver.access.impersonation import Impersonation
 from tiphys.apiserver.access.serviceaccounttokens import InvalidToken
 from tiphys.apiserver.audit.auditor import Auditor
 from tiphys.apiserver.documents import discovery, openapi
+from tiphys.apiserver.eventloop.aside import LARGE as LARGE_OBJECT
 from tiphys.apiserver.eventloop.aside import Unanswered, answered, aside, weigh_body
+from tiphys.apiserver.eventloop.places import Places
 from tiphys.apiserver.eventloop.watchdog import Watchdog
 from tiphys.apiserver.handlers import Handlers
 from tiphys.apiserver.http import respond
@@ -61,10 +63,12 @@ from tiphys.apiserver.proxying.remotes import Remote
 from tiphys.apiserver.registry.registry import Registry
 from tiphys.apiserver.registry.views import read_selectors
 from tiphys.apiserver.requestfacts import (
+    MOST_OBJECTS,
     PATIENCE,
     UPGRADED,
     attempted_ways,
     bearer,
+    check_objects,
     deadline,
     impersonates,
     is_long,
@@ -117,6 +121,7 @@ class APIServer:
         self.fairness = Fairness(registry.store)
         self.watchdog = Watchdog()
         self.workers = registry.workers
+        self._places = (Places(), Places())  # those of exempt levels are others
         self._receiving: dict[str, int] = {}  # account → bytes of the bodies that it is sending
         self._warm: set[int] = set()  # ids of the rows whose types have been read once
         self._deadlines = Deadlines(PATIENCE)
@@ -240,8 +245,16 @@ class APIServer:
         assert flow is not None
         if call.http.can_read_body and not known:
             await answered(self._authorize, call)
+            if await self._receive(call) > LARGE_OBJECT:
+                async with self._places[flow.level.exempt].place(call.user.name):
+                    return await self._in_seat(call, known=True)
             known = True
-            await self._receive(call)
+        return await self._in_seat(call, known)
+
+    async def _in_seat(self, call: Call, known: bool) -> web.StreamResponse:
+        """`known`: that the user may do what is asked for."""
+        flow = call.flow
+        assert flow is not None
         if not flow.level.exempt:
             call.seat = await self.fairness.seat(flow, self._examined(call))
         try:
@@ -263,8 +276,8 @@ class APIServer:
         resource = self._served.find(info.group, info.version, info.resource)
         return 1 if resource is None else self.reader.examined(call, resource)
 
-    async def _receive(self, call: Call) -> None:
-        """Reads the body.
+    async def _receive(self, call: Call) -> int:
+        """Reads the body, and returns how many bytes it has.
 
         An account has so many bytes under way at a time, however many connections it has.
         """
@@ -281,6 +294,10 @@ class APIServer:
             if "yaml" in call.http.headers.get("Content-Type", ""):
                 if not await aside(fieldvalidation.is_json, data):
                     call.document = await self.workers.document(data)
+            if len(data) > MOST_OBJECTS:
+                document = call.document.json if call.document is not None else data
+                await aside(check_objects, document)
+            return len(data)
         except (web.RequestPayloadError, PayloadEncodingError) as error:
             raise errors.bad_request(f"the body could not be read: {error}") from None
         finally:

@@ -19,6 +19,7 @@ from tiphys.machinery.goformat import quoted, shortest
 T = TypeVar("T")
 ENOUGH = 10_000  # broken rules after which nobody looks for more
 MOST_TEXT = 256 << 10  # characters of all that an answer says: more than a thousand broken rules
+_AT_ONCE = 1000
 _LONGEST_NAME = 256  # characters of one name in a path,
 _LONGEST_PATH = 4096  # and of a path before its last name
 
@@ -65,6 +66,13 @@ def first(found: Sequence[FieldError]) -> list[FieldError]:
         detail = "too many errors, the list is truncated"
         told.append(FieldError("FieldValueTooMany", "<nil>", detail))
     return told
+
+
+def drop(found: list[FieldError]) -> None:
+    """Lets go of errors that nobody reads, a few at a time: a million at once take a second, and
+    nobody else has the interpreter meanwhile."""
+    while len(found) > ENOUGH:
+        del found[-_AT_ONCE:]
 
 
 def fitting(found: Sequence[T]) -> list[T]:
