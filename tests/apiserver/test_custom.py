@@ -326,6 +326,33 @@ def test_schemas_are_refused_for_what_they_cannot_mean() -> None:
         assert found == sorted(text.replace("~", where).replace("@", "at") for text in told), facts
 
 
+LONG = {
+    "type": "string",
+    "maxLength": 1000,
+    "x-kubernetes-validations": [{"rule": "self.contains('x')"}],
+}
+
+
+@pytest.mark.parametrize(
+    ("facts", "is_bounded"),
+    [
+        ({"type": "array", "items": LONG}, False),
+        ({"type": "array", "maxItems": 1, "items": LONG}, True),
+        ({"type": "object", "additionalProperties": LONG}, False),
+        ({"type": "object", "maxProperties": 1, "additionalProperties": LONG}, True),
+        ({"type": "object", "properties": {"a": LONG}}, True),
+    ],
+)
+def test_a_rule_costs_what_it_costs_as_often_as_its_value_may_be_there(
+    facts: dict[str, Any], is_bounded: bool
+) -> None:
+    from tiphys.apiserver.resources.customresourcedefinitions.schemas import schema_errors
+
+    schema = {"type": "object", "properties": {"spec": facts}}
+    texts = list(map(str, schema_errors(schema, "at", has_status=False)))
+    assert any("estimated rule cost exceeds budget" in text for text in texts) != is_bounded, texts
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

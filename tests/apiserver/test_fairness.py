@@ -9,7 +9,8 @@ import aiohttp
 import pytest
 
 from tests.apiserver.builders import call
-from tiphys.apiserver.access.fairness import Fairness, Flow, Level
+from tiphys.apiserver.access.fairness import Fairness
+from tiphys.apiserver.access.prioritylevel import Flow, Level
 from tiphys.apiserver.http.request import User, parse
 from tiphys.machinery.errors import StatusError
 from tiphys.testing import LocalCluster

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from tiphys.apiserver.access.authorization import Asked
+from tiphys.apiserver.access.asked import Asked
 from tiphys.apiserver.access.impersonation import Impersonation
 from tiphys.apiserver.http.request import User
 from tiphys.machinery.errors import StatusError

@@ -12,7 +12,7 @@ import pytest
 from tests.attack.wire import ask
 from tests.builders import config_map
 from tiphys.api import core_v1
-from tiphys.apiserver.access.authentication import InvalidToken
+from tiphys.apiserver.access.serviceaccounttokens import InvalidToken
 from tiphys.client.client import Client
 from tiphys.machinery.errors import StatusError
 from tiphys.testing import LocalCluster

@@ -29,7 +29,7 @@ from tiphys.api import core_v1
 from tiphys.api.apiregistration_v1 import APIServiceSpec
 from tiphys.apiserver.documents import openapi_proto
 from tiphys.apiserver.eventloop.memory import resident_memory
-from tiphys.apiserver.proxying import aggregation
+from tiphys.apiserver.proxying import remotes
 from tiphys.client import front, listening
 from tiphys.client.answers import TooLong, body_of
 from tiphys.client.client import JSON, MERGE, Client
@@ -266,7 +266,7 @@ async def test_a_nodes_redirect_of_a_log_is_not_followed(
 def test_what_an_aggregated_server_says_of_itself_is_read_as_what_it_is() -> None:
     row = {"name": "a", "namespaced": True, "verbs": ["get"], "storageVersionHash": "x"}
     told = json.dumps({"resources": [row]}).encode()
-    assert aggregation._resources(told) == [{"name": "a", "namespaced": True, "verbs": ["get"]}]
+    assert remotes.resources(told) == [{"name": "a", "namespaced": True, "verbs": ["get"]}]
     for nonsense in (
         b"[]",
         b'{"resources": 5}',
@@ -274,7 +274,7 @@ def test_what_an_aggregated_server_says_of_itself_is_read_as_what_it_is() -> Non
         b'{"resources": [{"name": 5}]}',
     ):
         with pytest.raises(ValueError):
-            aggregation._resources(nonsense)
+            remotes.resources(nonsense)
 
 
 def test_a_request_passed_on_costs_no_new_tls_context(server: LocalCluster) -> None:
@@ -296,7 +296,7 @@ def test_a_request_passed_on_costs_no_new_tls_context(server: LocalCluster) -> N
 )
 def test_a_document_that_would_take_ours_with_it_is_none(part: dict[str, Any]) -> None:
     with pytest.raises(ValueError):
-        aggregation._swagger_of(json.dumps({**SWAGGER, **part}).encode(), "/apis/g/v1")
+        remotes.swagger_of(json.dumps({**SWAGGER, **part}).encode(), "/apis/g/v1")
 
 
 def test_operations_of_others_need_no_words() -> None:

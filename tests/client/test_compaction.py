@@ -41,6 +41,7 @@ def test_equal_parts_are_one() -> None:
     assert left.metadata.labels is right.metadata.labels
     assert left.spec.containers[0].env is right.spec.containers[0].env
     assert left.spec.containers[0].image is right.spec.containers[0].image
+    assert left.spec.containers[0].resources is right.spec.containers[0].resources
     assert left.metadata.annotations is right.metadata.annotations == {}
 
 

@@ -1,14 +1,16 @@
-"""Connections that have become tunnels are given no deadline for a head."""
+"""How many connections a process may have, and that those which have become tunnels are given no
+deadline for a head."""
 
 from __future__ import annotations
 
 import asyncio
+import resource
 from collections.abc import AsyncIterator
 
 import pytest
 from aiohttp import web
 
-from tiphys.client.front import Front
+from tiphys.client.front import Front, raise_file_limit, room_for_connections
 from tiphys.client.upgrade import request_head, splice
 
 
@@ -52,3 +54,12 @@ async def test_a_tunnels_bytes_are_no_head(tunnels: tuple[Front, int], protocol:
         assert await reader.readexactly(3) == word
     assert (front.late, front.unfinished) == ({}, 0)
     writer.close()
+
+
+def test_a_process_may_have_as_many_files_as_it_is_allowed_and_keeps_some_for_itself() -> None:
+    most = raise_file_limit()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    assert soft == hard and most == (1 << 20 if soft == resource.RLIM_INFINITY else soft)
+    assert room_for_connections(1 << 40) == most - 512
+    assert room_for_connections(100) == 100
+    assert room_for_connections(5) == 64, "a server without connections is none"

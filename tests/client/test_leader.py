@@ -17,13 +17,15 @@ from tiphys.testing import LocalCluster
 
 
 class Deaf(Client):
-    """A client whose server stops answering when `hangs` is set."""
+    """A client whose server stops answering when `hangs` is set. `asked`: how often it was."""
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
         self.hangs = False
+        self.asked = 0
 
     async def request(self, *args: Any, **more: Any) -> bytes:
+        self.asked += 1
         if self.hangs:
             await asyncio.Event().wait()
         return await super().request(*args, **more)
@@ -56,6 +58,22 @@ async def test_one_leads_and_hands_over(server: LocalCluster, quick: None) -> No
         await waiting
     lease = await server.client.get(coordination_v1.Lease, "work", "kube-system")
     assert (lease.spec.holder_identity, lease.spec.lease_transitions) == ("b", 1)
+
+
+async def test_who_leads_asks_now_and_then(server: LocalCluster, quick: None) -> None:
+    client = Deaf(server.client.config)
+    first = LeaderElection(client, "work", "a")
+    await first.acquire()
+    began = time.monotonic()
+    holding = asyncio.ensure_future(first.hold())
+
+    async def has_renewed() -> bool:
+        return client.asked > 8
+
+    await server.eventually(has_renewed)
+    holding.cancel()
+    assert client.asked <= 2 * ((time.monotonic() - began) / leader.RETRY + 3)
+    await client.close()
 
 
 async def test_who_hears_nothing_stops_before_another_may_start(

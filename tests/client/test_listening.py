@@ -99,8 +99,10 @@ async def test_a_handshake_begins_when_the_one_before_is_over(
     context = ServerContext()
     context.load_cert_chain(*authority.ensure("s", "s", (), ("localhost",), server=True))
     shaking = listening.Handshakes(asyncio.Protocol, context, 60.0)
+    assert not shaking.busy
     clients = [greeting(shaking) for _ in range(3)]
     await rounds()
+    assert shaking.busy and shaking.waiting == 2
     assert [bool(heard(client)) for client in clients] == [True, False, False]
     clients[0].close()
     await rounds()

@@ -9,8 +9,8 @@ import pytest
 
 from tiphys.cluster import plan
 from tiphys.cluster.plan import Process
+from tiphys.cluster.planfiles import read_plan
 from tiphys.cluster.state import Cluster, Joined
-from tiphys.cluster.supervisor import read_plan
 
 
 def processes(**options: Any) -> dict[str, Process]:

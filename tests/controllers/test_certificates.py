@@ -6,7 +6,7 @@ import pytest
 
 from tests.controllers.builders import NOW, ago
 from tiphys.api.certificates_v1 import CertificateSigningRequest, CertificateSigningRequestCondition
-from tiphys.controllers.certificates import removed_after, state_of
+from tiphys.controllers.certificates import removed_after, state_of, until_recognized
 
 
 def csr(*conditions: tuple[str, str], since: float = 100) -> CertificateSigningRequest:
@@ -43,3 +43,17 @@ def test_without_a_time_of_its_own_the_creation_counts() -> None:
     denied = csr(("Denied", "True"))
     denied.status.conditions[0].last_update_time = None
     assert removed_after(denied, NOW) == 3600 - 5400
+
+
+@pytest.mark.parametrize(
+    ("signer", "left", "again"),
+    [
+        ("kubernetes.io/kubelet-serving", 3600, 5),
+        ("kubernetes.io/kubelet-serving", 2, 2),
+        ("kubernetes.io/kube-apiserver-client", 3600, 3600),
+    ],
+)
+def test_a_request_of_a_node_that_has_not_come_yet_is_looked_at_soon(
+    signer: str, left: float, again: float
+) -> None:
+    assert until_recognized(signer, left) == again

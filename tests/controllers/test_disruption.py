@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
 from tests.controllers.builders import NOW, ago, leaving, running
 from tiphys.api import core_v1
+from tiphys.api.autoscaling_v1 import Scale, ScaleSpec
+from tiphys.api.meta_v1 import OwnerReference
 from tiphys.api.policy_v1 import PodDisruptionBudget, PodDisruptionBudgetStatus
-from tiphys.controllers.disruption import Counts, counts, needs_scale, new_status, under_way
+from tiphys.controllers.disruption import (
+    Counts,
+    counts,
+    needs_scale,
+    new_status,
+    replicas_of_scale,
+    under_way,
+)
+from tiphys.machinery.errors import not_found
 
 
 def budget(
@@ -95,3 +108,26 @@ def test_the_first_eviction_that_is_given_up_on_is_waited_for() -> None:
     pods = [running(name) for name in "abc"]
     _, wake = look(budget(disrupted={"a": 20, "b": 50, "c": 30}), pods, Counts(3, 0))
     assert wake == 70
+
+
+@pytest.mark.parametrize(
+    ("answer", "replicas"),
+    [
+        (Scale(spec=ScaleSpec(replicas=3)), 3),
+        (not_found("things.example.com", "t"), 0),
+        (LookupError("there is no such kind"), 0),
+    ],
+)
+async def test_controllers_of_other_kinds_say_by_their_scale_how_many_they_want(
+    answer: Scale | Exception, replicas: int
+) -> None:
+    owner = OwnerReference(api_version="example.com/v1", kind="Thing", name="t")
+
+    async def get(*asked: str) -> Any:
+        assert asked == ("default", "example.com/v1", "Thing", "t")
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    scales: Any = SimpleNamespace(get=get)
+    assert await replicas_of_scale(scales, "default", owner) == replicas

@@ -13,8 +13,15 @@ from tiphys.api.autoscaling_v1 import Scale
 from tiphys.api.autoscaling_v2 import HorizontalPodAutoscaler, MetricTarget
 from tiphys.api.meta_v1 import LabelSelector, LabelSelectorRequirement
 from tiphys.controllers import metrics
-from tiphys.controllers.metrics import Target, is_believed, request_of, shown
 from tiphys.controllers.metricsapis import Sample, _seconds
+from tiphys.controllers.metricvalues import (
+    Target,
+    averaged,
+    is_believed,
+    request_of,
+    shown,
+    valued,
+)
 
 
 def started(seconds: float, ready: bool | None = True, ready_for: float = 0) -> core_v1.Pod:
@@ -83,6 +90,11 @@ def test_what_runs_counts_as_requested(spec: dict[str, Any], chosen: str, amount
     assert request_of(pod(**spec), chosen, "cpu") == amount
 
 
+def test_amounts_are_in_thousandths() -> None:
+    whole = pod(containers=[container("a")], resources={"requests": {"cpu": "2", "memory": "2"}})
+    assert [request_of(whole, None, name) for name in ("cpu", "memory")] == [2000, 2000]
+
+
 @pytest.mark.parametrize(
     ("spec", "chosen", "message"),
     [
@@ -137,13 +149,13 @@ def test_a_value_is_weighed_against_what_does_the_work() -> None:
     hpa, wanted = HorizontalPodAutoscaler(), MetricTarget(value="10", average_value="10")  # type: ignore[arg-type]
     working = target(3, running("a"), running("b"), running("c", ready=False))
     assert working.ready() == 2
-    replicas, current = metrics._valued(hpa, 20_000, wanted, working)
+    replicas, current = valued(hpa, 20_000, wanted, working)
     assert (replicas, current.value) == (4, "20")
-    replicas, current = metrics._averaged(hpa, 50_000, wanted, working)
+    replicas, current = averaged(hpa, 50_000, wanted, working)
     assert (replicas, current.average_value) == (5, "16667m")
-    assert metrics._valued(hpa, 10_000, wanted, target(3))[0] == 3, "nobody asks for the pods"
+    assert valued(hpa, 10_000, wanted, target(3))[0] == 3, "nobody asks for the pods"
     with pytest.raises(ValueError, match="no pods returned by selector"):
-        metrics._valued(hpa, 20_000, wanted, target(3))
+        valued(hpa, 20_000, wanted, target(3))
 
 
 def test_selectors_are_shown_as_go_shows_them() -> None:

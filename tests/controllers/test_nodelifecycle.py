@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from tests.controllers.builders import NOW, ago, node_that_is
-from tiphys.controllers.nodelifecycle import silenced
+from tests.controllers.builders import NOW, ago, node_that_is, running
+from tiphys.controllers.nodelifecycle import silenced, without_readiness
+from tiphys.controllers.pods import is_ready
 
 
 def test_a_silent_node_is_known_of_no_more() -> None:
@@ -21,3 +22,11 @@ def test_a_silent_node_is_known_of_no_more() -> None:
     assert found["DiskPressure"].reason == "NodeStatusNeverUpdated"
     assert found["DiskPressure"].last_heartbeat_time == ago(500)
     assert found["Mine"].status == "True" and node.status.conditions[0].status == "True"
+
+
+def test_a_pod_of_a_silent_node_is_not_ready_any_more() -> None:
+    pod = running("p")
+    changed = without_readiness(pod, NOW)
+    assert changed is not None and not is_ready(changed) and is_ready(pod)
+    assert changed.status.conditions[0].last_transition_time == ago(0)
+    assert without_readiness(changed, NOW) is None

@@ -110,6 +110,10 @@ def test_failures_in_one_place_wait_longer_each_time() -> None:
     assert backoff.wait("set", "node") == 1.0, "the count started over"
 
 
+def test_the_first_failure_waits_for_nothing_even_when_the_clock_has_just_started() -> None:
+    assert FailureBackoff(lambda: 0.0, 10.0).wait("set", "node") == 0.0
+
+
 def test_only_so_many_places_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(FailureBackoff, "PLACES", 2)
     backoff = FailureBackoff(lambda: 10_000.0, 10.0)

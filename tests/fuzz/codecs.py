@@ -32,7 +32,7 @@ from tiphys.apiserver.registry import creating, ownership
 from tiphys.apiserver.registry.kinds import check_kind
 from tiphys.apiserver.registry.patches import read_patch
 from tiphys.apiserver.registry.registry import Registry
-from tiphys.machinery import decoding, protobuf, selectors, yaml_reading
+from tiphys.machinery import decoding, fieldvalidation, protobuf, selectors, yaml_reading
 from tiphys.machinery.cel import CelError, compile_expression
 from tiphys.machinery.errors import StatusError
 from tiphys.testing import LocalCluster
@@ -103,7 +103,7 @@ class Codecs(Generator):
         """A body, as far as it goes before the store."""
         self._input = self._body_bytes()
         obj = decoding.typed(self._input, self.last.type)
-        decoding.field_problems(self._input, json.loads(self._input), self.last.type)
+        fieldvalidation.field_problems(self._input, json.loads(self._input), self.last.type)
         check_kind(obj, self.last.type)
         strategy = self._registry.strategy_of(self.last)
         strategy.default(obj)
@@ -153,7 +153,7 @@ class Codecs(Generator):
         if chance.random() < 0.1:
             self._input = bent(self._input, chance)
         after = read_patch(media, self._input, self.last.type).patched(before)
-        decoding.field_problems(b"", after, self.last.type)
+        fieldvalidation.field_problems(b"", after, self.last.type)
         decoding.convert(after, self.last.type)
 
     def _operation(self, body: Any) -> dict[str, Any]:
@@ -184,7 +184,7 @@ class Codecs(Generator):
         config = json.loads(self._input)
         if not isinstance(config, dict) or not isinstance(config.get("metadata"), dict):
             return
-        if decoding.field_problems(b"", config, self.last.type):
+        if fieldvalidation.field_problems(b"", config, self.last.type):
             return  # as the server does
         author = ownership.Author("fuzz", force=self.chance.random() < 0.7)
         applied = ownership.apply(self.last, live, config, author, _NOW)

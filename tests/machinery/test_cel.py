@@ -88,6 +88,9 @@ TRUE = [
     "b'abc'.size() == 3",
     "'\\u00e9'.size() == 1",
     "true ? true : 1 / 0 == 1",
+    "Object{spec: Object.spec{n: 1}} == {'spec': {'n': 1}}",
+    "dyn([true]) != dyn([1]) && dyn([1]) == dyn([1.0])",
+    "dyn({'k': true}) != dyn({'k': 1}) && dyn({'k': 1}) == dyn({'k': 1.0})",
 ]
 
 

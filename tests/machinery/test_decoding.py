@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tiphys.api import core_v1
-from tiphys.machinery import decoding, yaml_reading
+from tiphys.machinery import decoding, fieldvalidation, yaml_reading
 
 
 def test_nulls_count_as_absent() -> None:
@@ -24,7 +24,7 @@ def test_wrong_types_name_the_field() -> None:
 
 def test_unknown_and_duplicate_fields_are_found() -> None:
     body = b'{"metadata":{"name":"a","name":"b"},"spec":{"containers":[{"name":"c","imagee":"x"}],"foo":1}}'
-    problems = decoding.field_problems(body, decoding.plain(body), core_v1.Pod)
+    problems = fieldvalidation.field_problems(body, decoding.plain(body), core_v1.Pod)
     assert problems == [
         'duplicate field "metadata.name"',
         'unknown field "spec.containers[0].imagee"',
@@ -34,17 +34,17 @@ def test_unknown_and_duplicate_fields_are_found() -> None:
 
 def test_free_form_maps_have_no_unknown_fields() -> None:
     body = b'{"data":{"anything":"x"},"metadata":{"labels":{"a.b/c":"d"}}}'
-    assert decoding.field_problems(body, decoding.plain(body), core_v1.ConfigMap) == []
+    assert fieldvalidation.field_problems(body, decoding.plain(body), core_v1.ConfigMap) == []
 
 
 def test_what_is_given_twice_is_told_with_its_path() -> None:
     data = b'{"spec":{"a":1,"a":2,"list":[{"x":1},{"y":1,"y":2}]},"spec2":{"a":1}}'
-    assert decoding.duplicate_fields(data) == ["spec.a", "spec.list[1].y"]
+    assert fieldvalidation.duplicate_fields(data) == ["spec.a", "spec.list[1].y"]
 
 
 def test_problems_come_in_the_order_of_the_document_and_an_unknown_field_is_told_once() -> None:
     body = b'{"spec":{"z":1,"z":2,"nodeName":"a","nodeName":"b","containers":[{"a":1,"image":"x","image":"y"}]}}'
-    assert decoding.field_problems(body, decoding.plain(body), core_v1.Pod) == [
+    assert fieldvalidation.field_problems(body, decoding.plain(body), core_v1.Pod) == [
         'unknown field "spec.z"',
         'duplicate field "spec.nodeName"',
         'unknown field "spec.containers[0].a"',
@@ -62,7 +62,7 @@ def test_keys_given_twice_in_yaml_are_told_with_their_lines() -> None:
 def test_doubtful_members_of_a_json_patch_are_told() -> None:
     body = b'[{"op":"add","path":"/a","value":{"x":1},"foo":"bar"},{"op":"remove","path":"/a","path":"/b"}]'
     expected = ['json patch unknown field "[0].foo"', 'json patch duplicate field "[1].path"']
-    assert decoding.json_patch_problems(body) == expected
+    assert fieldvalidation.json_patch_problems(body) == expected
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_what_is_no_json_is_told_in_gos_words(body: bytes, message: str) -> None
     [({}, 0), ({"a": 1}, 1), ({"a": {"b": [{"c": 1}, 2, {"d": 1}]}}, 4), ([[{"a": 1}]], 1), (3, 0)],
 )
 def test_keys_are_counted_at_every_depth(value: Any, count: int) -> None:
-    assert decoding.count_keys(value) == count
+    assert fieldvalidation.count_keys(value) == count
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_keys_are_counted_at_every_depth(value: Any, count: int) -> None:
 def test_fields_are_counted_and_those_that_are_unknown_are_named(
     body: Any, unknown: list[str], keys: int
 ) -> None:
-    assert decoding.check_fields(body, core_v1.Pod) == (keys, unknown)
+    assert fieldvalidation.check_fields(body, core_v1.Pod) == (keys, unknown)
 
 
 @pytest.mark.parametrize(
@@ -150,4 +150,4 @@ def test_fields_are_counted_and_those_that_are_unknown_are_named(
     ],
 )
 def test_json_without_double_keys_needs_no_yaml_parser(body: bytes, strict: bool) -> None:
-    assert decoding.is_json(body) == strict
+    assert fieldvalidation.is_json(body) == strict

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tiphys.api import core_v1
+from tiphys.machinery.errors import StatusError
 from tiphys.machinery.fieldsets import difference, intersection, joined, ordered, paths, union
 from tiphys.machinery.managed import APPLY, Managed, Manager, apply
 from tiphys.machinery.typed import Node, compare, fields_in, merge, node_of, without
@@ -245,3 +246,23 @@ def test_the_time_of_a_manager_is_that_of_its_last_change() -> None:
     )
     times = [[entry.time for entry in done.entries] for done in (first, again, changed)]
     assert times == [["t1"], ["t1"], ["t3"]]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (
+            {"a": "2"},
+            'Apply failed with 1 conflict: conflict with "them": .data.a',
+        ),
+        (
+            {"a": "2", "b": "2"},
+            'Apply failed with 2 conflicts: conflicts with "them":\n- .data.a\n- .data.b',
+        ),
+    ],
+)
+def test_conflicts_are_named(values: dict[str, str], message: str) -> None:
+    world = World().apply("them", {"a": "1", "b": "1"})
+    with pytest.raises(StatusError) as refused:
+        world.apply("me", values, force=False)
+    assert str(refused.value) == message and refused.value.code == 409

@@ -81,6 +81,15 @@ def test_json_patch_takes_what_an_object_lacks_for_a_null() -> None:
     assert patch.json_patch({}, ops) == {"x": {"a": "b"}, "z": None}
 
 
+def test_what_one_patch_copies_has_a_limit() -> None:
+    """3 MiB in all, as upstream: each copy of everything doubles the document."""
+    copies = [{"op": "copy", "from": "/a", "path": f"/{name}"} for name in "bcd"]
+    document = {"a": "x" * ((1 << 20) - 2)}
+    assert len(patch.json_patch(document, copies)) == 4
+    with pytest.raises(PatchError, match="accumulated size increase of copy is 3145731, exceeding"):
+        patch.json_patch({"a": document["a"] + "x"}, copies)
+
+
 def test_strategic_merges_lists_by_their_key() -> None:
     spec = {
         "containers": [{"name": "a", "image": "1"}, {"name": "b", "image": "1"}],

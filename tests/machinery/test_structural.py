@@ -127,6 +127,21 @@ def test_what_is_said_of_further_properties_is_not_about_those_with_a_name() -> 
     assert value == {"named": None, "other": {"x": 1}}
 
 
+def test_rules_know_kind_and_names_of_whole_objects_alone() -> None:
+    inner = {"type": "object", "properties": {"n": {"type": "integer"}}}
+    embedded = {**inner, "x-kubernetes-embedded-resource": True}
+    assert "kind" not in compile_schema(inner).as_seen().properties
+    for whole in (compile_schema(inner).as_seen(root=True), compile_schema(embedded).as_seen()):
+        assert {"kind", "apiVersion", "metadata", "n"} == set(whole.properties)
+    names = {"kind": {"type": "string"}, "apiVersion": {"type": "string"}}
+    meta = {
+        "type": "object",
+        "properties": {"name": {"type": "string"}, "generateName": {"type": "string"}},
+    }
+    declared = compile_schema({"type": "object", "properties": {**names, "metadata": meta}})
+    assert declared.as_seen(root=True) is declared
+
+
 def test_a_key_that_is_left_out_is_its_default() -> None:
     schema = schema_of(
         rows={

@@ -38,9 +38,10 @@ def test_times_of_metadata_and_of_what_is_deep_inside_are_kept_in_utc() -> None:
         (events_v1.Event, '{"series": {"lastObservedTime": "x"}}'),
     ],
 )
-def test_a_text_that_is_no_time_is_refused(kind: type, body: str) -> None:
-    with pytest.raises(DecodeError, match='parsing time "x"'):
-        typed(body.encode(), kind)
+@pytest.mark.parametrize("text", ["x", ""])
+def test_a_text_that_is_no_time_is_refused(kind: type, body: str, text: str) -> None:
+    with pytest.raises(DecodeError, match=f'parsing time "{text}"'):
+        typed(body.replace('"x"', f'"{text}"').encode(), kind)
 
 
 def test_every_object_has_times_and_schemas_of_schemas_end() -> None:

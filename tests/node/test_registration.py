@@ -12,7 +12,7 @@ import pytest
 from tiphys.api import core_v1
 from tiphys.client.client import Client
 from tiphys.client.config import load
-from tiphys.node.devices.devicemanager import Count
+from tiphys.node.devices.deviceresources import Count
 from tiphys.node.registration import NodeFacts, Registration, node_conditions
 from tiphys.testing import LocalCluster
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import AsyncIterator
 from typing import Any
@@ -99,6 +100,21 @@ async def test_all_or_none(cluster: LocalCluster) -> None:
     assert await nodes_of(cluster, "g") == []
     await add_node(cluster, "b", 1)
     await bound(cluster, "g", 3)
+
+
+@together
+async def test_a_node_is_not_promised_twice(cluster: LocalCluster) -> None:
+    """Neither by a gang nor by pods alone, of which the next is looked at while one is bound."""
+    await add_node(cluster, "a", 2)
+    container = {"name": "c", "image": "i", "resources": {"requests": {"cpu": "1"}}}
+    pods = [pod(f"p{number}", containers=[container]) for number in range(6)]
+    await asyncio.gather(*(cluster.client.create(one) for one in pods))
+
+    async def all_are_decided_on() -> bool:
+        return all(one.spec.node_name or one.status.conditions for one in await cluster.pods())
+
+    await cluster.eventually(all_are_decided_on)
+    assert len([one for one in await cluster.pods() if one.spec.node_name]) == 2
 
 
 @together

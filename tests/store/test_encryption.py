@@ -6,10 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.ciphers import Cipher as BlockCipher
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import CBC
 from prometheus_client import CollectorRegistry, generate_latest
 
 from tests.store.configurations import KEY, OTHER, document, keyed, transformers
+from tiphys.store.encryption.ciphers import CBCCipher, OpenError
 from tiphys.store.encryption.configuration import ConfigurationError, parse, violations_of
 from tiphys.store.encryption.reloading import encrypted
 from tiphys.store.encryption.sealed import SealedEngine
@@ -45,6 +49,39 @@ def test_a_value_comes_back_and_names_its_key(provider: str) -> None:
     assert stored.startswith(f"k8s:enc:{provider}:v1:one:".encode()) and b"plain" not in stored
     assert stored != sealed_by(made), "a nonce is never used twice"
     assert opened_by(made, stored) == VALUE
+
+
+@pytest.mark.parametrize("length", [0, 1, 15, 16, 17])
+def test_cbc_pads_to_whole_blocks(length: int) -> None:
+    cipher = CBCCipher(b"k" * 32)
+    value = b"v" * length
+    sealed = cipher.seal(value, b"")
+    assert len(sealed) == 16 + (length // 16 + 1) * 16 and cipher.open(sealed, b"") == value
+
+
+@pytest.mark.parametrize(
+    ("padded", "words"),
+    [
+        (b"", "empty or not padded"),
+        (b"v" * 15 + b"\x00", "empty or not padded"),
+        (b"\x11" * 16, "empty or not padded"),
+        (b"v" * 14 + b"\x01\x02", "invalid padding on input"),
+    ],
+)
+def test_what_is_not_padded_so_is_not_what_was_written(padded: bytes, words: str) -> None:
+    vector = bytes(16)
+    encryptor = BlockCipher(AES(b"k" * 32), CBC(vector)).encryptor()
+    sealed = vector + encryptor.update(padded) + encryptor.finalize()
+    with pytest.raises(OpenError, match=words):
+        CBCCipher(b"k" * 32).open(sealed, b"")
+
+
+@pytest.mark.parametrize(
+    ("version", "kind"), [("v1", "EncryptionConfiguration"), ("apiserver.config.k8s.io/v1", "Pod")]
+)
+def test_a_file_of_another_kind_is_refused(version: str, kind: str) -> None:
+    with pytest.raises(ConfigurationError, match=f'no kind "{kind}" is registered for version'):
+        parse(f"{{apiVersion: {version}, kind: {kind}}}".encode())
 
 
 def test_the_layout_of_aesgcm_is_upstreams() -> None:

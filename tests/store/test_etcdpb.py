@@ -10,7 +10,7 @@ from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin, get_
 import pytest
 
 from tiphys.api.base import F, Int32, Int64, Struct
-from tiphys.store import etcd, etcdpb
+from tiphys.store import etcd, etcdpb, etcdwrites
 
 
 class Published(NamedTuple):
@@ -79,9 +79,9 @@ def test_a_field_has_the_number_and_type_that_etcd_publishes(
 @pytest.mark.parametrize(
     ("enum", "value", "number"),
     [
-        ("Compare.CompareTarget", "MOD", etcd._TARGET_MOD),
+        ("Compare.CompareTarget", "MOD", etcdwrites._TARGET_MOD),
         ("Compare.CompareResult", "EQUAL", etcdpb.Compare().result),
-        ("Compare.CompareResult", "GREATER", etcd._GREATER),
+        ("Compare.CompareResult", "GREATER", etcdwrites._GREATER),
         ("Event.EventType", "DELETE", etcd._DELETE),
     ],
 )

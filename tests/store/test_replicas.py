@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tiphys.store.cache import Expired, Filter, ResourceCache
-from tiphys.store.engine import StoreError, Write
+from tiphys.store.engine import StoreError, StoreTimeout, TooLarge, Write
 from tiphys.store.memory import MemoryEngine
 from tiphys.store.replica import ReplicaEngine
 from tiphys.store.sharing import SharedEngine
@@ -22,9 +22,21 @@ def thing(name: str, value: int = 0) -> bytes:
     return b'{"metadata":{"name":"%b"},"value":%d}' % (name.encode(), value)
 
 
+class Refusing(MemoryEngine):
+    """An engine that fails as `error` says, while there is one."""
+
+    error: StoreError | None = None
+
+    async def commit(self, write: Write) -> int:
+        if self.error is not None:
+            raise self.error
+        return await super().commit(write)
+
+
 class Primary:
     def __init__(self) -> None:
-        self.engine = SharedEngine(MemoryEngine())
+        self.inner = Refusing()
+        self.engine = SharedEngine(self.inner)
         self.store = Store(self.engine)
         self.lost: list[str] = []
 
@@ -118,6 +130,20 @@ async def test_changes_during_the_load_come_after_it(primary: Primary) -> None:
     replica = (await loading)[0]
     await replica.fresh()
     assert listed(replica) == listed(primary.store) and len(listed(replica)) == 201
+
+
+@pytest.mark.parametrize("error", [StoreError("full"), StoreTimeout("late"), TooLarge()])
+async def test_a_write_fails_through_a_replica_as_it_fails_at_the_primary(
+    primary: Primary, error: StoreError
+) -> None:
+    replica = await primary.replica()
+    primary.inner.error = error
+    async with asyncio.timeout(10):
+        with pytest.raises(StoreError) as failure:
+            await replica.put(replica.cache(PREFIX), f"{PREFIX}a", thing("a"), None)
+    assert type(failure.value) is type(error) and str(failure.value) == str(error)
+    primary.inner.error = None
+    assert await replica.put(replica.cache(PREFIX), f"{PREFIX}a", thing("a"), None)
 
 
 async def test_without_its_primary_a_replica_writes_and_promises_nothing(primary: Primary) -> None:

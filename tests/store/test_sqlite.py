@@ -120,3 +120,15 @@ async def test_a_compaction_keeps_what_is_newer(tmp_path: Path) -> None:
     snapshot = await second.open(lambda changes: None)
     assert [change.revision for change in snapshot.changes] == revisions[1:]
     await second.close()
+
+
+async def test_nothing_can_be_read_of_what_was_removed_where_that_is_wanted(tmp_path: Path) -> None:
+    path = tmp_path / "db"
+    engine = SQLiteEngine(path, scrubs=True)
+    await engine.open(lambda changes: None)
+    secret = b"in the open" * 1000
+    first = await engine.commit(Write("/a/b/x", secret, 0))
+    last = await engine.commit(Write("/a/b/x", b"sealed", first))
+    await engine.compact(last)
+    await engine.close()
+    assert b"sealed" in path.read_bytes() and b"in the open" not in path.read_bytes()

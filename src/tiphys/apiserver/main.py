@@ -10,24 +10,21 @@ import logging
 import os
 import pickle
 import socket
-import ssl
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tiphys.apiserver.access.authentication import ServiceAccountTokens
-from tiphys.apiserver.access.authenticationoptions import Authentication, AuthenticationOptions
+from tiphys.apiserver.access.authenticationoptions import Authentication
 from tiphys.apiserver.access.authorization import Authorizer
-from tiphys.apiserver.access.authorizationoptions import Authorization, AuthorizationOptions
+from tiphys.apiserver.access.authorizationoptions import Authorization
 from tiphys.apiserver.access.bootstraptokens import BootstrapTokens
 from tiphys.apiserver.access.defaultroles import NODE_RULES
 from tiphys.apiserver.access.nodeauthorizer import NodeAuthorizer
+from tiphys.apiserver.access.serviceaccounttokens import ServiceAccountTokens
 from tiphys.apiserver.admission import Admission, configuration
 from tiphys.apiserver.admission.chain import admission_chain
-from tiphys.apiserver.audit.options import AuditOptions, auditor_of
+from tiphys.apiserver.audit.options import auditor_of
 from tiphys.apiserver.bootstrap import bootstrap, keep_kubernetes
 from tiphys.apiserver.custom.controller import DefinitionController
 from tiphys.apiserver.eventloop.aside import SWITCH_INTERVAL
@@ -38,9 +35,11 @@ from tiphys.apiserver.eventloop.memory import (
 )
 from tiphys.apiserver.http.auditing import Audited
 from tiphys.apiserver.http.serving import Answering, listen, serve, tls_context
+from tiphys.apiserver.options import Options, authorities, engine_of, node_tls, of_worker
 from tiphys.apiserver.parts import Part, ServerContext
-from tiphys.apiserver.proxying.aggregation import Aggregator, FrontProxy
+from tiphys.apiserver.proxying.aggregation import Aggregator
 from tiphys.apiserver.proxying.connect import Connector
+from tiphys.apiserver.proxying.remotes import FrontProxy
 from tiphys.apiserver.proxying.webhooks import WebhookCaller
 from tiphys.apiserver.registry.admissionmetrics import AdmissionMetrics
 from tiphys.apiserver.registry.expiry import expire_events
@@ -52,7 +51,6 @@ from tiphys.apiserver.resources.events import EventStrategy
 from tiphys.apiserver.server import APIServer
 from tiphys.apiserver.workers.handover import Taking
 from tiphys.apiserver.workers.pool import Pool
-from tiphys.client import certfiles
 from tiphys.client.exposition import component_registry
 from tiphys.client.front import Site
 from tiphys.client.signals import stop_event
@@ -71,68 +69,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 _LONGEST_OPTIONS = 1 << 16  # bytes
-_PATIENCE = 60.0  # seconds that a server which follows another waits for its store
 _LEAVING = 0.5  # seconds in which clients are told to take new connections
 _LEAVING_AT_MOST = 6  # times that long, while handshakes are not over
 _MAY_ASK_AGAIN = 1.5  # seconds within which a client asks again on a connection, or does not
 _IDLE_AT_MOST = 65.0  # seconds that clients keep a connection which they do not use
-
-
-@dataclass(frozen=True)
-class Options:
-    """How a server runs.
-
-    Files are PEM. `store` is sqlite, memory, or comma-separated etcd endpoints.
-    """
-
-    certificate: Path
-    key: Path
-    client_ca: Path
-    token_key: Path
-    data_dir: Path
-    bind: str = "0.0.0.0"
-    port: int = 6443
-    address: str = "127.0.0.1"
-    store: str = "sqlite"
-    etcd_tls: tuple[Path, Path, Path] | None = None
-    token_file: Path | None = None
-    node_certificate: Path | None = None
-    node_key: Path | None = None
-    front_proxy: tuple[Path, Path, Path] | None = None  # authority, certificate, key
-    issuer: str = "https://kubernetes.default.svc.cluster.local"
-    service_cidr: str = "10.96.0.0/16"  # or two of them, one of each family
-    enable_admission: tuple[str, ...] = ()  # names of plugins, as upstream spells them
-    disable_admission: tuple[str, ...] = ()
-    admission_config: Path | None = None  # an AdmissionConfiguration
-    encryption_config: Path | None = None  # an EncryptionConfiguration
-    inherited: int | None = None  # file descriptor of a socket that listens already
-    ready: int | None = None  # the same of a pipe: who follows another process says when it may go
-    encryption_reload: bool = False  # whether the file is read again when it changes
-    audit: AuditOptions = field(default_factory=AuditOptions)
-    authorization: AuthorizationOptions = field(default_factory=AuthorizationOptions)
-    authentication: AuthenticationOptions = field(default_factory=AuthenticationOptions)
-    workers: int = 0  # processes that serve clients; none: this one does
-    log_format: str = "text"
-
-
-def engine_of(options: Options) -> Engine:
-    if options.store == "sqlite":
-        from tiphys.store.sqlite import SQLiteEngine
-
-        scrubs = options.encryption_config is not None
-        patience = _PATIENCE if options.ready is not None else 0.0
-        return SQLiteEngine(options.data_dir / "state.db", scrubs, patience)
-    if options.store == "memory":
-        from tiphys.store.memory import MemoryEngine
-
-        return MemoryEngine()
-    from tiphys.store.etcd import EtcdEngine
-
-    endpoints = [
-        e.removeprefix("https://").removeprefix("http://") for e in options.store.split(",")
-    ]
-    tls = tuple(path.read_bytes() for path in options.etcd_tls) if options.etcd_tls else None
-    return EtcdEngine(endpoints, tls=tls)  # type: ignore[arg-type]
 
 
 class RunningServer:
@@ -228,14 +168,14 @@ class RunningServer:
         strategies = Strategies(Settings(tuple(service_cidrs)))
         self.registry = Registry(self.store, admission, strategies.of, self._caller)
         tokens = ServiceAccountTokens(options.token_key.read_bytes(), options.issuer, self.store)
-        self._connector = Connector(self.registry, _node_tls(options))
+        self._connector = Connector(self.registry, node_tls(options))
         joining = BootstrapTokens(self.store, tokens.now)
         self._authentication = Authentication(
             options.authentication, tokens, options.token_file, self.collectors, address, joining
         )
         proxy = FrontProxy(*options.front_proxy[1:]) if options.front_proxy else None
         self._aggregator = Aggregator(self.registry, self._caller, proxy)
-        place = ServerContext(self.registry, _node_tls(options))
+        place = ServerContext(self.registry, node_tls(options))
         self._groups = [part(place) for part in self._parts]
         self.server = APIServer(
             self.registry,
@@ -286,7 +226,7 @@ class RunningServer:
             self.registry,
             self._presence,
             options.port,
-            authorities=_authorities(options),
+            authorities=authorities(options),
             volumes=str(options.data_dir.absolute() / "volumes"),
         )
         kept = keep_kubernetes(self.registry, self._presence, options.port)
@@ -301,7 +241,7 @@ class RunningServer:
         if self._shared is not None:
             self.pool = Pool(
                 options.workers,
-                partial(_of_worker, options),
+                partial(of_worker, options),
                 options.log_format,
                 self._shared,
                 self.store,
@@ -380,44 +320,6 @@ class RunningServer:
         for group in self._groups:
             await group.close()
         await self.store.close()
-
-
-def _authorities(options: Options) -> dict[str, str]:
-    """What servers behind this one need to know whom to believe."""
-    found = {"client-ca-file": options.client_ca.read_text()}
-    if options.front_proxy is not None:
-        found |= {
-            "requestheader-client-ca-file": options.front_proxy[0].read_text(),
-            "requestheader-allowed-names": '["front-proxy-client"]',
-            "requestheader-username-headers": '["X-Remote-User"]',
-            "requestheader-uid-headers": '["X-Remote-Uid"]',
-            "requestheader-group-headers": '["X-Remote-Group"]',
-            "requestheader-extra-headers-prefix": '["X-Remote-Extra-"]',
-        }
-    return found
-
-
-def _node_tls(options: Options) -> ssl.SSLContext | None:
-    if options.node_certificate is None or options.node_key is None:
-        return None
-    context = ssl.create_default_context(cafile=str(options.client_ca))
-    certfiles.use(context, options.node_certificate, options.node_key)
-    # Nodes are reached by address, but it is the node that has to be there: a node that says
-    # another's address, or this
-    # server's own, gets nobody's requests there. The name is given with each connection.
-    context.check_hostname = True
-    return context
-
-
-def _of_worker(options: Options, number: int) -> Options:
-    """A worker's own options: of a file for the audit log, each process turns its own over."""
-    options = replace(options, inherited=None, ready=None)  # both are the primary's
-    path = options.audit.log.path
-    if path in ("", "-"):
-        return options
-    own = str(Path(path).with_name(f"worker-{number}-{Path(path).name}"))
-    audit = replace(options.audit, log=replace(options.audit.log, path=own))
-    return replace(options, audit=audit)
 
 
 async def run(options: Options, parts: Sequence[Part] = ()) -> None:

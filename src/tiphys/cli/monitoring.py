@@ -78,3 +78,18 @@ async def serving(client: Client, endpoint: Endpoint | None) -> AsyncIterator[No
         yield
     finally:
         await tasks.stop()
+
+
+@contextlib.asynccontextmanager
+async def component_client(
+    kubeconfig: Path | None, name: str, endpoint: Endpoint | None
+) -> AsyncIterator[Client]:
+    """The client of the component of a name, whose metrics are served at the endpoint."""
+    from tiphys.client.client import Client
+    from tiphys.client.config import load
+    from tiphys.client.exposition import component_registry
+    from tiphys.client.metrics import ComponentMetrics
+
+    client = Client(load(kubeconfig), name, ComponentMetrics(component_registry()))
+    async with client, serving(client, endpoint):
+        yield client

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from tiphys.cluster import machinerecords, supervisor
+from tiphys.cluster import machinerecords, planfiles
 from tiphys.cluster.machinerecords import RUNNING
 from tiphys.cluster.sandboxes import NodePlace, places, pod_networks
 from tiphys.cluster.state import Cluster
@@ -23,7 +23,7 @@ _TIPHYS = (sys.executable, "-m", "tiphys.cli.main")
 
 @dataclass(frozen=True)
 class Process:
-    """A process of the plan: a row of the file that `supervisor.read_plan` reads. `address` is
+    """A process of the plan: a row of the file that `planfiles.read_plan` reads. `address` is
     what `tiphys status` shows, `env` is added to the supervisor's environment, and `listen` is the
     address (``host:port``) of a socket that the supervisor holds for it."""
 
@@ -32,7 +32,7 @@ class Process:
     address: str = ""
     env: dict[str, str] = field(default_factory=dict)
     listen: str = ""
-    patience: float = supervisor.PATIENCE  # seconds that it may take to end
+    patience: float = planfiles.PATIENCE  # seconds that it may take to end
 
 
 @dataclass(frozen=True)
@@ -309,7 +309,7 @@ def _node(place: NodePlace) -> Process:
         # asks the machine's DNS server instead.
         flags["--forward-dns"] = cluster.node_address
     command = place.inside(*_TIPHYS, "node", *_words(flags))
-    patience = supervisor.PATIENCE + shutdown_seconds(cluster)
+    patience = planfiles.PATIENCE + shutdown_seconds(cluster)
     return Process(f"node{place.suffix}", command, place.address, patience=patience)
 
 

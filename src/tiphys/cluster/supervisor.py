@@ -14,12 +14,12 @@ import socket
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
+
+from tiphys.cluster.planfiles import Component, read_list, read_machines, read_plan
 
 FIRST = 0.2  # seconds between an exit and the restart
 LIMIT = 30.0  # seconds of the longest such pause
-PATIENCE = 10.0  # seconds that a component usually has to end
 CALM = 60.0  # seconds after which a component that runs counts as healthy again
 LISTENING = "TIPHYS_LISTENING"  # environment: file descriptor of the socket that we hold
 # Environment: file descriptor that a process which was started beside the one it follows writes to
@@ -31,30 +31,6 @@ RENEW_AT = "renew-at"  # file: when certificates are due, in seconds since the e
 _DOOR_TIME = 180.0  # seconds that a process has for what was asked at the plan's socket
 _MOST_VISITORS = 4  # of these processes at a time: others wait
 _RENEWAL_AGAIN = 600.0  # seconds until a renewal that failed is tried again
-
-
-@dataclass
-class Component:
-    """A process to keep alive. `env` is added to ours; `listen` is the address (``host:port``) of a
-    socket that we hold for it, so that its clients wait while it is replaced; `patience` are the
-    seconds that it may take to end."""
-
-    name: str
-    command: list[str]
-    address: str = ""
-    env: dict[str, str] = field(default_factory=dict)
-    listen: str = ""
-    patience: float = PATIENCE
-    process: subprocess.Popen[bytes] | None = None
-    restarts: int = 0
-    failures: int = 0  # exits in a row, each within CALM seconds of the start
-    started: float = 0.0  # on the monotonic clock
-    due: float = 0.0  # when it is to be restarted, on the same clock
-    pause: float = 0.0  # seconds before the last restart
-    last_exit: int | None = None
-    successor: subprocess.Popen[bytes] | None = None  # started beside `process`, to follow it
-    ready: int = -1  # file descriptor where the successor says that it is
-    refused: int = 0  # successors that ended before they were
 
 
 class Supervisor:
@@ -367,28 +343,6 @@ def _end(component: Component, number: int = signal.SIGTERM) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-
-
-def read_list(file: Path, name: str) -> list[str]:
-    """What else a plan says: `closes` are the addresses at which nobody is to listen any more,
-    `replaces` the components that another process is to follow."""
-    return list(json.loads(file.read_text()).get(name, ()))
-
-
-def read_machines(file: Path) -> str:
-    """Where the plan has machines asked for; "" where it has no such place."""
-    try:
-        return str(json.loads(file.read_text()).get("machines", ""))
-    except (OSError, ValueError, AttributeError):
-        return ""
-
-
-def read_plan(file: Path) -> list[Component]:
-    """The components of a plan. What only a later release knows of them is left out. Raises
-    OSError, ValueError, TypeError and KeyError for what is none."""
-    known = {"name", "command", "address", "env", "listen", "patience"}
-    rows = json.loads(file.read_text())["components"]
-    return [Component(**{k: v for k, v in row.items() if k in known}) for row in rows]
 
 
 def main() -> None:

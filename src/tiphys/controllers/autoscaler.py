@@ -23,7 +23,8 @@ from tiphys.api.base import decode
 from tiphys.client.client import MERGE
 from tiphys.client.informer import key_of
 from tiphys.controllers.autoscaling import MetricError
-from tiphys.controllers.metrics import Metrics, Proposal, Target
+from tiphys.controllers.metrics import Metrics, Proposal
+from tiphys.controllers.metricvalues import Target
 from tiphys.controllers.scales import Scales
 from tiphys.controllers.shell import Context, Controller, namespace_index
 from tiphys.controllers.stabilization import Record, bounded, bounds

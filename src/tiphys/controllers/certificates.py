@@ -59,6 +59,12 @@ def removed_after(csr: CertificateSigningRequest, now: float) -> float:
 # --- the shell ---
 
 
+def until_recognized(signer: str, left: float) -> float:
+    """Seconds until a request that nobody recognized is looked at again: its node, for whose server
+    it may be, may not have come yet."""
+    return min(left, _RETRY) if signer == KUBELET_SERVING else left
+
+
 class CertificateController(Controller):
     name = "certificatesigningrequest"
     workers = 1
@@ -105,8 +111,7 @@ class CertificateController(Controller):
             else:
                 await self._decide(csr, "Approved", "AutoApproved", kind.message)
             return left
-        awaits_node = csr.spec.signer_name == KUBELET_SERVING and not kinds
-        return min(left, _RETRY) if awaits_node else left
+        return left if kinds else until_recognized(csr.spec.signer_name, left)
 
     async def _surroundings(self, csr: CertificateSigningRequest) -> approval.Surroundings:
         reserved = self.context.settings.get("server_names", frozenset())

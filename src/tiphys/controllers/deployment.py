@@ -13,19 +13,22 @@ from tiphys.api.apps_v1 import (
     DeploymentCondition,
     DeploymentStatus,
     ReplicaSet,
-    ReplicaSetSpec,
 )
 from tiphys.api.base import decode, encode
-from tiphys.api.meta_v1 import LabelSelector, ObjectMeta
 from tiphys.client.informer import key_of
 from tiphys.controllers import rollout
 from tiphys.controllers.claiming import claim
-from tiphys.controllers.pods import owner_reference
+from tiphys.controllers.replicasets import (
+    annotate,
+    counted,
+    is_adoptable,
+    latest_revision,
+    new_replica_set,
+    newest,
+    set_revision,
+)
 from tiphys.controllers.rollout import (
     DESIRED,
-    HASH,
-    MAXIMUM,
-    REVISION,
     Sizes,
     same_template,
     size,
@@ -36,17 +39,6 @@ from tiphys.machinery import conditions, timestamps
 from tiphys.machinery.errors import StatusError, already_exists, is_already_exists
 from tiphys.machinery.selectors import from_label_selector
 
-HISTORY = "deployment.kubernetes.io/revision-history"
-_NOT_COPIED = frozenset(
-    (
-        REVISION,
-        HISTORY,
-        DESIRED,
-        MAXIMUM,
-        "kubectl.kubernetes.io/last-applied-configuration",
-        "deprecated.deployment.rollback.to",
-    )
-)
 _NO_DEADLINE = 2147483647  # seconds: the largest value means that there is none, as upstream
 _MARGIN = 1.0  # seconds after the progress deadline until it is looked at again
 
@@ -73,7 +65,7 @@ class DeploymentController(Controller):
         if deployment.metadata.deletion_timestamp:
             return await self._sync_status(deployment, sets, None)
         self._note_pause(deployment)
-        new = _newest(deployment, sets)
+        new = newest(deployment, sets)
         if rollout.is_scaling(deployment, sets):
             await self._scale(deployment, sets, rollout.proportional(deployment, sets))
             return await self._sync_status(deployment, sets, new)
@@ -86,7 +78,7 @@ class DeploymentController(Controller):
         selector = from_label_selector(deployment.spec.selector)
         if deployment.metadata.deletion_timestamp or selector is None:
             return self._sets.by("owner", deployment.metadata.uid)
-        return await claim(self.client, self._sets, deployment, selector, _is_adoptable)
+        return await claim(self.client, self._sets, deployment, selector, is_adoptable)
 
     # --- one step of a rollout ---
 
@@ -107,7 +99,7 @@ class DeploymentController(Controller):
             await self._scale(deployment, sets, {new.metadata.uid: wanted})
         elif smaller := rollout.shrink_old(deployment, new, old):
             await self._scale(deployment, sets, smaller)
-        elif rollout.is_complete(deployment, _counted(deployment, sets, new)):
+        elif rollout.is_complete(deployment, counted(deployment, sets, new)):
             for superfluous in rollout.beyond_history(deployment, old):
                 meta = superfluous.metadata
                 await self.client.delete(ReplicaSet, meta.name, meta.namespace)
@@ -129,8 +121,8 @@ class DeploymentController(Controller):
 
     async def _create(self, deployment: Deployment, old: list[ReplicaSet]) -> ReplicaSet:
         """The replica set of a template that has none yet."""
-        new = _new_replica_set(deployment, old)
-        _annotate(deployment, new, _latest_revision(old) + 1)
+        new = new_replica_set(deployment, old)
+        annotate(deployment, new, latest_revision(old) + 1)
         try:
             created = await self.client.create(new)
         except StatusError as error:
@@ -140,7 +132,7 @@ class DeploymentController(Controller):
             return await self._resolve_collision(deployment, new)
         if size(created):
             self._scaled_event(deployment, created, 0, size(created))
-        _set_revision(deployment, created)
+        set_revision(deployment, created)
         message = f'Created new replica set "{created.metadata.name}"'
         self._progressing(deployment, "True", "NewReplicaSetCreated", message)
         return created
@@ -162,13 +154,13 @@ class DeploymentController(Controller):
     ) -> ReplicaSet:
         """An existing replica set is the new one, maybe again: it gets the next revision number."""
         changed = decode(encode(new), ReplicaSet)
-        is_changed = _annotate(deployment, changed, _latest_revision(old) + 1)
+        is_changed = annotate(deployment, changed, latest_revision(old) + 1)
         if changed.spec.min_ready_seconds != deployment.spec.min_ready_seconds:
             changed.spec.min_ready_seconds = deployment.spec.min_ready_seconds
             is_changed = True
         if is_changed:
             new = await self.client.update(changed)
-        _set_revision(deployment, new)
+        set_revision(deployment, new)
         if conditions.find(deployment.status.conditions, "Progressing") is None:
             message = f'Found new replica set "{new.metadata.name}"'
             self._progressing(deployment, "True", "FoundNewReplicaSet", message)
@@ -184,7 +176,7 @@ class DeploymentController(Controller):
             if wanted == size(rs) and (is_noted or not size(rs)):
                 continue
             changed = decode(encode(rs), ReplicaSet)
-            _annotate(deployment, changed, 0)
+            annotate(deployment, changed, 0)
             changed.spec.replicas = wanted
             sets[index] = await self.client.update(changed)
             if wanted != size(rs):
@@ -205,7 +197,7 @@ class DeploymentController(Controller):
         """Writes the status, and the annotations that go with it. Returns when to look at the
         progress deadline again."""
         before = deployment.status
-        status = deployment.status = _counted(deployment, sets, new)
+        status = deployment.status = counted(deployment, sets, new)
         self._note_availability(deployment)
         wait = self._note_progress(deployment, before, new)
         self._note_failure(deployment, sets, new)
@@ -318,86 +310,3 @@ class DeploymentController(Controller):
             last_update_time=timestamps.rfc3339(now),
         )
         status.conditions = conditions.updated(status.conditions, condition, now, last=True)
-
-
-def _is_adoptable(rs: ReplicaSet) -> bool:
-    return not rs.metadata.deletion_timestamp
-
-
-def _newest(deployment: Deployment, sets: list[ReplicaSet]) -> ReplicaSet | None:
-    """The replica set of the deployment's template; the oldest if there are several."""
-    for rs in sorted(sets, key=lambda rs: rs.metadata.creation_timestamp or ""):
-        if same_template(rs.spec.template, deployment.spec.template):
-            return rs
-    return None
-
-
-def _new_replica_set(deployment: Deployment, old: list[ReplicaSet]) -> ReplicaSet:
-    digest = rollout.template_hash(deployment)
-    template = decode(encode(deployment.spec.template), type(deployment.spec.template))
-    template.metadata.labels[HASH] = digest
-    selector = copy.deepcopy(deployment.spec.selector) or LabelSelector()
-    selector.match_labels[HASH] = digest
-    meta = ObjectMeta(
-        name=f"{deployment.metadata.name}-{digest}",
-        namespace=deployment.metadata.namespace,
-        labels=dict(template.metadata.labels),
-        owner_references=[owner_reference(deployment)],
-    )
-    spec = ReplicaSetSpec(
-        selector=selector,
-        template=template,
-        min_ready_seconds=deployment.spec.min_ready_seconds,
-        replicas=rollout.new_size(deployment, 0, rollout.total_size(old)),
-    )
-    return ReplicaSet(metadata=meta, spec=spec)
-
-
-def _latest_revision(sets: list[ReplicaSet]) -> int:
-    return max((rollout.revision_of(rs) for rs in sets), default=0)
-
-
-def _annotate(deployment: Deployment, rs: ReplicaSet, revision: int) -> bool:
-    """Writes the deployment's annotations and the rollout's numbers onto a replica set; a
-    `revision` that is not later than its own changes nothing about it. Returns whether anything
-    changed."""
-    annotations = rs.metadata.annotations
-    before = dict(annotations)
-    for name, value in deployment.metadata.annotations.items():
-        if name not in _NOT_COPIED:
-            annotations[name] = value
-    earlier = annotations.get(REVISION)
-    if earlier is None or int(earlier) < revision:
-        if earlier is not None:
-            earlier_ones = [annotations.get(HISTORY, ""), earlier]
-            annotations[HISTORY] = ",".join(filter(None, earlier_ones))
-        annotations[REVISION] = str(revision)
-    wanted = wanted_size(deployment)
-    annotations[DESIRED] = str(wanted)
-    annotations[MAXIMUM] = str(wanted + rollout.bounds(deployment).surge)
-    return annotations != before
-
-
-def _set_revision(deployment: Deployment, new: ReplicaSet) -> None:
-    """Notes the revision on the deployment. It is written with the status: updates of the status
-    take annotations, too."""
-    deployment.metadata.annotations[REVISION] = new.metadata.annotations.get(REVISION, "")
-
-
-def _counted(
-    deployment: Deployment, sets: list[ReplicaSet], new: ReplicaSet | None
-) -> DeploymentStatus:
-    """The deployment's status with the pods of its replica sets counted."""
-    status = copy.deepcopy(deployment.status)
-    status.observed_generation = deployment.metadata.generation
-    status.replicas = sum(rs.status.replicas for rs in sets)
-    status.updated_replicas = new.status.replicas if new is not None else 0
-    status.ready_replicas = sum(rs.status.ready_replicas for rs in sets)
-    status.available_replicas = sum(rs.status.available_replicas for rs in sets)
-    unavailable = rollout.total_size(sets) - status.available_replicas
-    status.unavailable_replicas = max(0, unavailable)
-    counts = [rs.status.terminating_replicas for rs in sets]
-    terminating = [count for count in counts if count is not None]
-    if terminating:
-        status.terminating_replicas = sum(terminating)
-    return status

@@ -163,7 +163,7 @@ class DisruptionController(Controller):
             if owner is None or owner.uid in replicas:
                 continue
             if owner.kind not in self._owners:
-                replicas[owner.uid] = await self._custom_scale(namespace, owner)
+                replicas[owner.uid] = await replicas_of_scale(self._scales, namespace, owner)
                 continue
             controller = self._controller(namespace, owner)
             if controller is not None:
@@ -180,14 +180,14 @@ class DisruptionController(Controller):
             return found
         return self._owners["Deployment"].get(f"{namespace}/{above.name}") or found
 
-    async def _custom_scale(self, namespace: str, owner: OwnerReference) -> int:
-        """What a controller of any other kind wants, by its scale subresource; 0 when it has
-        none."""
-        try:
-            found = await self._scales.get(namespace, owner.api_version, owner.kind, owner.name)
-        except (StatusError, LookupError, ValueError):
-            return 0
-        return found.spec.replicas
+
+async def replicas_of_scale(scales: Scales, namespace: str, owner: OwnerReference) -> int:
+    """What a controller of any other kind wants, by its scale subresource; 0 when it has none."""
+    try:
+        scale = await scales.get(namespace, owner.api_version, owner.kind, owner.name)
+    except (StatusError, LookupError, ValueError):
+        return 0
+    return scale.spec.replicas
 
 
 def _selects(selector: Selector | None, pod: core_v1.Pod | None) -> bool:

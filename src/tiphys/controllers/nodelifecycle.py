@@ -63,6 +63,18 @@ def silenced(node: core_v1.Node, now: float) -> core_v1.Node:
     return changed
 
 
+def without_readiness(pod: core_v1.Pod, now: float) -> core_v1.Pod | None:
+    """A copy of a ready pod that is not ready any more; None for one that is not."""
+    if not is_ready(pod):
+        return None
+    changed = copy.deepcopy(pod)
+    condition = conditions.find(changed.status.conditions, "Ready")
+    assert condition is not None
+    condition.status = "False"
+    condition.last_transition_time = timestamps.rfc3339(now)
+    return changed
+
+
 class NodeLifecycleController(Controller):
     name = "node-lifecycle"
     event_source = "node-controller"
@@ -159,14 +171,9 @@ class NodeLifecycleController(Controller):
             return
         now = self.context.now()
         for pod in self._pods.by("node", node.metadata.name):
-            if not is_ready(pod):
-                continue
-            changed = copy.deepcopy(pod)
-            condition = conditions.find(changed.status.conditions, "Ready")
-            assert condition is not None
-            condition.status = "False"
-            condition.last_transition_time = timestamps.rfc3339(now)
-            await self.client.update_status(changed)
+            changed = without_readiness(pod, now)
+            if changed is not None:
+                await self.client.update_status(changed)
 
     # --- eviction ---
 

@@ -18,7 +18,8 @@ from tiphys.api.base import Struct, to_builtins
 from tiphys.api.catalog import BY_PATH
 from tiphys.controllers.shell import Controller
 from tiphys.machinery.cel import CelError
-from tiphys.machinery.cel.checker import DYN, check, type_of
+from tiphys.machinery.cel.checker import check, type_of
+from tiphys.machinery.cel.fitting import DYN
 from tiphys.machinery.cel.overloads import Type
 from tiphys.machinery.schema import Field, fields_of
 from tiphys.machinery.structural import ANYTHING, Schema, compile_schema

@@ -165,7 +165,7 @@ class ReplicaSetController(Controller):
             uids = {pod.metadata.uid for pod in todo.delete}
             self._expectations.expect(key, deletions=uids)
             failures = await _failures([self._delete(key, owner, pod) for pod in todo.delete])
-            return failures[0] if failures else None
+            return next(iter(failures), None)
         return None
 
     async def _create(self, key: str, owner: Any, missing: int) -> Exception | None:

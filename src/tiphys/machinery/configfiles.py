@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable
 from typing import TypeVar
 
 from tiphys.api.base import Struct
-from tiphys.machinery import decoding, yaml_reading
+from tiphys.machinery import decoding, fieldvalidation, yaml_reading
 from tiphys.machinery.errors import FieldError
 
 T = TypeVar("T", bound=Struct)
@@ -39,7 +39,7 @@ def read(data: bytes, versions: Collection[str], kind: type[T]) -> tuple[T, list
         content = decoding.convert(value, kind)
     except decoding.DecodeError as error:
         raise ConfigFileError(str(error)) from None
-    return content, double + decoding.field_problems(b"", value, kind, None)
+    return content, double + fieldvalidation.field_problems(b"", value, kind, None)
 
 
 def read_strictly(data: bytes, versions: Collection[str], kind: type[T]) -> T:

@@ -80,8 +80,7 @@ def _steps(kind: type[Struct], within: tuple[type, ...]) -> _Plan:
 def _step(field: Field, within: tuple[type, ...]) -> _Step | None:
     canonical = _CANONICAL.get(field.kind)
     if canonical is not None:
-        given = canonical if field.optional else _unless_empty(canonical)
-        return _Step(field.attribute, field.kind, given, ())
+        return _Step(field.attribute, field.kind, canonical, ())
     item = field.item
     if field.kind == "dict" and item.kind in _CANONICAL:
         return _Step(field.attribute, "dict", _CANONICAL[item.kind], ())
@@ -91,12 +90,3 @@ def _step(field: Field, within: tuple[type, ...]) -> _Step | None:
         return None
     below = _steps(item, within) if isinstance(item, type) and issubclass(item, Struct) else ()
     return _Step(field.attribute, field.kind, canonical_time, below) if below else None
-
-
-def _unless_empty(canonical: Callable[[str], str]) -> Callable[[str], str]:
-    """For fields in which an empty text stands for no time."""
-
-    def read(text: str) -> str:
-        return canonical(text) if text else text
-
-    return read

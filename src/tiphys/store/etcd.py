@@ -13,9 +13,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import grpc
 import grpc.aio
@@ -35,6 +35,8 @@ from tiphys.store.engine import (
     TooLarge,
     Write,
 )
+from tiphys.store.etcdwrites import comparisons
+from tiphys.store.leases import Call, Leases
 
 _PAGE = 2000  # keys read at once
 # changes before this server's start that watches may resume from; more would slow the start
@@ -44,8 +46,6 @@ _PING_TIMEOUT = 10  # seconds; for questions that cost etcd next to nothing, too
 _FIRST_DELAY = 0.05  # seconds before a broken watch is opened again; doubled with each failure
 _LONGEST_DELAY = 2.0
 _PROGRESS_DELAY = 0.2  # seconds between two questions how far the watch is
-_TARGET_MOD = 2  # Compare.CompareTarget.MOD
-_GREATER = 1  # Compare.CompareResult.GREATER
 _DELETE = 1  # Event.EventType.DELETE
 _OPTIONS = [
     ("grpc.max_receive_message_length", 256 << 20),
@@ -53,50 +53,6 @@ _OPTIONS = [
     ("grpc.keepalive_time_ms", 10000),
     ("grpc.keepalive_timeout_ms", 5000),
 ]
-
-_Call = Callable[..., Awaitable[Any]]  # (request, timeout=...) → response; raises AioRpcError
-
-
-class _Lease(NamedTuple):
-    """A lease, and until when (loop time) it is given to new keys."""
-
-    id: int
-    given_until: float
-
-
-class Leases:
-    """Leases for keys that etcd deletes by itself.
-
-    Keys written within a tenth of their lifetime share one, as upstream's lease manager has it: a
-    lease for each key would cost etcd more than the keys.
-    """
-
-    def __init__(self, grant: _Call, revoke: _Call) -> None:
-        self._grant = grant
-        self._revoke = revoke
-        self._current: dict[int, _Lease] = {}  # by lifetime in seconds
-
-    async def of(self, seconds: int) -> int:
-        """The lease for a key that is written now and may live for `seconds`. Raises StoreError."""
-        now = asyncio.get_running_loop().time()
-        lease = self._current.get(seconds)
-        if lease is not None and now < lease.given_until:
-            return lease.id
-        shared_for = seconds / 10
-        request = pb.LeaseGrantRequest(ttl=int(seconds + shared_for))
-        try:
-            granted = await self._grant(request, timeout=_PING_TIMEOUT)
-        except grpc.aio.AioRpcError as error:
-            raise StoreError(f"etcd grants no lease: {error.details()}") from None
-        self._current[seconds] = _Lease(int(granted.id), now + shared_for)
-        return int(granted.id)
-
-    async def end(self, lease: int) -> None:
-        """Ends a lease and deletes every key that was written under it. Raises StoreError."""
-        try:
-            await self._revoke(pb.LeaseRevokeRequest(id=lease), timeout=_PING_TIMEOUT)
-        except grpc.aio.AioRpcError as error:
-            raise StoreError(f"etcd revokes no lease: {error.details()}") from None
 
 
 def _target_of(endpoints: list[str]) -> str:
@@ -204,8 +160,8 @@ class EtcdEngine:
             response_deserializer=functools.partial(protobuf.decode, kind=pb.WatchResponse),
         )
 
-    def _unary(self, method: str, response: type[Struct]) -> _Call:
-        call: _Call = self._channel.unary_unary(
+    def _unary(self, method: str, response: type[Struct]) -> Call:
+        call: Call = self._channel.unary_unary(
             f"/etcdserverpb.{method}",
             request_serializer=protobuf.encode,
             response_deserializer=functools.partial(protobuf.decode, kind=response),
@@ -305,7 +261,7 @@ class EtcdEngine:
             put = pb.PutRequest(key=key, value=write.value, lease=lease)
             operation = pb.RequestOp(request_put=put)
         request = pb.TxnRequest(
-            compare=_comparisons(write, key, self._offset),
+            compare=comparisons(write, key, self._offset),
             success=[operation],
             failure=[pb.RequestOp(request_range=pb.RangeRequest(key=key))],
         )
@@ -439,15 +395,3 @@ class EtcdEngine:
             elif not waiter.done():
                 waiter.set_result(None)
         self._waiters = waiting
-
-
-def _comparisons(write: Write, key: bytes, offset: int) -> list[pb.Compare]:
-    """What must hold of the key for the write to be made: see `Write.conflicts_with`."""
-    comparisons = []
-    if write.expected is not None:
-        # A revision from before the offset is none that a key can be at; 0 is "not there" to etcd.
-        expected = write.expected and (max(write.expected - offset, 0) or -1)
-        comparisons.append(pb.Compare(target=_TARGET_MOD, key=key, mod_revision=expected))
-    if write.value is None and not write.expected:
-        comparisons.append(pb.Compare(result=_GREATER, target=_TARGET_MOD, key=key, mod_revision=0))
-    return comparisons

@@ -13,7 +13,8 @@ from typing import Any
 
 from tiphys import addons
 from tiphys.api import core_v1
-from tiphys.apiserver.main import Options, RunningServer
+from tiphys.apiserver.main import RunningServer
+from tiphys.apiserver.options import Options
 from tiphys.client.client import Client
 from tiphys.client.config import load
 from tiphys.client.tasks import TaskGroup

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dns.name
 import dns.rrset
 import pytest
+from dns.rdata import from_text
+from dns.rdataclass import RdataClass
 from dns.rdatatype import RdataType
 
 from tests.addons.dns.builders import question, texts
@@ -33,6 +35,16 @@ ASKED = [
 @pytest.mark.parametrize(("kind", "expected"), ASKED)
 def test_only_records_of_the_type_that_is_asked_for_answer(kind: str, expected: list[str]) -> None:
     assert texts(only(question("s.d", kind), ADDRESSES)) == expected
+
+
+def test_addresses_alone_are_turned() -> None:
+    rows = [from_text(RdataClass.IN, RdataType.TXT, f'"{number}"') for number in range(3)]
+    answer = only(question("s.d", "ANY"), [*ADDRESSES, *rows])
+    first, second = answer.in_order(0), answer.in_order(1)
+    assert answer.orders == 2
+    assert texts(first)[:2] == ["A 10.0.0.1", "A 10.0.0.2"]
+    assert texts(second)[:2] == ["A 10.0.0.2", "A 10.0.0.1"]
+    assert texts(second)[2:] == texts(first)[2:]
 
 
 def test_records_are_of_the_name_that_is_asked_for_for_five_seconds() -> None:

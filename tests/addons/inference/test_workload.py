@@ -157,6 +157,14 @@ def test_a_model_of_the_hub_is_an_endpoint_in_other_words() -> None:
     deployment_of(Endpoint("m", "default", spec), Settings())
 
 
+def test_a_models_entry_says_what_its_server_needs() -> None:
+    text = "image: server:1\nresources: {limits: {nvidia.com/gpu: '1'}}"
+    for entry, limits in ((text, {"nvidia.com/gpu": "1"}), ("image: server:1", {})):
+        catalogue = core_v1.ConfigMap(data={"own": entry})
+        spec = as_endpoint(hub_model("own"), entry_of(catalogue, "own"))
+        assert spec.worker.resources.limits == limits
+
+
 @pytest.mark.parametrize(
     "model_id, model, reason",
     [

@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
+import copy
+from dataclasses import replace
+
 import pytest
 
+from tests.addons.karpenter.builders import state
 from tiphys.addons.karpenter import names
 from tiphys.addons.karpenter.cluster import is_on_order
+from tiphys.addons.karpenter.state import staying
 from tiphys.addons.karpenter.types import NodeClaim
 from tiphys.api.meta_v1 import Condition, ObjectMeta
+
+
+def test_only_a_node_that_nobody_takes_away_may_lose_its_taint() -> None:
+    one = state("n", "m5.large")
+    assert list(staying([one])) == [(one.claim, one.node)]
+    assert one.claim is not None
+    going = copy.deepcopy(one.claim)
+    going.metadata.deletion_timestamp = "2026-09-21T14:13:20Z"
+    others = [
+        replace(one, claim=None),
+        replace(one, node=None),
+        replace(one, claim=going),
+        replace(one, marked=True),
+    ]
+    assert list(staying(others)) == []
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,24 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("soon", 'unable to parse duration value "soon": must be either a duration string'),
+        ("-1s", 'duration cannot be negative: "-1s"'),
+        ("-1", 'duration cannot be negative: "-1"'),
+    ],
+)
+def test_a_time_that_is_none_is_refused(text: str, words: str) -> None:
+    with pytest.raises(ParameterError, match=words):
+        read(Asked, Given({"queue": "q", "wait": text}))
+
+
+def test_parameters_are_in_places_that_there_are() -> None:
+    with pytest.raises(ValueError, match="cellar: parameters are in "):
+        parameter("a", places="metadata cellar")
+
+
 JSON = b'{"a":{"b":[{"n":"x","v":3},{"n":"y","v":"1500m"}],"d.e":7}}'
 XML = b'<?xml version="1.0"?><r><q name="a"><len>4</len></q><s>1</s><s>2</s></r>'
 YAML = b"a:\n  b:\n  - v: 3\n  - v: 2Ki\n"

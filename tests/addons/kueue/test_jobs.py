@@ -128,6 +128,12 @@ def test_a_job_that_may_shrink_says_so() -> None:
     assert started["parallelism"] == 1
 
 
+def test_a_job_that_is_given_all_its_pods_keeps_its_own_number() -> None:
+    row, job = made("batch/v1 Job", annotations={"kueue.x-k8s.io/job-min-parallelism": "1"})
+    started = started_spec(row, job, [Placement("main", 2, {}, [], {}, {})])
+    assert started["parallelism"] == 3, "more than are left to complete, as its author wrote"
+
+
 def test_a_flavor_that_contradicts_the_pods_is_an_error() -> None:
     row, job = made("batch/v1 Job")
     job.spec = {"template": {"spec": {"nodeSelector": {"zone": "b"}}}}

@@ -13,6 +13,7 @@ from tiphys.addons.kueue.metrics import QueueMetrics, QueueRow, SlotRow
 from tiphys.addons.kueue.types.quotas import ClusterQueue, LocalQueue
 from tiphys.addons.kueue.types.workloads import Admission, Workload
 from tiphys.api.base import from_builtins
+from tiphys.machinery import conditions
 
 NOW = 1_800_000_000.0
 
@@ -96,6 +97,17 @@ def test_an_eviction_is_counted_and_ends_the_admission_it_was_in() -> None:
     assert not statuses.has(workload, "Admitted") and statuses.has(workload, "Evicted")
     statuses.reserve(workload, Admission(cluster_queue="q"), NOW + 10)
     assert not statuses.has(workload, "Evicted")
+
+
+@pytest.mark.parametrize(("reason", "again"), [("Preempted", True), ("Deactivated", False)])
+def test_only_who_made_room_is_queued_again(reason: str, again: bool) -> None:
+    workload = admitted()
+    statuses.evict(workload, reason, "m", NOW + 5)
+    evicted = conditions.find(workload.status.conditions, statuses.EVICTED)
+    assert evicted is not None
+    statuses.free(workload, evicted, NOW + 9)
+    assert statuses.has(workload, statuses.REQUEUED) is again
+    assert workload.status.admission is None and not statuses.has(workload, statuses.ADMITTED)
 
 
 def test_metrics_have_kueues_names_and_go_when_it_stops() -> None:

@@ -18,11 +18,8 @@ from tests.apiserver.access.builders import remove, stored, write
 from tests.builders import pod
 from tiphys.api import core_v1
 from tiphys.api.meta_v1 import ObjectMeta
-from tiphys.apiserver.access.authentication import (
-    Authenticator,
-    InvalidToken,
-    ServiceAccountTokens,
-)
+from tiphys.apiserver.access.authentication import Authenticator
+from tiphys.apiserver.access.serviceaccounttokens import InvalidToken, ServiceAccountTokens
 from tiphys.cluster.certificates import key_pem, new_key
 from tiphys.machinery import timestamps
 from tiphys.store.store import Store

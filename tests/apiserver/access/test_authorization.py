@@ -7,13 +7,9 @@ import pytest
 from tests.apiserver.access.builders import remove, stored, write
 from tiphys.api import rbac_v1
 from tiphys.api.meta_v1 import LabelSelector, ObjectMeta
-from tiphys.apiserver.access.authorization import (
-    Asked,
-    Authorizer,
-    aggregated,
-    refusal,
-    rule_allows,
-)
+from tiphys.apiserver.access.asked import Asked, refusal
+from tiphys.apiserver.access.authorization import Authorizer
+from tiphys.apiserver.access.rbacrules import aggregated, rule_allows
 from tiphys.apiserver.http.request import MASTERS, User
 from tiphys.store.store import Store
 

@@ -10,7 +10,9 @@ from tests.apiserver.access.builders import stored, write
 from tiphys.api import flowcontrol_v1 as v1
 from tiphys.api.base import from_builtins
 from tiphys.api.meta_v1 import ObjectMeta
-from tiphys.apiserver.access.fairness import Fairness, Level, matches
+from tiphys.apiserver.access.fairness import Fairness
+from tiphys.apiserver.access.flowschemas import matches
+from tiphys.apiserver.access.prioritylevel import Level
 from tiphys.apiserver.http.request import User, parse
 
 JANE = User("jane", ("devs", "system:authenticated"))

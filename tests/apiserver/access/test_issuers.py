@@ -352,6 +352,15 @@ def test_what_is_wrong_with_the_file_is_said(authenticator: dict[str, Any], prob
     assert problem in str(raised.value)
 
 
+def test_a_rule_that_stands_twice_is_looked_at_once() -> None:
+    rules = [{"expression": "user.nothing == ''"}] * 2
+    authenticator = {"issuer": ISSUER, "claimMappings": USERNAME, "userValidationRules": rules}
+    with pytest.raises(ConfigFileError) as raised:
+        parse_configuration(configured(authenticator), "https://own")
+    assert str(raised.value).count("Duplicate value") == 1
+    assert str(raised.value).count("Invalid value") == 1
+
+
 def test_conditions_need_anonymous_requests() -> None:
     with pytest.raises(ConfigFileError, match="enabled should be set to true when conditions"):
         parse_configuration(configured(anonymous={"conditions": [{"path": "/"}]}), "")

@@ -12,7 +12,7 @@ from tests.builders import pod
 from tiphys.api import core_v1, rbac_v1, resource_v1, storage_v1
 from tiphys.api.base import from_builtins
 from tiphys.api.meta_v1 import ObjectMeta
-from tiphys.apiserver.access.authorization import Asked
+from tiphys.apiserver.access.asked import Asked
 from tiphys.apiserver.access.nodeauthorizer import NodeAuthorizer, node_of
 from tiphys.apiserver.http.request import User
 from tiphys.machinery.podrefs import MIRROR

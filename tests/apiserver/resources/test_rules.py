@@ -8,12 +8,21 @@ import pytest
 
 from tests.apiserver.access.builders import stored
 from tests.apiserver.admission.builders import registry_of
-from tiphys.api.core_v1 import PersistentVolumeClaim, Service, ServicePort, ServiceSpec
+from tiphys.api.batch_v1 import CronJob
+from tiphys.api.core_v1 import (
+    ClientIPConfig,
+    PersistentVolumeClaim,
+    Service,
+    ServicePort,
+    ServiceSpec,
+    SessionAffinityConfig,
+)
 from tiphys.api.meta_v1 import Condition, ObjectMeta
 from tiphys.api.networking_v1 import ServiceCIDR
 from tiphys.apiserver.resources import checks
 from tiphys.apiserver.resources.base import Settings, immutable
 from tiphys.apiserver.resources.columns import shortened
+from tiphys.apiserver.resources.cronjobs import CronJobStrategy
 from tiphys.apiserver.resources.jobspec import parse_indexes
 from tiphys.apiserver.resources.persistentvolumeclaims import PersistentVolumeClaimStrategy
 from tiphys.apiserver.resources.services.ranges import candidates, service_ranges
@@ -132,6 +141,33 @@ def test_a_service_without_node_ports_any_more_drops_those_it_had() -> None:
     old = spec("NodePort", ServicePort(name="a", port=80, node_port=30001))
     assert updated(spec("ClusterIP", *old.ports), old).ports[0].node_port == 0
     assert updated(spec("ExternalName"), old).cluster_ip == ""
+
+
+def test_a_cron_job_keeps_three_jobs_that_succeeded_and_one_that_failed() -> None:
+    job = CronJob()
+    CronJobStrategy(Settings()).default(job)
+    spec = job.spec
+    assert (spec.concurrency_policy, spec.suspend) == ("Allow", False)
+    assert (spec.successful_jobs_history_limit, spec.failed_jobs_history_limit) == (3, 1)
+    spec.successful_jobs_history_limit = spec.failed_jobs_history_limit = 0
+    CronJobStrategy(Settings()).default(job)
+    assert (spec.successful_jobs_history_limit, spec.failed_jobs_history_limit) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("affinity", "seconds", "kept"),
+    [("", None, None), ("None", 5, None), ("ClientIP", None, 10800), ("ClientIP", 5, 5)],
+)
+def test_how_long_clients_come_back_to_an_endpoint(
+    affinity: str, seconds: int | None, kept: int | None
+) -> None:
+    service = Service(spec=ServiceSpec(session_affinity=affinity))
+    if seconds is not None:
+        client = ClientIPConfig(timeout_seconds=seconds)
+        service.spec.session_affinity_config = SessionAffinityConfig(client_ip=client)
+    ServiceStrategy(Settings()).default(service)
+    config = service.spec.session_affinity_config
+    assert (config.client_ip.timeout_seconds if config and config.client_ip else None) == kept
 
 
 @pytest.mark.parametrize(

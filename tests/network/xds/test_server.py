@@ -78,6 +78,8 @@ async def test_a_change_is_settled_when_every_client_has_had_its_word(served: An
     await client.ask(ENDPOINTS, "a", "b", nonce=answer.nonce, error="no")
     refused = await asyncio.wait_for(server.settled({ENDPOINTS: ["a", "b"]}), 10)
     assert refused == {ENDPOINTS: {"a": "no"}}
+    nobodys = server.settled({CLUSTER: ["nobody's"], ENDPOINTS: ["gone"]})
+    assert await asyncio.wait_for(nobodys, 10) == {}
     client.cancel()
 
 

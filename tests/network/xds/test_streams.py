@@ -77,6 +77,15 @@ def test_clusters_come_whole_and_again_when_one_changes() -> None:
     assert second.version_info != first.version_info
 
 
+def test_a_client_hears_nothing_of_clusters_that_it_did_not_ask_for() -> None:
+    held = cache(a="1", b="1")
+    stream = StateOfTheWorld(held)
+    assert stream.change(CLUSTER, {"a"}) is None
+    stream.request(ask(CLUSTER, "a"))
+    put(held, b="2")
+    assert stream.change(CLUSTER, {"b"}) is None
+
+
 def test_a_cluster_that_is_gone_is_missing_in_the_answer() -> None:
     held = cache(a="1")
     stream = StateOfTheWorld(held)

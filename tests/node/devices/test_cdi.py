@@ -47,6 +47,8 @@ def test_the_later_folder_goes_before_and_broken_files_count_for_nothing(tmp_pat
     (second / "broken.json").write_text("{")
     (second / "wrong.yaml").write_text("- 1")
     assert read(["example.com/gpu=one"], (first, second)).env == {"FROM": "run"}
+    nowhere = tmp_path / "nowhere"
+    assert read(["example.com/gpu=one"], (nowhere, second, nowhere)).env == {"FROM": "run"}
     (second / "gpu.json").rename(second / "gpu.txt")
     assert read(["example.com/gpu=one"], (first, second)).env == {"FROM": "etc"}
 

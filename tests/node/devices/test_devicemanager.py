@@ -14,9 +14,11 @@ import pytest
 from tests.builders import pod
 from tiphys.api import core_v1
 from tiphys.node.devices.allocations import AllocationError
-from tiphys.node.devices.devicemanager import Count, DeviceManager
+from tiphys.node.devices.devicemanager import DeviceManager
+from tiphys.node.devices.deviceresources import Count
+from tiphys.node.plugins import watcher
 from tiphys.node.plugins.channel import PluginError
-from tiphys.node.volumes.kubeletfolder import KubeletFolder
+from tiphys.node.volumes.kubeletfolder import SHOWN, KubeletFolder
 
 RESOURCE = "example.com/it"
 
@@ -193,6 +195,17 @@ async def test_unhealthy_devices_and_those_of_a_plugin_that_is_gone_are_not_give
     text = f"no healthy devices present; cannot allocate unhealthy devices {RESOURCE}"
     with pytest.raises(AllocationError, match=text):
         await node.manager.allocate(using("w", 1))
+
+
+async def test_a_plugin_that_deregisters_takes_its_devices_with_it(node: Node) -> None:
+    await node.plugin("d0")
+    await node.has(1, 1)
+    socket = f"{SHOWN}/device-plugins/it.sock"
+    for resource, place in (("example.com/other", socket), (RESOURCE, "/elsewhere.sock")):
+        await node.manager.deregister(watcher.Plugin(resource, place, ("v1beta1",)))
+        assert node.manager.counts() == {RESOURCE: Count(1, 1)}
+    await node.manager.deregister(watcher.Plugin(RESOURCE, socket, ("v1beta1",)))
+    await node.has(1, 0)
 
 
 async def test_what_a_plugin_refuses_is_said_and_stays_free(node: Node) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.builders import pod
 from tiphys.api import core_v1
-from tiphys.node.devices.devicemanager import ResourceView
+from tiphys.node.devices.deviceresources import ResourceView
 from tiphys.node.managers.alignment import AllocationError, TopologyManager
 from tiphys.node.managers.devicehints import DeviceHints, device_hints
 from tiphys.node.managers.hints import NOWHERE, Hint

@@ -13,7 +13,7 @@ import pytest
 from tests.builders import pod
 from tiphys.api import core_v1
 from tiphys.api.base import to_builtins
-from tiphys.node.devices.devicemanager import HeldDevice
+from tiphys.node.devices.deviceresources import HeldDevice
 from tiphys.node.devices.nodedevices import ClaimDevice, HeldClaim
 from tiphys.node.managers.placement import MemoryBlock
 from tiphys.node.plugins.channel import PluginChannel, PluginError

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import pytest
+
 from tiphys.node.probes.httpprobe import Answer, Get
 
 
@@ -42,6 +44,23 @@ async def test_redirects_to_others_are_well_and_warned_of() -> None:
             True, "Probe terminated redirects, Response body: body", warning=True
         )
         assert (await ask(port, "/304")).warning and asked == ["/", "/304"]
+
+
+@pytest.mark.parametrize(("status", "well"), [(200, True), (299, True), (400, False), (503, False)])
+async def test_nothing_is_read_but_the_status_of_what_is_no_redirect(
+    status: int, well: bool
+) -> None:
+    over = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(f"HTTP/1.1 {status} X\r\nDate: never".encode())
+        await over.wait()
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        answer = await ask(server.sockets[0].getsockname()[1])
+        over.set()
+    assert answer.well is well
 
 
 async def test_redirects_end_after_ten() -> None:

@@ -83,3 +83,11 @@ async def test_a_bus_without_logind_says_so(bus: str) -> None:
 async def test_a_machine_without_a_bus_has_no_logind(tmp_path: Path) -> None:
     with pytest.raises(LogindError):
         await Logind((f"--address=unix:path={tmp_path}/none",)).delay()
+
+
+async def test_a_machine_without_systemd_has_no_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(LogindError, match="there is no systemd-inhibit"):
+        await Logind().hold()

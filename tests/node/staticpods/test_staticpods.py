@@ -169,9 +169,9 @@ async def test_a_pod_goes_on_from_its_mirror_unless_that_has_ended(
 class Node:
     """Starts workers that do nothing, and keeps the UIDs of their pods."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, folder: Any = None) -> None:
         self.workers: list[Any] = []
-        self.statics = StaticPods(None, server.client, lambda: NODE, self.start)
+        self.statics = StaticPods(folder, server.client, lambda: NODE, self.start)
 
     def start(self, one: core_v1.Pod, mirror: MirrorPod) -> Any:
         worker = SimpleNamespace(pod=one, mirror=mirror)
@@ -213,6 +213,19 @@ def test_a_pod_that_the_node_rejects_waits_for_its_file_to_change() -> None:
     assert node.started == ["a"]
     node.statics.want([own("b")])
     assert node.started == ["a", "b"]
+
+
+async def test_what_files_say_is_done_when_they_change() -> None:
+    said = iter([[own("a")], None, []])
+    node = Node(Server(), SimpleNamespace(look=lambda: next(said)))
+    await node.statics.look()
+    await node.statics.look()
+    assert node.started == ["a"] and node.statics.uids == {"a"}
+    await node.statics.look()
+    assert node.statics.uids == set()
+    without = Node(Server())
+    await without.statics.look()
+    assert without.started == []
 
 
 def test_of_two_pods_of_one_name_the_first_runs() -> None:

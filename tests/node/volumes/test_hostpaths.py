@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -68,12 +70,15 @@ def claim(phase: str = "Bound", owner: str = "") -> core_v1.PersistentVolumeClai
     return from_builtins(body, core_v1.PersistentVolumeClaim)
 
 
-async def path_of(*objects: Any, is_own: bool = False, read_only: bool = True) -> str:
+async def path_of(
+    *objects: Any, is_own: bool = False, read_only: bool = True, **security: Any
+) -> str:
     async def get(kind: Any, namespace: str, name: str) -> Any:
         return next((one for one in objects if isinstance(one, kind)), None)
 
     one = pod()
     one.metadata.uid = "u"
+    one.spec.security_context = core_v1.PodSecurityContext(**security)
     nowhere = Path("/nowhere")
     references: Any = SimpleNamespace(get=get)
     growth: Any = None  # nothing grows here
@@ -122,3 +127,21 @@ async def test_any_user_may_write_to_what_was_provisioned(
     source = {"hostPath": {"path": str(place)}, "annotations": annotations}
     await path_of(claim(), volume(**source))
     assert place.stat().st_mode & 0o777 == mode
+
+
+@pytest.mark.parametrize(
+    ("kind", "annotations", "read_only", "is_given"),
+    [
+        ("hostPath", PROVISIONED, False, True),
+        ("hostPath", PROVISIONED, True, False),
+        ("hostPath", {}, False, False),
+        ("local", {}, False, True),
+        ("local", {}, True, False),
+    ],
+)
+async def test_a_folder_that_is_a_volume_of_its_own_is_given_to_the_pods_group(
+    tmp_path: Path, kind: str, annotations: dict[str, str], read_only: bool, is_given: bool
+) -> None:
+    one = volume(**{kind: {"path": str(tmp_path)}}, annotations=annotations)
+    await path_of(claim(), one, read_only=read_only, fs_group=os.getgid())
+    assert bool(tmp_path.stat().st_mode & stat.S_ISGID) == is_given

@@ -157,6 +157,17 @@ def test_a_node_helps_that_has_none_of_what_a_class_stands_for() -> None:
     assert not plugin.queueing_hint(added, snapshot, asking(**{"example.com/other": "1"}))
 
 
+def test_where_no_node_has_it_devices_of_a_class_stand_for_it() -> None:
+    gpu = "example.com/gpu"
+    classes = ExtendedResources([class_of("gpu", extendedResourceName=gpu)])
+    snapshot = snapshot_of(node("a", cpu="2"))
+    for known, fits in ((classes, True), (ExtendedResources([]), False)):
+        plugin = NodeResourcesFit(classes=known)
+        verdicts = plugin.filter(snapshot, asking(cpu="1", **{gpu: "1"}), snapshot.alive)
+        row = snapshot.row_of["a"]
+        assert all(verdict.rows[row] for verdict in verdicts) is fits
+
+
 def test_balanced_allocation_is_bounded_by_full_nodes() -> None:
     """Cpu is overcommitted by far, memory is full: both shares count as one."""
     snapshot = snapshot_of(node("a", cpu="1", memory="1Gi"), node("b", cpu="2", memory="4Gi"))

@@ -8,8 +8,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from tiphys.addons.addresses import Pool
-from tiphys.addons.authority import Authority, Pair
+from tiphys.addons.authority import Authority
 from tiphys.addons.inference import routing
+from tiphys.addons.inference.certificates import Certificates
 from tiphys.addons.inference.endpoints import is_owned
 from tiphys.addons.inference.routes import Route, route_of
 from tiphys.addons.inference.types import v1
@@ -28,8 +29,6 @@ log = logging.getLogger(__name__)
 
 _PAUSE = 0.02  # seconds in which changes are gathered
 _AGAIN = 5.0  # seconds after which a listener that Envoy refused is tried again
-_LIFETIME = 90 * 24 * 3600  # seconds of an endpoint's certificate
-_RENEWED = 30 * 24 * 3600  # seconds before its end
 _SERVICE = "kubernetes.io/service-name"
 
 
@@ -39,7 +38,7 @@ class Router:
     def __init__(self, context: Context, authority: Authority) -> None:
         self._context = context
         self._settings = context.settings
-        self._authority = authority
+        self._certificates = Certificates(authority)
         self._pool = Pool(context.settings.addresses)
         self._cache = Cache()
         self.server = XdsServer(self._cache)
@@ -53,7 +52,6 @@ class Router:
         self._slices = informers.of(discovery_v1.EndpointSlice)
         self._slices.index("service", _service_keys)
         self._changed = asyncio.Event()
-        self._pairs: dict[tuple[str, str], Pair] = {}
         self._said: set[str] = set()
 
     def watch(self) -> None:
@@ -121,7 +119,8 @@ class Router:
         for route, address in routed:
             resources[CLUSTER][route.cluster] = routing.cluster(route)
             resources[LISTENER][route.key] = routing.listener(route, address, port)
-            resources[SECRET][route.key] = routing.secret(route, self._pair(route, address))
+            pair = self._certificates.of(route, address, self._context.now())
+            resources[SECRET][route.key] = routing.secret(route, pair)
         refused = (await self._publisher.publish(resources)).get(LISTENER, {})
         self._log(refused)
         for route, address in routed:
@@ -145,16 +144,6 @@ class Router:
         while True:
             await asyncio.sleep(24 * 3600)
             self._changed.set()
-
-    def _pair(self, route: Route, address: str) -> Pair:
-        now = self._context.now()
-        known = self._pairs.get((route.key, address))
-        if known is None or known.expires - now < _RENEWED:
-            host = f"{route.name}.{route.namespace}"
-            names = (f"{host}.svc", host)
-            known = self._authority.server(address, now, _LIFETIME, *names)
-            self._pairs[route.key, address] = known
-        return known
 
     async def _tell(self, route: Route, address: str) -> None:
         """The address of an endpoint stands in the status of its Service."""

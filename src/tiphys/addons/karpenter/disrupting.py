@@ -20,7 +20,7 @@ from tiphys.addons.karpenter.disruption import (
 )
 from tiphys.addons.karpenter.provisioning import Provisioner
 from tiphys.addons.karpenter.shared import Shared
-from tiphys.addons.karpenter.state import World, counts_of
+from tiphys.addons.karpenter.state import World, counts_of, staying
 from tiphys.addons.karpenter.termination import taint, untaint
 from tiphys.addons.karpenter.types import NodeClaim, Replaced
 from tiphys.api.meta_v1 import Condition
@@ -140,12 +140,10 @@ class Disrupter:
 
     async def _tidy(self) -> None:
         """Nodes that were tainted by somebody who did not finish are given back."""
-        for state in self._shared.cluster.states(self._shared.now):
-            if state.claim is None or state.node is None or state.is_deleting:
-                continue
-            await untaint(self._shared, state.node)
-            if state.claim.is_(names.DISRUPTION_REASON):
-                await self._shared.set_condition(state.claim.name, None, names.DISRUPTION_REASON)
+        for claim, node in staying(self._shared.cluster.states(self._shared.now)):
+            await untaint(self._shared, node)
+            if claim.is_(names.DISRUPTION_REASON):
+                await self._shared.set_condition(claim.name, None, names.DISRUPTION_REASON)
 
     # --- doing ---
 

@@ -12,6 +12,7 @@ from tiphys.addons._cloud.machines import InsufficientCapacity, Machine, Order
 from tiphys.addons._cloud.quantities import quantity
 from tiphys.addons.karpenter import names
 from tiphys.addons.karpenter.claims import drift_of, options_for
+from tiphys.addons.karpenter.initialization import obstacle_of
 from tiphys.addons.karpenter.registration import problem_of
 from tiphys.addons.karpenter.requirements import lifetime
 from tiphys.addons.karpenter.shared import Shared
@@ -23,7 +24,6 @@ from tiphys.client.client import MERGE
 from tiphys.machinery import conditions, timestamps
 from tiphys.machinery.errors import StatusError, is_write_overtaken
 from tiphys.machinery.finished import pod_finished
-from tiphys.machinery.nodes import is_ready
 from tiphys.operator import Reconciler
 
 log = logging.getLogger(__name__)
@@ -274,38 +274,15 @@ class NodeClaimReconciler(Reconciler[NodeClaim]):
         self.shared.cluster.note_node(written)
 
     async def _initialize(self, claim: NodeClaim, node: core_v1.Node | None) -> None:
-        against = self._not_initialized(claim, node)
-        if against is not None:
-            reason, message = against
-            self._set(claim, names.INITIALIZED_CONDITION, "Unknown", reason, message)
+        obstacle = obstacle_of(claim, node)
+        if obstacle is not None:
+            self._set(claim, names.INITIALIZED_CONDITION, "Unknown", *obstacle)
             return
         assert node is not None
         patch = {"metadata": {"labels": {names.INITIALIZED: "true"}}}
         await self.client.patch(core_v1.Node, node.metadata.name, patch, media=MERGE)
         self._set(claim, names.INITIALIZED_CONDITION, "True")
         self.shared.wake_disruption()
-
-    def _not_initialized(
-        self, claim: NodeClaim, node: core_v1.Node | None
-    ) -> tuple[str, str] | None:
-        """(reason, message) of what a node still waits for."""
-        if node is None:
-            return "NodeNotFound", "Node not registered with cluster"
-        if not is_ready(node):
-            return "NodeNotReady", "Node status is NotReady"
-        startup = {(t.key, t.effect) for t in claim.spec.startup_taints}
-        for taint in node.spec.taints:
-            shown = f"{taint.key}{'=' if taint.value else ''}{taint.value}:{taint.effect}"
-            if (taint.key, taint.effect) in startup:
-                return "StartupTaintsExist", f'StartupTaint "{shown}" still exists'
-            if taint.key in names.EPHEMERAL_TAINTS:
-                return "KnownEphemeralTaintsExist", f'KnownEphemeralTaint "{shown}" still exists'
-        for name, amount in claim.spec.resources.requests.items():
-            missing = node.status.allocatable.get(name, "0") == "0"
-            if amount != "0" and missing:
-                message = f'Resource "{name}" was requested but not registered'
-                return "ResourceNotRegistered", message
-        return None
 
     # --- what changes while it runs ---
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tiphys.addons._cloud.catalog import Catalog
@@ -257,6 +257,13 @@ def join(
         if where is not None:
             where.pods.append(pod)
     return found
+
+
+def staying(states: Iterable[StateNode]) -> Iterator[tuple[NodeClaim, core_v1.Node]]:
+    """Of claims whose nodes are there, those that nobody takes away."""
+    for state in states:
+        if state.claim is not None and state.node is not None and not state.is_deleting:
+            yield state.claim, state.node
 
 
 def counts_of(nodes: Iterable[StateNode]) -> dict[str, Count]:

@@ -190,15 +190,7 @@ class WorkloadController(Controller):
         now = self.context.now()
         evicted = conditions.find(workload.status.conditions, statuses.EVICTED)
         assert evicted is not None
-
-        def free(one: Workload) -> None:
-            is_requeued = evicted.reason == "Preempted"
-            statuses.set_condition(
-                one, statuses.REQUEUED, is_requeued, evicted.reason, evicted.message, now
-            )
-            statuses.unreserve(one, statuses.PENDING_EVALUATION, evicted.message, now)
-
-        await self._workloads.change(workload, free)
+        await self._workloads.change(workload, lambda one: statuses.free(one, evicted, now))
 
 
 # --- when a workload has to go ---

@@ -50,40 +50,48 @@ def template_metadata(obj: Manifest) -> Manifest:
 
 def of_serving(new: Manifest, old: Manifest | None) -> list[FieldError]:
     queue = text_of(new, "labels", names.QUEUE)
+    violations: list[FieldError] = []
     problems = dns_subdomain_errors(queue) if queue else []
-    found = [invalid_value(_QUEUE, queue, ",".join(problems))] if problems else []
+    if problems:
+        violations.append(invalid_value(_QUEUE, queue, ",".join(problems)))
     if old is None:
-        return found
+        return violations
     is_idle = not number(mapping(old, "status").get("readyReplicas"), 0)
-    if queue != text_of(old, "labels", names.QUEUE) and not (is_idle and queue):
-        found.append(invalid_value(_QUEUE, queue, IMMUTABLE))
-    found += _priority_class(new, old, is_idle)
+    is_moved = queue != text_of(old, "labels", names.QUEUE)
+    if is_moved and not (is_idle and queue):
+        violations.append(invalid_value(_QUEUE, queue, IMMUTABLE))
+    violations += _priority_class(new, old, is_idle)
     if new.get("kind") == STATEFUL_SET and queue:
-        found += [*_same_shape(new, old), *_replicas(new, old)]
-    return found
+        violations += _same_shape(new, old)
+        violations += _replicas(new, old)
+    return violations
 
 
 def _priority_class(new: Manifest, old: Manifest, is_idle: bool) -> Iterator[FieldError]:
-    is_, was = (text_of(one, "labels", names.PRIORITY_CLASS) for one in (new, old))
-    if is_ and not was and not is_idle:
+    wanted = text_of(new, "labels", names.PRIORITY_CLASS)
+    standing = text_of(old, "labels", names.PRIORITY_CLASS)
+    if wanted and not standing and not is_idle:
         detail = "WorkloadPriorityClass cannot be added to a non-suspended workload"
-        yield invalid_value(_CLASS, is_, detail)
-    if was and not is_:
+        yield invalid_value(_CLASS, wanted, detail)
+    if standing and not wanted:
         yield invalid_value(_CLASS, "", "WorkloadPriorityClass cannot be removed from a workload")
 
 
 def _same_shape(new: Manifest, old: Manifest) -> Iterator[FieldError]:
     """What scheduling looks at: quota was given for that."""
-    shapes = [shape_of(mapping(one, "spec", "template", "spec")) for one in (new, old)]
-    for field, value in shapes[0].items():
-        if value != shapes[1][field]:
+    wanted = shape_of(mapping(new, "spec", "template", "spec"))
+    standing = shape_of(mapping(old, "spec", "template", "spec"))
+    for field, value in wanted.items():
+        if value != standing[field]:
             yield invalid_value(f"spec.template.spec.{field}", value, IMMUTABLE)
 
 
 def _replicas(new: Manifest, old: Manifest) -> Iterator[FieldError]:
     """A group is of so many, or of none."""
-    is_, was = (number(mapping(one, "spec").get("replicas"), 1) for one in (new, old))
-    if is_ and was and is_ != was:
-        yield invalid_value("spec.replicas", is_, IMMUTABLE)
-    if is_ and not was and number(mapping(new, "status").get("replicas"), 0):
+    wanted = number(mapping(new, "spec").get("replicas"), 1)
+    standing = number(mapping(old, "spec").get("replicas"), 1)
+    if wanted and standing and wanted != standing:
+        yield invalid_value("spec.replicas", wanted, IMMUTABLE)
+    still_there = number(mapping(new, "status").get("replicas"), 0)
+    if wanted and not standing and still_there:
         yield forbidden_field("spec.replicas", "scaling down is still in progress")

@@ -111,6 +111,14 @@ def unreserve(workload: Workload, reason: str, message: str, now: float) -> None
     sync_admitted(workload, now)
 
 
+def free(workload: Workload, evicted: Condition, now: float) -> None:
+    """Takes the quota of one that was evicted and has nothing to stop. Only who had to make room
+    for another is queued again."""
+    is_requeued = evicted.reason == "Preempted"
+    set_condition(workload, REQUEUED, is_requeued, evicted.reason, evicted.message, now)
+    unreserve(workload, PENDING_EVALUATION, evicted.message, now)
+
+
 def evict(workload: Workload, reason: str, message: str, now: float, cause: str = "") -> None:
     """Its job has to stop; its quota is free once it has."""
     # Only what was deactivated says the cause here: the order of queues looks for the others.

@@ -1,17 +1,16 @@
 """How many users next: a closed loop on what the system says that it does (pure).
 
 A system answers more slowly the more it has to do, so that orders grow less than users do. Near a
-point ``orders = c * users ** e``. Both are fitted to the last measurements, of which newer ones
-and nearer ones
-count more, so that noise is averaged and a change is followed; the next number of users is where
-the curve meets the target. While measurements are too much alike to tell the exponent, it is the
-one that is expected.
+point ``orders = c * users ** e``. Both are fitted to the last measurements, of which newer ones and
+nearer ones count more, so that noise is averaged and a change is followed; the next number of users
+is where the curve meets the target. While measurements are too much alike to tell the exponent, it
+is the one that is expected.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 _EXPECTED = 0.85
@@ -74,15 +73,16 @@ def next_users(measured: Sequence[Measurement], target: float, most: int) -> int
         return min(most, max(1, newest.users * 2))
     if abs(curve.orders_of(newest.users) / target - 1) <= _CLOSE:
         return min(most, newest.users)
-    least, largest = newest.users / _LARGEST_STEP, newest.users * _LARGEST_STEP
-    wanted = min(max(_bounded(curve.users_for, target), least), largest)
+    fewest = newest.users / _LARGEST_STEP
+    wanted = max(_users_for(curve, target), fewest)
+    wanted = min(wanted, newest.users * _LARGEST_STEP)
     return min(most, max(1, round(wanted)))
 
 
-def _bounded(users_for: Callable[[float], float], target: float) -> float:
+def _users_for(curve: Curve, target: float) -> float:
     try:
-        return users_for(target)
-    except OverflowError:
+        return curve.users_for(target)
+    except OverflowError:  # of a curve so flat that no number of users is enough
         return math.inf
 
 

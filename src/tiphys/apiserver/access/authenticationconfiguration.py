@@ -11,12 +11,19 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
-from msgspec import field
-
-from tiphys.api.base import Struct, named
+from tiphys.apiserver.access.authenticationtypes import (
+    AuthenticationConfiguration,
+    ClaimValidationRule,
+    ExtraMapping,
+    Issuer,
+    JWTAuthenticator,
+    PrefixedClaimOrExpression,
+    UserValidationRule,
+)
 from tiphys.machinery import errors
 from tiphys.machinery.cel import CelError
-from tiphys.machinery.cel.checker import DYN, check, type_of
+from tiphys.machinery.cel.checker import check, type_of
+from tiphys.machinery.cel.fitting import DYN
 from tiphys.machinery.cel.parser import Node, parse
 from tiphys.machinery.configfiles import ConfigFileError, read_strictly
 from tiphys.machinery.configfiles import check as check_file
@@ -39,73 +46,6 @@ _USER = compile_schema(
         },
     }
 )
-
-
-class Issuer(Struct):
-    url: str = ""
-    discovery_url: str = named("discoveryURL", "")
-    certificate_authority: str = ""
-    audiences: list[str] = []
-    audience_match_policy: str = ""
-    egress_selector_type: str = ""
-
-
-class ClaimValidationRule(Struct):
-    claim: str = ""
-    required_value: str = ""
-    expression: str = ""
-    message: str = ""
-
-
-class PrefixedClaimOrExpression(Struct):
-    claim: str = ""
-    prefix: str | None = None
-    expression: str = ""
-
-
-class ClaimOrExpression(Struct):
-    claim: str = ""
-    expression: str = ""
-
-
-class ExtraMapping(Struct):
-    key: str = ""
-    value_expression: str = ""
-
-
-class ClaimMappings(Struct):
-    username: PrefixedClaimOrExpression = field(default_factory=PrefixedClaimOrExpression)
-    groups: PrefixedClaimOrExpression = field(default_factory=PrefixedClaimOrExpression)
-    uid: ClaimOrExpression = field(default_factory=ClaimOrExpression)
-    extra: list[ExtraMapping] = []
-
-
-class UserValidationRule(Struct):
-    expression: str = ""
-    message: str = ""
-
-
-class JWTAuthenticator(Struct):
-    issuer: Issuer = field(default_factory=Issuer)
-    claim_validation_rules: list[ClaimValidationRule] = []
-    claim_mappings: ClaimMappings = field(default_factory=ClaimMappings)
-    user_validation_rules: list[UserValidationRule] = []
-
-
-class AnonymousCondition(Struct):
-    path: str = ""
-
-
-class Anonymous(Struct):
-    enabled: bool = False
-    conditions: list[AnonymousCondition] = []
-
-
-class AuthenticationConfiguration(Struct):
-    api_version: str = ""
-    kind: str = ""
-    jwt: list[JWTAuthenticator] = []
-    anonymous: Anonymous | None = None
 
 
 def parse_configuration(data: bytes, own_issuer: str) -> AuthenticationConfiguration:

@@ -8,8 +8,12 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
-from tiphys.apiserver.access.authentication import Authenticator, ServiceAccountTokens
+from tiphys.apiserver.access.authentication import Authenticator
 from tiphys.apiserver.access.authenticationconfiguration import (
+    check_configuration,
+    parse_configuration,
+)
+from tiphys.apiserver.access.authenticationtypes import (
     Anonymous,
     AuthenticationConfiguration,
     ClaimMappings,
@@ -17,13 +21,12 @@ from tiphys.apiserver.access.authenticationconfiguration import (
     Issuer,
     JWTAuthenticator,
     PrefixedClaimOrExpression,
-    check_configuration,
-    parse_configuration,
 )
 from tiphys.apiserver.access.bootstraptokens import BootstrapTokens
 from tiphys.apiserver.access.issuers import Issuers, TokenIssuer
 from tiphys.apiserver.access.keysets import ALGORITHMS
 from tiphys.apiserver.access.reloading import ConfigFile, NotYet
+from tiphys.apiserver.access.serviceaccounttokens import ServiceAccountTokens
 from tiphys.apiserver.access.tokenwebhooks import TokenWebhook, TokenWebhookOptions
 from tiphys.client.config import ConfigError
 from tiphys.client.reloadmetrics import ReloadMetrics

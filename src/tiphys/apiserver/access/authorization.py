@@ -10,18 +10,15 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-import msgspec
-
 from tiphys.api import rbac_v1
 from tiphys.api.base import decode
 from tiphys.api.catalog import BY_PATH
+from tiphys.apiserver.access.asked import Asked
 from tiphys.apiserver.access.authorizers import Chain, Decision
+from tiphys.apiserver.access.rbacrules import account_user, applies, rule_allows
 from tiphys.apiserver.http.request import MASTERS, User
 from tiphys.apiserver.registry.mirrors import Mirror
-from tiphys.machinery import errors
 from tiphys.machinery.derived import Derived
-from tiphys.machinery.errors import StatusError
-from tiphys.machinery.selectors import from_label_selector
 from tiphys.store.cache import ResourceCache
 from tiphys.store.store import Store
 
@@ -38,48 +35,6 @@ _ROLES, _CLUSTER_ROLES, _BINDINGS, _CLUSTER_BINDINGS = (
     BY_PATH[_G, "v1", plural]
     for plural in ("roles", "clusterroles", "rolebindings", "clusterrolebindings")
 )
-
-
-class Asked(msgspec.Struct, frozen=True, gc=False):
-    """One question to the authorizers: upstream's authorizer.Attributes without the user. `path`
-    is set for requests that are not about a resource.
-
-    A struct and no dataclass: every request makes one, and a frozen dataclass sets its fields one
-    by one in Python.
-    """
-
-    verb: str
-    group: str = ""
-    resource: str = ""
-    subresource: str = ""
-    namespace: str = ""
-    name: str = ""
-    path: str = ""
-    version: str = ""
-    fields: str = ""  # the field selector of a list or watch, where somebody looks at it
-    labels: str = ""  # likewise the label selector
-
-
-def refusal(user: User, asked: Asked, reason: str = "") -> StatusError:
-    """The 403 for a user who may not do what was asked, with the `reason` where there is more to
-    say."""
-    if asked.path:
-        error = errors.forbidden("", "", "")
-        error.status.message = (
-            f'forbidden: User "{user.name}" cannot {asked.verb} path "{asked.path}"'
-        )
-        error.status.details = None
-        return error
-    what = f"{asked.resource}/{asked.subresource}" if asked.subresource else asked.resource
-    where = f'in the namespace "{asked.namespace}"' if asked.namespace else "at the cluster scope"
-    sentence = (
-        f'User "{user.name}" cannot {asked.verb} resource "{what}" '
-        f'in API group "{asked.group}" {where}'
-    )
-    if reason:
-        sentence = f"{sentence}: {reason}"
-    resource = f"{asked.resource}.{asked.group}" if asked.group else asked.resource
-    return errors.forbidden(resource, asked.name, sentence)
 
 
 @dataclass(slots=True)
@@ -130,14 +85,9 @@ def _subjects(
     for subject in binding.subjects:
         if subject.kind == "ServiceAccount":
             namespace = subject.namespace or binding.metadata.namespace
-            yield "User", _account_user(namespace, subject.name)
+            yield "User", account_user(namespace, subject.name)
         else:
             yield subject.kind, subject.name
-
-
-def _account_user(namespace: str, name: str) -> str:
-    """The user that a service account is."""
-    return f"system:serviceaccount:{namespace}:{name}"
 
 
 class _Granted:
@@ -321,7 +271,7 @@ class Authorizer:
 
     def _collect(self, user: User) -> Iterable[Grant]:
         for binding in self._wide.about(user):
-            subject = _applies(binding.subjects, user, "")
+            subject = applies(binding.subjects, user, "")
             source = (
                 f'ClusterRoleBinding "{binding.metadata.name}" '
                 f'of ClusterRole "{binding.role_ref.name}" to {subject}'
@@ -329,7 +279,7 @@ class Authorizer:
             yield Grant(None, self.rules("", binding.role_ref), source)
         for scoped in self._scoped.about(user):
             namespace = scoped.metadata.namespace
-            subject = _applies(scoped.subjects, user, namespace)
+            subject = applies(scoped.subjects, user, namespace)
             source = (
                 f'RoleBinding "{scoped.metadata.name}/{namespace}" '
                 f'of {scoped.role_ref.kind} "{scoped.role_ref.name}" to {subject}'
@@ -355,62 +305,3 @@ class Authorizer:
         if known is None or known[0] != entry.revision:
             known = self._rules[entry.key] = (entry.revision, decode(entry.data, kind).rules)
         return known[1]
-
-
-def _applies(subjects: list[rbac_v1.Subject], user: User, namespace: str) -> str:
-    """The first subject that the user is, in words; empty when there is none. `namespace` is that
-    of service accounts that name none."""
-    for subject in subjects:
-        if subject.kind == "User" and subject.name == user.name:
-            return f'User "{subject.name}"'
-        if subject.kind == "Group" and subject.name in user.groups:
-            return f'Group "{subject.name}"'
-        if subject.kind == "ServiceAccount":
-            where = subject.namespace or namespace
-            if user.name == _account_user(where, subject.name):
-                return f'ServiceAccount "{subject.name}/{where}"'
-    return ""
-
-
-def rule_allows(rule: rbac_v1.PolicyRule, asked: Asked) -> bool:
-    """Whether one rule allows what is asked: upstream's RuleAllows."""
-    if "*" not in rule.verbs and asked.verb not in rule.verbs:
-        return False
-    if asked.path:
-        return any(_is_path(url, asked.path) for url in rule.non_resource_urls)
-    if "*" not in rule.api_groups and asked.group not in rule.api_groups:
-        return False
-    # A request without a name (list, create) is not about one of the names.
-    if rule.resource_names and asked.name not in rule.resource_names:
-        return False
-    if "*" in rule.resources:
-        return True
-    if not asked.subresource:
-        return asked.resource in rule.resources
-    whole = f"{asked.resource}/{asked.subresource}"
-    return whole in rule.resources or f"*/{asked.subresource}" in rule.resources
-
-
-def _is_path(url: str, path: str) -> bool:
-    """Whether a rule's URL, which may end with a wildcard, covers a path."""
-    return url == path or (url.endswith("*") and path.startswith(url[:-1]))
-
-
-def aggregated(
-    role: rbac_v1.ClusterRole, roles: Iterable[rbac_v1.ClusterRole]
-) -> list[rbac_v1.PolicyRule]:
-    """The rules an aggregating role gathers from the roles its selectors choose, in the order of
-    their names, each rule once."""
-    if role.aggregation_rule is None:
-        return []
-    selectors = [
-        from_label_selector(selector) for selector in role.aggregation_rule.cluster_role_selectors
-    ]
-    rules: list[rbac_v1.PolicyRule] = []
-    for other in sorted(roles, key=lambda role: role.metadata.name):
-        if other.metadata.name == role.metadata.name:
-            continue
-        labels = other.metadata.labels
-        if any(selector and selector.matches(labels) for selector in selectors):
-            rules += [rule for rule in other.rules if rule not in rules]
-    return rules

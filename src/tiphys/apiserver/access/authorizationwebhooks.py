@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 
 from tiphys.api.authorization_v1 import SubjectAccessReviewStatus
-from tiphys.apiserver.access.authorization import Asked
+from tiphys.apiserver.access.asked import Asked
 from tiphys.apiserver.access.authorizers import NO_OPINION, AuthorizationMetrics, Decision
 from tiphys.apiserver.eventloop.aside import Unanswered, aside
 from tiphys.apiserver.http.request import LONG_SELECTOR, User

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from tiphys.apiserver.http.request import User
 
 if TYPE_CHECKING:
-    from tiphys.apiserver.access.authorization import Asked
+    from tiphys.apiserver.access.asked import Asked
 
 
 class Decision(NamedTuple):

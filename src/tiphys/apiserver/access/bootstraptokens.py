@@ -13,7 +13,7 @@ from collections.abc import Callable
 from tiphys.api.base import decode
 from tiphys.api.catalog import BY_PATH
 from tiphys.api.core_v1 import Secret
-from tiphys.apiserver.http.request import User
+from tiphys.apiserver.http.request import AUTHENTICATED, User
 from tiphys.machinery import bootstraptokens
 from tiphys.machinery.bootstraptokens import AUTHENTICATION, NAME_PREFIX, NAMESPACE, Token
 from tiphys.store.store import Store
@@ -21,7 +21,6 @@ from tiphys.store.store import Store
 log = logging.getLogger(__name__)
 
 _SECRETS = BY_PATH["", "v1", "secrets"]
-_AUTHENTICATED = "system:authenticated"
 
 
 class BootstrapTokens:
@@ -46,7 +45,7 @@ class BootstrapTokens:
             log.info("Bootstrap token %s is refused: %s", token.id, fault)
             return None
         groups = bootstraptokens.groups(secret) or []
-        return User(bootstraptokens.USER_PREFIX + token.id, (*groups, _AUTHENTICATED))
+        return User(bootstraptokens.USER_PREFIX + token.id, (*groups, AUTHENTICATED))
 
     def _fault(self, secret: Secret, token: Token) -> str:
         """Why a token is not valid, "" when it is."""

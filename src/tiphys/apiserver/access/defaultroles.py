@@ -8,7 +8,7 @@ from typing import Any
 from tiphys.api import rbac_v1
 from tiphys.api.meta_v1 import LabelSelector, ObjectMeta
 from tiphys.apiserver.access import joining
-from tiphys.apiserver.access.authorization import aggregated
+from tiphys.apiserver.access.rbacrules import aggregated
 
 READ = ["get", "list", "watch"]
 WRITE = ["create", "delete", "deletecollection", "patch", "update"]

@@ -10,12 +10,8 @@ retry later. Levels lend seats that they do not use.
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import math
 import time
-from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 from prometheus_client import Metric
@@ -24,17 +20,23 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from tiphys.api import flowcontrol_v1 as v1
 from tiphys.api.base import decode
 from tiphys.api.catalog import resource_of
+from tiphys.apiserver.access.flowschemas import matches
+from tiphys.apiserver.access.prioritylevel import (
+    PER_SEAT,
+    SEATS,
+    Counts,
+    Flow,
+    Level,
+    Waiter,
+    configure,
+    shares,
+    too_many,
+)
 from tiphys.apiserver.http.request import RequestInfo, User, waited
 from tiphys.machinery import errors
 from tiphys.store.store import Store
 
-# Requests served at a time, all levels together: upstream's limits for reads, 400, and writes, 200.
-SEATS = 600
 PATIENCE = 15.0  # seconds that a request waits for a seat: a quarter of its time
-_PER_SEAT = 100  # objects read for each seat that a list takes, as upstream's estimate has it
-_MOST_SEATS = 10  # of one request
-_MOST_SHARE = 0.15  # of its level's seats, likewise
-_ACCOUNT = "system:serviceaccount:"
 _MOST_KNOWN = 20_000  # kinds of requests whose flows are remembered
 # (name, type, help, attribute of the counts of a flow schema) of each metric
 _METRICS: tuple[tuple[str, type[GaugeMetricFamily | CounterMetricFamily], str, str], ...] = (
@@ -46,86 +48,7 @@ _METRICS: tuple[tuple[str, type[GaugeMetricFamily | CounterMetricFamily], str, s
 _SCHEMAS, _LEVELS = resource_of(v1.FlowSchema), resource_of(v1.PriorityLevelConfiguration)
 
 
-# --- the level: seats and queues ---
-
-
-@dataclass(slots=True)
-class Counts:
-    """What the requests of one flow schema do at a level. `refused`: by upstream's reason."""
-
-    executing: int = 0
-    seats: int = 0
-    waiting: int = 0
-    served: int = 0
-    refused: dict[str, int] = field(default_factory=dict)
-
-    def refuse(self, reason: str) -> None:
-        self.refused[reason] = self.refused.get(reason, 0) + 1
-
-
-@dataclass(eq=False)
-class Level:
-    """`nominal` seats are its own, of which `lendable` may be lent; it may borrow `borrowing`.
-    Without queues whatever finds no seat is refused."""
-
-    name: str
-    uid: str = ""
-    exempt: bool = False
-    nominal: int = 0
-    lendable: int = 0
-    borrowing: int = SEATS
-    hand: int = 1
-    length: int = 0
-    queues: list[deque[Waiter]] = field(default_factory=list)
-    used: int = 0
-    wide: int = 0  # of the used, those of requests that took more than one
-    waiting: int = 0
-    served: int = 0
-    refused: int = 0
-    schemas: dict[str, Counts] = field(default_factory=dict)
-    _next: int = 0
-
-    def shard(self, flow: str) -> int:
-        """The queue for a flow: of the few that its hash deals to it, the shortest."""
-        digest = hashlib.blake2b(flow.encode(), digest_size=16).digest()
-        value = int.from_bytes(digest, "big")
-        count = len(self.queues)
-        dealt: list[int] = []
-        for number in range(min(self.hand, count)):
-            value, card = divmod(value, count - number)
-            for earlier in sorted(dealt):
-                card += card >= earlier
-            dealt.append(card)
-        return min(dealt, key=lambda number: len(self.queues[number]))
-
-    def width(self, objects: int) -> int:
-        """How many seats a request takes that reads so many objects: upstream's estimate, and its
-        limits."""
-        share = math.ceil(self.nominal * _MOST_SHARE)
-        most = max(1, min(_MOST_SEATS, share, self.nominal // max(self.hand, 1)))
-        return max(1, min(most, math.ceil(objects / _PER_SEAT)))
-
-    def in_turn(self) -> Iterator[deque[Waiter]]:
-        """The queues, beginning with the one after that which was looked at last."""
-        count = len(self.queues)
-        for _ in range(count):
-            number = self._next % count
-            self._next = number + 1
-            yield self.queues[number]
-
-    def take(self, seats: int) -> None:
-        self.used += seats
-        self.served += 1
-        if seats > 1:
-            self.wide += seats
-
-
-@dataclass(slots=True)
-class Waiter:
-    """A request that waits for its seats."""
-
-    future: asyncio.Future[None]
-    seats: int = 1
+# --- the whole ---
 
 
 class Seat:
@@ -149,73 +72,6 @@ class Seat:
             self._counts.executing -= 1
             self._counts.seats -= seats
             self._fairness.leave(self._level, seats)
-
-
-@dataclass(frozen=True, slots=True)
-class Flow:
-    """How a request is classified. `headers` are for the client; `key` distinguishes flows of one
-    schema apart."""
-
-    schema: str
-    level: Level
-    key: str
-    headers: tuple[tuple[str, str], ...]
-    counts: Counts = field(default_factory=Counts)
-
-
-# --- the schemas: pure ---
-
-
-def _has(values: list[str], value: str) -> bool:
-    return "*" in values or value in values
-
-
-def _is_subject(subject: v1.Subject, user: User) -> bool:
-    match subject.kind:
-        case "User" if subject.user is not None:
-            return subject.user.name in ("*", user.name)
-        case "Group" if subject.group is not None:
-            return subject.group.name == "*" or subject.group.name in user.groups
-        case "ServiceAccount" if subject.service_account is not None:
-            namespace, name = subject.service_account.namespace, subject.service_account.name
-            head = f"{_ACCOUNT}{namespace}:"
-            return user.name.startswith(head) if name == "*" else user.name == head + name
-    return False
-
-
-def _is_about(rule: v1.PolicyRulesWithSubjects, info: RequestInfo) -> bool:
-    if info.is_resource:
-        return any(_is_about_resource(one, info) for one in rule.resource_rules)
-    return any(_is_about_path(one, info) for one in rule.non_resource_rules)
-
-
-def _is_about_resource(rule: v1.ResourcePolicyRule, info: RequestInfo) -> bool:
-    resource = f"{info.resource}/{info.subresource}" if info.subresource else info.resource
-    if not _has(rule.verbs, info.verb) or not _has(rule.api_groups, info.group):
-        return False
-    if not _has(rule.resources, resource):
-        return False
-    return _has(rule.namespaces, info.namespace) if info.namespace else bool(rule.cluster_scope)
-
-
-def _is_about_path(rule: v1.NonResourcePolicyRule, info: RequestInfo) -> bool:
-    if not _has(rule.verbs, info.verb):
-        return False
-    for url in rule.non_resource_urls:
-        if url in ("*", info.path) or (url.endswith("*") and info.path.startswith(url[:-1])):
-            return True
-    return False
-
-
-def matches(schema: v1.FlowSchema, user: User, info: RequestInfo) -> bool:
-    """Whether a schema is about a request."""
-    for rule in schema.spec.rules:
-        if _is_about(rule, info) and any(_is_subject(one, user) for one in rule.subjects):
-            return True
-    return False
-
-
-# --- the whole ---
 
 
 class Fairness:
@@ -276,12 +132,12 @@ class Fairness:
         configured = [
             decode(entry.data, v1.PriorityLevelConfiguration) for entry in self._caches[1]
         ]
-        total = sum(_shares(one) for one in configured) or 1
+        total = sum(shares(one) for one in configured) or 1
         previous = self.levels
         self.levels = {}
         for one in configured:
             level = previous.get(one.metadata.name) or Level(one.metadata.name)
-            _configure(level, one, self._seats, total)
+            configure(level, one, self._seats, total)
             self.levels[level.name] = level
 
     # --- seats ---
@@ -314,7 +170,7 @@ class Fairness:
     async def seat(self, flow: Flow, objects: int) -> Seat:
         """The seats of a request that reads so many objects, once they are free. Raises 429."""
         level = flow.level
-        seats = level.width(objects) if objects > _PER_SEAT else 1
+        seats = level.width(objects) if objects > PER_SEAT else 1
         if not self.enter(level, seats):
             began = time.perf_counter()
             try:
@@ -367,7 +223,7 @@ class Fairness:
     def _refusal(flow: Flow, reason: str) -> errors.StatusError:
         flow.level.refused += 1
         flow.counts.refuse(reason)
-        return _too_many()
+        return too_many()
 
     def leave(self, level: Level, seats: int = 1) -> None:
         """Returns seats, and gives them to requests that wait."""
@@ -409,54 +265,3 @@ class Fairness:
             for reason, count in list(counts.refused.items()):
                 rejected.add_metric((*place, reason), count)
         yield rejected
-
-
-def _shares(one: v1.PriorityLevelConfiguration) -> int:
-    """Upstream's defaults: none for an exempt level, 30 for a limited one."""
-    if one.spec.type == "Exempt":
-        exempt = one.spec.exempt
-        return (exempt.nominal_concurrency_shares or 0) if exempt is not None else 0
-    limited = one.spec.limited
-    shares = limited.nominal_concurrency_shares if limited is not None else None
-    return 30 if shares is None else shares
-
-
-def _configure(level: Level, one: v1.PriorityLevelConfiguration, seats: int, total: int) -> None:
-    """Sets a level as it is configured. `total` are the shares of all levels."""
-    level.uid = one.metadata.uid
-    level.exempt = one.spec.type == "Exempt"
-    level.nominal = math.ceil(seats * _shares(one) / total)
-    limited = one.spec.limited
-    if limited is None:
-        return
-    level.lendable = level.nominal * (limited.lendable_percent or 0) // 100
-    percent = limited.borrowing_limit_percent
-    level.borrowing = seats if percent is None else level.nominal * percent // 100
-    response = limited.limit_response
-    queuing = response.queuing if response.type == "Queue" else None
-    if queuing is None:
-        level.hand = 1
-        level.length = 0
-        _requeue(level, 0)
-    else:
-        level.hand = queuing.hand_size
-        level.length = queuing.queue_length_limit
-        _requeue(level, queuing.queues)
-
-
-def _requeue(level: Level, count: int) -> None:
-    """Gives a level `count` queues. Who waits is spread over the new ones, or refused when there
-    are none."""
-    if len(level.queues) == count:
-        return
-    waiting = [waiter for queue in level.queues for waiter in queue]
-    level.queues = [deque() for _ in range(count)]
-    for number, waiter in enumerate(waiting):
-        if count:
-            level.queues[number % count].append(waiter)
-        elif not waiter.future.done():
-            waiter.future.set_exception(_too_many())
-
-
-def _too_many() -> errors.StatusError:
-    return errors.too_many_requests("Too many requests, please try again later.", 1)

@@ -15,9 +15,15 @@ from urllib.parse import unquote
 from msgspec.structs import replace
 from multidict import CIMultiDictProxy
 
-from tiphys.apiserver.access.authentication import AUTHENTICATED
-from tiphys.apiserver.access.authorization import Asked, Authorizer, refusal
-from tiphys.apiserver.http.request import ANONYMOUS, MASTERS, User, note_impersonation
+from tiphys.apiserver.access.asked import Asked, refusal
+from tiphys.apiserver.access.authorization import Authorizer
+from tiphys.apiserver.http.request import (
+    ANONYMOUS,
+    AUTHENTICATED,
+    MASTERS,
+    User,
+    note_impersonation,
+)
 from tiphys.machinery import errors
 from tiphys.machinery.errors import StatusError
 from tiphys.machinery.names import dns_subdomain_errors

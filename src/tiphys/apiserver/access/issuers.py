@@ -15,10 +15,7 @@ from typing import Any
 import jwt
 import msgspec
 
-from tiphys.apiserver.access.authenticationconfiguration import (
-    JWTAuthenticator,
-    PrefixedClaimOrExpression,
-)
+from tiphys.apiserver.access.authenticationtypes import JWTAuthenticator, PrefixedClaimOrExpression
 from tiphys.apiserver.access.keysets import ALGORITHMS, Key, KeySet
 from tiphys.apiserver.eventloop.aside import aside
 from tiphys.apiserver.http.request import User

@@ -16,7 +16,8 @@ from tiphys.api import core_v1, rbac_v1, storage_v1
 from tiphys.api.base import decode
 from tiphys.api.catalog import BY_PATH
 from tiphys.api.resource_v1 import ResourceSlice
-from tiphys.apiserver.access.authorization import Asked, rule_allows
+from tiphys.apiserver.access.asked import Asked
+from tiphys.apiserver.access.rbacrules import rule_allows
 from tiphys.apiserver.http.request import LONG_SELECTOR, User
 from tiphys.machinery.podrefs import MIRROR, References, SecretName, references, volume_secrets
 from tiphys.machinery.selectors import SelectorError, parse_fields

@@ -7,7 +7,8 @@ from typing import Any
 
 from msgspec import structs
 
-from tiphys.apiserver.access.authorization import Asked, Authorizer
+from tiphys.apiserver.access.asked import Asked
+from tiphys.apiserver.access.authorization import Authorizer
 from tiphys.apiserver.http.request import User
 from tiphys.machinery.cel import CelError
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tiphys.apiserver.access.authorization import Asked, Authorizer
+from tiphys.apiserver.access.asked import Asked
+from tiphys.apiserver.access.authorization import Authorizer
 from tiphys.apiserver.admission import Attributes, Base
 from tiphys.apiserver.http.request import MASTERS
 from tiphys.apiserver.resources.certificatesigningrequests import organizations, parse_request

@@ -18,19 +18,20 @@ from tiphys.apiserver.admission.classes import (
 )
 from tiphys.apiserver.admission.configuration import PodSecurityConfiguration
 from tiphys.apiserver.admission.limits import LimitRanger
+from tiphys.apiserver.admission.mutatingpolicies import MutatingPolicies
 from tiphys.apiserver.admission.namespaces import NamespaceLifecycle
 from tiphys.apiserver.admission.noderestriction import NodeRestriction
 from tiphys.apiserver.admission.nodetaints import TaintNodesByCondition
 from tiphys.apiserver.admission.owners import OwnerReferencesPermissionEnforcement
 from tiphys.apiserver.admission.parameters import PolicyParameters
 from tiphys.apiserver.admission.podsecurity import PodSecurity
-from tiphys.apiserver.admission.policies import MutatingPolicies, ValidatingPolicies
 from tiphys.apiserver.admission.priority import Priority
 from tiphys.apiserver.admission.quota import ResourceQuotas
 from tiphys.apiserver.admission.rbac import RBACEscalation
 from tiphys.apiserver.admission.serviceaccounts import ServiceAccount
 from tiphys.apiserver.admission.tolerations import DefaultTolerationSeconds
 from tiphys.apiserver.admission.topology import PodTopologyLabels
+from tiphys.apiserver.admission.validatingpolicies import ValidatingPolicies
 from tiphys.apiserver.admission.webhooks import MutatingWebhooks, ValidatingWebhooks
 from tiphys.apiserver.proxying.webhooks import WebhookCaller
 

@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tiphys.api import resource_v1 as v1
-from tiphys.apiserver.access.authorization import Asked, Authorizer, refusal
+from tiphys.apiserver.access.asked import Asked, refusal
+from tiphys.apiserver.access.authorization import Authorizer
 from tiphys.apiserver.admission import Attributes, Base
 from tiphys.apiserver.http.request import User
 from tiphys.machinery import errors

@@ -13,7 +13,8 @@ from typing import Any
 from tiphys.api import core_v1
 from tiphys.api.base import decode
 from tiphys.api.catalog import BY_PATH
-from tiphys.apiserver.access.authorization import Asked, Authorizer
+from tiphys.apiserver.access.asked import Asked
+from tiphys.apiserver.access.authorization import Authorizer
 from tiphys.apiserver.access.nodeauthorizer import GROUP, LEASES, PREFIX, node_of
 from tiphys.apiserver.admission import Attributes, Base
 from tiphys.apiserver.resources.certificatesigningrequests import common_name, parse_request

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from tiphys.api.meta_v1 import OwnerReference
-from tiphys.apiserver.access.authorization import Asked, Authorizer
+from tiphys.apiserver.access.asked import Asked
+from tiphys.apiserver.access.authorization import Authorizer
 from tiphys.apiserver.admission import Attributes, Base
 from tiphys.machinery import errors
 

@@ -3,21 +3,16 @@ bindings."""
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
-
 from tiphys.api import admissionregistration_v1 as v1
 from tiphys.api.base import to_builtins
 from tiphys.api.catalog import Resource, resource_of
-from tiphys.api.meta_v1 import StatusCause
 from tiphys.apiserver.access.authorization import Authorizer
 from tiphys.apiserver.admission import Attributes, Base
 from tiphys.apiserver.admission.matching import (
-    EXEMPT,
     Rounds,
     Seen,
     conditions_hold,
@@ -26,21 +21,10 @@ from tiphys.apiserver.admission.matching import (
     selects_namespace,
     selects_object,
 )
-from tiphys.apiserver.admission.webhooks import replaced
-from tiphys.apiserver.eventloop.aside import aside
 from tiphys.apiserver.eventloop.turns import Steps
-from tiphys.apiserver.http.request import annotate, annotate_more, warn
 from tiphys.apiserver.registry.mirrors import Mirror
-from tiphys.apiserver.registry.ownership import node_for
-from tiphys.machinery import errors, patch, typed
-from tiphys.machinery.cel import Budget, CelError, OutOfBudget
+from tiphys.machinery.cel import Budget, CelError
 from tiphys.machinery.selectors import from_label_selector
-
-_CODES = {"Unauthorized": 401, "Forbidden": 403, "Invalid": 422, "RequestEntityTooLarge": 413}
-
-
-_FAILURE = "validation.policy.admission.k8s.io/validation_failure"
-_LONGEST_ANNOTATION = 10 * 1024  # characters, as upstream cuts them
 
 
 class PolicyError(Exception):
@@ -70,7 +54,7 @@ class Failure:
     index: int = 0
 
 
-class _Policies(Base):
+class Policies(Base):
     """What both kinds share."""
 
     policy_kind: Any
@@ -209,201 +193,3 @@ class Composed:
             variables = {**self._given, "variables": self}
             self._values[name] = self._budget.run(self._declared[name], variables)
         return self._values[name]
-
-
-class ValidatingPolicies(_Policies):
-    policy_kind = v1.ValidatingAdmissionPolicy
-    binding_kind = v1.ValidatingAdmissionPolicyBinding
-
-    async def validate(self, attributes: Attributes) -> None:
-        if attributes.resource.group == EXEMPT or not self._bound_policies():
-            return
-        seen = Seen(attributes, self._authorizer())
-        denials: list[errors.StatusError] = []
-        async for evaluation in self._evaluations(attributes, seen):
-            if isinstance(evaluation, Bound):
-                await self._judge_all(evaluation, attributes, denials)
-            else:
-                policy, binding, error = evaluation
-                reason = f"failed to configure binding: {error}"
-                self._failed(Failure(policy, binding, reason), attributes, denials)
-        if denials:
-            raise denials[0]
-
-    async def _judge_all(self, bound: Bound, attributes: Attributes, denials: list[Any]) -> None:
-        """Every validation of a policy, as far as its budget goes."""
-        try:
-            for index in range(len(bound.policy.spec.validations)):
-                await aside(self._judge, bound, index, attributes, denials)
-            for annotation in bound.policy.spec.audit_annotations:
-                await aside(self._annotate, bound, annotation, attributes, denials)
-        except OutOfBudget as error:
-            failure = Failure(bound.policy, bound.binding, str(error))
-            self._failed(failure, attributes, denials)
-
-    def _judge(self, bound: Bound, index: int, attributes: Attributes, denials: list[Any]) -> None:
-        validation = bound.policy.spec.validations[index]
-        text = validation.expression
-        try:
-            result = bound.budget.run(text, bound.variables)
-        except OutOfBudget:
-            raise
-        except CelError as error:
-            message = f"expression '{text.strip()}' resulted in error: {error}"
-            failure = Failure(bound.policy, bound.binding, message, index=index)
-            self._failed(failure, attributes, denials)
-            return
-        if result is not True:
-            message = _message(validation, bound)
-            reason = validation.reason
-            failure = Failure(bound.policy, bound.binding, message, reason, index)
-            self._act(failure, attributes, denials)
-
-    def _annotate(
-        self,
-        bound: Bound,
-        annotation: v1.AuditAnnotation,
-        attributes: Attributes,
-        denials: list[Any],
-    ) -> None:
-        """What a policy has to say to audit events. A failure denies, whatever the binding says."""
-        policy = bound.policy
-        try:
-            value = bound.budget.run(annotation.value_expression, bound.variables)
-        except OutOfBudget:
-            raise
-        except CelError as error:
-            if policy.spec.failure_policy != "Ignore":
-                failure = Failure(policy, bound.binding, str(error))
-                denials.append(_denial(failure, attributes))
-            return
-        if isinstance(value, str) and value.strip():
-            key = f"{policy.metadata.name}/{annotation.key}"
-            annotate_more(key, value.strip()[:_LONGEST_ANNOTATION])
-
-    def _failed(self, failure: Failure, attributes: Attributes, denials: list[Any]) -> None:
-        if failure.policy.spec.failure_policy != "Ignore":
-            self._act(failure, attributes, denials)
-
-    def _act(self, failure: Failure, attributes: Attributes, denials: list[Any]) -> None:
-        """Warns, tells audit events or denies, as the binding says."""
-        actions = failure.binding.spec.validation_actions
-        if "Warn" in actions:
-            warn(f"Validation failed for {_named(failure)}: {failure.message}")
-        if "Audit" in actions:
-            annotate(_FAILURE, _audited(failure))
-        if "Deny" in actions:
-            denials.append(_denial(failure, attributes))
-
-
-def _named(failure: Failure) -> str:
-    return (
-        f"ValidatingAdmissionPolicy '{failure.policy.metadata.name}' with binding "
-        f"'{failure.binding.metadata.name}'"
-    )
-
-
-def _denial(failure: Failure, attributes: Attributes) -> errors.StatusError:
-    text = f"{_named(failure)} denied request: {failure.message}"
-    refusal = errors.forbidden(attributes.resource.group_resource, attributes.name, text)
-    refusal.status.reason = failure.reason or "Invalid"
-    refusal.status.code = _CODES.get(refusal.status.reason, 422)
-    if refusal.status.details is not None:
-        refusal.status.details.causes.append(StatusCause(message=failure.message))
-    return refusal
-
-
-def _audited(failure: Failure) -> str:
-    """A failed validation as audit events tell it."""
-    told = {
-        "message": failure.message,
-        "policy": failure.policy.metadata.name,
-        "binding": failure.binding.metadata.name,
-        "expressionIndex": failure.index,
-        "validationActions": list(failure.binding.spec.validation_actions),
-    }
-    return msgspec.json.encode([told]).decode()
-
-
-def _message(validation: v1.Validation, bound: Bound) -> str:
-    if validation.message_expression:
-        try:
-            text = bound.budget.run(validation.message_expression, bound.variables)
-            if isinstance(text, str) and text.strip() and "\n" not in text:
-                return text.strip()
-        except CelError:
-            pass
-    return validation.message.strip() or f"failed expression: {validation.expression.strip()}"
-
-
-class MutatingPolicies(_Policies):
-    policy_kind = v1.MutatingAdmissionPolicy
-    binding_kind = v1.MutatingAdmissionPolicyBinding
-
-    async def mutate(self, attributes: Attributes) -> None:
-        if (
-            attributes.resource.group == EXEMPT
-            or attributes.obj is None
-            or not self._bound_policies()
-        ):
-            return
-        seen = Seen(attributes, self._authorizer())
-        rounds = Rounds.of(attributes, self.policy_kind, seen.plain("obj"))
-        async with contextlib.aclosing(self._evaluations(attributes, seen, rounds)) as evaluations:
-            async for evaluation in evaluations:
-                if isinstance(evaluation, Bound):
-                    await self._mutate(evaluation, attributes, seen, rounds)
-                else:
-                    policy, binding, error = evaluation
-                    self._failed(policy, binding, str(error), attributes)
-        rounds.left(seen.plain("obj"))
-
-    async def _mutate(
-        self, bound: Bound, attributes: Attributes, seen: Seen, rounds: Rounds
-    ) -> None:
-        """Every mutation of one policy, each on what the one before it has left."""
-        before = seen.plain("obj")
-        policy = bound.policy
-        for mutation in policy.spec.mutations:
-            obj = seen.in_version(bound.resource, seen.plain("obj"))
-            bound.variables["object"] = obj
-            try:
-                after = await aside(_mutated, mutation, bound, obj)
-            except (CelError, ValueError, TypeError, KeyError) as error:
-                self._failed(policy, bound.binding, str(error), attributes)
-                continue
-            if after != obj:
-                after = seen.in_version(attributes.resource, after)
-                strategy = self._registry().strategy_of(attributes.resource)
-                by = f"policy {policy.metadata.name}"
-                attributes.obj = replaced(attributes, after, strategy, by)
-        changed = seen.plain("obj") != before
-        rounds.done(attributes, policy.metadata.name, policy.spec.reinvocation_policy, changed)
-
-    def _failed(self, policy: Any, binding: Any, message: str, attributes: Attributes) -> None:
-        if policy.spec.failure_policy == "Ignore":
-            return
-        text = (
-            f"policy '{policy.metadata.name}' with binding '{binding.metadata.name}' denied "
-            f"request: {message}"
-        )
-        refusal = errors.forbidden(attributes.resource.group_resource, attributes.name, text)
-        refusal.status.reason = "Invalid"
-        refusal.status.code = 422
-        try:
-            raise refusal
-        finally:
-            del refusal  # it would be in a cycle with this frame
-
-
-def _mutated(mutation: v1.Mutation, bound: Bound, obj: Any) -> Any:
-    if mutation.patch_type == "ApplyConfiguration" and mutation.apply_configuration is not None:
-        config = bound.budget.run(mutation.apply_configuration.expression, bound.variables)
-        if not isinstance(config, dict):
-            raise CelError("must evaluate to Object")
-        return typed.merge(obj, config, node_for(bound.resource))
-    if mutation.patch_type == "JSONPatch" and mutation.json_patch is not None:
-        return patch.json_patch(
-            obj, bound.budget.run(mutation.json_patch.expression, bound.variables)
-        )
-    raise CelError(f"unsupported patchType {mutation.patch_type!r}")

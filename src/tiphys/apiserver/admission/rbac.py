@@ -12,7 +12,8 @@ from collections.abc import Callable
 from typing import Any
 
 from tiphys.api import rbac_v1
-from tiphys.apiserver.access.authorization import Asked, Authorizer
+from tiphys.apiserver.access.asked import Asked
+from tiphys.apiserver.access.authorization import Authorizer
 from tiphys.apiserver.access.coverage import Owned, size
 from tiphys.apiserver.admission import Attributes, Base
 from tiphys.apiserver.http.request import MASTERS

@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 
 from tiphys.api.catalog import GroupVersion, Resource, Subresource
-from tiphys.apiserver.proxying.aggregation import Aggregator, Remote
+from tiphys.apiserver.proxying.aggregation import Aggregator
+from tiphys.apiserver.proxying.remotes import Remote
 from tiphys.apiserver.registry.served import CUSTOM_PRIORITY, PRIORITIES, ServedResources
 from tiphys.machinery.derived import Derived
 

@@ -12,17 +12,11 @@ _REF = "#/definitions/"
 def merged(own: dict[str, Any], others: Iterable[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
     """`others` are (path prefix, document). A model that this server has already under the same
     name, but otherwise, gets a new name: NAME_v2 and so on, as upstream's aggregator does."""
-    paths, models, parameters = (
-        dict(own["paths"]),
-        dict(own["definitions"]),
-        dict(own.get("parameters") or {}),
-    )
+    paths = dict(own["paths"])
+    models = dict(own["definitions"])
+    parameters = dict(own.get("parameters") or {})
     for prefix, document in others:
-        wanted = {
-            p: item
-            for p, item in (document.get("paths") or {}).items()
-            if p == prefix or p.startswith(f"{prefix}/")
-        }
+        wanted = _paths_below(prefix, document)
         theirs = document.get("definitions") or {}
         needed = _reachable(wanted, theirs)
         names = {name: _free(name, theirs[name], models) for name in needed}
@@ -35,12 +29,20 @@ def merged(own: dict[str, Any], others: Iterable[tuple[str, dict[str, Any]]]) ->
     return {**own, "paths": paths, "definitions": models, "parameters": parameters}
 
 
+def _paths_below(prefix: str, document: dict[str, Any]) -> dict[str, Any]:
+    below = f"{prefix}/"
+    paths = document.get("paths") or {}
+    return {path: item for path, item in paths.items() if path == prefix or path.startswith(below)}
+
+
 def _free(name: str, model: Any, models: dict[str, Any]) -> str:
-    number, found = 1, name
-    while found in models and models[found] != model:
+    """A name under which there is no other model than this one."""
+    number = 1
+    free = name
+    while free in models and models[free] != model:
         number += 1
-        found = f"{name}_v{number}"
-    return found
+        free = f"{name}_v{number}"
+    return free
 
 
 def _references(value: Any) -> set[str]:

@@ -14,7 +14,7 @@ from tiphys.apiserver.http.request import Call
 from tiphys.apiserver.registry.conversion import to_storage
 from tiphys.apiserver.registry.kinds import FieldValidation, Strict, check_kind
 from tiphys.apiserver.registry.patches import JSONPatch, Patch
-from tiphys.machinery import decoding, errors, gowords, protobuf
+from tiphys.machinery import decoding, errors, fieldvalidation, gowords, protobuf
 from tiphys.machinery.decoding import DecodeError, Unread
 from tiphys.machinery.structural import Schema, unreadable_embedded
 
@@ -157,7 +157,7 @@ def _check_fields(call: Call, data: bytes, value: Any, kind: Any, resource: Reso
         duplicates = _problems(call)
         data = b""
     schema = _schema_of(resource, kind)
-    validation.report(duplicates + decoding.field_problems(data, value, kind, schema))
+    validation.report(duplicates + fieldvalidation.field_problems(data, value, kind, schema))
 
 
 def field_validation(call: Call) -> FieldValidation:
@@ -176,10 +176,10 @@ def patch_problems(validation: FieldValidation, patch: Patch, data: bytes) -> li
     if validation.ignored or data[:1] not in b"{[":
         return []
     if isinstance(patch, JSONPatch):
-        return decoding.json_patch_problems(data)
-    if data.count(b'":') == decoding.count_keys(patch.body):
+        return fieldvalidation.json_patch_problems(data)
+    if data.count(b'":') == fieldvalidation.count_keys(patch.body):
         return []
-    return [f'duplicate field "{path}"' for path in decoding.duplicate_fields(data)]
+    return [f'duplicate field "{path}"' for path in fieldvalidation.duplicate_fields(data)]
 
 
 def configuration(call: Call, resource: Resource, data: bytes) -> dict[str, Any]:
@@ -220,7 +220,7 @@ def configuration(call: Call, resource: Resource, data: bytes) -> dict[str, Any]
             f"the URL ({call.info.namespace})"
         )
         raise errors.bad_request(why)
-    unknown = decoding.field_problems(b"", config, resource.type, resource.schema)
+    unknown = fieldvalidation.field_problems(b"", config, resource.type, resource.schema)
     if unknown:
         paths = [problem.removeprefix('unknown field "').rstrip('"') for problem in unknown]
         told = [f".{path}: field not declared in schema" for path in paths]

@@ -94,6 +94,7 @@ class User:
     extra: dict[str, list[str]] = field(default_factory=dict)
 
 
+AUTHENTICATED = "system:authenticated"
 ANONYMOUS = User("system:anonymous", ("system:unauthenticated",))
 MASTERS = "system:masters"
 SYSTEM = User("system:apiserver", (MASTERS, "system:authenticated"))
@@ -267,7 +268,7 @@ class Call:
     http: Any  # aiohttp's request, None for calls from within
     resource: Resource | None = None
     warnings: Notes = field(default_factory=Notes)
-    flow: Any = None  # of fairness.Flow
+    flow: Any = None  # of prioritylevel.Flow
     record: Any = None  # of audit.records.Record, where the request is audited
     document: Document | None = None  # of a body in YAML
     selectors: dict[str, Any] = field(

@@ -10,7 +10,8 @@ from aiohttp import web
 from tiphys.api.base import decode, encode
 from tiphys.api.catalog import Resource
 from tiphys.api.meta_v1 import DeleteOptions, PartialObjectMetadata, Status, StatusDetails
-from tiphys.apiserver.access.authorization import Asked, Authorizer, refusal
+from tiphys.apiserver.access.asked import Asked, refusal
+from tiphys.apiserver.access.authorization import Authorizer
 from tiphys.apiserver.eventloop.aside import LARGE, answered, aside, weigh_body
 from tiphys.apiserver.http import respond
 from tiphys.apiserver.http.bodies import (

@@ -12,8 +12,6 @@ import asyncio
 import copy
 import logging
 import ssl
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -24,12 +22,17 @@ from aiohttp import web
 
 from tiphys.api.apiregistration_v1 import APIService, APIServiceCondition, APIServiceSpec
 from tiphys.api.base import decode
-from tiphys.api.catalog import GroupVersion, resource_of
+from tiphys.api.catalog import resource_of
 from tiphys.api.meta_v1 import DeleteOptions, ObjectMeta
-from tiphys.apiserver.documents import openapi_proto
-from tiphys.apiserver.documents.openapi_merge import merged
 from tiphys.apiserver.http.request import Call
 from tiphys.apiserver.proxying.forwarding import Backend, new_session, raw_target, relay, tunnel
+from tiphys.apiserver.proxying.remotes import (
+    FrontProxy,
+    Remote,
+    client_context,
+    resources,
+    swagger_of,
+)
 from tiphys.apiserver.proxying.webhooks import WebhookCaller, WebhookError
 from tiphys.apiserver.registry.changes import Mutation
 from tiphys.apiserver.registry.registry import Registry
@@ -54,48 +57,6 @@ _LONGEST_RESOURCES = 1 << 20  # bytes of what another server says that it serves
 _MOST_CONTEXTS = 100
 _LONGEST_OPENAPI = 16 << 20
 _DISCOVERY = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
-
-
-class _Resource(msgspec.Struct, rename="camel", omit_defaults=True):
-    name: str
-    singular_name: str = ""
-    namespaced: bool = False
-    group: str = ""
-    version: str = ""
-    kind: str = ""
-    verbs: list[str] | None = None
-    short_names: list[str] | None = None
-    categories: list[str] | None = None
-
-
-class _Resources(msgspec.Struct):
-    """An APIResourceList that another server answered, as far as it is shown on."""
-
-    resources: list[_Resource] | None = None
-
-
-@dataclass(frozen=True)
-class FrontProxy:
-    """The identity with which requests are passed on, as PEM files."""
-
-    certificate: Path
-    key: Path
-
-
-@dataclass(slots=True)
-class Remote:
-    """One served group and version of another server. `resources` is what it said of itself, as an
-    APIResourceList; `swagger` the part of its OpenAPI v2 document that is about them, {} when it
-    has none."""
-
-    service: APIService
-    available: bool = False
-    resources: list[dict[str, Any]] = field(default_factory=list)
-    swagger: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def gv(self) -> GroupVersion:
-        return GroupVersion(self.service.spec.group, self.service.spec.version)
 
 
 class Aggregator:
@@ -170,7 +131,7 @@ class Aggregator:
         key = (spec.insecure_skip_tls_verify, spec.ca_bundle, written)
         context = self._contexts.get(key)
         if context is None:
-            context = _client_context(spec)
+            context = client_context(spec)
             if self._proxy is not None:
                 certfiles.use(context, self._proxy.certificate, self._proxy.key)
             if len(self._contexts) >= _MOST_CONTEXTS:
@@ -273,7 +234,7 @@ class Aggregator:
                 return (
                     "Passed",
                     "all checks passed",
-                    _resources(body),
+                    resources(body),
                 )
         except (
             TimeoutError,
@@ -308,7 +269,7 @@ class Aggregator:
                     return {}
                 body = await body_of(answer, _LONGEST_OPENAPI)
             document: dict[str, Any] = await asyncio.to_thread(
-                _swagger_of, body, f"/apis/{service.spec.group}/{service.spec.version}"
+                swagger_of, body, f"/apis/{service.spec.group}/{service.spec.version}"
             )
         except (
             TimeoutError,
@@ -397,32 +358,6 @@ class Aggregator:
         except StatusError as error:
             if not is_already_exists(error):
                 log.warning("APIService %s: %s", service.metadata.name, error)
-
-
-def _client_context(spec: APIServiceSpec) -> ssl.SSLContext:
-    if spec.insecure_skip_tls_verify:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        return context
-    return ssl.create_default_context(cadata=spec.ca_bundle.decode() or None)
-
-
-def _resources(body: bytes) -> list[dict[str, Any]]:
-    listed = msgspec.json.decode(body, type=_Resources).resources or []
-    return [msgspec.to_builtins(one) for one in listed]
-
-
-def _swagger_of(body: bytes, prefix: str) -> dict[str, Any]:
-    """The document that another server answered. Raises ValueError for one that cannot be joined to
-    ours: tried here, or it would take everybody's with it."""
-    document: dict[str, Any] = msgspec.json.decode(body, type=dict[str, Any])
-    info = {"title": "", "version": ""}
-    empty = {"info": info, "paths": {}, "definitions": {}}
-    try:
-        openapi_proto.v2(merged(empty, [(prefix, document)]))
-    except (AttributeError, LookupError, TypeError) as error:
-        raise ValueError(f"no OpenAPI v2 document: {error}") from None
-    return document
 
 
 _SYSTEM_IDENTITY = [

@@ -17,7 +17,7 @@ from tiphys.apiserver.registry.kinds import FieldValidation, Strict, check_kind
 from tiphys.apiserver.registry.metadata import check_identity
 from tiphys.apiserver.registry.patches import Patch
 from tiphys.apiserver.registry.writes import Write
-from tiphys.machinery import decoding, errors
+from tiphys.machinery import decoding, errors, fieldvalidation
 from tiphys.machinery.decoding import DecodeError
 
 Part = Callable[[Any, Any], Any]
@@ -136,7 +136,7 @@ class Patched(Change):
         resource = self._write.requested
         obj = decoding.convert(plain, resource.type)
         if not self._validation.ignored:
-            unknown = decoding.field_problems(b"", plain, resource.type, resource.schema)
+            unknown = fieldvalidation.field_problems(b"", plain, resource.type, resource.schema)
             self._validation.report(self._problems + unknown)
         check_kind(obj, resource.type)
         return obj

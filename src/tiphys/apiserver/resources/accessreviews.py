@@ -20,7 +20,7 @@ from tiphys.api.authorization_v1 import (
 )
 from tiphys.api.base import Struct
 from tiphys.api.meta_v1 import FieldSelectorRequirement, LabelSelectorRequirement
-from tiphys.apiserver.access.authorization import Asked
+from tiphys.apiserver.access.asked import Asked
 from tiphys.apiserver.eventloop.aside import answered, aside
 from tiphys.apiserver.http.request import User
 from tiphys.apiserver.resources.actions import Action, ActionContext

@@ -12,7 +12,8 @@ from tiphys.api.meta_v1 import LabelSelector
 from tiphys.apiserver.resources import checks
 from tiphys.machinery import errors
 from tiphys.machinery.cel import CelError, compile_expression
-from tiphys.machinery.cel.checker import DYN, check
+from tiphys.machinery.cel.checker import check
+from tiphys.machinery.cel.fitting import DYN
 from tiphys.machinery.errors import FieldError
 from tiphys.machinery.names import label_key_errors
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tiphys.api.authentication_v1 import TokenReview, TokenReviewStatus
 from tiphys.api.base import Struct
-from tiphys.apiserver.access.authentication import InvalidToken
+from tiphys.apiserver.access.serviceaccounttokens import InvalidToken
 from tiphys.apiserver.resources.actions import Action, ActionContext
 from tiphys.apiserver.resources.base import Strategy
 from tiphys.apiserver.resources.userinfo import user_info

@@ -15,6 +15,7 @@ from tiphys.machinery.cel.compiler import compile_expression
 from tiphys.machinery.cel.conversions import parse_duration, parse_timestamp
 from tiphys.machinery.cel.costs import Coster
 from tiphys.machinery.cel.declared import Declared, field_schema, is_map
+from tiphys.machinery.cel.fitting import BOOL, DYN, INT, NULL, STRING, filled, fits, is_open
 from tiphys.machinery.cel.overloads import Type, overloads
 from tiphys.machinery.cel.parser import TOO_DEEP, Node, explain, parse
 from tiphys.machinery.cel.values import CelError, Uint
@@ -22,7 +23,6 @@ from tiphys.machinery.regexp import RegexpError, compiled
 from tiphys.machinery.structural import Schema
 
 ESTIMATE_LIMIT = 10_000_000
-DYN, BOOL, INT, STRING, NULL = (Type(name) for name in ("dyn", "bool", "int", "string", "null"))
 _SCALARS = {"string": "string", "integer": "int", "number": "double", "boolean": "bool"}
 _FORMATS = {
     "date-time": "timestamp",
@@ -55,7 +55,6 @@ _LITERALS: dict[str, Callable[[str], Any]] = {
     "matches": compiled,
 }
 _CLAUSE = re.compile(r"%(?:\.\d+)?[a-zA-Z]")
-_NULLABLE = frozenset(("null", "dyn", "object", "timestamp", "duration", "optional_type"))
 
 
 def type_of(schema: Schema | None) -> Type:
@@ -72,47 +71,6 @@ def type_of(schema: Schema | None) -> Type:
     if schema.type == "string" and schema.facts.get("format") in _FORMATS:
         return Type(_FORMATS[schema.facts["format"]])
     return Type(_SCALARS.get(schema.type, "dyn"))
-
-
-# --- overloads ---
-
-
-def _fits(wanted: Type, given: Type, bound: dict[str, Type]) -> bool:
-    """Whether a value of the one type may stand where the other is wanted; `bound` keeps what
-    letters stand for."""
-    if len(wanted.name) == 1 and wanted.name.isupper():
-        before = bound.get(wanted.name)
-        if before is None or _fits(given, before, {}):
-            # Of two types that fit each other the one that says less.
-            bound[wanted.name] = given if before is None or before != DYN else DYN
-            return True
-        return _fits(before, given, {})
-    if (
-        "dyn" in (wanted.name, given.name)
-        or wanted.name.startswith("_var")
-        or given.name.startswith("_var")
-    ):
-        return True
-    if given.name == "null" or wanted.name == "null":
-        return all(name in _NULLABLE or "." in name for name in (given.name, wanted.name))
-    if wanted.name != given.name or len(wanted.of) != len(given.of):
-        return False
-    if wanted.name == "object":
-        return wanted.schema is given.schema
-    if wanted.name == "type":
-        return True
-    return all(_fits(a, b, bound) for a, b in zip(wanted.of, given.of, strict=True))
-
-
-def _open(kind: Type) -> bool:
-    """Whether nothing is known yet of a part of the type: it is of an empty list or map."""
-    return kind.name.startswith("_var") or any(map(_open, kind.of))
-
-
-def _filled(result: Type, bound: dict[str, Type]) -> Type:
-    if len(result.name) == 1 and result.name.isupper():
-        return bound.get(result.name, Type("_var0"))
-    return Type(result.name, tuple(_filled(inner, bound) for inner in result.of), result.schema)
 
 
 # --- expressions ---
@@ -188,7 +146,7 @@ class _Checker:
     def _field(self, operand: Type, name: str, at: int) -> Type:
         if operand.name == "map":
             return operand.of[1]
-        if operand.name == "dyn" or _open(operand):
+        if operand.name == "dyn" or is_open(operand):
             return DYN
         if operand.name != "object":
             raise self._fail(at, f"type '{operand}' does not support field selection")
@@ -238,7 +196,7 @@ class _Checker:
             return DYN
         first = entries[0][1]
         for at, found in entries[1:]:
-            if (first != found and not (_open(first) or _open(found))) or not _fits(
+            if (first != found and not (is_open(first) or is_open(found))) or not fits(
                 first, found, {}
             ):
                 raise self._fail(at, f"expected type '{first}' but found '{found}'")
@@ -314,10 +272,10 @@ class _Checker:
             bound: dict[str, Type] = {}
             if row.method is method and len(row.args) == len(types):
                 if all(
-                    _fits(wanted, given, bound)
+                    fits(wanted, given, bound)
                     for wanted, given in zip(row.args, types, strict=True)
                 ):
-                    results.append(_filled(row.result, bound))
+                    results.append(filled(row.result, bound))
         if results:
             return results[0] if all(result == results[0] for result in results) else DYN
         inner = ", ".join(map(str, types[1:] if method else types))

@@ -6,9 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
 from tiphys.api import core_v1
 from tiphys.client.tasks import TaskGroup
@@ -32,6 +30,7 @@ from tiphys.node.devices.deviceplugins import (
     check,
     socket_of,
 )
+from tiphys.node.devices.deviceresources import Count, HeldDevice, Resource, ResourceView
 from tiphys.node.devices.edits import ContainerEdits
 from tiphys.node.plugins.watcher import Plugin, PluginRefused
 from tiphys.node.runtime import DeviceNode, Mount
@@ -41,51 +40,6 @@ log = logging.getLogger(__name__)
 
 _FORGOTTEN = 300.0  # seconds after which a resource without a plugin is no more, as upstream
 _HEALTHY = "Healthy"
-
-
-class Count(NamedTuple):
-    """Devices of one resource."""
-
-    capacity: int
-    allocatable: int
-
-
-class HeldDevice(NamedTuple):
-    """A device of a plugin's resource, and the NUMA nodes that it is near."""
-
-    resource: str
-    id: str
-    nodes: tuple[int, ...] = ()
-
-
-class ResourceView(NamedTuple):
-    """nodes: the NUMA nodes that each device is near, by id
-    free: the ids of those that containers can have"""
-
-    nodes: dict[str, tuple[int, ...]]
-    free: set[str]
-
-
-@dataclass
-class _Resource:
-    """devices: whether each is healthy, by id; empty until the plugin has listed them
-    nodes: the NUMA nodes that each is near, by id, where the plugin says it
-    endpoint: None once the plugin is gone, at `stopped_at` of the monotonic clock"""
-
-    devices: dict[str, bool] = field(default_factory=dict)
-    nodes: dict[str, tuple[int, ...]] = field(default_factory=dict)
-    endpoint: Endpoint | None = None
-    stopped_at: float = 0.0
-    path: str = ""
-
-    def healthy(self) -> set[str]:
-        return {id for id, is_healthy in self.devices.items() if is_healthy}
-
-    def near(self, devices: set[str], nodes: frozenset[int] | None) -> set[str]:
-        """Those of the devices that are near the NUMA nodes; all where these do not matter."""
-        if nodes is None or not any(self.nodes.values()):
-            return devices
-        return {device for device in devices if nodes.intersection(self.nodes.get(device, ()))}
 
 
 class DeviceManager:
@@ -107,7 +61,7 @@ class DeviceManager:
         self._unwell = unwell
         self._allocations = Allocations(file)
         now = time.monotonic()
-        self._resources = {name: _Resource(stopped_at=now) for name in self._allocations.resources}
+        self._resources = {name: Resource(stopped_at=now) for name in self._allocations.resources}
         self._server = RegistrationServer(folder, self._on_register)
         self._tasks = TaskGroup("device-plugins")
         self._allocating = asyncio.Lock()
@@ -150,7 +104,7 @@ class DeviceManager:
             await endpoint.close()
             raise
         log.info("Device plugin of %s is connected", name)
-        resource = self._resources.setdefault(name, _Resource())
+        resource = self._resources.setdefault(name, Resource())
         before, resource.endpoint = resource.endpoint, endpoint
         resource.path = path
         self._tasks.start(self._watch(resource, endpoint), name)
@@ -158,7 +112,7 @@ class DeviceManager:
             await before.close()
         await self._save()
 
-    async def _watch(self, resource: _Resource, endpoint: Endpoint) -> None:
+    async def _watch(self, resource: Resource, endpoint: Endpoint) -> None:
         try:
             await endpoint.watch(lambda devices: self._show(resource, endpoint, devices))
         finally:
@@ -169,7 +123,7 @@ class DeviceManager:
                 self._set(endpoint.resource, dict.fromkeys(resource.devices, False))
                 await endpoint.close()
 
-    def _show(self, resource: _Resource, endpoint: Endpoint, devices: list[m.Device]) -> None:
+    def _show(self, resource: Resource, endpoint: Endpoint, devices: list[m.Device]) -> None:
         if resource.endpoint is endpoint:
             healths = {device.ID: device.health == _HEALTHY for device in devices}
             resource.nodes = {
@@ -245,7 +199,7 @@ class DeviceManager:
 
     def view(self, name: str) -> ResourceView:
         """Of a resource, as it is now."""
-        resource = self._resources.get(name, _Resource())
+        resource = self._resources.get(name, Resource())
         nodes = {device: resource.nodes.get(device, ()) for device in list(resource.devices)}
         return ResourceView(nodes, resource.healthy() - self._allocations.in_use(name))
 
@@ -332,7 +286,7 @@ class DeviceManager:
     async def _choose(
         self,
         name: str,
-        known: _Resource,
+        known: Resource,
         needed: int,
         again: list[str],
         near: frozenset[int] | None,

@@ -17,7 +17,8 @@ from tiphys.node.devices import cdi
 from tiphys.node.devices import dramessages as m
 from tiphys.node.devices.allocations import AllocationError
 from tiphys.node.devices.claims import Claims, PreparedClaim
-from tiphys.node.devices.devicemanager import Count, DeviceManager, HeldDevice
+from tiphys.node.devices.devicemanager import DeviceManager
+from tiphys.node.devices.deviceresources import Count, HeldDevice
 from tiphys.node.devices.draplugins import DriverError, Drivers
 from tiphys.node.devices.edits import ContainerEdits
 from tiphys.node.devices.healths import DeviceHealths, Health

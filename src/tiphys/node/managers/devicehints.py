@@ -7,7 +7,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from tiphys.api import core_v1
-from tiphys.node.devices.devicemanager import DeviceManager, ResourceView
+from tiphys.node.devices.devicemanager import DeviceManager
+from tiphys.node.devices.deviceresources import ResourceView
 from tiphys.node.managers.alignment import EndingInits, containers_of
 from tiphys.node.managers.hints import Hint, Hints, Mask, mask_of, masks, nodes_of
 

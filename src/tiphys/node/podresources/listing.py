@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tiphys.api import core_v1
 from tiphys.machinery.finished import pod_finished
 from tiphys.node.containers.restartpolicy import is_sidecar
-from tiphys.node.devices.devicemanager import HeldDevice
+from tiphys.node.devices.deviceresources import HeldDevice
 from tiphys.node.devices.nodedevices import DriverDevices, HeldClaim
 from tiphys.node.managers.placement import MemoryBlock, Placement
 from tiphys.node.podresources import messages as m

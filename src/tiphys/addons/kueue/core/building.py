@@ -92,8 +92,8 @@ def state_of(objects: Objects) -> State:
     for queue in queues.values():
         if queue.node.parent is None:
             sum_up(queue.node)
-    for name, node in nodes.items():
-        if node.parent is None and name not in in_circles:
+    for node in nodes.values():
+        if node.parent is None:  # in circles, and below them, everyone has one
             sum_up(node)
     return State(flavors, queues, strategies=objects.strategies, cohorts=nodes)
 
@@ -149,7 +149,8 @@ def _flavors(objects: Objects) -> dict[str, Flavor]:
 
 def _queue(made: ClusterQueue, flavors: Mapping[str, Flavor], objects: Objects) -> Queue:
     spec = made.spec
-    fungibility, preemption = spec.flavor_fungibility, spec.preemption
+    fungibility = spec.flavor_fungibility
+    preemption = spec.preemption
     selector = from_label_selector(spec.namespace_selector)
 
     def admits(namespace: str) -> bool:
@@ -372,7 +373,8 @@ def _since(workload: Workload, condition: str) -> float:
 
 def _shape(workload: Workload) -> str:
     """Equal for workloads that are admitted or refused alike."""
-    spec, status = workload.spec, workload.status
+    spec = workload.spec
+    status = workload.status
     parts = [
         (one.name, one.count, one.min_count, _spec_of(one.template), one.topology_request)
         for one in spec.pod_sets

@@ -296,7 +296,8 @@ def _refuse(state: State, entry: _Entry, decisions: Decisions, reason: str) -> N
 
 def _fits_without(state: State, entry: _Entry) -> bool:
     """Whether it still fits once its targets are gone, after those before it in the cycle."""
-    assignment, node = entry.assignment, state.queues[entry.item.queue].node
+    assignment = entry.assignment
+    node = state.queues[entry.item.queue].node
     for target in assignment.targets:
         state.suspend(target.item)
     fits = all(amount <= node.available(slot) for slot, amount in assignment.usage.items())

@@ -24,7 +24,6 @@ from tiphys.addons.kueue.core.quota import Slot, borrowing_height
 from tiphys.addons.kueue.core.search import WITHIN, Target
 from tiphys.addons.kueue.core.state import (
     PODS,
-    Flavor,
     Fungibility,
     Group,
     Holding,
@@ -33,11 +32,9 @@ from tiphys.addons.kueue.core.state import (
     Queue,
     State,
 )
+from tiphys.addons.kueue.core.suitability import obstacle_to
 from tiphys.addons.kueue.core.topology import Assignment as Topology
-from tiphys.api import core_v1
 from tiphys.api.base import Quantity, format_quantity
-from tiphys.api.meta_v1 import ObjectMeta
-from tiphys.machinery.nodes import matches_node, tolerated
 
 EXCEEDS = "ExceedsMaxQuota"
 NO_FLAVOR = "NoMatchingFlavor"
@@ -190,7 +187,8 @@ class _Assigner:
 
     def _place(self) -> None:
         """Pods that fit the quota have to fit their topologies, too, if need be without others."""
-        result, item = self._result, self._item
+        result = self._result
+        item = self._item
         if result.mode is Mode.NO_FIT:
             return
         if result.mode is Mode.FIT:
@@ -242,7 +240,7 @@ class _Assigner:
         reasons: list[str] = []
         for name in group.flavors:
             obstacle = mismatch(self._state, self._queue, pods, name, group)
-            obstacle = obstacle or _obstacle(name, self._state.flavors.get(name), pods.spec)
+            obstacle = obstacle or obstacle_to(name, self._state.flavors.get(name), pods.spec)
             if obstacle:
                 self._obstacles.append(obstacle)
                 reasons.append(NO_FLAVOR)
@@ -352,51 +350,3 @@ def _tries_next(fit: Fit, fungibility: Fungibility) -> bool:
     if fit.mode in (Mode.PREEMPT, Mode.RECLAIM) and fungibility.next_before_preempting:
         return True
     return fit.height > 0 and fungibility.next_before_borrowing
-
-
-# --- whether pods may be on a flavor's nodes ---
-
-
-def _obstacle(name: str, flavor: Flavor | None, spec: core_v1.PodSpec) -> str:
-    if flavor is None:
-        return f"flavor {name} not found"
-    tolerations = [*spec.tolerations, *flavor.tolerations]
-    for taint in flavor.taints:
-        if taint.effect != "PreferNoSchedule" and not tolerated(taint, tolerations):
-            written = f"{taint.key}={taint.value}" if taint.value else taint.key
-            return f"untolerated taint {{{written}:{taint.effect}}} in flavor {name}"
-    try:
-        is_selected = _is_selected(flavor, spec)
-    except (KeyError, ValueError):  # templates within custom resources were looked at by nobody
-        is_selected = False
-    return "" if is_selected else f"flavor {name} doesn't match node affinity"
-
-
-def _is_selected(flavor: Flavor, spec: core_v1.PodSpec) -> bool:
-    """By what the pod says of labels that the flavor has; of others it says nothing here."""
-    relevant = core_v1.PodSpec(
-        node_selector={k: v for k, v in spec.node_selector.items() if k in flavor.labels}
-    )
-    terms = _relevant_terms(flavor, spec)
-    if terms:
-        required = core_v1.NodeSelector(node_selector_terms=terms)
-        relevant.affinity = core_v1.Affinity(
-            node_affinity=core_v1.NodeAffinity(
-                required_during_scheduling_ignored_during_execution=required
-            )
-        )
-    node = core_v1.Node(metadata=ObjectMeta(labels=dict(flavor.labels)))
-    return matches_node(relevant, node)
-
-
-def _relevant_terms(flavor: Flavor, spec: core_v1.PodSpec) -> list[core_v1.NodeSelectorTerm]:
-    """None, too, where one of several terms says nothing of the flavor: that one holds."""
-    affinity = spec.affinity.node_affinity if spec.affinity else None
-    required = affinity.required_during_scheduling_ignored_during_execution if affinity else None
-    terms = []
-    for term in required.node_selector_terms if required is not None else ():
-        kept = [one for one in term.match_expressions if one.key in flavor.labels]
-        if not kept:
-            return []
-        terms.append(core_v1.NodeSelectorTerm(match_expressions=kept))
-    return terms

@@ -133,7 +133,8 @@ class _Placing:
         return levels.index(named)
 
     def _requested_groups(self) -> _Groups:
-        levels, layers = self._tree.levels, self._request.nearness.layers
+        levels = self._tree.levels
+        layers = self._request.nearness.layers
         if not layers:
             return _Groups(len(levels) - 1, 1, {})
         if any(layer.size <= 0 for layer in layers):
@@ -148,7 +149,8 @@ class _Placing:
                 f"{levels[self._level]}"
             )
         sizes: dict[int, int] = {}
-        above, size = level, outer.size
+        above = level
+        size = outer.size
         for layer in inner:
             if layer.topology not in levels:
                 raise PlacingError(

@@ -56,7 +56,8 @@ class Node:
 
     def available(self, slot: Slot) -> int:
         """What can be used now; below zero when quotas have shrunk under what is used."""
-        used, whole = self.usage.get(slot, 0), self.subtree.get(slot, 0)
+        used = self.usage.get(slot, 0)
+        whole = self.subtree.get(slot, 0)
         if self.parent is None:
             return whole - used
         from_parent = self.parent.available(slot)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.builders import deployment
 from tiphys.api.apps_v1 import ReplicaSet
-from tiphys.controllers import deployment as controller
+from tiphys.controllers import replicasets
 from tiphys.controllers.rollout import DESIRED, HASH, MAXIMUM, REVISION
 
 
@@ -19,25 +19,25 @@ def test_annotations_are_copied_but_for_our_own() -> None:
     owner = deployment(replicas=4)
     owner.metadata.annotations = {"a": "b", REVISION: "9"}
     found = rs()
-    assert controller._annotate(owner, found, 3)
+    assert replicasets.annotate(owner, found, 3)
     assert found.metadata.annotations == {"a": "b", REVISION: "3", DESIRED: "4", MAXIMUM: "4"}
-    assert not controller._annotate(owner, found, 3)
+    assert not replicasets.annotate(owner, found, 3)
 
 
 def test_a_set_that_is_the_new_one_again_remembers_its_revisions() -> None:
     found = rs(**{REVISION: "2"})
-    controller._annotate(deployment(), found, 1)
+    replicasets.annotate(deployment(), found, 1)
     assert found.metadata.annotations[REVISION] == "2"
-    assert controller.HISTORY not in found.metadata.annotations
+    assert replicasets.HISTORY not in found.metadata.annotations
     for revision in (5, 8):
-        controller._annotate(deployment(), found, revision)
+        replicasets.annotate(deployment(), found, revision)
     assert found.metadata.annotations[REVISION] == "8"
-    assert found.metadata.annotations[controller.HISTORY] == "2,5"
+    assert found.metadata.annotations[replicasets.HISTORY] == "2,5"
 
 
 def test_a_new_set_has_the_hash_of_its_template() -> None:
     owner = deployment()
-    made = controller._new_replica_set(owner, [])
+    made = replicasets.new_replica_set(owner, [])
     digest = made.metadata.labels[HASH]
     assert made.metadata.name == f"web-{digest}" and made.spec.selector is not None
     assert made.spec.selector.match_labels == {"app": "web", HASH: digest}
@@ -47,11 +47,11 @@ def test_a_new_set_has_the_hash_of_its_template() -> None:
 
 def test_of_several_sets_with_the_template_the_oldest_is_the_new_one() -> None:
     owner = deployment()
-    sets = [controller._new_replica_set(owner, []) for _ in range(2)]
+    sets = [replicasets.new_replica_set(owner, []) for _ in range(2)]
     for found, created in zip(sets, ("2", "1"), strict=True):
         found.metadata.creation_timestamp = created
-    assert controller._newest(owner, sets) is sets[1]
-    assert controller._newest(deployment(image="other"), sets) is None
+    assert replicasets.newest(owner, sets) is sets[1]
+    assert replicasets.newest(deployment(image="other"), sets) is None
 
 
 def test_pods_of_all_sets_are_counted() -> None:
@@ -61,8 +61,10 @@ def test_pods_of_all_sets_are_counted() -> None:
     new.status.ready_replicas, old.status.ready_replicas = 1, 2
     new.status.available_replicas, old.status.available_replicas = 1, 1
     old.status.terminating_replicas = 4
-    status = controller._counted(deployment(), [new, old], new)
+    status = replicasets.counted(deployment(), [new, old], new)
     assert (status.replicas, status.updated_replicas, status.ready_replicas) == (4, 2, 3)
     assert (status.available_replicas, status.unavailable_replicas) == (2, 3)
     assert status.terminating_replicas == 4
-    assert controller._counted(deployment(), [old], None).updated_replicas == 0
+    assert replicasets.counted(deployment(), [old], None).updated_replicas == 0
+    new.status.available_replicas = old.status.available_replicas = 3
+    assert replicasets.counted(deployment(), [new, old], new).unavailable_replicas == 0

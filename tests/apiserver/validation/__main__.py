@@ -1,0 +1,7 @@
+"""Writes docs/validation.md."""
+
+from __future__ import annotations
+
+from tests.apiserver.validation import document
+
+print(document(), end="")
