@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+
+import pytest
 
 from tests.e2e.machine import (
     EXAMPLE,
     IMAGE,
     Machine,
     discard,
+    run_pod,
+    running,
 )
+from tiphys.cluster import images
+from tiphys.testing.cluster import free_port
 
 
 def test_a_bad_image_is_told_and_undone(machine: Machine) -> None:
@@ -65,3 +72,25 @@ def test_images_that_are_not_to_be_had_are_told_as_upstream_tells_them(machine: 
         in events()
     )
     discard(machine, "unnamed")
+
+
+@pytest.mark.slow
+def test_nginx_is_the_image_that_was_pushed_where_its_registry_is_mirrored(
+    machine: Machine, tmp_path: Path
+) -> None:
+    digest = images.build(
+        tmp_path / "nginx.tar", "nginx", {"bin/nginx": images.pause_program()}, ["/bin/nginx"]
+    )
+    settings = ("--set", "mirrors=docker.io", "--set", f"port={free_port()}")
+    machine.tiphys("addon", "enable", "registry", *settings, "--context", machine.name)
+    machine.tiphys("image", "push", "--name", machine.name, str(tmp_path / "nginx.tar"))
+    container = {"image": "nginx", "command": ["nginx"], "imagePullPolicy": "Always"}
+    nodes = [node["metadata"]["name"] for node in machine.get("nodes")["items"]]
+    for node in nodes:
+        run_pod(machine, f"nginx-{node}", "", nodeName=node, container=container)
+    for node in nodes:
+        running(machine, f"nginx-{node}")
+        status = machine.get(f"pod/nginx-{node}")["status"]["containerStatuses"][0]
+        assert status["imageID"] == f"docker.io/library/nginx@{digest}"
+    discard(machine, *(f"nginx-{node}" for node in nodes))
+    machine.tiphys("addon", "disable", "registry", "--purge", "--context", machine.name)

@@ -48,6 +48,17 @@ async def test_an_image_is_pulled_as_it_was_pushed(raw: Raw) -> None:
     assert (part.status, part.body) == (206, LAYER[5:10])
 
 
+async def test_docker_hubs_own_images_are_found_by_the_names_that_docker_pushes(raw: Raw) -> None:
+    path = "/v2/library/redis/manifests/7?ns=docker.io"
+    short = await raw.push("redis", "7", LAYER)
+    assert digest_of((await raw.ask("GET", path)).body) == short
+    blob = f"/v2/library/redis/blobs/{digest_of(LAYER)}"
+    assert (await raw.ask("GET", f"{blob}?ns=docker.io")).body == LAYER
+    assert (await raw.ask("GET", f"{blob}?ns=quay.io")).status == 404
+    whole = await raw.push("library/redis", "7")
+    assert digest_of((await raw.ask("GET", path)).body) == whole
+
+
 @pytest.mark.parametrize(
     "path,status,code",
     [

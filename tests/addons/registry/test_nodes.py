@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tiphys.addons.installing import AddonError, settings_of
+from tiphys.addons.registry import ADDON, NAME
 from tiphys.addons.registry.nodes import write_hosts
 
 
@@ -14,5 +16,26 @@ from tiphys.addons.registry.nodes import write_hosts
     [("10.244.0.1", "http://10.244.0.1:5000"), ("fd10:244::1", "http://[fd10:244::1]:5000")],
 )
 def test_nodes_are_led_to_the_machines_address(tmp_path: Path, address: str, mirror: str) -> None:
-    write_hosts(tmp_path, ("registry.example",), 5000, address)
-    assert f'[host."{mirror}"]' in (tmp_path / "registry.example" / "hosts.toml").read_text()
+    write_hosts(tmp_path, ("quay.example",), 5000, address)
+    for name in (NAME, "localhost:5000", "quay.example"):
+        assert f'[host."{mirror}"]' in (tmp_path / name / "hosts.toml").read_text()
+
+
+def test_the_registry_itself_is_asked_for_what_its_mirror_lacks(tmp_path: Path) -> None:
+    write_hosts(tmp_path, ("quay.example", NAME), 5000, "10.244.0.1")
+    assert "server" not in (tmp_path / "quay.example" / "hosts.toml").read_text()
+    own = (tmp_path / NAME / "hosts.toml").read_text()
+    assert own.startswith('server = "http://10.244.0.1:5000"')
+
+
+@pytest.mark.parametrize("mirrors", ["", "docker.io", "docker.io,quay.io", "10.0.0.7:5001"])
+def test_registries_are_mirrored_by_their_names(mirrors: str) -> None:
+    assert settings_of(ADDON, [f"mirrors={mirrors}"]).mirrors == mirrors
+
+
+@pytest.mark.parametrize(
+    "mirrors", ["../etc", "a/b", "docker.io,", "..", "docker.io quay.io", "localhost:5000", "a..b"]
+)
+def test_what_is_no_name_of_a_registry_is_not_mirrored(mirrors: str) -> None:
+    with pytest.raises(AddonError, match=r"settings of registry: .*mirrors"):
+        settings_of(ADDON, [f"mirrors={mirrors}"])

@@ -26,6 +26,9 @@ HOSTS = "hosts"
 """In the add-on's folder: what containerd reads (`config_path`), a folder for each name."""
 
 
+_HOST = r"(?!localhost)[a-z0-9]+([.-][a-z0-9]+)*(:[0-9]{1,5})?"
+
+
 class Settings(Struct):
     """
     port: on 127.0.0.1, and for nodes of this machine at its address among pods, where nothing can
@@ -35,6 +38,7 @@ class Settings(Struct):
     certificate, key: PEM files; with them, clients elsewhere are served over TLS at `tlsAddress`
         and `tlsPort`, and may push with the password
     capacity: GiB that blobs may take in all
+    mirrors: registries, separated by commas, whose images nodes look for here first
     """
 
     port: Annotated[int, Meta(ge=0, le=65535)] = 5000
@@ -44,6 +48,7 @@ class Settings(Struct):
     tls_address: str = "0.0.0.0"
     tls_port: Annotated[int, Meta(ge=0, le=65535)] = 5443
     capacity: Annotated[float, Meta(gt=0, le=1 << 20)] = 50.0
+    mirrors: Annotated[str, Meta(pattern=rf"^({_HOST}(,{_HOST})*)?$", max_length=4096)] = ""
 
 
 def objects(settings: Settings) -> Sequence[Struct]:

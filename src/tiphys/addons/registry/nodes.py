@@ -9,26 +9,31 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
+from tiphys.addons.registry import NAME
 from tiphys.api import core_v1
 from tiphys.machinery.addresses import authority
 from tiphys.machinery.names import is_ip
 
 
 def hosts_toml(server: str, mirror: str) -> str:
-    """Has containerd ask the mirror first, then the server; both are URLs."""
-    return f'server = "{server}"\n\n[host."{mirror}"]\n  capabilities = ["pull", "resolve"]\n'
+    """Has containerd ask the mirror first, then the server; both are URLs. Without a server that is
+    the registry of the image's name (for docker.io its ``registry-1.docker.io``)."""
+    named = f'server = "{server}"\n\n' if server else ""
+    return f'{named}[host."{mirror}"]\n  capabilities = ["pull", "resolve"]\n'
 
 
-def write_hosts(folder: Path, names: Iterable[str], port: int, address: str) -> None:
-    """A folder for each name, `localhost:5000` for example. On a node in a namespace of its own
-    that is not this machine, so all are led to the machine's address among nodes."""
-    mirror = f"http://{authority(address, port)}"
-    for name in names:
+def write_hosts(folder: Path, mirrors: Iterable[str], port: int, address: str) -> None:
+    """A folder for each name that images of the registry have, and for each registry that it
+    mirrors. On a node in a namespace of its own localhost is not this machine, so all are led to
+    the machine's address among nodes."""
+    here = f"http://{authority(address, port)}"
+    localhost = f"localhost:{port}"
+    servers = dict.fromkeys(mirrors, "") | {NAME: here, localhost: f"http://{localhost}"}
+    for name, server in servers.items():
         place = folder / name
         place.mkdir(parents=True, exist_ok=True)
-        server = f"http://{name}" if name.startswith("localhost") else mirror
         temporary = place / "hosts.new"
-        temporary.write_text(hosts_toml(server, mirror))
+        temporary.write_text(hosts_toml(server, here))
         temporary.rename(place / "hosts.toml")
 
 

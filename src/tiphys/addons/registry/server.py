@@ -9,7 +9,7 @@ import ssl
 from pathlib import Path
 
 from tiphys.addons.optional import Context
-from tiphys.addons.registry import HOSTS, NAME, TOKEN_FILE, Settings, nodes
+from tiphys.addons.registry import HOSTS, TOKEN_FILE, Settings, nodes
 from tiphys.addons.registry.access import Access, Door, password_of
 from tiphys.addons.registry.serving import RegistryServer
 from tiphys.addons.registry.storage import Storage
@@ -40,12 +40,13 @@ async def run(context: Context) -> None:
             door = Door("password", "https")
             tls_port = await server.open(door, settings.tls_address, settings.tls_port, tls)
             where.append(f"https://{authority(settings.tls_address, tls_port)}")
-        nodes.write_hosts(hosts, (NAME, f"localhost:{port}"), port, _LOOPBACK)
         lead = _Leading(context, server, port, hosts)
+        lead.write(_LOOPBACK)
         context.informers.of(core_v1.Node).on_change(lead.changed)
         context.tasks.start(_sweeping(context, storage, server), "sweeping")
         pushed_by = "anybody on this machine" if is_open else "who has the password"
-        context.ready(f"{' and '.join(where)}, pushed to by {pushed_by}")
+        mirrored = f", mirrors {settings.mirrors}" if settings.mirrors else ""
+        context.ready(f"{' and '.join(where)}, pushed to by {pushed_by}{mirrored}")
         await asyncio.Event().wait()
     finally:
         nodes.remove_hosts(hosts)
@@ -68,6 +69,7 @@ class _Leading:
         self._server = server
         self._port = port
         self._hosts = hosts
+        self._mirrors = [name for name in context.settings.mirrors.split(",") if name]
         self._tried: set[str] = set()
 
     def changed(self, old: core_v1.Node | None, new: core_v1.Node | None) -> None:
@@ -83,8 +85,10 @@ class _Leading:
             if error.errno != errno.EADDRNOTAVAIL:  # it is another machine's, or a sandbox's
                 log.warning("nodes cannot pull from %s: %s", address, error)
             return
-        names = (NAME, f"localhost:{self._port}")
-        nodes.write_hosts(self._hosts, names, self._port, address)
+        self.write(address)
+
+    def write(self, address: str) -> None:
+        nodes.write_hosts(self._hosts, self._mirrors, self._port, address)
 
 
 async def _sweeping(context: Context, storage: Storage, server: RegistryServer) -> None:

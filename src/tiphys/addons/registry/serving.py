@@ -96,12 +96,23 @@ class RegistryServer:
             self._access.check_api(request, door)
         elif request.method not in _READS or target.kind == "uploads":
             self._access.check_write(request, door, target.repository)
+        elif request.query.get("ns") == "docker.io":  # containerd says whom it takes us for
+            target = await self._for_docker(target)
         handlers = self._handlers(target)
         handler = handlers.get("GET" if request.method == "HEAD" else request.method)
         if handler is None:
             allowed = {"Allow": ", ".join(handlers)}
             raise Fault(405, "UNSUPPORTED", "the operation is unsupported", None, allowed)
         return await handler(_Call(request, target))
+
+    async def _for_docker(self, target: Target) -> Target:
+        """Docker Hub's ``library/redis`` is what docker pushes here as ``redis``, if nobody has
+        pushed it by its whole name."""
+        short = target.repository.removeprefix("library/")
+        if short == target.repository or "/" in short:
+            return target
+        whole = await asyncio.to_thread(self._storage.manifests_of, target.repository)
+        return target if whole else target._replace(repository=short)
 
     def _handlers(
         self, target: Target
