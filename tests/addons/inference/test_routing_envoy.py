@@ -142,9 +142,6 @@ async def test_a_session_stays_with_its_pod(monkeypatch: pytest.MonkeyPatch) -> 
             assert len(found) == 1
 
 
-CLIENTS = 8
-
-
 class Fast(Server):
     def __init__(self, name: str, answered: asyncio.Condition) -> None:
         super().__init__(name)
@@ -156,13 +153,19 @@ class Fast(Server):
 
 
 class Slow(Server):
-    """Answers when `others` have answered `patience` more requests, or all clients wait for it: by
-    their number, since a busy machine makes everybody slow."""
+    """Answers when `others` have answered `patience` more requests, or all `clients` wait for it:
+    by their number, since a busy machine makes everybody slow."""
 
     def __init__(self, name: str, others: list[Fast], answered: asyncio.Condition) -> None:
         super().__init__(name)
         self._others, self._answered = others, answered
-        self.patience = self._waiting = 0
+        self.patience = self.clients = self._waiting = 0
+
+    async def left(self) -> None:
+        """One client has nothing more to ask."""
+        self.clients -= 1
+        async with self._answered:
+            self._answered.notify_all()
 
     async def _invoked(self) -> None:
         self._waiting += 1
@@ -170,7 +173,7 @@ class Slow(Server):
         async with self._answered:
             self._answered.notify_all()
             await self._answered.wait_for(
-                lambda: self._of_others() >= due or self._waiting == CLIENTS
+                lambda: self._of_others() >= due or self._waiting >= self.clients
             )
             self._waiting -= 1
 
@@ -184,13 +187,14 @@ async def test_a_slow_pod_gets_fewer_requests(monkeypatch: pytest.MonkeyPatch) -
     fast = [Fast(f"fast-{number}", answered) for number in range(3)]
     slow = Slow("slow", fast, answered)
     async with served(monkeypatch, [slow, *fast]) as front:
-        slow.patience = 30
+        slow.patience, slow.clients = 30, 8
 
         async def client() -> None:
             for _ in range(25):
                 await front.ask(prompt="x")
+            await slow.left()
 
-        await asyncio.gather(*(client() for _ in range(CLIENTS)))
+        await asyncio.gather(*(client() for _ in range(slow.clients)))
         requests = [server.requests for server in fast]
         assert slow.requests + sum(requests) == 200 and slow.requests < min(requests) / 2
 

@@ -116,7 +116,8 @@ async def a_node(w: World, replicas: int = 1, cpu: str = "1", **pod: Any) -> Nod
     """The claim of a node with running pods."""
     await w.client.create(deployment("web", replicas, cpu, **pod))
     await w.cluster.eventually(lambda: w.running(replicas))
-    (claim,) = await w.claims()
+    # One that could not have its machine may be ending still.
+    (claim,) = [one for one in await w.claims() if not one.metadata.deletion_timestamp]
     return claim
 
 
