@@ -29,6 +29,8 @@ Health = Callable[[], Awaitable[tuple[bool, str]]]  # (ready, why not)
 BEAT = 10.0  # seconds between renewals of the node's lease
 REPORT = 300.0  # seconds between status updates that change nothing
 _LEASE_SECONDS = 40
+_FIRST_PAUSE = 0.1  # seconds until a node registers again, doubled each time, as upstream
+_LONGEST_PAUSE = 7.0
 _MOST_IMAGES = 50  # in the node's status, as upstream
 
 # Conditions of a node that is, or is not, short of something: (type, status) -> reason, message.
@@ -123,6 +125,20 @@ class Registration:
         self._uid = registered.metadata.uid
         self._node = registered
         return registered
+
+    async def register_at_last(self) -> None:
+        """Registers as soon as a server answers. Raises StatusError for what it refuses."""
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                await self.register()
+                return
+            except (StatusError, Unreachable) as error:
+                if isinstance(error, StatusError) and not _passes(error):
+                    raise
+                log.warning("Node %s cannot be registered: %s", self._facts.name, error)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE)
 
     async def _update_existing(self) -> core_v1.Node:
         node = await self._client.get(core_v1.Node, self._facts.name)
@@ -256,6 +272,11 @@ class Registration:
             log.info("Node %s cannot be registered: %s", self._facts.name, failure)
             return heart.failed()
         return heart.beat
+
+
+def _passes(error: StatusError) -> bool:
+    """Whether it is the server's trouble, and not about the node."""
+    return error.code == 429 or error.code >= 500
 
 
 def _handler(name: str, abilities: HandlerAbilities) -> core_v1.NodeRuntimeHandler:
