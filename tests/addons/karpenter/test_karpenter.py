@@ -13,6 +13,7 @@ from tiphys.addons._cloud.machines import Cloud
 from tiphys.addons.karpenter.names import CAPACITY_TYPE, ZONE
 from tiphys.addons.karpenter.types import NodeClaim, NodeOverlay, NodePool
 from tiphys.api import apps_v1, core_v1, policy_v1
+from tiphys.api.base import canonical_quantity
 from tiphys.api.meta_v1 import LabelSelector, ObjectMeta
 from tiphys.client.client import MERGE
 from tiphys.machinery import conditions, timestamps
@@ -107,6 +108,38 @@ async def test_an_overlay_is_what_nodes_are_chosen_by_and_says_when_it_is_not() 
         await w.client.delete(NodeOverlay, "cheap")
         expected = [("also-cheap", True)]
         await w.cluster.eventually(judged)
+
+
+CARDS = """
+apiVersion: karpenter.sh/v1alpha1
+kind: NodeOverlay
+metadata: {name: cards}
+spec:
+  capacity: {example.com/card: "2"}
+  requirements:
+    - {key: node.kubernetes.io/instance-type, operator: In, values: [m7.2xlarge]}
+"""
+
+
+@pytest.mark.slow
+async def test_a_hollow_machine_brings_what_an_overlay_promises_of_it() -> None:
+    async with world() as w:
+        await w.apply(CARDS)
+        await w.pool()
+        container = core_v1.Container(name="c", image="pause")
+        container.resources.requests = {"example.com/card": canonical_quantity("2")}
+        container.resources.limits = container.resources.requests
+        meta = ObjectMeta(name="player", namespace="default")
+        await w.client.create(
+            core_v1.Pod(metadata=meta, spec=core_v1.PodSpec(containers=[container]))
+        )
+        await w.cluster.eventually(lambda: w.running(1))
+        (claim,) = await w.claims()
+        assert claim.metadata.labels["node.kubernetes.io/instance-type"] == "m7.2xlarge"
+        assert claim.status.allocatable["example.com/card"] == "2"
+        await w.client.delete(NodeOverlay, "cards")
+        (node,) = await w.nodes()
+        assert node.status.allocatable["example.com/card"] == "2", "it is a fact of the machine"
 
 
 PROTECTED = {"karpenter.sh/do-not-disrupt": "true"}
