@@ -14,7 +14,7 @@ import msgspec
 from prometheus_client import CollectorRegistry
 
 from tiphys.addons._cloud import sandboxes
-from tiphys.addons._cloud.catalog import Catalog, InstanceType, Offering
+from tiphys.addons._cloud.catalog import Catalog, InstanceType, Offering, with_older
 from tiphys.addons._cloud.quantities import quantity
 from tiphys.addons._cloud.sandboxes import CONTAINERD, HOLLOW, RUNTIME
 from tiphys.addons.machines import MachineError, Machines
@@ -272,7 +272,9 @@ class Cloud:
         if self._sandboxes is None:
             raise InsufficientCapacity("this cluster has no machines that run containers")
         type_ = self.catalog.by_name[machine.type]
-        order = sandboxes.order(type_, machine.name, machine.id, machine.labels, machine.taints)
+        order = sandboxes.order(
+            type_, machine.name, machine.id, with_older(machine.labels), machine.taints
+        )
         try:
             await self._sandboxes.make(order)
         except MachineError as error:
@@ -304,7 +306,7 @@ class Cloud:
             Path(),
             Path(),
             10250,
-            labels={"type": "hollow", **machine.labels},
+            labels={"type": "hollow", **with_older(machine.labels)},
             configuration=KubeletConfiguration(
                 max_pods=type_.capacity["pods"], managers=Settings(kube=type_.reserved)
             ),
