@@ -282,7 +282,8 @@ def test_hyp_creates_lists_describes_and_reads_logs(machine: Machine) -> None:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    template = job(machine, "hyped")["spec"]["replicaSpecs"][0]["template"]["spec"]
+    endless = ("--steps", "100000")  # it has to be there until the last question
+    template = job(machine, "hyped", *endless)["spec"]["replicaSpecs"][0]["template"]["spec"]
     container = template["containers"][0]
     folders = {
         "/code": str(trainers.EXAMPLE),
