@@ -93,6 +93,12 @@ class Target:
                 least = min(least, memory)
         return least
 
+    async def blocks(self) -> int:
+        """Blocks of memory that the server's objects are in."""
+        page = (await self.ask("GET", "/metrics")).decode()
+        found = re.search(r"^tiphys_python_allocated_blocks (\S+)", page, re.M)
+        return int(float(found[1])) if found else 0
+
     async def in_time(self, answer: Coroutine[Any, Any, T]) -> T:
         """What is awaited. Raises TimeoutError after `ANSWER` seconds in which the server could
         have answered: where others leave it no processor time, it gets longer."""

@@ -7,6 +7,7 @@ import pytest
 from tiphys.api.meta_v1 import Status
 from tiphys.machinery import errors
 from tiphys.machinery.errors import StatusError
+from tiphys.machinery.fielderrors import FieldError, field_path, first
 
 PREDICATES = {
     name: value
@@ -125,3 +126,42 @@ def test_a_list_that_cannot_be_read_names_a_hundred_keys() -> None:
     for count, causes in ((100, 100), (101, 101), (300, 101)):
         error = errors.store_read("pods", [(f"/core/pods/ns/{n}", "broken") for n in range(count)])
         assert error.status.details is not None and len(error.status.details.causes) == causes
+
+
+# --- as many as fit ---
+
+
+def test_an_answer_ends_with_how_it_goes_on_when_not_all_fit() -> None:
+    broken = [errors.invalid_value(f"x[{n}]", "v" * 1000, "is bad") for n in range(1000)]
+    causes = errors.invalid("A", "", "a", broken).status.details.causes  # type: ignore[union-attr]
+    assert [cause.field for cause in causes[:2]] == ["x[0]", "x[1]"]
+    assert 200 < len(causes) < 300
+    last = (causes[-1].reason, causes[-1].message)
+    assert last == ("FieldValueTooMany", "too many errors, the list is truncated")
+
+
+def test_one_error_is_told_however_large_it_is() -> None:
+    large = errors.invalid_value("x", "v" * 1_000_000, "is bad")
+    assert first([large]) == [large]
+
+
+def test_what_is_not_told_is_not_written() -> None:
+    def unread() -> str:
+        raise AssertionError("nobody reads this")
+
+    written = errors.invalid_value("x", "v" * 1_000_000, "is bad")
+    assert len(first([written, FieldError("FieldValueInvalid", "y", unread)])) == 2
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "told"),
+    [
+        ("", "a", "a"),
+        ("a", "b", "a.b"),
+        ("a", "b" * 257, "a." + "b" * 256 + "..."),
+        ("a" * 4096, "b", "a" * 4096 + ".b"),
+        ("a" * 4097, "b", "a" * 4097),
+    ],
+)
+def test_paths_do_not_grow_for_ever(path: str, name: str, told: str) -> None:
+    assert field_path(path, name) == told

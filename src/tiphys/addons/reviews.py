@@ -15,7 +15,7 @@ import msgspec
 from tiphys.api import admission_v1, apiextensions_v1
 from tiphys.api.base import decode, encode
 from tiphys.api.meta_v1 import Status, StatusCause, StatusDetails
-from tiphys.machinery.fielderrors import FieldError
+from tiphys.machinery.fielderrors import FieldError, first
 
 _LONGEST = 500  # characters of what is said of an object that cannot be converted
 
@@ -48,6 +48,7 @@ def refusal(message: str, code: int = 422, reason: str = "Invalid") -> Refused:
 
 def invalid(group: str, kind: str, name: str, errors: Sequence[FieldError]) -> Refused:
     """Of fields that may not be so, with their paths, as the API server says it of its own."""
+    errors = first(errors)
     said = ", ".join(map(str, errors))
     causes = [
         StatusCause(reason=error.reason, message=error.detail, field=error.field)

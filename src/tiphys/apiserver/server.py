@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
@@ -33,7 +34,9 @@ from tiphys.apiserver.access.impersonation import Impersonation
 from tiphys.apiserver.access.nodeauthorizer import GROUP as NODES
 from tiphys.apiserver.audit.auditor import Auditor
 from tiphys.apiserver.documents import discovery, openapi
+from tiphys.apiserver.eventloop.aside import LARGE as LARGE_OBJECT
 from tiphys.apiserver.eventloop.aside import Unanswered, answered, aside, weigh_body
+from tiphys.apiserver.eventloop.places import Places
 from tiphys.apiserver.eventloop.watchdog import Watchdog
 from tiphys.apiserver.http import respond
 from tiphys.apiserver.http.actions import Actions
@@ -118,6 +121,7 @@ class APIServer:
         self.fairness = Fairness(registry.store)
         self.watchdog = Watchdog()
         self.workers = registry.workers
+        self._places = (Places(), Places())  # those of exempt levels are others
         self._receiving: dict[str, int] = {}  # account → bytes of the bodies that it is sending
         self._warm: set[int] = set()  # ids of the rows whose types have been read once
         self._deadlines = Deadlines(_PATIENCE)
@@ -267,8 +271,16 @@ class APIServer:
         assert flow is not None
         if call.http.can_read_body and not known:
             await answered(self._authorize, call)
+            if await self._receive(call) > LARGE_OBJECT:
+                async with self._places[flow.level.exempt].place(call.user.name):
+                    return await self._in_seat(call, known=True)
             known = True
-            await self._receive(call)
+        return await self._in_seat(call, known)
+
+    async def _in_seat(self, call: Call, known: bool) -> web.StreamResponse:
+        """`known`: that the user may do what is asked for."""
+        flow = call.flow
+        assert flow is not None
         if not flow.level.exempt:
             call.seat = await self.fairness.seat(flow, self._examined(call))
         try:
@@ -290,8 +302,8 @@ class APIServer:
         resource = self._served.find(info.group, info.version, info.resource)
         return 1 if resource is None else self.reader.examined(call, resource)
 
-    async def _receive(self, call: Call) -> None:
-        """Reads the body.
+    async def _receive(self, call: Call) -> int:
+        """Reads the body, and returns how many bytes it has.
 
         An account has so many bytes under way at a time, however many connections it has.
         """
@@ -308,6 +320,10 @@ class APIServer:
             if "yaml" in call.http.headers.get("Content-Type", ""):
                 if not await aside(decoding.is_json, data):
                     call.document = await self.workers.document(data)
+            if len(data) > _MOST_OBJECTS:
+                document = call.document.json if call.document is not None else data
+                await aside(_check_objects, document)
+            return len(data)
         except (web.RequestPayloadError, PayloadEncodingError) as error:
             raise errors.bad_request(f"the body could not be read: {error}") from None
         finally:
@@ -495,7 +511,19 @@ _SELECTING = frozenset(
 )  # verbs for which a selector says what is asked for
 _PATIENCE = 60.0  # seconds that any request may take
 _LONG_QUERY = 2048  # characters of a query that is not read on the event loop
+_MOST_OBJECTS = 150_000  # in a body: each takes a kilobyte or more, whatever it says
+_TEXTS = re.compile(rb'"(?:[^"\\]|\\.)*"')
 _MOST_UNDER_WAY = 128 << 20  # bytes of bodies that one account is sending
+
+
+def _check_objects(document: bytes) -> None:
+    """Raises 413 for a document of very many objects: a million that say nothing fit into a body,
+    and a gigabyte and ten seconds go into them."""
+    if (
+        document.count(b"{") > _MOST_OBJECTS
+        and _TEXTS.sub(b"", document).count(b"{") > _MOST_OBJECTS
+    ):
+        raise errors.too_large(f"the body has more than {_MOST_OBJECTS} objects")
 
 
 def _asked(call: Call, user: User, whole: bool = False) -> Asked:

@@ -31,13 +31,17 @@ def is_running(cluster: Cluster) -> bool:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether there is a process with this pid."""
+    """Whether a process with this pid runs. One that has ended while nobody waits for it, as in a
+    container whose first process is no init, does not."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
         return True
+    with contextlib.suppress(OSError):
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        return state != "Z"
     return True
 
 

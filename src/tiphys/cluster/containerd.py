@@ -184,12 +184,14 @@ def _end_shims(place: NodePlace) -> None:
 
 
 def _inside(cgroup: str) -> set[int]:
-    """The processes in a control group and those below it. Groups may go while they are read."""
+    """The processes in a control group and those below it. Groups may go while they are read.
+
+    One of another PID namespace shows as 0, which to `kill` is whoever asks, and his siblings."""
     inside: set[int] = set()
     for file in _cgroup_folders(cgroup, "cgroup.procs"):
         with contextlib.suppress(OSError):
             inside.update(int(pid) for pid in file.read_text().split())
-    return inside
+    return inside - {0}
 
 
 def _cgroup_folders(cgroup: str, name: str) -> list[Path]:

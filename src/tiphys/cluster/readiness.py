@@ -15,6 +15,7 @@ from tiphys.machinery.finished import is_final
 # A node with one of these taints takes no pods until the controllers have seen that it is ready.
 _UNSETTLED = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
 # A container that waits for one of these reasons may never run: nobody waits for it.
+_PATIENCE, _PATIENCE_PER_NODE = 60.0, 0.05  # seconds until nodes are ready
 _HOPELESS = (
     "CrashLoopBackOff",
     "ErrImagePull",
@@ -122,17 +123,23 @@ def is_node_ready(node: dict[str, Any], since: float) -> bool:
     return _seconds(ready.get("lastHeartbeatTime")) >= int(since)
 
 
-def wait_for_nodes(cluster: Cluster, timeout: float = 60.0) -> None:
-    """Returns when all nodes are ready. Raises ClusterError when they are not in time."""
+def wait_for_nodes(cluster: Cluster, timeout: float = 0.0) -> None:
+    """Returns when all nodes are ready. Raises ClusterError when they are not in time: in `timeout`
+    seconds, or in what so many nodes may take on a busy machine."""
+    timeout = timeout or _PATIENCE + _PATIENCE_PER_NODE * cluster.nodes
     deadline = time.monotonic() + timeout
     agents = ["node", *(f"node{place.suffix}" for place in places(cluster))]
-    while own_nodes_ready(cluster) < cluster.nodes:
+    while True:
+        began = time.monotonic()
+        if own_nodes_ready(cluster) >= cluster.nodes:
+            return
         if time.monotonic() > deadline:
             log = cluster.logs / "node.log"
             raise ClusterError(f"not all nodes became ready in {timeout:g} s; see {log}")
         for agent in agents:
             _check_no_crash_loop(cluster, agent)
-        time.sleep(0.05)
+        # To look at five thousand nodes takes the server as long as to make some.
+        time.sleep(max(0.05, 2 * (time.monotonic() - began)))
 
 
 # --- pods ---

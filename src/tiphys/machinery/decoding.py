@@ -20,6 +20,7 @@ from tiphys.api.base import BUILDING, Struct, decode, decoder, from_builtins
 from tiphys.api.custom import CustomObject
 from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.machinery import gowords
+from tiphys.machinery.fielderrors import ENOUGH, field_path, fitting
 from tiphys.machinery.schema import Field, fields_of, struct_of
 from tiphys.machinery.structural import Schema, prune
 from tiphys.machinery.timefields import make_times_canonical, plan_of
@@ -185,6 +186,7 @@ _Nesting = tuple[str, Any] | None
 _Shape = dict[str, _Nesting]  # by field
 _FREE: _Nesting = ("free", None)
 _UNKNOWN: Any = object()
+_MOST_PROBLEMS = 100  # that upstream's decoder of JSON remembers of a document
 
 
 @functools.cache
@@ -222,7 +224,8 @@ def check_fields(value: Any, kind: type[Struct]) -> FieldCheck:
 
 
 def _count_keys_of(value: Any, nesting: tuple[str, Any], path: str, unknown: list[str]) -> int:
-    """How many keys the objects of a value have; `unknown` collects the paths of unknown fields."""
+    """How many keys the objects of a value have; `unknown` collects the paths of unknown fields,
+    `ENOUGH` of them at the most."""
     how, inner = nesting
     if how == "struct" and isinstance(value, list):  # of a union: a schema, or a list of them
         return sum(_count_keys_of(item, nesting, path, unknown) for item in value)
@@ -237,7 +240,7 @@ def _count_keys_of(value: Any, nesting: tuple[str, Any], path: str, unknown: lis
     if how == "dict" and isinstance(value, dict):
         for key, item in value.items():
             if isinstance(item, dict | list):
-                total += _count_keys_of(item, inner, f"{path}.{key}", unknown)
+                total += _count_keys_of(item, inner, field_path(path, key), unknown)
         return total + len(value)
     return count_keys(value)
 
@@ -252,7 +255,8 @@ def _count_keys_of_struct(
         if below is None or item is None:
             continue
         if below is _UNKNOWN:
-            unknown.append(f"{path}.{key}" if path else key)
+            if len(unknown) < ENOUGH:
+                unknown.append(field_path(path, key))
             total += count_keys(item)
         elif isinstance(item, dict | list):
             total += _count_keys_of(item, below, f"{path}.{key}" if path else key, unknown)
@@ -300,7 +304,7 @@ def _strict_problems(value: Any, nesting: tuple[str, Any], path: str) -> Iterato
         seen: set[str] = set()
         for key, item in value:
             below = _nesting_below(key, nesting)
-            key_path = f"{path}.{key}" if path else key
+            key_path = field_path(path, key)
             is_duplicate = key in seen
             seen.add(key)
             if below is _UNKNOWN:  # what is both unknown and there twice counts as unknown alone
@@ -325,7 +329,13 @@ def _nesting_below(key: str, nesting: tuple[str, Any]) -> Any:
 
 
 def _texts(problems: Iterable[_Problem]) -> list[str]:
-    return list(dict.fromkeys(f'{kind} field "{path}"' for kind, path in problems))
+    """Each once, and no more than upstream's strict decoder remembers."""
+    texts = dict[str, None]()
+    for kind, path in problems:
+        texts[f'{kind} field "{path}"'] = None
+        if len(texts) == _MOST_PROBLEMS:
+            break
+    return list(texts)
 
 
 def is_json(data: bytes) -> bool:
@@ -350,11 +360,11 @@ def json_patch_problems(data: bytes) -> list[str]:
         seen: set[str] = set()
         for key, _ in operation:
             if key not in known:
-                problems.append(f'json patch unknown field "[{index}].{key}"')
+                problems.append(f'json patch unknown field "{field_path(f"[{index}]", key)}"')
             elif key in seen:
-                problems.append(f'json patch duplicate field "[{index}].{key}"')
+                problems.append(f'json patch duplicate field "{field_path(f"[{index}]", key)}"')
             seen.add(key)
-    return list(dict.fromkeys(problems))
+    return list(dict.fromkeys(problems))[:_MOST_PROBLEMS]
 
 
 @functools.cache
@@ -437,4 +447,5 @@ def field_problems(
         return _texts(_strict_problems(_as_given(data), ("struct", kind), ""))
     duplicates = duplicate_fields(data) if may_have_duplicates else []
     problems = [f'duplicate field "{path}"' for path in duplicates]
-    return problems + [f'unknown field "{path}"' for path in sorted(unknown)]
+    problems += [f'unknown field "{path}"' for path in sorted(unknown)]
+    return fitting(problems)

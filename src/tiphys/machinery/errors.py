@@ -15,8 +15,10 @@ from typing import Any
 from tiphys.api.meta_v1 import Status, StatusCause, StatusDetails
 from tiphys.machinery.fielderrors import (
     FieldError,
+    drop,
     duplicate,
     field_not_found,
+    first,
     forbidden_field,
     invalid_value,
     not_one_of,
@@ -315,10 +317,13 @@ def page_not_found() -> StatusError:
 
 
 def invalid(kind: str, group: str, name: str, errors: list[FieldError]) -> StatusError:
-    """422 with every broken rule in one answer."""
+    """422 with every broken rule in one answer, as far as they fit (`first`). Of very many, the
+    last are taken out of the list."""
     qualified = f"{kind}.{group}" if group else kind
-    texts = list(dict.fromkeys(str(error) for error in errors))
+    told = first(errors)
+    drop(errors)
+    texts = list(dict.fromkeys(str(error) for error in told))
     joined = texts[0] if len(texts) == 1 else "[" + ", ".join(texts) + "]"
-    causes = [StatusCause(reason=e.reason, message=e.detail, field=e.field) for e in errors]
+    causes = [StatusCause(reason=e.reason, message=e.detail, field=e.field) for e in told]
     details = StatusDetails(name=name, group=group, kind=kind, causes=causes)
     return _error(422, "Invalid", f'{qualified} "{name}" is invalid: {joined}', details)

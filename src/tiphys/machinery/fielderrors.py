@@ -2,28 +2,105 @@
 
 The `field` of each function is the path as users write it, such as ``spec.containers[0].image``; a
 `value` is plain data or a struct and is shown in the message.
+
+A request of one megabyte can break a hundred thousand rules, each of which shows the megabyte.
+So a sentence is written only when it is read, paths are cut (`field_path`), and an answer has the
+`first` errors, not all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
 
 from tiphys.api.base import encode
 from tiphys.machinery.goformat import quoted, shortest
 
+T = TypeVar("T")
+ENOUGH = 10_000  # broken rules after which nobody looks for more
+MOST_TEXT = 256 << 10  # characters of all that an answer says: more than a thousand broken rules
+_AT_ONCE = 1000
+_LONGEST_NAME = 256  # characters of one name in a path,
+_LONGEST_PATH = 4096  # and of a path before its last name
 
-@dataclass(frozen=True, slots=True)
+
 class FieldError:
-    """One broken rule: the cause's reason, the field's path and upstream's sentence for it."""
+    """One broken rule: the cause's reason, the field's path and upstream's sentence for it.
 
-    reason: str
-    field: str
-    detail: str
+    The sentence may be given as a function, which is called when somebody reads it.
+    """
+
+    __slots__ = ("_detail", "field", "reason")
+
+    def __init__(self, reason: str, field: str, detail: str | Callable[[], str]) -> None:
+        self.reason = reason
+        self.field = field
+        self._detail = detail
+
+    @property
+    def detail(self) -> str:
+        if not isinstance(self._detail, str):
+            self._detail = self._detail()
+        return self._detail
 
     def __str__(self) -> str:
         return f"{self.field}: {self.detail}"
+
+    def __repr__(self) -> str:
+        return f"FieldError({self.reason!r}, {self.field!r}, {self.detail!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, FieldError) and self._all() == other._all()
+
+    def __hash__(self) -> int:
+        return hash(self._all())
+
+    def _all(self) -> tuple[str, str, str]:
+        return self.reason, self.field, self.detail
+
+
+def first(found: Sequence[FieldError]) -> list[FieldError]:
+    """As many as fit into an answer, in their order, and after them that there are more."""
+    told = fitting(found)
+    if len(told) < len(found):
+        detail = "too many errors, the list is truncated"
+        told.append(FieldError("FieldValueTooMany", "<nil>", detail))
+    return told
+
+
+def drop(found: list[FieldError]) -> None:
+    """Lets go of errors that nobody reads, a few at a time: a million at once take a second, and
+    nobody else has the interpreter meanwhile."""
+    while len(found) > ENOUGH:
+        del found[-_AT_ONCE:]
+
+
+def fitting(found: Sequence[T]) -> list[T]:
+    """As many as fit into an answer by their texts, in their order, and at least one."""
+    told = list[T]()
+    room = MOST_TEXT
+    for one in found:
+        told.append(one)
+        room -= len(str(one))
+        if room < 0:
+            break
+    return told
+
+
+def field_path(path: str, name: str) -> str:
+    """The path of a field of what is at `path`, which is empty for the root."""
+    if len(path) > _LONGEST_PATH:
+        return path
+    return f"{path}.{_cut(name)}" if path else _cut(name)
+
+
+def key_path(path: str, key: str) -> str:
+    """The path of what a map at `path` has under a key."""
+    return path if len(path) > _LONGEST_PATH else f"{path}[{_cut(key)}]"
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}..."
 
 
 def _show(value: Any) -> str:
@@ -43,32 +120,39 @@ def _show(value: Any) -> str:
 
 
 def required(field: str, explanation: str = "") -> FieldError:
-    detail = f"Required value: {explanation}" if explanation else "Required value"
-    return FieldError("FieldValueRequired", field, detail)
+    if not explanation:
+        return FieldError("FieldValueRequired", field, "Required value")
+    return FieldError("FieldValueRequired", field, lambda: f"Required value: {explanation}")
 
 
 def invalid_value(field: str, value: Any, explanation: str) -> FieldError:
-    return FieldError("FieldValueInvalid", field, f"Invalid value: {_show(value)}: {explanation}")
+    return FieldError(
+        "FieldValueInvalid", field, lambda: f"Invalid value: {_show(value)}: {explanation}"
+    )
 
 
 def not_supported(field: str, value: Any, allowed: Iterable[str]) -> FieldError:
     """Upstream lists what is allowed in order; see `not_one_of` for where it does not."""
-    return not_one_of(field, value, sorted(allowed))
+    values = list(allowed)
+    return FieldError("FieldValueNotSupported", field, lambda: _unsupported(value, sorted(values)))
 
 
-def not_one_of(field: str, value: Any, allowed: Iterable[str]) -> FieldError:
+def not_one_of(field: str, value: Any, allowed: Sequence[str]) -> FieldError:
     """As `not_supported`, where upstream names what is allowed in an order of its own."""
+    return FieldError("FieldValueNotSupported", field, lambda: _unsupported(value, allowed))
+
+
+def _unsupported(value: Any, allowed: Sequence[str]) -> str:
     values = ", ".join(f'"{item}"' for item in allowed)
-    detail = f"Unsupported value: {_show(value)}: supported values: {values}"
-    return FieldError("FieldValueNotSupported", field, detail)
+    return f"Unsupported value: {_show(value)}: supported values: {values}"
 
 
 def duplicate(field: str, value: Any) -> FieldError:
-    return FieldError("FieldValueDuplicate", field, f"Duplicate value: {_show(value)}")
+    return FieldError("FieldValueDuplicate", field, lambda: f"Duplicate value: {_show(value)}")
 
 
 def forbidden_field(field: str, explanation: str) -> FieldError:
-    return FieldError("FieldValueForbidden", field, f"Forbidden: {explanation}")
+    return FieldError("FieldValueForbidden", field, lambda: f"Forbidden: {explanation}")
 
 
 def too_long(field: str, limit: int) -> FieldError:
@@ -83,4 +167,4 @@ def too_many(field: str, count: int, limit: int) -> FieldError:
 
 
 def field_not_found(field: str, value: Any) -> FieldError:
-    return FieldError("FieldValueNotFound", field, f"Not found: {_show(value)}")
+    return FieldError("FieldValueNotFound", field, lambda: f"Not found: {_show(value)}")

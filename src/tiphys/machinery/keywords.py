@@ -27,6 +27,15 @@ def of_type(path: str, shown: str, want: str) -> FieldError:
     return FieldError("FieldValueTypeInvalid", error.field, error.detail)
 
 
+def _in_body(path: str, value: Any, why: str) -> FieldError:
+    """`why` may have a pattern of a megabyte: it is joined to nothing before it is read."""
+
+    def detail() -> str:
+        return invalid_value(path, value, f"{path} in body {why}").detail
+
+    return FieldError("FieldValueInvalid", path, detail)
+
+
 def number_text(text: Any) -> str:
     return f"{text:g}" if isinstance(text, float) and abs(text) < 1e15 else str(text)
 
@@ -59,7 +68,7 @@ def _first(checks: list[Check]) -> Check:
 def _says(fits: Callable[[Any], bool], breaks: Callable[[Any], bool], why: str) -> Check:
     def check(value: Any, path: str) -> FieldError | None:
         if fits(value) and breaks(value):
-            return invalid_value(path, value, f"{path} in body {why}")
+            return _in_body(path, value, why)
         return None
 
     return check
@@ -146,15 +155,23 @@ def _enum_text(value: Any) -> str:
 
 
 def _enum(values: list[Any], facts: dict[str, Any]) -> Check:
+    texts = enum_texts(values)
+    plain = {_told_apart(value) for value in values if not isinstance(value, dict | list)}
+    nested = [value for value in values if isinstance(value, dict | list)]
+
     def check(value: Any, path: str) -> FieldError | None:
-        if any(
-            value == allowed and isinstance(value, bool) is isinstance(allowed, bool)
-            for allowed in values
-        ):
-            return None
-        return not_one_of(path, value, enum_texts(values))
+        if isinstance(value, dict | list):
+            is_allowed = value in nested
+        else:
+            is_allowed = _told_apart(value) in plain
+        return None if is_allowed else not_one_of(path, value, texts)
 
     return check
+
+
+def _told_apart(value: Any) -> tuple[bool, Any]:
+    """Python takes 1 for true, JSON does not."""
+    return isinstance(value, bool), value
 
 
 def _unique(wanted: bool, facts: dict[str, Any]) -> Check:

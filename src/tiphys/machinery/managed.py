@@ -13,6 +13,7 @@ from typing import Any
 from tiphys.api.meta_v1 import ManagedFieldsEntry, Status, StatusCause, StatusDetails
 from tiphys.machinery import typed
 from tiphys.machinery.errors import StatusError
+from tiphys.machinery.fielderrors import MOST_TEXT
 from tiphys.machinery.fieldsets import (
     FieldSet,
     difference,
@@ -263,22 +264,32 @@ def _abandoned(merged: dict[str, Any], before: FieldSet, managed: Managed, node:
 
 
 def _conflict(conflicts: dict[Manager, FieldSet], managed: Managed) -> StatusError:
+    """As many as fit into an answer are named; one without a field says that there are more."""
     rows: dict[str, list[str]] = {}
+    room, count = MOST_TEXT, 0
     for manager, fields in conflicts.items():
-        rows.setdefault(_named(manager), []).extend(paths(fields))
+        of_manager = rows.setdefault(_named(manager), [])
+        for path in paths(fields):
+            count += 1
+            if room > 0:
+                of_manager.append(path)
+                room -= len(path)
     causes = [
         StatusCause(reason="FieldManagerConflict", message=f"conflict with {who}", field=path)
         for who, fields in sorted(rows.items())
         for path in fields
     ]
-    if len(causes) == 1:
+    if count == 1:
         message = f"Apply failed with 1 conflict: {causes[0].message}: {causes[0].field}"
     else:
         listed = "\n".join(
             f"conflicts with {who}:\n" + "\n".join(f"- {path}" for path in fields)
             for who, fields in sorted(rows.items())
         )
-        message = f"Apply failed with {len(causes)} conflicts: {listed}"
+        message = f"Apply failed with {count} conflicts: {listed}"
+    if count > len(causes):
+        truncated = "too many conflicts, the list is truncated"
+        causes.append(StatusCause(reason="FieldManagerConflict", message=truncated))
     return StatusError(
         Status(
             status="Failure",

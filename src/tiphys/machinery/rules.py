@@ -18,6 +18,7 @@ from tiphys.machinery.cel.declared import Declared, at_most, declared, is_expose
 from tiphys.machinery.cel.overloads import Type
 from tiphys.machinery.cel.values import NONE, CostExceeded, Optional
 from tiphys.machinery.errors import FieldError, duplicate, forbidden_field, invalid_value, required
+from tiphys.machinery.fielderrors import ENOUGH, field_path, key_path
 from tiphys.machinery.structural import Schema
 
 _UNSET = structural.UNSET
@@ -36,13 +37,16 @@ def as_seen(obj: CustomObject, schema: Schema) -> dict[str, Any]:
 
 
 def check_rules(value: Any, schema: Schema, path: str = "", old: Any = _UNSET) -> list[FieldError]:
-    """Every rule that does not hold. Without `old`, rules about changes are left out."""
+    """Every rule that does not hold, or `ENOUGH` of them. Without `old`, rules about changes are
+    left out."""
     if not schema.has_rules:
         return []
     found = list[FieldError]()
     try:
         for error in _walk(value, schema, path, old, Budget()):
             found.append(error)
+            if len(found) > ENOUGH:
+                break
     except _Spent as spent:
         found.append(spent.error)
     return found
@@ -66,9 +70,9 @@ def _walk(value: Any, schema: Schema, path: str, old: Any, budget: Budget) -> It
         for name, item in value.items():
             inner = schema.child(name)
             if inner is not None and inner.has_rules:
-                where = f"{path}.{name}" if path else name
+                where = field_path(path, name)
                 if inner is schema.additional and name not in schema.properties:
-                    where = f"{path}[{name}]"
+                    where = key_path(path, name)
                 yield from _walk(item, inner, where, before.get(name, _UNSET), budget)
     elif isinstance(value, list) and schema.items is not None and schema.items.has_rules:
         for index, (item, was) in enumerate(
@@ -137,7 +141,7 @@ def _broken(rule: dict[str, Any], path: str, kind: str, value: Any, why: str) ->
             return FieldError(reason, path, "Duplicate value")
         return duplicate(path, value)
     if kind in ("object", "array"):  # upstream shows no value of these
-        return FieldError("FieldValueInvalid", path, f"Invalid value: {why}")
+        return FieldError("FieldValueInvalid", path, lambda: f"Invalid value: {why}")
     return invalid_value(path, value, why)
 
 

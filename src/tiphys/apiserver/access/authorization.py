@@ -31,6 +31,7 @@ _MOST_ANSWERS = 50_000  # that are remembered until a role or binding changes
 _MOST_USERS = 10_000  # likewise, whose grants are
 _LONGEST = 4096  # characters of what is remembered by: anybody may ask about anything
 _NODE = "system:node:"
+_NODES = "system:nodes"  # the group of every node
 _DEFAULT = frozenset(("Node", "RBAC"))  # who is asked where no chain is configured
 _G = "rbac.authorization.k8s.io"
 _ROLES, _CLUSTER_ROLES, _BINDINGS, _CLUSTER_BINDINGS = (
@@ -116,6 +117,10 @@ class _Bindings(Generic[B]):
         for group in user.groups:
             bindings |= self._about.get(("Group", group), {})
         return [bindings[key] for key in sorted(bindings)]
+
+    def groups(self) -> set[str]:
+        """Those that any binding names."""
+        return {name for kind, name in self._about if kind == "Group"}
 
 
 def _subjects(
@@ -210,7 +215,7 @@ class Authorizer:
 
     def by_node(self, user: User, asked: Asked) -> tuple[bool, str]:
         """What the nodes' authorizer says by itself."""
-        return "system:nodes" in user.groups and self._nodes(user, asked), ""
+        return _NODES in user.groups and self._nodes(user, asked), ""
 
     def authorize(self, user: User, asked: Asked) -> tuple[bool, str]:
         """(allowed, reason). Raises Unanswered when a webhook has to be asked."""
@@ -223,7 +228,7 @@ class Authorizer:
             decision = self.chain.decide(user, asked)
             return decision.allowed, decision.reason
         answer = self._by_rules(user, asked, known)
-        if not answer[0] and "system:nodes" in user.groups:
+        if not answer[0] and _NODES in user.groups:
             return self._nodes(user, asked), ""
         return answer
 
@@ -260,6 +265,13 @@ class Authorizer:
         """Applies changes of roles and bindings since the last call."""
         self._known.get()
 
+    def deciding_groups(self) -> frozenset[str] | None:
+        """The groups that may make a difference to a decision; None where every group may."""
+        if self.chain is not None:
+            return None
+        self.refresh()
+        return frozenset({MASTERS, _NODES} | self._wide.groups() | self._scoped.groups())
+
     def _revisions(self) -> tuple[int, ...]:
         return tuple([cache.revision for cache in self._caches])
 
@@ -289,7 +301,7 @@ class Authorizer:
         """Why `grants` is not all that a user may do; empty if it is."""
         kinds = self.chain.kinds if self.chain is not None else _DEFAULT
         told = []
-        if "Node" in kinds and "system:nodes" in user.groups and user.name.startswith(_NODE):
+        if "Node" in kinds and _NODES in user.groups and user.name.startswith(_NODE):
             told.append("node authorizer does not support user rule resolution")
         if "Webhook" in kinds:
             told.append("webhook authorizer does not support user rule resolution")

@@ -10,6 +10,8 @@ from typing import Any
 
 from tiphys.api.autoscaling_v1 import Scale
 from tiphys.api.custom import CustomObject
+from tiphys.apiserver.eventloop.aside import LARGE, weigh_object
+from tiphys.apiserver.http.request import MAX_BODY
 from tiphys.apiserver.registry.metadata import STANDARD_FINALIZERS
 from tiphys.apiserver.resources.base import Strategy
 from tiphys.apiserver.resources.scaleviews import ScaleView
@@ -19,6 +21,7 @@ from tiphys.machinery.jsonpath import get_field, set_field
 from tiphys.machinery.names import label_key_errors
 from tiphys.machinery.structural import Schema
 from tiphys.store.cache import Selectable
+from tiphys.store.engine import TOO_LARGE
 
 # While one of these is broken, rules in CEL would meet values that they are not made for.
 _BLOCKING = frozenset(
@@ -123,16 +126,25 @@ class CustomStrategy(Strategy[CustomObject]):
         """Prunes, drops nulls that mean nothing, fills in defaults."""
         structural.prune(obj.content, self.schema, root=True)
         structural.drop_nulls(obj.content, self.schema)
-        structural.apply_defaults(obj.content, self.schema)
+        self._fill_in(obj)
         for name in structural.ROOT:  # a default of what every object has means nothing
             obj.content.pop(name, None)
+
+    def _fill_in(self, obj: CustomObject) -> None:
+        growth = structural.Growth(MAX_BODY)
+        try:
+            structural.apply_defaults(obj.content, self.schema, growth)
+        except structural.TooMuch:
+            raise errors.unspecified(TOO_LARGE) from None
+        if growth.size > LARGE:
+            weigh_object(growth.size)
 
     def prepare_for_create(self, obj: CustomObject) -> None:
         """What a client says of the status is dropped, and not what the schema does: upstream reads
         its defaults (those of Gateway API's conditions, say) when it decodes what it has stored.
         """
         if self._has_status and obj.content.pop("status", None) is not None:
-            structural.apply_defaults(obj.content, self.schema)
+            self._fill_in(obj)
 
     def prepare_for_update(self, new: CustomObject, old: CustomObject) -> None:
         if self._has_status:

@@ -104,6 +104,9 @@ async def aside(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> 
                     allowance.left = before
             context = contextvars.copy_context()
             work = partial(context.run, function, *args, **kwargs)
-            return await asyncio.get_running_loop().run_in_executor(_THREAD, work)
+            result = await asyncio.get_running_loop().run_in_executor(_THREAD, work)
+            if context.get(_object_is_large):  # the work may have found it to be
+                _object_is_large.set(True)
+            return result
         except Unanswered as question:
             await question.ask()

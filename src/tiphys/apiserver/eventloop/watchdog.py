@@ -181,6 +181,12 @@ class Watchdog:
         )
         longest.add_metric((self.during,), self.longest)
         yield longest
+        yield GaugeMetricFamily(
+            "tiphys_python_allocated_blocks",
+            "Blocks of memory that Python's objects are in. The process may have far more than that"
+            " takes: an arena of a megabyte goes back when none of its objects is left.",
+            value=float(sys.getallocatedblocks()),
+        )
 
 
 def _what_runs(frame: FrameType) -> str:

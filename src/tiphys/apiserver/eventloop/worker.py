@@ -64,10 +64,11 @@ def judge_definition(data: bytes) -> bytes:
     from tiphys.api.base import decode
     from tiphys.apiserver.http.request import collect_warnings
     from tiphys.apiserver.resources.customresourcedefinitions.rules import judged
+    from tiphys.machinery.fielderrors import first
 
     warnings: list[str] = []
     collect_warnings(warnings)
-    found = judged(decode(data, CustomResourceDefinition))
+    found = first(judged(decode(data, CustomResourceDefinition)))
     return msgspec.json.encode(([(e.reason, e.field, e.detail) for e in found], warnings))
 
 

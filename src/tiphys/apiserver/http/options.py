@@ -40,10 +40,10 @@ def check_write(call: Call, kind: str, apply: bool = False) -> None:
 
 
 def manager_errors(name: str, field: str) -> list[FieldError]:
-    """What is wrong with the name of a field manager."""
-    found = []
+    """What is wrong with the name of a field manager. One that is too long is not looked at."""
     if len(name.encode()) > _MANAGER_LENGTH:
-        found.append(errors.too_long(field, _MANAGER_LENGTH))
+        return [errors.too_long(field, _MANAGER_LENGTH)]
+    found = []
     at = 0  # in bytes
     for character in name:
         if not character.isprintable():

@@ -77,7 +77,7 @@ async def _create(objects: Objects, write: Write, strategy: Strategy[Any], obj: 
     meta = obj.metadata
     attributes = _attributes(write, obj)  # with the name, which may have been generated again
     _set_system_fields(objects, strategy, meta)
-    strategy.prepare_for_create(obj)
+    await aside(strategy.prepare_for_create, obj)
     if strategy.slow:
         await strategy.deliberate(obj, None, objects.workers)
     if strategy.costly:

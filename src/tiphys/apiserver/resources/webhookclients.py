@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from tiphys.machinery import errors
 from tiphys.machinery.errors import FieldError
+from tiphys.machinery.fielderrors import ENOUGH
 from tiphys.machinery.names import dns_subdomain_errors
 
 _FORM = "; desired format: https://host[/path]"
@@ -76,4 +77,6 @@ def service_errors(service: Any, path: str) -> list[FieldError]:
         violations += [
             errors.invalid_value(field, text, f"segment[{index}]{detail}") for detail in problems
         ]
+        if len(violations) > ENOUGH:
+            break
     return violations

@@ -27,6 +27,9 @@ from tiphys.machinery.schema import Field, fields_of, inlined
 T = TypeVar("T", bound=Struct)
 
 
+_MOST_ITEMS = 150_000  # a message of nothing takes two bytes, and an object of it a kilobyte
+
+
 def _union_value(field: Field, raw: bytes) -> Any:
     tags = union_tags(field)
     assert field.other is not None
@@ -94,6 +97,8 @@ def _store(values: dict[str, Any], field: Field, raw: Any, wire: int) -> None:
             items.extend(_unpacked(raw, field.item))
         else:
             items.append(_value(field.item, raw))
+            if len(items) > _MOST_ITEMS:
+                raise WireError(f"proto: more than {_MOST_ITEMS} items in a list")
     elif field.kind == "dict":
         name, value = _entry(field.item, raw)
         values.setdefault(field.attribute, {})[name] = value

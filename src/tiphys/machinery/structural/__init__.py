@@ -5,7 +5,7 @@ A schema is compiled once from a CustomResourceDefinition's JSON (`schema`). Sen
 that upstream's validator writes.
 """
 
-from tiphys.machinery.structural.defaulting import apply_defaults
+from tiphys.machinery.structural.defaulting import Growth, TooMuch, apply_defaults
 from tiphys.machinery.structural.embedded import embedded_meta_errors, unreadable_embedded
 from tiphys.machinery.structural.lists import correlated, list_key
 from tiphys.machinery.structural.pruning import drop_nulls, prune
@@ -24,7 +24,9 @@ __all__ = [
     "ANYTHING",
     "ROOT",
     "UNSET",
+    "Growth",
     "Schema",
+    "TooMuch",
     "apply_defaults",
     "compile_schema",
     "correlated",

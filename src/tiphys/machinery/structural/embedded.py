@@ -10,8 +10,9 @@ from tiphys.api.base import from_builtins
 from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.machinery import gowords
 from tiphys.machinery.errors import FieldError, invalid_value, required
+from tiphys.machinery.fielderrors import field_path
 from tiphys.machinery.names import label_key_errors, label_value_errors
-from tiphys.machinery.structural.schema import Schema, field_path
+from tiphys.machinery.structural.schema import Schema
 
 
 def embedded_errors(value: dict[str, Any], path: str) -> list[FieldError]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tiphys.machinery.errors import FieldError, duplicate, invalid_value
+from tiphys.machinery.fielderrors import ENOUGH
 from tiphys.machinery.structural.schema import UNSET, Schema
 
 
@@ -51,5 +52,7 @@ def list_errors(value: list[Any], schema: Schema, path: str) -> list[FieldError]
             return [invalid_value(f"{path}[{index}]", item, explanation)]
         if key in seen:
             errors.append(duplicate(f"{path}[{index}]", shown))
+            if len(errors) > ENOUGH:
+                break
         seen.add(key)
     return errors

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from tiphys.api.meta_v1 import ObjectMeta
+from tiphys.machinery.fielderrors import ENOUGH, field_path
 from tiphys.machinery.schema import fields_of
-from tiphys.machinery.structural.schema import ANYTHING, NOTHING, ROOT, Schema, field_path
+from tiphys.machinery.structural.schema import ANYTHING, NOTHING, ROOT, Schema
 
 
 def prune(
@@ -15,7 +16,7 @@ def prune(
     """Takes out, in place, what the schema does not name.
 
     root:   the value is a whole object, whose kind and metadata are not the schema's concern
-    pruned: collects the paths of what was taken out
+    pruned: collects the paths of what was taken out, `ENOUGH` of them at the most
     """
     if isinstance(value, list):
         below = schema.items or NOTHING
@@ -36,7 +37,7 @@ def prune(
                 prune(value[key], inner, False, field_path(path, key), pruned)
         elif not schema.preserve:
             del value[key]
-            if pruned is not None:
+            if pruned is not None and len(pruned) < ENOUGH:
                 pruned.append(field_path(path, key))
 
 
@@ -45,8 +46,8 @@ def _prune_metadata(meta: dict[str, Any], path: str, pruned: list[str] | None) -
     known = fields_of(ObjectMeta)
     for key in [key for key in meta if key not in known]:
         del meta[key]
-        if pruned is not None:
-            pruned.append(f"{path}.{key}")
+        if pruned is not None and len(pruned) < ENOUGH:
+            pruned.append(field_path(path, key))
 
 
 def drop_nulls(value: Any, schema: Schema) -> None:

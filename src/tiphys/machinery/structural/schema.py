@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import msgspec
+
 from tiphys.machinery.errors import FieldError
 from tiphys.machinery.keywords import checks_of
 
@@ -44,6 +46,7 @@ class Schema:
     checks: tuple[Callable[[Any, str], FieldError | None], ...] = ()
     branches: tuple[Branch, ...] = ()
     rules: tuple[dict[str, Any], ...] = ()
+    default_size: int = 0  # bytes of its JSON
     has_defaults: bool = False
     has_rules: bool = False
     has_embedded: bool = False
@@ -127,6 +130,8 @@ def compile_schema(facts: dict[str, Any]) -> Schema:
         below.append(node.additional)
     if node.items is not None:
         below.append(node.items)
+    if node.has_default:
+        node.default_size = len(msgspec.json.encode(node.default))
     node.has_defaults = node.has_default or any(inner.has_defaults for inner in below)
     node.has_rules = bool(node.rules) or any(inner.has_rules for inner in below)
     node.has_embedded = node.embedded or any(inner.has_embedded for inner in below)
@@ -148,8 +153,3 @@ def _branches(facts: dict[str, Any]) -> list[Branch]:
     if facts.get("not"):
         branches.append(("not", (compile_schema(facts["not"]),)))
     return branches
-
-
-def field_path(path: str, name: str) -> str:
-    """The path of a field of what is at `path`, which is empty for the root."""
-    return f"{path}.{name}" if path else name

@@ -1,4 +1,4 @@
-"""Every rule of a schema that an object breaks."""
+"""The rules of a schema that an object breaks."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ import itertools
 from typing import Any
 
 from tiphys.machinery.errors import FieldError, not_supported, required
+from tiphys.machinery.fielderrors import ENOUGH, field_path
 from tiphys.machinery.keywords import enum_texts
 from tiphys.machinery.structural.embedded import embedded_errors
 from tiphys.machinery.structural.lists import correlated, list_errors
-from tiphys.machinery.structural.schema import UNSET, Schema, field_path
+from tiphys.machinery.structural.schema import UNSET, Schema
 from tiphys.machinery.structural.types import type_errors, without_field, wrong_type
 
 
 def validate(value: Any, schema: Schema, path: str = "", old: Any = UNSET) -> list[FieldError]:
-    """Every broken rule. With `old`, what did not change since is not judged again (ratcheting)."""
+    """Every broken rule, or `ENOUGH` of them. With `old`, what did not change since is not judged
+    again (ratcheting)."""
     if old is not UNSET and value == old:
         return []
     if value is None:
@@ -32,6 +34,8 @@ def validate(value: Any, schema: Schema, path: str = "", old: Any = UNSET) -> li
         old_items = correlated(value, old, schema)
         for index, item in enumerate(value):
             errors += validate(item, schema.items, f"{path}[{index}]", old_items[index])
+            if len(errors) > ENOUGH:
+                return errors
         errors += list_errors(value, schema, path)
     return errors
 
@@ -41,7 +45,13 @@ def _null_errors(schema: Schema, path: str) -> list[FieldError]:
         return [wrong_type(path, "null", schema)]
     allowed = schema.facts.get("enum")
     if allowed and None not in allowed:
-        return [not_supported(path, None, enum_texts(allowed))]
+        return [
+            FieldError(
+                "FieldValueNotSupported",
+                path,
+                lambda: not_supported(path, None, enum_texts(allowed)).detail,
+            )
+        ]
     return []
 
 
@@ -52,6 +62,8 @@ def _field_errors(value: dict[str, Any], schema: Schema, path: str, old: Any) ->
         inner = schema.child(key)
         if inner is not None:
             errors += validate(item, inner, field_path(path, key), old_fields.get(key, UNSET))
+        if len(errors) > ENOUGH:
+            return errors
     if schema.embedded:
         errors += embedded_errors(value, path)
     return errors

@@ -137,7 +137,7 @@ def _reclaimable(workload: Workload) -> Iterator[FieldError]:
     for one in workload.status.reclaimable_pods:
         path = f"status.reclaimablePods[{one.name}]"
         if one.name not in counts:
-            yield not_one_of(f"{path}.name", one.name, counts)
+            yield not_one_of(f"{path}.name", one.name, list(counts))
         elif one.count > counts[one.name]:
             detail = f"should be less or equal to {counts[one.name]}"
             yield invalid_value(f"{path}.count", one.count, detail)

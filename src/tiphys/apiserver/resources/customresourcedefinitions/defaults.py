@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import replace
 from typing import Any
 
 from tiphys.machinery import errors, structural
@@ -45,5 +44,8 @@ def default_errors(
 
 def _relative(error: FieldError, path: str) -> FieldError:
     """Upstream's sentences about defaults begin where the default does."""
-    detail = error.detail.replace(f"{path}.", "")
-    return replace(error, detail=detail.replace(f"{path} in body", " in body"))
+
+    def detail() -> str:
+        return error.detail.replace(f"{path}.", "").replace(f"{path} in body", " in body")
+
+    return FieldError(error.reason, error.field, detail)

@@ -129,9 +129,12 @@ def claim_names(claims: list[ResourceClaim], spec: PodSpec, path: str) -> list[F
 
 
 def _unknown_claim(name: str, known: set[str], path: str) -> FieldError:
-    choice = f": {', '.join(sorted(known))}" if known else " which is empty"
     error = errors.field_not_found(path, name)
-    detail = f"{error.detail}:  must be one of the names in pod.spec.resourceClaims{choice}"
+
+    def detail() -> str:
+        choice = f": {', '.join(sorted(known))}" if known else " which is empty"
+        return f"{error.detail}:  must be one of the names in pod.spec.resourceClaims{choice}"
+
     return FieldError(error.reason, error.field, detail)
 
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from tiphys.api.authentication_v1 import BoundObjectReference, TokenRequest
 from tiphys.api.base import Struct
 from tiphys.api.core_v1 import Node, Pod, Secret, ServiceAccount
+from tiphys.apiserver.eventloop.aside import aside
 from tiphys.apiserver.http.request import annotate
 from tiphys.apiserver.resources import checks
 from tiphys.apiserver.resources.actions import Action, ActionContext
@@ -40,10 +41,18 @@ async def issue(request: TokenRequest, context: ActionContext) -> Struct:
     bound = _bound(account, reference, context) if reference is not None else Bound(None, {})
     tokens = context.authenticator.tokens
     audiences = request.spec.audiences or [tokens.issuer]
-    token, expiry = tokens.sign(
-        namespace, name, account.metadata.uid, seconds, audiences, bound.reference, bound.extra
+    token, expiry = await aside(
+        tokens.sign,
+        namespace,
+        name,
+        account.metadata.uid,
+        seconds,
+        audiences,
+        bound.reference,
+        bound.extra,
     )
-    annotate("authentication.kubernetes.io/issued-credential-id", tokens.credential_id(token))
+    credential = await aside(tokens.credential_id, token)
+    annotate("authentication.kubernetes.io/issued-credential-id", credential)
     request.metadata.name = name
     request.metadata.namespace = namespace
     request.metadata.uid = account.metadata.uid

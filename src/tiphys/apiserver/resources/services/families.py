@@ -105,18 +105,20 @@ def _too_many(spec: ServiceSpec) -> list[FieldError]:
 def _infer(spec: ServiceSpec, configured: list[str]) -> list[FieldError]:
     """The families of the addresses that are asked for."""
     violations = []
+    inferred = list(spec.ip_families)
     for index, address in enumerate(spec.cluster_ips):
         if address == "None":
             break
-        if index < len(spec.ip_families):
+        if index < len(inferred):
             continue
         family = family_of(address)
         if family in configured:
-            spec.ip_families = [*spec.ip_families, family]
+            inferred.append(family)
         else:
             detail = f"{family} is not configured on this cluster"
             path = f"spec.clusterIPs[{index}]"
             violations.append(errors.invalid_value(path, spec.cluster_ips, detail))
+    spec.ip_families = inferred
     return violations
 
 
