@@ -17,7 +17,12 @@ from tiphys.api.base import canonical_quantity
 from tiphys.api.meta_v1 import ObjectMeta, OwnerReference
 from tiphys.client.client import Client, Unreachable
 from tiphys.machinery import conditions, timestamps
-from tiphys.machinery.errors import StatusError, is_already_exists, is_not_found
+from tiphys.machinery.errors import (
+    StatusError,
+    is_already_exists,
+    is_not_found,
+    is_server_busy,
+)
 from tiphys.machinery.nodes import matches_node
 from tiphys.node.abilities import HandlerAbilities, RuntimeAbilities
 from tiphys.node.machine import architecture, system_info
@@ -134,7 +139,7 @@ class Registration:
                 await self.register()
                 return
             except (StatusError, Unreachable) as error:
-                if isinstance(error, StatusError) and not _passes(error):
+                if isinstance(error, StatusError) and not is_server_busy(error):
                     raise
                 log.warning("Node %s cannot be registered: %s", self._facts.name, error)
             await asyncio.sleep(pause)
@@ -272,11 +277,6 @@ class Registration:
             log.info("Node %s cannot be registered: %s", self._facts.name, failure)
             return heart.failed()
         return heart.beat
-
-
-def _passes(error: StatusError) -> bool:
-    """Whether it is the server's trouble, and not about the node."""
-    return error.code == 429 or error.code >= 500
 
 
 def _handler(name: str, abilities: HandlerAbilities) -> core_v1.NodeRuntimeHandler:

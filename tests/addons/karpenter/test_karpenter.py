@@ -35,7 +35,7 @@ async def test_five_pods_get_one_node_which_goes_when_they_go() -> None:
         assert labels["karpenter.sh/initialized"] == "true"
         assert not node.spec.taints and node.spec.provider_id == claim.status.provider_id
 
-        await w.client.delete(apps_v1.Deployment, "web", "default")
+        await w.client.patch(apps_v1.Deployment, "web", {"spec": {"replicas": 0}}, "default")
 
         async def all_gone() -> bool:
             return not await w.nodes() and not await w.claims()
