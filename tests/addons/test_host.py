@@ -6,18 +6,14 @@ import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 
-import pytest
-
-from tiphys.addons import OPTIONAL, installing, types
+from tiphys.addons import installing, types
 from tiphys.addons.echo.types import Echo, EchoSpec
 from tiphys.addons.host import Host
 from tiphys.addons.optional import Context, OptionalAddon
-from tiphys.api import core_v1, rbac_v1
-from tiphys.api.apiextensions_v1 import CustomResourceDefinition
+from tiphys.api import core_v1
 from tiphys.api.base import Struct
 from tiphys.api.meta_v1 import Condition, ObjectMeta
 from tiphys.machinery import conditions
-from tiphys.machinery.errors import StatusError
 from tiphys.testing import LocalCluster
 
 
@@ -104,22 +100,3 @@ async def test_nobody_enables_what_there_is_not(tmp_path: Path) -> None:
             return found is not None and found.reason == "Unknown"
 
         await cluster.eventually(told)
-
-
-async def test_disabling_leaves_nothing() -> None:
-    async with LocalCluster(addons=["echo"]) as cluster:
-        meta = ObjectMeta(name="hello", namespace="default")
-        await cluster.client.create(Echo(metadata=meta, spec=EchoSpec(text="hi")))
-        lost = await installing.custom_objects(cluster.client, OPTIONAL["echo"])
-        assert lost == ["Echo default/hello"]
-        await installing.disable(cluster.client, OPTIONAL["echo"])
-        label = "addons.tiphys.dev/name=echo"
-        for kind in (
-            CustomResourceDefinition,
-            core_v1.ServiceAccount,
-            rbac_v1.ClusterRole,
-            rbac_v1.ClusterRoleBinding,
-        ):
-            assert not (await cluster.client.list(kind, labels=label)).items
-        with pytest.raises(StatusError):
-            await cluster.client.get(types.Addon, "echo")

@@ -42,7 +42,7 @@ def run_addon_readme(machine: Machine, path: str, folder: Path, work: Path) -> s
     work.mkdir(exist_ok=True)
     (work / "src").symlink_to(ROOT / "src")
     script = commands(folder / "README.md").replace("--load tiphys", f"--load {machine.name}")
-    return run_script(machine, path, script, work, 900)
+    return run_script(machine, path, script, work, 2400)
 
 
 def run_script(machine: Machine, path: str, script: str, folder: Path, seconds: float) -> str:

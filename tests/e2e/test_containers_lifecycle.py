@@ -7,8 +7,8 @@ import os
 import signal
 import subprocess
 import time
-from pathlib import Path
 
+from tests.e2e.controlgroups import control_groups
 from tests.e2e.machine import (
     IMAGE,
     Machine,
@@ -203,7 +203,7 @@ def test_a_pod_is_resized_as_a_whole_while_it_runs(machine: Machine) -> None:
 def pod_memory_limit(uid: str) -> int:
     """Bytes, as the control group of the pod says."""
     names = ("memory.limit_in_bytes", "memory.max")
-    folders = Path("/sys/fs/cgroup").glob(f"**/pod{uid}")
+    folders = control_groups(f"pod{uid}")
     [limit] = {
         int((folder / name).read_text())
         for folder in folders

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import configured
+from tests.e2e.controlgroups import control_groups
 from tests.e2e.machine import Machine, gone, restart_node, run_pod, running
 from tiphys.node.managers.cpusets import parse, written
 
@@ -79,7 +80,7 @@ def pids_limit(machine: Machine, pod: str) -> str:
     uid = machine.get(f"pod/{pod}")["metadata"]["uid"]
     [file] = {
         folder / "pids.max"
-        for folder in Path("/sys/fs/cgroup").glob(f"**/pod{uid}")
+        for folder in control_groups(f"pod{uid}")
         if (folder / "pids.max").exists()
     }
     return file.read_text().strip()

@@ -31,7 +31,17 @@ def test_labels(text: str, matches: bool) -> None:
     assert parse_labels(text).matches(LABELS) is matches
 
 
-@pytest.mark.parametrize("bad", ["a in b", "a in (b", "=b", "a b", "a=b,", "n>x", "a=/x", "-a=b"])
+@pytest.mark.parametrize(
+    ("value", "matches"),
+    [("+5", True), ("05", True), ("1_0", False), ("٥", False), ("9" * 20, False), ("", False)],
+)
+def test_numbers_are_those_that_go_reads(value: str, matches: bool) -> None:
+    assert parse_labels("n>4").matches({"n": value}) is matches
+
+
+@pytest.mark.parametrize(
+    "bad", ["a in b", "a in (b", "=b", "a b", "a=b,", "n>x", "n>" + "9" * 20, "a=/x", "-a=b"]
+)
 def test_bad_selectors_are_refused(bad: str) -> None:
     with pytest.raises(SelectorError):
         parse_labels(bad)

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tiphys.api import core_v1
-from tiphys.client.client import Client
+from tiphys.client.client import Client, Unreachable
 from tiphys.client.config import load
 from tiphys.node.devices.deviceresources import Count
 from tiphys.node.registration import NodeFacts, Registration, node_conditions
@@ -29,6 +29,7 @@ class Link:
         self._open.set()
         self._cuts = 0
         self.tried_anew = asyncio.Event()  # somebody waits no longer on what was cut
+        self.refuses = False
 
     def cut(self) -> None:
         self._cuts += 1
@@ -38,6 +39,9 @@ class Link:
         self._open.set()
 
     async def carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self.refuses:
+            self.tried_anew.set()
+            return writer.close()
         with contextlib.suppress(asyncio.CancelledError, OSError):
             if not self._open.is_set():
                 self.tried_anew.set()
@@ -54,18 +58,29 @@ class Link:
         sink.close()
 
 
-@pytest.fixture
-async def link(server: LocalCluster) -> AsyncIterator[tuple[Link, Registration]]:
-    """The way that a node's heart beats on."""
+def to(server: LocalCluster) -> Link:
     parts = urlsplit(server.url)
     assert parts.hostname and parts.port
-    link = Link(parts.hostname, parts.port)
+    return Link(parts.hostname, parts.port)
+
+
+@contextlib.asynccontextmanager
+async def over(link: Link, server: LocalCluster) -> AsyncIterator[Registration]:
+    """A node whose way to the server is the link."""
     listening = await asyncio.start_server(link.carry, "127.0.0.1", 0)
     config = load(server.kubeconfig())
     config.server = f"https://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
     async with Client(config) as client:
         facts = NodeFacts("n", ("10.0.0.1", "fd00::1"), 10250, "hollow://1", {"cpu": "1"})
-        node = Registration(client, facts, {})
+        yield Registration(client, facts, {})
+        listening.close()
+
+
+@pytest.fixture
+async def link(server: LocalCluster) -> AsyncIterator[tuple[Link, Registration]]:
+    """The way that a node's heart beats on."""
+    link = to(server)
+    async with over(link, server) as node:
         await node.register()
 
         async def well() -> tuple[bool, str]:
@@ -74,7 +89,6 @@ async def link(server: LocalCluster) -> AsyncIterator[tuple[Link, Registration]]
         beating = asyncio.create_task(node.run(well, BEAT))
         yield link, node
         beating.cancel()
-        listening.close()
 
 
 async def given_up(server: LocalCluster) -> core_v1.Node:
@@ -123,6 +137,19 @@ async def test_a_node_whose_object_was_deleted_registers_again_at_once(
         return [one.metadata.uid for one in found] not in ([], [before.metadata.uid])
 
     await server.eventually(is_another, seconds=5)
+
+
+async def test_a_node_registers_as_soon_as_a_server_answers(server: LocalCluster) -> None:
+    way = to(server)
+    way.refuses = True
+    async with over(way, server) as node, asyncio.TaskGroup() as group:
+        with pytest.raises(Unreachable):
+            await node.register()
+        way.tried_anew.clear()
+        group.create_task(node.register_at_last())
+        await way.tried_anew.wait()
+        way.refuses = False
+    assert (await server.client.get(core_v1.Node, "n")).metadata.name == "n"
 
 
 EARLIER = "2020-01-01T00:00:00Z"

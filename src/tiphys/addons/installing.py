@@ -1,9 +1,7 @@
-"""What an enabled add-on leaves in a cluster, how it is put there, and how every trace of it goes
-again."""
+"""What an enabled add-on leaves in a cluster, and how it is put there. `removing` takes it away."""
 
 from __future__ import annotations
 
-import asyncio
 import importlib.util
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -14,48 +12,20 @@ import tiphys
 from tiphys.addons import types
 from tiphys.addons.optional import LABEL, NAMESPACE, OptionalAddon, rule
 from tiphys.api import (
-    admissionregistration_v1,
     apiextensions_v1,
-    apiregistration_v1,
     apps_v1,
-    batch_v1,
     core_v1,
-    discovery_v1,
-    networking_v1,
     rbac_v1,
 )
 from tiphys.api.base import Struct, from_builtins, to_builtins
 from tiphys.api.meta_v1 import LabelSelector, ObjectMeta
 from tiphys.client.client import Client
-from tiphys.machinery.errors import StatusError, is_not_found
 from tiphys.operator import definition
 from tiphys.operator.run import install as install_definitions
 
 HOST = "tiphys:addons"  # the user that runs enabled add-ons
 _MANAGER = "tiphys-addon"
 _RBAC = "rbac.authorization.k8s.io"
-_GOING = 60.0  # seconds that objects of an add-on may take to go
-_KINDS: tuple[type[Struct], ...] = (
-    admissionregistration_v1.MutatingWebhookConfiguration,
-    admissionregistration_v1.ValidatingWebhookConfiguration,
-    apiregistration_v1.APIService,
-    apps_v1.Deployment,
-    apps_v1.DaemonSet,
-    apps_v1.StatefulSet,
-    batch_v1.Job,
-    core_v1.Service,
-    discovery_v1.EndpointSlice,
-    core_v1.ConfigMap,
-    core_v1.Secret,
-    core_v1.ServiceAccount,
-    networking_v1.IngressClass,
-    rbac_v1.ClusterRoleBinding,
-    rbac_v1.ClusterRole,
-    rbac_v1.RoleBinding,
-    rbac_v1.Role,
-)
-"""What an add-on may have made, in the order in which it goes: first what others are called
-through."""
 
 
 class AddonError(Exception):
@@ -251,79 +221,3 @@ def _as_json(settings: Any) -> str:
 async def apply_deployment(client: Client, addon: OptionalAddon, settings: Any) -> None:
     """Runs the add-on as a pod: for a cluster that is not ours."""
     await _apply(client, [deployment(addon, settings)])
-
-
-# --- disabling ---
-
-
-async def custom_objects(client: Client, addon: OptionalAddon) -> list[str]:
-    """``kind namespace/name`` of every object of the add-on's custom resources: what disabling
-    would lose."""
-    lost = []
-    for crd in addon.definitions():
-        for manifest_ in await _list_custom(client, crd):
-            metadata = manifest_["metadata"]
-            place = f"{metadata['namespace']}/" if metadata.get("namespace") else ""
-            lost.append(f"{crd.spec.names.kind} {place}{metadata['name']}")
-    return lost
-
-
-async def _list_custom(
-    client: Client, crd: apiextensions_v1.CustomResourceDefinition
-) -> list[dict[str, Any]]:
-    version = next(v.name for v in crd.spec.versions if v.storage)
-    path = f"/apis/{crd.spec.group}/{version}/{crd.spec.names.plural}"
-    try:
-        return list(msgspec.json.decode(await client.request("GET", path))["items"])
-    except StatusError as error:
-        if is_not_found(error):
-            return []
-        raise
-
-
-async def disable(client: Client, addon: OptionalAddon) -> None:
-    """Takes the add-on and everything that it made out of the cluster.
-
-    Custom objects go first, while their controller still runs and cleans up behind them. Raises
-    AddonError when something does not go within a minute.
-    """
-    try:
-        async with asyncio.timeout(_GOING):
-            for crd in addon.definitions():
-                await _delete(client, apiextensions_v1.CustomResourceDefinition, crd.metadata.name)
-            for crd in addon.definitions():
-                await _gone(client, apiextensions_v1.CustomResourceDefinition, crd.metadata.name)
-            await _delete(client, types.Addon, addon.name)
-            for kind in _KINDS:
-                await _delete_labelled(client, kind, addon.name)
-    except TimeoutError:
-        raise AddonError(
-            f"{addon.name}: something of it does not go; "
-            f"look at: kubectl get crd,deploy,svc -A -l {LABEL}={addon.name}"
-        ) from None
-
-
-async def _delete(client: Client, kind: type[Struct], name: str, namespace: str = "") -> None:
-    try:
-        await client.delete(kind, name, namespace, propagation="Background")
-    except StatusError as error:
-        if not is_not_found(error):
-            raise
-
-
-async def _gone(client: Client, kind: type[Struct], name: str) -> None:
-    while True:
-        try:
-            await client.get(kind, name)
-        except StatusError as error:
-            if is_not_found(error):
-                return
-            raise
-        await asyncio.sleep(0.05)
-
-
-async def _delete_labelled(client: Client, kind: type[Struct], name: str) -> None:
-    listed = await client.list(kind, labels=f"{LABEL}={name}")
-    for obj in listed.items:
-        metadata = obj.metadata  # type: ignore[attr-defined]
-        await _delete(client, kind, metadata.name, metadata.namespace)

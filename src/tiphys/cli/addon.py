@@ -119,16 +119,16 @@ def enable(
 @_kubeconfig
 def disable(name: str, purge: bool, context: str | None, kubeconfig: Path | None) -> None:
     """Disable an add-on and remove everything that it left in the cluster."""
-    from tiphys.addons import installing
+    from tiphys.addons import removing
 
     offered = _offered(name)
-    lost = _ask(context, kubeconfig, lambda client: installing.custom_objects(client, offered))
+    lost = _ask(context, kubeconfig, lambda client: removing.custom_objects(client, offered))
     if lost and not purge:
-        shown = ", ".join(lost[:5]) + (f" and {len(lost) - 5} more" if len(lost) > 5 else "")
+        shown = removing.shortened(lost)
         if not sys.stdin.isatty():
             raise click.ClickException(f"{shown} would be lost; --purge removes them, too")
         click.confirm(f"{shown} will be lost. Go on?", abort=True)
-    _ask(context, kubeconfig, lambda client: installing.disable(client, offered))
+    _ask(context, kubeconfig, lambda client: removing.disable(client, offered))
     ours = _cluster_of(_config(context, kubeconfig))
     if ours is not None and not _ask(context, kubeconfig, _enabled):
         _run_beside(ours, False)

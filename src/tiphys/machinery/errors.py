@@ -178,6 +178,11 @@ def is_too_many_requests(error: BaseException) -> bool:
     return _is(error, "TooManyRequests", 429)
 
 
+def is_server_busy(error: BaseException) -> bool:
+    """It has too much to do, or is in trouble: the same may pass later."""
+    return isinstance(error, StatusError) and (error.code == 429 or error.code >= 500)
+
+
 # --- answers ---
 
 

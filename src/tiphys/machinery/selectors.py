@@ -15,6 +15,17 @@ class SelectorError(ValueError):
     """A selector that cannot be read; the text is for the user."""
 
 
+_INTEGER = re.compile(r"[+-]?[0-9]+")
+
+
+def integer(text: str) -> int | None:
+    """What Go's strconv.ParseInt reads: Python takes ``1_0`` and other scripts' digits as well."""
+    if not _INTEGER.fullmatch(text) or len(text) > 63:  # as long as a label's value
+        return None
+    number = int(text)
+    return number if -(1 << 63) <= number < 1 << 63 else None
+
+
 @dataclass(frozen=True, slots=True)
 class Requirement:
     key: str
@@ -36,9 +47,8 @@ class Requirement:
                 return self._compares(value)
 
     def _compares(self, value: str | None) -> bool:
-        try:
-            left, right = int(value or ""), int(self.values[0])
-        except ValueError:
+        left, right = integer(value or ""), integer(self.values[0])
+        if left is None or right is None:
             return False
         return left > right if self.operator == "gt" else left < right
 
@@ -187,7 +197,7 @@ def _requirement(take: Callable[[], str], peek: Callable[[], str]) -> Requiremen
         return _checked(Requirement(key, "=" if operator == "==" else operator, (value,)))
     if operator in ("<", ">"):
         value = take()
-        if not re.fullmatch(r"-?[0-9]+", value):
+        if not re.fullmatch(r"-?[0-9]+", value) or integer(value) is None:
             raise SelectorError(
                 f'values[0][{key}]: Invalid value: "{value}": '
                 "for 'Gt', 'Lt' operators, the value must be an integer"

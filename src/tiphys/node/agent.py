@@ -343,7 +343,7 @@ class Agent:
         self._unclaimed = await self.runtime.pods()
         self._node.users.load(self._unclaimed)
         self._registration.images = await self.runtime.images()
-        await self._registration.register()
+        await self._registration.register_at_last()
         if self._drivers is not None:
             await self._drivers.start()
         self._tasks.start(self._registration.run(self._health), "heartbeat", vital=True)

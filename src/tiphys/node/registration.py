@@ -17,7 +17,12 @@ from tiphys.api.base import canonical_quantity
 from tiphys.api.meta_v1 import ObjectMeta, OwnerReference
 from tiphys.client.client import Client, Unreachable
 from tiphys.machinery import conditions, timestamps
-from tiphys.machinery.errors import StatusError, is_already_exists, is_not_found
+from tiphys.machinery.errors import (
+    StatusError,
+    is_already_exists,
+    is_not_found,
+    is_server_busy,
+)
 from tiphys.machinery.nodes import matches_node
 from tiphys.node.abilities import HandlerAbilities, RuntimeAbilities
 from tiphys.node.machine import architecture, system_info
@@ -29,6 +34,8 @@ Health = Callable[[], Awaitable[tuple[bool, str]]]  # (ready, why not)
 BEAT = 10.0  # seconds between renewals of the node's lease
 REPORT = 300.0  # seconds between status updates that change nothing
 _LEASE_SECONDS = 40
+_FIRST_PAUSE = 0.1  # seconds until a node registers again, doubled each time, as upstream
+_LONGEST_PAUSE = 7.0
 _MOST_IMAGES = 50  # in the node's status, as upstream
 
 # Conditions of a node that is, or is not, short of something: (type, status) -> reason, message.
@@ -123,6 +130,20 @@ class Registration:
         self._uid = registered.metadata.uid
         self._node = registered
         return registered
+
+    async def register_at_last(self) -> None:
+        """Registers as soon as a server answers. Raises StatusError for what it refuses."""
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                await self.register()
+                return
+            except (StatusError, Unreachable) as error:
+                if isinstance(error, StatusError) and not is_server_busy(error):
+                    raise
+                log.warning("Node %s cannot be registered: %s", self._facts.name, error)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE)
 
     async def _update_existing(self) -> core_v1.Node:
         node = await self._client.get(core_v1.Node, self._facts.name)

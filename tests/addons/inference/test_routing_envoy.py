@@ -25,19 +25,20 @@ pytestmark = pytest.mark.skipif(not has_envoy(), reason="needs PyPI's envoy-serv
 
 
 class Server(Pod):
-    """A model server: says who it is; `delay` seconds an answer. Only invocations count."""
+    """A model server: says who it is. Only invocations count."""
 
-    def __init__(self, name: str, delay: float = 0) -> None:
+    def __init__(self, name: str) -> None:
         super().__init__(name)
-        self.delay = delay
         self.is_well = True
 
     async def _answer(self, request: web.Request) -> web.Response:
         if request.path == "/ping":
             return web.Response(status=200 if self.is_well else 503)
         self.requests += 1
-        await asyncio.sleep(self.delay)
+        await self._invoked()
         return web.json_response({"pod": self.name, "path": request.path})
+
+    async def _invoked(self) -> None: ...
 
 
 class Front:
@@ -141,18 +142,61 @@ async def test_a_session_stays_with_its_pod(monkeypatch: pytest.MonkeyPatch) -> 
             assert len(found) == 1
 
 
+class Fast(Server):
+    def __init__(self, name: str, answered: asyncio.Condition) -> None:
+        super().__init__(name)
+        self._answered = answered
+
+    async def _invoked(self) -> None:
+        async with self._answered:
+            self._answered.notify_all()
+
+
+class Slow(Server):
+    """Answers when `others` have answered `patience` more requests, or all `clients` wait for it:
+    by their number, since a busy machine makes everybody slow."""
+
+    def __init__(self, name: str, others: list[Fast], answered: asyncio.Condition) -> None:
+        super().__init__(name)
+        self._others, self._answered = others, answered
+        self.patience = self.clients = self._waiting = 0
+
+    async def left(self) -> None:
+        """One client has nothing more to ask."""
+        self.clients -= 1
+        async with self._answered:
+            self._answered.notify_all()
+
+    async def _invoked(self) -> None:
+        self._waiting += 1
+        due = self._of_others() + self.patience
+        async with self._answered:
+            self._answered.notify_all()
+            await self._answered.wait_for(
+                lambda: self._of_others() >= due or self._waiting >= self.clients
+            )
+            self._waiting -= 1
+
+    def _of_others(self) -> int:
+        return sum(other.requests for other in self._others)
+
+
 @pytest.mark.slow
 async def test_a_slow_pod_gets_fewer_requests(monkeypatch: pytest.MonkeyPatch) -> None:
-    servers = [Server("slow", 0.2), *(Server(f"fast-{number}", 0.005) for number in range(3))]
-    async with served(monkeypatch, servers) as front:
+    answered = asyncio.Condition()
+    fast = [Fast(f"fast-{number}", answered) for number in range(3)]
+    slow = Slow("slow", fast, answered)
+    async with served(monkeypatch, [slow, *fast]) as front:
+        slow.patience, slow.clients = 30, 8
 
         async def client() -> None:
             for _ in range(25):
                 await front.ask(prompt="x")
+            await slow.left()
 
-        await asyncio.gather(*(client() for _ in range(8)))
-        slow, *fast = (server.requests for server in servers)
-        assert slow + sum(fast) == 200 and slow < min(fast) / 2
+        await asyncio.gather(*(client() for _ in range(slow.clients)))
+        requests = [server.requests for server in fast]
+        assert slow.requests + sum(requests) == 200 and slow.requests < min(requests) / 2
 
 
 @pytest.mark.slow

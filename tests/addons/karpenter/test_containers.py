@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.controlgroups import control_groups
 from tests.e2e.machine import Machine
 from tiphys.cluster import containerd
 from tiphys.network.pods import run
@@ -95,8 +96,8 @@ def traces(machine: Machine) -> list[str]:
     number = machine.get("nodes")["items"][0]["spec"]["podCIDR"].split(".")[2]
     spaces = [name for name in run("ip", "netns").split() if name.startswith(f"tiphys{number}-")]
     folders = [file.name for file in (machine.root / "data").glob("*-1[0-9]*")]
-    groups = [file.name for file in Path("/sys/fs/cgroup").glob(f"**/tiphys-{number}/node-*")]
-    return [*spaces, *folders, *groups]
+    groups = control_groups(f"tiphys-{number}/node-*")
+    return [*spaces, *folders, *(group.name for group in groups)]
 
 
 def test_a_pool_has_real_machines_that_leave_nothing_behind(machine: Machine) -> None:

@@ -11,7 +11,8 @@ from tiphys.api import core_v1
 
 @pytest.mark.slow
 async def test_a_job_whose_pods_are_not_ready_in_time_gives_way_and_comes_again() -> None:
-    async with world(settings="podsReadyTimeout=1 backoffBase=1") as made:
+    # Long enough for pods that can run to do so where many others work.
+    async with world(settings="podsReadyTimeout=15 backoffBase=1") as made:
         nodes = (await made.client.list(core_v1.Node)).items
         for node in nodes:
             cordon = {"spec": {"unschedulable": True}}

@@ -14,6 +14,7 @@ from tiphys.api import batch_v1, core_v1
 from tiphys.machinery import conditions
 from tiphys.testing import LocalCluster
 
+_PATIENCE = 120.0  # seconds: only a busy machine needs as many
 QUEUE = "kueue.x-k8s.io/queue-name"
 VERSION = "kueue.x-k8s.io/v1beta2"
 SETUP = """
@@ -133,20 +134,20 @@ class World:
             found = conditions.find(workload.status.conditions, condition) if workload else None
             return found is not None and found.status == status and reason in ("", found.reason)
 
-        await self.cluster.eventually(there)
+        await self.cluster.eventually(there, _PATIENCE)
 
     async def runs(self, name: str, pods: int) -> None:
         async def there() -> bool:
             job = await self.get_job(name)
             return not job.spec.suspend and job.status.active == pods
 
-        await self.cluster.eventually(there)
+        await self.cluster.eventually(there, _PATIENCE)
 
     async def queue(self, check: Callable[[ClusterQueue], bool]) -> None:
         async def there() -> bool:
             return check(await self.client.get(ClusterQueue, "cluster-queue"))
 
-        await self.cluster.eventually(there)
+        await self.cluster.eventually(there, _PATIENCE)
 
     async def local_queue(self) -> LocalQueue:
         return await self.client.get(LocalQueue, "user-queue", "default")

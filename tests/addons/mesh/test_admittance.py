@@ -11,7 +11,7 @@ import grpc
 import pytest
 
 from tests.addons.mesh.server import Mesh, ask, identity, running, told
-from tiphys.addons import installing, mesh
+from tiphys.addons import installing, mesh, removing
 from tiphys.addons.mesh.types import MeshPolicy, MeshPolicySpec
 from tiphys.api import admissionregistration_v1, core_v1
 from tiphys.api.meta_v1 import ObjectMeta
@@ -53,7 +53,7 @@ async def test_enabled_again_it_is_as_it_was_and_disabled_it_leaves_nothing(made
     assert (await made.client.get(kind, mesh.WEBHOOK)).webhooks == hooks
     secret = await made.client.get(core_v1.Secret, mesh.AUTHORITY, "tiphys-addons")
     assert secret.data["tls.crt"] == made.root
-    await installing.disable(made.client, mesh.ADDON)
+    await removing.disable(made.client, mesh.ADDON)
     assert not (await made.client.list(kind)).items
     names = [one.metadata.name for one in (await made.client.list(core_v1.Secret)).items]
     assert mesh.AUTHORITY not in names

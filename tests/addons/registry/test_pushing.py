@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tiphys.addons import installing, registry
+from tiphys.addons import installing, registry, removing
 from tiphys.addons.host import Host
 from tiphys.addons.types import Addon
 from tiphys.api import core_v1
@@ -70,7 +70,7 @@ async def test_what_is_built_is_pushed_and_pulled(tmp_path: Path) -> None:
         assert f'"localhost:{port}"' in said.data["localRegistryHosting.v1"]
         hosts = pushing.hosts_folder(place)
         assert {one.name for one in hosts.iterdir()} == {registry.NAME, f"localhost:{port}"}
-        await installing.disable(cluster.client, registry.ADDON)
+        await removing.disable(cluster.client, registry.ADDON)
         await cluster.eventually(lambda: not hosts.exists())
 
 

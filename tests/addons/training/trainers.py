@@ -109,8 +109,8 @@ def created(machine: Machine, body: dict[str, Any]) -> Iterator[str]:
     try:
         yield name
     finally:
-        machine.kubectl("delete", "hpjob", name, "--timeout=120s", check=False)
-        machine.eventually(lambda: not pods_of(machine, name), 60)
+        machine.kubectl("delete", "hpjob", name, "--timeout=600s", check=False)
+        machine.eventually(lambda: not pods_of(machine, name), 600)
 
 
 def status_of(machine: Machine, name: str) -> dict[str, Any]:

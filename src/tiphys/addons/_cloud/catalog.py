@@ -20,6 +20,24 @@ _GIB = 1 << 30
 _STORAGE = "100Gi"
 
 Amounts = Mapping[str, int]
+_OLDER = {
+    "beta.kubernetes.io/arch": "kubernetes.io/arch",
+    "beta.kubernetes.io/instance-type": "node.kubernetes.io/instance-type",
+    "beta.kubernetes.io/os": "kubernetes.io/os",
+    "failure-domain.beta.kubernetes.io/region": "topology.kubernetes.io/region",
+    "failure-domain.beta.kubernetes.io/zone": "topology.kubernetes.io/zone",
+}
+"""Names that labels of machines had before; clouds give their nodes both."""
+
+
+def current(label: str) -> str:
+    """The name that a label has today."""
+    return _OLDER.get(label, label)
+
+
+def with_older(labels: Mapping[str, str]) -> dict[str, str]:
+    """Labels of a machine, also under the names that they had before."""
+    return {**{old: labels[new] for old, new in _OLDER.items() if new in labels}, **labels}
 
 
 @dataclass(frozen=True)
@@ -56,6 +74,11 @@ class InstanceType:
             "topology.kubernetes.io/zone": offering.zone,
             "karpenter.sh/capacity-type": offering.capacity_type,
         }
+
+    def values_of(self, label: str, region: str) -> set[str]:
+        """Those that a label of its machines can have."""
+        labels = (self.labels_of(offering, region) for offering in self.offerings)
+        return {each[label] for each in labels if label in each}
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,14 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 from prometheus_client import CollectorRegistry
 
 from tiphys.addons._cloud import sandboxes
-from tiphys.addons._cloud.catalog import Catalog, InstanceType, Offering
+from tiphys.addons._cloud.catalog import Catalog, InstanceType, Offering, with_older
 from tiphys.addons._cloud.quantities import quantity
 from tiphys.addons._cloud.sandboxes import CONTAINERD, HOLLOW, RUNTIME
 from tiphys.addons.machines import MachineError, Machines
@@ -51,6 +52,7 @@ class Machine(msgspec.Struct):
 
     ends_at: when it is taken away, seconds since the epoch; None: it is not
     silent: it runs no more, but nobody has said so
+    extra: what it has besides its type's capacity, in units of `footprint`
     """
 
     id: str
@@ -66,10 +68,12 @@ class Machine(msgspec.Struct):
     ends_at: float | None = None
     silent: bool = False
     runtime: str = HOLLOW  # or CONTAINERD
+    extra: dict[str, int] = {}
 
 
 class Order(msgspec.Struct):
-    """What is wanted: any of `options`, the first first. `name` becomes the node's."""
+    """What is wanted: any of `options`, the first first. `name` becomes the node's. A hollow
+    machine has what its option says, also where that is more than the catalog knows of."""
 
     name: str
     token: str
@@ -183,6 +187,11 @@ class Cloud:
             if machine.runtime == CONTAINERD:
                 await self._end_sandbox(machine.name)
 
+    def type_of(self, machine: Machine) -> InstanceType:
+        """The machine's type, with what this one has besides."""
+        type_ = self.catalog.by_name[machine.type]
+        return replace(type_, capacity={**type_.capacity, **machine.extra})
+
     def is_running(self, node: str) -> bool:
         """Whether the node's hollow machine answers."""
         return node in self._hosts
@@ -234,6 +243,7 @@ class Cloud:
             taints=order.taints,
             launched_at=self._now(),
             runtime=order.runtime,
+            extra=self._extra(type_) if order.runtime == HOLLOW else {},
         )
         if order.runtime == CONTAINERD:
             machine.labels[RUNTIME] = CONTAINERD
@@ -243,6 +253,12 @@ class Cloud:
         if machine.runtime == HOLLOW:
             self._tasks.start(self._boot(machine), f"boot-{machine.name}")
         return machine
+
+    def _extra(self, ordered: InstanceType) -> dict[str, int]:
+        own = self.catalog.by_name[ordered.name].capacity
+        return {
+            name: amount for name, amount in ordered.capacity.items() if own.get(name) != amount
+        }
 
     async def _boot(self, machine: Machine) -> None:
         await asyncio.sleep(self.catalog.boot)
@@ -256,7 +272,9 @@ class Cloud:
         if self._sandboxes is None:
             raise InsufficientCapacity("this cluster has no machines that run containers")
         type_ = self.catalog.by_name[machine.type]
-        order = sandboxes.order(type_, machine.name, machine.id, machine.labels, machine.taints)
+        order = sandboxes.order(
+            type_, machine.name, machine.id, with_older(machine.labels), machine.taints
+        )
         try:
             await self._sandboxes.make(order)
         except MachineError as error:
@@ -278,7 +296,7 @@ class Cloud:
     async def _run(self, machine: Machine) -> None:
         if machine.runtime == CONTAINERD:
             return await self._make_sandbox(machine)
-        type_ = self.catalog.by_name[machine.type]
+        type_ = self.type_of(machine)
         self._numbers += 1
         options = NodeOptions(
             machine.name,
@@ -288,7 +306,7 @@ class Cloud:
             Path(),
             Path(),
             10250,
-            labels={"type": "hollow", **machine.labels},
+            labels={"type": "hollow", **with_older(machine.labels)},
             configuration=KubeletConfiguration(
                 max_pods=type_.capacity["pods"], managers=Settings(kube=type_.reserved)
             ),
@@ -308,9 +326,11 @@ class Cloud:
             metrics=self._metrics,
         )
         host = self._hosts[machine.name] = _Host(agent, tasks)
-        await agent.start()
+        starting = tasks.start(agent.start(), "start")  # ends with the machine
+        await asyncio.wait((starting,))
         if self._hosts.get(machine.name) is not host:
             return  # it was ended meanwhile
+        starting.result()
         for pod in self._informers.of(core_v1.Pod):
             if pod.spec.node_name == machine.name:
                 agent.pod_changed(None, pod)

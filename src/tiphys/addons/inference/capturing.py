@@ -123,6 +123,7 @@ class Recorder:
                 async with asyncio.timeout(self._capture.seconds):
                     await self._is_enough.wait()
             await self.flush()
+        await self.flush()  # what came while the last object was written
 
     async def flush(self) -> None:
         self._is_enough.clear()

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from tiphys.addons._cloud.catalog import Catalog
 from tiphys.addons._cloud.quantities import quantity
 from tiphys.addons._cloud.sandboxes import HOLLOW, RUNTIME
 from tiphys.addons.karpenter import names
-from tiphys.addons.karpenter.offers import Option
+from tiphys.addons.karpenter.offers import Option, of_machines
 from tiphys.addons.karpenter.planning import NewNode
-from tiphys.addons.karpenter.requirements import hold, holds
+from tiphys.addons.karpenter.requirements import hold, wanted_by
 from tiphys.addons.karpenter.types import NodeClaim, NodePool, Requirement, TiphysNodeClass
 from tiphys.addons.karpenter.types.parts import NodeClassReference, ResourceRequests
 from tiphys.api.base import Struct
@@ -108,7 +108,8 @@ def requirements_of(new: NewNode) -> list[Requirement]:
         names.CAPACITY_TYPE: sorted({offering.capacity_type for _, offering in new.options}),
         names.NODE_POOL: [new.offer.name],
     }
-    narrowed.update({key: [value] for key, value in new.pinned.items() if key not in narrowed})
+    said = {**new.choices, **{key: [value] for key, value in new.pinned.items()}}
+    narrowed.update({key: values for key, values in said.items() if key not in narrowed})
     kept = [
         Requirement(
             key=r.key,
@@ -131,23 +132,17 @@ def requirements_of(new: NewNode) -> list[Requirement]:
 def options_for(claim: NodeClaim, class_: TiphysNodeClass, catalog: Catalog) -> list[Option]:
     """Machines of a class that do for a claim, the cheapest first."""
     needed = {name: units(name, v) for name, v in claim.spec.resources.requests.items()}
+    wanted = wanted_by(claim.spec.requirements)
     found: list[Option] = []
     for type_ in catalog.types:
         if any(type_.allocatable.get(name, 0) < amount for name, amount in needed.items()):
             continue
-        own = [r for r in claim.spec.requirements if _is_machines(r.key, type_.labels)]
-        if not hold(own, type_.labels):
-            continue
+        of_machine = of_machines(wanted, type_)
         for offering in type_.offerings:
             labels = type_.labels_of(offering, catalog.region)
-            mine = [r for r in claim.spec.requirements if r.key in labels]
-            if is_allowed(class_, (type_, offering)) and hold(mine, labels):
+            if is_allowed(class_, (type_, offering)) and hold(of_machine, labels):
                 found.append((type_, offering))
     return sorted(found, key=lambda one: (one[1].price, one[0].name, one[1].zone))
-
-
-def _is_machines(key: str, labels: Iterable[str]) -> bool:
-    return key in labels or key.startswith("cloud.tiphys.dev/")
 
 
 def _suits(wanted: Sequence[str], labels: object, fact: str) -> bool:
@@ -182,10 +177,8 @@ def drift_of(claim: NodeClaim, pool: NodePool, class_: TiphysNodeClass | None, i
     if same_version and annotations.get(names.POOL_HASH) != pool_hash(pool):
         return "NodePoolDrifted"
     labels = claim.metadata.labels
-    for requirement in pool.spec.template.spec.requirements:
-        known = requirement.key in labels or requirement.operator in ("In", "Exists", "Gt", "Lt")
-        if known and not holds(requirement, labels.get(requirement.key)):
-            return "RequirementsDrifted"
+    if not hold(wanted_by(pool.spec.template.spec.requirements), labels):
+        return "RequirementsDrifted"
     if class_ is None:
         return ""
     if image and claim.status.image_id != image:

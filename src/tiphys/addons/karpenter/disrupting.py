@@ -210,7 +210,7 @@ class Disrupter:
                 in_progress=counts[pool.name].disrupted if pool.name in counts else 0,
                 allowed=-1 if nodes == UNLIMITED else nodes,
             )
-            self._shared.reports.begun(pool.name, entry)
+            self._shared.reports.begun(pool.name, entry, world.now)
 
     async def _proceed(self, running: _Running) -> None:
         """Lets the nodes go once everything that replaces them is initialised."""

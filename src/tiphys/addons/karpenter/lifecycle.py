@@ -216,7 +216,7 @@ class NodeClaimReconciler(Reconciler[NodeClaim]):
 
     def _fill(self, claim: NodeClaim, machine: Machine) -> None:
         """What is known now that there is a machine."""
-        type_ = self.shared.cluster.catalog.by_name[machine.type]
+        type_ = self.shared.cloud.type_of(machine)
         claim.metadata.labels = {**machine.labels, **claim.metadata.labels}
         status = claim.status
         status.provider_id = machine.id

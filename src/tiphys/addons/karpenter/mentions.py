@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from tiphys.addons._cloud.catalog import current
 from tiphys.api import core_v1
+from tiphys.machinery.selectors import integer
 from tiphys.scheduler.plugins.volume_lister import VolumeLister
 from tiphys.scheduler.podinfo import PodInfo
 
@@ -14,23 +16,52 @@ def mentions(pods: Iterable[PodInfo], volumes: VolumeLister) -> dict[str, set[st
     values that they name."""
     found: dict[str, set[str]] = {}
     for pod in pods:
-        rules = pod.rules
-        for spread in rules.spread_constraints:
-            found.setdefault(spread.constraint.topology_key, set())
-        for term in (
-            *rules.required_affinity,
-            *rules.required_anti_affinity,
-            *rules.preferred_terms,
-        ):
-            found.setdefault(term.topology_key, set())
-        for key, value in pod.spec.node_selector.items():
-            found.setdefault(key, set()).add(value)
-        for requirement in _affinity(pod.spec):
-            found.setdefault(requirement.key, set()).update(requirement.values)
-        if pod.claims:
-            for topology in _volumes(pod, volumes):
-                found.setdefault(topology.key, set()).update(topology.values)
+        for key, values in _said(pod, volumes):
+            found.setdefault(current(key), set()).update(values)
     return found
+
+
+def places(pods: Iterable[PodInfo], volumes: VolumeLister) -> set[str]:
+    """The labels by which pods, or their volumes, are near to others or apart."""
+    found: set[str] = set()
+    for pod in pods:
+        found.update(current(key) for key in _shared(pod))
+        if pod.claims:
+            found.update(current(topology.key) for topology in _volumes(pod, volumes))
+    return found
+
+
+def _said(pod: PodInfo, volumes: VolumeLister) -> Iterator[tuple[str, Iterable[str]]]:
+    for key in _shared(pod):
+        yield key, ()
+    for key, value in pod.spec.node_selector.items():
+        yield key, (value,)
+    for requirement in _affinity(pod.spec):
+        yield requirement.key, _named(requirement)
+    if pod.claims:
+        for topology in _volumes(pod, volumes):
+            yield topology.key, topology.values
+
+
+def _named(requirement: core_v1.NodeSelectorRequirement) -> Iterable[str]:
+    """Its values; of a bound the first number beyond it."""
+    step = {"Gt": 1, "Lt": -1}.get(requirement.operator)
+    if step is None:
+        return requirement.values
+    numbers = map(integer, requirement.values)
+    return [str(number + step) for number in numbers if number is not None]
+
+
+def _shared(pod: PodInfo) -> Iterator[str]:
+    rules = pod.rules
+    for spread in rules.spread_constraints:
+        yield spread.constraint.topology_key
+    for term in (
+        *rules.required_affinity,
+        *rules.required_anti_affinity,
+        *rules.preferred_terms,
+    ):
+        yield term.topology_key
 
 
 def _affinity(spec: core_v1.PodSpec) -> Iterator[core_v1.NodeSelectorRequirement]:

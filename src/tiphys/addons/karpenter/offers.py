@@ -8,9 +8,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tiphys.addons._cloud.catalog import InstanceType, Offering
+from tiphys.addons._cloud.catalog import DOMAIN, InstanceType, Offering, with_older
 from tiphys.addons.karpenter.names import NODE_POOL, ZONE
-from tiphys.addons.karpenter.requirements import by_key, hold, least_values, values_of
+from tiphys.addons.karpenter.requirements import (
+    Allowed,
+    Wanted,
+    hold,
+    least_values,
+    wanted_by,
+)
 from tiphys.addons.karpenter.types import NodePool
 from tiphys.api import core_v1
 from tiphys.machinery.footprint import units
@@ -20,6 +26,7 @@ Option = tuple[InstanceType, Offering]
 Left = dict[str, int] | None
 """What the limits of a pool leave, by resource; None where it has no limits."""
 NODES = "nodes"
+_CLOUD = f"{DOMAIN}/"
 _MOST_CHOICES = 64  # of labels that no machine has: what pods ask for multiplies
 
 
@@ -65,20 +72,27 @@ def options_of(pool: NodePool, types: Iterable[InstanceType], region: str) -> li
     """The machines that a pool allows, the cheapest first."""
     template = pool.spec.template
     labels = {**template.metadata.labels, NODE_POOL: pool.metadata.name}
-    of_pool = [r for r in template.spec.requirements if r.key in labels]
-    if not hold(of_pool, labels):
+    wanted = wanted_by(template.spec.requirements, labels)
+    if not all(wanted[key].admits(value) for key, value in labels.items()):
         return []
-    of_machines = [r for r in template.spec.requirements if r.key not in labels]
-    # A label of the cloud that a type does not have is missed; others a pool may give its nodes.
-    of_cloud = [r for r in of_machines if r.key.startswith("cloud.tiphys.dev/")]
     options: list[Option] = []
     for each in types:
-        of_type = [r for r in of_machines if r.key in each.labels or _is_of_offering(r.key)]
+        of_machine = of_machines(wanted, each)
         for offering in each.offerings:
-            if hold([*of_type, *of_cloud], each.labels_of(offering, region)):
+            if hold(of_machine, each.labels_of(offering, region)):
                 options.append((each, offering))
     options.sort(key=_price_and_name)
     return options
+
+
+def of_machines(wanted: Wanted, type_: InstanceType) -> Wanted:
+    """What is wanted of a machine: a label of the cloud that its type has not is missing, all
+    others that it has not a pool may give its nodes."""
+    return {
+        key: allowed
+        for key, allowed in wanted.items()
+        if key in type_.labels or _is_of_offering(key) or key.startswith(_CLOUD)
+    }
 
 
 def _price_and_name(option: Option) -> tuple[float, str, str]:
@@ -102,7 +116,8 @@ def left_of(pool: NodePool, used: Mapping[str, int]) -> Left:
 class Table:
     """The options of several offers: what each has for pods, what it costs, which labels it has.
 
-    A row is an option with one choice of the labels that no machine has (`custom`).
+    A row is an option with one choice of the labels that no machine has; `given` are the keys of
+    these, by offer.
     """
 
     def __init__(
@@ -113,10 +128,12 @@ class Table:
         self.owner: list[int] = []
         self.options: list[Option] = []
         self.labels: list[dict[str, str]] = []
+        self.given: list[set[str]] = []
         for index, offer in enumerate(self.offers):
             choices = _custom_choices(offer, mentioned)
+            self.given.append({key for choice in choices for key in choice})
             for type_, offering in offer.options:
-                base = {**type_.labels_of(offering, region), **offer.labels}
+                base = with_older({**type_.labels_of(offering, region), **offer.labels})
                 for choice in choices:
                     self.owner.append(index)
                     self.options.append((type_, offering))
@@ -162,12 +179,11 @@ def _custom_choices(offer: Offer, mentioned: Mapping[str, Collection[str]]) -> l
     machine = {*offer.options[0][0].labels, *offer.labels}
     keys: list[str] = []
     values: list[list[str | None]] = []
-    for key, requirements in by_key(offer.pool.spec.template.spec.requirements).items():
-        if key in machine or _is_of_offering(key) or key.startswith("cloud.tiphys.dev/"):
+    for key, allowed in wanted_by(offer.pool.spec.template.spec.requirements).items():
+        if key in machine or _is_of_offering(key) or key.startswith(_CLOUD):
             continue
-        of_pods = mentioned.get(key, ())
         keys.append(key)
-        values.append(_few(values_of(requirements, of_pods), of_pods))
+        values.append(_few(allowed, mentioned.get(key)))
     choices = itertools.islice(itertools.product(*values), _MOST_CHOICES)
     return [
         {key: value for key, value in zip(keys, choice, strict=True) if value is not None}
@@ -175,8 +191,11 @@ def _custom_choices(offer: Offer, mentioned: Mapping[str, Collection[str]]) -> l
     ]
 
 
-def _few(values: list[str | None], mentioned: Collection[str]) -> list[str | None]:
-    """One value that nobody mentions stands for all of these."""
-    wanted = [value for value in values if value in mentioned]
-    others = [value for value in values if value not in mentioned]
-    return [*others[:1], *wanted]
+def _few(allowed: Allowed, mentioned: Collection[str] | None) -> list[str | None]:
+    """One value that nobody mentions stands for all of these; where nobody speaks of the label, one
+    stands for all."""
+    values = allowed.some(mentioned or ())
+    if mentioned is None:
+        return values[:1]
+    others = [value for value in values if value is not None and value not in mentioned]
+    return [value for value in values if value not in others[1:]]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from tiphys.addons._cloud.catalog import Catalog, InstanceType, Offering
 from tiphys.addons.karpenter.names import NODE_POOL
-from tiphys.addons.karpenter.requirements import hold
+from tiphys.addons.karpenter.requirements import hold, wanted_by
 from tiphys.addons.karpenter.types import NodeOverlay, NodePool
 from tiphys.machinery.footprint import units
 
@@ -89,14 +89,21 @@ def _meant(
 ) -> Iterator[tuple[InstanceType, list[Offering]]]:
     """The types and offerings that an overlay is about."""
     own = {**pool.spec.template.metadata.labels, NODE_POOL: pool.name}
+    wanted = wanted_by(overlay.spec.requirements)
     for type_ in base.types:
         offerings = [
             offering
             for offering in type_.offerings
-            if hold(overlay.spec.requirements, {**own, **type_.labels_of(offering, base.region)})
+            if hold(wanted, _common(own, type_.labels_of(offering, base.region)))
         ]
         if offerings:
             yield type_, offerings
+
+
+def _common(own: Mapping[str, str], machines: Mapping[str, str]) -> dict[str, str]:
+    """The labels of a pool and a machine; what they say otherwise has no value (upstream)."""
+    both = {**own, **machines}
+    return {key: value for key, value in both.items() if own.get(key, value) == value}
 
 
 def _is_in_conflict(

@@ -13,10 +13,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tiphys.addons.karpenter.ground import Class, Ground, Standing
-from tiphys.addons.karpenter.mentions import mentions
-from tiphys.addons.karpenter.names import CAPACITY_TYPE, HOSTNAME, INSTANCE_TYPE, ZONE
+from tiphys.addons.karpenter.mentions import mentions, places
+from tiphys.addons.karpenter.names import HOSTNAME
 from tiphys.addons.karpenter.offers import NODES, Left, Offer, Option
 from tiphys.addons.karpenter.preferences import variants
+from tiphys.api import core_v1
+from tiphys.api.base import encode
+from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.machinery import nodes
 from tiphys.scheduler.counting import Bools, Ints
 from tiphys.scheduler.plugins.base import PluginError
@@ -31,6 +34,7 @@ class NewNode:
 
     options:  machines that will do, the cheapest first
     pinned:   labels that pods on it depend on
+    choices:  labels of which pods on it leave a choice, with the values that do
     requests: of its pods and daemons, by resource
     least:    how many values of a label its pool wants to choose from (`minValues`); fewer where
               that is given up
@@ -42,6 +46,7 @@ class NewNode:
     requests: dict[str, int]
     pods: list[PodInfo]
     least: dict[str, int] = field(default_factory=dict)
+    choices: dict[str, list[str]] = field(default_factory=dict)
 
     @property
     def is_relaxed(self) -> bool:
@@ -91,14 +96,25 @@ def plan_without(
 
 
 class Draft:
-    """A node that is being planned: its pods so far, and the rows of the table that still do."""
+    """A node that is being planned: its pods so far, and the rows of the table that still do.
+    `charged` is what was taken off the limits for it, by resource; `variants` are the pods with
+    those of their wishes that were kept."""
 
-    def __init__(self, row: int, class_: Class, rows: Ints, total: Ints) -> None:
+    def __init__(self, row: int, class_: Class, rows: Ints, total: Ints, charged: Left) -> None:
         self.row = row
         self.class_ = class_
         self.rows = rows
         self.total = total
+        self.charged = charged
         self.pods: list[PodInfo] = []
+        self.variants: list[PodInfo] = []
+
+    def with_pod(self, pod: PodInfo, variant: PodInfo, rows: Ints, total: Ints) -> Draft:
+        """What it would be with another pod."""
+        made = Draft(self.row, self.class_, rows, total, self.charged)
+        made.pods = [*self.pods, pod]
+        made.variants = [*self.variants, variant]
+        return made
 
 
 class Planner:
@@ -106,6 +122,7 @@ class Planner:
         self, pods: list[PodInfo], ground: Ground, left: Mapping[str, Left], relaxes: bool
     ) -> None:
         self._pods = sorted(pods, key=_largest_first)
+        self._social = [pod for pod in self._pods if _is_social(pod)]
         self._ground = ground
         self._snapshot = ground.snapshot
         self._framework = ground.framework
@@ -116,6 +133,8 @@ class Planner:
         self._relaxes = relaxes
         self._drafts: list[Draft] = []
         self._plan = Plan()
+        self._volumes = ground.standing.listers.volumes
+        self._suitable: dict[tuple[bytes, int], bool] = {}  # by what it says, and class
 
     @contextlib.contextmanager
     def undone(self) -> Iterator[None]:
@@ -162,18 +181,20 @@ class Planner:
             return True
         if needed is None:
             return False
-        return self._put_in_draft(pod, rows, needed) or self._draft(pod, variant, rows, needed)
+        return self._put_in_draft(pod, variant, rows, needed) or self._draft(
+            pod, variant, rows, needed
+        )
 
-    def _put_in_draft(self, pod: PodInfo, rows: Bools, needed: Ints) -> bool:
+    def _put_in_draft(self, pod: PodInfo, variant: PodInfo, rows: Bools, needed: Ints) -> bool:
         """Into the emptiest new node that takes it."""
         feasible = [draft for draft in self._drafts if rows[draft.row]]
         for draft in sorted(feasible, key=lambda draft: len(draft.pods)):
             total = draft.total + needed
             options = draft.rows[self._fits(draft.rows, total)]
-            if len(options) and self._keeps_choice(draft.class_.owner, options):
+            if len(options) and self._keeps_choice(draft.with_pod(pod, variant, options, total)):
                 draft.rows = options
                 draft.total = total
-                self._assign(pod, draft)
+                self._assign(pod, variant, draft)
                 return True
         return False
 
@@ -189,10 +210,10 @@ class Planner:
                 continue
             class_, options = best
             row = self._ground.spare(class_)
-            draft = Draft(row, class_, options, class_.overhead + needed)
+            charged = self._charge(owner, options)
+            draft = Draft(row, class_, options, class_.overhead + needed, charged)
             self._drafts.append(draft)
-            self._assign(pod, draft)
-            self._charge(owner, options)
+            self._assign(pod, variant, draft)
             return True
         return False
 
@@ -218,7 +239,8 @@ class Planner:
                 continue
             options = class_.rows[self._fits(class_.rows, class_.overhead + needed)]
             options = self._within_limits(owner, options)
-            if len(options) and self._keeps_choice(owner, options):
+            draft = Draft(class_.spares[0], class_, options, class_.overhead + needed, None)
+            if len(options) and self._keeps_choice(draft.with_pod(pod, pod, options, draft.total)):
                 price = float(self._table.prices[options].min())
                 crowd = self._crowd(pod, class_.spares[0])
                 found.append(((crowd, price), index, options))
@@ -238,43 +260,55 @@ class Planner:
 
     def _within_limits(self, owner: int, options: Ints) -> Ints:
         left = self._left[owner]
-        if left is None:
-            return options
-        if left.get(NODES, 1) < 1:
+        if left is not None and left.get(NODES, 1) < 1:
             return options[:0]
-        for name, amount in left.items():
+        return self._no_larger(options, left)
+
+    def _no_larger(self, options: Ints, than: Left) -> Ints:
+        for name, amount in (than or {}).items():
             line = self._table.resources.get(name)
             if line is not None:
                 options = options[self._table.capacity[options, line] <= amount]
         return options
 
-    def _charge(self, owner: int, options: Ints) -> None:
-        """Takes the largest machine that it may become off what the limits leave."""
+    def _charge(self, owner: int, options: Ints) -> Left:
+        """Takes the largest machine that it may become off what the limits leave, and returns it;
+        None where there are no limits."""
         left = self._left[owner]
         if left is None:
-            return
+            return None
+        charged = {}
         for name in left:
             line = self._table.resources.get(name)
             if line is not None:
-                left[name] -= int(self._table.capacity[options, line].max())
+                charged[name] = int(self._table.capacity[options, line].max())
+                left[name] -= charged[name]
         if NODES in left:
             left[NODES] -= 1
+        return charged
 
-    def _keeps_choice(self, owner: int, options: Ints) -> bool:
+    def _keeps_choice(self, draft: Draft) -> bool:
         """Whether as many values are left to choose from as the pool wants (`minValues`)."""
-        if self._relaxes:
+        least = self._table.offers[draft.class_.owner].least
+        if self._relaxes or not least:
             return True
-        least = self._table.offers[owner].least
-        return self._choice(options, least) == least
+        rows = self._alike(draft, self._fixed(draft))
+        return self._choice(map(int, rows), least) == least
 
     def _choice(self, options: Iterable[int], least: Mapping[str, int]) -> dict[str, int]:
-        """How many values are left of each label, up to as many as are wanted."""
-        labels = self._table.labels
-        values = {key: {labels[row].get(key) for row in options} - {None} for key in least}
+        """How many values of each label the types of machines have, up to as many as are wanted:
+        also those that the pool does not allow (upstream)."""
+        types = {type_.name: type_ for type_, _ in (self._table.options[row] for row in options)}
+        region = self._ground.standing.region
+        values = {
+            key: {value for each in types.values() for value in each.values_of(key, region)}
+            for key in least
+        }
         return {key: min(wanted, len(values[key])) for key, wanted in least.items()}
 
-    def _assign(self, pod: PodInfo, draft: Draft) -> None:
+    def _assign(self, pod: PodInfo, variant: PodInfo, draft: Draft) -> None:
         draft.pods.append(pod)
+        draft.variants.append(variant)
         self._snapshot.put_pod(pod, self._snapshot.names[draft.row])
 
     # --- the outcome ---
@@ -311,16 +345,17 @@ class Planner:
 
     def _finished(self, draft: Draft) -> NewNode:
         class_ = draft.class_
-        pinned = self._pinned(draft)
-        rows = self._unpinned_rows(draft, pinned)
+        offer = self._table.offers[class_.owner]
+        fixed = self._fixed(draft)
+        rows = self._alike(draft, fixed)
         ordered = rows[np.argsort(self._table.prices[rows], kind="stable")]
         names: dict[str, None] = {}
         for row in ordered:
             names[self._table.options[row][0].name] = None
         kept = set(list(names)[:_MOST_TYPES])
         rows_kept = [int(row) for row in ordered if self._table.options[row][0].name in kept]
+        pinned, choices = self._said(draft, rows_kept, fixed)
         lines = self._table.resources.items()
-        offer = self._table.offers[class_.owner]
         return NewNode(
             offer,
             [self._table.options[row] for row in rows_kept],
@@ -328,45 +363,63 @@ class Planner:
             {name: int(draft.total[line]) for name, line in lines if draft.total[line]},
             draft.pods,
             self._choice(rows_kept, offer.least) if self._relaxes else dict(offer.least),
+            choices,
         )
 
-    def _pinned(self, draft: Draft) -> dict[str, str]:
-        """The labels that pods of the draft, or others of their namespaces, depend on."""
-        spaces = {pod.namespace for pod in draft.pods}
-        concerned = [pod for pod in self._pods if pod.namespace in spaces and _is_social(pod)]
-        keys = mentions([*draft.pods, *concerned], self._ground.standing.listers.volumes)
-        labels = draft.class_.labels
-        custom = self._table.labels[int(draft.rows[0])]
-        found = {key: labels[key] for key in keys if key in labels and key != HOSTNAME}
-        machine = self._table.options[int(draft.rows[0])][0].labels
-        offer = self._table.offers[draft.class_.owner]
-        own = {key: v for key, v in custom.items() if key not in machine and not _is_place(key)}
-        return {**found, **{key: v for key, v in own.items() if key not in offer.labels}}
+    def _fixed(self, draft: Draft) -> set[str]:
+        """The labels that can have one value alone: those by which pods of the draft, or others of
+        their namespaces, are near to others or apart, and those that a pool gives its nodes."""
+        given = self._table.given[draft.class_.owner]
+        return places(self._concerned(draft), self._volumes) | given
 
-    def _unpinned_rows(self, draft: Draft, pinned: Mapping[str, str]) -> Ints:
-        """The draft's own rows, and those of other classes that nobody on it would notice."""
-        rows = [draft.rows]
+    def _concerned(self, draft: Draft) -> list[PodInfo]:
+        spaces = {pod.namespace for pod in draft.pods}
+        social = [pod for pod in self._social if pod.namespace in spaces]
+        return [*draft.pods, *social]
+
+    def _said(
+        self, draft: Draft, rows: Sequence[int], fixed: Collection[str]
+    ) -> tuple[dict[str, str], dict[str, list[str]]]:
+        """The labels that somebody depends on: those with one value, and those with several."""
+        pinned: dict[str, str] = {}
+        choices: dict[str, list[str]] = {}
+        for key in {*mentions(self._concerned(draft), self._volumes), *fixed} - {HOSTNAME}:
+            values = {self._table.labels[row].get(key) for row in rows} - {None}
+            if len(values) == 1:
+                pinned[key] = str(*values)
+            elif values:
+                choices[key] = sorted(map(str, values))
+        own = self._table.offers[draft.class_.owner].labels
+        return {k: v for k, v in pinned.items() if k not in own}, choices
+
+    def _alike(self, draft: Draft, fixed: Collection[str]) -> Ints:
+        """The draft's own rows, and those of other classes that would do for all of its pods."""
         own = draft.class_
+        rows = [draft.rows]
         for class_ in self._classes[own.owner]:
             if class_ is own or (class_.overhead != own.overhead).any():
                 continue
-            if all(class_.labels.get(key) == value for key, value in pinned.items()):
+            is_same = all(class_.labels.get(key) == own.labels.get(key) for key in fixed)
+            if is_same and all(self._suits(pod, class_) for pod in draft.variants):
                 fitting = class_.rows[self._fits(class_.rows, draft.total)]
-                rows.append(self._within_draft(draft, fitting))
+                rows.append(self._no_larger(fitting, draft.charged))
         return np.concatenate(rows)
 
-    def _within_draft(self, draft: Draft, rows: Ints) -> Ints:
-        """Only types that the draft has: what limits said of them holds."""
-        types = {self._table.options[row][0].name for row in draft.rows}
-        return np.array([r for r in rows if self._table.options[r][0].name in types], np.int64)
+    def _suits(self, pod: PodInfo, class_: Class) -> bool:
+        """Whether the pod may be on nodes of a class for all that their labels say."""
+        spec = pod.spec
+        if not spec.node_selector and (spec.affinity is None or not spec.affinity.node_affinity):
+            return True
+        key = (encode((spec.node_selector, spec.affinity)), id(class_))
+        known = self._suitable.get(key)
+        if known is None:
+            node = core_v1.Node(metadata=ObjectMeta(labels=class_.labels))
+            known = self._suitable[key] = nodes.matches_node(spec, node)
+        return known
 
 
 def _copied(left: Left) -> Left:
     return None if left is None else dict(left)
-
-
-def _is_place(key: str) -> bool:
-    return key in (ZONE, CAPACITY_TYPE, INSTANCE_TYPE, "topology.kubernetes.io/region")
 
 
 def _is_social(pod: PodInfo) -> bool:

@@ -53,12 +53,13 @@ class Reports:
             self.of(pool)
             self._changed.add(pool)
 
-    def begun(self, pool: str, entry: Replaced) -> None:
-        """A node is going to be disrupted."""
+    def begun(self, pool: str, entry: Replaced, when: float) -> None:
+        """A node is going to be disrupted. `when` it was decided: what budgets allow is of that
+        moment."""
         report = self.of(pool)
         if any(one.node_claim == entry.node_claim for one in report.replaced):
             return
-        entry.began_at = timestamps.rfc3339(self._now())
+        entry.began_at = timestamps.rfc3339(when)
         report.began_at = report.began_at or entry.began_at
         report.replaced = [*report.replaced, entry][-_KEPT:]
         report.nodes += 1

@@ -116,7 +116,7 @@ class Upkeep:
             image=claim.status.image_id,
             allowed=-1,
         )
-        self._shared.reports.begun(claim.pool, entry)
+        self._shared.reports.begun(claim.pool, entry, self._shared.now)
         await self._shared.delete_claim(claim, counted)
 
     # --- repair ---
