@@ -131,9 +131,10 @@ class Run:
                 if not await self.target.in_time(hearing):
                     return
         except (asyncio.IncompleteReadError, ConnectionError, ssl.SSLError):
-            self.codes[0] += 1  # the server has ended the connection, as it may
-            self.sent += 1
-            waiting.popleft()
+            if waiting:  # else it was a stray's that could not be opened
+                self.codes[0] += 1  # the server has ended the connection, as it may
+                self.sent += 1
+                waiting.popleft()
         except TimeoutError:
             raise Broken(f"no answer to {waiting[0].told}") from None
         except NoHTTP as error:
