@@ -11,7 +11,8 @@ connection ended over it; what a pipeline loses behind such a one is sent again.
 
 Memory is judged against what the server has after a first, small attack and a calm: by then the
 types, validators and documents of all resources have been made, which stay. Later attacks must not
-leave more objects, however long they are. The process may keep more than these take: Python gives an arena back when the last object in it is gone.
+leave more objects, however long they are. The process may keep more than these take: Python gives
+an arena back when the last object in it is gone.
 """
 
 from __future__ import annotations
