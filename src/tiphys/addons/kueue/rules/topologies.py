@@ -67,11 +67,11 @@ def _group(annotations: Annotations, path: str) -> Iterator[FieldError]:
 
 
 class Grouped(NamedTuple):
-    """A set of so many pods, with the annotations of its template and the path of its metadata."""
+    """A set of `size` pods, with the annotations of its template and the path of its metadata."""
 
     annotations: Annotations
     path: str
-    count: int
+    size: int
 
 
 def of_groups(sets: Sequence[Grouped]) -> Iterator[FieldError]:
@@ -93,7 +93,7 @@ def of_groups(sets: Sequence[Grouped]) -> Iterator[FieldError]:
 def _not_a_pair(group: Sequence[Grouped]) -> str:
     if len(group) != 2:
         return f"can only define groups of exactly 2 pod sets, got: {len(group)} pod set(s)"
-    first, second = (one.count for one in group)
+    first, second = (one.size for one in group)
     if 1 in (first, second):
         return ""
     return (
