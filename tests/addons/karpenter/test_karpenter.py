@@ -10,7 +10,7 @@ from prometheus_client import generate_latest
 
 from tests.addons.karpenter.world import CLASS, POOL, World, deployment, world
 from tiphys.addons._cloud.machines import Cloud
-from tiphys.addons.karpenter.names import CAPACITY_TYPE, ZONE
+from tiphys.addons.karpenter.names import CAPACITY_TYPE, DISRUPTION_REASON, INSTANCE_TYPE, ZONE
 from tiphys.addons.karpenter.types import NodeClaim, NodeOverlay, NodePool
 from tiphys.api import apps_v1, core_v1, policy_v1
 from tiphys.api.base import canonical_quantity
@@ -248,6 +248,29 @@ async def test_a_node_that_fell_silent_is_replaced_after_half_an_hour() -> None:
         w.turn(120)  # nobody answers for the pod: a minute after its end it is not waited for
         await w.cluster.eventually(lambda: gone(w, old.name), 60)
         await w.cluster.eventually(lambda: w.running(1), 60)
+
+
+@pytest.mark.slow
+async def test_a_node_that_pods_are_to_move_to_is_left_alone_meanwhile() -> None:
+    async with world() as w:
+        small = {"key": INSTANCE_TYPE, "operator": "In", "values": ["c5.large"]}  # two cores
+        await w.pool(template=template(requirements=[small]))
+        for name, cpu in (("web", "800m"), ("other", "1300m")):
+            await w.client.create(deployment(name, 1, cpu))
+        await w.cluster.eventually(lambda: w.running(2))
+        await w.cluster.eventually(lambda: w.ready(2))
+        expected = dict(w.shared.cluster.nominated)
+        (pod,) = await w.cluster.pods(labels="app=other")
+        less = {"spec": {"containers": [{"name": "c", "resources": {"requests": {"cpu": "700m"}}}]}}
+        await w.client.patch(core_v1.Pod, pod.metadata.name, less, "default", "resize")
+        w.turn(20)  # for which the first pods were expected
+
+        async def one_goes() -> bool:
+            return any(claim.is_(DISRUPTION_REASON) for claim in await w.claims())
+
+        await w.cluster.eventually(one_goes, 60)
+        (stays,) = [claim.name for claim in await w.claims() if not claim.is_(DISRUPTION_REASON)]
+        assert w.shared.cluster.nominated[stays] > expected[stays]
 
 
 @pytest.mark.slow
