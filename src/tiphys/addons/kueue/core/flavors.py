@@ -7,7 +7,7 @@ are tried in order; a flavor is fit, needs preemption, or does not do; `whenCanB
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import NamedTuple
@@ -179,11 +179,9 @@ class _Assigner:
         result = self._result
         pod_sets = [self._item.pod_sets[index] for index in group]
         requests = [self._requests(index) for index in group]
-        whole: dict[str, int] = {}
-        for one in requests:
-            for resource, amount in one.items():
-                whole[resource] = whole.get(resource, 0) + amount
+        is_alone = len(group) == 1
         obstacles: list[str] = []
+        whole = requests[0] if is_alone else summed(requests)
         chosen = self._flavors_of(pod_sets, whole, obstacles)
         if obstacles:
             result.obstacles.update((pods.name, list(obstacles)) for pods in pod_sets)
@@ -191,7 +189,7 @@ class _Assigner:
             result.failed = True
             return
         for index, own in zip(group, requests, strict=True):
-            result.flavors[index] = self._share(chosen, own)
+            result.flavors[index] = chosen if is_alone else self._share(chosen, own)
             for resource, choice in chosen.items():
                 if resource in own:
                     slot = Slot(choice.flavor, resource)
@@ -274,9 +272,7 @@ class _Assigner:
         best_fit = Fit(Mode.NO_FIT, _BORROWS_A_LOT)
         reasons: list[str] = []
         for name in group.flavors:
-            obstacle = next(
-                filter(None, (self._against(pods, name, group) for pods in pod_sets)), ""
-            )
+            obstacle = self._against(pod_sets, name, group)
             if obstacle:
                 self._obstacles.append(obstacle)
                 reasons.append(NO_FLAVOR)
@@ -295,10 +291,14 @@ class _Assigner:
             self._obstacles.clear()
         return best
 
-    def _against(self, pods: PodGroup, name: str, group: Group) -> str:
+    def _against(self, pod_sets: Sequence[PodGroup], name: str, group: Group) -> str:
         """Why a flavor is not for these pods; empty: it is."""
-        obstacle = mismatch(self._state, self._queue, pods, name, group)
-        return obstacle or obstacle_to(name, self._state.flavors.get(name), pods.spec)
+        for pods in pod_sets:
+            obstacle = mismatch(self._state, self._queue, pods, name, group)
+            obstacle = obstacle or obstacle_to(name, self._state.flavors.get(name), pods.spec)
+            if obstacle:
+                return obstacle
+        return ""
 
     def _tried(self, flavor: str, wanted: Mapping[str, int]) -> tuple[dict[str, Choice], Fit, str]:
         """How a flavor does for all resources, as badly as for the worst of them."""
@@ -362,6 +362,15 @@ class _Assigner:
             self._state.restore(target.item)
         is_own = any(target.reason == WITHIN for target in targets)
         return Fit(Mode.PREEMPT if is_own else Mode.RECLAIM, height)
+
+
+def summed(requests: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """What several sets of pods take together."""
+    whole: dict[str, int] = {}
+    for one in requests:
+        for resource, amount in one.items():
+            whole[resource] = whole.get(resource, 0) + amount
+    return whole
 
 
 _MILDEST_FIRST = ("", WAITING, NO_FLAVOR, EXCEEDS)
