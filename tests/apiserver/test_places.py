@@ -6,7 +6,9 @@ import asyncio
 
 import pytest
 
+from tests.apiserver.builders import call, refused
 from tiphys.apiserver.eventloop.places import Places
+from tiphys.testing import LocalCluster
 
 
 class Room:
@@ -97,3 +99,26 @@ async def test_nothing_is_remembered_of_those_that_went() -> None:
     await room.goes("anna-2")
     assert not room.places._waiting
     assert not room.places._taken
+
+
+async def test_what_waits_for_a_place_counts_as_under_way(
+    server: LocalCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two hundred megabytes of an account would wait, and more with each connection."""
+    monkeypatch.setattr("tiphys.apiserver.server._MOST_UNDER_WAY", 4 << 20)
+    handler = server.server.server
+    places = Places(1, 1)
+    monkeypatch.setattr(handler, "_places", (places, places))
+    maps = "/api/v1/namespaces/default/configmaps"
+
+    def large(name: str) -> dict[str, object]:
+        data = {"a": "x" * 1_000_000}
+        return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data}
+
+    async with places.place("somebody"):
+        made = [asyncio.ensure_future(call(server, "POST", maps, large(f"m{n}"))) for n in range(4)]
+        await server.eventually(lambda: sum(handler._bodies.values()) > 4_000_000)
+        refusal = await refused(call(server, "POST", maps, large("m5")))
+    assert refusal.code == 429
+    await asyncio.gather(*made)
+    assert not handler._bodies

@@ -31,8 +31,9 @@ def answered(code: int, reason: str = "") -> StatusError:
         (errors.unauthorized(), {"is_unauthorized"}),
         (errors.forbidden("pods", "a", "x"), {"is_forbidden"}),
         (errors.invalid("Pod", "", "a", [errors.required("spec")]), {"is_invalid"}),
-        (errors.too_many_requests("x"), {"is_too_many_requests"}),
-        (errors.internal("x"), set()),
+        (errors.too_many_requests("x"), {"is_too_many_requests", "is_server_busy"}),
+        (errors.unavailable("x"), {"is_server_busy"}),
+        (errors.internal("x"), {"is_server_busy"}),
         # A reason that the API defines counts, whatever the number is.
         (answered(404, "Forbidden"), {"is_forbidden"}),
         (answered(409, "StorageReadError"), set()),
@@ -43,7 +44,7 @@ def answered(code: int, reason: str = "") -> StatusError:
         (answered(401), {"is_unauthorized"}),
         (answered(403), {"is_forbidden"}),
         (answered(422), {"is_invalid"}),
-        (answered(429), {"is_too_many_requests"}),
+        (answered(429), {"is_too_many_requests", "is_server_busy"}),
         (ValueError("not found"), set()),
     ],
 )

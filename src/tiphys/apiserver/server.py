@@ -13,9 +13,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from aiohttp import hdrs, web
 from aiohttp.http_exceptions import PayloadEncodingError
@@ -83,7 +84,7 @@ from tiphys.store.deadlines import Deadlines
 log = logging.getLogger(__name__)
 
 _LONG_QUERY = 2048  # characters of a query that is not read on the event loop
-_MOST_UNDER_WAY = 128 << 20  # bytes of bodies that one account is sending
+_MOST_UNDER_WAY = 128 << 20  # bytes of bodies of one account
 
 
 class APIServer:
@@ -122,7 +123,7 @@ class APIServer:
         self.watchdog = Watchdog()
         self.workers = registry.workers
         self._places = (Places(), Places())  # those of exempt levels are others
-        self._receiving: dict[str, int] = {}  # account → bytes of the bodies that it is sending
+        self._bodies: dict[str, int] = {}  # account → bytes of its bodies under way
         self._warm: set[int] = set()  # ids of the rows whose types have been read once
         self._deadlines = Deadlines(PATIENCE)
         self.ready = False
@@ -245,9 +246,11 @@ class APIServer:
         assert flow is not None
         if call.http.can_read_body and not known:
             await answered(self._authorize, call)
-            if await self._receive(call) > LARGE_OBJECT:
-                async with self._places[flow.level.exempt].place(call.user.name):
-                    return await self._in_seat(call, known=True)
+            size = await self._receive(call)
+            if size > LARGE_OBJECT:
+                with self._under_way(call.user.name, size):
+                    async with self._places[flow.level.exempt].place(call.user.name):
+                        return await self._in_seat(call, known=True)
             known = True
         return await self._in_seat(call, known)
 
@@ -276,34 +279,38 @@ class APIServer:
         resource = self._served.find(info.group, info.version, info.resource)
         return 1 if resource is None else self.reader.examined(call, resource)
 
-    async def _receive(self, call: Call) -> int:
-        """Reads the body, and returns how many bytes it has.
+    @contextlib.contextmanager
+    def _under_way(self, account: str, size: int) -> Iterator[None]:
+        """An account has so many bytes of bodies here at a time, however many connections it has:
+        of those that it sends, and of large ones to their end. Raises 429."""
+        others = self._bodies.get(account, 0)
+        if others + size > _MOST_UNDER_WAY:
+            raise errors.too_many_requests("Too many requests, please try again later.", 1)
+        self._bodies[account] = others + size
+        try:
+            yield
+        finally:
+            self._bodies[account] -= size
+            if not self._bodies[account]:
+                del self._bodies[account]
 
-        An account has so many bytes under way at a time, however many connections it has.
-        """
-        account = call.user.name
+    async def _receive(self, call: Call) -> int:
+        """Reads the body, and returns how many bytes it has."""
         length = call.http.content_length
         size = MAX_BODY if length is None else min(length, MAX_BODY)
-        under_way = self._receiving.get(account, 0)
-        if under_way + size > _MOST_UNDER_WAY:
-            raise errors.too_many_requests("Too many requests, please try again later.", 1)
-        self._receiving[account] = under_way + size
-        try:
-            data = await call.http.read()
-            weigh_body(len(data))
-            if "yaml" in call.http.headers.get("Content-Type", ""):
-                if not await aside(fieldvalidation.is_json, data):
-                    call.document = await self.workers.document(data)
-            if len(data) > MOST_OBJECTS:
-                document = call.document.json if call.document is not None else data
-                await aside(check_objects, document)
-            return len(data)
-        except (web.RequestPayloadError, PayloadEncodingError) as error:
-            raise errors.bad_request(f"the body could not be read: {error}") from None
-        finally:
-            self._receiving[account] -= size
-            if not self._receiving[account]:
-                del self._receiving[account]
+        with self._under_way(call.user.name, size):
+            try:
+                data = await call.http.read()
+                weigh_body(len(data))
+                if "yaml" in call.http.headers.get("Content-Type", ""):
+                    if not await aside(fieldvalidation.is_json, data):
+                        call.document = await self.workers.document(data)
+                if len(data) > MOST_OBJECTS:
+                    document = call.document.json if call.document is not None else data
+                    await aside(check_objects, document)
+                return len(data)
+            except (web.RequestPayloadError, PayloadEncodingError) as error:
+                raise errors.bad_request(f"the body could not be read: {error}") from None
 
     async def _authenticate(self, call: Call) -> User:
         """Certificate, then token, then nobody. Who shows one that is not valid, and no other that

@@ -302,6 +302,9 @@ async def nats(folder: Path) -> AsyncIterator[Asked]:
         "-sd", str(folder),
     ]  # fmt: skip
     async with running(Server(command, monitoring)) as server:
+        # which it opens after the one for monitoring
+        while not await is_listening(port):  # noqa: ASYNC110 - another process
+            await asyncio.sleep(0.05)
         put = 0
 
         async def ask(subject: str, body: Any) -> bytes:

@@ -83,6 +83,8 @@ class Fairness:
         self._known: dict[Any, Flow] = {}
         self.levels: dict[str, Level] = {}
         self._crowded = 0  # requests that wait, at all levels
+        # Of every request before the first schemas are written.
+        self._unconfigured = Flow("", Level("exempt", exempt=True), "", ())
 
     def flow_of(self, user: User, info: RequestInfo) -> Flow:
         """The flow of a request."""
@@ -121,8 +123,7 @@ class Fairness:
             )
             counts = level.schemas.setdefault(name, Counts())
             return Flow(name, level, f"{name}/{distinguisher}", headers, counts)
-        # Before the first schemas are written.
-        return Flow("", Level("exempt", exempt=True), "", ())
+        return self._unconfigured
 
     def _read(self) -> None:
         """Reads schemas and levels again. Requests that are served or wait keep their place."""
