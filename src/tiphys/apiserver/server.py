@@ -240,24 +240,18 @@ class APIServer:
         """The answer, once the body is here and there is a seat.
 
         One of an exempt level takes none. Nobody's body is read who may not do what he asks for,
-        and nobody sits while he is sending.
+        and nobody sits while he is sending. `known`: that he may do it.
         """
         flow = call.flow
         assert flow is not None
         if call.http.can_read_body and not known:
             await answered(self._authorize, call)
+            known = True
             size = await self._receive(call)
             if size > LARGE_OBJECT:
                 with self._under_way(call.user.name, size):
                     async with self._places[flow.level.exempt].place(call.user.name):
-                        return await self._in_seat(call, known=True)
-            known = True
-        return await self._in_seat(call, known)
-
-    async def _in_seat(self, call: Call, known: bool) -> web.StreamResponse:
-        """`known`: that the user may do what is asked for."""
-        flow = call.flow
-        assert flow is not None
+                        return await self._seated(call, known)
         if not flow.level.exempt:
             call.seat = await self.fairness.seat(flow, self._examined(call))
         try:

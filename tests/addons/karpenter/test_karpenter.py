@@ -10,7 +10,7 @@ from prometheus_client import generate_latest
 
 from tests.addons.karpenter.world import CLASS, POOL, World, deployment, world
 from tiphys.addons._cloud.machines import Cloud
-from tiphys.addons.karpenter.names import CAPACITY_TYPE, ZONE
+from tiphys.addons.karpenter.names import CAPACITY_TYPE, DISRUPTION_REASON, INSTANCE_TYPE, ZONE
 from tiphys.addons.karpenter.types import NodeClaim, NodeOverlay, NodePool
 from tiphys.api import apps_v1, core_v1, policy_v1
 from tiphys.api.base import canonical_quantity
@@ -23,9 +23,11 @@ async def test_five_pods_get_one_node_which_goes_when_they_go() -> None:
     async with world() as w:
         # Not while some of the pods are there still, as where many work they go one by one.
         quiet = {"consolidationPolicy": "WhenEmpty", "consolidateAfter": "0s"}
-        await w.pool(disruption={"budgets": [{"nodes": "100%"}], **quiet})
         await w.client.create(deployment("web", 5))
+        await w.cluster.eventually(lambda: w.unschedulable(5))
+        await w.pool(disruption={"budgets": [{"nodes": "100%"}], **quiet})
         await w.cluster.eventually(lambda: w.running(5))
+        await w.cluster.eventually(lambda: w.ready(1))
         (claim,) = await w.claims()
         (node,) = await w.nodes()
         labels = node.metadata.labels
@@ -36,6 +38,9 @@ async def test_five_pods_get_one_node_which_goes_when_they_go() -> None:
         assert not node.spec.taints and node.spec.provider_id == claim.status.provider_id
 
         await w.client.patch(apps_v1.Deployment, "web", {"spec": {"replicas": 0}}, "default")
+        await w.cluster.eventually(lambda: w.running(0))
+        assert claim.name in w.shared.cluster.nominated, "it was made for pods, not to be empty"
+        w.turn(20)  # for which they were expected
 
         async def all_gone() -> bool:
             return not await w.nodes() and not await w.claims()
@@ -57,10 +62,12 @@ async def test_five_pods_of_a_cpu_have_a_node_within_five_seconds() -> None:
     async with world() as w:
         taint = {"key": "team", "value": "red", "effect": "NoSchedule"}
         of_pool = {**template(taints=[taint]), "metadata": {"labels": {"team": "red"}}}
-        await w.pool(template=of_pool)
         tolerations = [core_v1.Toleration(key="team", value="red", effect="NoSchedule")]
         await w.client.create(deployment("web", 5, "1", tolerations=tolerations))
+        await w.cluster.eventually(lambda: w.unschedulable(5))
+        await w.pool(template=of_pool)
         await w.cluster.eventually(lambda: w.running(5), 40)
+        await w.cluster.eventually(lambda: w.ready(1))
         (claim,) = await w.claims()
         ready = conditions.find(claim.status.conditions, "Ready")
         assert ready is not None and ready.status == "True"
@@ -244,19 +251,37 @@ async def test_a_node_that_fell_silent_is_replaced_after_half_an_hour() -> None:
 
 
 @pytest.mark.slow
+async def test_a_node_that_pods_are_to_move_to_is_left_alone_meanwhile() -> None:
+    async with world() as w:
+        small = {"key": INSTANCE_TYPE, "operator": "In", "values": ["c5.large"]}  # two cores
+        await w.pool(template=template(requirements=[small]))
+        for name, cpu in (("web", "800m"), ("other", "1300m")):
+            await w.client.create(deployment(name, 1, cpu))
+        await w.cluster.eventually(lambda: w.running(2))
+        await w.cluster.eventually(lambda: w.ready(2))
+        expected = dict(w.shared.cluster.nominated)
+        (pod,) = await w.cluster.pods(labels="app=other")
+        less = {"spec": {"containers": [{"name": "c", "resources": {"requests": {"cpu": "700m"}}}]}}
+        await w.client.patch(core_v1.Pod, pod.metadata.name, less, "default", "resize")
+        w.turn(20)  # for which the first pods were expected
+
+        async def one_goes() -> bool:
+            return any(claim.is_(DISRUPTION_REASON) for claim in await w.claims())
+
+        await w.cluster.eventually(one_goes, 60)
+        (stays,) = [claim.name for claim in await w.claims() if not claim.is_(DISRUPTION_REASON)]
+        assert w.shared.cluster.nominated[stays] > expected[stays]
+
+
+@pytest.mark.slow
 async def test_a_static_pool_has_as_many_nodes_as_it_says() -> None:
     async with world() as w:
         await w.pool(replicas=3)
-
-        async def ready(count: int) -> bool:
-            claims = await w.claims()
-            return len(claims) == count and all(claim.is_("Ready") for claim in claims)
-
-        await w.cluster.eventually(lambda: ready(3))
+        await w.cluster.eventually(lambda: w.ready(3))
         await w.client.patch(
             NodePool, "default", {"spec": {"replicas": 1}}, "", "scale", media=MERGE
         )
-        await w.cluster.eventually(lambda: ready(1))
+        await w.cluster.eventually(lambda: w.ready(1))
         (old,) = await w.claims()
         await w.apply(CLASS, image="base@2026.47")
         await w.cluster.eventually(lambda: gone(w, old.name), 40)

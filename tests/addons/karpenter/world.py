@@ -11,6 +11,7 @@ import yaml
 
 from tiphys.addons import karpenter
 from tiphys.addons.karpenter.controller import start
+from tiphys.addons.karpenter.podstates import needs_node
 from tiphys.addons.karpenter.settings import Settings
 from tiphys.addons.karpenter.shared import Shared
 from tiphys.addons.karpenter.types import NodeClaim, NodePool
@@ -79,6 +80,11 @@ class World:
     async def claims(self) -> list[NodeClaim]:
         return (await self.client.list(NodeClaim)).items
 
+    async def ready(self, count: int) -> bool:
+        """So many claims are there, and all of them are nodes that may be counted on."""
+        claims = await self.claims()
+        return len(claims) == count and all(claim.is_("Ready") for claim in claims)
+
     async def nodes(self) -> list[core_v1.Node]:
         return (await self.client.list(core_v1.Node)).items
 
@@ -94,6 +100,10 @@ class World:
             pod for pod in await self.cluster.pods(namespace) if not pod.metadata.deletion_timestamp
         ]
         return len(pods) == count and all(pod.status.phase == "Running" for pod in pods)
+
+    async def unschedulable(self, count: int) -> bool:
+        """So many pods wait for a node: they are planned together, however long each took."""
+        return sum(needs_node(pod) for pod in await self.cluster.pods()) == count
 
 
 def deployment(name: str, replicas: int, cpu: str = "1", **pod: Any) -> apps_v1.Deployment:

@@ -111,7 +111,6 @@ async def test_a_formula_is_one_metric_of_two_queues(keda: LocalCluster, tmp_pat
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 async def test_an_autoscaler_that_stands_is_taken_over_by_name(keda: LocalCluster) -> None:
     standing = {
         "apiVersion": "autoscaling/v2",

@@ -8,7 +8,7 @@ import pytest
 
 from tiphys.addons.loadtest.acceptance import rival
 from tiphys.addons.loadtest.changes import Original, for_test, missing, original_of
-from tiphys.addons.loadtest.conducting import Tick, length, rate, target_at, tick
+from tiphys.addons.loadtest.conducting import Tick, gives_up, length, rate, target_at, tick
 from tiphys.addons.loadtest.measuring import NotMeasured, total
 from tiphys.addons.loadtest.types import (
     Application,
@@ -38,6 +38,25 @@ def test_the_target_grows_evenly_and_stays() -> None:
     found = [target_at(spec(), 60 * minute) for minute in (0, 5, 10, 29)]
     assert found == [0, 300, 600, 600]
     assert length(spec()) == 1800
+
+
+@pytest.mark.parametrize(
+    "now, watched_since, is_starting, fails",
+    [
+        (1300, 1000, False, False),
+        (1301, 1000, False, True),
+        (1301, 1290, False, False),  # whoever conducted before was killed
+        (1591, 1290, False, True),
+        (1301, 1000, True, False),  # locust starts again
+        (1901, 1000, True, True),
+    ],
+)
+def test_what_is_not_measured_for_five_periods_fails(
+    now: float, watched_since: float, is_starting: bool, fails: bool
+) -> None:
+    status = LoadTestStatus(phase="Loading", phase_started_at=900, changed_at=1000)
+    of = spec(ready_timeout_minutes=15)
+    assert gives_up(of, status, watched_since, now, is_starting) is fails
 
 
 def at(now: float, changed: float = 0, read: float | None = None) -> Tick:

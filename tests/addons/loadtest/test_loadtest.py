@@ -12,6 +12,7 @@ from tests.addons.loadtest.world import World, has_locust, production, world
 from tiphys.addons.loadtest.types import LoadTest
 from tiphys.addons.optional import NAMESPACE
 from tiphys.api import apps_v1, core_v1
+from tiphys.client.client import MERGE
 from tiphys.machinery import conditions
 from tiphys.machinery.errors import StatusError
 
@@ -92,11 +93,16 @@ async def test_a_test_that_is_deleted_half_way_leaves_nothing(tmp_path: Path) ->
 async def test_a_conductor_that_is_killed_leaves_it_to_the_next(tmp_path: Path) -> None:
     async with world(tmp_path) as made:
         before = await made.as_it_is()
-        await made.client.create(made.test(plateauMinutes=0.5))
-        await made.until("Loading", _PATIENCE)
+        await made.client.create(made.test(plateauMinutes=1.5))
+        loading = await made.until("Loading", _PATIENCE)
         await made.cluster.eventually(made.state.exists, _PATIENCE)
         await made.kill()
         assert await made.as_it_is() != before
+        # As if nobody had conducted for a minute, which is more than five periods.
+        long_ago = {"phaseStartedAt": loading.status.phase_started_at - 60, "changedAt": 0}
+        await made.client.patch(
+            LoadTest, "evening", {"status": long_ago}, "default", "status", media=MERGE
+        )
         await made.conduct()
         await made.until("Completed", _PATIENCE)  # it went on from where it was
         assert await made.as_it_is() == before

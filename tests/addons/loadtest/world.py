@@ -25,6 +25,7 @@ from tiphys.machinery.errors import StatusError, is_not_found
 from tiphys.testing import LocalCluster
 from tiphys.testing.cluster import free_port
 
+_ENDS = ("Completed", "Failed", "Refused")
 VERSION = "loadtest.tiphys.dev/v1alpha1"
 LOCUSTFILE = """
 from locust import HttpUser, constant, task
@@ -143,7 +144,10 @@ class World:
     async def until(self, phase: str, seconds: float = 60, name: str = "evening") -> LoadTest:
         async def there() -> LoadTest | None:
             found = await self.get(name)
-            return found if found.status.phase == phase else None
+            if found.status.phase == phase:
+                return found
+            assert found.status.phase not in _ENDS, found.status
+            return None
 
         found: LoadTest = await self.cluster.eventually(there, seconds)
         return found

@@ -172,6 +172,10 @@ class Disrupter:
         for claim in claims:
             # Not before what replaces it is ordered: it would be ordered twice.
             self._shared.cluster.marked[claim.name] = command.reason
+        for state in world.nodes:
+            # Pods will come to it, so the next look must leave it alone.
+            if state.claim is not None and state.name in command.placed:
+                self._shared.nominate(state.claim)
         for claim in claims:
             wanted = Condition(
                 type=names.DISRUPTION_REASON,

@@ -114,13 +114,12 @@ class Provisioner:
             if key in pods:
                 text = f"Failed to schedule pod, {error}"
                 self._shared.event_once(pods[key], "FailedScheduling", text, 300.0)
-        until = self._shared.now + max(2 * self._shared.times.batch_max, 1.0)
         claims = {n.name: n.claim for n in world.nodes if n.claim is not None}
         for name, placed in result.placed.items():
             claim = claims.get(name)
             if claim is None:
                 continue
-            self._shared.cluster.nominated[claim.name] = until
+            self._shared.nominate(claim)
             for pod in placed:
                 if pod.key in pods:
                     text = f"Pod should schedule on: nodeclaim/{claim.name}, node/{name}"
@@ -133,8 +132,13 @@ class Provisioner:
             claim = await self._shared.client.create(claim_of(each))
             self._shared.cluster.claims.note_written(claim)
             made.append(claim)
+            log.info("%s: node claim %s is made for %d pods", reason, claim.name, len(each.pods))
             relaxed = claim.metadata.annotations.get(names.MIN_VALUES_RELAXED, "false")
             self._shared.metrics.claims_created.labels(reason, claim.pool, relaxed).inc()
+            if each.pods:
+                # Upstream does so when it plans again, ten seconds later: machines of a cloud are
+                # never ready sooner. Ours are, and would be taken for empty before the pods come.
+                self._shared.nominate(claim)
             for pod in each.pods:
                 text = f"Pod should schedule on: nodeclaim/{claim.name}"
                 if not pod.spec.node_name:

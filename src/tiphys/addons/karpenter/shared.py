@@ -19,6 +19,8 @@ from tiphys.client.client import Client
 from tiphys.machinery import conditions
 from tiphys.machinery.errors import StatusError, is_not_found, is_write_overtaken
 
+_NOMINATION = 10.0  # seconds for which pods are expected on a node, at least: upstream's
+
 
 @dataclass
 class Shared:
@@ -62,6 +64,11 @@ class Shared:
             self.said.clear()
         self.said[key] = self.now + seconds
         self.event(obj, reason, message)
+
+    def nominate(self, claim: NodeClaim) -> None:
+        """Pods are expected on the claim's node: for a while nothing disrupts it."""
+        window = max(2 * self.times.batch_max, _NOMINATION)
+        self.cluster.nominated[claim.name] = self.now + window
 
     async def delete_claim(self, claim: NodeClaim, reason: str) -> None:
         """Begins the end of a claim, and counts it under the reason."""

@@ -9,6 +9,7 @@ from tiphys.addons.loadtest.control import Measurement
 from tiphys.addons.loadtest.types import LoadTestSpec, LoadTestStatus
 
 _MOST_SAMPLES = 300
+_UNMEASURED = 5  # periods without a number after which a test fails
 KEPT_FOR_CONTROL = 6
 
 
@@ -57,6 +58,17 @@ def tick(spec: LoadTestSpec, status: LoadTestStatus, now: float) -> Tick:
 def last_change(status: LoadTestStatus) -> float:
     """When the number of users was last thought over, in seconds since the epoch."""
     return max(status.phase_started_at, status.changed_at)
+
+
+def gives_up(
+    spec: LoadTestSpec, status: LoadTestStatus, watched_since: float, now: float, is_starting: bool
+) -> bool:
+    """Whether a test that cannot be measured fails. While nobody conducted it, nobody could have
+    measured. Locust that is started again has as long for that as it had in the beginning."""
+    patience = _UNMEASURED * spec.period_seconds
+    if is_starting:
+        patience = max(patience, spec.ready_timeout_minutes * 60)
+    return now - max(last_change(status), watched_since) > patience
 
 
 def rate(before: Mapping[str, float], after: Mapping[str, float], seconds: float) -> float:

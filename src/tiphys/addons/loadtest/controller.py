@@ -22,6 +22,7 @@ from tiphys.addons.loadtest.acceptance import Refusal, rival
 from tiphys.addons.loadtest.generator import (
     Generator,
     GeneratorError,
+    GeneratorStarting,
     PodGenerator,
     ProcessGenerator,
     set_users,
@@ -48,7 +49,6 @@ from tiphys.machinery.timestamps import rfc3339
 from tiphys.operator import Reconciler
 
 _LOOK = 1.0  # seconds between two looks at what is waited for
-_UNMEASURED = 5  # periods without a number after which a test fails
 _PATIENCE = 600.0  # seconds for which a deletion waits for the system to take its test data back
 _COMES_BACK = 60.0  # seconds for which it stays as large as for the test
 _CLOSE = 5.0  # percent of the target that a plateau may be off
@@ -72,6 +72,7 @@ class LoadTests(Reconciler[LoadTest]):
     def __init__(self, context: ShellContext, manager: str) -> None:
         super().__init__(context, manager)
         self._finalizing: dict[str, float] = {}  # since when, by the test's uid
+        self._loading: dict[str, float] = {}  # since when we conduct its load, by the test's uid
 
     async def reconcile(self, obj: LoadTest) -> float | None:
         # The newest: an informer may not have seen our last step yet.
@@ -94,6 +95,7 @@ class LoadTests(Reconciler[LoadTest]):
 
     async def finalize(self, obj: LoadTest) -> None:
         """Everything as it was, however far the test was."""
+        self._loading.pop(obj.metadata.uid, None)
         if not await self._generator(obj).stop(obj):
             raise RuntimeError("the generator is still there")
         snapshot = await snapshots.recalled(self.client, obj)
@@ -190,6 +192,7 @@ class LoadTests(Reconciler[LoadTest]):
         return 0.0
 
     async def _load(self, test: LoadTest, status: LoadTestStatus) -> float | None:
+        watched_since = self._loading.setdefault(test.metadata.uid, self.now)
         due = conducting.tick(test.spec, status, self.now)
         if due.ends:
             self._judge(test, status)
@@ -202,8 +205,8 @@ class LoadTests(Reconciler[LoadTest]):
         except (NotMeasured, GeneratorError) as error:
             reason = type(error).__name__
             self._condition(test, status, "Measured", False, reason, str(error))
-            silent = self.now - conducting.last_change(status)
-            if silent > _UNMEASURED * test.spec.period_seconds:
+            is_starting = isinstance(error, GeneratorStarting)
+            if conducting.gives_up(test.spec, status, watched_since, self.now, is_starting):
                 return self._fail(status, str(error))
             return min(_LOOK, test.spec.period_seconds / 4)
         return min(_LOOK, due.after) if due.after else 0.0
@@ -211,7 +214,7 @@ class LoadTests(Reconciler[LoadTest]):
     async def _drive(self, test: LoadTest, status: LoadTestStatus) -> None:
         url = await self._generator(test).url(test)
         if not url:
-            raise GeneratorError("locust is starting")
+            raise GeneratorStarting
         seconds = test.spec.period_seconds / 4
         host = test.spec.generator.host
         await set_users(self.parts.session, url, status.users, seconds, host)
@@ -268,6 +271,7 @@ class LoadTests(Reconciler[LoadTest]):
 
     async def _scale_down(self, test: LoadTest, status: LoadTestStatus) -> float | None:
         status.users = 0
+        self._loading.pop(test.metadata.uid, None)
         if not await self._generator(test).stop(test):
             return _LOOK
         snapshot = await snapshots.recalled(self.client, test)

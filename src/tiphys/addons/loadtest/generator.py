@@ -38,6 +38,13 @@ class GeneratorError(RuntimeError):
     """Locust cannot be had; the text says why."""
 
 
+class GeneratorStarting(GeneratorError):
+    """Locust will be there soon."""
+
+    def __init__(self) -> None:
+        super().__init__("locust is starting")
+
+
 class Generator(Protocol):
     async def url(self, test: LoadTest) -> str:
         """Makes sure that it is there. Where its API is; nothing: not yet. Raises

@@ -321,6 +321,7 @@ def _nearness(request: PodSetTopologyRequest | None) -> Nearness:
         request.preferred or "",
         bool(request.unconstrained),
         tuple(layers),
+        request.pod_set_group_name or "",
     )
 
 

@@ -7,7 +7,7 @@ are tried in order; a flavor is fit, needs preemption, or does not do; `whenCanB
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import NamedTuple
@@ -15,6 +15,7 @@ from typing import NamedTuple
 from tiphys.addons.kueue.core.nearness import (
     NOT_PLACED,
     UnplaceableError,
+    groups_of,
     holdings,
     mismatch,
     placed,
@@ -163,27 +164,57 @@ class _Assigner:
 
     def assignment(self) -> Assignment:
         result = self._result
-        for index, pod_set in enumerate(self._item.pod_sets):
-            count = result.counts[index]
-            requests = pod_set.total(count)
-            requests.pop(PODS, None)
-            if self._queue.group_of(PODS) is not None:
-                requests[PODS] = count
-            obstacles: list[str] = []
-            chosen = self._flavors_of(pod_set, requests, obstacles)
-            if obstacles:
-                result.obstacles[pod_set.name] = obstacles
-            if chosen is None:
-                result.failed = True
+        result.flavors = [{} for _ in self._item.pod_sets]
+        for group in groups_of(self._item.pod_sets):
+            self._assign(group)
+            if result.failed:
                 return result
-            result.flavors.append(chosen)
-            for resource, choice in chosen.items():
-                slot = Slot(choice.flavor, resource)
-                result.usage[slot] = result.usage.get(slot, 0) + requests[resource]
         self._place()
         if result.mode not in (Mode.FIT, Mode.NO_FIT):
             result.reason = WAITING
         return result
+
+    def _assign(self, group: Sequence[int]) -> None:
+        """Sets of pods that go together have one flavor of each resource."""
+        result = self._result
+        pod_sets = [self._item.pod_sets[index] for index in group]
+        requests = [self._requests(index) for index in group]
+        is_alone = len(group) == 1
+        obstacles: list[str] = []
+        whole = requests[0] if is_alone else summed(requests)
+        chosen = self._flavors_of(pod_sets, whole, obstacles)
+        if obstacles:
+            result.obstacles.update((pods.name, list(obstacles)) for pods in pod_sets)
+        if chosen is None:
+            result.failed = True
+            return
+        for index, own in zip(group, requests, strict=True):
+            result.flavors[index] = chosen if is_alone else self._share(chosen, own)
+            for resource, choice in chosen.items():
+                if resource in own:
+                    slot = Slot(choice.flavor, resource)
+                    result.usage[slot] = result.usage.get(slot, 0) + own[resource]
+
+    def _requests(self, index: int) -> dict[str, int]:
+        """What the pods of a set take of quotas in all."""
+        count = self._result.counts[index]
+        requests = self._item.pod_sets[index].total(count)
+        requests.pop(PODS, None)
+        if self._queue.group_of(PODS) is not None:
+            requests[PODS] = count
+        return requests
+
+    def _share(self, chosen: Mapping[str, Choice], own: Mapping[str, int]) -> dict[str, Choice]:
+        """Of a group's flavors those that a set requests something of. One that requests nothing
+        has its place by those with a topology (upstream)."""
+        if own:
+            return {resource: choice for resource, choice in chosen.items() if resource in own}
+        flavors = self._state.flavors
+        return {
+            resource: choice
+            for resource, choice in chosen.items()
+            if choice.flavor in flavors and flavors[choice.flavor].topology_name
+        }
 
     def _place(self) -> None:
         """Pods that fit the quota have to fit their topologies, too, if need be without others."""
@@ -209,7 +240,7 @@ class _Assigner:
             result.weaken(index)
 
     def _flavors_of(
-        self, pods: PodGroup, requests: Mapping[str, int], obstacles: list[str]
+        self, pod_sets: Sequence[PodGroup], requests: Mapping[str, int], obstacles: list[str]
     ) -> dict[str, Choice] | None:
         """None when some resource cannot be had; what is in the way is added to `obstacles`."""
         chosen: dict[str, Choice] = {}
@@ -224,14 +255,16 @@ class _Assigner:
                 self._result.reason = NO_FLAVOR
                 return None
             self._obstacles = []
-            found = self._best(pods, group, requests)
+            found = self._best(pod_sets, group, requests)
             obstacles += self._obstacles
             if not found:
                 return None
             chosen.update(found)
         return chosen
 
-    def _best(self, pods: PodGroup, group: Group, requests: Mapping[str, int]) -> dict[str, Choice]:
+    def _best(
+        self, pod_sets: Sequence[PodGroup], group: Group, requests: Mapping[str, int]
+    ) -> dict[str, Choice]:
         """The best flavor of a group, or the first that is good enough. Empty: none does."""
         wanted = {name: requests[name] for name in requests if name in group.resources}
         fungibility = self._queue.fungibility
@@ -239,8 +272,7 @@ class _Assigner:
         best_fit = Fit(Mode.NO_FIT, _BORROWS_A_LOT)
         reasons: list[str] = []
         for name in group.flavors:
-            obstacle = mismatch(self._state, self._queue, pods, name, group)
-            obstacle = obstacle or obstacle_to(name, self._state.flavors.get(name), pods.spec)
+            obstacle = self._against(pod_sets, name, group)
             if obstacle:
                 self._obstacles.append(obstacle)
                 reasons.append(NO_FLAVOR)
@@ -258,6 +290,15 @@ class _Assigner:
         if best_fit.mode is Mode.FIT:
             self._obstacles.clear()
         return best
+
+    def _against(self, pod_sets: Sequence[PodGroup], name: str, group: Group) -> str:
+        """Why a flavor is not for these pods; empty: it is."""
+        for pods in pod_sets:
+            obstacle = mismatch(self._state, self._queue, pods, name, group)
+            obstacle = obstacle or obstacle_to(name, self._state.flavors.get(name), pods.spec)
+            if obstacle:
+                return obstacle
+        return ""
 
     def _tried(self, flavor: str, wanted: Mapping[str, int]) -> tuple[dict[str, Choice], Fit, str]:
         """How a flavor does for all resources, as badly as for the worst of them."""
@@ -321,6 +362,15 @@ class _Assigner:
             self._state.restore(target.item)
         is_own = any(target.reason == WITHIN for target in targets)
         return Fit(Mode.PREEMPT if is_own else Mode.RECLAIM, height)
+
+
+def summed(requests: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """What several sets of pods take together."""
+    whole: dict[str, int] = {}
+    for one in requests:
+        for resource, amount in one.items():
+            whole[resource] = whole.get(resource, 0) + amount
+    return whole
 
 
 _MILDEST_FIRST = ("", WAITING, NO_FLAVOR, EXCEEDS)

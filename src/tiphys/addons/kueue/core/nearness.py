@@ -6,8 +6,9 @@ that do not are only there where the queue has nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
+from tiphys.addons.kueue.core.leading import place_pair
 from tiphys.addons.kueue.core.placing import PlacingError, Request, has_levels, place
 from tiphys.addons.kueue.core.state import Flavor, Group, Holding, Item, PodGroup, Queue, State
 from tiphys.addons.kueue.core.topology import Assignment, Tree, Used
@@ -63,20 +64,68 @@ def placed(
     queue = state.queues[item.queue]
     found: dict[int, Assignment] = {}
     on_hosts = Used()  # by the pod sets before; so in trees that share hosts
-    for index, (pods, count) in enumerate(zip(item.pod_sets, counts, strict=True)):
+    for sets in _placed_together(state, queue, item, counts):
+        workers = sets[0]
+        pods = item.pod_sets[workers]
+        flavor, tree = _only_tree(state, workers, chosen[workers])
         implied = _is_implied(state, queue, pods)
-        if not count or not (implied or pods.nearness.is_asked_for):
-            continue
-        flavor, tree = _only_tree(state, index, chosen[index])
-        request = Request(pods.nearness, count, pods.plain, pods.spec, flavor.tolerations, implied)
+        request = Request(
+            pods.nearness, counts[workers], pods.plain, pods.spec, flavor.tolerations, implied
+        )
         assumed = on_hosts if tree.has_hosts else _taken(tree, item, found, state, chosen)
+        leaders = [item.pod_sets[index].taking for index in sets[1:]]
         try:
-            found[index] = place(tree, request, assumed, is_empty)
+            places = _places(tree, request, leaders, assumed, is_empty)
         except PlacingError as error:
-            raise UnplaceableError(index, str(error)) from None
-        if tree.has_hosts:
-            _note(on_hosts, tree, found[index], request.taking)
+            raise UnplaceableError(workers, str(error)) from None
+        for index, assignment in zip(sets, places, strict=True):
+            found[index] = assignment
+            if tree.has_hosts:
+                _note(on_hosts, tree, assignment, item.pod_sets[index].taking)
     return found
+
+
+def groups_of(pod_sets: Sequence[PodGroup]) -> list[list[int]]:
+    """The sets of each group, by index, and those of none alone."""
+    found: dict[str | int, list[int]] = {}
+    for index, pods in enumerate(pod_sets):
+        found.setdefault(pods.nearness.group or index, []).append(index)
+    return list(found.values())
+
+
+def _placed_together(
+    state: State, queue: Queue, item: Item, counts: Sequence[int]
+) -> Iterator[tuple[int, ...]]:
+    """Of the sets that go to a topology: workers with their leader, and others alone."""
+    for group in groups_of(item.pod_sets):
+        sets = [
+            index
+            for index in group
+            if counts[index] and _has_places(state, queue, item.pod_sets[index])
+        ]
+        if len(sets) == 2:  # the rules let no more through
+            first, second = sets
+            yield (second, first) if counts[second] > counts[first] else (first, second)
+        else:
+            yield from ((index,) for index in sets)
+
+
+def _has_places(state: State, queue: Queue, pods: PodGroup) -> bool:
+    return pods.nearness.is_asked_for or _is_implied(state, queue, pods)
+
+
+def _places(
+    tree: Tree,
+    request: Request,
+    leaders: Sequence[Mapping[str, int]],
+    assumed: Used,
+    is_empty: bool,
+) -> list[Assignment]:
+    """Of the workers, and of their leader if they have one."""
+    if not leaders:
+        return [place(tree, request, assumed, is_empty)]
+    pair = place_pair(tree, request, leaders[0], assumed, is_empty)
+    return [pair.workers, pair.leader]
 
 
 def _taken(

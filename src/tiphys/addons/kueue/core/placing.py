@@ -61,7 +61,7 @@ def place(
 ) -> Assignment:
     """Beside what is used and `assumed`; `is_empty`: as if no workload used anything. Raises
     PlacingError."""
-    return _Placing(tree, request).place(assumed, is_empty)
+    return Placing(tree, request).place(assumed, is_empty)
 
 
 def has_levels(tree: Tree, nearness: Nearness) -> bool:
@@ -95,7 +95,7 @@ class _Excluded:
         return f". Total nodes: {self.total}; excluded: {listed}"
 
 
-class _Placing:
+class Placing:
     def __init__(self, tree: Tree, request: Request) -> None:
         self._tree = tree
         self._request = request
@@ -181,13 +181,16 @@ class _Placing:
             why = self._unsuited(leaf)
             if not why:
                 free = self._tree.remaining(key, assumed, is_empty)
-                leaf.pods = fitting(taking, free)
+                self._fill(leaf, taking, free)
                 if not leaf.pods:
                     why = f'resource "{_scarcest(taking, free)}"'
             if why:
                 self._excluded.add(why)
         for root in self._tree.by_level[0].values():
             self._sum_up(root, 0)
+
+    def _fill(self, leaf: Domain, taking: Mapping[str, int], free: Mapping[str, int]) -> None:
+        leaf.pods = fitting(taking, free)
 
     def _unsuited(self, leaf: Domain) -> str:
         """Why pods cannot be on a host, in upstream's words. Of domains above hosts nothing is

@@ -30,12 +30,14 @@ class Layer(NamedTuple):
 
 class Nearness(NamedTuple):
     """How near each other pods are to be: all within one domain of a level, or as far as that can
-    be, or anywhere. `layers` are groups within them, the outermost first."""
+    be, or anywhere. `layers` are groups within them, the outermost first. Two sets of one `group`,
+    a leader and its workers, go together."""
 
     required: str = ""
     preferred: str = ""
     unconstrained: bool = False
     layers: tuple[Layer, ...] = ()
+    group: str = ""
 
     @property
     def is_asked_for(self) -> bool:

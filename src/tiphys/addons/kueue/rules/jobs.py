@@ -10,10 +10,12 @@ from tiphys.addons.kueue.jobs.kinds import COMPLETIONS_FOLLOW, MIN_PARALLELISM
 from tiphys.addons.kueue.jobs.parts import JobKind, Manifest, Part, is_suspended, mapping, number
 from tiphys.addons.kueue.rules.gowords import WordError, boolean, integer
 from tiphys.addons.kueue.rules.quotas import IMMUTABLE
-from tiphys.addons.kueue.rules.topologies import of_annotations
+from tiphys.addons.kueue.rules.topologies import Grouped, of_annotations, of_groups
 from tiphys.machinery.fielderrors import FieldError, forbidden_field, invalid_value
 from tiphys.machinery.names import dns_subdomain_errors
 
+_WITH_GROUPS = frozenset(("JobSet", "MPIJob", "RayCluster", "RayJob"))
+"""Of other kinds nobody asks whether a group is a pair (upstream)."""
 _LABELS, _ANNOTATIONS = "metadata.labels", "metadata.annotations"
 
 
@@ -22,7 +24,7 @@ def of_new_job(kind: JobKind, job: Manifest) -> list[FieldError]:
     parts = kind.parts(mapping(job, "metadata"), mapping(job, "spec"))
     if kind.kind == "Job":
         problems += [*_least(job, parts[0]), *_completions(job)]
-    return problems + _topologies(parts)
+    return problems + _topologies(kind, parts)
 
 
 def of_changed_job(
@@ -45,7 +47,7 @@ def of_changed_job(
     problems += _priority_class(job, old, is_stopped)
     if kind.kind == "Job":
         problems += _same_size(job, old, is_stopped, was_stopped)
-    return problems + _topologies(parts)
+    return problems + _topologies(kind, parts)
 
 
 def text_of(job: Manifest, field: str, key: str) -> str:
@@ -110,12 +112,16 @@ def _completions(job: Manifest) -> Iterator[FieldError]:
         yield invalid_value("spec.completions", spec.get("completions"), detail)
 
 
-def _topologies(parts: list[Part]) -> list[FieldError]:
+def _topologies(kind: JobKind, parts: list[Part]) -> list[FieldError]:
     problems: list[FieldError] = []
+    grouped: list[Grouped] = []
     for part in parts:
         annotations = _annotations_of(part.template)
         problems += of_annotations(annotations, part.path, part.size)
-    return problems
+        grouped.append(Grouped(annotations, part.path, part.size))
+    if problems or kind.kind not in _WITH_GROUPS:
+        return problems
+    return [*of_groups(grouped)]
 
 
 def _annotations_of(obj: Any) -> Mapping[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
 import msgspec
 
@@ -63,6 +64,56 @@ def _group(annotations: Annotations, path: str) -> Iterator[FieldError]:
     if preferred not in annotations and needed not in annotations:
         detail = f"may not be set when neither '{preferred}' nor '{needed}' is specified"
         yield forbidden_field(where, detail)
+
+
+class Grouped(NamedTuple):
+    """A set of `size` pods, with the annotations of its template and the path of its metadata."""
+
+    annotations: Annotations
+    path: str
+    size: int
+
+
+def of_groups(sets: Sequence[Grouped]) -> Iterator[FieldError]:
+    """A group is a leader and its workers, as near as each other. Asked of annotations that are
+    well otherwise."""
+    by_name: dict[str, list[Grouped]] = {}
+    for one in sets:
+        if name := one.annotations.get(names.POD_SET_GROUP):
+            by_name.setdefault(name, []).append(one)
+    for name, group in by_name.items():
+        detail = _not_a_pair(group)
+        for one in group if detail else ():
+            where = f"{one.path}.annotations[{names.POD_SET_GROUP}]"
+            yield invalid_value(where, name, detail)
+        if len(group) == 2 and _level(group[0]) != _level(group[1]):
+            yield from _unlike(name, group)
+
+
+def _not_a_pair(group: Sequence[Grouped]) -> str:
+    if len(group) != 2:
+        return f"can only define groups of exactly 2 pod sets, got: {len(group)} pod set(s)"
+    first, second = (one.size for one in group)
+    if 1 in (first, second):
+        return ""
+    return (
+        "can only define groups where at least one pod set has only 1 replica, got: "
+        f"{first} replica(s) and {second} replica(s) in the group"
+    )
+
+
+def _level(of: Grouped) -> tuple[str | None, str | None]:
+    asked = of.annotations
+    return asked.get(names.REQUIRED_TOPOLOGY), asked.get(names.PREFERRED_TOPOLOGY)
+
+
+def _unlike(name: str, pair: Sequence[Grouped]) -> Iterator[FieldError]:
+    for one, other in (pair, reversed(pair)):
+        detail = (
+            f"must specify '{names.REQUIRED_TOPOLOGY}' or '{names.PREFERRED_TOPOLOGY}' topology "
+            f"consistent with '{other.path}.annotations' in group '{name}'"
+        )
+        yield FieldError("FieldValueInvalid", f"{one.path}.annotations", f"Invalid value: {detail}")
 
 
 def _unconstrained(annotations: Annotations, path: str) -> Iterator[FieldError]:
