@@ -61,6 +61,14 @@ class LayerFiles:
     def paths(self) -> list[str]:
         return sorted(self._entries)
 
+    def content(self, path: str) -> bytes | None:
+        """What a file holds; None for links, folders and what is not there."""
+        info, start = self._entries.get(self._path(path), (None, 0))
+        if info is None or not info.isreg():
+            return None
+        self._spool.seek(start)
+        return self._spool.read(info.size)
+
     def folder(self, path: str, mode: int = 0o755, owner: int = 0) -> None:
         info = tarfile.TarInfo(self._path(path))
         info.type = tarfile.DIRTYPE

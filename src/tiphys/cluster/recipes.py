@@ -2,7 +2,8 @@
 
 A recipe names packages; apt finds everything that they depend on, fetches and verifies it. The
 files are unpacked into one layer. Scripts of packages do not run: the accounts, links and folders
-that a program needs are in the recipe. The same packages give the same digest, on every machine.
+that a program needs are in the recipe. The same packages give the same digest, on every machine
+(with modules in Python: on every machine with the same Python, which compiles them).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from tiphys.cluster import bytecode
 from tiphys.cluster.layers import MERGED, Config, LayerFiles, write_image
 from tiphys.cluster.state import ClusterError
 from tiphys.node.images.names import ImageNameError, full_name
@@ -111,6 +113,9 @@ def build(recipe: Recipe, out: Path, cache: Path) -> str:
             files.link(path, target)
         for path, text in recipe.files.items():
             files.file(path, text.encode(), 0o755 if text.startswith("#!") else 0o644)
+        modules = Path(scratch) / "modules"
+        modules.mkdir()
+        bytecode.add(files, modules)
         layer = Path(scratch) / "layer.tar"
         files.write(layer)
         env = [_PATH, *(f"{name}={value}" for name, value in recipe.env.items())]
@@ -201,7 +206,8 @@ def _unpack(package: Path, files: LayerFiles) -> None:
 
 
 def _pip(projects: list[str], folder: Path) -> None:
-    """Installs projects and what they need. Compiled files are left out: they hold times."""
+    """Installs projects and what they need. Compiled files would hold times: `bytecode` makes
+    others."""
     command = [sys.executable, "-m", "pip", "install", "-q", "--no-compile", "--no-cache-dir"]
     command += ["--disable-pip-version-check", "--target", str(folder), *projects]
     done = subprocess.run(command, capture_output=True, text=True)
