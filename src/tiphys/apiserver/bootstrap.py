@@ -10,7 +10,7 @@ import logging
 from typing import Any
 
 from tiphys.api import core_v1, discovery_v1, networking_v1, rbac_v1, scheduling_v1, storage_v1
-from tiphys.api.base import decode
+from tiphys.api.base import decode, encode
 from tiphys.api.catalog import resource_of
 from tiphys.apiserver.access import flowcontrol, joining
 from tiphys.apiserver.access.coverage import Owned
@@ -127,8 +127,12 @@ async def _complete(registry: Registry, wanted: Any) -> None:
     if there is None:
         return await _ensure(registry, wanted)
     binding = isinstance(wanted, rbac_v1.ClusterRoleBinding)
+    repeated = False
     if binding:
+        registry.strategy_of(resource).default(wanted)  # as what is stored
         missing: list[Any] = [one for one in wanted.subjects if one not in there.subjects]
+        # Earlier releases added each subject again at every start.
+        repeated = len(_once(there.subjects)) < len(there.subjects)
     else:
         missing = [
             rule
@@ -138,15 +142,23 @@ async def _complete(registry: Registry, wanted: Any) -> None:
     left_alone = there.metadata.annotations.get(AUTOUPDATE) == "false" or getattr(
         wanted, "aggregation_rule", None
     )
-    if not missing or left_alone:
+    if not (missing or repeated) or left_alone:
         return None
 
     def change(old: Any) -> Any:
-        (old.subjects if binding else old.rules).extend(missing)
+        if binding:
+            old.subjects = _once([*old.subjects, *missing])
+        else:
+            old.rules.extend(missing)
         return old
 
     await registry.update(Write(resource, "", meta.name), Mutation(change))
     return None
+
+
+def _once(subjects: list[rbac_v1.Subject]) -> list[rbac_v1.Subject]:
+    """Each of them, in their order."""
+    return list({encode(subject): subject for subject in subjects}.values())
 
 
 async def keep_kubernetes(registry: Registry, presence: Presence, port: int) -> None:

@@ -28,7 +28,7 @@ def add(files: LayerFiles, scratch: Path) -> None:
     """
     if sys.version_info[:2] != _OF_IMAGES:
         return
-    modules = [path for path in files.paths() if path.startswith(_MODULES) and path.endswith(".py")]
+    modules = [path for path in files.paths() if _is_module(path)]
     for path in modules:
         source = files.content(path)
         if source is not None:
@@ -37,6 +37,11 @@ def add(files: LayerFiles, scratch: Path) -> None:
     _compile(scratch)
     for compiled in sorted(scratch.rglob("*.pyc")):
         files.file(str(compiled.relative_to(scratch)), compiled.read_bytes())
+
+
+def _is_module(path: str) -> bool:
+    """Whether it is one of those, and of no place outside: packages say where their files go."""
+    return path.startswith(_MODULES) and path.endswith(".py") and ".." not in path.split("/")
 
 
 def _compile(folder: Path) -> None:
