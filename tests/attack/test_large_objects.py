@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
 
+from tiphys.apiserver.eventloop.aside import weigh_object
+from tiphys.apiserver.http import watching
 from tiphys.apiserver.http.bulk import PIECE
+from tiphys.client.client import MERGE
 from tiphys.testing import LocalCluster
 
 CONFIG = "/api/v1/namespaces/default/configmaps"
@@ -45,3 +49,36 @@ async def test_large_objects_are_coded_in_every_form(
     table = "application/json;as=Table;g=meta.k8s.io;v=v1"
     rows = json.loads(await server.client.request("GET", CONFIG, accept=table))["rows"]
     assert [row["object"]["metadata"]["name"] for row in rows] == ["large"]
+
+
+TABLE = "application/json;as=Table;g=meta.k8s.io;v=v1"
+
+
+@pytest.mark.parametrize(
+    ("accept", "shown"),
+    [(f"{PROTOBUF};stream=watch", LARGE.encode()), (TABLE, b'"cells":["large"')],
+    ids=["protobuf", "table"],
+)
+async def test_watches_show_large_objects_in_every_form(
+    server: LocalCluster,
+    turns: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    accept: str,
+    shown: bytes,
+) -> None:
+    """Those that are there, and those that change; each is made where nobody waits for it."""
+    made: list[int] = []
+
+    def weigh(size: int) -> None:
+        made.append(size)
+        weigh_object(size)
+
+    monkeypatch.setattr(watching, "weigh_object", weigh)
+    path = f"{CONFIG}?watch=1&timeoutSeconds=2"
+    watch = asyncio.ensure_future(server.client.request("GET", path, accept=accept))
+    await server.eventually(lambda: made)
+    body = json.dumps({"metadata": {"labels": {"a": "b"}}}).encode()
+    await server.client.request("PATCH", f"{CONFIG}/large", body, content=MERGE)
+    seen = await watch
+    assert seen.count(shown) == 2
+    assert len(made) == 2 and min(made) > len(LARGE)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Hashable, Sequence
 from typing import Any
 
 import msgspec
@@ -14,6 +14,8 @@ from tiphys.api.base import decode, encode
 from tiphys.api.catalog import Resource
 from tiphys.api.meta_v1 import PartialObjectMetadata
 from tiphys.apiserver.documents import tables
+from tiphys.apiserver.eventloop.aside import LARGE, aside, weigh_object
+from tiphys.apiserver.eventloop.turns import Pace
 from tiphys.apiserver.http.bulk import PATIENCE, Patience
 from tiphys.apiserver.http.freshness import fresh
 from tiphys.apiserver.http.freshness import revision as revision_number
@@ -150,22 +152,28 @@ class Stream:
                 await self._converter.present(self.resource, present)
             async for some in turns.sliced(user, present, _REPLAYED):
                 self._events_sent.count += len(some)
-                for piece in self._pieces(some):
+                async for piece in self._pieces(some):
                     await response.write(piece)
                     patience.written += 1
         finally:
             patience.end()
 
-    def _pieces(self, entries: Sequence[Entry]) -> Iterator[bytes]:
+    async def _pieces(self, entries: Sequence[Entry]) -> AsyncIterator[bytes]:
         """The events that show objects as they are, in pieces that a client which does not read may
-        be sent.
+        be sent. What is not sent as it is stored is made in steps of a millisecond.
         """
+        pace = Pace(self._registry.turns, self._call.user.name)
         lines: list[bytes] = []
         size = 0
         for entry in entries:
             if not self._view.matches(entry):
                 continue
-            lines.append(self._line("ADDED", Event(entry.revision, entry, None)))
+            event = Event(entry.revision, entry, None)
+            if self._plain:
+                lines.append(event.line("ADDED"))
+            else:
+                lines.append(await self._made("ADDED", event))
+                await pace.next()
             size += len(lines[-1])
             if size > _PIECE:
                 yield b"".join(lines)
@@ -259,6 +267,8 @@ class Stream:
             self._transport.write(taken[0][1].chunk(taken[0][0]))
         elif taken and self._converting:
             self._wait(self._send_converted(taken))
+        elif taken and not self._plain and any(event.size > LARGE for _, event in taken):
+            self._wait(self._send_made(taken))
         elif taken:
             self._send([self._line(kind, event) for kind, event in taken])
         if watcher.overflowed:
@@ -310,7 +320,13 @@ class Stream:
             taken = [
                 (kind, event) for _, event in taken if (kind := self._view.kind(event)) is not None
             ]
-        self._send([self._line(kind, event) for kind, event in taken])
+        await self._send_made(taken)
+
+    async def _send_made(self, taken: list[tuple[str, Event]]) -> None:
+        """Events with large objects, which are made on the thread for these. Later ones wait."""
+        lines = [await self._made(kind, event) for kind, event in taken]
+        if self._flushing is not None:  # else the watch has ended meanwhile, and its answer
+            self._send(lines)
 
     def _gone(self) -> bool:
         return self._transport is None or self._transport.is_closing()
@@ -321,24 +337,46 @@ class Stream:
             self._transport.write(b"%x\r\n%b\r\n" % (len(body), body))
 
     def _line(self, kind: str, event: Event) -> bytes:
+        """An event on the wire, made once for all who want it so; tables are each watcher's."""
         if self._plain:
             return event.line(kind)
-        if self._want.shape == "Table":
-            return self._shaped(kind, event)
-        key = (kind, self._want.shape, self._want.version, self.resource.api_version, self._binary)
-        made = event.lines.get(key)
+        key = self._form(kind)
+        made = event.lines.get(key) if key is not None else None
         if made is None:
-            made = event.lines[key] = self._shaped(kind, event)
+            made = self._shaped(kind, self._shown(kind, event), event.revision)
+            if key is not None:
+                event.lines[key] = made
         return made
 
-    def _shaped(self, kind: str, event: Event) -> bytes:
+    async def _made(self, kind: str, event: Event) -> bytes:
+        """As `_line`, of a large object on the thread for these."""
+        key = self._form(kind)
+        if self._plain or event.size <= LARGE or (key is not None and key in event.lines):
+            return self._line(kind, event)
+        data = self._shown(kind, event)
+        weigh_object(len(data))
+        made = await aside(self._shaped, kind, data, event.revision)
+        if key is not None:
+            event.lines[key] = made
+        return made
+
+    def _form(self, kind: str) -> Hashable:
+        """By which an event remembers a line that is not plain; None for those of tables."""
+        want = self._want
+        if want.shape == "Table":
+            return None
+        return kind, want.shape, want.version, self.resource.api_version, self._binary
+
+    def _shown(self, kind: str, event: Event) -> bytes:
+        """An event's object in the version of the watch."""
         entry = event.previous if kind == "DELETED" else event.entry
         assert entry is not None
         data = self._converter.shown(self.resource, entry) or entry.data
-        if kind == "DELETED":
-            data = event.tombstone(data)
+        return event.tombstone(data) if kind == "DELETED" else data
+
+    def _shaped(self, kind: str, data: bytes, revision: int) -> bytes:
         if self._want.shape == "Table":
-            meta = {"resourceVersion": str(event.revision)}
+            meta = {"resourceVersion": str(revision)}
             include = self._call.query.get("includeObject") or "Metadata"
             data = tables.table(
                 self.resource, [data], meta, include, self._header, self._want.version
