@@ -24,7 +24,9 @@ lists: queue.Queue[list[str]] = queue.Queue()
 
 
 def say(what: str, **more: Any) -> None:
-    print(json.dumps({"call": what, **more}), flush=True)
+    # In one write: `print` makes two, between which another thread may have its own.
+    sys.stdout.write(json.dumps({"call": what, **more}) + "\n")
+    sys.stdout.flush()
 
 
 def listed(names: list[str]) -> m.ListAndWatchResponse:
