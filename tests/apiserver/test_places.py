@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from tests.apiserver.builders import call, refused
-from tiphys.apiserver.eventloop.places import Places
+from tiphys.apiserver.eventloop.places import Bodies, Places
 from tiphys.testing import LocalCluster
 
 
@@ -105,8 +105,9 @@ async def test_what_waits_for_a_place_counts_as_under_way(
     server: LocalCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two hundred megabytes of an account would wait, and more with each connection."""
-    monkeypatch.setattr("tiphys.apiserver.server._MOST_UNDER_WAY", 4 << 20)
     handler = server.server.server
+    bodies = Bodies(4 << 20)
+    monkeypatch.setattr(handler, "_bodies", bodies)
     places = Places(1, 1)
     monkeypatch.setattr(handler, "_places", (places, places))
     maps = "/api/v1/namespaces/default/configmaps"
@@ -117,8 +118,8 @@ async def test_what_waits_for_a_place_counts_as_under_way(
 
     async with places.place("somebody"):
         made = [asyncio.ensure_future(call(server, "POST", maps, large(f"m{n}"))) for n in range(4)]
-        await server.eventually(lambda: sum(handler._bodies.values()) > 4_000_000)
+        await server.eventually(lambda: sum(bodies.under_way.values()) > 4_000_000)
         refusal = await refused(call(server, "POST", maps, large("m5")))
     assert refusal.code == 429
     await asyncio.gather(*made)
-    assert not handler._bodies
+    assert not bodies.under_way

@@ -149,7 +149,7 @@ async def test_half_sent_bodies_take_no_seats(server: LocalCluster) -> None:
         )
         writer.write(f"POST {MAPS} HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{{".encode())
         halves.append((reader, writer))
-    receiving = server.server.server._bodies
+    receiving = server.server.server._bodies.under_way
     await server.eventually(lambda: receiving.get("kubernetes-admin", 0) >= 3000)
     assert sum(level.used for level in server.server.server.fairness.levels.values()) <= 1
     for _, writer in halves:

@@ -5,16 +5,12 @@ from __future__ import annotations
 import ssl
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tiphys.apiserver.access.authenticationoptions import AuthenticationOptions
 from tiphys.apiserver.access.authorizationoptions import AuthorizationOptions
 from tiphys.apiserver.audit.options import AuditOptions
 from tiphys.client import certfiles
 from tiphys.store.engine import Engine
-
-if TYPE_CHECKING:
-    pass
 
 _PATIENCE = 60.0  # seconds that a server which follows another waits for its store
 

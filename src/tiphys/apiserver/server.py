@@ -13,10 +13,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 
 from aiohttp import hdrs, web
 from aiohttp.http_exceptions import PayloadEncodingError
@@ -34,7 +33,7 @@ from tiphys.apiserver.audit.auditor import Auditor
 from tiphys.apiserver.documents import discovery, openapi
 from tiphys.apiserver.eventloop.aside import LARGE as LARGE_OBJECT
 from tiphys.apiserver.eventloop.aside import Unanswered, answered, aside, weigh_body
-from tiphys.apiserver.eventloop.places import Places
+from tiphys.apiserver.eventloop.places import Bodies, Places
 from tiphys.apiserver.eventloop.watchdog import Watchdog
 from tiphys.apiserver.handlers import Handlers
 from tiphys.apiserver.http import respond
@@ -84,7 +83,6 @@ from tiphys.store.deadlines import Deadlines
 log = logging.getLogger(__name__)
 
 _LONG_QUERY = 2048  # characters of a query that is not read on the event loop
-_MOST_UNDER_WAY = 128 << 20  # bytes of bodies of one account
 
 
 class APIServer:
@@ -123,7 +121,7 @@ class APIServer:
         self.watchdog = Watchdog()
         self.workers = registry.workers
         self._places = (Places(), Places())  # those of exempt levels are others
-        self._bodies: dict[str, int] = {}  # account → bytes of its bodies under way
+        self._bodies = Bodies()
         self._warm: set[int] = set()  # ids of the rows whose types have been read once
         self._deadlines = Deadlines(PATIENCE)
         self.ready = False
@@ -249,9 +247,7 @@ class APIServer:
             known = True
             size = await self._receive(call)
             if size > LARGE_OBJECT:
-                with self._under_way(call.user.name, size):
-                    async with self._places[flow.level.exempt].place(call.user.name):
-                        return await self._seated(call, known)
+                return await self._placed(call, size)
         if not flow.level.exempt:
             call.seat = await self.fairness.seat(flow, self._examined(call))
         try:
@@ -265,6 +261,17 @@ class APIServer:
         finally:
             call.seat.release()
 
+    async def _placed(self, call: Call, size: int) -> web.StreamResponse:
+        """The answer to a request with a large body of so many bytes, once there is a place."""
+        flow, account = call.flow, call.user.name
+        assert flow is not None
+        self._bodies.take(account, size)
+        try:
+            async with self._places[flow.level.exempt].place(account):
+                return await self._seated(call, known=True)
+        finally:
+            self._bodies.give_back(account, size)
+
     def _examined(self, call: Call) -> int:
         """How many objects a request reads, about."""
         info = call.info
@@ -273,38 +280,25 @@ class APIServer:
         resource = self._served.find(info.group, info.version, info.resource)
         return 1 if resource is None else self.reader.examined(call, resource)
 
-    @contextlib.contextmanager
-    def _under_way(self, account: str, size: int) -> Iterator[None]:
-        """An account has so many bytes of bodies here at a time, however many connections it has:
-        of those that it sends, and of large ones to their end. Raises 429."""
-        others = self._bodies.get(account, 0)
-        if others + size > _MOST_UNDER_WAY:
-            raise errors.too_many_requests("Too many requests, please try again later.", 1)
-        self._bodies[account] = others + size
-        try:
-            yield
-        finally:
-            self._bodies[account] -= size
-            if not self._bodies[account]:
-                del self._bodies[account]
-
     async def _receive(self, call: Call) -> int:
         """Reads the body, and returns how many bytes it has."""
-        length = call.http.content_length
+        account, length = call.user.name, call.http.content_length
         size = MAX_BODY if length is None else min(length, MAX_BODY)
-        with self._under_way(call.user.name, size):
-            try:
-                data = await call.http.read()
-                weigh_body(len(data))
-                if "yaml" in call.http.headers.get("Content-Type", ""):
-                    if not await aside(fieldvalidation.is_json, data):
-                        call.document = await self.workers.document(data)
-                if len(data) > MOST_OBJECTS:
-                    document = call.document.json if call.document is not None else data
-                    await aside(check_objects, document)
-                return len(data)
-            except (web.RequestPayloadError, PayloadEncodingError) as error:
-                raise errors.bad_request(f"the body could not be read: {error}") from None
+        self._bodies.take(account, size)
+        try:
+            data = await call.http.read()
+            weigh_body(len(data))
+            if "yaml" in call.http.headers.get("Content-Type", ""):
+                if not await aside(fieldvalidation.is_json, data):
+                    call.document = await self.workers.document(data)
+            if len(data) > MOST_OBJECTS:
+                document = call.document.json if call.document is not None else data
+                await aside(check_objects, document)
+            return len(data)
+        except (web.RequestPayloadError, PayloadEncodingError) as error:
+            raise errors.bad_request(f"the body could not be read: {error}") from None
+        finally:
+            self._bodies.give_back(account, size)
 
     async def _authenticate(self, call: Call) -> User:
         """Certificate, then token, then nobody. Who shows one that is not valid, and no other that

@@ -101,9 +101,9 @@ def formatted(value: Any) -> str:
         return "map[" + " ".join(f"{key}:{formatted(value[key])}" for key in sorted(value)) + "]"
     if isinstance(value, list):
         return "[" + " ".join(map(formatted, value)) + "]"
-    return (
-        "<nil>" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
-    )
+    if value is None:
+        return "<nil>"
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 class _Place(NamedTuple):
@@ -211,7 +211,9 @@ def _declared(owner: type, field: Field | None, name: str) -> tuple[type, Field 
     """One step further: the struct that declares the field, and the field."""
     if not name:  # an item of a list, an entry of a map
         return owner, field.item if field is not None and field.kind in ("list", "dict") else field
-    inner = owner if field is None else field.item if field.kind in ("struct", "union") else None
+    inner: Any = owner
+    if field is not None:
+        inner = field.item if field.kind in ("struct", "union") else None
     if inner is not None and issubclass(inner, CustomObject):
         if name != "metadata":
             return inner, None

@@ -93,9 +93,9 @@ def _rules_of(
             if old is _UNSET and not maybe:
                 continue
             before = cel_value(old, schema) if old is not _UNSET else None
-            variables["oldSelf"] = (
-                (NONE if old is _UNSET else Optional(True, before)) if maybe else before
-            )
+            if maybe:
+                before = NONE if old is _UNSET else Optional(True, before)
+            variables["oldSelf"] = before
         elif unchanged:
             continue  # what was there before is not judged again
         where = path + (rule.get("fieldPath") or "")
@@ -217,11 +217,14 @@ class RuleCosts:
 def _over(path: str, what: str, cost: int, limit: int) -> list[FieldError]:
     if cost <= limit:
         return []
-    ratio = cost / limit
-    factor = (
-        "more than 100x" if ratio > 100 else f"{ratio:.6f}x" if ratio < 1.5 else f"{ratio:.1f}x"
-    )
+    factor = _factor(cost / limit)
     return [forbidden_field(path, f"{what} exceeds budget by factor of {factor}{_HINT}")]
+
+
+def _factor(ratio: float) -> str:
+    if ratio > 100:
+        return "more than 100x"
+    return f"{ratio:.6f}x" if ratio < 1.5 else f"{ratio:.1f}x"
 
 
 def node_errors(

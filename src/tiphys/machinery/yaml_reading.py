@@ -81,10 +81,16 @@ def _scalar(event: yaml.ScalarEvent) -> Any:
     if event.implicit[0] and tag is None:
         value = resolved(text)
         if type(value) is float and not math.isfinite(value):
-            shown = "NaN" if math.isnan(value) else "+Inf" if value > 0 else "-Inf"
-            raise YamlError(f"json: unsupported value: {shown}")
+            raise YamlError(f"json: unsupported value: {_not_finite(value)}")
         return value
     return text if tag is None or tag == _STRING else _tagged(text, tag.removeprefix(_PREFIX))
+
+
+def _not_finite(value: float) -> str:
+    """As Go writes it."""
+    if math.isnan(value):
+        return "NaN"
+    return "+Inf" if value > 0 else "-Inf"
 
 
 def _tagged(text: str, kind: str) -> Any:
@@ -108,7 +114,9 @@ def _tagged(text: str, kind: str) -> Any:
         not isinstance(value, wanted[kind]) or (isinstance(value, bool) and kind != "bool")
     ):
         raise YamlError(f"yaml: cannot decode !!{_kind_of(value)} `{text}` as a !!{kind}")
-    return float(value) if kind == "float" else value if kind in wanted else text
+    if kind == "float":
+        return float(value)
+    return value if kind in wanted else text
 
 
 def _kind_of(value: Any) -> str:

@@ -1,4 +1,5 @@
-"""Places for large bodies: so many are worked on at a time, accounts in turn.
+"""How many bytes of bodies an account has here at a time (`Bodies`), and places for large ones
+(`Places`): so many are worked on at a time, accounts in turn.
 
 A body of three megabytes takes a hundred as an object, and is worked on by the one thread for large
 objects, in ten steps between which others have theirs. Two hundred of them at once, which the seats
@@ -13,8 +14,32 @@ from collections import Counter, deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from tiphys.machinery import errors
+
+MOST_UNDER_WAY = 128 << 20  # bytes of bodies of one account
 MOST = 8
 MOST_OF_ACCOUNT = 2
+
+
+class Bodies:
+    """The bytes of its bodies that each account has under way, however many connections it has:
+    those that it sends, and large ones to their end."""
+
+    def __init__(self, most: int = MOST_UNDER_WAY) -> None:
+        self._most = most
+        self.under_way: dict[str, int] = {}  # by account
+
+    def take(self, account: str, size: int) -> None:
+        """Raises 429 when it has too many."""
+        others = self.under_way.get(account, 0)
+        if others + size > self._most:
+            raise errors.too_many_requests("Too many requests, please try again later.", 1)
+        self.under_way[account] = others + size
+
+    def give_back(self, account: str, size: int) -> None:
+        self.under_way[account] -= size
+        if not self.under_way[account]:
+            del self.under_way[account]
 
 
 class Places:

@@ -5,6 +5,7 @@ They touch nothing but what they are given.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from enum import Enum
 from typing import Any
@@ -37,7 +38,7 @@ class Upsert(Enum):
     ALWAYS = "always"
 
 
-class Change:
+class Change(ABC):
     """One way to change an object."""
 
     upsert = Upsert.NEVER
@@ -54,13 +55,13 @@ class Change:
     plain_old: dict[str, Any] | None = None
     """The object that `new` was last given, as plain data, where that was made anyway."""
 
+    @abstractmethod
     def new(self, old: Any | None, stamp: str) -> Any:
         """The object to store. It is called again when somebody else wrote in between.
 
         `old` is None when there is no object (see `upsert`); `stamp` is the time, as objects
         carry it. Raises StatusError.
         """
-        raise NotImplementedError
 
 
 class Mutation(Change):

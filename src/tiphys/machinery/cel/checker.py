@@ -95,6 +95,13 @@ def check(
     return Coster(checker.types, sizes or {}).cost(tree)[0].high
 
 
+def _key_of(over: Type) -> Type:
+    """Of a map its keys, of a list its indexes; anything where it is not known which."""
+    if over.name == "map":
+        return over.of[0]
+    return INT if over.of else DYN
+
+
 class _Checker:
     def __init__(self, text: str) -> None:
         self._text = text
@@ -331,9 +338,7 @@ class _Checker:
         if node.value == "transformMapEntry":
             result = found if found.name == "map" else DYN
         elif node.value == "transformMap":
-            result = Type(
-                "map", (over.of[0] if over.name == "map" else INT if over.of else DYN, found)
-            )
+            result = Type("map", (_key_of(over), found))
         else:
             result = Type("list", (found,))
         for condition in conditions:
