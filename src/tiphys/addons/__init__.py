@@ -6,9 +6,10 @@ component around it. May import every room below `cluster`; no room below import
 `docs/checklists.md` says how to add one.
 
 What several of them need stands beside the folders: `optional` and `host` (what an add-on is, and
-the process that runs it), `authority`, `webhook` and `reviews` (answering the API server's
-questions), `aggregated` (a server behind it), `reaching` and `addresses` (whom one may connect to,
-where one listens), and `_cloud` (machines that can be had by the hour, as data).
+the process that runs it), `installing` and `removing`, `machines` (nodes that the supervisor
+makes), `authority`, `webhook` and `reviews` (answering the API server's questions), `aggregated` (a
+server behind it), `reaching` and `addresses` (whom one may connect to, where one listens), and
+`_cloud` (machines that can be had by the hour, as data).
 """
 
 from __future__ import annotations

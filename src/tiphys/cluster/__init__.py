@@ -5,5 +5,6 @@ removal.
 `plan` lists its processes, which `supervisor` keeps running and reports in a file that `components`
 reads. `state` is what a cluster remembers of itself in its data directory; `sandboxes` are the
 places of its nodes on this machine. `joining` makes this machine a node of a cluster elsewhere,
-`controlplane` one of its control plane, with keys that `sharing` brings.
+`controlplane` one of its control plane, with keys that `sharing` brings. `machines` makes nodes
+that add-ons ask for. `layers`, `recipes` and `bytecode` make images.
 """

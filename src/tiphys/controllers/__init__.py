@@ -13,6 +13,9 @@ know nothing of each other; what several of them need is in a module named after
     scales         the scale subresource of any kind
     discovery      what the server says it can list and delete
 
+A core that is large has a file of its own beside its controller: `attachplan`, `replicasets`,
+`metricvalues`.
+
 `registry` is the one ordered list of all controllers, `main` starts it. May import `client`,
 `machinery` and `api`; nothing here imports another room.
 """
