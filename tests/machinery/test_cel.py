@@ -84,6 +84,8 @@ TRUE = [
     "url('https://a.b:80/c?d=e').getHostname() == 'a.b'",
     "semver('1.2.3').isLessThan(semver('1.10.0'))",
     "items.transformMap(i, v, v * 2)[0] == 2",
+    "{'a': 1, 'b': 2}.transformMap(k, v, v > 1, v * 10) == {'b': 20}",
+    "[1, 2].transformMapEntry(i, v, v > 1, {v: i}) == {2: 1}",
     "r'\\d' == '\\\\d'",
     "b'abc'.size() == 3",
     "'\\u00e9'.size() == 1",
@@ -163,6 +165,7 @@ def ruled(*rules: str, **extra: Any) -> Any:
     ("rule", "message"),
     [
         ("self.m == 1", "undefined field 'm'"),
+        ("has(self.m)", "undefined field 'm'"),
         ("self.n == 'x'", "found no matching overload for '_==_' applied to '(int, string)'"),
         ("self.n", "must evaluate to a bool"),
         ("self.rows.all(r, r.w > 1)", "undefined field 'w'"),

@@ -70,6 +70,11 @@ def test_what_an_error_is(error: Exception, predicates: set[str]) -> None:
             405,
             'get is not supported on resources of kind "Pod"',
         ),
+        (
+            errors.method_refused(),
+            405,
+            "the server does not allow this method on the requested resource",
+        ),
         (errors.not_acceptable("x"), 406, "x"),
         (errors.unsupported_media_type("x"), 415, "x"),
         (errors.too_large("x"), 413, "x"),

@@ -81,6 +81,13 @@ def test_json_patch_takes_what_an_object_lacks_for_a_null() -> None:
     assert patch.json_patch({}, ops) == {"x": {"a": "b"}, "z": None}
 
 
+def test_json_patch_tests_a_whole_document() -> None:
+    same = {"op": "test", "path": "", "value": {"a": 1}}
+    assert patch.json_patch({"a": 1}, [same]) == {"a": 1}
+    with pytest.raises(PatchError, match="test failed"):
+        patch.json_patch({"a": 2}, [same])
+
+
 def test_what_one_patch_copies_has_a_limit() -> None:
     """3 MiB in all, as upstream: each copy of everything doubles the document."""
     copies = [{"op": "copy", "from": "/a", "path": f"/{name}"} for name in "bcd"]

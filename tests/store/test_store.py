@@ -131,6 +131,18 @@ async def test_a_write_that_fails_is_counted(
     await store.close()
 
 
+async def test_a_write_that_is_made_is_timed(engine: Faulty) -> None:
+    registry = CollectorRegistry()
+    store = Store(engine, metrics=StoreMetrics(registry))
+    await store.open()
+    made = await store.put(store.cache(PODS), KEY, value(), 0)
+    await store.delete(KEY, made.revision)
+    for operation in ("create", "delete"):
+        labels = {"operation": operation, "group": "", "resource": "pods"}
+        assert registry.get_sample_value("etcd_request_duration_seconds_count", labels) == 1
+    await store.close()
+
+
 async def test_health_is_asked_once_for_all_who_wait(store: Store, engine: Faulty) -> None:
     engine.answers.clear()
     assert await asyncio.gather(*(store.answers(0.01) for _ in range(3))) == [False] * 3
