@@ -37,5 +37,7 @@ def test_registries_are_mirrored_by_their_names(mirrors: str) -> None:
     "mirrors", ["../etc", "a/b", "docker.io,", "..", "docker.io quay.io", "localhost:5000", "a..b"]
 )
 def test_what_is_no_name_of_a_registry_is_not_mirrored(mirrors: str) -> None:
-    with pytest.raises(AddonError, match=r"settings of registry: .*mirrors"):
+    with pytest.raises(
+        AddonError, match=r"settings of registry: mirrors: .* is no name of another registry"
+    ):
         settings_of(ADDON, [f"mirrors={mirrors}"])

@@ -10,6 +10,7 @@ what nobody names; `access` says who may write, `serving` answers, `nodes` leads
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
@@ -24,9 +25,7 @@ TOKEN_FILE = "push-token"
 """In the add-on's folder: the password of who pushes."""
 HOSTS = "hosts"
 """In the add-on's folder: what containerd reads (`config_path`), a folder for each name."""
-
-
-_HOST = r"(?!localhost)[a-z0-9]+([.-][a-z0-9]+)*(:[0-9]{1,5})?"
+_HOST = re.compile(r"(?!localhost)[a-z0-9]+([.-][a-z0-9]+)*(:[0-9]{1,5})?")
 
 
 class Settings(Struct):
@@ -48,7 +47,19 @@ class Settings(Struct):
     tls_address: str = "0.0.0.0"
     tls_port: Annotated[int, Meta(ge=0, le=65535)] = 5443
     capacity: Annotated[float, Meta(gt=0, le=1 << 20)] = 50.0
-    mirrors: Annotated[str, Meta(pattern=rf"^({_HOST}(,{_HOST})*)?$", max_length=4096)] = ""
+    mirrors: Annotated[str, Meta(max_length=4096)] = ""
+
+    def __post_init__(self) -> None:
+        for name in self.mirrored():
+            if not _HOST.fullmatch(name):
+                raise ValueError(
+                    f"mirrors: {name!r} is no name of another registry; they are as in "
+                    "docker.io,quay.io"
+                )
+
+    def mirrored(self) -> list[str]:
+        """The names in `mirrors`."""
+        return self.mirrors.split(",") if self.mirrors else []
 
 
 def objects(settings: Settings) -> Sequence[Struct]:

@@ -69,7 +69,7 @@ class _Leading:
         self._server = server
         self._port = port
         self._hosts = hosts
-        self._mirrors = [name for name in context.settings.mirrors.split(",") if name]
+        self._mirrors: list[str] = context.settings.mirrored()
         self._tried: set[str] = set()
 
     def changed(self, old: core_v1.Node | None, new: core_v1.Node | None) -> None:
