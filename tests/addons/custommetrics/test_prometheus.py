@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 
 from tests.addons.custommetrics.world import ask, by_metrics, cluster_with, configure
-from tests.addons.keda.servers import HOST, Server, running
+from tests.addons.keda.processes import HOST, Server, running
 from tests.addons.keda.world import deployment
 from tiphys.api import apps_v1, core_v1
 from tiphys.machinery.errors import StatusError

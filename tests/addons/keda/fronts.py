@@ -19,7 +19,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.addons.keda.servers import HOST
+from tests.addons.keda.processes import HOST
 from tiphys.cluster.certificates import Authority
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]

@@ -14,7 +14,7 @@ import grpc
 import pytest
 from aiohttp import web
 
-from tests.addons.keda.servers import HOST
+from tests.addons.keda.processes import HOST
 from tests.addons.keda.world import Scaled, scaled_object, trigger
 from tiphys.addons.keda import triggers
 from tiphys.addons.keda.parameters import Given

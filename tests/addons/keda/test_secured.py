@@ -11,7 +11,8 @@ import pytest
 
 from tests.addons.keda import servers
 from tests.addons.keda.fronts import Pair, front, kafka_login, pair_of, tls
-from tests.addons.keda.servers import HOST, Broker, program
+from tests.addons.keda.processes import HOST, program
+from tests.addons.keda.servers import Broker
 from tiphys.addons.keda import triggers
 from tiphys.addons.keda.parameters import Given
 from tiphys.addons.keda.scaler import Config, Measured, ScalerError, Surroundings, make

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from tests.addons.keda import servers
-from tests.addons.keda.servers import Asked, Started, program
+from tests.addons.keda.processes import program
+from tests.addons.keda.servers import Asked, Started
 from tiphys.addons.keda import triggers
 from tiphys.addons.keda.parameters import Given
 from tiphys.addons.keda.scaler import SCALERS, Config, Scaler, ScalerError, Surroundings, make
