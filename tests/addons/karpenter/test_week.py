@@ -124,6 +124,7 @@ def _one_a_node():
         label_selector=LabelSelector(match_labels={"app": "alone"}),
         topology_key="kubernetes.io/hostname",
     )
+    made.spec.template.spec.termination_grace_period_seconds = 1800
     made.spec.template.spec.affinity = core_v1.Affinity(
         pod_anti_affinity=core_v1.PodAntiAffinity(
             required_during_scheduling_ignored_during_execution=[term]
@@ -134,6 +135,7 @@ def _one_a_node():
 
 def _web(name: str, replicas: int):
     made = deployment(name, replicas, "900m")
+    made.spec.template.spec.termination_grace_period_seconds = 1800
     container = made.spec.template.spec.containers[0]
     container.lifecycle = core_v1.Lifecycle(
         pre_stop=core_v1.LifecycleHandler(sleep=core_v1.SleepAction(seconds=2))
@@ -181,10 +183,12 @@ async def test_a_new_image_in_the_window_of_the_night() -> None:
         await held_again(w)
         assert {claim.name for claim in await w.claims()} == before
 
-        # The window closes while nodes are being replaced: time is not turned then, for pods that
-        # are ending have their grace by it.
-        at(w, 5, 59, 15)
-        closes = w.now() + 45
+        # The window closes while nodes are being replaced. Time may be turned then, for the pods'
+        # grace is longer.
+        at(w, 5, 45)
+        await w.cluster.eventually(lambda: replaced(w) > 0, _PATIENCE / 2)
+        at(w, 5, 59, 55)
+        closes = w.now() + 5
         await w.cluster.eventually(lambda: w.now() >= closes, 60)
         await w.cluster.eventually(lambda: settled(w), _PATIENCE)
         assert 0 < replaced(w) < _NODES

@@ -82,8 +82,8 @@ async def test_each_trigger_shows_whether_it_is_active(keda: LocalCluster) -> No
 
 @pytest.mark.slow
 async def test_a_paused_one_creates_none(keda: LocalCluster) -> None:
-    await keda.client.create(deployment("idle", 1))
-    paused = scaled_job("paused", "idle")
+    await keda.client.create(deployment("paused-load", 1))
+    paused = scaled_job("paused", "paused-load")
     paused.metadata.annotations = {"autoscaling.keda.sh/paused": "true"}
     await keda.client.create(paused)
 

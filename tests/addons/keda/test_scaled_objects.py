@@ -148,12 +148,12 @@ async def test_admission_refuses_what_keda_refuses(keda: LocalCluster) -> None:
 
 async def test_who_lets_go_changes_nothing_else(keda: LocalCluster) -> None:
     """A finalizer is taken off whatever admission thinks of the object by then."""
-    held = scaled_object("held", ALL_YEAR)
+    held = scaled_object("finalized", ALL_YEAR)
     held.metadata.finalizers = ["example.com/kept"]
     await keda.client.create(held)
     patch = {"metadata": {"finalizers": []}, "spec": {"idleReplicaCount": 9, "minReplicaCount": 2}}
     with pytest.raises(StatusError, match="IdleReplicaCount=9 must be less than"):
-        await keda.client.patch(ScaledObject, "held", patch, "default", media=MERGE)
+        await keda.client.patch(ScaledObject, "finalized", patch, "default", media=MERGE)
 
 
 @pytest.mark.slow

@@ -31,6 +31,9 @@ log = logging.getLogger(__name__)
 LABEL = "loadtest.tiphys.dev/generator"
 _PORT = 8089
 _PATIENCE = 10.0  # seconds for an answer of locust
+# Seconds for what users have begun when they are stopped. Whoever cut it off would have test data
+# written after the system was asked to take it back.
+_UNDER_WAY = 10
 _FILE = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*\.py$")
 
 
@@ -114,7 +117,7 @@ def deployment_of(test: LoadTest, image: str) -> apps_v1.Deployment:
     pool = test.spec.pools.load if test.spec.pools is not None else {}
     labels = {LABEL: meta.name}
     command = ["python3", "-m", "locust", "-f", "/scripts/locustfile.py"]
-    command += ["--web-port", str(_PORT)]
+    command += ["--web-port", str(_PORT), "--stop-timeout", str(_UNDER_WAY)]
     if generator.workers:
         command += ["--processes", str(generator.workers)]
     container = core_v1.Container(
@@ -174,6 +177,7 @@ class ProcessGenerator:
         port = _free_port()
         command = [*ends_with_us(), _locust(self._settings.locust), "-f", str(script)]
         command += ["--web-host", "127.0.0.1", "--web-port", str(port), "--host", generator.host]
+        command += ["--stop-timeout", str(_UNDER_WAY)]
         if generator.workers:
             command += ["--processes", str(generator.workers)]
         null = asyncio.subprocess.DEVNULL
@@ -186,7 +190,7 @@ class ProcessGenerator:
     async def stop(self, test: LoadTest) -> bool:
         process, _ = self._running.pop(test.metadata.uid, (None, 0))
         if process is not None:
-            await end(process)
+            await end(process, 2 * _UNDER_WAY)
         return True
 
     async def close(self) -> None:

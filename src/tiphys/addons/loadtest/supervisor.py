@@ -134,13 +134,13 @@ class Supervisor:
             self._alive.discard(key)
 
 
-async def end(process: asyncio.subprocess.Process) -> None:
-    """Asks it to end, and after a while ends it."""
+async def end(process: asyncio.subprocess.Process, grace: float = _GRACE) -> None:
+    """Asks it to end, and ends it after `grace` seconds."""
     if process.returncode is not None:
         return
     process.terminate()
     try:
-        await asyncio.wait_for(process.wait(), _GRACE)
+        await asyncio.wait_for(process.wait(), grace)
     except TimeoutError:
         process.kill()
         await process.wait()
