@@ -1,14 +1,16 @@
-"""Which paths there are, and which methods they have: what a real API server (release 1.20) answers
+"""Which paths there are, and which methods they have: what a real API server (release 1.36) answers
 to each."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import aiohttp
 import pytest
 
 from tests.apiserver.builders import TABLE, call
+from tiphys.machinery.errors import StatusError
 from tiphys.testing import LocalCluster
 
 UNKNOWN, REFUSED, TEXT, INDEX = (
@@ -56,12 +58,24 @@ ROLES = "/apis/rbac.authorization.k8s.io/v1/roles"
         ("POST HEAD TRACE", "/version", 405, REFUSED),
         ("POST", "/api", 405, REFUSED),
         ("GET", "/", 200, INDEX),
-        ("GET POST", "/foo/bar", 404, INDEX),
-        ("GET", "/healthz/nothing", 404, INDEX),
-        ("GET", "/openapi/v9", 404, INDEX),
+        ("GET POST", "/foo/bar", 404, TEXT),
+        ("GET", "/healthz/nothing", 404, TEXT),
+        ("GET", "/openapi/v9", 404, TEXT),
         ("GET POST HEAD", "/healthz", 200, "ok"),
         ("GET", "/api/v1/namespaces//pods", 200, "PodList"),
         ("GET", f"{SPACE}/pods/", 200, "PodList"),
+        ("GET", f"{SPACE}/pods//", 200, "PodList"),
+        ("GET", f"{SPACE}//pods", 404, UNKNOWN),
+        ("GET", "/api//v1/pods", 404, UNKNOWN),
+        ("GET", "/apis/apps//v1/deployments", 404, UNKNOWN),
+        ("GET", f"{SPACE}/services/x/proxy//a", 404, 'services \\"x\\" not found'),
+        ("GET", "/apis/apps/v9", 404, UNKNOWN),
+        ("GET", "/api/v9", 404, UNKNOWN),
+        ("GET", "//version", 404, TEXT),
+        ("GET", "/version/", 200, "emulationMajor"),
+        ("GET", "/healthz/", 404, TEXT),
+        ("GET", "/index.html", 200, INDEX),
+        ("GET", "/openapi/v3/apis/nothing/v1", 404, ""),
     ],
 )
 async def test_paths_and_methods(
@@ -154,3 +168,109 @@ async def test_components_are_listed_with_their_health(cluster: LocalCluster) ->
     table = await cluster.client.request("GET", path, accept=TABLE)
     assert [row["cells"][:2] for row in json.loads(table)["rows"]][1] == ["etcd-0", "Healthy"]
     assert (await call(cluster, "GET", f"{path}/etcd-0"))["kind"] == "ComponentStatus"
+
+
+async def raw(server: LocalCluster, request: str, body: bytes = b"") -> str:
+    """The answer to a request that is sent as it stands, with a body once it is asked for, until the
+    server ends the connection."""
+    tls = server.client.config.ssl_context()
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port, ssl=tls)
+    writer.write(f"{request}\r\nHost: a\r\nConnection: close\r\n".encode() + b"\r\n")
+    asked = b""
+    async with asyncio.timeout(20):
+        if body:
+            asked = await reader.readuntil(b"\r\n\r\n")
+            writer.write(body)
+        answer = await reader.read()
+    writer.close()
+    return (asked + answer).decode()
+
+
+@pytest.mark.parametrize(
+    ("target", "code", "says"),
+    [
+        ("https://a/version", 200, "emulationMajor"),
+        ("http://b:80/api/v1/pods?limit=1", 200, "PodList"),
+        ("/api/v1/namespaces/%zz/pods", 400, "an escape that is none"),
+        ("/api/v1/namespaces/%00/pods", 200, "PodList"),
+        ("/api/v1/pods?limit=%zz", 200, "PodList"),
+        ("/api/v1/pods?limit=x;limit=1", 200, "PodList"),
+        ("/api/v1/pods?limit=x", 400, "invalid syntax"),
+        (
+            "/api/v1/pods?labelSelector=a%3Db+c",
+            400,
+            "\"found 'c', expected: ',' or 'end of string'\"",
+        ),
+        ("/api/v1/pods?timeout=x", 400, "in the request URL - time: invalid duration"),
+    ],
+)
+async def test_targets_are_read_as_go_reads_them(
+    server: LocalCluster, target: str, code: int, says: str
+) -> None:
+    answer = await raw(server, f"GET {target} HTTP/1.1")
+    assert answer.startswith(f"HTTP/1.1 {code} ") and says in answer
+
+
+async def test_who_waits_to_be_asked_for_a_body_is_asked(server: LocalCluster) -> None:
+    """As curl does with what is large."""
+    body = b'{"metadata":{"name":"asked"}}'
+    head = f"POST {SPACE}/configmaps HTTP/1.1\r\nContent-Length: {len(body)}"
+    more = "Content-Type: Application/JSON\r\nExpect: 100-continue"
+    answer = await raw(server, f"{head}\r\n{more}", body)
+    assert answer.startswith("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 201 Created")
+
+
+LISTED = "application/json, application/yaml, application/vnd.kubernetes.protobuf"
+
+
+@pytest.mark.parametrize(
+    ("accept", "method", "says"),
+    [
+        ("text/html", "GET", f"406: Not Acceptable\\n\\nAvailable representations: {LISTED}, "),
+        ("application/*", "GET", "406: Not Acceptable"),
+        ("text/html", "POST", f'Available representations: {LISTED}"'),
+        ("text/html;q=0.9, */*;q=0.1", "GET", "ConfigMapList"),
+        ("application/json;as=Table;v=v9;g=meta.k8s.io", "POST", "only the following media types"),
+    ],
+)
+async def test_nothing_is_done_for_who_would_not_take_the_answer(
+    server: LocalCluster, accept: str, method: str, says: str
+) -> None:
+    tls = server.client.config.ssl_context()
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=tls)) as session:
+        url, body = f"{server.url}{SPACE}/configmaps", {"metadata": {"name": "unwanted"}}
+        options = {"json": body} if method == "POST" else {}
+        async with session.request(method, url, headers={"Accept": accept}, **options) as answer:
+            assert says in await answer.text()
+    made = await call(server, "GET", f"{SPACE}/configmaps")
+    assert "unwanted" not in {one["metadata"]["name"] for one in made["items"]}
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "says"),
+    [
+        (b"null", 404, "not found"),
+        (b"[]", 400, "json: cannot unmarshal array into Go value of type struct"),
+        (b'{"kind":"DeleteOptions","apiVersion":"apps/v1"}', 404, "not found"),
+        (
+            b'{"kind":"Pod","apiVersion":"v1"}',
+            400,
+            'no kind \\"Pod\\" is registered for version \\"v1\\"',
+        ),
+        (b'{"apiVersion":"a/b/c"}', 400, "unexpected GroupVersion string: a/b/c"),
+    ],
+)
+async def test_options_of_a_deletion_are_read_first(
+    server: LocalCluster, body: bytes, code: int, says: str
+) -> None:
+    tls = server.client.config.ssl_context()
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=tls)) as session:
+        url, headers = f"{server.url}{SPACE}/configmaps/x", {"Content-Type": "application/json"}
+        async with session.delete(url, data=body, headers=headers) as answer:
+            assert answer.status == code and says in await answer.text()
+
+
+async def test_a_null_is_an_object_with_nothing_in_it(server: LocalCluster) -> None:
+    with pytest.raises(StatusError, match="name or generateName is required") as refused:
+        await server.client.request("POST", f"{SPACE}/configmaps", b"null")
+    assert refused.value.code == 422

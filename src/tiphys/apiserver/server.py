@@ -36,7 +36,7 @@ from tiphys.apiserver.eventloop.aside import Unanswered, answered, aside, weigh_
 from tiphys.apiserver.eventloop.places import Bodies, Places
 from tiphys.apiserver.eventloop.watchdog import Watchdog
 from tiphys.apiserver.handlers import Handlers
-from tiphys.apiserver.http import respond
+from tiphys.apiserver.http import bodies, respond
 from tiphys.apiserver.http.bulk import LARGE
 from tiphys.apiserver.http.freshness import fresh
 from tiphys.apiserver.http.metrics import RequestMetrics, StateCollector
@@ -53,8 +53,9 @@ from tiphys.apiserver.http.request import (
     collect_warnings,
     parse,
     parse_query,
+    target,
 )
-from tiphys.apiserver.http.routes import check_creatable, check_path, is_custom_path
+from tiphys.apiserver.http.routes import check_creatable, check_path, has_empty_part, is_custom_path
 from tiphys.apiserver.http.watching import begins_with_list
 from tiphys.apiserver.parts import ServedGroup
 from tiphys.apiserver.proxying.aggregation import Aggregator
@@ -65,6 +66,7 @@ from tiphys.apiserver.registry.views import read_selectors
 from tiphys.apiserver.requestfacts import (
     MOST_OBJECTS,
     PATIENCE,
+    STREAMING,
     UPGRADED,
     attempted_ways,
     bearer,
@@ -153,7 +155,7 @@ class APIServer:
         try:
             if self._lags():  # what others were told of before is known here before we answer
                 await fresh(self.registry.store, "")
-            path, _, query_text = request._message.path.partition("?")
+            path, query_text = target(request._message.path)
             if len(query_text) > _LONG_QUERY:
                 query = await asyncio.to_thread(parse_query, query_text)
             else:
@@ -215,6 +217,7 @@ class APIServer:
         deadline. A watch takes a seat until it has sent what there is."""
         if is_long(call.info):
             await answered(self._authorize, call)
+            await bodies.invite(call.http)
             with self.metrics.long_running(call).track_inprogress():
                 if begins_with_list(call):
                     return await self._seated(call, known=True)
@@ -286,6 +289,7 @@ class APIServer:
         size = MAX_BODY if length is None else min(length, MAX_BODY)
         self._bodies.take(account, size)
         try:
+            await bodies.invite(call.http)
             data = await call.http.read()
             weigh_body(len(data))
             if "yaml" in call.http.headers.get("Content-Type", ""):
@@ -378,6 +382,8 @@ class APIServer:
             if self._served.has_built_in(info.group):
                 raise errors.page_not_found()
             return no_page()
+        if has_empty_part(info):
+            raise errors.page_not_found()
         if info.verb == "watch" and call.http.method != "GET":
             raise errors.method_refused()
         if not resource.built_in:
@@ -392,6 +398,8 @@ class APIServer:
                 for _ in decoding.warming(resource.type):
                     await asyncio.sleep(0)
                 self._warm.add(id(resource))
+        if info.subresource not in STREAMING:
+            respond.check_accepted(call, resource)
         deprecation = resource.deprecation or self.registry.strategy_of(resource).deprecation
         if deprecation and (resource.built_in or info.verb != "watch"):
             call.warnings.append(deprecation)

@@ -91,7 +91,9 @@ def _names_its_kind(value: Any) -> bool:
 
 
 def convert(value: Any, kind: type[T]) -> T:
-    """Typed object of plain dicts and lists. Nulls count as absent. Raises DecodeError."""
+    """Typed object of plain dicts and lists. Nulls count as absent, also one in place of the whole
+    object, as for Go. Raises DecodeError."""
+    value = {} if value is None else value
     if not _names_its_kind(value):
         raise Unread(gowords.syntax(msgspec.json.encode(value)))
     try:

@@ -316,6 +316,11 @@ def unavailable(message: str) -> StatusError:
     return _error(503, "ServiceUnavailable", message)
 
 
+def not_routed(code: int, reason: str, message: str) -> StatusError:
+    """What a router says of a request that none of its routes fits."""
+    return _error(code, reason, message, StatusDetails())
+
+
 def page_not_found() -> StatusError:
     message = "the server could not find the requested resource"
     return _error(404, "NotFound", message, StatusDetails())

@@ -6,9 +6,11 @@ Source of the rules: upstream's validation of the option kinds of meta.k8s.io.
 
 from __future__ import annotations
 
+from typing import Any
+
 from tiphys.api.meta_v1 import DeleteOptions
 from tiphys.apiserver.http.request import Call, whole_number
-from tiphys.machinery import errors
+from tiphys.machinery import decoding, errors
 from tiphys.machinery.errors import FieldError
 from tiphys.machinery.query import truth
 
@@ -106,6 +108,24 @@ def check_included(text: str) -> None:
             "includeObject", text, "must be 'Metadata', 'Object', 'None', or empty"
         )
         raise errors.bad_request(f"Unable to convert to Table as requested: {why}")
+
+
+_SCHEME = "k8s.io/apimachinery/pkg/apis/meta/internalversion/scheme/register.go:27"
+
+
+def read_delete_options(value: Any) -> DeleteOptions:
+    """Those of a body, plain; null has none. Raises DecodeError, and 400 for another kind."""
+    if value is None:
+        return DeleteOptions()
+    options = decoding.convert(value, DeleteOptions)
+    kind, version = value.get("kind") or "", value.get("apiVersion") or "v1"
+    if version.count("/") > 1:
+        raise errors.bad_request(f"unexpected GroupVersion string: {version}")
+    if kind not in ("", "DeleteOptions"):
+        raise errors.bad_request(
+            f'no kind "{kind}" is registered for version "{version}" in scheme "{_SCHEME}"'
+        )
+    return options
 
 
 def complete_delete(options: DeleteOptions, call: Call) -> None:

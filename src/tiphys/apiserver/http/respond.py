@@ -17,6 +17,7 @@ from tiphys.apiserver.http.options import check_included
 from tiphys.apiserver.http.request import Call
 from tiphys.machinery import errors, protobuf
 from tiphys.machinery.errors import StatusError
+from tiphys.machinery.remembered import remembered
 
 JSON = "application/json"
 HEADERS = {"Content-Type": JSON, "Cache-Control": "no-cache, private"}
@@ -77,6 +78,31 @@ def wanted(call: Call, resource: Resource) -> Accepted:
     return replace(want, form="pretty") if want.form == "json" and is_read_by_people(call) else want
 
 
+_STREAMS = f"{JSON};stream=watch, {protobuf.MEDIA_TYPE};stream=watch"
+
+
+def check_accepted(call: Call, resource: Resource) -> None:
+    """Raises 406 before anything is done for who would not take the answer. Upstream's router looks
+    first, which knows whole media types alone; custom resources have no part in it."""
+    header = call.http.headers.get("Accept", "")
+    if header in ("", "*/*", JSON):
+        return
+    if resource.built_in and not _names_one(header):
+        offered = f"{OFFERED}, {_STREAMS}" if call.info.verb in ("list", "watch") else OFFERED
+        raise errors.not_routed(
+            406, "NotAcceptable", f"406: Not Acceptable\n\nAvailable representations: {offered}"
+        )
+    accepted(header, resource.built_in)
+
+
+@remembered(1000)
+def _names_one(header: str) -> bool:
+    """Whether an Accept header names a type that objects come in, or any."""
+    names = (part.partition(";")[0].strip() for part in header[:_LONGEST_ACCEPT].split(","))
+    return any(name in _PRODUCED for name in names)
+
+
+_PRODUCED = frozenset(("*/*", JSON, "application/yaml", protobuf.MEDIA_TYPE))
 _LONGEST_ACCEPT = 8 << 10  # characters: a browser's has 200
 
 

@@ -27,6 +27,15 @@ def check_path(info: RequestInfo, resource: Resource, method: str) -> None:
         raise errors.method_refused()
 
 
+def has_empty_part(info: RequestInfo) -> bool:
+    """Whether nothing stands between two slashes of a path, where no router would find it. What is
+    behind a proxy is the other server's."""
+    if "//" not in info.path:
+        return False
+    own = info.path.partition("/proxy/")[0].rstrip("/")
+    return "//" in own.replace("/namespaces//", "/", 1)
+
+
 def is_custom_path(info: RequestInfo, resource: Resource) -> bool:
     """Whether a custom resource has the path: in a namespace, or outside of all."""
     if info.namespace and not resource.namespaced:
