@@ -36,6 +36,7 @@ table inet cut {
   chain to { type filter hook output priority 0; oifname != "lo" tcp dport 16443-16444 drop; }
 }
 END"""
+API_ADDRESS = f"{OFFICE}.200"
 LONGEST_PAUSE = 10.0  # seconds between two acknowledged writes
 
 
@@ -84,7 +85,7 @@ class Plant:
 
     def start(self) -> None:
         """The first one has had its objects in SQLite."""
-        self.a.up("--wait")
+        self.a.up("--wait", "--api-address", API_ADDRESS)
         self.a.tiphys("migrate", "--name", self.a.name, "--to", "etcd")
         for host in (self.b, self.c):
             self.enter(host, self.a)
@@ -107,6 +108,22 @@ class Plant:
         self.writers.append(Writer(self.pen, self.kubeconfig(of)))
         return self.writers[-1]
 
+    def outside(self) -> bool:
+        """Whether kubectl on a machine that knows one address reaches the cluster."""
+        file = self.pen.root / "outside.kubeconfig"
+        if not file.exists():
+            file.write_text(self.c.tiphys("kubeconfig", "--name", self.c.name))
+            assert f"https://{API_ADDRESS}:6443" in file.read_text()
+        get = ("get", "namespace", "default", "-o", "name", "--request-timeout=2s")
+        said = self.pen.sh(f"kubectl --kubeconfig {file} {' '.join(get)}", check=False)
+        return said == "namespace/default\n"
+
+    def answering(self) -> Host:
+        """The machine that has the address for all of them."""
+        row = json.loads(self.pen.sh(f"ip -j neigh show {API_ADDRESS}"))[0]
+        hosts = (self.a, self.b, self.c)
+        return next(host for host in hosts if row.get("lladdr") in host.sh("ip link show eth0"))
+
     def close(self) -> None:
         for writer in self.writers:
             writer.process.kill()
@@ -125,8 +142,10 @@ def plant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plant]:
         made.close()
 
 
-def servers(host: Machine) -> set[str]:
-    subsets = host.get("endpoints/kubernetes").get("subsets") or []
+def servers(host: Host) -> set[str]:
+    """As the endpoints say, once the store can be read: while etcd chooses a leader, it may not be."""
+    read = "kubectl get endpoints/kubernetes -o json 2>/dev/null"
+    subsets = json.loads(host.eventually(lambda: host.sh(read, check=False))).get("subsets") or []
     return {row["ip"] for subset in subsets for row in subset["addresses"]}
 
 
@@ -145,6 +164,7 @@ def survives(plant: Plant, lost: Host, left: Host) -> None:
     lost.kill()
     killed = time.monotonic()
     left.eventually(lambda: len(writer.written) > before + 100, 60)
+    left.eventually(plant.outside)
     print(f"killed {lost.name}: writes paused for {writer.longest_pause:.1f} s")
     left.eventually(lambda: lost.address not in servers(left), 60)
     print(f"gone from the endpoints after {time.monotonic() - killed:.1f} s")
@@ -194,7 +214,20 @@ def test_a_machine_is_upgraded_while_the_others_serve(plant: Plant) -> None:
     said = plant.c.tiphys("upgrade", "--name", plant.c.name)
     assert "apiserver: replaced in" in said and "etcd: replaced" not in said
     assert plant.c.address in servers(plant.a)
-    assert f"https://{plant.c.address}:6443" in plant.c.tiphys("kubeconfig", "--name", plant.c.name)
+    assert f"https://{API_ADDRESS}:6443" in plant.c.tiphys("kubeconfig", "--name", plant.c.name)
+
+
+def test_kubectl_that_knows_one_address_finds_another_machine(plant: Plant) -> None:
+    plant.c.eventually(plant.outside)
+    lost = plant.answering()
+    left = plant.b if lost is plant.c else plant.c
+    lost.cut()
+    began = time.monotonic()
+    left.eventually(plant.outside, 30)
+    print(f"{lost.name} is cut off: kubectl is answered after {time.monotonic() - began:.1f} s")
+    assert plant.answering() is not lost
+    lost.mend()
+    left.eventually(lambda: len(servers(left)) == 3, 60)
 
 
 def test_controllers_of_one_machine_work_and_the_others_wait(plant: Plant) -> None:
