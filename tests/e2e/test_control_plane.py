@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.machine import Machine
-from tests.e2e.machines import OFFICE, Host, Networks, condition, node
+from tests.e2e.machines import OFFICE, Host, Networks, condition
 from tiphys.cluster import containerd
 
 pytestmark = pytest.mark.slow
@@ -142,10 +142,19 @@ def plant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plant]:
         made.close()
 
 
+def read(host: Host, what: str) -> Any:
+    """Once the store can be read: while etcd chooses a leader, it may not be."""
+    get = f"kubectl get {what} -o json 2>/dev/null"
+    return json.loads(host.eventually(lambda: host.sh(get, check=False)))
+
+
+def read_node(host: Host, name: str) -> Any:
+    return read(host, f"node/{name}")
+
+
 def servers(host: Host) -> set[str]:
-    """As the endpoints say, once the store can be read: while etcd chooses a leader, it may not be."""
-    read = "kubectl get endpoints/kubernetes -o json 2>/dev/null"
-    subsets = json.loads(host.eventually(lambda: host.sh(read, check=False))).get("subsets") or []
+    """As the endpoints say."""
+    subsets = read(host, "endpoints/kubernetes").get("subsets") or []
     return {row["ip"] for subset in subsets for row in subset["addresses"]}
 
 
@@ -170,9 +179,7 @@ def survives(plant: Plant, lost: Host, left: Host) -> None:
     print(f"gone from the endpoints after {time.monotonic() - killed:.1f} s")
     left.eventually(lambda: len(writer.lines("seen")) >= len(writer.written) - 1)
     writer.stop()
-    there = {
-        item["metadata"]["name"] for item in left.get("configmaps", "-l", "by=writer")["items"]
-    }
+    there = {item["metadata"]["name"] for item in read(left, "configmaps -l by=writer")["items"]}
     assert not [number for number in writer.written if f"w-{number}" not in there]
     assert {row["seen"] for row in writer.lines("seen")} >= set(writer.written)
     assert writer.lines("lists") == [{"lists": 1}]  # the watch was resumed, nothing was listed anew
@@ -184,14 +191,16 @@ def test_three_machines_are_one_control_plane(plant: Plant) -> None:
     hosts = (plant.a, plant.b, plant.c)
     for host in hosts:
         assert servers(host) == {one.address for one in hosts}
-        assert condition(node(host, host.name if host is not plant.a else head(plant))) == "True"
+        assert (
+            condition(read_node(host, host.name if host is not plant.a else head(plant))) == "True"
+        )
     lines = (plant.b.root / "data" / "pki" / "servers").read_text().split()
     assert lines == sorted(f"{one.address}:6443" for one in hosts)
     assert members(plant.a) == {"default", plant.b.name, plant.c.name}
 
 
 def head(plant: Plant) -> str:
-    names = {found["metadata"]["name"] for found in plant.b.get("nodes")["items"]}
+    names = {found["metadata"]["name"] for found in read(plant.b, "nodes")["items"]}
     return (names - {host.name for host in plant.networks.hosts}).pop()
 
 
@@ -270,12 +279,16 @@ def test_a_machine_whose_etcd_is_cut_off_is_left_and_used_again(plant: Plant) ->
     plant.b.eventually(lambda: len(writer.written) > 50)
     before = len(writer.written)
     plant.a.sh(CUT)
+    cut = time.monotonic()
+    plant.b.eventually(plant.outside)
+    plant.b.eventually(lambda: plant.answering() is not plant.a)
+    print(f"cut off: another machine answers kubectl after {time.monotonic() - cut:.1f} s")
     plant.b.eventually(lambda: len(writer.written) > before + 100, 60)
     print(f"cut off: writes paused for {writer.longest_pause:.1f} s")
     plant.b.eventually(lambda: plant.a.address not in servers(plant.b), 60)
     own = plant.a.root / "data" / "pki" / "servers"
     plant.b.eventually(lambda: plant.a.address not in own.read_text())  # pods' ways, too
-    assert condition(node(plant.b, head(plant))) == "True"
+    assert condition(read_node(plant.b, head(plant))) == "True"
     assert writer.longest_pause < LONGEST_PAUSE
     plant.a.sh("nft delete table inet cut")
     plant.b.eventually(lambda: plant.a.address in servers(plant.b), 60)
@@ -283,7 +296,7 @@ def test_a_machine_whose_etcd_is_cut_off_is_left_and_used_again(plant: Plant) ->
     plant.b.eventually(lambda: writer.lines("written")[-1]["server"] == first, 60)
     plant.b.eventually(lambda: len(writer.lines("seen")) >= len(writer.written) - 1)
     writer.stop()
-    listed = plant.b.get("configmaps", "-l", "by=writer")["items"]
+    listed = read(plant.b, "configmaps -l by=writer")["items"]
     there = {item["metadata"]["name"] for item in listed}
     assert not [number for number in writer.written if f"w-{number}" not in there]
     assert {row["seen"] for row in writer.lines("seen")} >= set(writer.written)
@@ -296,14 +309,14 @@ def test_the_first_machine_is_lost_and_nothing_that_was_acknowledged(plant: Plan
 
 def test_nodes_stay_ready_and_work_goes_on_without_it(plant: Plant) -> None:
     for host in (plant.b, plant.c):
-        plant.b.eventually(lambda host=host: condition(node(plant.b, host.name)) == "True", 60)
+        plant.b.eventually(lambda host=host: condition(read_node(plant.b, host.name)) == "True", 60)
     plant.c.kubectl("create", "deployment", "later", "--image=tiphys.local/none:1")
     plant.c.eventually(lambda: len(plant.c.get("pods", "-l", "app=later")["items"]) == 1, 60)
 
 
 def test_a_dead_machine_is_replaced_with_one_command_each(plant: Plant) -> None:
     dead = head(plant)
-    plant.b.eventually(lambda: condition(node(plant.b, dead)) == "Unknown", 90)
+    plant.b.eventually(lambda: condition(read_node(plant.b, dead)) == "Unknown", 90)
     plant.b.tiphys("machine", "remove", "--name", plant.b.name, dead)
     assert members(plant.b) == {plant.b.name, plant.c.name}
     plant.enter(plant.d, plant.b)
@@ -316,7 +329,7 @@ def test_another_machine_is_lost_after_that(plant: Plant) -> None:
 
 
 def test_a_machine_of_the_control_plane_leaves(plant: Plant) -> None:
-    plant.c.eventually(lambda: condition(node(plant.c, plant.b.name)) == "Unknown", 90)
+    plant.c.eventually(lambda: condition(read_node(plant.c, plant.b.name)) == "Unknown", 90)
     began = time.monotonic()
     plant.c.tiphys("machine", "remove", "--name", plant.c.name, plant.b.name)
     print(f"removed after {time.monotonic() - began:.1f} s")

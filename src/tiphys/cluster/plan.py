@@ -302,6 +302,8 @@ def _node(place: NodePlace) -> Process:
         "--images": str(place.containerd_root),
         "--load-balancer-pools": ",".join(cluster.announced_networks),
     }
+    if cluster.api_address and cluster.has_server:
+        flags["--api-address"] = cluster.api_address
     if cluster.kubelet_config:
         flags["--config"] = cluster.kubelet_config
     if place.record:
