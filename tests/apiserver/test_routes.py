@@ -9,7 +9,7 @@ import json
 import aiohttp
 import pytest
 
-from tests.apiserver.builders import TABLE, call
+from tests.apiserver.builders import CRONS, TABLE, call, definition, established
 from tiphys.machinery.errors import StatusError
 from tiphys.testing import LocalCluster
 
@@ -76,6 +76,8 @@ ROLES = "/apis/rbac.authorization.k8s.io/v1/roles"
         ("GET", "/healthz/", 404, TEXT),
         ("GET", "/index.html", 200, INDEX),
         ("GET", "/openapi/v3/apis/nothing/v1", 404, ""),
+        ("GET", f"{SPACE}/configmaps/a%25b", 400, "may not contain '%'"),
+        ("PUT", "/apis/authorization.k8s.io/v1/subjectaccessreviews/x", 404, UNKNOWN),
     ],
 )
 async def test_paths_and_methods(
@@ -193,6 +195,7 @@ async def raw(server: LocalCluster, request: str, body: bytes = b"") -> str:
         ("http://b:80/api/v1/pods?limit=1", 200, "PodList"),
         ("/api/v1/namespaces/%zz/pods", 400, "an escape that is none"),
         ("/api/v1/namespaces/%00/pods", 200, "PodList"),
+        (f"{SPACE}/configmaps/%2e%2e", 400, "may not be '..'"),
         ("/api/v1/pods?limit=%zz", 200, "PodList"),
         ("/api/v1/pods?limit=x;limit=1", 200, "PodList"),
         ("/api/v1/pods?limit=x", 400, "invalid syntax"),
@@ -258,6 +261,8 @@ async def test_nothing_is_done_for_who_would_not_take_the_answer(
             'no kind \\"Pod\\" is registered for version \\"v1\\"',
         ),
         (b'{"apiVersion":"a/b/c"}', 400, "unexpected GroupVersion string: a/b/c"),
+        (b"{}", 404, "not found"),  # those of the query count without a body alone
+        (b"", 400, "invalid syntax"),
     ],
 )
 async def test_options_of_a_deletion_are_read_first(
@@ -265,7 +270,8 @@ async def test_options_of_a_deletion_are_read_first(
 ) -> None:
     tls = server.client.config.ssl_context()
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=tls)) as session:
-        url, headers = f"{server.url}{SPACE}/configmaps/x", {"Content-Type": "application/json"}
+        url = f"{server.url}{SPACE}/configmaps/x?gracePeriodSeconds=x"
+        headers = {"Content-Type": "application/json"}
         async with session.delete(url, data=body, headers=headers) as answer:
             assert answer.status == code and says in await answer.text()
 
@@ -274,3 +280,103 @@ async def test_a_null_is_an_object_with_nothing_in_it(server: LocalCluster) -> N
     with pytest.raises(StatusError, match="name or generateName is required") as refused:
         await server.client.request("POST", f"{SPACE}/configmaps", b"null")
     assert refused.value.code == 422
+
+
+@pytest.mark.parametrize("media", ["application/json", "application/yaml"])
+async def test_what_does_not_say_its_kind_is_what_it_was_sent_as(
+    server: LocalCluster, media: str
+) -> None:
+    body = b'{"apiVersion":"","kind":"","metadata":{"name":"kindless"}}'
+    path = f"{SPACE}/configmaps"
+    made = json.loads(await server.client.request("POST", path, body, {}, media))
+    assert (made["apiVersion"], made["kind"]) == ("v1", "ConfigMap")
+
+
+async def test_a_document_of_no_bytes_is_a_null(server: LocalCluster) -> None:
+    path = f"{SPACE}/configmaps"
+    with pytest.raises(StatusError, match="name or generateName is required"):
+        await server.client.request("POST", path, b"\xff\xfe", {}, "application/yaml")
+
+
+async def test_a_deletion_that_wants_metadata_alone_is_answered_with_a_status(
+    server: LocalCluster,
+) -> None:
+    await call(server, "POST", f"{SPACE}/configmaps", {"metadata": {"name": "shaped"}})
+    accept = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+    path = f"{SPACE}/configmaps/shaped"
+    answer = await server.client.request("DELETE", path, None, {}, "application/json", 20, accept)
+    assert json.loads(answer)["status"] == "Success"
+
+
+async def test_preconditions_of_a_deletion_are_those_of_a_collections_objects_too(
+    server: LocalCluster,
+) -> None:
+    await call(server, "POST", f"{SPACE}/configmaps", {"metadata": {"name": "guarded"}})
+    body = b'{"preconditions":{"uid":"other"}}'
+    with pytest.raises(StatusError, match=r"the UID in the precondition .other. does not match"):
+        await server.client.request("DELETE", f"{SPACE}/configmaps", body)
+    query = {"resourceVersion": "1"}
+    with pytest.raises(StatusError, match=r"the ResourceVersion in the precondition .1. does not"):
+        await server.client.request("DELETE", f"{SPACE}/configmaps/guarded", None, query)
+    assert await call(server, "GET", f"{SPACE}/configmaps/guarded")
+
+
+ROLE = {"kind": "Role", "apiVersion": "rbac.authorization.k8s.io/v1"}
+
+
+async def test_some_kinds_are_created_by_a_put(server: LocalCluster) -> None:
+    space = "/apis/rbac.authorization.k8s.io/v1/namespaces/default/roles"
+    made = await call(server, "PUT", f"{space}/put", {**ROLE, "metadata": {"name": "put"}})
+    assert made["metadata"]["uid"]
+    for path in (f"{SPACE}/endpoints/put", f"{SPACE}/limitranges/put"):
+        assert await call(server, "PUT", path, {"metadata": {"name": "put"}})
+    with pytest.raises(StatusError, match="not found"):
+        await call(server, "PUT", f"{SPACE}/configmaps/put", {"metadata": {"name": "put"}})
+
+
+async def test_some_kinds_want_the_revision_that_is_replaced(server: LocalCluster) -> None:
+    path = "/apis/policy/v1/namespaces/default/poddisruptionbudgets"
+    budget = {"metadata": {"name": "b"}, "spec": {"minAvailable": 1}}
+    made = await call(server, "POST", path, budget)
+    with pytest.raises(StatusError, match=r"resourceVersion: .*: must be specified for an update"):
+        await call(server, "PUT", f"{path}/b", budget)
+    assert await call(server, "PUT", f"{path}/b", made)
+
+
+BODIES = (
+    b'{"api\xb4ersion":"v1","metadata":{"name":"utf"}}',
+    b'{"metadata":{"name":"utf","x\xff":1}}',
+    b'{"metadata":{"name":"utf","labels":{"\xff":"a"}}}',
+    b'{"metadata":{"name":"utf","annotations":{"a":"\xc3("}}}',
+    b'{"metadata":{"name":"utf"},"nobody":{"knows":{"\xed\xa0\x80":[]}}}',
+    b'{"metadata":{"name":"utf"},"gracePeriodSeconds":0,"\xff":0}',
+)
+MEDIA = {
+    "POST": ("application/json", "application/yaml"),
+    "PUT": ("application/json",),
+    "DELETE": ("application/json",),
+    "PATCH": (
+        "application/merge-patch+json",
+        "application/strategic-merge-patch+json",
+        "application/apply-patch+yaml",
+    ),
+}
+
+
+@pytest.mark.parametrize("body", BODIES)
+@pytest.mark.parametrize("place", ["known", "custom"])
+async def test_what_is_no_utf_8_is_refused_wherever_it_stands(
+    server: LocalCluster, place: str, body: bytes
+) -> None:
+    path = f"{SPACE}/configmaps"
+    if place == "custom":
+        await established(server, definition())
+        path = CRONS
+    tls = server.client.config.ssl_context()
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=tls)) as session:
+        for method, types in MEDIA.items():
+            one = path if method == "POST" else f"{path}/utf"
+            for media in types:
+                url, headers = f"{server.url}{one}?fieldManager=x", {"Content-Type": media}
+                async with session.request(method, url, data=body, headers=headers) as answer:
+                    assert answer.status in (400, 415), (method, media, await answer.text())

@@ -55,7 +55,13 @@ from tiphys.apiserver.http.request import (
     parse_query,
     target,
 )
-from tiphys.apiserver.http.routes import check_creatable, check_path, has_empty_part, is_custom_path
+from tiphys.apiserver.http.routes import (
+    check_creatable,
+    check_name,
+    check_path,
+    has_empty_part,
+    is_custom_path,
+)
 from tiphys.apiserver.http.watching import begins_with_list
 from tiphys.apiserver.parts import ServedGroup
 from tiphys.apiserver.proxying.aggregation import Aggregator
@@ -398,8 +404,10 @@ class APIServer:
                 for _ in decoding.warming(resource.type):
                     await asyncio.sleep(0)
                 self._warm.add(id(resource))
+        handler = self._handlers.of(call, resource)
         if info.subresource not in STREAMING:
             respond.check_accepted(call, resource)
+        check_name(info)
         deprecation = resource.deprecation or self.registry.strategy_of(resource).deprecation
         if deprecation and (resource.built_in or info.verb != "watch"):
             call.warnings.append(deprecation)
@@ -407,7 +415,7 @@ class APIServer:
         call.resource = resource
         if len(call.query_text) > _LONG_QUERY:
             await read_selectors(call)
-        return await self._handlers.of(call, resource)(
+        return await handler(
             call, storage_of(resource) if info.subresource == "scale" else resource
         )
 

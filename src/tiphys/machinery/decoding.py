@@ -76,6 +76,8 @@ def plain(data: bytes) -> Any:
 def typed(data: bytes, kind: type[T]) -> T:
     """Typed object of JSON bytes. Nulls count as absent. Raises DecodeError."""
     try:
+        if not data.isascii():
+            data.decode()  # msgspec does not look at keys that it does not know
         return _with_times(decode(data, kind))
     except msgspec.ValidationError:
         return convert(plain(data), kind)

@@ -99,6 +99,7 @@ def _read_object(call: Call, data: bytes, kind: Any, resource: Resource) -> Any:
     try:
         if "yaml" in media:
             value = plain_body(call, data)
+            value = {} if value is None else value
             obj = decoding.convert(value, kind)
         else:
             obj = decoding.typed(data, kind)

@@ -44,7 +44,7 @@ _known: dict[tuple[str, bool, bool], Accepted] = {}
 def accepted(header: str, declared: bool = False, shapes: bool = True) -> Accepted:
     """The first alternative of an Accept header that can be served; `declared`: protobuf can be,
     too (the answer is of a built-in type); `shapes`: a Table or the metadata alone can be (the
-    answer is a resource's). Raises 406.
+    answer is a resource's; else it comes as it is, as a Status does upstream). Raises 406.
     """
     if header in ("", "*/*", JSON):
         return PLAIN
@@ -123,9 +123,7 @@ def _alternatives(header: str) -> list[tuple[str, dict[str, str]]]:
 
 def _parse(header: str, declared: bool, shapes: bool) -> Accepted:
     for media, options in _alternatives(header):
-        shape = options.get("as", "")
-        if shape and not shapes:
-            continue
+        shape = options.get("as", "") if shapes else ""
         if shape and (
             options.get("g") != "meta.k8s.io" or options.get("v") not in ("v1", "v1beta1")
         ):

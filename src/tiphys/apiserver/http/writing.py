@@ -31,6 +31,7 @@ from tiphys.apiserver.http.options import (
     check_list,
     check_write,
     complete_delete,
+    delete_options_of,
     read_delete_options,
 )
 from tiphys.apiserver.http.request import Call
@@ -256,7 +257,7 @@ class Writer:
 
     async def _options(self, call: Call) -> DeleteOptions:
         data = await body(call)
-        options = DeleteOptions()
+        options = delete_options_of(call.query) if not data else DeleteOptions()
         if data:
             try:
                 if input_type(call) == protobuf.MEDIA_TYPE:
