@@ -183,29 +183,29 @@ class APIServer:
             if isinstance(response, respond.Unwritten):
                 if call.record is not None:
                     call.record.answers(response.body)
-                write = self.workers.to_yaml if response.form == "yaml" else self.workers.indented
-                response.body = await write(response.body)  # type: ignore[arg-type]
+                await self._write_out(response)
         except StatusError as error:
             # An answer has begun: there is no other way to say that it ends here.
             if request._payload_writer.output_size:
                 request.protocol.abort()  # type: ignore[attr-defined]
                 raise ConnectionResetError("the answer was given up") from None
-            response = respond.failure(error, call)
+            response = await self._failed(error, call)
             if request.record is not None:  # type: ignore[attr-defined]
                 request.record.failed(error.status)  # type: ignore[attr-defined]
         except (asyncio.CancelledError, ConnectionError):
             raise
         except web.HTTPRequestEntityTooLarge:
-            response = respond.failure(
+            response = await self._failed(
                 errors.too_large(f"Request entity too large: limit is {MAX_BODY}"), call
             )
         except RecursionError:
-            response = respond.failure(errors.bad_request("json: exceeded max depth"), call)
+            response = await self._failed(errors.bad_request("json: exceeded max depth"), call)
         except Exception as error:
             log.exception("%s %s failed", request.method, request.path)
             if request.record is not None:  # type: ignore[attr-defined]
                 await request.record.panicked(error)  # type: ignore[attr-defined]
-            response = respond.failure(errors.internal(str(error) or type(error).__name__), call)
+            failure = errors.internal(str(error) or type(error).__name__)
+            response = await self._failed(failure, call)
         if self.leaving and not response.prepared:
             response.force_close()
         if call is not None and call.flow is not None and not response.prepared:
@@ -216,6 +216,16 @@ class APIServer:
             self.metrics.answered(call, response.status, seconds, size)
             if size > LARGE:
                 self.reader.bulk.write_in_pieces(call, response)
+        return response
+
+    async def _write_out(self, response: respond.Unwritten) -> None:
+        write = self.workers.to_yaml if response.form == "yaml" else self.workers.indented
+        response.body = await write(response.body)  # type: ignore[arg-type]
+
+    async def _failed(self, error: StatusError, call: Call | None) -> web.Response:
+        response = respond.failure(error, call)
+        if isinstance(response, respond.Unwritten):
+            await self._write_out(response)
         return response
 
     async def _answered(self, call: Call) -> web.StreamResponse:

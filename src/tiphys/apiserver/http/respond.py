@@ -199,15 +199,36 @@ _STATUS = b'{"apiVersion":"v1","kind":"Status",'
 
 
 def failure(error: StatusError, call: Call | None = None) -> web.Response:
-    """The Status of a failed request; `call` is there once it could be read."""
-    body = _as_written(error)
-    if call is not None and is_read_by_people(call):
-        body = msgspec.json.format(body.rstrip())
-    response = answer(body, error.code, call.warnings if call is not None else None)
+    """The Status of a failed request, in the form that the client accepts; `call` is there once it
+    could be read."""
+    response = _failure(error, call)
     details = error.status.details
     if details is not None and details.retry_after_seconds:
         response.headers["Retry-After"] = str(details.retry_after_seconds)
     return response
+
+
+def _failure(error: StatusError, call: Call | None) -> web.Response:
+    body = _as_written(error)
+    if call is None:
+        return answer(body, error.code)
+    form = _form(call.http.headers.get("Accept", ""))
+    if form == "protobuf":
+        media = protobuf.MEDIA_TYPE
+        return answer(protobuf.wrap(error.status), error.code, call.warnings, media)
+    if form == "yaml":
+        return Unwritten(body, error.code, call.warnings, form)
+    if is_read_by_people(call):
+        body = msgspec.json.format(body.rstrip())
+    return answer(body, error.code, call.warnings)
+
+
+def _form(header: str) -> str:
+    """That of a Status: JSON for who accepts none that there is."""
+    try:
+        return accepted(header, declared=True, shapes=False).form
+    except StatusError:
+        return "json"
 
 
 def _as_written(error: StatusError) -> bytes:
