@@ -98,7 +98,7 @@ class PodController(Controller):
             self.event(pod, "Normal", "ExcessPodDeleted", "Excess pod deleted")
             await self.delete(pod)
         if workload is None:
-            if pods.is_complete() and pods.finish() is None:
+            if pods.is_complete() and pods.finish() is None and not pods.is_prepared:
                 await self._begin(pods)
             return
         if statuses.has(workload, statuses.FINISHED):

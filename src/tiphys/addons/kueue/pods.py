@@ -87,6 +87,11 @@ class Pods:
         )
 
     @property
+    def is_prepared(self) -> bool:
+        """Whether somebody else makes the workload: that of a LeaderWorkerSet's group."""
+        return any(names.PARENT in pod.metadata.annotations for pod in self.members)
+
+    @property
     def workload_name(self) -> str:
         if self.group:
             return self.group
@@ -121,7 +126,9 @@ class Pods:
         return there[self.total :]
 
     def owners(self) -> list[OwnerReference]:
-        """Whose the workload is: the pods', or what makes them anew."""
+        """Whose the workload is: the pods', or what makes them anew. None: it has its owner."""
+        if self.is_prepared:
+            return []
         if self.is_serving:
             above = {one.uid: one for pod in self.members for one in pod.metadata.owner_references}
             return [
