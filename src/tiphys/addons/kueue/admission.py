@@ -51,7 +51,7 @@ def review_job(request: admission_v1.AdmissionRequest, has_default: HasDefault) 
     spec = mapping(job, "spec")
     if not is_suspended(kind, spec):
         operations += _suspended(kind, spec)
-    return Verdict(operations)
+    return Verdict(operations + _counted_after_the_launcher(kind, spec))
 
 
 def _has_owner_in_line(obj: Manifest) -> bool:
@@ -69,6 +69,19 @@ def _suspended(kind: JobKind, spec: Manifest) -> Operations:
     if not above:
         return [_set(f"/spec/{name}", True)]
     return [_set(f"/spec/{above[0]}", {**mapping(spec, *above), name: True})]
+
+
+def _counted_after_the_launcher(kind: JobKind, spec: Manifest) -> Operations:
+    """Where an MPIJob's launcher is a worker, too, it has index 0: the others begin with 1."""
+    replicas = mapping(spec, "mpiReplicaSpecs")
+    template = dig(replicas, "Worker", "template")
+    is_counted = spec.get("runLauncherAsWorker") is True and "Launcher" in replicas
+    if kind.kind != "MPIJob" or not is_counted or not isinstance(template, dict):
+        return []
+    meta = mapping(template, "metadata")
+    annotations = {**mapping(meta, "annotations"), names.POD_INDEX_OFFSET: "1"}
+    path = "/spec/mpiReplicaSpecs/Worker/template/metadata"
+    return [_set(path, {**meta, "annotations": annotations})]
 
 
 def _refuse(problems: Sequence[FieldError]) -> None:
