@@ -181,6 +181,26 @@ def test_what_has_quota_stays_as_it_is(old: Any, new: Any, fields: list[str]) ->
     assert [problem.field for problem in of_leader_worker_set(new, old)] == fields
 
 
+@pytest.mark.parametrize(
+    "groups",
+    [
+        None,
+        [],
+        {},
+        {"workerTemplate": None, "size": "three"},
+        {"leaderTemplate": [], "workerTemplate": {"metadata": {"annotations": 7}}, "size": True},
+        {"leaderTemplate": {}, "workerTemplate": "none", "size": -(2**70)},
+    ],
+)
+def test_what_has_no_shape_is_left_to_the_definition(groups: Any) -> None:
+    """The webhook sees it first: what it writes must have a place, and its words are not lost."""
+    obj = {**made(), "spec": {"replicas": [], "leaderWorkerTemplate": groups}}
+    given = groups if isinstance(groups, dict) else {}
+    written = [field for field, _ in templates_metadata(obj)]
+    assert all(isinstance(given[field], dict) for field in written)
+    assert of_leader_worker_set(obj, obj) == []
+
+
 # --- in a cluster, with pods as the set's own controller makes them ---
 
 DEFINITION = {

@@ -136,8 +136,10 @@ def templates_metadata(obj: Manifest) -> Iterator[tuple[str, Manifest]]:
     """Its templates by their field, and what the metadata of each becomes, so that pods wait."""
     labels = mapping(obj, "metadata", "labels")
     handed_on = {key: labels[key] for key in (names.QUEUE, names.PRIORITY_CLASS) if labels.get(key)}
-    parts = parts_of(obj)
-    for part in parts:
+    for part in parts_of(obj):
+        field = part.path.split(".")[2]
+        if not isinstance(dig(obj, *_TEMPLATES, field), dict):
+            continue  # the definition refuses it, in its own words
         meta = mapping(part.template, "metadata")
         annotations = mapping(meta, "annotations") | {
             names.PARENT: FRAMEWORK,
@@ -146,7 +148,7 @@ def templates_metadata(obj: Manifest) -> Iterator[tuple[str, Manifest]]:
         if part.name == "worker":
             annotations[names.POD_INDEX_OFFSET] = "1"  # the leader has index 0
         made = {**meta, "labels": mapping(meta, "labels") | handed_on, "annotations": annotations}
-        yield part.path.split(".")[2], made
+        yield field, made
 
 
 def is_of_a_set(annotations: Mapping[str, object]) -> bool:
