@@ -173,7 +173,10 @@ def parse_labels(text: str) -> Selector:
         return tokens[at - 1] if at <= len(tokens) else ""
 
     while at < len(tokens):
-        found.append(_requirement(take, lambda: tokens[at] if at < len(tokens) else ""))
+        try:
+            found.append(_requirement(take, lambda: tokens[at] if at < len(tokens) else ""))
+        except SelectorError as error:
+            raise SelectorError(f"unable to parse requirement: {error}") from None
         separator = take()
         if separator not in ("", ","):
             raise SelectorError(f"found '{separator}', expected: ',' or 'end of string'")
