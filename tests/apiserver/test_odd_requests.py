@@ -215,3 +215,13 @@ async def test_a_review_has_no_name(
     spec = {"user": "u", "resourceAttributes": {"verb": "get", "namespace": "default"}}
     with pytest.raises(StatusError, match=re.escape(says)):
         await call(server, "POST", path, {"metadata": body, "spec": spec})
+
+
+async def test_who_creates_what_is_going_is_told_so(server: LocalCluster) -> None:
+    kept = {"metadata": {"name": "going", "finalizers": ["example.com/kept"]}}
+    await call(server, "POST", f"{SPACE}/configmaps", kept)
+    with pytest.raises(StatusError, match=r'^configmaps "going" already exists$'):
+        await call(server, "POST", f"{SPACE}/configmaps", kept)
+    await server.client.request("DELETE", f"{SPACE}/configmaps/going")
+    with pytest.raises(StatusError, match=r'^object is being deleted: configmaps "going" already'):
+        await call(server, "POST", f"{SPACE}/configmaps", kept)
