@@ -64,6 +64,15 @@ async def test_the_type_of_a_patch_is_looked_at_first(
             assert says in await answer.text()
 
 
+async def test_a_review_is_no_table(server: LocalCluster) -> None:
+    path, table = "/apis/authentication.k8s.io/v1/selfsubjectreviews", "as=Table;v=v1;g=meta.k8s.io"
+    accept = f"application/json;{table}"
+    with pytest.raises(StatusError, match="only the following media types are accepted"):
+        await server.client.request("POST", path, b"{}", {}, "application/json", 20, accept)
+    both = f"{accept}, application/json"
+    assert await server.client.request("POST", path, b"{}", {}, "application/json", 20, both)
+
+
 async def test_options_of_a_review_are_looked_at(server: LocalCluster) -> None:
     path, body = "/apis/authentication.k8s.io/v1/selfsubjectreviews", b"{}"
     with pytest.raises(StatusError, match=r"CreateOptions.*dryRun: Unsupported value"):
