@@ -398,7 +398,7 @@ class APIServer:
             if self._served.has_built_in(info.group):
                 raise errors.page_not_found()
             return no_page()
-        if has_empty_part(info):
+        if "//" in info.path and has_empty_part(info):
             raise errors.page_not_found()
         if info.verb == "watch" and call.http.method != "GET":
             raise errors.method_refused()
@@ -414,12 +414,16 @@ class APIServer:
                 for _ in decoding.warming(resource.type):
                     await asyncio.sleep(0)
                 self._warm.add(id(resource))
+        strategy = self.registry.strategy_of(resource)
         handler = self._handlers.of(call, resource)
         if info.subresource not in STREAMING:
-            bodies.check_patch_type(call, resource)
-            respond.check_accepted(call, resource)
-        check_name(info)
-        deprecation = resource.deprecation or self.registry.strategy_of(resource).deprecation
+            if info.verb == "patch":
+                bodies.check_patch_type(call, resource)
+            is_review = strategy.action is not None
+            respond.check_accepted(call, resource, has_columns=not is_review)
+        if info.name[:1] == "." or "%" in info.name:
+            check_name(info)
+        deprecation = resource.deprecation or strategy.deprecation
         if deprecation and (resource.built_in or info.verb != "watch"):
             call.warnings.append(deprecation)
             annotate("k8s.io/deprecated", "true")

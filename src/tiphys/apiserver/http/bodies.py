@@ -62,7 +62,8 @@ def media_type(call: Call) -> str:
 def check_patch_type(call: Call, resource: Resource) -> None:
     """Raises 415 for a patch that is of no kind. Upstream's router looks, but for custom resources
     it has no part in."""
-    if call.http.method != "PATCH" or (media := media_type(call)) == APPLY:
+    media = media_type(call)
+    if media == APPLY:
         return
     media_types = offered(strategic=resource.built_in)
     if media in media_types:

@@ -82,8 +82,9 @@ def wanted(call: Call, resource: Resource) -> Accepted:
 _STREAMS = f"{JSON};stream=watch, {protobuf.MEDIA_TYPE};stream=watch"
 
 
-def check_accepted(call: Call, resource: Resource) -> None:
-    """Raises 406 before anything is done for who would not take the answer. Upstream's router looks
+def check_accepted(call: Call, resource: Resource, has_columns: bool = True) -> None:
+    """Raises 406 before anything is done for who would not take the answer: a review has no columns
+    for a table. Upstream's router looks
     first, which knows whole media types alone; custom resources have no part in it."""
     header = call.http.headers.get("Accept", "")
     if header in ("", "*/*", JSON):
@@ -93,7 +94,7 @@ def check_accepted(call: Call, resource: Resource) -> None:
         raise errors.not_routed(
             406, "NotAcceptable", f"406: Not Acceptable\n\nAvailable representations: {offered}"
         )
-    if not resource.stored:  # a review has no columns
+    if not has_columns:
         others = [part for part in header.split(",") if "as=Table" not in part]
         if not others:
             raise errors.not_acceptable(_ONLY + OFFERED)
