@@ -91,6 +91,18 @@ TRUE = [
     "'\\u00e9'.size() == 1",
     "true ? true : 1 / 0 == 1",
     "Object{spec: Object.spec{n: 1}} == {'spec': {'n': 1}}",
+    "Object{} == {} && [] == [] && {} == {}",
+    "Object{a: 1, b: 2} == {'a': 1, 'b': 2}",
+    "Object{a: 1,} == {'a': 1}",
+    "Object{?a: optional.none(), b: 1} == {'b': 1}",
+    "Object{?a: optional.of(1)} == {'a': 1}",
+    "Object{`a-b`: 1} == {'a-b': 1}",
+    "[1, 2,] == [1, 2]",
+    "[?optional.none(), ?optional.of(2),] == [2]",
+    "{'a': 1, 'b': 2,}.size() == 2",
+    "{?'a': optional.of(1), 'b': 2} == {'a': 1, 'b': 2}",
+    "a.`foo-bar` == 7",
+    "(1 + 2) * 3 == 9 && -(1 + 2) == -3 && - 1 == -1 && !!true",
     "dyn([true]) != dyn([1]) && dyn([1]) == dyn([1.0])",
     "dyn({'k': true}) != dyn({'k': 1}) && dyn({'k': 1}) == dyn({'k': 1.0})",
 ]
@@ -121,7 +133,12 @@ def test_fails(text: str, message: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["foo(", "1 +", "a..b", "'x", "if", "a.all(1, true)", "nothing(1)", "a.nothing()"]
+    "text",
+    [
+        *("foo(", "1 +", "a..b", "'x", "if", "a.all(1, true)", "nothing(1)", "a.nothing()"),
+        *("Object{1: 2}", "Object{a 1}", "Object{a: 1 b: 2}", "Object{a: 1", "Object{?: 1}"),
+        *("{'a' 1}", "{'a': 1 'b': 2}", "{'a': 1", "[1 2]", "[1", "[,]", "(1", "a[1", "1 2"),
+    ],
 )
 def test_what_is_not_cel_is_told_with_its_place(text: str) -> None:
     with pytest.raises(CelError, match=r"ERROR: <input>:1:\d+"):
