@@ -140,3 +140,97 @@ async def test_what_a_later_list_lacks_is_gone(begin: Any) -> None:
     server, informer = begin([(["a", "b"], ""), (["b"], "")], [errors.gone("x")])
     await asked(server, 4)
     assert [obj.metadata.name for obj in informer] == ["b"]
+
+
+# --- what was left alone is compacted ---
+
+
+class Loop:
+    """A loop whose time is set by hand; `later` are the seconds until each call, and the call."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.later: list[tuple[float, Callable[[], None]]] = []
+
+    def time(self) -> float:
+        return self.now
+
+    def call_later(self, seconds: float, call: Callable[[], None]) -> None:
+        self.later.append((seconds, call))
+
+    def passes(self) -> float:
+        """Waits for the next call; returns for how long."""
+        [(seconds, call)] = self.later
+        self.later.clear()
+        self.now += seconds
+        call()
+        return seconds
+
+
+class Settling:
+    """An informer that nobody runs, and the names of what it has compacted."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.loop = Loop()
+        self.compacted: list[str] = []
+        monkeypatch.setattr(module, "_SETTLED", 10.0)
+        monkeypatch.setattr(module.asyncio, "get_running_loop", lambda: self.loop)
+        monkeypatch.setattr(module, "compact", lambda obj: self.compacted.append(obj.metadata.name))
+        self.informer: Informer[core_v1.ConfigMap] = Informer(None, core_v1.ConfigMap)  # type: ignore[arg-type]
+
+    def put(self, name: str, revision: str) -> None:
+        obj = config_map(name)
+        obj.metadata.resource_version = revision
+        self.informer.note_written(obj)
+
+
+@pytest.fixture
+def settling(monkeypatch: pytest.MonkeyPatch) -> Settling:
+    return Settling(monkeypatch)
+
+
+def test_an_object_is_compacted_once_it_was_left_alone(settling: Settling) -> None:
+    settling.put("a", "1")
+    settling.loop.now += 4
+    settling.put("b", "2")
+    settling.loop.now += 4
+    settling.put("a", "3")  # it begins again
+    settling.loop.now -= 8
+    assert settling.loop.passes() == 10 and settling.compacted == []
+    assert settling.loop.passes() == 4 and settling.compacted == ["b"]
+    assert settling.loop.passes() == 4 and settling.compacted == ["b", "a"]
+    assert not settling.loop.later
+    settling.put("c", "4")
+    assert settling.loop.passes() == 10 and settling.compacted[-1] == "c"
+
+
+def test_what_is_gone_by_then_is_not_compacted(settling: Settling) -> None:
+    settling.put("a", "1")
+    settling.informer._remove(config_map("a"))
+    settling.informer._remove(config_map("a"))
+    settling.loop.passes()
+    assert settling.compacted == [] and not settling.loop.later
+
+
+def test_so_many_are_compacted_in_one_turn(
+    settling: Settling, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_AT_ONCE", 2)
+    monkeypatch.setattr(module, "_BETWEEN_TURNS", 0.5)
+    for number in range(5):
+        settling.put(f"c{number}", "1")
+    turns = []
+    while settling.loop.later:
+        seconds = settling.loop.passes()
+        turns.append((seconds, len(settling.compacted)))
+    assert turns == [(10, 2), (0.5, 4), (0.5, 5)]
+
+
+def test_a_write_that_the_watch_has_overtaken_changes_nothing(settling: Settling) -> None:
+    seen: list[str] = []
+    settling.informer.on_change(
+        lambda old, new: seen.append((new or old).metadata.resource_version)
+    )  # type: ignore[union-attr]
+    for revision in ("5", "4", "5", "6"):
+        settling.put("a", revision)
+    assert seen == ["5", "6"]
