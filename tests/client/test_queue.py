@@ -164,3 +164,9 @@ async def test_what_happens_to_keys_is_counted_once() -> None:
     queue.add_after("b", 60)
     assert count("retries_total") == 1
     queue.close()
+
+
+def test_a_key_that_never_failed_has_no_failures() -> None:
+    queue: WorkQueue[str] = WorkQueue()
+    queue.forget("a")
+    assert queue.failures("a") == 0

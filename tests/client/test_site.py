@@ -69,7 +69,7 @@ def port_of(site: Site) -> int:
 async def test_a_connection_is_busy_until_it_has_asked_and_used_after_that(host: Host) -> None:
     site = await host.site()
     assert site.listens and not site.busy and not site.is_used(1000)
-    reader, writer = await asyncio.open_connection("127.0.0.1", port_of(site))
+    _, writer = await asyncio.open_connection("127.0.0.1", port_of(site))
     await until(lambda: site.busy)  # it has not spoken
     writer.close()
     await until(lambda: not site.busy)
