@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import socket
 import ssl
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -134,3 +135,120 @@ def heard(client: socket.socket) -> bytes:
         return client.recv(1 << 16)
     except BlockingIOError:
         return b""
+
+
+# --- listening sockets ---
+
+
+async def test_who_never_speaks_is_closed_and_who_does_is_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(listening, "_SWEEP", 0.01)
+    taken: asyncio.Queue[socket.socket] = asyncio.Queue()
+    listener = Listener(taken.put_nowait, 0.05, lambda: 10)
+    await listener.open("127.0.0.1", 0, 5)
+    place = listener.sockets[0].getsockname()
+    silent, speaking = [await asyncio.open_connection(*place) for _ in range(2)]
+    speaking[1].write(b"hello")
+    async with asyncio.timeout(10):
+        (await taken.get()).close()
+        assert await silent[0].read(-1) == b""
+        while listener._sweeper is not None:  # noqa: ASYNC110 - a timer that ends
+            await asyncio.sleep(0)
+    assert not listener.busy
+    listener.close()
+    silent[1].close()
+    speaking[1].close()
+
+
+async def test_where_there_is_no_room_the_one_that_was_silent_longest_goes() -> None:
+    listener = Listener(lambda connection: None, 60.0, lambda: 0)
+    await listener.open("127.0.0.1", 0, 5)
+    place = listener.sockets[0].getsockname()
+    first, _ = await asyncio.open_connection(*place)
+    await rounds()
+    assert listener.busy, "one there may always be"
+    second, _ = await asyncio.open_connection(*place)
+    async with asyncio.timeout(10):
+        assert await first.read(-1) == b""
+    assert len(listener._silent) == 1 and listener._sweeper is not None
+    listener.close()
+    async with asyncio.timeout(10):
+        assert await second.read(-1) == b""
+    assert not listener.sockets and not listener.busy and not listener.listens
+
+
+async def test_a_port_that_is_taken_is_an_error_and_leaves_nothing_open() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        listener = Listener(lambda connection: None, 60.0, lambda: 10)
+        with pytest.raises(OSError):
+            await listener.open("127.0.0.1", other.getsockname()[1], 5)
+    assert not listener.sockets
+
+
+async def test_connections_wait_in_a_socket_that_is_handed_on() -> None:
+    taken: asyncio.Queue[socket.socket] = asyncio.Queue()
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        first = Listener(taken.put_nowait, 60.0, lambda: 10)
+        first.inherit(held.fileno())
+        first.pause()
+        assert first.listens
+        _, writer = await asyncio.open_connection(*held.getsockname())
+        writer.write(b"hello")
+        await rounds()
+        assert taken.empty() and not first.busy
+        first.close()
+        second = Listener(taken.put_nowait, 60.0, lambda: 10)
+        second.inherit(held.fileno())
+        async with asyncio.timeout(10):
+            (await taken.get()).close()
+        second.close()
+        writer.close()
+
+
+class Socket:
+    """Fails to accept with an error each time."""
+
+    def __init__(self, *numbers: int) -> None:
+        self.errors = [OSError(number, "x") for number in numbers]
+
+    def accept(self) -> None:
+        raise self.errors.pop(0)
+
+
+class Loop:
+    """What of a loop a listener uses."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def add_reader(self, *_: object) -> None:
+        self.calls.append("add")
+
+    def remove_reader(self, *_: object) -> None:
+        self.calls.append("remove")
+
+    def call_later(self, seconds: float, *_: object) -> None:
+        self.calls.append(f"later {seconds:g}")
+
+
+@pytest.mark.parametrize(
+    ("error", "calls"),
+    [
+        (errno.EAGAIN, []),
+        (errno.ECONNABORTED, []),
+        (errno.EINVAL, ["remove"]),
+        (errno.EMFILE, ["remove", "later 1"]),
+    ],
+)
+async def test_what_keeps_a_connection_from_being_accepted(error: int, calls: list[str]) -> None:
+    listener = Listener(lambda connection: None, 60.0, lambda: 10)
+    listener._loop = loop = Loop()  # type: ignore[assignment]
+    made: Any = Socket(error)
+    listener._accept(made)
+    assert loop.calls == calls
+    listener._resume(made)
+    assert loop.calls == calls, "it is closed"
+    listener.sockets.append(made)
+    listener._resume(made)
+    assert loop.calls == [*calls, "add"]

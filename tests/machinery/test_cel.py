@@ -91,6 +91,18 @@ TRUE = [
     "'\\u00e9'.size() == 1",
     "true ? true : 1 / 0 == 1",
     "Object{spec: Object.spec{n: 1}} == {'spec': {'n': 1}}",
+    "Object{} == {} && [] == [] && {} == {}",
+    "Object{a: 1, b: 2} == {'a': 1, 'b': 2}",
+    "Object{a: 1,} == {'a': 1}",
+    "Object{?a: optional.none(), b: 1} == {'b': 1}",
+    "Object{?a: optional.of(1)} == {'a': 1}",
+    "Object{`a-b`: 1} == {'a-b': 1}",
+    "[1, 2,] == [1, 2]",
+    "[?optional.none(), ?optional.of(2),] == [2]",
+    "{'a': 1, 'b': 2,}.size() == 2",
+    "{?'a': optional.of(1), 'b': 2} == {'a': 1, 'b': 2}",
+    "a.`foo-bar` == 7",
+    "(1 + 2) * 3 == 9 && -(1 + 2) == -3 && - 1 == -1 && !!true",
     "dyn([true]) != dyn([1]) && dyn([1]) == dyn([1.0])",
     "dyn({'k': true}) != dyn({'k': 1}) && dyn({'k': 1}) == dyn({'k': 1.0})",
 ]
@@ -121,7 +133,12 @@ def test_fails(text: str, message: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["foo(", "1 +", "a..b", "'x", "if", "a.all(1, true)", "nothing(1)", "a.nothing()"]
+    "text",
+    [
+        *("foo(", "1 +", "a..b", "'x", "if", "a.all(1, true)", "nothing(1)", "a.nothing()"),
+        *("Object{1: 2}", "Object{a 1}", "Object{a: 1 b: 2}", "Object{a: 1", "Object{?: 1}"),
+        *("{'a' 1}", "{'a': 1 'b': 2}", "{'a': 1", "[1 2]", "[1", "[,]", "(1", "a[1", "1 2"),
+    ],
 )
 def test_what_is_not_cel_is_told_with_its_place(text: str) -> None:
     with pytest.raises(CelError, match=r"ERROR: <input>:1:\d+"):
@@ -171,6 +188,36 @@ def ruled(*rules: str, **extra: Any) -> Any:
         ("self.rows.all(r, r.w > 1)", "undefined field 'w'"),
         ("self.n.all(r, true)", "cannot be range of a comprehension"),
         ("self.n ==", "Syntax error"),
+        ("self.s.x == 1", "type 'string' does not support field selection"),
+        ("[1, 'a'].size() == 2", "expected type 'int' but found 'string'"),
+        ("{1: 2, 'a': 3}.size() == 2", "expected type 'int' but found 'string'"),
+        ("[?1].size() == 1", "expected type 'optional_type(int)' but found 'int'"),
+        ("self.n && true", "expected type 'bool' but found 'int'"),
+        ("true || self.s", "expected type 'bool' but found 'string'"),
+        (
+            "'%d'.format([1, 2]) == ''",
+            "too many arguments supplied to string.format (expected 1, got 2)",
+        ),
+        ("'%d %d'.format([1]) == ''", "index 1 out of range"),
+        ("self.s.matches('(')", "invalid matches argument"),
+        ("unheard(self.n)", "undeclared reference to 'unheard' (in container '')"),
+        ("self.s.unheard()", "undeclared reference to 'unheard' (in container '')"),
+        ("self.rows.map(r, r.v > 0, r.w).size() == 1", "undefined field 'w'"),
+        ("self.rows.map(r, r.v, r.v).size() == 1", ":_' applied to '"),
+        ("self.rows.filter(r, r.v).size() == 1", "found no matching overload for"),
+        (
+            "self.rows.transformMap(i, r, i.x).size() == 1",
+            "type 'int' does not support field selection",
+        ),
+        (
+            "optional.of(self.n).optMap(x, x.y).hasValue()",
+            "type 'int' does not support field selection",
+        ),
+        ("self.n.optMap(x, x).hasValue()", "found no matching overload for 'hasValue'"),
+        ("timestamp('x') == timestamp('y')", "invalid timestamp argument"),
+        ("duration('x') == duration('y')", "invalid duration argument"),
+        ("true ? 1 : 'a'", ":_' applied to '"),
+        ("self == 1", "found no matching overload for '_==_'"),
     ],
 )
 def test_rules_are_checked_against_the_schema(rule: str, message: str) -> None:
@@ -183,6 +230,17 @@ def test_good_rules_pass_the_check() -> None:
         "self.rows.all(r, r.v > self.n)",
         "has(self.s) ? self.s.size() > 1 : true",
         "self.when < timestamp('2030-01-01T00:00:00Z')",
+        "'%d%% %s'.format([1, 'a']) == '1% a'",
+        "[?optional.of(1), 2].size() == 2",
+        "{?'a': optional.of(1)}.size() == 1",
+        "self.rows.map(r, r.v > 0, r.v).size() == 1",
+        "self.rows.transformList(i, r, i + r.v).size() == 1",
+        "self.rows.transformMap(i, r, r.v)[0] == 1",
+        "optional.of(self.n).optMap(x, x + 1).hasValue()",
+        "optional.of(self.n).optFlatMap(x, optional.of(x + 1)).hasValue()",
+        "self.rows.sortBy(r, r.v).size() == 1",
+        "type(self.n) == int && type(self.s) == string",
+        "has(self.rows) && self.?s.hasValue()",
     ):
         assert check(rule, {"self": type_of(ruled())}) > 0
 

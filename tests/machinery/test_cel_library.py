@@ -118,6 +118,91 @@ quantity('1Ki').asInteger() == 1024
 !format.dns1123Label().validate('a').hasValue()
 format.dns1123Label().validate('A').hasValue()
 !format.dns1123LabelPrefix().validate('a-').hasValue()
+format.dns1123Label().validate('A').value().size() == 1
+!format.dns1123Subdomain().validate('a.b').hasValue()
+format.dns1123Subdomain().validate('a..b').hasValue()
+!format.dns1123SubdomainPrefix().validate('a.b-').hasValue()
+!format.dns1035Label().validate('a1').hasValue()
+format.dns1035Label().validate('1a').hasValue()
+!format.qualifiedName().validate('a.b/c').hasValue()
+format.qualifiedName().validate('a/b/c').hasValue()
+!format.labelValue().validate('').hasValue()
+format.labelValue().validate('-a').hasValue()
+!format.uri().validate('http://a').hasValue()
+format.uri().validate('a b').value() == ['invalid uri']
+!format.uuid().validate('12345678-1234-4234-8234-123456789012').hasValue()
+format.uuid().validate('x').hasValue()
+!format.byte().validate('aGk=').hasValue()
+format.byte().validate('!').hasValue()
+!format.date().validate('2024-02-29').hasValue()
+format.date().validate('2023-02-29').hasValue()
+!format.datetime().validate('2024-01-01T00:00:00Z').hasValue()
+format.datetime().validate('2024').hasValue()
+format.named('dns1123Label').hasValue()
+!format.named('unheard').hasValue()
+ip('fe80::1').isLinkLocalUnicast()
+!ip('10.0.0.1').isLinkLocalUnicast()
+ip('ff02::1').isLinkLocalMulticast()
+!ip('ff0e::1').isLinkLocalMulticast()
+!ip('fe80::1').isLinkLocalMulticast()
+ip('8.8.8.8').isGlobalUnicast()
+!ip('fe80::1').isGlobalUnicast()
+!ip('127.0.0.1').isGlobalUnicast()
+!ip('0.0.0.0').isGlobalUnicast()
+!ip('ff0e::1').isGlobalUnicast()
+ip('::').isUnspecified()
+ip('10.0.0.1').isGlobalUnicast()
+!ip('255.255.255.255').isGlobalUnicast()
+ip('224.0.0.1').isLinkLocalMulticast()
+!ip('224.0.1.1').isLinkLocalMulticast()
+ip('::1').isLoopback()
+ip('::1').family() == 6
+cidr('10.1.2.0/24').containsIP(ip('10.1.2.3'))
+!cidr('10.1.2.0/24').containsIP('10.1.3.3')
+!cidr('10.1.2.0/24').containsIP('fd00::1')
+cidr('10.0.0.0/8').containsCIDR('10.1.0.0/16')
+cidr('10.0.0.0/8').containsCIDR(cidr('10.0.0.0/8'))
+!cidr('10.1.0.0/16').containsCIDR('10.0.0.0/8')
+!cidr('10.0.0.0/8').containsCIDR('fd00::/64')
+cidr('10.1.2.3/24').ip() == ip('10.1.2.3')
+cidr('10.1.2.3/24').masked() == cidr('10.1.2.0/24')
+cidr('10.1.2.0/24').prefixLength() == 24
+isCIDR('10.0.0.0/8') && !isCIDR('10.0.0.0') && !isCIDR('10.0.0.0/33')
+url('https://[::1]:80/a b?x=1&x=2&y=').getHostname() == '::1'
+url('https://[::1]:80/').getPort() == '80'
+url('https://u:p@a.b:81/').getHost() == 'a.b:81'
+url('https://a.b/').getHostname() == 'a.b'
+url('https://a.b/').getPort() == ''
+url('https://a.b/c d').getEscapedPath() == '/c%20d'
+url('https://a.b?x=1&x=2&y=').getQuery() == {'x': ['1', '2'], 'y': ['']}
+url('/only/a/path').getScheme() == ''
+isURL('/a') && isURL('a:b') && !isURL('a')
+-7 / 2 == -3 && 7 / -2 == -3 && -7 / -2 == 3 && -7 % 2 == -1 && 7 % -2 == 1
+7u / 2u == 3u && 7u % 2u == 1u
+1.0 / 0.0 == -1.0 / -0.0
+-1.0 / 0.0 == 1.0 / -0.0
+1.5 - 0.5 == 1.0 && 1.5 * 2.0 == 3.0 && 1.5 + 0.5 == 2.0
+-(-9223372036854775807) == 9223372036854775807
+9223372036854775806 + 1 == 9223372036854775807
+-9223372036854775807 - 1 == -9223372036854775808
+18446744073709551614u + 1u == 18446744073709551615u
+-(1.5) == -1.5
+'a' + 'b' == 'ab' && b'a' + b'b' == b'ab' && [1] + [2] == [1, 2]
+duration('1h') + duration('1m') == duration('61m')
+duration('1h') - duration('1m') == duration('59m')
+duration('1h') + timestamp('2020-01-01T00:00:00Z') == timestamp('2020-01-01T01:00:00Z')
+timestamp('2020-01-01T01:00:00Z') - timestamp('2020-01-01T00:00:00Z') == duration('1h')
+timestamp('2020-01-01T01:00:00Z') - duration('1h') == timestamp('2020-01-01T00:00:00Z')
+timestamp('2024-01-02T03:04:05.006Z').getMinutes() == 4
+timestamp('2024-01-02T03:04:05.006Z').getSeconds() == 5
+timestamp('2024-01-02T03:04:05Z').getHours('') == 3
+timestamp('2024-01-02T03:04:05Z').getHours('02:30') == 5
+timestamp('2024-07-02T03:04:05Z').getHours('Europe/Berlin') == 5
+timestamp('2024-01-06T00:00:00Z').getDayOfWeek() == 6
+duration('-1500ms').getSeconds() == -1
+duration('1h30m30s').getSeconds() == 5430
+1 in {1: 2} && !(2 in {1: 2}) && !([1] in {1: 2})
+[1] in [[1]] && 1.0 in [1]
 """
 FALSE = """
 int('1.5') | strconv.ParseInt: parsing "1.5": invalid syntax
@@ -153,6 +238,33 @@ quantity('1m').asInteger() | cannot convert value to integer
 9223372036854775809 | invalid int literal
 18446744073709551616u | invalid int literal
 {'a': 1, 'a': 2} | repeated key: a
+9223372036854775807 + 1 | integer overflow
+-9223372036854775808 - 1 | integer overflow
+-(-9223372036854775808) | integer overflow
+9223372036854775807 * 2 | integer overflow
+18446744073709551615u + 1u | unsigned integer overflow
+0u - 1u | unsigned integer overflow
+1 % 0 | modulus by zero
+1u / 0u | division by zero
+dyn(1.5) % dyn(1.0) | no such overload
+dyn(1) + dyn(1u) | no such overload
+dyn(1.0) + dyn(1) | no such overload
+-dyn(1u) | no such overload
+-dyn(true) | no such overload
+1 in dyn('a') | no such overload
+dyn(timestamp('2020-01-01T00:00:00Z')) + dyn(timestamp('2020-01-01T00:00:00Z')) | no such overload
+dyn(duration('1h')) - dyn(timestamp('2020-01-01T00:00:00Z')) | no such overload
+dyn('a') - dyn('b') | no such overload
+dyn([1]) + dyn('a') | no such overload
+timestamp('9999-12-31T23:00:00Z') + duration('2h') | timestamp overflow
+timestamp('2024-01-01T00:00:00Z').getHours('+1:00') | unknown time zone +1:00
+ip('10.0.0') | IP Address "10.0.0" is not a valid IP address
+ip('10.0.0.1/8') | IP Address "10.0.0.1/8" is not a valid IP address
+cidr('10.0.0.1') | network address parse error during conversion from string: "10.0.0.1"
+cidr('10.0.0.1/33') | network address parse error during conversion from string: "10.0.0.1/33"
+url('a') | URL parse error during conversion from string: parse "a": invalid URI for request
+url('http://[::1') | URL parse error during conversion from string
+cidr('10.0.0.0/8').containsIP('x') | IP Address "x" is not a valid IP address
 """
 
 

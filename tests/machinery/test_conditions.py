@@ -59,3 +59,29 @@ def test_only_the_status_true_is_true() -> None:
 )
 def test_times_make_no_difference(standing: Condition | None, differs: bool) -> None:
     assert conditions.differs(standing, ready("True", "Fine", NOW)) is differs
+
+
+@pytest.mark.parametrize(
+    ("standing", "status", "since"),
+    [
+        (None, "True", NOW),
+        (ready("True", since=EARLIER), "True", EARLIER),
+        (ready("False", since=EARLIER), "True", NOW),
+        (ready("True"), "True", NOW),
+    ],
+)
+def test_when_a_condition_got_the_status_that_it_has_now(
+    standing: Condition | None, status: str, since: str
+) -> None:
+    assert conditions.transition_time(standing, status, 200) == since
+
+
+def test_a_condition_that_is_not_there_is_unknown_unless_another_word_is_given() -> None:
+    standing = [ready("False"), Condition(type="Other", status="True")]
+    assert conditions.state_of(standing, "Ready") == "False"
+    assert conditions.state_of(standing, "None") == "Unknown"
+    assert conditions.state_of(standing, "None", "False") == "False"
+    assert (conditions.status_of(True), conditions.status_of(False)) == ("True", "False")
+    assert conditions.find(standing, "Other") is standing[1]
+    assert conditions.find(standing, "None") is None
+    assert conditions.without(standing, "Ready") == [standing[1]]

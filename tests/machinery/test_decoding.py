@@ -124,7 +124,7 @@ def test_keys_are_counted_at_every_depth(value: Any, count: int) -> None:
     ("body", "unknown", "keys"),
     [
         ({"metadata": {"labels": {"x": "y"}}}, [], 3),
-        ({"metadata": None, "foo": None}, [], 2),
+        ({"metadata": None, "foo": None}, ["foo"], 2),
         (
             {"spec": {"containers": [{"name": "a"}, {"nam": {"b": 1}}]}},
             ["spec.containers[1].nam"],

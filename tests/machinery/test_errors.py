@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from tiphys.api.meta_v1 import Status
@@ -21,76 +23,153 @@ def answered(code: int, reason: str = "") -> StatusError:
 
 
 @pytest.mark.parametrize(
-    ("error", "predicates"),
+    ("build", "predicates"),
     [
-        (errors.not_found("pods", "a"), {"is_not_found", "is_write_overtaken"}),
-        (errors.already_exists("pods", "a"), {"is_already_exists", "is_write_overtaken"}),
-        (errors.conflict("pods", "a", "x"), {"is_conflict", "is_write_overtaken"}),
-        (errors.gone("x"), {"is_expired"}),
-        (answered(410, "Gone"), {"is_expired"}),
-        (errors.unauthorized(), {"is_unauthorized"}),
-        (errors.forbidden("pods", "a", "x"), {"is_forbidden"}),
-        (errors.invalid("Pod", "", "a", [errors.required("spec")]), {"is_invalid"}),
-        (errors.too_many_requests("x"), {"is_too_many_requests", "is_server_busy"}),
-        (errors.unavailable("x"), {"is_server_busy"}),
-        (errors.internal("x"), {"is_server_busy"}),
+        (lambda: errors.not_found("pods", "a"), {"is_not_found", "is_write_overtaken"}),
+        (lambda: errors.already_exists("pods", "a"), {"is_already_exists", "is_write_overtaken"}),
+        (lambda: errors.conflict("pods", "a", "x"), {"is_conflict", "is_write_overtaken"}),
+        (lambda: errors.gone("x"), {"is_expired"}),
+        (lambda: answered(410, "Gone"), {"is_expired"}),
+        (lambda: errors.unauthorized(), {"is_unauthorized"}),
+        (lambda: errors.forbidden("pods", "a", "x"), {"is_forbidden"}),
+        (lambda: errors.invalid("Pod", "", "a", [errors.required("spec")]), {"is_invalid"}),
+        (lambda: errors.too_many_requests("x"), {"is_too_many_requests", "is_server_busy"}),
+        (lambda: errors.unavailable("x"), {"is_server_busy"}),
+        (lambda: errors.internal("x"), {"is_server_busy"}),
         # A reason that the API defines counts, whatever the number is.
-        (answered(404, "Forbidden"), {"is_forbidden"}),
-        (answered(409, "StorageReadError"), set()),
+        (lambda: answered(404, "Forbidden"), {"is_forbidden"}),
+        (lambda: answered(409, "StorageReadError"), set()),
         # Without one the number does: proxies and webhooks answer so.
-        (answered(404), {"is_not_found", "is_write_overtaken"}),
-        (answered(409, "Unknown"), {"is_conflict", "is_write_overtaken"}),
-        (answered(410, "Unknown"), {"is_expired"}),
-        (answered(401), {"is_unauthorized"}),
-        (answered(403), {"is_forbidden"}),
-        (answered(422), {"is_invalid"}),
-        (answered(429), {"is_too_many_requests", "is_server_busy"}),
-        (ValueError("not found"), set()),
+        (lambda: answered(404), {"is_not_found", "is_write_overtaken"}),
+        (lambda: answered(409, "Unknown"), {"is_conflict", "is_write_overtaken"}),
+        (lambda: answered(410, "Unknown"), {"is_expired"}),
+        (lambda: answered(401), {"is_unauthorized"}),
+        (lambda: answered(403), {"is_forbidden"}),
+        (lambda: answered(422), {"is_invalid"}),
+        (lambda: answered(429), {"is_too_many_requests", "is_server_busy"}),
+        (lambda: ValueError("not found"), set()),
     ],
 )
-def test_what_an_error_is(error: Exception, predicates: set[str]) -> None:
+def test_what_an_error_is(build: Callable[[], Exception], predicates: set[str]) -> None:
+    error = build()
     assert {name for name, predicate in PREDICATES.items() if predicate(error)} == predicates
 
 
 @pytest.mark.parametrize(
-    ("error", "code", "message"),
+    ("build", "code", "message"),
     [
-        (errors.not_found("deployments.apps", "a"), 404, 'deployments.apps "a" not found'),
-        (errors.forbidden("pods", "", "no"), 403, "pods is forbidden: no"),
-        (errors.forbidden("pods", "a", "no"), 403, 'pods "a" is forbidden: no'),
-        (errors.too_old(3, 7), 410, "too old resource version: 3 (7)"),
-        (errors.internal("x"), 500, "Internal error occurred: x"),
-        (errors.already_exists("pods", "a"), 409, 'pods "a" already exists'),
-        (errors.conflict("pods", "a", "no"), 409, 'Operation cannot be fulfilled on pods "a": no'),
-        (errors.path_forbidden("u", "get", "/x"), 403, 'forbidden: User "u" cannot get path "/x"'),
-        (errors.unauthorized(), 401, "Unauthorized"),
-        (errors.bad_request("x"), 400, "x"),
+        (lambda: errors.not_found("deployments.apps", "a"), 404, 'deployments.apps "a" not found'),
+        (lambda: errors.forbidden("pods", "", "no"), 403, "pods is forbidden: no"),
+        (lambda: errors.forbidden("pods", "a", "no"), 403, 'pods "a" is forbidden: no'),
+        (lambda: errors.too_old(3, 7), 410, "too old resource version: 3 (7)"),
+        (lambda: errors.internal("x"), 500, "Internal error occurred: x"),
+        (lambda: errors.already_exists("pods", "a"), 409, 'pods "a" already exists'),
         (
-            errors.method_not_allowed("Pod", "get"),
+            lambda: errors.conflict("pods", "a", "no"),
+            409,
+            'Operation cannot be fulfilled on pods "a": no',
+        ),
+        (
+            lambda: errors.path_forbidden("u", "get", "/x"),
+            403,
+            'forbidden: User "u" cannot get path "/x"',
+        ),
+        (lambda: errors.unauthorized(), 401, "Unauthorized"),
+        (lambda: errors.bad_request("x"), 400, "x"),
+        (
+            lambda: errors.method_not_allowed("Pod", "get"),
             405,
             'get is not supported on resources of kind "Pod"',
         ),
         (
-            errors.method_refused(),
+            lambda: errors.method_refused(),
             405,
             "the server does not allow this method on the requested resource",
         ),
-        (errors.not_acceptable("x"), 406, "x"),
-        (errors.unsupported_media_type("x"), 415, "x"),
-        (errors.too_large("x"), 413, "x"),
-        (errors.too_many_requests("x"), 429, "x"),
-        (errors.timeout("x"), 504, "x"),
-        (errors.too_large_version(7, 3), 504, "Timeout: Too large resource version: 7, current: 3"),
-        (errors.unavailable("x"), 503, "x"),
+        (lambda: errors.not_acceptable("x"), 406, "x"),
+        (lambda: errors.unsupported_media_type("x"), 415, "x"),
+        (lambda: errors.too_large("x"), 413, "x"),
+        (lambda: errors.too_many_requests("x"), 429, "x"),
+        (lambda: errors.timeout("x"), 504, "x"),
         (
-            errors.invalid("Pod", "", "a", [errors.required("f")]),
+            lambda: errors.too_large_version(7, 3),
+            504,
+            "Timeout: Too large resource version: 7, current: 3",
+        ),
+        (lambda: errors.unavailable("x"), 503, "x"),
+        (
+            lambda: errors.invalid("Pod", "", "a", [errors.required("f")]),
             422,
             'Pod "a" is invalid: f: Required value',
         ),
     ],
 )
-def test_what_an_error_says(error: StatusError, code: int, message: str) -> None:
+def test_what_an_error_says(build: Callable[[], StatusError], code: int, message: str) -> None:
+    error = build()
     assert (error.code, str(error)) == (code, message)
+
+
+@pytest.mark.parametrize(
+    ("build", "reason"),
+    [
+        (lambda: errors.gone("x"), "Expired"),
+        (lambda: errors.unspecified("x"), ""),
+        (lambda: errors.internal("x"), "InternalError"),
+        (lambda: errors.timeout("x"), "Timeout"),
+        (lambda: errors.unavailable("x"), "ServiceUnavailable"),
+        (lambda: errors.page_not_found(), "NotFound"),
+        (lambda: errors.not_routed(405, "MethodNotAllowed", "x"), "MethodNotAllowed"),
+        (lambda: errors.method_refused(), "MethodNotAllowed"),
+        (lambda: errors.method_not_allowed("Pod", "get"), "MethodNotAllowed"),
+        (lambda: errors.not_acceptable("x"), "NotAcceptable"),
+        (lambda: errors.unsupported_media_type("x"), "UnsupportedMediaType"),
+        (lambda: errors.too_large("x"), "RequestEntityTooLarge"),
+        (lambda: errors.bad_request("x"), "BadRequest"),
+        (lambda: errors.path_forbidden("u", "get", "/x"), "Forbidden"),
+    ],
+)
+def test_an_error_has_a_reason(build: Callable[[], StatusError], reason: str) -> None:
+    error = build()
+    assert (error.reason, error.status.status) == (reason, "Failure")
+
+
+@pytest.mark.parametrize(
+    ("build", "seconds"),
+    [
+        (lambda: errors.too_many_requests("x"), 1),
+        (lambda: errors.too_many_requests("x", 7), 7),
+        (lambda: errors.timeout("x"), 0),
+        (lambda: errors.timeout("x", 3), 3),
+        (lambda: errors.too_large_version(7, 3), 1),
+    ],
+)
+def test_an_error_says_when_to_come_again(build: Callable[[], StatusError], seconds: int) -> None:
+    details = build().status.details
+    assert details is not None and details.retry_after_seconds == seconds
+
+
+def test_causes_say_more_for_programs() -> None:
+    details = errors.too_large_version(7, 3).status.details
+    assert details is not None
+    assert [(cause.reason, cause.message) for cause in details.causes] == [
+        ("ResourceVersionTooLarge", "Too large resource version")
+    ]
+    details = errors.internal("x").status.details
+    assert details is not None and [cause.message for cause in details.causes] == ["x"]
+
+
+def test_a_list_that_cannot_be_read_says_what_is_wrong_with_each_key() -> None:
+    error = errors.store_read("pods", [("/core/pods/ns/a", "broken")])
+    assert (error.code, error.reason) == (500, "StorageReadError")
+    assert str(error) == "failed to read one or more pods from the storage"
+    details = error.status.details
+    assert details is not None and details.name == "list"
+    [cause] = details.causes
+    assert (cause.reason, cause.field, cause.message) == (
+        "UnexpectedServerResponse",
+        "/core/pods/ns/a",
+        "broken",
+    )
 
 
 def test_an_error_names_the_resource_and_its_group() -> None:
@@ -112,22 +191,23 @@ def test_one_broken_rule_stands_alone_and_several_in_brackets() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "detail"),
+    ("build", "detail"),
     [
-        (errors.required("a", "set it"), "Required value: set it"),
-        (errors.not_supported("a", "x", {"c", "b"}), '"x": supported values: "b", "c"'),
-        (errors.not_one_of("a", "x", ["c", "b"]), '"x": supported values: "c", "b"'),
-        (errors.duplicate("a", 3), "Duplicate value: 3"),
-        (errors.too_many("a", 3, 1), "Too many: 3: must have at most 1 item"),
-        (errors.too_many("a", 3, 2), "Too many: 3: must have at most 2 items"),
-        (errors.too_long("a", 2), "may not be more than 2 bytes"),
-        (errors.invalid_value("a", True, "x"), "Invalid value: true: x"),
-        (errors.invalid_value("a", None, "x"), "Invalid value: null: x"),
-        (errors.invalid_value("a", {"b": "<&>"}, "x"), r'{"b":"\u003c\u0026\u003e"}: x'),
-        (errors.field_not_found("a", "b"), 'Not found: "b"'),
+        (lambda: errors.required("a", "set it"), "Required value: set it"),
+        (lambda: errors.not_supported("a", "x", {"c", "b"}), '"x": supported values: "b", "c"'),
+        (lambda: errors.not_one_of("a", "x", ["c", "b"]), '"x": supported values: "c", "b"'),
+        (lambda: errors.duplicate("a", 3), "Duplicate value: 3"),
+        (lambda: errors.too_many("a", 3, 1), "Too many: 3: must have at most 1 item"),
+        (lambda: errors.too_many("a", 3, 2), "Too many: 3: must have at most 2 items"),
+        (lambda: errors.too_long("a", 2), "may not be more than 2 bytes"),
+        (lambda: errors.invalid_value("a", True, "x"), "Invalid value: true: x"),
+        (lambda: errors.invalid_value("a", None, "x"), "Invalid value: null: x"),
+        (lambda: errors.invalid_value("a", {"b": "<&>"}, "x"), r'{"b":"\u003c\u0026\u003e"}: x'),
+        (lambda: errors.field_not_found("a", "b"), 'Not found: "b"'),
     ],
 )
-def test_a_broken_rule_shows_the_value(error: errors.FieldError, detail: str) -> None:
+def test_a_broken_rule_shows_the_value(build: Callable[[], errors.FieldError], detail: str) -> None:
+    error = build()
     assert error.detail.endswith(detail) and str(error) == f"a: {error.detail}"
 
 

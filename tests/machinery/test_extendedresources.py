@@ -6,8 +6,15 @@ import pytest
 
 from tests.builders import pod
 from tests.scheduler.device_builders import class_of
+from tiphys.api import core_v1
 from tiphys.api import resource_v1 as v1
-from tiphys.machinery.extendedresources import ExtendedResources, is_extended, requested_by
+from tiphys.machinery.extendedresources import (
+    ExtendedResources,
+    is_extended,
+    is_special,
+    request_names,
+    requested_by,
+)
 
 GPU = "example.com/gpu"
 
@@ -58,3 +65,29 @@ def test_what_a_pod_requests_of_such_resources() -> None:
         ],
     )
     assert requested_by(user) == (implicit, GPU)
+
+
+def test_what_a_container_has_through_classes_is_in_the_pods_status() -> None:
+    user = pod()
+    container = user.spec.containers[0]
+    assert list(request_names(user, container)) == []
+    user.status.extended_resource_claim_status = core_v1.PodExtendedResourceClaimStatus(
+        resource_claim_name="c",
+        request_mappings=[
+            core_v1.ContainerExtendedResourceRequest(
+                container_name=name, resource_name=GPU, request_name=request
+            )
+            for name, request in (("c", "r0"), ("other", "r1"), ("c", "r2"))
+        ],
+    )
+    assert list(request_names(user, container)) == [(GPU, "r0"), (GPU, "r2")]
+
+
+@pytest.mark.parametrize(("value", "special"), [("true", True), ("false", False), (None, False)])
+def test_a_claim_says_that_it_was_made_for_extended_resources(
+    value: str | None, special: bool
+) -> None:
+    claim = v1.ResourceClaim()
+    if value is not None:
+        claim.metadata.annotations = {"resource.kubernetes.io/extended-resource-claim": value}
+    assert is_special(claim) is special

@@ -81,6 +81,18 @@ def test_an_envelope_that_is_none_says_why(envelope: str, why: str) -> None:
         protobuf.unwrap(b"k8s\x00" + bytes.fromhex(envelope))
 
 
+def test_an_envelope_says_what_is_in_it() -> None:
+    made = core_v1.ConfigMap(api_version="v1", kind="ConfigMap", data={"a": "b"})
+    api_version, kind, message = protobuf.unwrap(protobuf.wrap(made))
+    assert (api_version, kind) == ("v1", "ConfigMap")
+    assert protobuf.decode(message, core_v1.ConfigMap).data == {"a": "b"}
+    wrapped = protobuf.envelope("v1", "Pod", b"x")
+    assert wrapped.startswith(b"k8s\x00") and protobuf.unwrap(wrapped) == ("v1", "Pod", b"x")
+    for data in (b"", b"k8s", b"k8s\x01", b"{}"):
+        with pytest.raises(protobuf.WireError, match="does not appear to be a protobuf message"):
+            protobuf.unwrap(data)
+
+
 @given(st.binary(max_size=60))
 def test_no_envelope_does_worse_than_being_none(data: bytes) -> None:
     try:
@@ -88,3 +100,67 @@ def test_no_envelope_does_worse_than_being_none(data: bytes) -> None:
         assert isinstance(protobuf.decode(message, core_v1.Pod), core_v1.Pod)
     except protobuf.WireError:
         pass
+
+
+@pytest.mark.parametrize(
+    ("kind", "wire", "field", "value"),
+    [
+        # A part of a map's entry that is left out is zero.
+        (core_v1.ConfigMap, "12 02 1200", "data", {"": ""}),
+        (core_v1.ConfigMap, "12 03 0a0161", "data", {"a": ""}),
+        (core_v1.ConfigMap, "12 06 0a0161 120162", "data", {"a": "b"}),
+        (core_v1.ConfigMap, "1a 03 0a0161", "binary_data", {"a": b""}),
+        (meta_v1.LabelSelector, "0a 03 0a0161", "match_labels", {"a": ""}),
+        (core_v1.ConfigMap, "20 01", "immutable", True),
+        (core_v1.ConfigMap, "20 00", "immutable", False),
+        (core_v1.PodSpec, "28 05", "active_deadline_seconds", 5),
+        (core_v1.PodSpec, "28 ffffffffffffffffff01", "active_deadline_seconds", -1),
+        (meta_v1.ObjectMeta, "72 0161 72 0162", "finalizers", ["a", "b"]),
+        (meta_v1.ObjectMeta, "42 00", "creation_timestamp", None),  # an empty time is no time
+        # A number may be one of a list, or several that are packed together.
+        (core_v1.PodSecurityContext, "20 05 20 06", "supplemental_groups", [5, 6]),
+        (core_v1.PodSecurityContext, "22 02 0506", "supplemental_groups", [5, 6]),
+        (core_v1.PodSecurityContext, "22 00", "supplemental_groups", []),
+        (Props, "49 0000000000001440", "maximum", 5),
+        (Props, "49 000000000000f83f", "maximum", 1.5),
+        (Props, "49 0000000000000080", "maximum", -0.0),
+        (Props, "49 ea8ca039593e2946", "maximum", 1e30),
+    ],
+)
+def test_a_field_of_a_message(kind: Any, wire: str, field: str, value: Any) -> None:
+    read_value = getattr(protobuf.decode(bytes.fromhex(wire), kind), field)
+    assert read_value == value and type(read_value) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "wire"),
+    [
+        (core_v1.ConfigMap, "f801 05"),  # a field of a later release
+        (core_v1.ConfigMap, "fa01 02 0000"),
+    ],
+)
+def test_fields_that_the_type_does_not_know_are_skipped(kind: Any, wire: str) -> None:
+    assert protobuf.decode(bytes.fromhex(wire), kind) == kind()
+
+
+@pytest.mark.parametrize(
+    ("kind", "wire", "why"),
+    [
+        (core_v1.ConfigMap, "10 05", "wrong wireType = 0 for field data"),
+        (core_v1.ConfigMap, "22 00", "wrong wireType = 2 for field immutable"),
+        (meta_v1.ObjectMeta, "72 01ff", "invalid UTF-8"),
+        (Props, "4a 00", "wrong wireType = 2 for field maximum"),
+        (core_v1.ConfigMap, "12 05 0a", "message ends within a field"),
+        (core_v1.ResourceRequirements, "0a 07 0a0161 12 02 0a 05", "message ends within a field"),
+    ],
+)
+def test_a_message_that_is_none_says_why(kind: Any, wire: str, why: str) -> None:
+    with pytest.raises(protobuf.WireError, match=why):
+        protobuf.decode(bytes.fromhex(wire), kind)
+
+
+def test_a_list_has_so_many_items(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tiphys.machinery.protobuf.decoding._MOST_ITEMS", 2)
+    assert protobuf.decode(bytes.fromhex("72 00 72 00"), meta_v1.ObjectMeta).finalizers == ["", ""]
+    with pytest.raises(protobuf.WireError, match="more than 2 items in a list"):
+        protobuf.decode(bytes.fromhex("72 00 72 00 72 00"), meta_v1.ObjectMeta)

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.network.programs import Programs
+from tiphys.network import pods
 from tiphys.network.pods import NetworkError, cni_config, run, write_cni, write_plugins
 
 
@@ -53,3 +55,110 @@ def test_a_pod_of_both_families_has_an_address_of_each_at_once(tmp_path: Path) -
     for _ in range(2):
         write_plugins(tmp_path / "plugins", standing)
     assert {file.name for file in (tmp_path / "plugins").iterdir()} == {"ptp", first["type"]}
+
+
+# --- the node's address among its pods ---
+
+
+class Machine:
+    """Programs that say what they are told to, and the kernel's switches as files."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.programs = Programs()
+        self.switches = {version: folder / f"forwarding{version}" for version in "46"}
+        self.kept_routes = 0
+        monkeypatch.setattr(pods, "run", self.programs)
+        monkeypatch.setattr(pods, "_keep_advertised_routes", self._keep)
+        monkeypatch.setattr(pods, "forwarding", self._forwarding)
+
+    def _keep(self) -> None:
+        self.kept_routes += 1
+
+    def _forwarding(self, addresses: list[str]) -> list[str]:
+        versions = sorted({"6" if ":" in address else "4" for address in addresses})
+        return [str(self.switches[version]) for version in versions]
+
+    def on(self) -> list[str]:
+        return [version for version, file in self.switches.items() if file.exists()]
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    return Machine(tmp_path, monkeypatch)
+
+
+def test_a_link_that_is_not_there_is_made(machine: Machine) -> None:
+    machine.programs.says = {"ip -o link show": "1: lo: <LOOPBACK>"}
+    pods.set_up_link("pods0", ["10.1.0.1"])
+    assert machine.programs.changes() == [
+        "ip link add pods0 type bridge",
+        "ip -4 addr flush dev pods0 scope global",
+        "ip addr replace 10.1.0.1/32 dev pods0",
+        "ip link set pods0 up",
+    ]
+    assert machine.on() == ["4"] and machine.switches["4"].read_text() == "1"
+    assert machine.kept_routes == 0
+
+
+def test_what_is_there_already_stays_and_an_earlier_address_goes(machine: Machine) -> None:
+    machine.programs.says = {
+        "ip -o link show": "3: pods0: <UP>",
+        "ip -o -4 addr show": "3: pods0 inet 10.1.0.1/32 scope global",
+        "ip -o -6 addr show": "3: pods0 inet6 fd00::9/128 scope global",
+    }
+    pods.set_up_link("pods0", ["10.1.0.1", "fd00::1"])
+    assert machine.programs.changes() == [
+        "ip addr replace 10.1.0.1/32 dev pods0",
+        "ip -6 addr flush dev pods0 scope global",
+        "ip addr replace fd00::1/128 nodad dev pods0",
+        "ip link set pods0 up",
+    ]
+    assert machine.on() == ["4", "6"] and machine.kept_routes == 1
+
+
+def test_services_have_a_way_that_nothing_goes(machine: Machine) -> None:
+    pods.route("pods0", ["10.96.0.0/16", "fd10::/112"])
+    pods.tear_down_link("pods0")
+    assert machine.programs.ran == [
+        "ip route replace 10.96.0.0/16 dev pods0",
+        "ip route replace fd10::/112 dev pods0",
+        "ip link del pods0",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("addresses", "files"),
+    [
+        ([], []),
+        (["10.1.0.1"], ["/proc/sys/net/ipv4/ip_forward"]),
+        (["fd00::1"], ["/proc/sys/net/ipv6/conf/all/forwarding"]),
+        (
+            ["fd00::1", "10.1.0.1", "10.1.0.2"],
+            ["/proc/sys/net/ipv4/ip_forward", "/proc/sys/net/ipv6/conf/all/forwarding"],
+        ),
+    ],
+)
+def test_packets_pass_between_links_of_these_versions(
+    addresses: list[str], files: list[str]
+) -> None:
+    assert pods.forwarding(addresses) == files
+
+
+def test_routes_that_are_advertised_are_taken_on_where_they_were_taken(tmp_path: Path) -> None:
+    for link, value in (("eth0", "1\n"), ("eth1", "0\n"), ("eth2", "2\n")):
+        (tmp_path / link).mkdir()
+        (tmp_path / link / "accept_ra").write_text(value)
+    pods._keep_advertised_routes(tmp_path)
+    values = {file.parent.name: file.read_text().strip() for file in tmp_path.glob("*/accept_ra")}
+    assert values == {"eth0": "2", "eth1": "0", "eth2": "2"}
+
+
+def test_a_folder_of_plugins_is_made_once_and_its_links_stay(tmp_path: Path) -> None:
+    standing = tmp_path / "standing"
+    standing.mkdir()
+    (standing / "ptp").write_text("x")
+    for _ in range(2):
+        write_plugins(tmp_path / "made", standing)
+    assert (tmp_path / "made" / "ptp").readlink() == standing / "ptp"
+    script = tmp_path / "made" / "tiphys-at-once"
+    assert script.stat().st_mode & 0o777 == 0o755 and "accept_dad" in script.read_text()

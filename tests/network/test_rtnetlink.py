@@ -6,6 +6,7 @@ import struct
 
 import pytest
 
+from tiphys.network import rtnetlink
 from tiphys.network.rtnetlink import Message, concerns, messages
 
 OURS, UPLINK, POD = 84, 4, 77
@@ -52,3 +53,25 @@ def test_a_datagram_is_read_message_by_message_as_far_as_it_goes() -> None:
     whole = framed(NEW_LINK, link(1)) + framed(DEL_ROUTE, route(OURS))
     assert [message.type for message in messages(whole)] == [NEW_LINK, DEL_ROUTE]
     assert list(messages(b"\0" * 64)) == []
+
+
+class Socket:
+    def __init__(self, *kind: int) -> None:
+        self.kind = kind
+
+    def setblocking(self, flag: bool) -> None:
+        self.blocks = flag
+
+    def bind(self, where: tuple[int, int]) -> None:
+        self.where = where
+
+
+def test_links_addresses_and_routes_of_both_versions_are_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """RTMGRP_LINK, and those of addresses and routes of IPv4 and IPv6 (linux/rtnetlink.h)."""
+    with monkeypatch.context() as patched:
+        patched.setattr(rtnetlink.socket, "socket", Socket)
+        made = rtnetlink.listen()
+    assert isinstance(made, Socket) and made.kind == (16, 3, 0) and made.blocks is False
+    assert made.where == (0, 0x1 | 0x10 | 0x40 | 0x100 | 0x400)

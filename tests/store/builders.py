@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import Callable
+from typing import Any
 
 from tiphys.store.cache import Entry, Limits, ResourceCache, Selectable
 from tiphys.store.engine import Change
@@ -39,3 +42,10 @@ def cache(*changes: Change, limits: Limits | None = None) -> ResourceCache:
 
 def names(entries: list[Entry]) -> list[str]:
     return [entry.key.rpartition("/")[2] for entry in entries]
+
+
+async def until(check: Callable[[], Any]) -> None:
+    """Returns once that holds, which other tasks bring about."""
+    async with asyncio.timeout(10):
+        while not check():  # noqa: ASYNC110 - what is looked at has no event
+            await asyncio.sleep(0)

@@ -88,8 +88,8 @@ class Keys:
         return message(f1=aead.decrypt(asked[1][:12], asked[1][12:], None))
 
 
-async def main(place: str, folder: str) -> None:
-    keys = Keys(Path(folder))
+def server_of(keys: Keys, place: str) -> grpc.aio.Server:
+    """A server at a Unix socket that is to be started."""
     server = grpc.aio.server()
     handlers = {
         "Status": grpc.unary_unary_rpc_method_handler(keys.status),
@@ -99,6 +99,11 @@ async def main(place: str, folder: str) -> None:
     generic = grpc.method_handlers_generic_handler("v2.KeyManagementService", handlers)
     server.add_generic_rpc_handlers((generic,))
     server.add_insecure_port(f"unix:{place}")
+    return server
+
+
+async def main(place: str, folder: str) -> None:
+    server = server_of(Keys(Path(folder)), place)
     await server.start()
     print("ready", flush=True)
     await server.wait_for_termination()

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.store.builders import PREFIX, cache, delete, key, names, put, value
+from tests.store.builders import PREFIX, SELECTABLE, cache, delete, key, names, put, value
 from tiphys.machinery.selectors import parse_fields, parse_labels
 from tiphys.store.cache import Event, Expired, Filter, Limits, ResourceCache, Selectable, Watcher
 from tiphys.store.corruption import Corrupt
@@ -284,3 +284,77 @@ def test_a_line_is_built_once_for_all_watchers() -> None:
     event: Event = three().events[0]
     assert event.line("ADDED") is event.line("ADDED")
     assert event.chunk("ADDED") is event.chunk("ADDED")
+
+
+def test_the_same_version_is_the_same_value_until_something_changes() -> None:
+    made = three()
+    first = made.version
+    assert made.version is first
+    made.apply(delete(9, "x"))  # no event, but the cache is further
+    assert made.version == (9, 3, 0)
+    made.set_corrupt(corrupt(9, "x"))
+    assert made.version == (9, 3, 1)
+
+
+def test_a_cache_is_told_of_whatever_came_out_of_order_of_names() -> None:
+    made = cache(put(1, "b"), put(2, "a"), put(3, "c"), put(4, "aa"))
+    assert names(list(made)) == ["a", "aa", "b", "c"]
+    made.apply(delete(5, "aa"))
+    made.apply(put(6, "b"))
+    assert names(list(made)) == ["a", "b", "c"] and len(made) == 3
+
+
+def test_a_take_looks_at_so_many_events_and_goes_on_there() -> None:
+    made = three()
+    watcher = made.watch(ODD, 0, never)
+    assert [taken_names(watcher.take(most)) for most in (1, 1, 5)] == [["a"], [], ["c"]]
+    assert watcher.position == 3
+
+
+def taken_names(events: list[tuple[str, Event]]) -> list[str]:
+    return [event.key[-1] for _, event in events]
+
+
+def test_fields_that_are_named_again_leave_what_was_read() -> None:
+    made = three()
+    made.select_by(SELECTABLE)
+    on_n1 = Filter(PREFIX, fields=parse_fields("spec.nodeName=n1"))
+    assert names(made.select(on_n1)) == ["a"] and bool(made._indexes)
+    made.select_by(SELECTABLE)
+    assert bool(made._indexes), "nothing changed, so the index stays"
+    made.select_by(())
+    assert not made._indexes and names(made.select(on_n1)) == []
+
+
+def test_what_is_corrupt_is_no_longer_when_it_is_written_or_deleted() -> None:
+    made = three()
+    made.set_corrupt(corrupt(4, "a"))
+    made.set_corrupt(corrupt(5, "b"))
+    assert [row.key[-1] for row in made.corrupt_below(PREFIX)] == ["a", "b"]
+    made.apply(delete(6, "a"))
+    assert [row.key[-1] for row in made.corrupt_below(PREFIX)] == ["b"]
+    assert made.corruptions == 2 and names(list(made)) == ["c"]
+
+
+def test_contents_are_of_one_moment() -> None:
+    made = three()
+    made.forget(1)
+    before = made.contents()
+    made.apply(put(4, "d"))
+    assert (before.prefix, before.dropped, before.corrupt) == (PREFIX, 1, [])
+    assert names(before.entries) == ["a", "b", "c"]
+    assert [event.revision for event in before.events] == [2, 3]
+
+
+def test_a_page_of_a_namespace_begins_and_ends_in_it() -> None:
+    made = cache(
+        Change(1, "/core/pods/a/x", value(), 0),
+        Change(2, "/core/pods/b/x", value(), 0),
+        Change(3, "/core/pods/b/y", value(), 0),
+        Change(4, "/core/pods/c/x", value(), 0),
+    )
+    below = Filter("/core/pods/b/")
+    entries, rest = made.page(below, "", 1)
+    assert ([entry.key for entry in entries], rest) == (["/core/pods/b/x"], 1)
+    entries, rest = made.page(below, "/core/pods/b/x", 5)
+    assert ([entry.key for entry in entries], rest) == (["/core/pods/b/y"], 0)

@@ -61,3 +61,13 @@ async def test_an_error_of_the_work_passes() -> None:
     with pytest.raises(KeyError), deadlines.begin():
         raise KeyError("a")
     assert not deadlines.open
+
+
+async def test_a_deadline_that_is_further_away_is_looked_at_later() -> None:
+    deadlines, never = Deadlines(SOON), asyncio.Event()
+    first = asyncio.ensure_future(waits(deadlines, never))
+    await asyncio.sleep(SOON / 2)
+    second = asyncio.ensure_future(waits(deadlines, never))
+    assert await first == "too late"
+    assert len(deadlines.open) == 1
+    assert await second == "too late"

@@ -185,3 +185,116 @@ async def test_a_file_of_a_newer_release_is_refused(tmp_path: Path) -> None:
         await SQLiteEngine(tmp_path / "db").open(ignore)
     with pytest.raises(StoreError, match="a newer release"):
         dump.from_sqlite(tmp_path / "db", tmp_path / "dump")
+
+
+# --- files ---
+
+
+def row(revision: int, key: str, seconds: int = 0) -> dump.Row:
+    return dump.Row(revision, key, OBJECT, seconds)
+
+
+def test_two_keys_of_one_revision_get_one_each(tmp_path: Path) -> None:
+    """One transaction of somebody else may have written both."""
+    rows = [row(3, "/a/b/x"), row(3, "/a/b/y", 60), row(4, "/a/b/z"), row(3, "/a/b/w")]
+    assert dump.write_rows(tmp_path / "dump", rows, 9) == dump.Dump(11, 4)
+    assert [(one.revision, one.key, one.seconds) for one in dump.rows_of(tmp_path / "dump")] == [
+        (3, "/a/b/x", 0),
+        (4, "/a/b/z", 0),
+        (10, "/a/b/y", 60),
+        (11, "/a/b/w", 0),
+    ]
+    assert dump.revision_of(tmp_path / "dump") == 11
+    assert (tmp_path / "dump").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_dump_of_nothing_has_a_revision_too(tmp_path: Path) -> None:
+    assert dump.write_rows(tmp_path / "dump", [], 9) == dump.Dump(9, 0)
+    assert dump.to_sqlite(tmp_path / "dump", tmp_path / "db", 5) == dump.Dump(14, 0)
+
+
+def broken(path: Path) -> Path:
+    path.write_bytes(b"SQLite format 3\0" + b"x" * 4096)
+    return path
+
+
+def test_what_is_no_dump_is_an_error_that_names_the_file(tmp_path: Path) -> None:
+    file, target = broken(tmp_path / "dump"), tmp_path / "db"
+    for read in (
+        lambda: dump.from_sqlite(file, target),
+        lambda: dump.to_sqlite(file, target, 0),
+        lambda: dump.rows_of(file),
+        lambda: dump.revision_of(file),
+        lambda: dump.revision_of(tmp_path / "nothing"),
+    ):
+        with pytest.raises(StoreError, match=str(tmp_path)):
+            read()
+    assert not target.exists()
+
+
+def test_a_dump_without_a_revision_is_no_dump(tmp_path: Path) -> None:
+    dump.write_rows(tmp_path / "dump", [], 9)
+    with sqlite3.connect(tmp_path / "dump") as database:
+        database.execute("DELETE FROM meta")
+    with pytest.raises(StoreError, match="dump: "):
+        dump.revision_of(tmp_path / "dump")
+
+
+def test_a_dump_that_is_damaged_is_not_restored(tmp_path: Path) -> None:
+    dump.write_rows(tmp_path / "dump", [row(1, "/a/b/x")], 1)
+    with sqlite3.connect(tmp_path / "dump") as database:
+        database.execute("PRAGMA ignore_check_constraints=ON")
+        database.execute("CREATE TABLE rule (n INTEGER CHECK (n > 0))")
+        database.execute("INSERT INTO rule VALUES (0)")
+    with pytest.raises(StoreError, match="is damaged: CHECK constraint failed in rule"):
+        dump.to_sqlite(tmp_path / "dump", tmp_path / "db", 0)
+    assert not (tmp_path / "db").exists()
+
+
+async def test_a_restored_file_is_an_engines_and_nothing_of_before_is_left(tmp_path: Path) -> None:
+    folder(tmp_path, "old")
+    await filled("sqlite", tmp_path)
+    dumped_keys = dump.from_sqlite(tmp_path / "db", tmp_path / "dump")
+    for name in ("db.new", "db-wal", "db-shm"):
+        (tmp_path / name).write_text("of before")
+    done = dump.to_sqlite(tmp_path / "dump", tmp_path / "db", 100)
+    assert done == dump.Dump(dumped_keys.revision + 100, 2)
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == [
+        "db",
+        "db.lock",
+        "dump",
+    ]
+    assert (tmp_path / "db").stat().st_mode & 0o777 == 0o600
+    with sqlite3.connect(tmp_path / "db") as database:
+        assert database.execute("PRAGMA auto_vacuum").fetchone() == (2,)
+        tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
+        assert "lifetime" not in tables
+        meta = dict(database.execute("SELECT name, value FROM meta"))
+    assert meta == {"compacted": done.revision, "revision": done.revision}
+
+
+async def test_many_keys_of_etcd_are_read_in_pages(
+    etcd: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dump, "_PAGE", 2)
+    monkeypatch.setattr(dump, "_AT_ONCE", 2)
+    rows = [row(number + 1, f"/a/b/{number}") for number in range(5)]
+    dump.write_rows(tmp_path / "dump", rows, 9)
+    root = folder(tmp_path, "new")
+    done = await loaded(etcd, root, tmp_path / "dump", 1000)
+    assert done.keys == 5 and done.revision >= 1009
+    again = await dumped(etcd, root, tmp_path / "again")
+    assert again.keys == 5 and again.revision >= done.revision
+    keys = {one.key for one in dump.rows_of(tmp_path / "again")}
+    assert keys == {one.key for one in rows}
+
+
+async def test_an_etcd_that_does_not_answer_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tiphys.store.etcd._TIMEOUT", 0.05)
+    dump.write_rows(tmp_path / "dump", [], 9)
+    copy = dump.EtcdCopy(["127.0.0.1:1"], "/p")
+    with pytest.raises(StoreError, match=r"etcd at ipv4:127\.0\.0\.1:1: "):
+        await copy.dump(tmp_path / "target")
+    assert not (tmp_path / "target").exists()

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.etcds import etcd_in
+from tiphys.store import etcd as module
 from tiphys.store import etcdpb as pb
 from tiphys.store.cache import Expired, Filter
 from tiphys.store.engine import Change, StoreError, TooLarge, Write
@@ -142,6 +143,74 @@ async def test_a_server_that_missed_compacted_changes_goes_on_from_what_is_live(
     assert await late.commit(Write("/a/b/created", b"3", newest)) > newest
     await other.close()
     await late.close()
+
+
+async def test_many_keys_are_read_in_pages(
+    etcd: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_PAGE", 2)
+    first = EtcdEngine([etcd], prefix=f"/{tmp_path.name}")
+    await first.open(lambda changes: None)
+    revisions = {
+        f"/a/b/{name}": await first.commit(Write(f"/a/b/{name}", b"1")) for name in "ecadb"
+    }
+    await first.compact(max(revisions.values()))
+    second = EtcdEngine([etcd], prefix=f"/{tmp_path.name}")
+    snapshot = await second.open(lambda changes: None)
+    assert [(change.key, change.revision) for change in snapshot.changes] == list(revisions.items())
+    await second.close()
+    await first.close()
+
+
+async def test_a_compaction_that_another_server_made_before_is_no_error(
+    etcd: str, tmp_path: Path
+) -> None:
+    engine = EtcdEngine([etcd], prefix=f"/{tmp_path.name}")
+    await engine.open(lambda changes: None)
+    revision = await engine.commit(Write("/a/b/x", b"1"))
+    await engine.compact(revision)
+    await engine.compact(revision)
+    assert await engine.barrier() >= revision
+    await engine.close()
+
+
+async def test_watches_resume_from_so_far_ago_and_no_further(
+    etcd: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = EtcdEngine([etcd], prefix=f"/{tmp_path.name}")
+    await first.open(lambda changes: None)
+    revisions = [await first.commit(Write("/a/b/x", b"%d" % number)) for number in range(9)]
+    await first.close()
+    for limit in (3, 5, 8):
+        monkeypatch.setattr(module, "_RESUMED", limit)
+        engine = EtcdEngine([etcd], prefix=f"/{tmp_path.name}")
+        seen: list[Change] = []
+        snapshot = await engine.open(seen.extend)
+        assert snapshot.compacted == snapshot.revision == revisions[-1] - limit
+        assert [change.revision for change in seen] == revisions[-limit:]
+        assert seen[0].previous == seen[0].revision - 1
+        await engine.close()
+
+
+async def test_a_server_that_starts_while_another_compacts_begins_with_what_is_live(
+    etcd: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = EtcdEngine([etcd], prefix=f"/{tmp_path.name}")
+    await first.open(lambda changes: None)
+    old = await first.commit(Write("/a/b/x", b"1"))
+    newest = await first.commit(Write("/a/b/x", b"2"))
+    await first.compact(newest)
+
+    async def as_it_was_before(engine: EtcdEngine, newest: int) -> int:
+        return old
+
+    monkeypatch.setattr(EtcdEngine, "_oldest", as_it_was_before)
+    second = EtcdEngine([etcd], prefix=f"/{tmp_path.name}")
+    snapshot = await second.open(lambda changes: None)
+    assert [(change.revision, change.value) for change in snapshot.changes] == [(newest, b"2")]
+    assert snapshot.compacted >= newest
+    await second.close()
+    await first.close()
 
 
 async def test_writes_of_others_under_other_keys_do_not_hold_up_a_read(

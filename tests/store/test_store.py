@@ -8,12 +8,22 @@ from collections.abc import AsyncIterator
 import pytest
 from prometheus_client import CollectorRegistry
 
-from tests.store.builders import value
+from tests.store.builders import until, value
 from tiphys.store import store as module
 from tiphys.store.cache import Expired, Filter
 from tiphys.store.corruption import prefix_of
-from tiphys.store.engine import Change, Conflict, Listener, Snapshot, StoreError, StoreTimeout
+from tiphys.store.engine import (
+    TOO_LARGE,
+    Change,
+    Conflict,
+    Listener,
+    Snapshot,
+    StoreError,
+    StoreTimeout,
+    TooLarge,
+)
 from tiphys.store.engine import Write as EngineWrite
+from tiphys.store.entries import Entry
 from tiphys.store.memory import MemoryEngine
 from tiphys.store.metrics import StoreMetrics
 from tiphys.store.store import Retention, Store
@@ -227,4 +237,150 @@ async def test_values_that_are_not_objects_are_noted_under_their_resource() -> N
     assert list(pods.corrupt) == [KEY] and list(store.counts()) == [PODS]
     assert len(pods) == 1 and store.revision == 3
     assert pods.corruptions == 1
+    await store.close()
+
+
+async def test_an_object_has_so_many_bytes_at_the_most(store: Store, engine: Faulty) -> None:
+    body = b'{"metadata":{"name":"x"},"data":"%b"}'
+    most = body % (b"x" * (module.MOST_BYTES - len(body) + 2))
+    pods = store.cache(PODS)
+    with pytest.raises(TooLarge, match=TOO_LARGE):
+        await store.put(pods, KEY, most + b" ", None)
+    assert store.commits == 0
+    await store.put(pods, KEY, most, None)
+    assert store.commits == 1
+
+
+async def test_a_creation_is_one_and_every_other_write_an_update(engine: Faulty) -> None:
+    registry = CollectorRegistry()
+    store = Store(engine, metrics=StoreMetrics(registry))
+    await store.open()
+    pods = store.cache(PODS)
+    first = await store.put(pods, KEY, value(), 0)
+    await store.put(pods, KEY, value(), first.revision)
+    await store.put(pods, KEY, value(), None)
+    with pytest.raises(Conflict):
+        await store.delete("nonsense", None)
+    name = "etcd_request_duration_seconds_count"
+
+    def count(operation: str, resource: str) -> float | None:
+        labels = {"operation": operation, "group": "", "resource": resource}
+        return registry.get_sample_value(name, labels)
+
+    assert (count("create", "pods"), count("update", "pods"), count("delete", "")) == (1, 2, 1)
+    labels = {"operation": "delete", "group": "", "resource": ""}
+    assert registry.get_sample_value("etcd_request_errors_total", labels) is None, "no fault of its"
+    await store.close()
+
+
+async def test_a_write_that_was_undone_meanwhile_is_returned_as_it_was(
+    store: Store, engine: Faulty
+) -> None:
+    engine.answers.clear()
+    put = asyncio.ensure_future(store.put(store.cache(PODS), KEY, value(), None))
+    gone = asyncio.ensure_future(store.delete(KEY, None))
+    await asyncio.sleep(0)
+    engine.answers.set()
+    assert (await put).revision == 1 and await gone == 2
+    assert b'"resourceVersion":"1"' in (await put).data
+
+
+class Lagging(MemoryEngine):
+    """Of a store that others write to, or one that is not as far as it could be."""
+
+    def __init__(self, shared: bool, lags: bool) -> None:
+        super().__init__()
+        self.shared = shared
+        self._lags = lags
+        self.asked = 0
+
+    def lags(self) -> bool:
+        return self._lags
+
+    async def barrier(self) -> int:
+        self.asked += 1
+        return 7
+
+
+@pytest.mark.parametrize(
+    ("shared", "lags", "asked"), [(False, False, 0), (True, False, 1), (False, True, 1)]
+)
+async def test_who_reads_asks_the_engine_only_where_it_may_be_further(
+    shared: bool, lags: bool, asked: int
+) -> None:
+    engine = Lagging(shared, lags)
+    store = Store(engine)
+    await store.open()
+    assert (store.is_shared, store.lags(), store.must_ask) == (shared, lags, bool(asked))
+    assert await store.fresh() == (7 if asked else 0) and engine.asked == asked
+    await store.close()
+
+
+async def test_a_waiter_that_left_is_not_woken(store: Store) -> None:
+    waiting = [asyncio.ensure_future(store.reached(1, 5)) for _ in range(2)]
+    await asyncio.sleep(0)
+    waiting[0].cancel()
+    await store.put(store.cache(PODS), KEY, value(), 0)
+    assert await waiting[1] and not store._waiters
+
+
+@pytest.mark.parametrize("shared", [True, False])
+async def test_what_others_write_is_looked_at_and_what_we_write_is_not(shared: bool) -> None:
+    engine = Lagging(shared, False)
+    store = Store(engine)
+    await store.open()
+    engine._listener([Change(1, KEY, b'{"metadata":{"labels":{}}}', 0)])
+    assert list(store.cache(PODS).corrupt) == ([KEY] if shared else [])
+    await store.close()
+
+
+async def test_history_is_compacted_every_minute_once_it_is_five_rounds_old(
+    engine: Faulty, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "COMPACT_EVERY", 0.01)
+    monkeypatch.setattr(module, "KEEP", 2)
+    store = Store(engine)
+    await store.open()
+    made = await store.put(store.cache(PODS), KEY, value(), 0)
+    await until(lambda: made.revision in engine.compacted)
+    assert engine.compacted == [made.revision], "there is nothing more to forget"
+    await store.close()
+
+
+async def test_the_past_is_compressed_and_the_present_is_not(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_PACKED_AT_ONCE", 3)
+    pods = store.cache(PODS)
+    body = b'{"metadata":{"name":"x"},"data":"%b","number":%d}'
+    for number in range(270):
+        await store.put(pods, KEY, body % (b"x" * 600, number), None)
+    await store.compress_history()
+    packed = [
+        event.previous is not None and type(event.previous) is not Entry for event in pods.events
+    ]
+    assert packed.index(False, 1) == packed.count(True) + 1 == 14
+    assert b'"number":5' in pods.at(Filter(PODS), 6)[0].data
+
+
+class Seeded(MemoryEngine):
+    """Knows that a value is broken, and where the history of one resource begins."""
+
+    async def open(self, listener: Listener) -> Snapshot:
+        row = (KEY, 6, "broken")
+        changes = [Change(5, "/core/pods/ns/b", value(), 0)]
+        return Snapshot(9, 3, changes, {PODS: 5}, [row, ("nonsense", 7, "broken")])
+
+
+async def test_a_snapshot_says_what_is_broken_and_where_histories_begin() -> None:
+    store = Store(Seeded())
+    await store.open()
+    pods = store.cache(PODS)
+    assert store.revision == 9 and list(pods.corrupt) == [KEY]
+    assert pods.floor == 6 and store.cache("/core/nodes/").floor == 3
+    [contents] = [one for one in store.contents() if one.prefix == PODS]
+    assert [entry.key for entry in contents.entries] == ["/core/pods/ns/b"]
+    assert [(one.key, one.fault) for one in contents.corrupt] == [(KEY, "broken")]
+    await store.compact(3)
+    assert store.cache("/core/nodes/").floor == 3
     await store.close()

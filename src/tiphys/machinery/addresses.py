@@ -53,12 +53,13 @@ def endpoint_problems(text: str) -> list[str]:
         found.append("may not be in the loopback range (127.0.0.0/8, ::1/128)")
     if address.is_link_local:
         found.append("may not be in the link-local range (169.254.0.0/16, fe80::/10)")
-    if _is_link_local_multicast(address):
+    if is_link_local_multicast(address):
         found.append("may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)")
     return found
 
 
-def _is_link_local_multicast(address: Address) -> bool:
+def is_link_local_multicast(address: Address) -> bool:
+    """As Go's netip has it; Python knows no such range."""
     if isinstance(address, ipaddress.IPv4Address):
         return address in ipaddress.IPv4Network("224.0.0.0/24")
     return address.packed[0] == 0xFF and address.packed[1] & 0x0F == 0x02

@@ -91,7 +91,7 @@ def _count_keys_of_struct(
     total = len(value)
     for key, item in value.items():
         below = shape.get(key, _UNKNOWN)
-        if below is None or item is None:
+        if below is None:
             continue
         if below is _UNKNOWN:
             if len(unknown) < ENOUGH:

@@ -26,7 +26,7 @@ def validate_annotations(annotations: Mapping[str, str], path: str) -> list[Fiel
     problems, size = [], 0
     for key, value in annotations.items():
         problems += [invalid_value(path, key, problem) for problem in label_key_errors(key.lower())]
-        size += len(key) + len(value)
+        size += len(key.encode()) + len(value.encode())
     if size > _ANNOTATIONS_LIMIT:
         detail = f"Too long: may not be more than {_ANNOTATIONS_LIMIT} bytes"
         problems.append(FieldError("FieldValueTooLong", path, detail))

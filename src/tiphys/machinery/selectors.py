@@ -151,15 +151,7 @@ NOTHING = Selector((Requirement("metadata.name/none", "in", ()),))  # matches no
 
 
 def _tokens(text: str) -> list[str]:
-    tokens, at = [], 0
-    text = text.strip()
-    while at < len(text):
-        match = _TOKEN.match(text, at)
-        if not match:
-            raise SelectorError(f"unable to parse requirement: found {text[at:]!r}")
-        tokens.append(match[1] or match[2])
-        at = match.end()
-    return tokens
+    return [symbol or word for symbol, word in _TOKEN.findall(text)]
 
 
 @remembered(1024)

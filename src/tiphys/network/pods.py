@@ -113,10 +113,10 @@ def forwarding(addresses: list[str]) -> list[str]:
     return [files[version] for version in sorted({6 if ":" in one else 4 for one in addresses})]
 
 
-def _keep_advertised_routes() -> None:
+def _keep_advertised_routes(folder: Path = Path("/proc/sys/net/ipv6/conf")) -> None:
     """A machine that forwards IPv6 takes no more routes from its routers' advertisements, unless
     it is told to (2 instead of 1): it would lose its way out some minutes later."""
-    for file in Path("/proc/sys/net/ipv6/conf").glob("*/accept_ra"):
+    for file in folder.glob("*/accept_ra"):
         if file.read_text().strip() == "1":
             file.write_text("2")
 

@@ -25,6 +25,7 @@ from tiphys.store.etcd import EtcdEngine
 from tiphys.store.sqlite import FORMAT, SCHEMA, newer_format
 
 _LIFETIMES = "CREATE TABLE IF NOT EXISTS lifetime (key TEXT PRIMARY KEY, seconds INTEGER NOT NULL);"
+_PAGE = 2000  # keys that are read of etcd at once
 _AT_ONCE = 64  # keys that are written to etcd at a time
 # What upstream advises to raise revisions by when etcd is restored (etcdutl --bump-revision): more
 # than can have been written since the backup, so that no revision is given to a second object.
@@ -193,7 +194,7 @@ class EtcdCopy(EtcdEngine):
         revision = 0
         while True:
             request = pb.RangeRequest(
-                key=page_start, range_end=self._end_key, limit=2000, revision=revision
+                key=page_start, range_end=self._end_key, limit=_PAGE, revision=revision
             )
             page = await self._etcd.range(request, timeout=30, wait_for_ready=True)
             # Every page is of the revision of the first: etcd keeps what was live then.

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from tiphys.store import etcdpb as pb
-from tiphys.store.engine import (
-    Write,
-)
+from tiphys.store.engine import Write
 
 _TARGET_MOD = 2  # Compare.CompareTarget.MOD
 _GREATER = 1  # Compare.CompareResult.GREATER

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
+import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 import grpc
@@ -16,7 +17,7 @@ _PING_TIMEOUT = 10  # seconds; for questions that cost etcd next to nothing, too
 
 
 class _Lease(NamedTuple):
-    """A lease, and until when (loop time) it is given to new keys."""
+    """A lease, and until when (by the clock of `Leases`) it is given to new keys."""
 
     id: int
     given_until: float
@@ -29,14 +30,17 @@ class Leases:
     lease for each key would cost etcd more than the keys.
     """
 
-    def __init__(self, grant: Call, revoke: Call) -> None:
+    def __init__(
+        self, grant: Call, revoke: Call, now: Callable[[], float] = time.monotonic
+    ) -> None:
         self._grant = grant
         self._revoke = revoke
+        self._now = now
         self._current: dict[int, _Lease] = {}  # by lifetime in seconds
 
     async def of(self, seconds: int) -> int:
         """The lease for a key that is written now and may live for `seconds`. Raises StoreError."""
-        now = asyncio.get_running_loop().time()
+        now = self._now()
         lease = self._current.get(seconds)
         if lease is not None and now < lease.given_until:
             return lease.id

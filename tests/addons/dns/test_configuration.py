@@ -6,6 +6,7 @@ import dns.name
 import dns.reversename
 import pytest
 
+from tiphys.addons.dns import configuration as module
 from tiphys.addons.dns.configuration import Configuration, Server, read
 
 
@@ -119,3 +120,83 @@ def test_what_is_wrong_in_one_line_does_not_undo_another() -> None:
     configuration = corefile(". {\nrewrite name a b\nforward . 192.0.2.3\n}")
     assert servers(configuration, "a.com") == ["192.0.2.3 53"]
     assert configuration.forwardings[0].servers == (Server("192.0.2.3"),)
+
+
+@pytest.mark.parametrize(
+    ("written", "server"),
+    [
+        ("192.0.2.1", Server("192.0.2.1", 53)),
+        ("192.0.2.1:5353", Server("192.0.2.1", 5353)),
+        ("dns://192.0.2.1:1", Server("192.0.2.1", 1)),
+        ("192.0.2.1:65535", Server("192.0.2.1", 65535)),
+        ("192.0.2.1:00053", Server("192.0.2.1", 53)),
+        ("2001:db8::1", Server("2001:db8::1", 53)),
+        ("[2001:db8::1]", Server("2001:db8::1", 53)),
+        ("[2001:db8::1]:5353", Server("2001:db8::1", 5353)),
+    ],
+)
+def test_where_a_server_is(written: str, server: Server) -> None:
+    assert module._server(written) == server
+
+
+@pytest.mark.parametrize(
+    ("written", "problem"),
+    [
+        ("tls://192.0.2.1", "only servers without TLS can be asked"),
+        ("192.0.2.1:0", "has no such port"),
+        ("192.0.2.1:65536", "has no such port"),
+        ("192.0.2.1:000053", "has no such port"),
+        ("192.0.2.1:", "has no such port"),
+        ("192.0.2.1:dns", "has no such port"),
+        ("192.0.2.1:٥٣", "has no such port"),
+        ("[2001:db8::1]5353x", "has no such port"),
+        ("192.0.2", "is no address of a server"),
+        ("ns.example.org", "is no address of a server"),
+        ("[192.0.2.1", ""),
+    ],
+)
+def test_where_a_server_cannot_be(written: str, problem: str) -> None:
+    if not problem:
+        assert module._server(written) == Server("192.0.2.1", 53)
+        return
+    with pytest.raises(ValueError, match=problem):
+        module._server(written)
+
+
+@pytest.mark.parametrize(
+    ("written", "zone"),
+    [
+        ("example.org", "example.org."),
+        ("EXAMPLE.org:53", "example.org."),
+        ("dns://example.org", "example.org."),
+        (".", "."),
+        (".:53", "."),
+        ("10.20.0.0/16", "20.10.in-addr.arpa."),
+        ("10.20.30.0/20", "20.10.in-addr.arpa."),
+        ("10.0.0.0/8", "10.in-addr.arpa."),
+        ("2001:db8::/32", "8.b.d.0.1.0.0.2.ip6.arpa."),
+    ],
+)
+def test_what_a_zone_is(written: str, zone: str) -> None:
+    assert module._zone(written).to_text() == zone
+
+
+@pytest.mark.parametrize("written", ["tls://example.org", "10.0.0.0/33", "a..b", "x" * 64])
+def test_what_is_no_zone(written: str) -> None:
+    with pytest.raises(ValueError, match=r"is not served|is no network|is no zone"):
+        module._zone(written)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("cache 5", 5), ("cache 86400", 86400), ("cache 99999", 86400)]
+)
+def test_a_number_of_seconds_is_a_day_at_the_most(text: str, seconds: int) -> None:
+    assert corefile(f". {{\n{text}\n}}").longest[dns.name.root] == seconds
+
+
+def test_names_of_a_block_of_hosts_are_of_all_its_addresses() -> None:
+    block = "10.0.0.1 a.x b.x\n2001:db8::1 a.x\nttl 5\nno_reverse\nfallthrough"
+    [hosts] = corefile(f". {{\nhosts {{\n{block}\n}}\n}}").hosts
+    names = {name.to_text(): found for name, found in hosts.addresses.items()}
+    assert names == {"a.x.": ["10.0.0.1", "2001:db8::1"], "b.x.": ["10.0.0.1"]}
+    assert (hosts.ttl, hosts.fallthrough) == (5, True)

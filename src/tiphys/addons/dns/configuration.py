@@ -246,6 +246,9 @@ def _read_cache(directive: Directive, zone: Name, configuration: Configuration) 
         configuration.longest[name] = seconds
 
 
+_LONGEST_PORT = 5  # digits
+
+
 _READERS: dict[str, Callable[[Directive, Name, Configuration], None]] = {
     "forward": _read_forward,
     "hosts": _read_hosts,
@@ -308,6 +311,7 @@ def _server(written: str) -> Server:
 
 
 def _port(text: str, written: str) -> int:
-    if not text.isascii() or not text.isdecimal() or not 0 < int(text[:6]) < 65536:
+    is_number = text.isascii() and text.isdecimal() and len(text) <= _LONGEST_PORT
+    if not is_number or not 0 < int(text) < 65536:
         raise ValueError(f"{written!r} has no such port")
     return int(text)

@@ -6,6 +6,7 @@ import ipaddress
 import urllib.parse
 from typing import Any
 
+from tiphys.machinery.addresses import is_link_local_multicast
 from tiphys.machinery.cel.frames import Function
 from tiphys.machinery.cel.values import (
     CIDR,
@@ -13,6 +14,8 @@ from tiphys.machinery.cel.values import (
     URL,
     CelError,
 )
+
+_BROADCAST = ipaddress.IPv4Address("255.255.255.255")
 
 
 def parse_ip(text: str) -> IP:
@@ -72,20 +75,25 @@ def _contains_cidr(network: CIDR, other: Any) -> bool:
     return inner.version == network.network.version and bool(inner.subnet_of(network.network))  # type: ignore[arg-type]
 
 
+def _is_global_unicast(ip: IP) -> bool:
+    """As Go's netip: addresses for private use are, too."""
+    address = ip.address
+    return not (
+        address.is_multicast
+        or address.is_loopback
+        or address.is_unspecified
+        or address.is_link_local
+        or address == _BROADCAST
+    )
+
+
 METHODS: dict[str, Function] = {
     "family": lambda v: v.address.version,
     "isUnspecified": lambda v: v.address.is_unspecified,
     "isLoopback": lambda v: v.address.is_loopback,
-    "isLinkLocalMulticast": lambda v: v.address.is_multicast and v.address.is_link_local,
+    "isLinkLocalMulticast": lambda v: is_link_local_multicast(v.address),
     "isLinkLocalUnicast": lambda v: v.address.is_link_local,
-    "isGlobalUnicast": lambda v: (
-        not (
-            v.address.is_multicast
-            or v.address.is_loopback
-            or v.address.is_unspecified
-            or v.address.is_link_local
-        )
-    ),
+    "isGlobalUnicast": _is_global_unicast,
     "containsIP": _contains_ip,
     "containsCIDR": _contains_cidr,
     "prefixLength": lambda v: v.network.prefixlen,

@@ -46,10 +46,11 @@ RESERVED = frozenset(
 
 
 def _is_signed_number(node: Node) -> bool:
-    """Whether a minus before a node belongs to it: it is a literal that may be negative."""
+    """Whether a minus before a node belongs to it: it is a literal that may be negative, and is
+    not yet."""
     if node.kind != "literal" or isinstance(node.value, bool | Uint):
         return False
-    return isinstance(node.value, int | float)
+    return isinstance(node.value, int | float) and node.value >= 0
 
 
 @dataclass(slots=True)
