@@ -17,7 +17,7 @@ from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.api.scheduling_v1 import PriorityClass
 from tiphys.client.client import MERGE
 from tiphys.client.events import EventRecorder
-from tiphys.client.informer import Informers
+from tiphys.client.informer import Informer, Informers
 from tiphys.client.tasks import TaskGroup
 from tiphys.controllers.shell import Context, Controller
 from tiphys.machinery.errors import StatusError, is_not_found
@@ -54,10 +54,12 @@ class Bench:
         self.tasks = TaskGroup(namespace)
         self.informers = Informers(self.client, self.tasks)
         self.events = Events(self.client)
-        self.later = 0.0  # seconds that the reconcilers' clock is ahead
+        self._own: list[Informer[Any]] = []
+        self._started = time.time()
+        self.later = 0.0  # seconds that have passed by the reconcilers' clock, which a test moves
 
     def now(self) -> float:
-        return time.time() + self.later
+        return self._started + self.later
 
     def start(self, kind: Callable[[Context], C], **settings: Any) -> C:
         """A controller that watches, and does nothing by itself."""
@@ -68,9 +70,15 @@ class Bench:
         controller.watch()
         return controller
 
+    def follow(self, informer: Informer[Any]) -> None:
+        """Runs an informer that a controller has for itself alone."""
+        self.tasks.start(informer.run(), "own")
+        self._own.append(informer)
+
     async def seen(self) -> None:
         """Waits until every informer shows what the server holds."""
-        await asyncio.gather(*(each.relisted() for each in list(self.informers._made.values())))
+        shared = list(self.informers._made.values())
+        await asyncio.gather(*(each.relisted() for each in (*shared, *self._own)))
 
     async def step(self, controller: Controller, name: str) -> float | None:
         """One reconciliation of an object of the namespace; a name with a slash is a whole key."""
