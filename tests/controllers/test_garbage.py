@@ -250,9 +250,7 @@ async def test_orphans_are_freed_before_their_owner_goes(
 
 
 @together
-async def test_in_the_foreground_what_blocks_goes_first(
-    bench: Bench, gc: GarbageCollector
-) -> None:
+async def test_in_the_foreground_what_blocks_goes_first(bench: Bench, gc: GarbageCollector) -> None:
     first = await bench.add(config_map("first"))
     await owned(bench, "one", first, block=True, finalizers=["a.b/c"])
     await bench.remove(first, propagation="Foreground")

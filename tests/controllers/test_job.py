@@ -79,9 +79,9 @@ async def status_of(bench: Bench) -> JobStatus:
 
 async def end(bench: Bench, phase: str, count: int = 1) -> None:
     """Ends some pods that have not ended."""
-    running = [pod for pod in await bench.all(Pod) if pod.status.phase == "Pending"]
-    for pod in running[:count]:
-        await bench.say(pod, phase=phase)
+    running = [each for each in await bench.all(Pod) if each.status.phase == "Pending"]
+    for each in running[:count]:
+        await bench.say(each, phase=phase)
 
 
 @together

@@ -118,9 +118,7 @@ async def test_pods_go_first_then_the_rest_then_the_namespace(
 
 
 @together
-async def test_what_finalizers_hold_is_told(
-    bench: Bench, namespaces: NamespaceController
-) -> None:
+async def test_what_finalizers_hold_is_told(bench: Bench, namespaces: NamespaceController) -> None:
     held = config_map("c")
     held.metadata.finalizers = ["a.b/c"]
     standing = await bench.add(held)

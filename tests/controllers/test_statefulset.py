@@ -144,9 +144,7 @@ async def test_claims_go_with_whom_the_policy_says(
     bench: Bench, sets: StatefulSetController
 ) -> None:
     policy = {"whenScaled": "Retain", "whenDeleted": "Delete"}
-    made = await bench.add(
-        wanted(1, **CLAIMS, persistentVolumeClaimRetentionPolicy=policy)
-    )
+    made = await bench.add(wanted(1, **CLAIMS, persistentVolumeClaimRetentionPolicy=policy))
     await settle(bench, sets)
     [claim] = await bench.all(PersistentVolumeClaim)
     assert [ref.kind for ref in claim.metadata.owner_references] == ["StatefulSet"]

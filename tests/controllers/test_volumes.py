@@ -205,7 +205,8 @@ async def test_who_asks_for_no_class_is_told_that_nothing_is_there(
 
 
 @pytest.mark.parametrize(
-    ("selected", "named", "bound"), [(False, False, False), (True, False, True), (False, True, True)]
+    ("selected", "named", "bound"),
+    [(False, False, False), (True, False, True), (False, True, True)],
 )
 @together
 async def test_with_late_binding_a_volume_is_taken_once_a_node_is_chosen_or_it_was_meant(
