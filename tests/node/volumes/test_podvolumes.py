@@ -37,6 +37,7 @@ def mounting(source: dict[str, Any], **mount: Any) -> core_v1.Pod:
         "name": "c",
         "image": "i",
         "volumeMounts": [{"name": "v", "mountPath": "/v", **mount}],
+        "terminationMessagePath": "/dev/termination-log",
     }
     one = pod(containers=[container], volumes=[{"name": "v", **source}])
     one.metadata.uid = "u"
