@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from tests.apiserver.access.builders import stored
 from tests.apiserver.admission.builders import registry_of
 from tests.apiserver.kit import NAMES, SERVED, body_of, changed
-from tests.apiserver.access.builders import stored
 from tiphys.api.base import from_builtins, to_builtins
 from tiphys.api.catalog import Resource
 from tiphys.api.core_v1 import Namespace

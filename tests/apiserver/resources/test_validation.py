@@ -12,7 +12,13 @@ from tests.apiserver.validation import TABLE, Case
 
 # Given by the registry, of which these tests have none: an address that a service has already.
 TAKEN = "spec.clusterIPs[0]"
-MORE = ("spec.dataSource", "spec.dataSource.name", "spec.completions", "spec.template", "metadata.generateName")
+MORE = (
+    "spec.dataSource",
+    "spec.dataSource.name",
+    "spec.completions",
+    "spec.template",
+    "metadata.generateName",
+)
 EVERY = [case for rules in TABLE for case in rules.cases if case.field != TAKEN]
 
 
