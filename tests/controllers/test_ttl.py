@@ -67,3 +67,21 @@ async def test_a_finished_job_is_deleted_when_its_time_has_come(bench: Bench) ->
     found = await bench.get(Job, "j")
     assert found is not None and found.metadata.finalizers == ["foregroundDeletion"]
     assert await bench.step(controller, "none") is None
+
+
+@together
+async def test_at_its_very_end_a_job_goes(bench: Bench) -> None:
+    controller = bench.start(TTLAfterFinishedController)
+    made = job(ttl_seconds_after_finished=60)
+    made.spec.template.spec.containers = [Container(name="c", image="i")]
+    standing = await bench.add(made)
+    stamp = timestamps.rfc3339(bench.now())
+    end = [
+        {"type": kind, "status": "True", "lastTransitionTime": stamp}
+        for kind in ("FailureTarget", "Failed")
+    ]
+    await bench.say(standing, conditions=end, startTime=stamp)
+    bench._started, bench.later = timestamps.parse(stamp), 60
+    assert await bench.step(controller, "j") is None
+    found = await bench.get(Job, "j")
+    assert found is not None and found.metadata.deletion_timestamp
