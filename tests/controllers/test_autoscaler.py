@@ -14,11 +14,12 @@ from tiphys.api.base import from_builtins
 from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.client.events import EventRecorder
 from tiphys.client.informer import Informers
-from tiphys.controllers.autoscaler import AutoscalerController
+from tiphys.controllers.autoscaler import AutoscalerController, Stop
 from tiphys.controllers.autoscaling import MetricError
 from tiphys.controllers.metrics import Proposal
 from tiphys.controllers.shell import Context
 from tiphys.machinery import timestamps
+from tiphys.machinery.errors import forbidden
 from tiphys.testing import LocalCluster
 
 
@@ -233,3 +234,74 @@ async def test_only_a_changed_spec_leads_to_a_look_before_its_time(
     assert await bench.queued(scaler) == ["web"]
     await bench.remove(made)
     assert await bench.queued(scaler) == ["web"]
+
+
+@together
+async def test_a_target_that_cannot_be_scaled_is_told(
+    bench: Bench, scaler: AutoscalerController
+) -> None:
+    await target(bench, 1)
+    await bench.add(wanted())
+    limits = scaler.client.request
+
+    async def refuse(method: str, *args: Any, **more: Any) -> Any:
+        if method == "PATCH":
+            raise forbidden("deployments", "web", "not now")
+        return await limits(method, *args, **more)
+
+    scaler.client.request = refuse  # type: ignore[method-assign]
+    try:
+        await bench.step(scaler, "web")
+    finally:
+        scaler.client.request = limits  # type: ignore[method-assign]
+    assert bench.reasons() == ["FailedRescale"]
+    assert await said(bench) == {"AbleToScale": ("False", "FailedUpdateScale")}
+
+
+@pytest.mark.parametrize(
+    ("text", "reasons"),
+    [
+        ("", ["SelectorRequired", "FailedComputeMetricsReplicas"]),
+        ("a in (", ["InvalidSelector", "FailedComputeMetricsReplicas"]),
+    ],
+)
+@together
+async def test_a_target_without_a_selector_is_told(
+    bench: Bench, scaler: AutoscalerController, text: str, reasons: list[str]
+) -> None:
+    hpa = wanted()
+    hpa.metadata.namespace = bench.namespace
+    with pytest.raises(Stop):
+        scaler._pods_of(hpa, text)
+    assert bench.reasons() == reasons
+    [condition] = hpa.status.conditions
+    assert (condition.type, condition.status, condition.reason) == (
+        "ScalingActive",
+        "False",
+        "InvalidSelector",
+    )
+
+
+@together
+async def test_what_was_remembered_of_an_autoscaler_goes_with_it(
+    bench: Bench, scaler: AutoscalerController
+) -> None:
+    await target(bench, 3)
+    await bench.add(pod("p", labels={"app": "web"}))
+    made = await bench.add(wanted())
+    await bench.step(scaler, "web")
+    key = bench.key("web")
+    assert key in scaler._records and key in scaler._selectors
+    await bench.remove(made)
+    assert await bench.step(scaler, "web") is None
+    assert key not in scaler._records and key not in scaler._selectors
+
+
+@together
+async def test_a_target_that_can_be_read_is_able_to_scale(
+    bench: Bench, scaler: AutoscalerController
+) -> None:
+    await target(bench, 0)
+    await bench.add(wanted())
+    await bench.step(scaler, "web")
+    assert (await said(bench))["AbleToScale"] == ("True", "SucceededGetScale")

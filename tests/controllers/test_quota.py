@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
+from tests.apiserver.builders import cron, definition
 from tests.builders import config_map, pod
 from tests.controllers.bench import Bench
 from tests.controllers.builders import ended, running
 from tiphys.api import core_v1
 from tiphys.api.meta_v1 import ObjectMeta
+from tiphys.client.client import Client
 from tiphys.controllers.quota import (
     QuotaController,
     counted_by,
@@ -20,6 +23,7 @@ from tiphys.controllers.quota import (
     new_status,
     resources_named,
 )
+from tiphys.machinery.errors import StatusError
 
 
 @pytest.mark.parametrize(
@@ -192,3 +196,29 @@ async def test_a_pod_that_moves_out_of_a_scope_leads_to_a_count(
     assert await bench.queued(quotas) == ["q"]
     await bench.step(quotas, "q")
     assert await used(bench) == {"pods": "0"}
+
+
+@together
+async def test_custom_resources_are_counted_while_they_are_served(
+    bench: Bench, quotas: QuotaController
+) -> None:
+    name = "count/crontabs.stable.example.com"
+    await bench.add(limits(**{name: "9"}))
+    await bench.step(quotas, "q")
+    assert await used(bench) == {name: "0"}, "nobody serves it"
+    crds = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+    client: Client = bench.client
+    await client.request("POST", crds, json.dumps(definition()).encode())
+    crons = f"/apis/stable.example.com/v1/namespaces/{bench.namespace}/crontabs"
+
+    async def made() -> bool:
+        try:
+            await client.request("POST", crons, json.dumps(cron()).encode())
+        except StatusError:
+            return False
+        return True
+
+    await bench.server.eventually(made)
+    await bench.step(quotas, "q")
+    assert await used(bench) == {name: "1"}
+    await client.request("DELETE", f"{crds}/crontabs.stable.example.com")
