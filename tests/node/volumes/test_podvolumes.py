@@ -420,3 +420,97 @@ async def test_a_projection_puts_its_sources_together(
     texts = {name: (place / name).read_text() for name in ("k", "name", "memory", "token")}
     assert texts == {"k": "v", "name": "p", "memory": str(1 << 30), "token": "signed"}
     assert asked == [("a", 3600)]
+
+
+async def test_a_folder_of_the_kubelet_is_shared_where_a_container_wants_its_mounts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared: list[Path] = []
+    monkeypatch.setattr(podvolumes, "make_shared", shared.append)
+    monkeypatch.setattr(podvolumes, "host_path", lambda source, kubelet: source.path)
+    for path, mode, count in (
+        ("/var/lib/kubelet", "Bidirectional", 1),
+        ("/var/lib/kubelet", None, 1),
+        ("/etc", "Bidirectional", 1),
+    ):
+        one = mounting({"hostPath": {"path": path}}, mountPropagation=mode)
+        assert await volumes(tmp_path).set_up(one) == {"v": path}
+        assert len(shared) == count
+
+
+def refuse(*_: Any) -> None:
+    raise OSError("not permitted")
+
+
+async def test_what_the_kernel_refuses_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(podvolumes, "mount_tmpfs", refuse)
+    with pytest.raises(VolumeError, match="mounting a tmpfs failed: not permitted"):
+        await volumes(tmp_path).set_up(mounting({"emptyDir": {"medium": "Memory"}}))
+    monkeypatch.setattr(podvolumes, "write_files", refuse)
+    with pytest.raises(VolumeError, match=r"^not permitted$"):
+        await volumes(tmp_path, config_map(k="v")).set_up(mounting({"configMap": {"name": "c"}}))
+    monkeypatch.setattr(podvolumes, "make_shared", refuse)
+    with pytest.raises(VolumeError, match="sharing mounts below /x: not permitted"):
+        podvolumes._make_shared(Path("/x"))
+
+
+@pytest.mark.parametrize(
+    ("mode", "number"), [("None", 0), ("HostToContainer", 1), ("Bidirectional", 2), (None, 0)]
+)
+def test_how_mounts_pass_is_a_number_of_cri(tmp_path: Path, mode: str | None, number: int) -> None:
+    one = mounting({"emptyDir": {}}, mountPropagation=mode)
+    data, *_ = mounts_of(volumes(tmp_path), one, {"v": "/host"})
+    assert (data.propagation, data.recursion, data.name) == (number, "", "v")
+
+
+class Drivers(NoDrivers):
+    """Has something of a pod, and gives it back."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def pod_uids(self) -> set[str]:
+        return {"u"}
+
+    async def release(self, uid: str) -> None:
+        self.calls.append(f"release {uid}")
+
+    async def mount_inline(self, one: core_v1.Pod, volume: core_v1.Volume) -> str:
+        self.calls.append(f"inline {volume.name}")
+        return "/inline"
+
+
+async def test_drivers_have_their_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    unmounted: list[Path] = []
+    monkeypatch.setattr(podvolumes, "unmount_below", unmounted.append)
+    here, drivers = volumes(tmp_path), Drivers()
+    here._drivers = drivers
+    assert here.pod_uids() == {"u"}
+    assert await here.set_up(mounting({"csi": {"driver": "d"}})) == {"v": "/inline"}
+    await here.give_back("other")
+    assert drivers.calls == ["inline v"]
+    await here.give_back("u")
+    assert drivers.calls[-1] == "release u"
+    assert unmounted == [here.folder("u") / "volume-subpaths"]
+
+
+@pytest.mark.parametrize(
+    ("source", "asked"),
+    [
+        ({"persistentVolumeClaim": {"claimName": "c", "readOnly": True}}, ("c", True, False)),
+        ({"ephemeral": {}}, ("p-v", False, True)),
+    ],
+)
+async def test_claims_are_looked_up_by_their_name(
+    tmp_path: Path, source: dict[str, Any], asked: tuple[str, bool, bool]
+) -> None:
+    here = volumes(tmp_path)
+
+    async def path(one: core_v1.Pod, name: str, read_only: bool, is_own: bool) -> str:
+        assert (name, read_only, is_own) == asked
+        return "/claimed"
+
+    here._claimed.path = path  # type: ignore[method-assign]
+    assert await here.set_up(mounting(source)) == {"v": "/claimed"}
