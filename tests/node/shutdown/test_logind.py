@@ -186,7 +186,10 @@ async def test_a_delay_is_made_longer(programs: Programs, logind: Logind) -> Non
     await logind.ensure_delay(30)
     text = (programs.folder / "conf" / "kubelet.conf").read_text()
     assert text == "# Of the node's agent.\n[Login]\nInhibitDelayMaxSec=30\n"
-    assert "KillUnit ssi systemd-logind.service all 1" in programs.asked()[1]
+    assert programs.asked()[1] == (
+        "--system call org.freedesktop.systemd1 /org/freedesktop/systemd1 "
+        "org.freedesktop.systemd1.Manager KillUnit ssi systemd-logind.service all 1"
+    )
 
 
 async def test_a_delay_that_does_not_become_longer_is_told(
