@@ -6,8 +6,8 @@ from typing import Any, cast
 
 import pytest
 
-from tests.addons.inference.pretended import Pretended, secret
 from tests.addons.inference.world import endpoint, read, s3_source
+from tests.addons.pretended import Pretended, secret
 from tests.builders import config_map
 from tiphys.addons.inference import AUTHORITY, Settings
 from tiphys.addons.inference import endpoints as reconcilers

@@ -9,8 +9,8 @@ from typing import Any, cast
 
 import pytest
 
-from tests.addons.inference.pretended import Pretended
 from tests.addons.inference.world import endpoint, read
+from tests.addons.pretended import Pretended
 from tiphys.addons.authority import Authority
 from tiphys.addons.inference import Settings
 from tiphys.addons.inference import router as routers

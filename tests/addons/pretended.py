@@ -5,8 +5,11 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+from prometheus_client import CollectorRegistry
+
 from tiphys.api import core_v1
 from tiphys.client.informer import Informer, key_of
+from tiphys.client.metrics import ComponentMetrics
 from tiphys.machinery import errors
 
 
@@ -15,6 +18,7 @@ class Pretended:
     informers then; `found` is what may be got beside, by kind and name."""
 
     def __init__(self) -> None:
+        self.metrics = ComponentMetrics(CollectorRegistry())
         self._informers: dict[Any, Informer[Any]] = {}
         self._version = 0
         self.found: dict[tuple[str, str], Any] = {}
@@ -51,6 +55,12 @@ class Pretended:
             if hasattr(there, "status"):
                 made.status = there.status
         return self.put(made)
+
+    async def update(self, obj: Any) -> Any:
+        self._fail()
+        return self.put(copy.deepcopy(obj))
+
+    create = update_status = update
 
     async def get(self, kind: Any, name: str, namespace: str) -> Any:
         self._fail()
