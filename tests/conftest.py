@@ -5,9 +5,6 @@ from __future__ import annotations
 import functools
 import os
 import shutil
-import socket
-import subprocess
-import time
 from collections.abc import AsyncIterator, Iterator
 from itertools import cycle
 from pathlib import Path
@@ -15,10 +12,10 @@ from typing import Any
 
 import pytest
 
+from tests.etcds import etcd_in
 from tiphys.apiserver.workers.pool import Bursts
 from tiphys.client import compaction, informer
 from tiphys.testing import LocalCluster
-from tiphys.testing.cluster import free_port
 
 ROOT = Path(__file__).parents[1]
 
@@ -56,31 +53,8 @@ async def cluster() -> AsyncIterator[LocalCluster]:
 @pytest.fixture(scope="session")
 def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """host:port of a real etcd."""
-    if shutil.which("etcd") is None:
-        pytest.skip("etcd is not installed")
-    client = f"http://127.0.0.1:{free_port()}"
-    peer = f"http://127.0.0.1:{free_port()}"
-    options = {
-        "data-dir": str(tmp_path_factory.mktemp("etcd")),
-        "listen-client-urls": client,
-        "advertise-client-urls": client,
-        "listen-peer-urls": peer,
-        "initial-advertise-peer-urls": peer,
-        "initial-cluster": f"default={peer}",
-        "log-level": "error",
-    }
-    command = ["etcd", *(f"--{name}={value}" for name, value in options.items())]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    address = client.removeprefix("http://")
-    host, port = address.split(":")
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        with socket.socket() as probe:
-            if probe.connect_ex((host, int(port))) == 0:
-                break
-    yield address
-    process.kill()
-    process.wait()
+    with etcd_in(tmp_path_factory.mktemp("etcd")) as address:
+        yield address
 
 
 @pytest.fixture(autouse=True)

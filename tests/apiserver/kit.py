@@ -80,7 +80,10 @@ BODIES: dict[str, dict[str, Any]] = {
     "replicasets.apps": {"spec": {"selector": SELECTOR, "template": TEMPLATE}},
     "statefulsets.apps": {"spec": {"selector": SELECTOR, "template": TEMPLATE, "serviceName": "x"}},
     "horizontalpodautoscalers.autoscaling": {
-        "spec": {"maxReplicas": 2, "scaleTargetRef": {"kind": "Deployment", "name": "x"}}
+        "spec": {
+            "maxReplicas": 2,
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "x"},
+        }
     },
     "controllerrevisions.apps": {"data": {"a": 1}, "revision": 1},
     "cronjobs.batch": {"spec": {"schedule": "* * * * *", "jobTemplate": {"spec": JOB}}},

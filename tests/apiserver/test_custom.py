@@ -76,6 +76,15 @@ async def test_unknown_fields_are_pruned_and_told(server: LocalCluster) -> None:
     assert error.code == 400 and 'strict decoding error: unknown field "spec.nope"' in str(error)
 
 
+async def test_a_whole_float_is_an_integer_once_it_is_written(server: LocalCluster) -> None:
+    """As Go writes it. What a schema wants to be an integer may come as one."""
+    await established(server, definition())
+    wish = cron(spec={"replicas": 3.0, "free": {"ratio": 0.5, "all": [1e3, -2.0]}})
+    for made in (await call(server, "POST", CRONS, wish), await call(server, "GET", f"{CRONS}/a")):
+        assert json.dumps(made["spec"]["free"]) == '{"ratio": 0.5, "all": [1000, -2]}'
+        assert json.dumps(made["spec"]["replicas"]) == "3"
+
+
 async def test_status_and_scale_are_apart(server: LocalCluster) -> None:
     scale = {
         "specReplicasPath": ".spec.replicas",

@@ -1,8 +1,9 @@
-"""Which paths there are, and which methods they have: what a real API server (release 1.20) answers
+"""Which paths there are, and which methods they have: what a real API server (release 1.36) answers
 to each."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import aiohttp
@@ -56,12 +57,26 @@ ROLES = "/apis/rbac.authorization.k8s.io/v1/roles"
         ("POST HEAD TRACE", "/version", 405, REFUSED),
         ("POST", "/api", 405, REFUSED),
         ("GET", "/", 200, INDEX),
-        ("GET POST", "/foo/bar", 404, INDEX),
-        ("GET", "/healthz/nothing", 404, INDEX),
-        ("GET", "/openapi/v9", 404, INDEX),
+        ("GET POST", "/foo/bar", 404, TEXT),
+        ("GET", "/healthz/nothing", 404, TEXT),
+        ("GET", "/openapi/v9", 404, TEXT),
         ("GET POST HEAD", "/healthz", 200, "ok"),
         ("GET", "/api/v1/namespaces//pods", 200, "PodList"),
         ("GET", f"{SPACE}/pods/", 200, "PodList"),
+        ("GET", f"{SPACE}/pods//", 200, "PodList"),
+        ("GET", f"{SPACE}//pods", 404, UNKNOWN),
+        ("GET", "/api//v1/pods", 404, UNKNOWN),
+        ("GET", "/apis/apps//v1/deployments", 404, UNKNOWN),
+        ("GET", f"{SPACE}/services/x/proxy//a", 404, 'services \\"x\\" not found'),
+        ("GET", "/apis/apps/v9", 404, UNKNOWN),
+        ("GET", "/api/v9", 404, UNKNOWN),
+        ("GET", "//version", 404, TEXT),
+        ("GET", "/version/", 200, "emulationMajor"),
+        ("GET", "/healthz/", 404, TEXT),
+        ("GET", "/index.html", 200, INDEX),
+        ("GET", "/openapi/v3/apis/nothing/v1", 404, ""),
+        ("GET", f"{SPACE}/configmaps/a%25b", 400, "may not contain '%'"),
+        ("PUT", "/apis/authorization.k8s.io/v1/subjectaccessreviews/x", 404, UNKNOWN),
     ],
 )
 async def test_paths_and_methods(
@@ -154,3 +169,54 @@ async def test_components_are_listed_with_their_health(cluster: LocalCluster) ->
     table = await cluster.client.request("GET", path, accept=TABLE)
     assert [row["cells"][:2] for row in json.loads(table)["rows"]][1] == ["etcd-0", "Healthy"]
     assert (await call(cluster, "GET", f"{path}/etcd-0"))["kind"] == "ComponentStatus"
+
+
+async def raw(server: LocalCluster, request: str, body: bytes = b"") -> str:
+    """The answer to a request that is sent as it stands, with a body once it is asked for, until the
+    server ends the connection."""
+    tls = server.client.config.ssl_context()
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port, ssl=tls)
+    writer.write(f"{request}\r\nHost: a\r\nConnection: close\r\n".encode() + b"\r\n")
+    asked = b""
+    async with asyncio.timeout(20):
+        if body:
+            asked = await reader.readuntil(b"\r\n\r\n")
+            writer.write(body)
+        answer = await reader.read()
+    writer.close()
+    return (asked + answer).decode()
+
+
+@pytest.mark.parametrize(
+    ("target", "code", "says"),
+    [
+        ("https://a/version", 200, "emulationMajor"),
+        ("http://b:80/api/v1/pods?limit=1", 200, "PodList"),
+        ("/api/v1/namespaces/%zz/pods", 400, "an escape that is none"),
+        ("/api/v1/namespaces/%00/pods", 200, "PodList"),
+        (f"{SPACE}/configmaps/%2e%2e", 400, "may not be '..'"),
+        ("/api/v1/pods?limit=%zz", 200, "PodList"),
+        ("/api/v1/pods?limit=x;limit=1", 200, "PodList"),
+        ("/api/v1/pods?limit=x", 400, "invalid syntax"),
+        (
+            "/api/v1/pods?labelSelector=a%3Db+c",
+            400,
+            "\"found 'c', expected: ',' or 'end of string'\"",
+        ),
+        ("/api/v1/pods?timeout=x", 400, "in the request URL - time: invalid duration"),
+    ],
+)
+async def test_targets_are_read_as_go_reads_them(
+    server: LocalCluster, target: str, code: int, says: str
+) -> None:
+    answer = await raw(server, f"GET {target} HTTP/1.1")
+    assert answer.startswith(f"HTTP/1.1 {code} ") and says in answer
+
+
+async def test_who_waits_to_be_asked_for_a_body_is_asked(server: LocalCluster) -> None:
+    """As curl does with what is large."""
+    body = b'{"metadata":{"name":"asked"}}'
+    head = f"POST {SPACE}/configmaps HTTP/1.1\r\nContent-Length: {len(body)}"
+    more = "Content-Type: Application/JSON\r\nExpect: 100-continue"
+    answer = await raw(server, f"{head}\r\n{more}", body)
+    assert answer.startswith("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 201 Created")

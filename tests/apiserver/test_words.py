@@ -505,7 +505,6 @@ async def test_people_read_indented_json(server: LocalCluster) -> None:
         f"{MAPS}/missing",
         "/api/v1",
         "/apis",
-        "/nowhere",
         f"{MAPS}?labelSelector=no",
     ):
         text = await fetched(server, path)

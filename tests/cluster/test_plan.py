@@ -85,6 +85,22 @@ def test_where_others_join_nodes_get_ranges_and_routes() -> None:
     assert "--pod-routes" not in processes()["node"].command
 
 
+def test_nodes_may_claim_the_address_of_all_api_servers_and_no_service_is_given_it() -> None:
+    options: dict[str, Any] = {"machine_address": "192.0.2.1", "api_address": "192.0.2.200"}
+    started = processes(**options, pools=["192.0.2.240/28"])
+    assert flag(started["controllers"], "--api-address") == "192.0.2.200:6443"
+    assert flag(started["controllers"], "--load-balancer-pools") == "192.0.2.240/28"
+    assert flag(started["node"], "--api-address") == "192.0.2.200"
+    assert flag(started["node"], "--load-balancer-pools") == "192.0.2.240/28,192.0.2.200/32"
+    cluster = Cluster("c", "/d", **options)
+    assert cluster.server == "https://192.0.2.1:6443"
+    assert cluster.public_server == "https://192.0.2.200:6443"
+    assert Cluster("c", "/d").public_server == "https://127.0.0.1:6443"
+    assert "--api-address" not in processes()["controllers"].command
+    worker = processes(joined=JOINED, **options)["node"]
+    assert "--api-address" not in worker.command, "it has no server that could be away"
+
+
 def test_a_scheduler_configuration_is_passed_on() -> None:
     started = processes(runtime="none", scheduler_config="/s.yaml")
     assert flag(started["controllers"], "--scheduler-config") == "/s.yaml"

@@ -111,6 +111,28 @@ def test_what_other_machines_cannot_join_is_refused(
 
 
 @pytest.mark.parametrize(
+    ("options", "refusal"),
+    [
+        ({"machine_address": ""}, "it needs --address, and nodes"),
+        ({"runtime": "none"}, "it needs --address, and nodes"),
+        ({"api_address": "here"}, "--api-address here is not an address of IPv4"),
+        ({"api_address": "2001:db8::1"}, "--api-address 2001:db8::1 is not an address of IPv4"),
+        ({"api_address": "203.0.113.9"}, "is on no network of this machine"),
+        ({"api_address": machine_address()}, "is this machine's own: take a free one"),
+    ],
+)
+@pytest.mark.needs("ip")
+def test_an_address_that_cannot_be_all_servers_is_refused(
+    cluster: Cluster, options: dict[str, str], refusal: str
+) -> None:
+    cluster.runtime, cluster.machine_address = "containerd", machine_address()
+    for name, value in {"api_address": "203.0.113.9", **options}.items():
+        setattr(cluster, name, value)
+    with pytest.raises(ClusterError, match=re.escape(refusal)):
+        preflight.check_api_address(cluster)
+
+
+@pytest.mark.parametrize(
     ("address", "services"),
     [("10.96.0.7", "10.97.0.0/16"), ("10.9.0.7", "10.96.0.0/16"), ("", "10.96.0.0/16")],
 )

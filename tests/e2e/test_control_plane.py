@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.machine import Machine
-from tests.e2e.machines import OFFICE, Host, Networks, condition, node
+from tests.e2e.machines import OFFICE, Host, Networks, condition
 from tiphys.cluster import containerd
 
 pytestmark = pytest.mark.slow
@@ -36,6 +36,7 @@ table inet cut {
   chain to { type filter hook output priority 0; oifname != "lo" tcp dport 16443-16444 drop; }
 }
 END"""
+API_ADDRESS = f"{OFFICE}.200"
 LONGEST_PAUSE = 10.0  # seconds between two acknowledged writes
 
 
@@ -84,7 +85,7 @@ class Plant:
 
     def start(self) -> None:
         """The first one has had its objects in SQLite."""
-        self.a.up("--wait")
+        self.a.up("--wait", "--api-address", API_ADDRESS)
         self.a.tiphys("migrate", "--name", self.a.name, "--to", "etcd")
         for host in (self.b, self.c):
             self.enter(host, self.a)
@@ -107,6 +108,22 @@ class Plant:
         self.writers.append(Writer(self.pen, self.kubeconfig(of)))
         return self.writers[-1]
 
+    def outside(self) -> bool:
+        """Whether kubectl on a machine that knows one address reaches the cluster."""
+        file = self.pen.root / "outside.kubeconfig"
+        if not file.exists():
+            file.write_text(self.c.tiphys("kubeconfig", "--name", self.c.name))
+            assert f"https://{API_ADDRESS}:6443" in file.read_text()
+        get = ("get", "namespace", "default", "-o", "name", "--request-timeout=2s")
+        said = self.pen.sh(f"kubectl --kubeconfig {file} {' '.join(get)}", check=False)
+        return said == "namespace/default\n"
+
+    def answering(self) -> Host:
+        """The machine that has the address for all of them."""
+        row = json.loads(self.pen.sh(f"ip -j neigh show {API_ADDRESS}"))[0]
+        hosts = (self.a, self.b, self.c)
+        return next(host for host in hosts if row.get("lladdr") in host.sh("ip link show eth0"))
+
     def close(self) -> None:
         for writer in self.writers:
             writer.process.kill()
@@ -125,8 +142,19 @@ def plant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plant]:
         made.close()
 
 
-def servers(host: Machine) -> set[str]:
-    subsets = host.get("endpoints/kubernetes").get("subsets") or []
+def read(host: Host, what: str) -> Any:
+    """Once the store can be read: while etcd chooses a leader, it may not be."""
+    get = f"kubectl get {what} -o json 2>/dev/null"
+    return json.loads(host.eventually(lambda: host.sh(get, check=False)))
+
+
+def read_node(host: Host, name: str) -> Any:
+    return read(host, f"node/{name}")
+
+
+def servers(host: Host) -> set[str]:
+    """As the endpoints say."""
+    subsets = read(host, "endpoints/kubernetes").get("subsets") or []
     return {row["ip"] for subset in subsets for row in subset["addresses"]}
 
 
@@ -145,14 +173,13 @@ def survives(plant: Plant, lost: Host, left: Host) -> None:
     lost.kill()
     killed = time.monotonic()
     left.eventually(lambda: len(writer.written) > before + 100, 60)
+    left.eventually(plant.outside)
     print(f"killed {lost.name}: writes paused for {writer.longest_pause:.1f} s")
     left.eventually(lambda: lost.address not in servers(left), 60)
     print(f"gone from the endpoints after {time.monotonic() - killed:.1f} s")
     left.eventually(lambda: len(writer.lines("seen")) >= len(writer.written) - 1)
     writer.stop()
-    there = {
-        item["metadata"]["name"] for item in left.get("configmaps", "-l", "by=writer")["items"]
-    }
+    there = {item["metadata"]["name"] for item in read(left, "configmaps -l by=writer")["items"]}
     assert not [number for number in writer.written if f"w-{number}" not in there]
     assert {row["seen"] for row in writer.lines("seen")} >= set(writer.written)
     assert writer.lines("lists") == [{"lists": 1}]  # the watch was resumed, nothing was listed anew
@@ -164,14 +191,16 @@ def test_three_machines_are_one_control_plane(plant: Plant) -> None:
     hosts = (plant.a, plant.b, plant.c)
     for host in hosts:
         assert servers(host) == {one.address for one in hosts}
-        assert condition(node(host, host.name if host is not plant.a else head(plant))) == "True"
+        assert (
+            condition(read_node(host, host.name if host is not plant.a else head(plant))) == "True"
+        )
     lines = (plant.b.root / "data" / "pki" / "servers").read_text().split()
     assert lines == sorted(f"{one.address}:6443" for one in hosts)
     assert members(plant.a) == {"default", plant.b.name, plant.c.name}
 
 
 def head(plant: Plant) -> str:
-    names = {found["metadata"]["name"] for found in plant.b.get("nodes")["items"]}
+    names = {found["metadata"]["name"] for found in read(plant.b, "nodes")["items"]}
     return (names - {host.name for host in plant.networks.hosts}).pop()
 
 
@@ -194,7 +223,20 @@ def test_a_machine_is_upgraded_while_the_others_serve(plant: Plant) -> None:
     said = plant.c.tiphys("upgrade", "--name", plant.c.name)
     assert "apiserver: replaced in" in said and "etcd: replaced" not in said
     assert plant.c.address in servers(plant.a)
-    assert f"https://{plant.c.address}:6443" in plant.c.tiphys("kubeconfig", "--name", plant.c.name)
+    assert f"https://{API_ADDRESS}:6443" in plant.c.tiphys("kubeconfig", "--name", plant.c.name)
+
+
+def test_kubectl_that_knows_one_address_finds_another_machine(plant: Plant) -> None:
+    plant.c.eventually(plant.outside)
+    lost = plant.answering()
+    left = plant.b if lost is plant.c else plant.c
+    lost.cut()
+    began = time.monotonic()
+    left.eventually(plant.outside, 30)
+    print(f"{lost.name} is cut off: kubectl is answered after {time.monotonic() - began:.1f} s")
+    assert plant.answering() is not lost
+    lost.mend()
+    left.eventually(lambda: len(servers(left)) == 3, 60)
 
 
 def test_controllers_of_one_machine_work_and_the_others_wait(plant: Plant) -> None:
@@ -237,12 +279,16 @@ def test_a_machine_whose_etcd_is_cut_off_is_left_and_used_again(plant: Plant) ->
     plant.b.eventually(lambda: len(writer.written) > 50)
     before = len(writer.written)
     plant.a.sh(CUT)
+    cut = time.monotonic()
+    plant.b.eventually(plant.outside)
+    plant.b.eventually(lambda: plant.answering() is not plant.a)
+    print(f"cut off: another machine answers kubectl after {time.monotonic() - cut:.1f} s")
     plant.b.eventually(lambda: len(writer.written) > before + 100, 60)
     print(f"cut off: writes paused for {writer.longest_pause:.1f} s")
     plant.b.eventually(lambda: plant.a.address not in servers(plant.b), 60)
     own = plant.a.root / "data" / "pki" / "servers"
     plant.b.eventually(lambda: plant.a.address not in own.read_text())  # pods' ways, too
-    assert condition(node(plant.b, head(plant))) == "True"
+    assert condition(read_node(plant.b, head(plant))) == "True"
     assert writer.longest_pause < LONGEST_PAUSE
     plant.a.sh("nft delete table inet cut")
     plant.b.eventually(lambda: plant.a.address in servers(plant.b), 60)
@@ -250,7 +296,7 @@ def test_a_machine_whose_etcd_is_cut_off_is_left_and_used_again(plant: Plant) ->
     plant.b.eventually(lambda: writer.lines("written")[-1]["server"] == first, 60)
     plant.b.eventually(lambda: len(writer.lines("seen")) >= len(writer.written) - 1)
     writer.stop()
-    listed = plant.b.get("configmaps", "-l", "by=writer")["items"]
+    listed = read(plant.b, "configmaps -l by=writer")["items"]
     there = {item["metadata"]["name"] for item in listed}
     assert not [number for number in writer.written if f"w-{number}" not in there]
     assert {row["seen"] for row in writer.lines("seen")} >= set(writer.written)
@@ -263,14 +309,14 @@ def test_the_first_machine_is_lost_and_nothing_that_was_acknowledged(plant: Plan
 
 def test_nodes_stay_ready_and_work_goes_on_without_it(plant: Plant) -> None:
     for host in (plant.b, plant.c):
-        plant.b.eventually(lambda host=host: condition(node(plant.b, host.name)) == "True", 60)
+        plant.b.eventually(lambda host=host: condition(read_node(plant.b, host.name)) == "True", 60)
     plant.c.kubectl("create", "deployment", "later", "--image=tiphys.local/none:1")
     plant.c.eventually(lambda: len(plant.c.get("pods", "-l", "app=later")["items"]) == 1, 60)
 
 
 def test_a_dead_machine_is_replaced_with_one_command_each(plant: Plant) -> None:
     dead = head(plant)
-    plant.b.eventually(lambda: condition(node(plant.b, dead)) == "Unknown", 90)
+    plant.b.eventually(lambda: condition(read_node(plant.b, dead)) == "Unknown", 90)
     plant.b.tiphys("machine", "remove", "--name", plant.b.name, dead)
     assert members(plant.b) == {plant.b.name, plant.c.name}
     plant.enter(plant.d, plant.b)
@@ -283,7 +329,7 @@ def test_another_machine_is_lost_after_that(plant: Plant) -> None:
 
 
 def test_a_machine_of_the_control_plane_leaves(plant: Plant) -> None:
-    plant.c.eventually(lambda: condition(node(plant.c, plant.b.name)) == "Unknown", 90)
+    plant.c.eventually(lambda: condition(read_node(plant.c, plant.b.name)) == "Unknown", 90)
     began = time.monotonic()
     plant.c.tiphys("machine", "remove", "--name", plant.c.name, plant.b.name)
     print(f"removed after {time.monotonic() - began:.1f} s")

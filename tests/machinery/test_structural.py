@@ -5,12 +5,13 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.machinery.values import JUDGED, SCHEMAS
 from tiphys.machinery import structural
 from tiphys.machinery.rules import check_rules
-from tiphys.machinery.structural import compile_schema
+from tiphys.machinery.structural import compile_schema, numbers
 
 HERE = "where-it-is"
 
@@ -156,3 +157,20 @@ def test_a_key_that_is_left_out_is_its_default() -> None:
     )
     errors = structural.validate({"rows": [{}, {"k": "D"}, {"k": "other"}]}, schema)
     assert [error.field for error in errors] == ["rows[1]"]
+
+
+@pytest.mark.parametrize(
+    ("sent", "written"),
+    [
+        ('{"a":100.0}', '{"a":100}'),
+        ('{"a":[1.0,-2.0,0.5]}', '{"a":[1,-2,0.5]}'),
+        ('{"a":{"b":1e3}}', '{"a":{"b":1000}}'),
+        ('{"a":1e16}', '{"a":10000000000000000}'),
+        ('{"a":9223372036854775808.0}', '{"a":9.223372036854776e18}'),
+        ('{"a":1e-7}', '{"a":1e-7}'),
+        ('{"a":"1.0]","b":"x:1e3"}', '{"a":"1.0]","b":"x:1e3"}'),
+        ('{"a":true,"b":null,"c":1}', '{"a":true,"b":null,"c":1}'),
+    ],
+)
+def test_whole_numbers_are_written_as_go_writes_them(sent: str, written: str) -> None:
+    assert numbers.encoded(msgspec.json.decode(sent), msgspec.json.encode).decode() == written

@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.builders import pod
-from tiphys.api import core_v1
+from tiphys.api import coordination_v1, core_v1
 from tiphys.client.client import Client, Unreachable
 from tiphys.client.config import load
-from tiphys.machinery.errors import StatusError, already_exists, not_found
+from tiphys.machinery.errors import StatusError, already_exists, forbidden, not_found
 from tiphys.node.abilities import HandlerAbilities, RuntimeAbilities
 from tiphys.node.devices.deviceresources import Count
 from tiphys.node.registration import NodeFacts, Registration, node_conditions
@@ -155,6 +155,52 @@ async def test_a_node_registers_as_soon_as_a_server_answers(server: LocalCluster
         await way.tried_anew.wait()
         way.refuses = False
     assert (await server.client.get(core_v1.Node, "n")).metadata.name == "n"
+
+
+async def test_the_lease_is_renewed_also_when_somebody_else_has_written_it(
+    server: LocalCluster,
+) -> None:
+    async with over(to(server), server) as node:
+        await node.register()
+
+        async def renewed() -> coordination_v1.Lease:
+            await node.beat()
+            return await server.client.get(coordination_v1.Lease, "n", "kube-node-lease")
+
+        first, second = await renewed(), await renewed()
+        assert first.spec.renew_time < second.spec.renew_time and second.spec.holder_identity == "n"
+        second.metadata.labels = {"a": "b"}
+        await server.client.update(second)
+        with pytest.raises(StatusError, match="has been modified"):
+            await node.beat()
+        assert (await renewed()).spec.renew_time > second.spec.renew_time
+        await server.client.delete(coordination_v1.Lease, "n", "kube-node-lease")
+        with contextlib.suppress(StatusError):
+            await node.beat()
+        assert (await renewed()).metadata.uid != second.metadata.uid
+
+
+async def test_a_report_that_is_wanted_waits_while_heartbeats_are_refused(
+    server: LocalCluster,
+) -> None:
+    """Without a pause they were hundreds a second."""
+    async with over(to(server), server) as node:
+        await node.register()
+        beats = 0
+
+        async def refused() -> None:
+            nonlocal beats
+            beats += 1
+            raise forbidden("leases", "n", "for a while")
+
+        node.beat = refused  # type: ignore[method-assign]
+        node.report_soon()
+        running = asyncio.create_task(node.run(lambda: asyncio.sleep(0, (True, "")), BEAT))
+        await server.eventually(lambda: beats >= 4)
+        before = asyncio.get_running_loop().time()
+        await server.eventually(lambda: beats >= 6)
+        assert asyncio.get_running_loop().time() - before > BEAT / 2
+        running.cancel()
 
 
 EARLIER = "2020-01-01T00:00:00Z"

@@ -23,7 +23,7 @@ from tiphys.machinery.cel import CelError
 from tiphys.machinery.cel.conversions import parse_duration
 
 UPGRADED = frozenset(("exec", "attach", "portforward"))
-_STREAMING = UPGRADED | {"proxy", "log"}
+STREAMING = UPGRADED | {"proxy", "log"}
 # Verbs for which a selector says what is asked for.
 _SELECTING = frozenset(("list", "watch", "deletecollection"))
 PATIENCE = 60.0  # seconds that any request may take
@@ -81,7 +81,7 @@ def attempted_ways(request: Any) -> list[str]:
 
 def is_long(info: RequestInfo) -> bool:
     """Whether a request lasts as long as its client likes."""
-    return info.verb == "watch" or info.subresource in _STREAMING
+    return info.verb == "watch" or info.subresource in STREAMING
 
 
 def deadline(text: str) -> float:
@@ -92,7 +92,7 @@ def deadline(text: str) -> float:
         seconds = parse_duration(text).total_seconds()
     except CelError:
         raise errors.bad_request(
-            f'invalid timeout specified in the request URL: time: invalid duration "{text}"'
+            f'invalid timeout specified in the request URL - time: invalid duration "{text}"'
         ) from None
     return min(seconds, PATIENCE) if seconds > 0 else PATIENCE
 

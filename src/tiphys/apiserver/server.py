@@ -36,7 +36,7 @@ from tiphys.apiserver.eventloop.aside import Unanswered, answered, aside, weigh_
 from tiphys.apiserver.eventloop.places import Bodies, Places
 from tiphys.apiserver.eventloop.watchdog import Watchdog
 from tiphys.apiserver.handlers import Handlers
-from tiphys.apiserver.http import respond
+from tiphys.apiserver.http import bodies, respond
 from tiphys.apiserver.http.bulk import LARGE
 from tiphys.apiserver.http.freshness import fresh
 from tiphys.apiserver.http.metrics import RequestMetrics, StateCollector
@@ -53,8 +53,15 @@ from tiphys.apiserver.http.request import (
     collect_warnings,
     parse,
     parse_query,
+    target,
 )
-from tiphys.apiserver.http.routes import check_creatable, check_path, is_custom_path
+from tiphys.apiserver.http.routes import (
+    check_creatable,
+    check_name,
+    check_path,
+    has_empty_part,
+    is_custom_path,
+)
 from tiphys.apiserver.http.watching import begins_with_list
 from tiphys.apiserver.parts import ServedGroup
 from tiphys.apiserver.proxying.aggregation import Aggregator
@@ -65,6 +72,7 @@ from tiphys.apiserver.registry.views import read_selectors
 from tiphys.apiserver.requestfacts import (
     MOST_OBJECTS,
     PATIENCE,
+    STREAMING,
     UPGRADED,
     attempted_ways,
     bearer,
@@ -153,7 +161,7 @@ class APIServer:
         try:
             if self._lags():  # what others were told of before is known here before we answer
                 await fresh(self.registry.store, "")
-            path, _, query_text = request._message.path.partition("?")
+            path, query_text = target(request._message.path)
             if len(query_text) > _LONG_QUERY:
                 query = await asyncio.to_thread(parse_query, query_text)
             else:
@@ -175,29 +183,29 @@ class APIServer:
             if isinstance(response, respond.Unwritten):
                 if call.record is not None:
                     call.record.answers(response.body)
-                write = self.workers.to_yaml if response.form == "yaml" else self.workers.indented
-                response.body = await write(response.body)  # type: ignore[arg-type]
+                await self._write_out(response)
         except StatusError as error:
             # An answer has begun: there is no other way to say that it ends here.
             if request._payload_writer.output_size:
                 request.protocol.abort()  # type: ignore[attr-defined]
                 raise ConnectionResetError("the answer was given up") from None
-            response = respond.failure(error, call)
+            response = await self._failed(error, call)
             if request.record is not None:  # type: ignore[attr-defined]
                 request.record.failed(error.status)  # type: ignore[attr-defined]
         except (asyncio.CancelledError, ConnectionError):
             raise
         except web.HTTPRequestEntityTooLarge:
-            response = respond.failure(
+            response = await self._failed(
                 errors.too_large(f"Request entity too large: limit is {MAX_BODY}"), call
             )
         except RecursionError:
-            response = respond.failure(errors.bad_request("json: exceeded max depth"), call)
+            response = await self._failed(errors.bad_request("json: exceeded max depth"), call)
         except Exception as error:
             log.exception("%s %s failed", request.method, request.path)
             if request.record is not None:  # type: ignore[attr-defined]
                 await request.record.panicked(error)  # type: ignore[attr-defined]
-            response = respond.failure(errors.internal(str(error) or type(error).__name__), call)
+            failure = errors.internal(str(error) or type(error).__name__)
+            response = await self._failed(failure, call)
         if self.leaving and not response.prepared:
             response.force_close()
         if call is not None and call.flow is not None and not response.prepared:
@@ -210,11 +218,22 @@ class APIServer:
                 self.reader.bulk.write_in_pieces(call, response)
         return response
 
+    async def _write_out(self, response: respond.Unwritten) -> None:
+        write = self.workers.to_yaml if response.form == "yaml" else self.workers.indented
+        response.body = await write(response.body)  # type: ignore[arg-type]
+
+    async def _failed(self, error: StatusError, call: Call | None) -> web.Response:
+        response = respond.failure(error, call)
+        if isinstance(response, respond.Unwritten):
+            await self._write_out(response)
+        return response
+
     async def _answered(self, call: Call) -> web.StreamResponse:
         """The answer of a request that lasts as long as its client likes, or of one that has a
         deadline. A watch takes a seat until it has sent what there is."""
         if is_long(call.info):
             await answered(self._authorize, call)
+            await bodies.invite(call.http)
             with self.metrics.long_running(call).track_inprogress():
                 if begins_with_list(call):
                     return await self._seated(call, known=True)
@@ -286,6 +305,7 @@ class APIServer:
         size = MAX_BODY if length is None else min(length, MAX_BODY)
         self._bodies.take(account, size)
         try:
+            await bodies.invite(call.http)
             data = await call.http.read()
             weigh_body(len(data))
             if "yaml" in call.http.headers.get("Content-Type", ""):
@@ -378,6 +398,8 @@ class APIServer:
             if self._served.has_built_in(info.group):
                 raise errors.page_not_found()
             return no_page()
+        if has_empty_part(info):
+            raise errors.page_not_found()
         if info.verb == "watch" and call.http.method != "GET":
             raise errors.method_refused()
         if not resource.built_in:
@@ -392,6 +414,10 @@ class APIServer:
                 for _ in decoding.warming(resource.type):
                     await asyncio.sleep(0)
                 self._warm.add(id(resource))
+        handler = self._handlers.of(call, resource)
+        if info.subresource not in STREAMING:
+            respond.check_accepted(call, resource)
+        check_name(info)
         deprecation = resource.deprecation or self.registry.strategy_of(resource).deprecation
         if deprecation and (resource.built_in or info.verb != "watch"):
             call.warnings.append(deprecation)
@@ -399,7 +425,7 @@ class APIServer:
         call.resource = resource
         if len(call.query_text) > _LONG_QUERY:
             await read_selectors(call)
-        return await self._handlers.of(call, resource)(
+        return await handler(
             call, storage_of(resource) if info.subresource == "scale" else resource
         )
 

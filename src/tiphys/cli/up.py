@@ -57,6 +57,7 @@ class Asked:
     pod_network: str | None = None
     pod_routes: str | None = None
     load_balancer_pool: tuple[str, ...] = ()
+    api_address: str | None = None
 
 
 def run(asked: Asked, wait: bool) -> None:
@@ -113,6 +114,7 @@ def configured(existing: Cluster | None, asked: Asked) -> Cluster:
         cluster.machine_address, _, cluster.other_address = asked.address.partition(",")
     cluster.pod_network = asked.pod_network or cluster.pod_network
     cluster.pod_routes = asked.pod_routes or cluster.pod_routes
+    cluster.api_address = asked.api_address or cluster.api_address
     cluster.pools = list(asked.load_balancer_pool) or cluster.pools
     if asked.etcd_tls:
         cluster.etcd_tls = [str(Path(file).absolute()) for file in asked.etcd_tls]
@@ -234,7 +236,7 @@ def _start(cluster: Cluster, wait: bool) -> None:
     if wait:
         _wait(cluster, steps)
     click.echo(
-        f"Cluster {cluster.name} is up at {cluster.server} after {steps.elapsed():.1f} s. "
+        f"Cluster {cluster.name} is up at {cluster.public_server} after {steps.elapsed():.1f} s. "
         f"Your kubectl context is {cluster.name} ({path})."
     )
 
@@ -245,7 +247,8 @@ def _already_running(cluster: Cluster, wait: bool) -> None:
         readiness.wait_for_server(cluster)
         _wait(cluster, Steps())
     click.echo(
-        f"{cluster.name} is already running at {cluster.server} (context {cluster.name} in {path})"
+        f"{cluster.name} is already running at {cluster.public_server} "
+        f"(context {cluster.name} in {path})"
     )
 
 
@@ -255,6 +258,7 @@ def _wait(cluster: Cluster, steps: Steps) -> None:
     plural = "s" if cluster.nodes > 1 else ""
     with steps.step(f"{cluster.nodes} node{plural} on {cluster.runtime}"):
         readiness.wait_for_nodes(cluster)
+        readiness.wait_for_api_address(cluster)
     if cluster.runtime == "containerd":
         pending = readiness.wait_for_pods(cluster)
         if pending:

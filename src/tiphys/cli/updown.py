@@ -108,6 +108,10 @@ _FOLDER = click.Path(path_type=Path)
     help="Network of addresses for load balancers; one of the machines' own is announced there.",
 )
 @click.option(
+    "--api-address",
+    help="Address of the machines' network that nobody has, for whichever API server is there.",
+)
+@click.option(
     "--wait",
     is_flag=True,
     help="Wait until the nodes are ready and earlier pods run again.",

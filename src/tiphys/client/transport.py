@@ -285,6 +285,11 @@ class Transport:
                     await asyncio.sleep(_LEAST_PAUSE)
             yield response
 
+    @property
+    def asks_its_own(self) -> bool:
+        """Whether the server of the configuration is asked, and not another one in its place."""
+        return self._servers.current == self._servers.preferred
+
     async def _is_ready(self, server: str) -> bool | None:
         """What a server says of itself; None when it does not answer."""
         try:

@@ -66,7 +66,7 @@ def ensure_node(place: NodePlace) -> None:
 def _server_names(cluster: Cluster) -> tuple[str, ...]:
     """The names and addresses under which clients know the API server."""
     services = (str(ipaddress.ip_network(cidr)[1]) for cidr in cluster.service_cidrs)
-    machine = (cluster.machine_address, cluster.other_address)
+    machine = (cluster.machine_address, cluster.other_address, cluster.api_address)
     return (
         "localhost",
         "kubernetes",

@@ -82,6 +82,7 @@ def _cluster(wanted: Wanted, found: Discovered, node: str) -> Cluster:
     cluster.ip_family = _families(cluster.joined)
     address = wanted.address or found.own
     cluster.machine_address, _, cluster.other_address = address.partition(",")
+    cluster.api_address = found.config.get("apiAddress", "")
     cluster.pod_routes = found.config.get("podRoutes", podroutes.AUTO)
     return cluster
 

@@ -72,7 +72,7 @@ def user_file() -> Path:
 def admin(cluster: Cluster) -> dict[str, Any]:
     pki = cluster.pki
     files = [(pki / name).read_bytes() for name in ("ca.crt", "admin.crt", "admin.key")]
-    return document(cluster.name, cluster.server, *files)
+    return document(cluster.name, cluster.public_server, *files)
 
 
 def check() -> None:

@@ -20,6 +20,7 @@ class NodeProcess:
     route_metric:        tells routes from those of other clusters of this machine
     node_certificate:    of a machine that has joined, with its key, as policy_certificate
     load_balancer_pools: networks of addresses that nodes announce, with commas
+    api_address:         at which any API server is found, of a machine that has one
     servers:             file that it keeps the addresses of API servers in
     machine:             file with what the node is to be, of one that an add-on has had made
     cni, leases:         folders that a machine which has joined writes its pods' network to
@@ -60,6 +61,7 @@ class NodeProcess:
     servers: Path | None = None
     machine: Path | None = None
     load_balancer_pools: str = ""
+    api_address: str = ""
 
     @property
     def gateways(self) -> tuple[str, ...]:

@@ -36,6 +36,9 @@ from tiphys.node.naming import Resolver, machine_resolver
 from tiphys.node.options import NodeOptions
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tiphys.network.announcing.frames import Address
     from tiphys.network.policy.enforcer import EveryVersion
     from tiphys.node.staticpods.manifests import PodReader
 
@@ -171,7 +174,8 @@ async def _containers(
     if options.load_balancer_pools:
         pools = [ipaddress.ip_network(pool) for pool in options.load_balancer_pools.split(",")]
         nodes = cluster_wide.of(core_v1.Node)
-        announcer = Announcer(informers, nodes, options.name, pools)
+        withheld = _withheld(options, client)
+        announcer = Announcer(informers, nodes, options.name, pools, withheld)
         tasks.start(announcer.run(), "announcer", vital=True)
     if options.servers is not None:
         serverlist.keep(options.servers, informers)
@@ -247,6 +251,16 @@ async def _containers(
     pods.on_change(proxy.pod_changed)
     await agent.start_static_pods()
     await agent.remove_orphaned_pods({pod.metadata.uid for pod in pods})
+
+
+def _withheld(options: NodeProcess, client: Client) -> Callable[[], frozenset[Address]]:
+    """The address of all API servers, while this machine's own is not ready: another machine leads
+    somewhere."""
+    none: frozenset[Address] = frozenset()
+    if not options.api_address:
+        return lambda: none
+    address = frozenset((ipaddress.ip_address(options.api_address),))
+    return lambda: none if client.asks_its_own else address
 
 
 def _pod_reader(configuration: KubeletConfiguration) -> PodReader | None:

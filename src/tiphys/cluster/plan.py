@@ -257,6 +257,8 @@ def _controllers(cluster: Cluster) -> Process:
         flags["--cluster-cidr"] = ",".join(cluster.joining_pods)
         flags["--service-cluster-ip-range"] = ",".join(cluster.service_cidrs)
         flags["--server-certificate"] = str(cluster.pki / "apiserver.crt")
+    if cluster.api_address:
+        flags["--api-address"] = authority(cluster.api_address, cluster.port)
     if cluster.load_balancer_pools:
         flags["--load-balancer-pools"] = ",".join(cluster.load_balancer_pools)
     if cluster.scheduler_config:
@@ -298,8 +300,10 @@ def _node(place: NodePlace) -> Process:
         "--table": cluster.table,
         "--policy-kubeconfig": str(cluster.pki / "network-policy.kubeconfig"),
         "--images": str(place.containerd_root),
-        "--load-balancer-pools": ",".join(cluster.load_balancer_pools),
+        "--load-balancer-pools": ",".join(cluster.announced_networks),
     }
+    if cluster.api_address and cluster.has_server:
+        flags["--api-address"] = cluster.api_address
     if cluster.kubelet_config:
         flags["--config"] = cluster.kubelet_config
     if place.record:

@@ -51,6 +51,7 @@ def check(cluster: Cluster) -> None:
     check_store(cluster)
     encryption.check(cluster)
     check_pools(cluster)
+    check_api_address(cluster)
     if cluster.machine_address:
         _check_machines(cluster)
     if cluster.scheduler_config:
@@ -83,6 +84,7 @@ def changed_options(running: Cluster, asked: Cluster) -> list[str]:
         ("--pod-network", running.pod_network, asked.pod_network),
         ("--pod-routes", running.pod_routes, asked.pod_routes),
         ("--load-balancer-pool", running.pools, asked.pools),
+        ("--api-address", running.api_address, asked.api_address),
     )
     return [f"{option} {_as_typed(new)}" for option, old, new in pairs if old != new]
 
@@ -156,6 +158,32 @@ def check_pools(cluster: Cluster) -> None:
                 f"--load-balancer-pool {pool} needs --ip-family dual: this cluster has no "
                 f"IPv{network.version}"
             )
+
+
+def check_api_address(cluster: Cluster) -> None:
+    """Whether the machines can claim the address that is to lead to any API server. Raises
+    ClusterError."""
+    address = cluster.api_address
+    if not address:
+        return
+    if not cluster.machine_address or cluster.runtime != "containerd":
+        raise ClusterError("--api-address is for several machines: it needs --address, and nodes")
+    from tiphys.network.announcing import announcer
+
+    first = FAMILIES[cluster.ip_family][0]
+    if not is_ip(address) or version_of(address) != first:
+        raise ClusterError(f"--api-address {address} is not an address of IPv{first}")
+    try:
+        found = announcer.links()
+    except NetworkError as error:
+        raise ClusterError(str(error)) from None
+    if not any(link.has(ipaddress.ip_address(address)) for link in found):
+        raise ClusterError(
+            f"--api-address {address} is on no network of this machine: take a free address of "
+            "the machines' own"
+        )
+    if address in (cluster.machine_address, cluster.other_address):
+        raise ClusterError(f"--api-address {address} is this machine's own: take a free one")
 
 
 def _check_machines(cluster: Cluster) -> None:

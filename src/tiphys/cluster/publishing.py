@@ -53,6 +53,7 @@ def configuration(cluster: Cluster) -> dict[str, str]:
         "podNetworks": ",".join(pod_networks(cluster)),
         "podRoutes": cluster.pod_routes,
         "loadBalancerPools": ",".join(cluster.load_balancer_pools),
+        "apiAddress": cluster.api_address,
     }
 
 

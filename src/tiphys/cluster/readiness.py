@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import socket
 import time
 from typing import Any, NamedTuple
 
@@ -69,6 +70,24 @@ def wait_for_server(cluster: Cluster, seconds: float = 60.0) -> None:
             raise ClusterError(f"the API server did not become ready in {seconds:g} s; see {log}")
         _check_no_crash_loop(cluster, "apiserver")
         time.sleep(0.02)
+
+
+def wait_for_api_address(cluster: Cluster, seconds: float = 30.0) -> None:
+    """Returns when the address that is to lead to any API server does. Raises ClusterError when it
+    does not in time."""
+    if not cluster.api_address:
+        return
+    deadline = time.monotonic() + seconds
+    while True:
+        with contextlib.suppress(OSError):
+            socket.create_connection((cluster.api_address, cluster.port), 1.0).close()
+            return
+        if time.monotonic() > deadline:
+            raise ClusterError(
+                f"nothing answers at --api-address {cluster.api_address}; see "
+                f"{cluster.logs / 'controllers.log'}"
+            )
+        time.sleep(0.05)
 
 
 def _check_no_crash_loop(cluster: Cluster, name: str) -> None:

@@ -201,7 +201,7 @@ def set_up(place: NodePlace) -> None:
     if not place.index:
         pods.set_up_link(place.link, place.gateways)
         cluster = place.cluster
-        pods.route(place.link, [*cluster.service_cidrs, *cluster.load_balancer_pools])
+        pods.route(place.link, [*cluster.service_cidrs, *cluster.announced_networks])
     elif not Path("/run/netns", place.namespace).exists():
         _set_up_namespace(place, first.gateways)
 

@@ -85,6 +85,7 @@ class Cluster:
     # where other machines reach this one, "" where there are none
     machine_address: str = ""
     other_address: str = ""  # the same in the second family, where the machine has one
+    api_address: str = ""  # at which any of several API servers is found; "" where there is none
     pod_network: str = ""  # of which machines that join get a part each; "" for our own
     pod_routes: str = "auto"  # how nodes reach each other's pods, of `network.podroutes.MODES`
     joined: Joined | None = None  # this machine is a node of a cluster that is elsewhere
@@ -184,6 +185,13 @@ class Cluster:
         return self.of_families(f"10.224.{self.number}.0/24", f"fd10:224:{self.number}::/120")
 
     @property
+    def announced_networks(self) -> list[str]:
+        """The networks of addresses that this machine's node may claim on its own."""
+        if not self.api_address:
+            return self.load_balancer_pools
+        return [*self.load_balancer_pools, str(ipaddress.ip_network(self.api_address))]
+
+    @property
     def dns_address(self) -> str:
         """The tenth of the first range of services, as kubeadm has it."""
         if self.joined:
@@ -219,6 +227,13 @@ class Cluster:
         if self.joined and not self.control:
             return f"https://{self.joined.servers[0]}"
         return f"https://{authority(self.machine_address or '127.0.0.1', self.port)}"
+
+    @property
+    def public_server(self) -> str:
+        """Where clients from outside find the API server, or whichever of several is there."""
+        if not self.api_address:
+            return self.server
+        return f"https://{authority(self.api_address, self.port)}"
 
     # --- the file ---
 

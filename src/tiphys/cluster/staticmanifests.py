@@ -23,6 +23,8 @@ class CreatedPods:
     def decode(self, text: bytes) -> core_v1.Pod:
         """Raises ValueError."""
         document, _ = yaml_reading.read(text)
+        if document is None:
+            raise ValueError("it is empty")
         pod = convert(document, core_v1.Pod)
         if (document.get("apiVersion"), document.get("kind")) != ("v1", "Pod"):
             raise ValueError("it is no Pod of v1")

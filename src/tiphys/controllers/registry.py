@@ -5,6 +5,7 @@ They are independent of each other; the order is that in which they ask for info
 
 from __future__ import annotations
 
+from tiphys.controllers.apiaddress import APIAddressController
 from tiphys.controllers.attachdetach import AttachDetachController
 from tiphys.controllers.autoscaler import AutoscalerController
 from tiphys.controllers.bootstraptokens import BootstrapSigner, TokenCleaner
@@ -69,6 +70,7 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     ServiceCIDRController,
     IPAddressController,
     LoadBalancerController,
+    APIAddressController,
     # nodes, how they come and go, and what runs on them
     BootstrapSigner,
     TokenCleaner,

@@ -56,7 +56,8 @@ class Context:
     single controllers need beside the API: ``ca``, the cluster's CA certificate in PEM, and
     ``authority``, (certificate, key) in PEM or None, ``pools``, networks with commas; and where
     machines may join ``pod_networks`` and ``service_networks`` for nodes' ranges, ``server_names``,
-    the API server's, for certificates.
+    the API server's, for certificates, ``api_address`` and ``api_port`` where clients find any of
+    several API servers.
     """
 
     client: Client

@@ -76,6 +76,8 @@ def plain(data: bytes) -> Any:
 def typed(data: bytes, kind: type[T]) -> T:
     """Typed object of JSON bytes. Nulls count as absent. Raises DecodeError."""
     try:
+        if not data.isascii():
+            data.decode()  # msgspec does not look at keys that it does not know
         return _with_times(decode(data, kind))
     except msgspec.ValidationError:
         return convert(plain(data), kind)
@@ -91,7 +93,9 @@ def _names_its_kind(value: Any) -> bool:
 
 
 def convert(value: Any, kind: type[T]) -> T:
-    """Typed object of plain dicts and lists. Nulls count as absent. Raises DecodeError."""
+    """Typed object of plain dicts and lists. Nulls count as absent, also one in place of the whole
+    object, as for Go. Raises DecodeError."""
+    value = {} if value is None else value
     if not _names_its_kind(value):
         raise Unread(gowords.syntax(msgspec.json.encode(value)))
     try:

@@ -27,6 +27,7 @@ from tiphys.machinery.fielderrors import (
     too_long,
     too_many,
 )
+from tiphys.machinery.goformat import quoted
 
 __all__ = [
     "MODIFIED",
@@ -200,11 +201,11 @@ def _details(group_resource: str, name: str, **kwargs: Any) -> StatusDetails:
 
 
 def not_found(resource: str, name: str) -> StatusError:
-    return _error(404, "NotFound", f'{resource} "{name}" not found', _details(resource, name))
+    return _error(404, "NotFound", f"{resource} {quoted(name)} not found", _details(resource, name))
 
 
 def already_exists(resource: str, name: str) -> StatusError:
-    message = f'{resource} "{name}" already exists'
+    message = f"{resource} {quoted(name)} already exists"
     return _error(409, "AlreadyExists", message, _details(resource, name))
 
 
@@ -314,6 +315,11 @@ def store_read(resource: str, problems: Iterable[tuple[str, str]]) -> StatusErro
 
 def unavailable(message: str) -> StatusError:
     return _error(503, "ServiceUnavailable", message)
+
+
+def not_routed(code: int, reason: str, message: str) -> StatusError:
+    """What a router says of a request that none of its routes fits."""
+    return _error(code, reason, message, StatusDetails())
 
 
 def page_not_found() -> StatusError:

@@ -241,6 +241,8 @@ def _go_type(field: Field) -> str:
         return "map[string]" + _go_type(field.item)
     if field.kind in ("struct", "union") and field.item is not None:
         return _go_struct(field.item)
+    if field.name == "uid":
+        return "types.UID"
     return _SCALARS.get(field.kind, field.kind)
 
 

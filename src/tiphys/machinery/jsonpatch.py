@@ -52,7 +52,7 @@ def _apply(document: Any, operation: dict[str, Any], budget: _CopyBudget) -> Any
     op = operation.get("op")
     path = operation.get("path")
     if not isinstance(path, str) or (path and not path.startswith("/")):
-        raise PatchError(f"invalid path in JSON patch operation: {path!r}")
+        raise PatchError(f"invalid path in JSON patch operation: {path!r}", invalid=True)
     match op:
         case "add":
             return _add(document, path, _copied(operation.get("value")))
@@ -79,7 +79,7 @@ def _source(operation: dict[str, Any]) -> str:
     """Where a move or a copy takes its value from."""
     path = operation.get("from")
     if not isinstance(path, str) or (path and not path.startswith("/")):
-        raise PatchError(f"invalid from in JSON patch operation: {path!r}")
+        raise PatchError(f"invalid from in JSON patch operation: {path!r}", invalid=True)
     return path
 
 

@@ -172,13 +172,21 @@ def parse_labels(text: str) -> Selector:
         at += 1
         return tokens[at - 1] if at <= len(tokens) else ""
 
+    def peek() -> str:
+        return tokens[at] if at < len(tokens) else ""
+
+    if peek() in _NO_NAMES - {"", "!"}:
+        raise SelectorError(f"found '{peek()}', expected: !, identifier, or 'end of string'")
     while at < len(tokens):
-        found.append(_requirement(take, lambda: tokens[at] if at < len(tokens) else ""))
+        try:
+            found.append(_requirement(take, peek))
+        except SelectorError as error:
+            raise SelectorError(f"unable to parse requirement: {error}") from None
         separator = take()
         if separator not in ("", ","):
             raise SelectorError(f"found '{separator}', expected: ',' or 'end of string'")
-        if separator == "," and at >= len(tokens):
-            raise SelectorError("found '', expected: identifier after ','")
+        if separator == "," and peek() in _NO_NAMES - {"!"}:
+            raise SelectorError(f"found '{peek()}', expected: identifier after ','")
     return Selector(tuple(sorted(found, key=lambda requirement: requirement.key)))
 
 
@@ -194,6 +202,8 @@ def _requirement(take: Callable[[], str], peek: Callable[[], str]) -> Requiremen
     operator = take()
     if operator in ("=", "==", "!="):
         value = take() if peek() not in ("", ",") else ""
+        if value in _NO_NAMES - {""}:
+            raise SelectorError(f"found '{value}', expected: identifier")
         return _checked(Requirement(key, "=" if operator == "==" else operator, (value,)))
     if operator in ("<", ">"):
         value = take()
@@ -209,10 +219,16 @@ def _requirement(take: Callable[[], str], peek: Callable[[], str]) -> Requiremen
 
 
 def _set(take: Callable[[], str], peek: Callable[[], str]) -> tuple[str, ...]:
-    if take() != "(":
-        raise SelectorError("found '', expected: '('")
+    """The values between parentheses; an empty one before a comma, and between two, counts."""
+    opening = take()
+    if opening != "(":
+        raise SelectorError(f"found '{opening}' expected: '('")
+    if peek() in _NO_NAMES - {",", ")"}:
+        raise SelectorError(f"found '{peek()}', expected: ',', ')' or identifier")
     values = []
     while True:
+        if peek() in _NO_NAMES - {",", ")"}:
+            raise SelectorError(f"found '{peek()}', expected: ',', or identifier")
         values.append(take() if peek() not in (",", ")") else "")
         match take():
             case ")":
@@ -220,7 +236,7 @@ def _set(take: Callable[[], str], peek: Callable[[], str]) -> tuple[str, ...]:
             case ",":
                 continue
             case token:
-                raise SelectorError(f"found '{token}', expected: ',', or ')'")
+                raise SelectorError(f"found '{token}', expected: ',' or ')'")
 
 
 def _checked(requirement: Requirement) -> Requirement:

@@ -33,6 +33,7 @@ Health = Callable[[], Awaitable[tuple[bool, str]]]  # (ready, why not)
 
 BEAT = 10.0  # seconds between renewals of the node's lease
 REPORT = 300.0  # seconds between status updates that change nothing
+_LEASES = "kube-node-lease"  # namespace
 _LEASE_SECONDS = 40
 _FIRST_PAUSE = 0.1  # seconds until a node registers again, doubled each time, as upstream
 _LONGEST_PAUSE = 7.0
@@ -108,6 +109,7 @@ class Registration:
         self.volumes_in_use: Callable[[], list[str]] | None = None
         self.devices: Callable[[], Mapping[str, DeviceCount]] = dict
         self._uid = ""
+        self._lease_version = ""  # of the last heartbeat, or none
         self._node = core_v1.Node()
         self._report_wanted = asyncio.Event()
 
@@ -243,8 +245,21 @@ class Registration:
             renew_time=timestamps.rfc3339_micro(time.time()),
         )
         owner = OwnerReference(api_version="v1", kind="Node", name=name, uid=self._uid)
-        meta = ObjectMeta(name=name, namespace="kube-node-lease", owner_references=[owner])
-        await self._client.update(coordination_v1.Lease(metadata=meta, spec=spec))
+        meta = ObjectMeta(name=name, namespace=_LEASES, owner_references=[owner])
+        meta.resource_version = self._lease_version or await self._stored_lease_version()
+        self._lease_version = ""  # until it is known again
+        lease = await self._client.update(coordination_v1.Lease(metadata=meta, spec=spec))
+        self._lease_version = lease.metadata.resource_version
+
+    async def _stored_lease_version(self) -> str:
+        """That of the node's lease; none where there is none, which a PUT creates."""
+        try:
+            lease = await self._client.get(coordination_v1.Lease, self._facts.name, _LEASES)
+        except StatusError as error:
+            if is_not_found(error):
+                return ""
+            raise
+        return lease.metadata.resource_version
 
     async def run(self, health: Health, beat: float = BEAT) -> None:
         """Heartbeats until cancelled, every `beat` seconds."""
@@ -263,6 +278,9 @@ class Registration:
             except Unreachable as error:
                 log.info("Heartbeat of node %s failed: %s", self._facts.name, error)
                 pause = heart.failed()
+            if pause < beat:  # after a failure: who wants a report waits for the next try, too
+                await asyncio.sleep(pause)
+                continue
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._report_wanted.wait(), pause)
 

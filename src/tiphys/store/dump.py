@@ -183,7 +183,7 @@ class EtcdCopy(EtcdEngine):
         except grpc.aio.AioRpcError as error:
             raise self._failure(error) from None
         finally:
-            await self._channel.close()
+            await self._etcd.close()
         return await asyncio.to_thread(write_rows, target, rows, revision + self._offset)
 
     async def _rows(self) -> tuple[list[Row], int]:
@@ -195,7 +195,7 @@ class EtcdCopy(EtcdEngine):
             request = pb.RangeRequest(
                 key=page_start, range_end=self._end_key, limit=2000, revision=revision
             )
-            page = await self._range(request, timeout=30, wait_for_ready=True)
+            page = await self._etcd.range(request, timeout=30, wait_for_ready=True)
             # Every page is of the revision of the first: etcd keeps what was live then.
             revision = revision or int(page.header.revision)
             for kv in page.kvs:
@@ -214,8 +214,8 @@ class EtcdCopy(EtcdEngine):
             page_start = page.kvs[-1].key + b"\x00"
 
     async def _seconds_left(self, lease: int) -> int:
-        ask = self._unary("Lease/LeaseTimeToLive", pb.LeaseTimeToLiveResponse)
-        answer = await ask(pb.LeaseTimeToLiveRequest(id=lease), timeout=10)
+        request = pb.LeaseTimeToLiveRequest(id=lease)
+        answer = await self._etcd.lease_time_to_live(request, timeout=10)
         return max(int(answer.ttl), 1)
 
     async def fill(self, dump: Path, bump: int) -> Dump:
@@ -236,18 +236,18 @@ class EtcdCopy(EtcdEngine):
                 # One transaction for each key: an object's revision is its own.
                 await asyncio.gather(*(self._put(row) for row in batch))
             newest = await self._newest()
-            await self._compact(pb.CompactionRequest(revision=newest), timeout=30)
+            await self._etcd.compact(pb.CompactionRequest(revision=newest), timeout=30)
         except grpc.aio.AioRpcError as error:
             raise self._failure(error) from None
         finally:
-            await self._channel.close()
+            await self._etcd.close()
         return Dump(newest + offset, len(rows))
 
     async def _check_empty(self) -> None:
         request = pb.RangeRequest(
             key=self._first_key, range_end=self._end_key, limit=1, count_only=True
         )
-        found = await self._range(request, timeout=30, wait_for_ready=True)
+        found = await self._etcd.range(request, timeout=30, wait_for_ready=True)
         if found.count:
             raise StoreError(
                 f"etcd at {self._target} has {found.count} keys below {self._prefix.decode()} "
@@ -260,4 +260,4 @@ class EtcdCopy(EtcdEngine):
 
     async def _write(self, puts: list[pb.PutRequest]) -> None:
         request = pb.TxnRequest(success=[pb.RequestOp(request_put=put) for put in puts])
-        await self._txn(request, timeout=30)
+        await self._etcd.txn(request, timeout=30)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
+import logging
 from collections.abc import AsyncIterator, Sequence
 from operator import attrgetter
 from typing import NamedTuple
@@ -20,23 +20,22 @@ from typing import NamedTuple
 import grpc
 import grpc.aio
 
-from tiphys.api.base import Struct
 from tiphys.client.tasks import TaskGroup
-from tiphys.machinery import protobuf
 from tiphys.store import etcdpb as pb
 from tiphys.store.engine import (
-    TOO_LARGE,
     Change,
     Conflict,
     Listener,
     Snapshot,
     StoreError,
     StoreTimeout,
-    TooLarge,
     Write,
 )
+from tiphys.store.etcdclient import TLS, EtcdClient, failure, target_of
 from tiphys.store.etcdwrites import comparisons
-from tiphys.store.leases import Call, Leases
+from tiphys.store.leases import Leases
+
+log = logging.getLogger(__name__)
 
 _PAGE = 2000  # keys read at once
 # changes before this server's start that watches may resume from; more would slow the start
@@ -45,21 +44,8 @@ _TIMEOUT = 30  # seconds for a request
 _PING_TIMEOUT = 10  # seconds; for questions that cost etcd next to nothing, too
 _FIRST_DELAY = 0.05  # seconds before a broken watch is opened again; doubled with each failure
 _LONGEST_DELAY = 2.0
-_PROGRESS_DELAY = 0.2  # seconds between two questions how far the watch is
+_MARK_DELAY = 0.2  # seconds that somebody waits before the watch is asked how far it is
 _DELETE = 1  # Event.EventType.DELETE
-_OPTIONS = [
-    ("grpc.max_receive_message_length", 256 << 20),
-    ("grpc.max_send_message_length", 16 << 20),
-    ("grpc.keepalive_time_ms", 10000),
-    ("grpc.keepalive_timeout_ms", 5000),
-]
-
-
-def _target_of(endpoints: list[str]) -> str:
-    """gRPC's name for the cluster. Only addresses can be several: of names, gRPC resolves one."""
-    if all(endpoint[0].isdigit() for endpoint in endpoints):
-        return "ipv4:" + ",".join(endpoints)
-    return endpoints[0]
 
 
 class _Page(NamedTuple):
@@ -83,15 +69,17 @@ class EtcdEngine:
         self,
         endpoints: list[str],
         prefix: str = "/tiphys",
-        tls: tuple[bytes, bytes, bytes] | None = None,
+        tls: TLS | None = None,
     ) -> None:
-        self._target = _target_of(endpoints)
+        self._target = target_of(endpoints)
         self._prefix = prefix.encode()
         self._first_key = self._prefix + b"/"
         self._end_key = self._prefix + b"0"  # "0" follows "/"
         self._tls = tls
         self._tasks = TaskGroup("etcd")
-        self._offset_key = self._prefix + b".offset"  # "." precedes "/"
+        # Not of objects: "." precedes "/". The mark is watched, too.
+        self._mark_key = self._prefix + b".mark"
+        self._offset_key = self._prefix + b".offset"
         self._offset = 0  # what is added to etcd's revisions; all below are etcd's own
         self._applied = 0  # the newest revision that the listener has seen
         self._live: dict[str, int] = {}  # live key → revision
@@ -124,7 +112,7 @@ class EtcdEngine:
 
     async def _read_offset(self) -> int:
         request = pb.RangeRequest(key=self._offset_key)
-        response = await self._range(request, timeout=_TIMEOUT, wait_for_ready=True)
+        response = await self._etcd.range(request, timeout=_TIMEOUT, wait_for_ready=True)
         return int(response.kvs[0].value) if response.kvs else 0
 
     def _ahead(self, listener: Listener) -> Listener:
@@ -141,32 +129,8 @@ class EtcdEngine:
         ]
 
     def _connect(self) -> None:
-        if self._tls:
-            ca, certificate, key = self._tls
-            credentials = grpc.ssl_channel_credentials(ca, key, certificate)
-            self._channel = grpc.aio.secure_channel(self._target, credentials, options=_OPTIONS)
-        else:
-            self._channel = grpc.aio.insecure_channel(self._target, options=_OPTIONS)
-        self._range = self._unary("KV/Range", pb.RangeResponse)
-        self._txn = self._unary("KV/Txn", pb.TxnResponse)
-        self._compact = self._unary("KV/Compact", pb.CompactionResponse)
-        self._leases = Leases(
-            self._unary("Lease/LeaseGrant", pb.LeaseGrantResponse),
-            self._unary("Lease/LeaseRevoke", pb.LeaseRevokeResponse),
-        )
-        self._watch = self._channel.stream_stream(
-            "/etcdserverpb.Watch/Watch",
-            request_serializer=protobuf.encode,
-            response_deserializer=functools.partial(protobuf.decode, kind=pb.WatchResponse),
-        )
-
-    def _unary(self, method: str, response: type[Struct]) -> Call:
-        call: Call = self._channel.unary_unary(
-            f"/etcdserverpb.{method}",
-            request_serializer=protobuf.encode,
-            response_deserializer=functools.partial(protobuf.decode, kind=response),
-        )
-        return call
+        self._etcd = EtcdClient(self._target, self._tls)
+        self._leases = Leases(self._etcd.grant_lease, self._etcd.revoke_lease)
 
     async def _load_past(self, newest: int) -> _Page:
         """What was live where the history begins that watches may resume from."""
@@ -180,7 +144,7 @@ class EtcdEngine:
 
     async def _newest(self) -> int:
         request = pb.RangeRequest(key=self._prefix, count_only=True)
-        response = await self._range(request, timeout=_TIMEOUT, wait_for_ready=True)
+        response = await self._etcd.range(request, timeout=_TIMEOUT, wait_for_ready=True)
         return int(response.header.revision)
 
     async def _oldest(self, newest: int) -> int:
@@ -202,7 +166,7 @@ class EtcdEngine:
     async def _is_kept(self, revision: int) -> bool:
         request = pb.RangeRequest(key=self._prefix, count_only=True, revision=revision)
         try:
-            await self._range(request, timeout=_TIMEOUT)
+            await self._etcd.range(request, timeout=_TIMEOUT)
         except grpc.aio.AioRpcError as error:
             if error.code() is grpc.StatusCode.OUT_OF_RANGE:
                 return False
@@ -218,7 +182,7 @@ class EtcdEngine:
             request = pb.RangeRequest(
                 key=start, range_end=self._end_key, limit=_PAGE, revision=revision
             )
-            page = await self._range(request, timeout=_TIMEOUT, wait_for_ready=True)
+            page = await self._etcd.range(request, timeout=_TIMEOUT, wait_for_ready=True)
             revision = revision or page.header.revision
             changes += [Change(kv.mod_revision, self._name(kv.key), kv.value, 0) for kv in page.kvs]
             if not page.more:
@@ -228,12 +192,7 @@ class EtcdEngine:
         return _Page(changes, revision)
 
     def _failure(self, error: grpc.aio.AioRpcError) -> StoreError:
-        message = f"etcd at {self._target}: {error.details()}"
-        if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
-            return StoreTimeout(message)
-        if error.details() == TOO_LARGE:
-            return TooLarge()
-        return StoreError(message)
+        return failure(self._target, error)
 
     # Keys that are not UTF-8 can come from elsewhere; they pass through unchanged.
 
@@ -248,7 +207,7 @@ class EtcdEngine:
     async def ping(self) -> None:
         request = pb.RangeRequest(key=self._prefix + b"/health")
         try:
-            await self._range(request, timeout=_PING_TIMEOUT)
+            await self._etcd.range(request, timeout=_PING_TIMEOUT)
         except grpc.aio.AioRpcError as error:
             raise self._failure(error) from None
 
@@ -266,7 +225,7 @@ class EtcdEngine:
             failure=[pb.RequestOp(request_range=pb.RangeRequest(key=key))],
         )
         try:
-            response = await self._txn(request, timeout=_TIMEOUT)
+            response = await self._etcd.txn(request, timeout=_TIMEOUT)
         except grpc.aio.AioRpcError as error:
             raise self._failure(error) from None
         # After a conflict, too: whoever gets one reads again, and must then read what it conflicted
@@ -283,7 +242,7 @@ class EtcdEngine:
     async def barrier(self) -> int:
         request = pb.RangeRequest(key=self._prefix, count_only=True)
         try:
-            response = await self._range(request, timeout=_PING_TIMEOUT)
+            response = await self._etcd.range(request, timeout=_PING_TIMEOUT)
         except grpc.aio.AioRpcError as error:
             raise self._failure(error) from None
         await self._reached(response.header.revision)
@@ -293,11 +252,11 @@ class EtcdEngine:
         # Another server may have compacted further already, which etcd answers with an error.
         with contextlib.suppress(grpc.aio.AioRpcError):
             request = pb.CompactionRequest(revision=revision - self._offset)
-            await self._compact(request, timeout=_TIMEOUT)
+            await self._etcd.compact(request, timeout=_TIMEOUT)
 
     async def close(self) -> None:
         await self._tasks.stop()
-        await self._channel.close()
+        await self._etcd.close()
 
     async def _reached(self, revision: int) -> None:
         """Waits until the watch has delivered everything up to `revision`. Raises StoreTimeout."""
@@ -319,7 +278,7 @@ class EtcdEngine:
         while True:
             with contextlib.suppress(grpc.aio.AioRpcError, asyncio.TimeoutError):
                 requests = self._watch_requests(self._applied + 1)
-                async for response in self._watch(requests, wait_for_ready=True):
+                async for response in self._etcd.watch(requests, wait_for_ready=True):
                     delay = _FIRST_DELAY
                     if response.canceled:
                         await self._reload(response.compact_revision)
@@ -330,7 +289,7 @@ class EtcdEngine:
 
     async def _watch_requests(self, start: int) -> AsyncIterator[pb.WatchRequest]:
         create = pb.WatchCreateRequest(
-            key=self._first_key,
+            key=self._mark_key,
             range_end=self._end_key,
             start_revision=start,
             progress_notify=True,
@@ -338,14 +297,29 @@ class EtcdEngine:
         )
         yield pb.WatchRequest(create_request=create)
         while True:
-            # A write outside our prefix moves the revision without an event, so whoever waits for
-            # that revision would wait for ever: ask how far the watch is.
             await self._somebody_waits.wait()
             self._somebody_waits.clear()
-            await asyncio.sleep(_PROGRESS_DELAY)
+            await asyncio.sleep(_MARK_DELAY)
             if self._waiters:
-                yield pb.WatchRequest(progress_request=pb.WatchProgressRequest())
+                if not await self._mark():
+                    yield pb.WatchRequest(progress_request=pb.WatchProgressRequest())
                 self._somebody_waits.set()
+
+    async def _mark(self) -> bool:
+        """Writes what the watch will bring after all that is there. False if etcd takes no writes.
+
+        A write outside our prefix moves the revision without an event, so whoever waits for that
+        revision would wait for ever. To ask etcd how far the watch is would be cheaper; but before
+        3.4.31 and 3.5.13 it answers with its newest revision, also while older changes have yet to
+        be sent (etcd's issue 15220), and who believes that reads what is not the newest.
+        """
+        operation = pb.RequestOp(request_put=pb.PutRequest(key=self._mark_key))
+        try:
+            await self._etcd.txn(pb.TxnRequest(success=[operation]), timeout=_TIMEOUT)
+        except grpc.aio.AioRpcError as error:
+            log.warning("etcd at %s takes no writes: %s", self._target, error.details())
+            return False
+        return True
 
     async def _reload(self, compacted: int) -> None:
         """Continues from what is live now: the cluster has compacted past what this server has
@@ -367,7 +341,8 @@ class EtcdEngine:
         self._advance(max(page.revision, compacted))
 
     def _deliver(self, response: pb.WatchResponse) -> None:
-        changes = [self._change(event) for event in response.events]
+        events = response.events
+        changes = [self._change(event) for event in events if event.kv.key >= self._first_key]
         for change in changes:
             if change.value is None:
                 self._live.pop(change.key, None)
@@ -375,9 +350,10 @@ class EtcdEngine:
                 self._live[change.key] = change.revision
         if changes:
             self._listener(changes)
+        if events:
             # The header may be ahead of what this response carries: only the events say how far the
             # watch is.
-            self._advance(changes[-1].revision)
+            self._advance(events[-1].kv.mod_revision)
         elif not response.created:
             self._advance(response.header.revision)
 

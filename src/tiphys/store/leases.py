@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import grpc
 import grpc.aio
 
 from tiphys.store import etcdpb as pb
-from tiphys.store.engine import (
-    StoreError,
-)
+from tiphys.store.engine import StoreError
+from tiphys.store.etcdclient import Call
 
-Call = Callable[..., Awaitable[Any]]  # (request, timeout=...) → response; raises AioRpcError
 _PING_TIMEOUT = 10  # seconds; for questions that cost etcd next to nothing, too
 
 

@@ -132,9 +132,10 @@ async def redis_cluster(folder: Path) -> AsyncIterator[Asked]:
             nodes.append((node, command[-1]))
         (first, _), (second, bus) = nodes
         await redis_cli(first, "CLUSTER", "MEET", HOST, str(second.port), bus)
-        async with asyncio.timeout(30):
-            while "cluster_state:ok" not in await redis_cli(first, "CLUSTER", "INFO"):  # noqa: ASYNC110
-                await asyncio.sleep(0.1)
+        async with asyncio.timeout(60):
+            for node in (first, second):
+                while "cluster_state:ok" not in await redis_cli(node, "CLUSTER", "INFO"):  # noqa: ASYNC110
+                    await asyncio.sleep(0.1)
         key = "q"  # of slot 11958: the second node's
 
         async def fill(count: int) -> None:

@@ -91,6 +91,7 @@ async def test_objects_are_looked_up_in_the_version_that_is_asked_for() -> None:
     async with registry() as objects:
         spec = autoscaling_v2.HorizontalPodAutoscalerSpec(max_replicas=3)
         spec.scale_target_ref.kind, spec.scale_target_ref.name = "Deployment", "d"
+        spec.scale_target_ref.api_version = "apps/v1"
         made = autoscaling_v2.HorizontalPodAutoscaler(spec=spec)
         made.metadata.name, made.metadata.namespace = "a", "default"
         await created(objects, made)

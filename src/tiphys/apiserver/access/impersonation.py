@@ -8,7 +8,8 @@ may the user take that identity on (`impersonate:MODE`), and may they make this 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote
 
@@ -53,7 +54,9 @@ class Impersonation:
         wanted = _wanted(headers)
         if not wanted.name:
             if wanted.groups or wanted.extra or wanted.uid:
-                raise errors.bad_request("requested impersonation without impersonating a user")
+                raise errors.bad_request(
+                    f"requested {_in_go(wanted)} without impersonating a user name"
+                )
             return user
         first: StatusError | None = None
         for mode in self._order(user):
@@ -94,6 +97,21 @@ def _wanted(headers: CIMultiDictProxy[str]) -> User:
     return User(
         headers.get("Impersonate-User", ""), groups, headers.get("Impersonate-Uid", ""), extra
     )
+
+
+def _in_go(user: User) -> str:
+    """As Go prints what it has read off the headers."""
+    groups = _list_in_go(user.groups) if user.groups else "[]string(nil)"
+    rows = (f"{json.dumps(key)}:{_list_in_go(user.extra[key])}" for key in sorted(user.extra))
+    extra = f"{{{', '.join(rows)}}}" if user.extra else "(nil)"
+    return (
+        f"&user.DefaultInfo{{Name:{json.dumps(user.name)}, UID:{json.dumps(user.uid)}, "
+        f"Groups:{groups}, Extra:map[string][]string{extra}}}"
+    )
+
+
+def _list_in_go(texts: Sequence[str]) -> str:
+    return f"[]string{{{', '.join(map(json.dumps, texts))}}}"
 
 
 # --- names ---

@@ -17,7 +17,7 @@ from tiphys.apiserver.eventloop.aside import aside
 from tiphys.apiserver.proxying.webhooks import WebhookError
 from tiphys.apiserver.registry.conversion import Caller
 from tiphys.machinery import errors, structural
-from tiphys.machinery.structural import Schema
+from tiphys.machinery.structural import Schema, numbers
 from tiphys.store.cache import Entry
 
 _SECONDS = 30.0
@@ -85,11 +85,11 @@ class CustomConversion:
         """The bytes to store of an object of this version."""
         resource = self._resource
         if resource.stored_api_version == resource.api_version:
-            return await aside(encode, obj)
+            return await aside(numbers.encoded, obj, encode)
         plain = to_builtins(obj)
         [converted] = await convert(resource, [plain], resource.stored_api_version, caller)
         self._fit(converted)
-        return msgspec.json.encode(converted)
+        return numbers.encoded(converted, msgspec.json.encode)
 
     async def converted(self, plain: Any, caller: Caller) -> Any:
         [converted] = await convert(self._resource, [plain], self._resource.api_version, caller)
@@ -114,7 +114,7 @@ class CustomConversion:
     def _finished(self, entry: Entry, plain: dict[str, Any]) -> bytes:
         """Pruned as this version's schema says, and kept beside the stored bytes."""
         structural.prune(plain, self._resource.schema, root=True)
-        data = msgspec.json.encode(plain)
+        data = numbers.encoded(plain, msgspec.json.encode)
         if entry.shown is None or len(entry.shown) > _KEPT_FORMS:
             entry.shown = {}
         entry.shown[self._resource] = data

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+from aiohttp import web
+from aiohttp.http import HttpVersion11
 
 from tiphys.api.base import encode, to_builtins
 from tiphys.api.catalog import Resource
@@ -19,6 +21,16 @@ from tiphys.machinery.decoding import DecodeError, Unread
 from tiphys.machinery.structural import Schema, unreadable_embedded
 
 _MAP = "map[string]interface {}"  # what upstream reads applied objects into
+
+
+async def invite(request: web.BaseRequest) -> None:
+    """Has a client send its body that waits to be asked for it (``Expect: 100-continue``)."""
+    if request.headers.get("Expect", "").lower() != "100-continue":
+        return
+    if request.version == HttpVersion11:
+        writer = request._payload_writer
+        await writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        writer.output_size = 0  # it is no part of the answer
 
 
 async def body(call: Call) -> bytes:
@@ -55,6 +67,7 @@ def input_type(call: Call) -> str:
     """The media type of an object's body. Raises 415."""
     header = str(call.http.headers.get("Content-Type", "")) or _READ[0]
     media, *parameters = [part.strip() for part in header.split(";", _MOST_PARAMETERS)]
+    media = media.lower()
     if media not in _READ or not all("=" in parameter for parameter in parameters if parameter):
         raise errors.unsupported_media_type(
             f"the body of the request was in an unknown format - accepted media types include: "
@@ -86,6 +99,7 @@ def _read_object(call: Call, data: bytes, kind: Any, resource: Resource) -> Any:
     try:
         if "yaml" in media:
             value = plain_body(call, data)
+            value = {} if value is None else value
             obj = decoding.convert(value, kind)
         else:
             obj = decoding.typed(data, kind)

@@ -39,7 +39,7 @@ class Listing:
         if want.shape == "PartialObjectMetadata":
             raise errors.not_acceptable(
                 f"you requested PartialObjectMetadata, but the requested object is a list "
-                f"({resource.list_kind})"
+                f"({_in_go(resource)})"
             )
         self._include = call.query.get("includeObject", "") if want.shape == "Table" else ""
         check_included(self._include)
@@ -185,6 +185,14 @@ class Listing:
 async def _made_aside(make: Callable[[bytes], bytes], data: bytes) -> bytes:
     weigh_object(len(data))
     return await aside(make, data)
+
+
+def _in_go(resource: Resource) -> str:
+    """The type of a list in upstream's own code, which it names."""
+    if not resource.built_in:
+        return "*unstructured.UnstructuredList"
+    package = resource.group.partition(".")[0]
+    return f"*{'core' if package in ('', 'events') else package}.{resource.list_kind}"
 
 
 def list_meta(resource: Resource, revision: int, shaped: bool) -> dict[str, Any]:

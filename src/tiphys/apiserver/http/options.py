@@ -6,9 +6,12 @@ Source of the rules: upstream's validation of the option kinds of meta.k8s.io.
 
 from __future__ import annotations
 
-from tiphys.api.meta_v1 import DeleteOptions
+from collections.abc import Mapping
+from typing import Any
+
+from tiphys.api.meta_v1 import DeleteOptions, Preconditions
 from tiphys.apiserver.http.request import Call, whole_number
-from tiphys.machinery import errors
+from tiphys.machinery import decoding, errors
 from tiphys.machinery.errors import FieldError
 from tiphys.machinery.query import truth
 
@@ -108,17 +111,46 @@ def check_included(text: str) -> None:
         raise errors.bad_request(f"Unable to convert to Table as requested: {why}")
 
 
-def complete_delete(options: DeleteOptions, call: Call) -> None:
-    """Fills in what the body left out from the query, and checks it all. Raises 400 or 422."""
-    query = call.query
-    if "gracePeriodSeconds" in query and options.grace_period_seconds is None:
+_SCHEME = "k8s.io/apimachinery/pkg/apis/meta/internalversion/scheme/register.go:27"
+
+
+def read_delete_options(value: Any) -> DeleteOptions:
+    """Those of a body, plain; null has none. Raises DecodeError, and 400 for another kind."""
+    if value is None:
+        return DeleteOptions()
+    options = decoding.convert(value, DeleteOptions)
+    kind, version = value.get("kind") or "", value.get("apiVersion") or "v1"
+    if version.count("/") > 1:
+        raise errors.bad_request(f"unexpected GroupVersion string: {version}")
+    if kind not in ("", "DeleteOptions"):
+        raise errors.bad_request(
+            f'no kind "{kind}" is registered for version "{version}" in scheme "{_SCHEME}"'
+        )
+    return options
+
+
+def delete_options_of(query: Mapping[str, str]) -> DeleteOptions:
+    """Those of a query, which count where there is no body (upstream). Raises 400."""
+    options = DeleteOptions()
+    if "gracePeriodSeconds" in query:
         options.grace_period_seconds = whole_number(query["gracePeriodSeconds"])
-    if "propagationPolicy" in query and options.propagation_policy is None:
+    if "propagationPolicy" in query:
         options.propagation_policy = query["propagationPolicy"]
-    if "orphanDependents" in query and options.orphan_dependents is None:
+    if "orphanDependents" in query:
         options.orphan_dependents = truth(query["orphanDependents"])
-    if "dryRun" in query and not options.dry_run:
+    if "dryRun" in query:
         options.dry_run = [query["dryRun"]]
+    uid, version = query.get("uid") or None, query.get("resourceVersion") or None
+    if uid or version:
+        options.preconditions = Preconditions(uid=uid, resource_version=version)
+    return options
+
+
+def complete_delete(options: DeleteOptions, call: Call) -> None:
+    """Checks the options of a deletion. Raises 422. A dry run may stand in the query beside a body,
+    too: upstream would delete what was not to be."""
+    if call.dry_run and not options.dry_run:
+        options.dry_run = ["All"]
     found, policy = list[FieldError](), options.propagation_policy
     if policy is not None and options.orphan_dependents is not None:
         why = "orphanDependents and deletionPropagation cannot be both set"

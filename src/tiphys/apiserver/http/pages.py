@@ -27,6 +27,10 @@ from tiphys.machinery import errors
 VERSION = {
     "major": "1",
     "minor": "36",
+    "emulationMajor": "1",
+    "emulationMinor": "36",
+    "minCompatibilityMajor": "1",
+    "minCompatibilityMinor": "35",
     "gitVersion": "v1.36.0+tiphys",
     "gitCommit": "",
     "gitTreeState": "clean",
@@ -34,10 +38,6 @@ VERSION = {
     "goVersion": "",
     "compiler": "cpython",
     "platform": "linux/amd64",
-    "emulationMajor": "1",
-    "emulationMinor": "36",
-    "minCompatibilityMajor": "1",
-    "minCompatibilityMinor": "35",
 }
 
 # Parts of a server as upstream names them, as far as ours has the like. They are there when it is
@@ -111,6 +111,8 @@ class Pages:
     async def answer(self, call: Call) -> web.StreamResponse:
         """Raises 405 for methods that a page does not have."""
         parts = call.info.path.strip("/").split("/", _MOST_PARTS)
+        if not _may_end_so(call.info.path, parts):
+            return web.Response(status=404) if parts[:2] == ["openapi", "v3"] else no_page()
         if parts[0] in _HEALTH:
             return await self._health(call, parts[0], parts[1:])
         if parts == ["metrics"]:
@@ -145,14 +147,21 @@ class Pages:
                     msgspec.json.encode(self._server.authenticator.tokens.jwks()),
                     content_type="application/jwk-set+json",
                 )
-            case [""]:
-                return self._index(200)
-            case ["apis", *_]:
-                return no_page()
-        return self._index(404)
+            case [""] | ["index.html"]:
+                return self._index()
+        return self._missing(parts)
 
-    def _index(self, status: int) -> web.Response:
-        """Every page there is: of the root, and of what is not there."""
+    def _missing(self, parts: list[str]) -> web.Response:
+        """Raises the 404 of a group of the API that does not have the version."""
+        match parts:
+            case ["api", _]:
+                raise errors.page_not_found()
+            case ["apis", group, _] if self._server.registry.served.has_built_in(group):
+                raise errors.page_not_found()
+        return no_page()
+
+    def _index(self) -> web.Response:
+        """Every page there is."""
         checks = [
             f"/{kind}/{name}"
             for kind in ("healthz", "livez", "readyz")
@@ -175,9 +184,7 @@ class Pages:
             "/version",
             *checks,
         ]
-        return respond.answer(
-            msgspec.json.format(msgspec.json.encode({"paths": sorted(paths)})), status
-        )
+        return respond.answer(msgspec.json.format(msgspec.json.encode({"paths": sorted(paths)})))
 
     def _groups(self, call: Call, core: bool) -> web.Response:
         accept = call.http.headers.get("Accept", "")
@@ -210,7 +217,7 @@ class Pages:
         elif rest[:2] == ["v3", "apis"] and len(rest) == 4:
             made = self._server.documents.v3(rest[2], rest[3])
         if made is None:
-            return self._index(404)
+            return web.Response(status=404) if rest[:1] == ["v3"] else no_page()
         response = respond.answer(made[0])
         response.headers["ETag"] = f'"{made[1]}"'
         return response
@@ -250,7 +257,7 @@ class Pages:
             asked = "/".join(rest)
             checks = {name: ok for name, ok in checks.items() if name == asked}
             if not checks:
-                return self._index(404)
+                return no_page()
         if not checks.keys().isdisjoint(
             _STORE_PARTS
         ) and not await self._server.registry.store.answers(_CHECK):
@@ -278,6 +285,15 @@ class Pages:
         async with self._rendering:
             page = await asyncio.to_thread(render, self._server.collectors, accept, accept_encoding)
         return web.Response(body=page.body, headers=page.headers)
+
+
+def _may_end_so(path: str, parts: list[str]) -> bool:
+    """Whether a page may be asked for by a path with so many slashes: those of the API and of the
+    version may end in some."""
+    if path == "/" or not (path.startswith("//") or path.endswith("/")):
+        return "//" not in path
+    is_free = parts[0] in ("api", "apis", "version") or path == "/openapi/v3/"
+    return is_free and "//" not in path.rstrip("/")
 
 
 def no_page() -> web.Response:

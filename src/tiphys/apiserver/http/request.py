@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -225,11 +226,29 @@ def whole_number(text: str) -> int:
 
 
 MAX_BODY = 3 * 1024 * 1024  # bytes, as upstream's limit for requests
+_SHOWN = 100  # characters of a bad path that are told
+_NO_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _MOST_PARAMETERS = 1000  # commands of kubectl exec are the longest: one parameter for each word
 
 
+def target(text: str) -> tuple[str, str]:
+    """(path, query) of a request line. Raises 400 for a path with an escape that is none."""
+    path, _, query = text.partition("?")
+    if path[:1] != "/":  # as one writes to a proxy: ``http://HOST/PATH``
+        scheme, found, rest = path.partition("://")
+        if found and scheme.isalpha():
+            path = f"/{rest.partition('/')[2]}"
+    if "%" in path and _NO_ESCAPE.search(path):
+        raise errors.bad_request(f"the path has an escape that is none: {path[:_SHOWN]}")
+    return path, query
+
+
 def parse_query(text: str) -> dict[str, str]:
-    """The first value of each parameter. Raises 400 for very many."""
+    """The first value of each parameter; what cannot be read is left out, as Go does. Raises 400
+    for very many."""
+    if ";" in text or ("%" in text and _NO_ESCAPE.search(text)):
+        pairs = text.split("&")
+        text = "&".join(pair for pair in pairs if ";" not in pair and not _NO_ESCAPE.search(pair))
     try:
         rows = (
             parse_qsl(text, keep_blank_values=True, max_num_fields=_MOST_PARAMETERS) if text else []

@@ -17,6 +17,7 @@ from tiphys.apiserver.http.options import check_included
 from tiphys.apiserver.http.request import Call
 from tiphys.machinery import errors, protobuf
 from tiphys.machinery.errors import StatusError
+from tiphys.machinery.remembered import remembered
 
 JSON = "application/json"
 HEADERS = {"Content-Type": JSON, "Cache-Control": "no-cache, private"}
@@ -43,7 +44,7 @@ _known: dict[tuple[str, bool, bool], Accepted] = {}
 def accepted(header: str, declared: bool = False, shapes: bool = True) -> Accepted:
     """The first alternative of an Accept header that can be served; `declared`: protobuf can be,
     too (the answer is of a built-in type); `shapes`: a Table or the metadata alone can be (the
-    answer is a resource's). Raises 406.
+    answer is a resource's; else it comes as it is, as a Status does upstream). Raises 406.
     """
     if header in ("", "*/*", JSON):
         return PLAIN
@@ -77,6 +78,31 @@ def wanted(call: Call, resource: Resource) -> Accepted:
     return replace(want, form="pretty") if want.form == "json" and is_read_by_people(call) else want
 
 
+_STREAMS = f"{JSON};stream=watch, {protobuf.MEDIA_TYPE};stream=watch"
+
+
+def check_accepted(call: Call, resource: Resource) -> None:
+    """Raises 406 before anything is done for who would not take the answer. Upstream's router looks
+    first, which knows whole media types alone; custom resources have no part in it."""
+    header = call.http.headers.get("Accept", "")
+    if header in ("", "*/*", JSON):
+        return
+    if resource.built_in and not _names_one(header):
+        offered = f"{OFFERED}, {_STREAMS}" if call.info.verb in ("list", "watch") else OFFERED
+        raise errors.not_routed(
+            406, "NotAcceptable", f"406: Not Acceptable\n\nAvailable representations: {offered}"
+        )
+    accepted(header, resource.built_in)
+
+
+@remembered(1000)
+def _names_one(header: str) -> bool:
+    """Whether an Accept header names a type that objects come in, or any."""
+    names = (part.partition(";")[0].strip() for part in header[:_LONGEST_ACCEPT].split(","))
+    return any(name in _PRODUCED for name in names)
+
+
+_PRODUCED = frozenset(("*/*", JSON, "application/yaml", protobuf.MEDIA_TYPE))
 _LONGEST_ACCEPT = 8 << 10  # characters: a browser's has 200
 
 
@@ -97,9 +123,7 @@ def _alternatives(header: str) -> list[tuple[str, dict[str, str]]]:
 
 def _parse(header: str, declared: bool, shapes: bool) -> Accepted:
     for media, options in _alternatives(header):
-        shape = options.get("as", "")
-        if shape and not shapes:
-            continue
+        shape = options.get("as", "") if shapes else ""
         if shape and (
             options.get("g") != "meta.k8s.io" or options.get("v") not in ("v1", "v1beta1")
         ):
@@ -175,15 +199,36 @@ _STATUS = b'{"apiVersion":"v1","kind":"Status",'
 
 
 def failure(error: StatusError, call: Call | None = None) -> web.Response:
-    """The Status of a failed request; `call` is there once it could be read."""
-    body = _as_written(error)
-    if call is not None and is_read_by_people(call):
-        body = msgspec.json.format(body.rstrip())
-    response = answer(body, error.code, call.warnings if call is not None else None)
+    """The Status of a failed request, in the form that the client accepts; `call` is there once it
+    could be read."""
+    response = _failure(error, call)
     details = error.status.details
     if details is not None and details.retry_after_seconds:
         response.headers["Retry-After"] = str(details.retry_after_seconds)
     return response
+
+
+def _failure(error: StatusError, call: Call | None) -> web.Response:
+    body = _as_written(error)
+    if call is None:
+        return answer(body, error.code)
+    form = _form(call.http.headers.get("Accept", ""))
+    if form == "protobuf":
+        media = protobuf.MEDIA_TYPE
+        return answer(protobuf.wrap(error.status), error.code, call.warnings, media)
+    if form == "yaml":
+        return Unwritten(body, error.code, call.warnings, form)
+    if is_read_by_people(call):
+        body = msgspec.json.format(body.rstrip())
+    return answer(body, error.code, call.warnings)
+
+
+def _form(header: str) -> str:
+    """That of a Status: JSON for who accepts none that there is."""
+    try:
+        return accepted(header, declared=True, shapes=False).form
+    except StatusError:
+        return "json"
 
 
 def _as_written(error: StatusError) -> bytes:

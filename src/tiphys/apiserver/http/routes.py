@@ -6,6 +6,8 @@ from tiphys.api.catalog import Resource
 from tiphys.apiserver.http.request import RequestInfo
 from tiphys.machinery import errors
 from tiphys.machinery.errors import StatusError
+from tiphys.machinery.goformat import quoted
+from tiphys.machinery.names import path_segment_errors
 
 
 def check_path(info: RequestInfo, resource: Resource, method: str) -> None:
@@ -13,6 +15,8 @@ def check_path(info: RequestInfo, resource: Resource, method: str) -> None:
     have.
     """
     name = info.path_name
+    if name and resource.verbs == ("create",):
+        raise errors.page_not_found()
     collection = len(info.parts) < 2
     outside = resource.namespaced and not info.namespace
     if info.namespace and not resource.namespaced and resource.plural != "namespaces":
@@ -25,6 +29,23 @@ def check_path(info: RequestInfo, resource: Resource, method: str) -> None:
         raise errors.method_refused()
     if outside and info.verb not in ("list", "watch"):
         raise errors.method_refused()
+
+
+def check_name(info: RequestInfo) -> None:
+    """Raises 400 for a name that no object can have."""
+    name = info.path_name
+    if "%" in name or name in (".", ".."):
+        problems = ";".join(path_segment_errors(name))
+        raise errors.bad_request(f"Name parameter invalid: {quoted(name)}: {problems}")
+
+
+def has_empty_part(info: RequestInfo) -> bool:
+    """Whether nothing stands between two slashes of a path, where no router would find it. What is
+    behind a proxy is the other server's."""
+    if "//" not in info.path:
+        return False
+    own = info.path.partition("/proxy/")[0].rstrip("/")
+    return "//" in own.replace("/namespaces//", "/", 1)
 
 
 def is_custom_path(info: RequestInfo, resource: Resource) -> bool:

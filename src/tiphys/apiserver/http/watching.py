@@ -23,6 +23,7 @@ from tiphys.apiserver.http.openwatches import OpenWatches
 from tiphys.apiserver.http.options import check_list
 from tiphys.apiserver.http.request import Call
 from tiphys.apiserver.http.respond import accepted
+from tiphys.apiserver.http.watchwires import wire_of
 from tiphys.apiserver.registry.registry import Registry
 from tiphys.apiserver.registry.views import view_of
 from tiphys.machinery import errors, protobuf
@@ -70,6 +71,7 @@ class Stream:
         self._plain = as_stored and not self._want.shape and not self._binary
         self._converting = resource.webhook is not None
         self._events_sent = watches.metrics.watch_events(resource)
+        self._wire = wire_of(call, self._media_type(), self._binary, self, watches)
 
     async def run(self) -> web.StreamResponse:
         query, store = self._call.query, self._registry.store
@@ -92,13 +94,13 @@ class Stream:
             response = await self._open()
             self._call.seat.release()  # what is left is the client's to take, and goes in turns
             if replay:
-                await self._replay(response, present)
+                await self._replay(present)
                 if truth(initial) and self._bookmarks:
                     self._send([self._bookmark(since, initial_end=True)])
             await self._follow(watcher)
             if watcher.overflowed:
                 self._say_why()
-            await self._finish(response)
+            await self._finish()
         except ConnectionError:
             pass  # the client went away
         finally:
@@ -109,11 +111,11 @@ class Stream:
             self._watches.discard(self)
         return response
 
-    async def _finish(self, response: web.StreamResponse) -> None:
+    async def _finish(self) -> None:
         """Ends the answer, or the connection of a client that does not take the end."""
         try:
             async with asyncio.timeout(0 if self._stalled else PATIENCE):
-                await response.write_eof()
+                await self._wire.end()
         except TimeoutError:
             self._transport.abort()
 
@@ -123,7 +125,7 @@ class Stream:
         """
         response = await self._open()
         self._send([self._error(error)])
-        await response.write_eof()
+        await self._wire.end()
         return response
 
     def _say_why(self) -> None:
@@ -140,7 +142,7 @@ class Stream:
             return b'{"type":"ERROR","object":%b}\n' % encode(error.status)
         return _wire("ERROR", protobuf.wrap(error.status))
 
-    async def _replay(self, response: web.StreamResponse, present: list[Entry]) -> None:
+    async def _replay(self, present: list[Entry]) -> None:
         """What is there already, as fast as the client takes it and others let it.
 
         Changes wait meanwhile.
@@ -153,12 +155,12 @@ class Stream:
             async for some in turns.sliced(user, present, _REPLAYED):
                 self._events_sent.count += len(some)
                 async for piece in self._pieces(some):
-                    await response.write(piece)
+                    await self._wire.write(piece)
                     patience.written += 1
         finally:
             patience.end()
 
-    async def _pieces(self, entries: Sequence[Entry]) -> AsyncIterator[bytes]:
+    async def _pieces(self, entries: Sequence[Entry]) -> AsyncIterator[list[bytes]]:
         """The events that show objects as they are, in pieces that a client which does not read may
         be sent. What is not sent as it is stored is made in steps of a millisecond.
         """
@@ -176,28 +178,22 @@ class Stream:
                 await pace.next()
             size += len(lines[-1])
             if size > _PIECE:
-                yield b"".join(lines)
+                yield lines
                 lines, size = [], 0
-        yield b"".join(lines)
+        yield lines
+
+    def _media_type(self) -> str:
+        shape = self._want.shape
+        if self._binary:
+            return f"{protobuf.MEDIA_TYPE};stream=watch"
+        if not shape:
+            return "application/json"
+        version = self._want.version.decode().partition("/")[2]
+        return f"application/json;as={shape};g=meta.k8s.io;v={version}"
 
     async def _open(self) -> web.StreamResponse:
-        shape = self._want.shape
-        version = self._want.version.decode().partition("/")[2]
-        kind = "application/json"
-        if shape:
-            kind = f"application/json;as={shape};g=meta.k8s.io;v={version}"
-        if self._binary:
-            kind = f"{protobuf.MEDIA_TYPE};stream=watch"
-        response = web.StreamResponse(
-            headers={"Content-Type": kind, "Cache-Control": "no-cache, private"}
-        )
-        if self._call.flow is not None:
-            response.headers.update(self._call.flow.headers)
-        response.enable_chunked_encoding()
-        writer: Any = await response.prepare(self._call.http)
-        # the client must not wait for the first event to learn that it watches
-        writer.send_headers()
-        self._transport = self._call.http.transport
+        response = await self._wire.open()
+        self._transport = self._wire.transport
         return response
 
     async def _follow(self, watcher: Any) -> None:
@@ -263,7 +259,7 @@ class Stream:
         taken = watcher.take(_AT_ONCE, _PIECE)
         if taken:
             self._events_sent.count += len(taken)
-        if len(taken) == 1 and self._plain:
+        if len(taken) == 1 and self._plain and self._wire.takes_chunks:
             self._transport.write(taken[0][1].chunk(taken[0][0]))
         elif taken and self._converting:
             self._wait(self._send_converted(taken))
@@ -333,8 +329,7 @@ class Stream:
 
     def _send(self, lines: list[bytes]) -> None:
         if lines and not self._gone():
-            body = b"".join(lines)
-            self._transport.write(b"%x\r\n%b\r\n" % (len(body), body))
+            self._wire.put(lines)
 
     def _line(self, kind: str, event: Event) -> bytes:
         """An event on the wire, made once for all who want it so; tables are each watcher's."""

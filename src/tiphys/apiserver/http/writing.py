@@ -27,7 +27,13 @@ from tiphys.apiserver.http.bodies import (
 from tiphys.apiserver.http.bulk import LARGE as LARGE_ANSWER
 from tiphys.apiserver.http.bulk import Bulk
 from tiphys.apiserver.http.lists import Listing, list_meta, media_of
-from tiphys.apiserver.http.options import check_list, check_write, complete_delete
+from tiphys.apiserver.http.options import (
+    check_list,
+    check_write,
+    complete_delete,
+    delete_options_of,
+    read_delete_options,
+)
 from tiphys.apiserver.http.request import Call
 from tiphys.apiserver.registry.changes import Apply, Change, Patched, Replace, whole
 from tiphys.apiserver.registry.changes import Part as Merge
@@ -39,7 +45,7 @@ from tiphys.apiserver.registry.registry import Registry
 from tiphys.apiserver.registry.views import view_of
 from tiphys.apiserver.registry.writes import SubresourceView, Write
 from tiphys.apiserver.resources.subresources import Part
-from tiphys.machinery import decoding, errors, protobuf
+from tiphys.machinery import errors, protobuf
 from tiphys.machinery.decoding import DecodeError
 from tiphys.machinery.query import truth
 from tiphys.store.cache import Entry
@@ -152,6 +158,8 @@ class Writer:
         if media == APPLY:
             return await self._apply(call, resource)
         media_types = offered(strategic=resource.built_in)
+        if media not in media_types and resource.built_in:
+            raise errors.not_routed(415, "UnsupportedMediaType", "415: Unsupported Media Type")
         if media not in media_types:
             raise errors.unsupported_media_type(
                 "the body of the request was in an unknown format - accepted media types include: "
@@ -249,14 +257,14 @@ class Writer:
 
     async def _options(self, call: Call) -> DeleteOptions:
         data = await body(call)
-        options = DeleteOptions()
+        options = delete_options_of(call.query) if not data else DeleteOptions()
         if data:
             try:
                 if input_type(call) == protobuf.MEDIA_TYPE:
                     options = protobuf.decode(protobuf.unwrap(data)[2], DeleteOptions)
                 else:
                     value = plain_body(call, data)
-                    options = decoding.convert(value, DeleteOptions) if value else options
+                    options = read_delete_options(value)
             except (DecodeError, protobuf.WireError) as error:
                 raise errors.bad_request(str(error)) from None
             if call.record is not None:

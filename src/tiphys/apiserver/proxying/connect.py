@@ -42,6 +42,7 @@ from tiphys.apiserver.proxying.webhooks import endpoint_of
 from tiphys.apiserver.registry.admission import Attributes
 from tiphys.apiserver.registry.registry import Registry
 from tiphys.client.upgrade import is_upgrade
+from tiphys.client.websockets import upgrade, wants_socket
 from tiphys.machinery import errors, goformat
 from tiphys.machinery.addresses import authority, is_global_unicast, plain
 from tiphys.machinery.finished import pod_finished
@@ -156,7 +157,7 @@ class Connector:
         url = yarl.URL(
             f"https://{authority(host, port)}{path}" + (f"?{query}" if query else ""), encoded=True
         )
-        if "websocket" in call.http.headers.get("Upgrade", "").lower():
+        if wants_socket(call.http):
             return await self._over_socket(call, url, pod.spec.node_name)
         return await relay(
             self._http(), call, url, [], self._tls or self._plain_tls, pod.spec.node_name
@@ -166,7 +167,7 @@ class Connector:
         """What a node answers, over a WebSocket: in binary frames, or in base64 for clients that
         have no others."""
         socket = web.WebSocketResponse(protocols=("binary.k8s.io", _BASE64))
-        await socket.prepare(call.http)
+        await upgrade(socket, call.http)
         with contextlib.suppress(ConnectionError, aiohttp.ClientError, TimeoutError):
             async with self._http().get(
                 url,

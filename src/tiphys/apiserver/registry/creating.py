@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from tiphys.api.base import decode
 from tiphys.api.catalog import Resource
-from tiphys.api.meta_v1 import ObjectMeta
+from tiphys.api.meta_v1 import ObjectMeta, PartialObjectMetadata
 from tiphys.apiserver.eventloop.aside import LARGE, aside, free_aside, weigh_object
 from tiphys.apiserver.http.request import warn
 from tiphys.apiserver.registry import ownership
@@ -88,8 +89,8 @@ async def _create(objects: Objects, write: Write, strategy: Strategy[Any], obj: 
         _check_unversioned(meta)
     cache = objects.cache(resource)
     key = resource.key(meta.namespace, meta.name)
-    if cache.get(key) is not None:
-        raise errors.already_exists(resource.group_resource, meta.name)
+    if (existing := cache.get(key)) is not None:
+        raise _exists(resource, meta.name, existing)
     if write.dry_run:
         return unwritten(key, await objects.converter.write(resource, obj))
     undo = await strategy.reserve(objects, obj, None)
@@ -102,6 +103,13 @@ async def _create(objects: Objects, write: Write, strategy: Strategy[Any], obj: 
         if isinstance(error, Conflict):
             raise errors.already_exists(resource.group_resource, meta.name) from None
         raise outage(error) from error
+
+
+def _exists(resource: Resource, name: str, existing: Entry) -> StatusError:
+    failure = errors.already_exists(resource.group_resource, name)
+    if decode(existing.data, PartialObjectMetadata).metadata.deletion_timestamp:
+        failure.status.message = f"object is being deleted: {failure.status.message}"
+    return failure
 
 
 def _attributes(write: Write, obj: Any) -> Attributes:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import msgspec
-
 from tiphys.api.base import encode
 from tiphys.api.catalog import Resource
 from tiphys.api.meta_v1 import DeleteOptions, ObjectMeta, Preconditions
@@ -198,7 +196,6 @@ async def delete_collection(
     entries = objects.cache(resource).snapshot(view)
     if view.stored is not view:  # its fields are of another version: a webhook is asked once
         await objects.converter.present(resource, entries)
-    options = msgspec.structs.replace(options, preconditions=None)
     deleted: list[Entry] = []
     async for some in objects.turns.sliced(write.user.name, entries, _EXAMINED):
         for entry in filter(view.matches, some):

@@ -55,8 +55,12 @@ def _built_in() -> frozenset[tuple[str, str]]:
 
 
 def check_kind(obj: Any, kind: Any) -> None:
-    """Raises 400, or 422 for an object of a custom resource, in upstream's words."""
+    """Raises 400, or 422 for an object of a custom resource, in upstream's words. A built-in one
+    that does not say what it is, is what it was sent as."""
     version, name = _version_and_kind(kind)
+    if not issubclass(kind, CustomObject):
+        obj.kind = obj.kind or name
+        obj.api_version = obj.api_version or version
     if obj.kind == name and obj.api_version == version:
         return
     custom = issubclass(kind, CustomObject)

@@ -140,7 +140,7 @@ def _labels(text: str) -> Selector:
     try:
         return parse_labels(text) if text else EVERYTHING
     except SelectorError as error:
-        raise errors.bad_request(f"unable to parse requirement: {error}") from None
+        raise errors.bad_request(str(error)) from None
 
 
 _MIRRORED = {"regarding": "involvedObject", "reportingController": "reportingComponent"}

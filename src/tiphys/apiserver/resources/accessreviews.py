@@ -7,6 +7,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeVar
 
+import msgspec
+
 from tiphys.api.authorization_v1 import (
     FieldSelectorAttributes,
     LabelSelectorAttributes,
@@ -18,8 +20,8 @@ from tiphys.api.authorization_v1 import (
     SubjectAccessReviewSpec,
     SubjectAccessReviewStatus,
 )
-from tiphys.api.base import Struct
-from tiphys.api.meta_v1 import FieldSelectorRequirement, LabelSelectorRequirement
+from tiphys.api.base import Struct, to_builtins
+from tiphys.api.meta_v1 import FieldSelectorRequirement, LabelSelectorRequirement, ObjectMeta
 from tiphys.apiserver.access.asked import Asked
 from tiphys.apiserver.eventloop.aside import answered, aside
 from tiphys.apiserver.http.request import User
@@ -38,7 +40,7 @@ R = TypeVar("R", SubjectAccessReview, LocalSubjectAccessReview, SelfSubjectAcces
 async def review_access(review: R, context: ActionContext) -> Struct:
     resource = context.resource
     if violations := review_errors(review, context.namespace):
-        raise errors.invalid(resource.kind, resource.group, "", violations)
+        raise errors.invalid("", resource.group, "", violations)  # upstream names no kind
     user = context.user
     spec = review.spec
     if isinstance(spec, SubjectAccessReviewSpec):
@@ -95,7 +97,19 @@ def review_errors(review: AnyReview, namespace: str) -> list[FieldError]:
         violations += _selector_errors(resource.label_selector, f"{at}.labelSelector")
     if isinstance(review, LocalSubjectAccessReview):
         violations += _local_errors(spec, namespace)
-    return violations
+    return violations + _metadata_errors(review)
+
+
+def _metadata_errors(review: AnyReview) -> list[FieldError]:
+    """A review is no object: it has no name."""
+    meta = msgspec.structs.replace(review.metadata, managed_fields=[])
+    detail = "must be empty"
+    if isinstance(review, LocalSubjectAccessReview):
+        detail = "must be empty except for namespace"
+        meta.namespace = ""
+    if meta == ObjectMeta():
+        return []
+    return [errors.invalid_value("metadata", to_builtins(review.metadata), detail)]
 
 
 def _local_errors(spec: AnySpec, namespace: str) -> list[FieldError]:

@@ -43,6 +43,7 @@ def _param_kind(policy: ValidatingAdmissionPolicy) -> str:
 class _PolicyStrategy(Strategy[P]):
     """What both kinds have in common."""
 
+    unconditional_update = False
     generation = True
     status_alone = True
 
@@ -76,10 +77,6 @@ class ValidatingAdmissionPolicyStrategy(_PolicyStrategy[ValidatingAdmissionPolic
 
 
 class MutatingAdmissionPolicyStrategy(_PolicyStrategy[MutatingAdmissionPolicy]):
-    def default(self, obj: MutatingAdmissionPolicy) -> None:
-        super().default(obj)
-        obj.spec.reinvocation_policy = obj.spec.reinvocation_policy or "Never"
-
     def validate(self, obj: MutatingAdmissionPolicy) -> list[FieldError]:
         spec = obj.spec
         violations = super().validate(obj)

@@ -33,6 +33,7 @@ def _param_ref(binding: ValidatingAdmissionPolicyBinding) -> str:
 class _BindingStrategy(Strategy[B]):
     """What both kinds have in common."""
 
+    unconditional_update = False
     generation = True
 
     def default(self, obj: B) -> None:

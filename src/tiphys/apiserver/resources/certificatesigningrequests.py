@@ -16,7 +16,7 @@ from tiphys.apiserver.resources.lookups import Objects
 from tiphys.apiserver.resources.subresources import Part
 from tiphys.machinery import durations, errors, goformat
 from tiphys.machinery.errors import FieldError
-from tiphys.machinery.names import dns_label_errors, dns_subdomain_errors
+from tiphys.machinery.names import dns_label_errors, dns_subdomain_errors, path_segment_errors
 from tiphys.store.cache import Selectable
 
 LEGACY = "kubernetes.io/legacy-unknown"
@@ -79,6 +79,7 @@ def _approved(
 
 
 class CertificateSigningRequestStrategy(Strategy[v1.CertificateSigningRequest]):
+    name_errors = staticmethod(path_segment_errors)
     columns = (
         NAME,
         AGE,

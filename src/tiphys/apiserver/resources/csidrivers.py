@@ -13,6 +13,7 @@ from tiphys.machinery.errors import FieldError
 class CSIDriverStrategy(Strategy[storage_v1.CSIDriver]):
     """What a driver of volumes says of itself."""
 
+    unconditional_update = False
     columns = (
         NAME,
         Column("AttachRequired", lambda o: bool(o.spec.attach_required), type="boolean"),

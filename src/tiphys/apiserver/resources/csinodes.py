@@ -14,6 +14,7 @@ from tiphys.machinery.names import label_key_errors
 class CSINodeStrategy(Strategy[storage_v1.CSINode]):
     """The drivers of volumes on one node."""
 
+    unconditional_update = False
     columns = (NAME, Column("Drivers", lambda o: len(o.spec.drivers), type="integer"), AGE)
     returns_deleted = True
 

@@ -11,6 +11,7 @@ from tiphys.machinery.errors import FieldError
 
 
 class CSIStorageCapacityStrategy(Strategy[storage_v1.CSIStorageCapacity]):
+    unconditional_update = False
     columns = (
         NAME,
         Column("StorageClassName", lambda o: o.storage_class_name),

@@ -25,6 +25,7 @@ def _endpoints(endpoints: Endpoints) -> str:
 
 
 class EndpointsStrategy(Strategy[Endpoints]):
+    create_on_update = True
     columns = (NAME, Column("Endpoints", _endpoints), AGE)
     deprecation = "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"
 

@@ -106,21 +106,32 @@ class HorizontalPodAutoscalerStrategy(Strategy[v2.HorizontalPodAutoscaler]):
             )
 
     def validate(self, obj: v2.HorizontalPodAutoscaler) -> list[FieldError]:
+        return self._violations(obj, check_group=True)
+
+    def validate_change(
+        self, new: v2.HorizontalPodAutoscaler, old: v2.HorizontalPodAutoscaler
+    ) -> list[FieldError]:
+        """A target of before these rules may stay."""
+        target, before = new.spec.scale_target_ref, old.spec.scale_target_ref
+        is_other = (target.api_version, target.kind) != (before.api_version, before.kind)
+        return self._violations(new, check_group=is_other)
+
+    def _violations(self, obj: v2.HorizontalPodAutoscaler, check_group: bool) -> list[FieldError]:
         violations: list[FieldError] = []
         spec = obj.spec
         if spec.min_replicas is not None and spec.min_replicas < 1:
             detail = "must be greater than or equal to 1"
             violations.append(errors.invalid_value("spec.minReplicas", spec.min_replicas, detail))
-        if spec.max_replicas < 1:
-            violations.append(
-                errors.invalid_value(
-                    "spec.maxReplicas", spec.max_replicas, "must be greater than 0"
-                )
-            )
+        if not spec.max_replicas:
+            detail = "must be set and greater than 0"
+            violations.append(errors.required("spec.maxReplicas", detail))
+        elif spec.max_replicas < 0:
+            detail = "must be greater than or equal to 1"
+            violations.append(errors.invalid_value("spec.maxReplicas", spec.max_replicas, detail))
         if spec.min_replicas is not None and spec.max_replicas < spec.min_replicas:
             detail = "must be greater than or equal to `minReplicas`"
             violations.append(errors.invalid_value("spec.maxReplicas", spec.max_replicas, detail))
-        violations += _reference(spec.scale_target_ref, "spec.scaleTargetRef")
+        violations += _target_errors(spec.scale_target_ref, "spec.scaleTargetRef", check_group)
         for index, metric in enumerate(spec.metrics):
             violations += _metric(metric, f"spec.metrics[{index}]")
         if spec.behavior is not None:
@@ -149,6 +160,18 @@ def _reference(target: v2.CrossVersionObjectReference, path: str) -> list[FieldE
     violations = segment(target.kind, f"{path}.kind") + segment(target.name, f"{path}.name")
     if target.api_version.count("/") > 1:
         detail = f"unexpected GroupVersion string: {target.api_version}"
+        violations.append(errors.invalid_value(f"{path}.apiVersion", target.api_version, detail))
+    return violations
+
+
+def _target_errors(
+    target: v2.CrossVersionObjectReference, path: str, check_group: bool
+) -> list[FieldError]:
+    """Of what is scaled; of core's kinds only one can be."""
+    violations = _reference(target, path)
+    is_grouped = "/" in target.api_version or target.kind == "ReplicationController"
+    if check_group and not is_grouped:
+        detail = "apiVersion must specify API group"
         violations.append(errors.invalid_value(f"{path}.apiVersion", target.api_version, detail))
     return violations
 

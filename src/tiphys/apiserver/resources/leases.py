@@ -12,6 +12,7 @@ from tiphys.machinery.names import label_key_errors
 
 
 class LeaseStrategy(Strategy[Lease]):
+    unconditional_update = False
     columns = (NAME, Column("Holder", lambda o: o.spec.holder_identity or ""), AGE)
     create_on_update = True
 

@@ -15,6 +15,7 @@ _TYPES = ("Container", "PersistentVolumeClaim", "Pod")
 
 
 class LimitRangeStrategy(Strategy[LimitRange]):
+    create_on_update = True
     columns = (NAME, CREATED_DATE)
 
     def default(self, obj: LimitRange) -> None:

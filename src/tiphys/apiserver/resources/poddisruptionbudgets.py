@@ -18,6 +18,7 @@ def _amount(value: int | str | None) -> str:
 
 
 class PodDisruptionBudgetStrategy(Strategy[PodDisruptionBudget]):
+    unconditional_update = False
     columns = (
         NAME,
         Column("Min Available", lambda o: _amount(o.spec.min_available)),

@@ -26,6 +26,7 @@ def _subjects(binding: AnyBinding, kind: str) -> str:
 class RoleBindingStrategy(Strategy[AnyBinding]):
     """Of both kinds. Names may be any path segment: the system's own have colons."""
 
+    create_on_update = True
     columns = (
         NAME,
         Column("Role", lambda o: f"{o.role_ref.kind}/{o.role_ref.name}"),

@@ -14,6 +14,7 @@ from tiphys.machinery.names import path_segment_errors
 class RoleStrategy(Strategy[Role]):
     """Role names may be any path segment: the system's own have colons."""
 
+    create_on_update = True
     columns = (NAME, CREATED_DATE)
     name_errors = staticmethod(path_segment_errors)
 
@@ -22,6 +23,7 @@ class RoleStrategy(Strategy[Role]):
 
 
 class ClusterRoleStrategy(Strategy[ClusterRole]):
+    create_on_update = True
     columns = (NAME, CREATED_DATE)
     name_errors = staticmethod(path_segment_errors)
 

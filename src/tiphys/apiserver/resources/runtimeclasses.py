@@ -13,6 +13,8 @@ from tiphys.machinery.names import dns_label_errors
 
 
 class RuntimeClassStrategy(Strategy[RuntimeClass]):
+    create_on_update = True
+    unconditional_update = False
     columns = (NAME, Column("Handler", lambda o: o.handler), AGE)
 
     def validate(self, obj: RuntimeClass) -> list[FieldError]:

@@ -11,6 +11,7 @@ from tiphys.machinery.errors import FieldError
 
 
 class VolumeAttachmentStrategy(Strategy[storage_v1.VolumeAttachment]):
+    unconditional_update = False
     columns = (
         NAME,
         Column("Attacher", lambda o: o.spec.attacher, format="name"),

@@ -39,6 +39,7 @@ C = TypeVar("C", bound=MutatingWebhookConfiguration | ValidatingWebhookConfigura
 class _WebhookConfigurationStrategy(Strategy[C]):
     """What both kinds have in common."""
 
+    unconditional_update = False
     columns = (NAME, Column("Webhooks", lambda o: len(o.webhooks), type="integer"), AGE)
     generation = True
 

@@ -6,6 +6,7 @@ import contextlib
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import click
 
@@ -62,6 +63,7 @@ _FOLDER = click.Path(path_type=Path)
     default="",
     help="Comma-separated networks of addresses for services of type LoadBalancer.",
 )
+@click.option("--api-address", default="", help="HOST:PORT that leads to every API server.")
 @monitored(10257)
 @log_format
 def controllers(
@@ -77,6 +79,7 @@ def controllers(
     log_format: str,
     scheduler_secure_port: int,
     load_balancer_pools: str,
+    api_address: str,
     endpoint: Endpoint | None,
 ) -> None:
     """Run the controllers."""
@@ -87,7 +90,10 @@ def controllers(
 
     configure(log_format)
     profiles = profiles_of(scheduler_config) if scheduler_kubeconfig is not None else []
+    known = urlsplit(f"//{api_address}")
     machines = {
+        "api_address": known.hostname or "",
+        "api_port": known.port or 0,
         "pod_networks": names(cluster_cidr),
         "service_networks": names(service_cluster_ip_range),
         "server_names": names_of(server_certificate),

@@ -81,6 +81,7 @@ _FOLDER = click.Path(path_type=Path)
 @click.option("--cni-name", default="", help="Name of the CNI network.")
 @click.option("--leases", type=_FOLDER, default=Path(), help="Folder of pods' addresses.")
 @click.option("--load-balancer-pools", default="", help="Networks of addresses to announce.")
+@click.option("--api-address", default="", help="The address of all API servers, if one is here.")
 @click.option("--servers", type=_FOLDER, help="A file to keep the addresses of API servers in.")
 @click.option(
     "--machine", type=_FOLDER, help="A file with the labels, taints and size of the node."

@@ -152,8 +152,17 @@ class _State:
     ports: dict[Address, Port] = field(default_factory=dict)
 
 
+def _none() -> frozenset[Address]:
+    return frozenset()
+
+
 class Announcer:
-    """Of the node of a name. `nodes` are all; `pools` the networks of load balancers' addresses."""
+    """Of the node of a name.
+
+    nodes:    all of them
+    pools:    the networks of load balancers' addresses
+    withheld: the addresses that this node leads nowhere for now, asked all the time
+    """
 
     def __init__(
         self,
@@ -161,12 +170,15 @@ class Announcer:
         nodes: Informer[core_v1.Node],
         node: str,
         pools: Sequence[Network],
+        withheld: Callable[[], frozenset[Address]] = _none,
     ) -> None:
         self._services = informers.of(core_v1.Service)
         self._slices = informers.of(discovery_v1.EndpointSlice)
         self._nodes = nodes
         self._node = node
         self._pools = pools
+        self._ask_withheld = withheld
+        self._withheld = withheld()
         self._ports: dict[str, Port] = {}
         self._state = _State()
         self._changed = True
@@ -183,8 +195,9 @@ class Announcer:
                 if now - looked > _LOOK:
                     looked = now
                     await self._look()
-                if self._changed:
-                    self._changed = False
+                withheld = self._ask_withheld()
+                if self._changed or withheld != self._withheld:
+                    self._changed, self._withheld = False, withheld
                     self._arrange(now)
                 self._speak(now)
                 await asyncio.sleep(_TICK)
@@ -224,6 +237,8 @@ class Announcer:
         state = _State()
         services = self._services if self._ports else ()
         for want in wanted(services, self._slices, self._pools):
+            if want.address in self._withheld:
+                continue
             for port in self._ports.values():
                 network = port.link.has(want.address)
                 names = order(want, self._nodes, network) if network is not None else []

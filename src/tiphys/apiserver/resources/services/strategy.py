@@ -39,6 +39,7 @@ def _external_ip(service: Service) -> str:
 
 
 class ServiceStrategy(Strategy[Service]):
+    create_on_update = True
     columns = (
         NAME,
         Column("Type", lambda o: o.spec.type),
