@@ -277,7 +277,11 @@ class Cluster:
         self.node = made
         return made
 
-    async def get(self, kind: Any, name: str) -> core_v1.Node:
+    async def get(self, kind: Any, name: str, namespace: str = "") -> Any:
+        if kind is coordination_v1.Lease:
+            if not self.leases:
+                raise not_found("leases", name)
+            return self.leases[-1]
         if self.node is None:
             raise not_found("nodes", name)
         return self.node
@@ -289,8 +293,9 @@ class Cluster:
         self.node = changed
         return changed
 
-    async def update(self, lease: Any) -> None:
+    async def update(self, lease: Any) -> Any:
         self.leases.append(lease)
+        return lease
 
 
 def registration(
