@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from aiokafka.errors import KafkaConnectionError
 
 from tests.addons.keda.tables import Web, fails, made, problem
 from tiphys.addons.keda.scaler import Measured, ScalerError
@@ -478,6 +479,25 @@ async def test_a_group_has_something_to_do_above_its_threshold(lag: int, active:
 
     scaler._offsets = offsets
     assert await scaler.look("") == Measured(float(lag), active)
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (TimeoutError(), "kafka: i/o timeout"),
+        (OSError("gone"), "error getting metadata: gone"),
+        (KafkaConnectionError("gone"), "error getting metadata: KafkaConnectionError: gone"),
+        (ConnectionResetError(), "error getting metadata: ConnectionResetError"),
+    ],
+)
+async def test_kafka_that_does_not_answer_is_told(error: Exception, words: str) -> None:
+    scaler = made("kafka", KAFKA)
+
+    async def offsets() -> Any:
+        raise error
+
+    scaler._offsets = offsets
+    assert await fails(scaler.look("")) == words
 
 
 # --- prometheus ---
