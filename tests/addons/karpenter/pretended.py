@@ -35,6 +35,9 @@ class Reports:
     def drained(self, pool: str, claim: str) -> None:
         self.said.append(("drained", pool, claim))
 
+    def given_up(self, pool: str, claim: str) -> None:
+        self.said.append(("given up", pool, claim))
+
     def held(self, pool: str, what: str, why: str) -> None:
         self.said.append(("held", pool, what, why))
 
@@ -65,8 +68,14 @@ class Cloud:
         pass
 
 
+class Claims(list[Any]):
+    def get(self, name: str) -> Any:
+        return next((one for one in self if one.name == name), None)
+
+
 class Cluster:
     def __init__(self) -> None:
+        self.marked: dict[str, str] = {}
         self.all: list[StateNode] = []
         self.pools: list[Any] = []
         self.attachments: list[Any] = []
@@ -78,8 +87,12 @@ class Cluster:
         return self.all
 
     @property
-    def claims(self) -> list[Any]:
-        return [one.claim for one in self.all if one.claim is not None]
+    def claims(self) -> Claims:
+        return Claims(one.claim for one in self.all if one.claim is not None)
+
+    @property
+    def nodes(self) -> dict[str, Any]:
+        return {one.name: one.node for one in self.all if one.node is not None}
 
     def node_of(self, claim: Any) -> Any:
         return next((one.node for one in self.all if one.claim is claim), None)
@@ -132,7 +145,10 @@ class Pretended(Shared):
         self.events: list[tuple[str, str, bool]] = []
         self.disrupted: list[tuple[str, str]] = []
         self.conditions: list[tuple[str, str, str]] = []
-        self.counted: dict[str, Counted] = {"evictions": Counted(), "nodes_drained": Counted()}
+        self.counted: dict[str, Counted] = {
+            name: Counted()
+            for name in ("evictions", "nodes_drained", "failed_commands", "decisions")
+        }
         metrics = SimpleNamespace(
             **self.counted,
             claim_disrupted=lambda claim, reason: self.disrupted.append((claim.name, reason)),
