@@ -43,6 +43,43 @@ async def test_nothing_is_done_for_who_would_not_take_the_answer(
 
 
 @pytest.mark.parametrize(
+    ("media", "accept", "says"),
+    [
+        ("text/html", "text/html", "415: Unsupported Media Type"),
+        ("application/cbor", "*/*", "415: Unsupported Media Type"),
+        ("application/merge-patch+json", "text/html", "406: Not Acceptable"),
+        ("application/merge-patch+json;charset=x", "*/*", "not found"),
+        ("application/json-patch+json", "*/*", "not found"),
+    ],
+)
+async def test_the_type_of_a_patch_is_looked_at_first(
+    server: LocalCluster, media: str, accept: str, says: str
+) -> None:
+    tls = server.client.config.ssl_context()
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=tls)) as session:
+        headers = {"Content-Type": media, "Accept": accept}
+        body = b"[]" if "json-patch" in media else b"{}"
+        url = f"{server.url}{SPACE}/configmaps/nobody"
+        async with session.patch(url, data=body, headers=headers) as answer:
+            assert says in await answer.text()
+
+
+async def test_a_review_is_no_table(server: LocalCluster) -> None:
+    path, table = "/apis/authentication.k8s.io/v1/selfsubjectreviews", "as=Table;v=v1;g=meta.k8s.io"
+    accept = f"application/json;{table}"
+    with pytest.raises(StatusError, match="only the following media types are accepted"):
+        await server.client.request("POST", path, b"{}", {}, "application/json", 20, accept)
+    both = f"{accept}, application/json"
+    assert await server.client.request("POST", path, b"{}", {}, "application/json", 20, both)
+
+
+async def test_options_of_a_review_are_looked_at(server: LocalCluster) -> None:
+    path, body = "/apis/authentication.k8s.io/v1/selfsubjectreviews", b"{}"
+    with pytest.raises(StatusError, match=r"CreateOptions.*dryRun: Unsupported value"):
+        await server.client.request("POST", path, body, {"dryRun": "Some"})
+
+
+@pytest.mark.parametrize(
     ("body", "code", "says"),
     [
         (b"null", 404, "not found"),

@@ -137,6 +137,25 @@ async def test_a_workload_that_makes_no_sense_stops_nobody() -> None:
 
 
 @pytest.mark.slow
+async def test_pods_that_join_a_group_later_use_no_more_than_it_was_given() -> None:
+    """They say that it has more pods than its workload asked for."""
+    async with world() as made:
+        await made.pod("one", group="all", of=1)
+
+        async def runs() -> bool:
+            return bool((await made.get_pod("one")).spec.node_name)
+
+        await made.cluster.eventually(runs)
+        for index in range(3):
+            await made.pod(f"more-{index}", group="all", of=5 + index)
+
+        async def alone() -> bool:
+            return [pod.metadata.name for pod in await made.pods()] == ["one"]
+
+        await made.cluster.eventually(alone)
+
+
+@pytest.mark.slow
 async def test_a_job_does_not_change_its_queue_while_it_runs() -> None:
     async with world() as made:
         await made.job("job", pods=1)

@@ -416,6 +416,7 @@ class APIServer:
                 self._warm.add(id(resource))
         handler = self._handlers.of(call, resource)
         if info.subresource not in STREAMING:
+            bodies.check_patch_type(call, resource)
             respond.check_accepted(call, resource)
         check_name(info)
         deprecation = resource.deprecation or self.registry.strategy_of(resource).deprecation

@@ -72,7 +72,7 @@ def _apply(document: Any, operation: dict[str, Any], budget: _CopyBudget) -> Any
                 raise PatchError(f"testing value {path} failed: test failed", invalid=True)
             return document
         case _:
-            raise PatchError(f"Unexpected kind: {op}")
+            raise PatchError(f"Unexpected kind: {op}", invalid=True)
 
 
 def _source(operation: dict[str, Any]) -> str:

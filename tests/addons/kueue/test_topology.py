@@ -27,6 +27,7 @@ from tiphys.addons.kueue.core.topology import (
     is_usable,
 )
 from tiphys.addons.kueue.jobs.topologies import topology_request
+from tiphys.addons.kueue.names import POD_INDEX_OFFSET
 from tiphys.addons.kueue.types.workloads import PodSetTopologyRequest
 from tiphys.addons.kueue.ungating import letting
 from tiphys.api import core_v1
@@ -425,6 +426,14 @@ def test_ranks_are_near_each_other() -> None:
 def test_a_pod_that_comes_again_has_the_place_of_its_rank() -> None:
     pods = [pod("p0", "a", index="0"), pod("p3", "b", index="3"), pod("new", index="1")]
     assert let_go(pods, podIndexLabel=INDEX) == {"new": "a"}
+
+
+def test_workers_that_count_their_leader_begin_at_one() -> None:
+    pods = [pod(f"p{index}", index=str(index)) for index in (1, 2, 3, 4)]
+    for one in pods:
+        one.metadata.annotations[POD_INDEX_OFFSET] = "1"
+    expected = {"p1": "a", "p2": "a", "p3": "b", "p4": "b"}
+    assert let_go(pods, podIndexLabel=INDEX) == expected
 
 
 def test_several_jobs_of_a_set_follow_each_other() -> None:

@@ -126,6 +126,14 @@ class World:
             for one in listed
         }
 
+    async def listed(self) -> dict[str, Workload]:
+        """By their own names."""
+        found = (await self.client.list(Workload, "default")).items
+        return {one.metadata.name: one for one in found}
+
+    async def pods(self) -> list[core_v1.Pod]:
+        return (await self.client.list(core_v1.Pod, "default")).items
+
     async def has(self, name: str, condition: str, reason: str = "", status: str = "True") -> None:
         """Waits until the workload of a job has a condition."""
 

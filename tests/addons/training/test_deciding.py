@@ -138,6 +138,27 @@ def test_answers_from_before_the_stop_are_no_new_fault() -> None:
     assert len(done(plan, StopAgent)) == 4
 
 
+@pytest.mark.parametrize(
+    "state, later, again",
+    [("stopping", 0.5, 0.2), ("faulted", 0.5, 0.2), ("stopping", 60, None), ("init", 0.5, None)],
+)
+def test_agents_that_stop_are_asked_sooner_than_others(
+    state: str, later: float, again: float | None
+) -> None:
+    made = started(job())
+    crashed = [member(0, report("faulted", 0, "0-4")), *running(4)[1:]]
+    made = after(made, decide(seen(made, *crashed)))
+    left = [member(rank, report(state, rank, "0-4")) for rank in range(4)]
+    assert decide(seen(made, *left, now=NOW + later)).again == again
+
+
+def test_many_agents_are_asked_no_more_often_than_can_be() -> None:
+    made = started(job(replicas=640))
+    members = [member(0, report("faulted", 0, "0-640")), *running(640, "0-640")[1:]]
+    made = after(made, decide(seen(made, *members)))
+    assert decide(seen(made, *members)).again == 2.0
+
+
 def test_after_a_crash_each_pod_has_its_rank_again() -> None:
     made = started(job())
     crashed = [member(3, report("faulted", 0, "0-4")), *running(3)]

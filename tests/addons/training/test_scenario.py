@@ -87,10 +87,12 @@ def test_a_killed_worker_costs_no_pod_and_no_container(machine: Machine) -> None
         printed = lines_of(machine, pod)
         resumed = first(printed, "attempt=1")
         reached = last(printed[: printed.index(resumed)], "step=")
-        started = seconds_of(agent_of(machine, pod)["transitions"]["RUNNING"])
-    print(f"started after {started - killed:.1f}s, next step after {resumed.time - killed:.1f}s")
-    lost = step_of(reached) + 1 - step_of(resumed)
-    assert 0 <= lost <= 5 < step_of(reached), "it goes on from the last checkpoint"
+        moments = agent_of(machine, pod)["transitions"]
+    for moment in ("FAULTED", "STOPPING", "READY", "RUNNING"):
+        print(f"{moment.lower()} after {seconds_of(moments[moment]) - killed:.1f}s")
+    print(f"next step after {resumed.time - killed:.1f}s")
+    lost = step_of(reached) + 1 - step_of(resumed)  # rank 0, which saves, may be one step ahead
+    assert -1 <= lost <= 5 < step_of(reached), "it goes on from the last checkpoint"
 
 
 def step_of(line: Line) -> int:

@@ -196,3 +196,26 @@ def test_statuses_have_resources_of_all_but_ephemeral_containers() -> None:
     assert status["containerStatuses"][0]["resources"] == {}
     assert status["initContainerStatuses"][0]["resources"] == {}
     assert "resources" not in status["ephemeralContainerStatuses"][0]
+
+
+def test_a_pod_gets_resources_as_a_whole_that_had_none() -> None:
+    one = sized("100m")
+    resources, _ = started(one)
+    assert not resources.pod_is_unfinished(), "nothing was made for it yet"
+    resources.pod_was_reserved()
+    assert not resources.pod_is_unfinished()
+    one.spec.resources = core_v1.ResourceRequirements(requests={"cpu": "200m"})
+    assert not resources.are_granted(one) and not resources.pod_is_unfinished()
+    resources.grant(one)
+    assert resources.pod_is_unfinished()
+    resources.pod_was_reserved()
+    assert not resources.pod_is_unfinished()
+
+
+def test_a_new_agent_gives_a_pod_what_the_one_before_did_not_come_to() -> None:
+    one = sized("100m")
+    one.spec.resources = core_v1.ResourceRequirements(requests={"cpu": "200m"})
+    one.status.container_statuses = [core_v1.ContainerStatus(name="c", container_id="x://id-c-0")]
+    resources, _ = started(one)
+    resources.grant(one)
+    assert resources.pod_is_unfinished()

@@ -132,6 +132,7 @@ ADDON = OptionalAddon(
             "kubeflow.org",
         ),
         rule("get list watch patch update", "hyperpodpytorchjobs", "sagemaker.amazonaws.com"),
+        rule("get list watch", "leaderworkersets", "leaderworkerset.x-k8s.io"),
     ),
     definitions=definitions,
     objects=objects,

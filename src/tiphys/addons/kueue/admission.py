@@ -10,6 +10,12 @@ from tiphys.addons.kueue import names
 from tiphys.addons.kueue.clusternodes import is_placed_by_topology
 from tiphys.addons.kueue.jobs.kinds import kind_of
 from tiphys.addons.kueue.jobs.parts import JobKind, Manifest, dig, is_suspended, mapping
+from tiphys.addons.kueue.leaderworkersets import RESOURCE as LEADER_WORKER_SET
+from tiphys.addons.kueue.leaderworkersets import (
+    is_of_a_set,
+    of_leader_worker_set,
+    templates_metadata,
+)
 from tiphys.addons.kueue.pods import role_of
 from tiphys.addons.kueue.rules.jobs import of_changed_job, of_new_job, text_of
 from tiphys.addons.kueue.rules.pods import of_new_pod
@@ -45,7 +51,7 @@ def review_job(request: admission_v1.AdmissionRequest, has_default: HasDefault) 
     spec = mapping(job, "spec")
     if not is_suspended(kind, spec):
         operations += _suspended(kind, spec)
-    return Verdict(operations)
+    return Verdict(operations + _counted_after_the_launcher(kind, spec))
 
 
 def _has_owner_in_line(obj: Manifest) -> bool:
@@ -65,6 +71,19 @@ def _suspended(kind: JobKind, spec: Manifest) -> Operations:
     return [_set(f"/spec/{above[0]}", {**mapping(spec, *above), name: True})]
 
 
+def _counted_after_the_launcher(kind: JobKind, spec: Manifest) -> Operations:
+    """Where an MPIJob's launcher is a worker, too, it has index 0: the others begin with 1."""
+    replicas = mapping(spec, "mpiReplicaSpecs")
+    template = dig(replicas, "Worker", "template")
+    is_counted = spec.get("runLauncherAsWorker") is True and "Launcher" in replicas
+    if kind.kind != "MPIJob" or not is_counted or not isinstance(template, dict):
+        return []
+    meta = mapping(template, "metadata")
+    annotations = {**mapping(meta, "annotations"), names.POD_INDEX_OFFSET: "1"}
+    path = "/spec/mpiReplicaSpecs/Worker/template/metadata"
+    return [_set(path, {**meta, "annotations": annotations})]
+
+
 def _refuse(problems: Sequence[FieldError]) -> None:
     if problems:
         raise denied(problems)
@@ -80,20 +99,24 @@ def review_pod(request: admission_v1.AdmissionRequest) -> Verdict:
     spec = mapping(pod, "spec")
     ours = [names.GATE, *([names.TOPOLOGY_GATE] if is_placed_by_topology(annotations) else [])]
     gates = [one for one in spec.get("schedulingGates") or () if one.get("name") not in ours]
+    role = {} if is_of_a_set(annotations) else {names.ROLE: role_of(spec)}
     operations = [
         _set("/metadata/labels", {**labels, names.MANAGED: "true"}),
-        _set("/metadata/annotations", {**annotations, names.ROLE: role_of(spec)}),
+        _set("/metadata/annotations", {**annotations, **role}),
         _set("/spec/schedulingGates", [*gates, *({"name": gate} for gate in ours)]),
     ]
     return Verdict(operations)
 
 
 def review_serving(request: admission_v1.AdmissionRequest) -> Verdict:
-    """Pods of a Deployment or a StatefulSet wait in its queue. Raises Refused."""
+    """Pods of a Deployment, a StatefulSet or a LeaderWorkerSet wait in its queue. Raises
+    Refused."""
     obj: Manifest = object_of(request)
     old = request.old_object if isinstance(request.old_object, dict) else None
     if _has_owner_in_line(obj):
         return Verdict()
+    if obj.get("kind") == LEADER_WORKER_SET.kind:
+        return _review_leader_worker_set(obj, old)
     _refuse(of_serving(obj, old))
     if not text_of(obj, "labels", names.QUEUE):
         return Verdict()
@@ -101,6 +124,18 @@ def review_serving(request: admission_v1.AdmissionRequest) -> Verdict:
     if made == mapping(obj, "spec", "template", "metadata"):
         return Verdict()
     return Verdict([_set("/spec/template/metadata", made)])
+
+
+def _review_leader_worker_set(obj: Manifest, old: Manifest | None) -> Verdict:
+    _refuse(of_leader_worker_set(obj, old))
+    if not text_of(obj, "labels", names.QUEUE):
+        return Verdict()
+    return Verdict(
+        [
+            _set(f"/spec/leaderWorkerTemplate/{template}/metadata", made)
+            for template, made in templates_metadata(obj)
+        ]
+    )
 
 
 def _set(path: str, value: object) -> dict[str, Any]:

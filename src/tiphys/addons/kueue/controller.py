@@ -6,6 +6,7 @@ from tiphys.addons.kueue import Settings, names, webhook
 from tiphys.addons.kueue.admission import review_job, review_pod, review_serving
 from tiphys.addons.kueue.jobs.controller import JobController
 from tiphys.addons.kueue.judging import review_resource
+from tiphys.addons.kueue.leaderworkercontroller import LeaderWorkerSetController
 from tiphys.addons.kueue.lifecycle import WorkloadController
 from tiphys.addons.kueue.manager import Manager
 from tiphys.addons.kueue.metrics import QueueMetrics
@@ -21,6 +22,7 @@ _CONTROLLERS: tuple[type[Controller], ...] = (
     WorkloadController,
     JobController,
     PodController,
+    LeaderWorkerSetController,
     TopologyController,
 )
 

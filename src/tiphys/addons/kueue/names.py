@@ -18,6 +18,10 @@ RETRIABLE = "kueue.x-k8s.io/retriable-in-group"
 IS_GROUP = "kueue.x-k8s.io/is-group-workload"
 GATE = "kueue.x-k8s.io/admission"
 WORKLOAD = "kueue.x-k8s.io/workload"
+PARENT = "kueue.x-k8s.io/pod-suspending-parent"
+OWNER_KIND = "kueue.x-k8s.io/job-owner-gvk"
+OWNER_NAME = "kueue.x-k8s.io/job-owner-name"
+COMPONENT_INDEX = "kueue.x-k8s.io/component-workload-index"
 DEFAULT_QUEUE = "default"
 
 # How near each other the pods of a set are kept.
@@ -31,6 +35,7 @@ POD_SET_GROUP = "kueue.x-k8s.io/podset-group-name"
 TOPOLOGY_GATE = "kueue.x-k8s.io/topology"
 POD_SET = "kueue.x-k8s.io/podset"
 POD_INDEX = "kueue.x-k8s.io/pod-group-pod-index"
+POD_INDEX_OFFSET = "kueue.x-k8s.io/pod-index-offset"
 
 _LONGEST = 253
 _HASH = 5  # characters

@@ -94,11 +94,13 @@ class PodController(Controller):
         workload = self._workloads.informer.get(f"{pods.namespace}/{pods.workload_name}")
         if workload is not None and workload.metadata.deletion_timestamp:
             return
-        for pod in pods.excess():
+        excess = pods.excess(workload.spec.pod_sets if workload is not None else ())
+        for pod in excess:
             self.event(pod, "Normal", "ExcessPodDeleted", "Excess pod deleted")
             await self.delete(pod)
+        pods.members = [pod for pod in pods.members if pod not in excess]
         if workload is None:
-            if pods.is_complete() and pods.finish() is None:
+            if pods.is_complete() and pods.finish() is None and not pods.is_prepared:
                 await self._begin(pods)
             return
         if statuses.has(workload, statuses.FINISHED):

@@ -87,6 +87,11 @@ class Pods:
         )
 
     @property
+    def is_prepared(self) -> bool:
+        """Whether somebody else makes the workload: that of a LeaderWorkerSet's group."""
+        return any(names.PARENT in pod.metadata.annotations for pod in self.members)
+
+    @property
     def workload_name(self) -> str:
         if self.group:
             return self.group
@@ -106,9 +111,10 @@ class Pods:
         fast = self.first.metadata.annotations.get(names.POD_GROUP_FAST) == "true"
         return bool(self.total) and (len(there) >= self.total or (fast and bool(there)))
 
-    def excess(self) -> list[core_v1.Pod]:
-        """Pods beyond the total of a group: the newest, gated ones before others."""
-        if not self.group or not self.total:
+    def excess(self, given: Iterable[PodSet] = ()) -> list[core_v1.Pod]:
+        """Pods beyond the total of a group, and beyond what its workload, once it has one, was
+        given for their role, whatever total they name: the newest, gated ones before others."""
+        if not self.group:
             return []
         there = [pod for pod in self.members if not is_going(pod) and pod.status.phase != "Failed"]
         there.sort(
@@ -118,10 +124,16 @@ class Pods:
                 pod.metadata.name,
             )
         )
-        return there[self.total :]
+        beyond = there[self.total :] if self.total else []
+        for pod_set in given:
+            of_role = [pod for pod in there if _role(pod) == pod_set.name]
+            beyond += [pod for pod in of_role[pod_set.count :] if pod not in beyond]
+        return beyond
 
     def owners(self) -> list[OwnerReference]:
-        """Whose the workload is: the pods', or what makes them anew."""
+        """Whose the workload is: the pods', or what makes them anew. None: it has its owner."""
+        if self.is_prepared:
+            return []
         if self.is_serving:
             above = {one.uid: one for pod in self.members for one in pod.metadata.owner_references}
             return [

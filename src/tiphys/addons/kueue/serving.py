@@ -49,6 +49,7 @@ def template_metadata(obj: Manifest) -> Manifest:
 
 
 def of_serving(new: Manifest, old: Manifest | None) -> list[FieldError]:
+    """Of what has no end. What its kind has beside it is asked elsewhere, but for a StatefulSet."""
     queue = text_of(new, "labels", names.QUEUE)
     violations: list[FieldError] = []
     problems = dns_subdomain_errors(queue) if queue else []
@@ -62,7 +63,8 @@ def of_serving(new: Manifest, old: Manifest | None) -> list[FieldError]:
         violations.append(invalid_value(_QUEUE, queue, IMMUTABLE))
     violations += _priority_class(new, old, is_idle)
     if new.get("kind") == STATEFUL_SET and queue:
-        violations += _same_shape(new, old)
+        path = ("spec", "template", "spec")
+        violations += same_shape(mapping(new, *path), mapping(old, *path), ".".join(path))
         violations += _replicas(new, old)
     return violations
 
@@ -77,13 +79,12 @@ def _priority_class(new: Manifest, old: Manifest, is_idle: bool) -> Iterator[Fie
         yield invalid_value(_CLASS, "", "WorkloadPriorityClass cannot be removed from a workload")
 
 
-def _same_shape(new: Manifest, old: Manifest) -> Iterator[FieldError]:
-    """What scheduling looks at: quota was given for that."""
-    wanted = shape_of(mapping(new, "spec", "template", "spec"))
-    standing = shape_of(mapping(old, "spec", "template", "spec"))
-    for field, value in wanted.items():
+def same_shape(new: Manifest, old: Manifest, path: str) -> Iterator[FieldError]:
+    """What scheduling looks at of a pod's spec: quota was given for that."""
+    standing = shape_of(old)
+    for field, value in shape_of(new).items():
         if value != standing[field]:
-            yield invalid_value(f"spec.template.spec.{field}", value, IMMUTABLE)
+            yield invalid_value(f"{path}.{field}", value, IMMUTABLE)
 
 
 def _replicas(new: Manifest, old: Manifest) -> Iterator[FieldError]:

@@ -63,8 +63,8 @@ def _by_rank(
 
 
 def _rank(pod: core_v1.Pod, request: PodSetTopologyRequest | None, total: int) -> int | None:
-    """The index of a pod in its set; of a set that is several jobs, after those of the jobs
-    before."""
+    """The index of a pod in its set, whose first pod may say that it is not 0; of a set that is
+    several jobs, after those of the jobs before."""
     if request is None or not request.pod_index_label:
         return None
     labels = pod.metadata.labels
@@ -77,7 +77,8 @@ def _rank(pod: core_v1.Pod, request: PodSetTopologyRequest | None, total: int) -
         if not groups or group is None or group >= groups or index >= total // groups:
             return None
         index += group * (total // groups)
-    return index if index < total else None
+    index -= _number(pod.metadata.annotations.get(names.POD_INDEX_OFFSET)) or 0
+    return index if 0 <= index < total else None
 
 
 def _number(text: str | None) -> int | None:

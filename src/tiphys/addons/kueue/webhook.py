@@ -13,6 +13,7 @@ from pathlib import Path
 from tiphys.addons.authority import passing_server
 from tiphys.addons.kueue import ADDON, GROUP, WEBHOOK, names
 from tiphys.addons.kueue.jobs.kinds import KINDS
+from tiphys.addons.kueue.leaderworkersets import RESOURCE as LEADER_WORKER_SET
 from tiphys.addons.kueue.types.conversion import convert
 from tiphys.addons.kueue.types.definitions import VERSIONS
 from tiphys.addons.optional import NAMESPACE
@@ -78,6 +79,8 @@ def hooks(server: Server) -> list[registration_v1.MutatingWebhook]:
     """What asks for a queue does not start while nobody answers; what does not is let through."""
     jobs = [_rule(kind.resource.group, kind.resource.plural, "CREATE", "UPDATE") for kind in KINDS]
     created = [_rule(kind.resource.group, kind.resource.plural, "CREATE") for kind in KINDS]
+    serving = [("apps", "deployments"), ("apps", "statefulsets")]
+    serving.append((LEADER_WORKER_SET.group, LEADER_WORKER_SET.plural))
     return [
         _hook(server, "jobs", JOBS, jobs, _QUEUED, "Fail"),
         _hook(server, "default-queue", JOBS, created, _UNQUEUED, "Ignore"),
@@ -86,7 +89,7 @@ def hooks(server: Server) -> list[registration_v1.MutatingWebhook]:
             server,
             "serving",
             SERVING,
-            [_rule("apps", kind, "CREATE", "UPDATE") for kind in ("deployments", "statefulsets")],
+            [_rule(group, plural, "CREATE", "UPDATE") for group, plural in serving],
             _QUEUED,
             "Fail",
         ),

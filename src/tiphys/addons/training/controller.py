@@ -133,11 +133,10 @@ class JobReconciler(Reconciler[HyperPodPyTorchJob]):
                 self._backoff.forget(key)
 
     def _next_look(self, plan: Plan) -> float | None:
-        if plan.again is not None:
-            return max(plan.again, 0.05)
+        poll = float(self.settings.poll_seconds)
         if is_finished(plan.status) or plan.status.start_time is None:
-            return None
-        return float(self.settings.poll_seconds)
+            return None if plan.again is None else max(plan.again, 0.05)
+        return poll if plan.again is None else min(max(plan.again, 0.05), poll)
 
     def _service_is_missing(self, job: HyperPodPyTorchJob) -> bool:
         key = f"{job.metadata.namespace}/{job.metadata.name}"

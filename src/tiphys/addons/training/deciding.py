@@ -23,7 +23,13 @@ from tiphys.addons.training.actions import (
 from tiphys.addons.training.budget import Answer, judge
 from tiphys.addons.training.ending import deadline_of, end, suspend, tidy
 from tiphys.addons.training.faults import Fault, failures_before_the_start, faults_of
-from tiphys.addons.training.observation import BUSY, AgentState, Member, Observation
+from tiphys.addons.training.observation import (
+    BUSY,
+    STOPPABLE,
+    AgentState,
+    Member,
+    Observation,
+)
 from tiphys.addons.training.phases import Phase, is_finished, is_in, leave, set_to, since
 from tiphys.addons.training.protocol import start_body
 from tiphys.addons.training.ranks import Ranking, is_available, ranking_of
@@ -33,6 +39,12 @@ from tiphys.addons.training.validation import errors_of
 from tiphys.machinery import timestamps
 
 MASTER_PORT = 29500  # torch's own default
+
+# An agent stops its processes within two rounds of its own loop (--monitor-interval, 0.1 s).
+# Whoever asks once a second makes all ranks wait for one more.
+_SOON = 0.2  # seconds
+_STOPPING = 10.0  # seconds after which it is none of those that stop at once
+_ASKED_IN_A_SECOND = 320  # agents
 
 
 def decide(seen: Observation) -> Plan:
@@ -167,6 +179,15 @@ def _wait(seen: Observation, plan: Plan, groups: tuple[Group, ...], ranking: Ran
     ready = all(member.runs for member in ranking.members.values()) and not ranking.missing
     set_to(plan.status, Phase.PODS_RUNNING, ready, seen.now, "PodsRunning" if ready else "Waiting")
     scaling.shrink(seen, plan, groups)
+    if plan.again is None and _is_between_two_starts(seen, plan.status, ranking):
+        plan.again = max(_SOON, len(seen.members) / _ASKED_IN_A_SECOND)
+
+
+def _is_between_two_starts(seen: Observation, status: JobStatus, ranking: Ranking) -> bool:
+    """Whether all that is missing is processes that were just told to stop."""
+    if ranking.missing or seen.now - since(status, Phase.RUNNING) > _STOPPING:
+        return False
+    return all(member.state in STOPPABLE for member in ranking.waiting)
 
 
 def _common_body(

@@ -25,6 +25,8 @@ class AgentState(StrEnum):
 
 BUSY = frozenset((AgentState.RUNNING, AgentState.COMPLETED, AgentState.FAULTED))
 """States from which an agent has to be stopped before it can be started."""
+STOPPABLE = BUSY | {AgentState.STOPPING}
+"""Those, and that of an agent which is at it."""
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from tiphys.apiserver.access.authorization import Authorizer
 from tiphys.apiserver.eventloop.aside import aside
 from tiphys.apiserver.http import respond
 from tiphys.apiserver.http.bodies import body, read_object
+from tiphys.apiserver.http.options import check_write
 from tiphys.apiserver.http.request import Call, User
 from tiphys.apiserver.registry.admission import Attributes
 from tiphys.apiserver.registry.changes import Mutation
@@ -115,6 +116,7 @@ class Actions:
 
     async def run(self, call: Call, resource: Resource, action: Action[Any]) -> web.Response:
         data = await body(call)
+        check_write(call, "CreateOptions")
         posted = await aside(read_object, call, data, action.body, resource)
         context = Context(call, resource, self._registry, self._authenticator, self._authorizer)
         result = await action.run(posted, context)

@@ -37,6 +37,7 @@ class Accepted:
 
 # Custom resources are not to be had in protobuf, but upstream says this of them, too.
 OFFERED = f"application/json, application/yaml, {protobuf.MEDIA_TYPE}"
+_ONLY = "only the following media types are accepted: "
 PLAIN = Accepted()
 _known: dict[tuple[str, bool, bool], Accepted] = {}
 
@@ -92,6 +93,11 @@ def check_accepted(call: Call, resource: Resource) -> None:
         raise errors.not_routed(
             406, "NotAcceptable", f"406: Not Acceptable\n\nAvailable representations: {offered}"
         )
+    if not resource.stored:  # a review has no columns
+        others = [part for part in header.split(",") if "as=Table" not in part]
+        if not others:
+            raise errors.not_acceptable(_ONLY + OFFERED)
+        header = ",".join(others)
     accepted(header, resource.built_in)
 
 
@@ -137,7 +143,7 @@ def _parse(header: str, declared: bool, shapes: bool) -> Accepted:
             return Accepted(shape, "yaml", version)
         if media == protobuf.MEDIA_TYPE and shape != "Table" and (declared or shape):
             return Accepted(shape, "protobuf", version)
-    raise errors.not_acceptable("only the following media types are accepted: " + OFFERED)
+    raise errors.not_acceptable(_ONLY + OFFERED)
 
 
 def answer(

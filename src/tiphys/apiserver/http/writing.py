@@ -40,7 +40,7 @@ from tiphys.apiserver.registry.changes import Part as Merge
 from tiphys.apiserver.registry.conversion import as_stored
 from tiphys.apiserver.registry.metadata import check_identity
 from tiphys.apiserver.registry.ownership import Author
-from tiphys.apiserver.registry.patches import APPLY, offered, read_patch
+from tiphys.apiserver.registry.patches import APPLY, read_patch
 from tiphys.apiserver.registry.registry import Registry
 from tiphys.apiserver.registry.views import view_of
 from tiphys.apiserver.registry.writes import SubresourceView, Write
@@ -157,14 +157,6 @@ class Writer:
         media = media_type(call)
         if media == APPLY:
             return await self._apply(call, resource)
-        media_types = offered(strategic=resource.built_in)
-        if media not in media_types and resource.built_in:
-            raise errors.not_routed(415, "UnsupportedMediaType", "415: Unsupported Media Type")
-        if media not in media_types:
-            raise errors.unsupported_media_type(
-                "the body of the request was in an unknown format - accepted media types include: "
-                + ", ".join(media_types)
-            )
         data = await body(call)
         check_write(call, "PatchOptions")
         patch = await aside(read_patch, media, data, resource.type)

@@ -94,6 +94,8 @@ class Resources:
         self.error = ""
         self.allocated_to_pod = _granted_to_pod(pod)
         self.actual_of_pod = _actual_of_pod(pod)
+        # Whether an agent has given the pod as a whole what it was granted, be it nothing.
+        self._pod_has_its_own = any(s.container_id for s in pod.status.container_statuses)
         statuses = {
             status.name: status
             for status in [*pod.status.container_statuses, *pod.status.init_container_statuses]
@@ -156,12 +158,14 @@ class Resources:
 
     def pod_is_unfinished(self) -> bool:
         """Whether the pod as a whole does not have what it was granted."""
-        allocated, actual = self.allocated_to_pod, self.actual_of_pod
-        return allocated is not None and actual is not None and bool(_changed(actual, allocated))
+        if not self._pod_has_its_own or self.allocated_to_pod is None:
+            return False
+        return bool(_changed(self.actual_of_pod or Requirements(), self.allocated_to_pod))
 
     def pod_was_reserved(self) -> None:
         """The pod as a whole has what it was granted."""
         self.actual_of_pod = self.allocated_to_pod
+        self._pod_has_its_own = True
 
     def set_actual(self, name: str, id: str, resources: Requirements) -> None:
         """The container was started or resized with these resources."""

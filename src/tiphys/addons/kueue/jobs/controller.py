@@ -10,6 +10,7 @@ from tiphys.addons.kueue.jobs import workloads as made
 from tiphys.addons.kueue.jobs.kinds import KINDS, kind_of
 from tiphys.addons.kueue.jobs.parts import AnyJob, Finish, JobKind, Manifest
 from tiphys.addons.kueue.priorities import Priorities
+from tiphys.addons.kueue.served import is_served
 from tiphys.addons.kueue.types.quotas import ResourceFlavor
 from tiphys.addons.kueue.types.workloads import ReclaimablePod, Workload
 from tiphys.addons.kueue.writing import Workloads
@@ -44,13 +45,9 @@ class JobController(Controller):
 
     def _definition_changed(self, old: Any, new: CustomResourceDefinition | None) -> None:
         """A kind is followed from when it is served on."""
-        if new is None or not conditions.is_true(new.status.conditions, "Established"):
-            return
         for kind in KINDS:
-            served = {version.name for version in new.spec.versions if version.served}
-            if kind.resource.group_resource == new.metadata.name:
-                if kind.resource.version in served:
-                    self._follow(kind)
+            if is_served(kind.resource, new):
+                self._follow(kind)
 
     def _follow(self, kind: JobKind) -> None:
         name = f"{kind.kind}.{kind.resource.group}"

@@ -204,6 +204,8 @@ def _sizes(annotations: Annotations, path: str, count: int) -> Iterator[FieldErr
     if size is not None and integer(size, 32) > count:
         yield invalid_value(f"{path}[{names.SLICE_SIZE}]", size, detail)
     layers = annotations.get(names.SLICE_LAYERS)
-    outermost = layers_of(layers)[0].size if layers is not None else 0
+    if layers is None:
+        return
+    outermost = layers_of(layers)[0].size
     if outermost > count:
         yield invalid_value(f"{path}[{names.SLICE_LAYERS}]", outermost, detail)
