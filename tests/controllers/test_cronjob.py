@@ -5,12 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
+from tests.controllers.bench import Bench
 from tests.controllers.builders import NOW, ago
-from tiphys.api import batch_v1
+from tiphys.api import batch_v1, core_v1
 from tiphys.api.base import from_builtins
+from tiphys.api.core_v1 import Container
 from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.controllers import cronjob
+from tiphys.machinery.errors import StatusError
 
 DUE = NOW - NOW % 300
 
@@ -170,3 +174,114 @@ def test_a_job_says_what_it_was_scheduled_for() -> None:
     made = cronjob.new_job(cron(), DUE)
     assert made.metadata.name == f"c-{int(DUE) // 60}"
     assert made.metadata.annotations == {cronjob.SCHEDULED: ago(NOW - DUE)}
+
+
+# --- step by step ---
+
+together = pytest.mark.asyncio(loop_scope="package")
+
+
+@pytest_asyncio.fixture(loop_scope="package")
+async def crons(bench: Bench) -> cronjob.CronJobController:
+    return bench.start(cronjob.CronJobController)
+
+
+async def hourly(bench: Bench, **spec: Any) -> batch_v1.CronJob:
+    made = cron(**spec, schedule="@hourly")
+    made.metadata.creation_timestamp = None
+    template = made.spec.job_template.spec.template.spec
+    template.containers = [Container(name="c", image="i")]
+    template.restart_policy = "Never"
+    return await bench.add(made)
+
+
+async def jobs_of(bench: Bench) -> list[str]:
+    return [each.metadata.name for each in await bench.all(batch_v1.Job)]
+
+
+@together
+async def test_a_job_starts_on_the_hour_and_is_noted(
+    bench: Bench, crons: cronjob.CronJobController
+) -> None:
+    made = await hourly(bench)
+    name = made.metadata.name
+    assert await bench.queued(crons) == [name]
+    wait = await bench.step(crons, name)
+    assert wait is not None and 0 < wait < 3601 and await jobs_of(bench) == []
+    bench.later = 3600
+    await bench.step(crons, name)
+    [started] = await jobs_of(bench)
+    assert bench.reasons() == ["SuccessfulCreate"]
+    found = await bench.get(batch_v1.CronJob, name)
+    assert found is not None and [ref.name for ref in found.status.active] == [started]
+    assert found.status.last_schedule_time
+    assert await bench.queued(crons) == [name], "its job leads to it"
+    await bench.step(crons, name)
+    assert await jobs_of(bench) == [started]
+    assert await bench.step(crons, "none") is None
+
+
+@together
+async def test_a_job_that_is_there_already_counts_as_started(
+    bench: Bench, crons: cronjob.CronJobController
+) -> None:
+    made = await hourly(bench)
+    name = made.metadata.name
+    bench.later = 3600
+    await bench.step(crons, name)
+    await bench.say(made, active=None, lastScheduleTime=None)
+    bench.reasons()
+    with bench.unseen(batch_v1.Job):
+        crons._jobs._objects.clear()
+        crons._jobs._indexes["cronjob"].objects.clear()
+        await bench.step(crons, name)
+    found = await bench.get(batch_v1.CronJob, name)
+    assert bench.reasons() == [] and found is not None
+    assert found.status.last_schedule_time and found.status.active == []
+
+
+@together
+async def test_an_active_job_that_is_gone_is_told_and_one_that_is_late_is_not(
+    bench: Bench, crons: cronjob.CronJobController
+) -> None:
+    made = await hourly(bench)
+    name = made.metadata.name
+    bench.later = 3600
+    await bench.step(crons, name)
+    [job_] = await bench.all(batch_v1.Job)
+    bench.reasons()
+    with bench.unseen(batch_v1.Job):
+        crons._jobs._objects.clear()
+        crons._jobs._indexes["cronjob"].objects.clear()
+        await bench.step(crons, name)
+    found = await bench.get(batch_v1.CronJob, name)
+    assert found is not None and len(found.status.active) == 1 and bench.reasons() == []
+    await bench.remove(job_, propagation="Background")
+    await bench.step(crons, name)
+    found = await bench.get(batch_v1.CronJob, name)
+    assert found is not None and found.status.active == []
+    assert bench.reasons() == ["MissingJob"]
+
+
+@together
+async def test_a_job_is_replaced_and_a_refused_one_is_told(
+    bench: Bench, crons: cronjob.CronJobController
+) -> None:
+    made = await hourly(bench, concurrencyPolicy="Replace")
+    name = made.metadata.name
+    bench.later = 3600
+    await bench.step(crons, name)
+    [first] = await jobs_of(bench)
+    bench.reasons()
+    bench.later = 7200
+    await bench.step(crons, name)
+    [second] = await jobs_of(bench)
+    assert second != first and bench.reasons() == ["SuccessfulDelete", "SuccessfulCreate"]
+    limits = core_v1.ResourceQuota(metadata=ObjectMeta(name="q"))
+    limits.spec.hard = {"count/jobs.batch": "0"}  # type: ignore[dict-item]
+    none = {"count/jobs.batch": "0"}
+    await bench.say(await bench.add(limits), hard=none, used=none)
+    bench.later = 10800
+    with pytest.raises(StatusError):
+        await bench.step(crons, name)
+    assert bench.reasons()[-1] == "FailedCreate"

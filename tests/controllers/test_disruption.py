@@ -6,20 +6,31 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
+from tests.builders import deployment
+from tests.builders import pod as plain_pod
+from tests.controllers.bench import Bench
 from tests.controllers.builders import NOW, ago, leaving, running
-from tiphys.api import core_v1
+from tiphys.api import apps_v1, core_v1
 from tiphys.api.autoscaling_v1 import Scale, ScaleSpec
-from tiphys.api.meta_v1 import OwnerReference
-from tiphys.api.policy_v1 import PodDisruptionBudget, PodDisruptionBudgetStatus
+from tiphys.api.base import from_builtins
+from tiphys.api.meta_v1 import ObjectMeta, OwnerReference
+from tiphys.api.policy_v1 import (
+    PodDisruptionBudget,
+    PodDisruptionBudgetSpec,
+    PodDisruptionBudgetStatus,
+)
 from tiphys.controllers.disruption import (
     Counts,
+    DisruptionController,
     counts,
     needs_scale,
     new_status,
     replicas_of_scale,
     under_way,
 )
+from tiphys.controllers.pods import owner_reference
 from tiphys.machinery.errors import not_found
 
 
@@ -131,3 +142,103 @@ async def test_controllers_of_other_kinds_say_by_their_scale_how_many_they_want(
 
     scales: Any = SimpleNamespace(get=get)
     assert await replicas_of_scale(scales, "default", owner) == replicas
+
+
+# --- step by step ---
+
+together = pytest.mark.asyncio(loop_scope="package")
+LABELS = {"app": "web"}
+
+
+@pytest_asyncio.fixture(loop_scope="package")
+async def disruption_(bench: Bench) -> DisruptionController:
+    return bench.start(DisruptionController)
+
+
+def asking(**spec: Any) -> PodDisruptionBudget:
+    made = PodDisruptionBudget(metadata=ObjectMeta(name="b"))
+    given = {"selector": {"matchLabels": LABELS}, **spec}
+    made.spec = from_builtins(given, PodDisruptionBudgetSpec)
+    return made
+
+
+async def ready_pod(bench: Bench, name: str, owner: Any = None, **labels: str) -> Any:
+    made = plain_pod(name, labels=labels or LABELS)
+    if owner is not None:
+        made.metadata.owner_references = [owner_reference(owner)]
+    made.status.phase = "Running"
+    made.status.conditions = [core_v1.PodCondition(type="Ready", status="True")]
+    return await bench.add(made)
+
+
+async def counted(bench: Bench) -> tuple[int, int, int, int]:
+    """Expected, desired and healthy pods, and how many may go."""
+    found = await bench.get(PodDisruptionBudget, "b")
+    assert found is not None
+    status = found.status
+    return (
+        status.expected_pods,
+        status.desired_healthy,
+        status.current_healthy,
+        status.disruptions_allowed,
+    )
+
+
+@together
+async def test_a_number_is_about_the_pods_that_are_there(
+    bench: Bench, disruption_: DisruptionController
+) -> None:
+    await bench.add(asking(minAvailable=1))
+    await ready_pod(bench, "a")
+    await ready_pod(bench, "b")
+    await ready_pod(bench, "other", app="other")
+    ended = await ready_pod(bench, "ended")
+    await bench.say(ended, phase="Succeeded")
+    await bench.step(disruption_, "b")
+    assert await counted(bench) == (2, 1, 2, 1)
+    assert await bench.step(disruption_, "none") is None
+
+
+@pytest.mark.parametrize(
+    ("spec", "result"),
+    [
+        ({"minAvailable": "50%"}, (4, 2, 2, 0)),
+        ({"maxUnavailable": 2}, (4, 2, 2, 0)),
+        ({"maxUnavailable": "75%"}, (4, 1, 2, 1)),
+    ],
+)
+@together
+async def test_a_share_is_of_what_the_pods_controllers_want(
+    bench: Bench, disruption_: DisruptionController, spec: Any, result: tuple[int, ...]
+) -> None:
+    web = await bench.add(deployment("web", 3))
+    old = apps_v1.ReplicaSet(metadata=ObjectMeta(name="web-1"))
+    old.spec.replicas = 9
+    old.spec.selector, old.spec.template = web.spec.selector, web.spec.template
+    old.metadata.owner_references = [owner_reference(web)]
+    old = await bench.add(old)
+    alone = apps_v1.ReplicaSet(metadata=ObjectMeta(name="alone"))
+    alone.spec.replicas = 1
+    alone.spec.selector, alone.spec.template = web.spec.selector, web.spec.template
+    alone = await bench.add(alone)
+    await ready_pod(bench, "a", old)
+    await ready_pod(bench, "b", alone)
+    await bench.add(asking(**spec))
+    await bench.step(disruption_, "b")
+    assert await counted(bench) == result
+
+
+@together
+async def test_a_pod_leads_to_the_budgets_that_choose_it_now_or_did(
+    bench: Bench, disruption_: DisruptionController
+) -> None:
+    await bench.add(asking(minAvailable=1))
+    assert await bench.queued(disruption_) == ["b"]
+    one = await ready_pod(bench, "a")
+    assert await bench.queued(disruption_) == ["b"]
+    await bench.change(one, metadata={"labels": {"app": "other"}})
+    assert await bench.queued(disruption_) == ["b"], "it did"
+    await bench.change(one, metadata={"labels": {"more": "x"}})
+    assert await bench.queued(disruption_) == []
+    await bench.change(one, metadata={"labels": LABELS})
+    assert await bench.queued(disruption_) == ["b"]

@@ -5,11 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
+from tests.controllers.bench import Bench
 from tests.controllers.builders import ended, leaving, running
 from tiphys.api import core_v1
+from tiphys.api.core_v1 import Endpoints
+from tiphys.api.discovery_v1 import EndpointSlice
 from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.controllers import endpoints
+from tiphys.controllers.endpoints import EndpointsController, EndpointSliceController
 
 
 def service(*ports: core_v1.ServicePort, **spec: Any) -> core_v1.Service:
@@ -190,3 +195,201 @@ def test_a_ready_endpoint_is_hinted_to_those_near_it_where_the_service_prefers_t
     hints = endpoints.endpoint_of(one, pod, {"n": "west"}).hints
     assert [zone.name for zone in hints.for_zones] == zones if hints else not zones
     assert [node.name for node in hints.for_nodes] == nodes if hints else not nodes
+
+
+# --- step by step ---
+
+together = pytest.mark.asyncio(loop_scope="package")
+
+
+@pytest_asyncio.fixture(loop_scope="package")
+async def slices(bench: Bench) -> EndpointSliceController:
+    return bench.start(EndpointSliceController)
+
+
+@pytest_asyncio.fixture(loop_scope="package")
+async def legacy(bench: Bench) -> EndpointsController:
+    return bench.start(EndpointsController)
+
+
+async def web(bench: Bench, **spec: Any) -> core_v1.Service:
+    made = service(http(), selector={"app": "web"}, **spec)
+    made.metadata.name, made.metadata.labels = "web", {"team": "a"}
+    return await bench.add(made)
+
+
+async def backend(bench: Bench, name: str, ip: str = "10.0.0.1") -> core_v1.Pod:
+    made = member(name, ip=ip, containers=[{"name": "c", "image": "i"}])
+    made.metadata.labels = {"app": "web"}
+    return await bench.add(made)
+
+
+async def shown(bench: Bench) -> list[list[str]]:
+    """The addresses of each slice."""
+    return [
+        [address for one in each.endpoints for address in one.addresses]
+        for each in await bench.all(EndpointSlice)
+    ]
+
+
+@together
+async def test_a_service_has_a_slice_that_follows_its_pods(
+    bench: Bench, slices: EndpointSliceController
+) -> None:
+    made = await web(bench)
+    await bench.step(slices, "web")
+    assert await shown(bench) == [[]], "it has none, which is said"
+    [one] = await bench.all(EndpointSlice)
+    assert one.metadata.labels == {
+        "team": "a",
+        "kubernetes.io/service-name": "web",
+        "endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io",
+    }
+    assert one.metadata.owner_references[0].uid == made.metadata.uid
+    await backend(bench, "a")
+    await bench.step(slices, "web")
+    assert await shown(bench) == [["10.0.0.1"]]
+    [one] = await bench.all(EndpointSlice)
+    await bench.step(slices, "web")
+    assert await bench.all(EndpointSlice) == [one], "nothing is written again"
+    await bench.change(one, metadata={"labels": {"team": "b"}})
+    await bench.step(slices, "web")
+    [one] = await bench.all(EndpointSlice)
+    assert one.metadata.labels["team"] == "a"
+    extra = EndpointSlice(
+        address_type="IPv4", metadata=ObjectMeta(name="x", labels=one.metadata.labels)
+    )
+    await bench.add(extra)
+    await bench.step(slices, "web")
+    assert len(await shown(bench)) == 1, "the superfluous goes"
+    await bench.remove(made)
+    await bench.step(slices, "web")
+    assert await shown(bench) == []
+
+
+@together
+async def test_a_new_slice_is_not_made_twice_before_it_is_seen(
+    bench: Bench, slices: EndpointSliceController
+) -> None:
+    await web(bench)
+    await bench.seen()
+    for _ in range(2):
+        await slices.reconcile(bench.key("web"))
+    assert await shown(bench) == [[]]
+
+
+@together
+async def test_a_headless_service_says_so(
+    bench: Bench, slices: EndpointSliceController, legacy: EndpointsController
+) -> None:
+    await web(bench, cluster_ip="None")
+    await bench.step(slices, "web")
+    await bench.step(legacy, "web")
+    [one] = await bench.all(EndpointSlice)
+    both = await bench.get(Endpoints, "web")
+    assert both is not None
+    assert [each.metadata.labels.get("service.kubernetes.io/headless") for each in (one, both)] == [
+        "",
+        "",
+    ]
+
+
+@together
+async def test_a_family_that_a_service_has_no_more_has_no_slice(
+    bench: Bench, slices: EndpointSliceController
+) -> None:
+    await web(bench)
+    await bench.step(slices, "web")
+    [one] = await bench.all(EndpointSlice)
+    six = EndpointSlice(
+        address_type="IPv6", metadata=ObjectMeta(name="six", labels=one.metadata.labels)
+    )
+    await bench.add(six)
+    mine = EndpointSlice(address_type="IPv4", metadata=ObjectMeta(name="mine"))
+    mine.metadata.labels = {"kubernetes.io/service-name": "web"}
+    await bench.add(mine)
+    await bench.step(slices, "web")
+    names = {each.metadata.name for each in await bench.all(EndpointSlice)}
+    assert names == {one.metadata.name, "mine"}, "somebody else's stays"
+
+
+@together
+async def test_endpoints_follow_the_pods_too(bench: Bench, legacy: EndpointsController) -> None:
+    made = await web(bench)
+    await backend(bench, "a")
+    await bench.step(legacy, "web")
+    found = await bench.get(Endpoints, "web")
+    assert found is not None and found.subsets[0].addresses[0].ip == "10.0.0.1"
+    assert found.metadata.labels == {
+        "team": "a",
+        "endpoints.kubernetes.io/managed-by": "endpoint-controller",
+    }
+    await bench.step(legacy, "web")
+    assert await bench.get(Endpoints, "web") == found
+    await bench.change(found, metadata={"annotations": {"k": "v"}, "labels": {"team": "b"}})
+    await bench.step(legacy, "web")
+    found = await bench.get(Endpoints, "web")
+    assert found is not None and found.metadata.labels["team"] == "a"
+    assert found.metadata.annotations["k"] == "v"
+    await bench.remove(made)
+    await bench.step(legacy, "web")
+    assert await bench.get(Endpoints, "web") is None
+
+
+@together
+async def test_what_users_keep_by_hand_is_left_alone(
+    bench: Bench, legacy: EndpointsController, slices: EndpointSliceController
+) -> None:
+    by_hand = service(http())
+    by_hand.metadata.name = "web"
+    made = await bench.add(by_hand)
+    await bench.add(Endpoints(metadata=ObjectMeta(name="web")))
+    for controller in (legacy, slices):
+        await bench.step(controller, "web")
+    assert await shown(bench) == []
+    await bench.remove(made)
+    await bench.step(legacy, "web")
+    assert await bench.get(Endpoints, "web") is not None
+
+
+@pytest.mark.parametrize(
+    ("change", "counts"),
+    [
+        ({"metadata": {"annotations": {"a": "b"}}}, False),
+        ({"metadata": {"labels": {"app": "web", "more": "x"}}}, True),
+        ({"metadata": {"labels": {"app": "other"}}}, True),
+    ],
+)
+@together
+async def test_a_pod_leads_to_the_services_that_choose_it_a_little_later(
+    bench: Bench, slices: EndpointSliceController, change: dict[str, Any], counts: bool
+) -> None:
+    await web(bench)
+    other = service(http(), selector={"app": "none"})
+    other.metadata.name = "other"
+    await bench.add(other)
+    one = await backend(bench, "a")
+    await bench.seen()
+    due: list[str] = []
+    slices.queue.add_after = lambda key, seconds: due.append(key)  # type: ignore[method-assign]
+    await bench.change(one, **change)
+    await bench.seen()
+    assert due == ([bench.key("web")] if counts else [])
+
+
+@together
+async def test_a_slice_of_ours_that_somebody_changes_leads_to_its_service(
+    bench: Bench, slices: EndpointSliceController
+) -> None:
+    await web(bench)
+    await bench.step(slices, "web")
+    assert await bench.queued(slices) == ["web"]
+    [one] = await bench.all(EndpointSlice)
+    await bench.change(one, metadata={"labels": {"team": "b"}})
+    assert await bench.queued(slices) == ["web"]
+    mine = EndpointSlice(address_type="IPv4", metadata=ObjectMeta(name="mine"))
+    mine = await bench.add(mine)
+    await bench.change(mine, metadata={"labels": {"team": "b"}})
+    assert await bench.queued(slices) == []
+    await bench.remove(one)
+    assert await bench.queued(slices) == ["web"]

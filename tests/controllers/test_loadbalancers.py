@@ -7,9 +7,15 @@ from typing import Any
 
 import pytest
 
+from tests.controllers.bench import Bench
 from tiphys.api.core_v1 import LoadBalancerIngress, Service, ServicePort
 from tiphys.api.meta_v1 import ObjectMeta
-from tiphys.controllers.loadbalancers import addresses_of, chosen, is_ours
+from tiphys.controllers.loadbalancers import (
+    LoadBalancerController,
+    addresses_of,
+    chosen,
+    is_ours,
+)
 from tiphys.controllers.main import run_controllers
 from tiphys.testing import LocalCluster
 
@@ -92,3 +98,55 @@ async def test_two_services_get_an_address_each_and_a_third_gets_the_one_that_co
 
     await server.eventually(third)
     await server.tasks.stop()
+
+
+# --- step by step ---
+
+
+@pytest.mark.asyncio(loop_scope="package")
+async def test_a_service_waits_for_an_address_and_gets_the_one_that_comes_free(
+    bench: Bench,
+) -> None:
+    controller = bench.start(LoadBalancerController, pools="10.224.0.0/30,")
+    for name in ("a", "b", "c"):
+        await bench.add(service(name=name))
+    assert await bench.queued(controller) == ["a", "b", "c"]
+    assert await bench.step(controller, "a") is None
+    found = await bench.get(Service, "a")
+    assert found is not None
+    (ingress,) = found.status.load_balancer.ingress
+    assert (ingress.ip, ingress.ip_mode) == ("10.224.0.1", "VIP")
+    assert bench.reasons() == ["EnsuredLoadBalancer"]
+    assert await bench.queued(controller) == ["a"]
+    assert await bench.step(controller, "a") is None
+    assert bench.reasons() == [], "it has one already"
+    assert await bench.step(controller, "b") is None
+    assert await bench.step(controller, "c") == 30
+    assert bench.events.recorded[-1][:2] == ("Warning", "SyncLoadBalancerFailed")
+    assert bench.events.recorded[-1].message.startswith("Error syncing load balancer: ")
+    await bench.queued(controller)
+    await bench.remove(found)
+    assert await bench.queued(controller) == ["a", "c"]
+    assert await bench.step(controller, "a") is None
+    assert await bench.step(controller, "c") is None
+    waited = await bench.get(Service, "c")
+    assert waited is not None and addresses_of(waited) == ["10.224.0.1"]
+
+
+@pytest.mark.asyncio(loop_scope="package")
+async def test_what_was_given_counts_before_it_is_seen(bench: Bench) -> None:
+    controller = bench.start(LoadBalancerController, pools="10.224.1.0/30")
+    for name in ("a", "b"):
+        await bench.add(service(name=name))
+    await bench.seen()
+    for name in ("a", "b"):
+        await controller.reconcile(bench.key(name))
+    given = [await bench.get(Service, name) for name in ("a", "b")]
+    assert [addresses_of(one) for one in given if one] == [["10.224.1.1"], ["10.224.1.2"]]
+
+
+@pytest.mark.asyncio(loop_scope="package")
+async def test_without_pools_nobody_waits_here(bench: Bench) -> None:
+    controller = bench.start(LoadBalancerController)
+    await bench.add(service(name="a"))
+    assert await bench.queued(controller) == []

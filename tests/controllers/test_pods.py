@@ -38,6 +38,8 @@ def test_a_pod_is_active_until_it_ends_or_is_deleted(one: core_v1.Pod, active: b
         (running("p", ready=False), 0, None),
         (running("p", ready=None), 0, None),
         (running("p"), 0, 0.0),
+        (running("p", ready_for=-5), 0, 0.0),
+        (running("p", ready_for=-5), 1, 6.0),
         (running("p", ready_for=60), 60, 0.0),
         (running("p", ready_for=60), 90, 30.0),
     ],

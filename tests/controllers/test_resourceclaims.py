@@ -6,14 +6,17 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
+import pytest_asyncio
 
 from tests.builders import node, pod
+from tests.controllers.bench import Bench
 from tests.scheduler.device_builders import ask, claim, class_of, device, slice_of
 from tiphys.api import core_v1
 from tiphys.api import resource_v1 as v1
 from tiphys.api.base import from_builtins
 from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.client.client import MERGE
+from tiphys.controllers.resourceclaims import ResourceClaimController
 from tiphys.machinery.devices import FINALIZER, POD_CLAIM
 from tiphys.machinery.errors import StatusError
 from tiphys.testing import LocalCluster
@@ -252,3 +255,193 @@ async def test_a_claim_that_somebody_deletes_is_created_again(cluster: LocalClus
         return len(names) == 1 and names != [first.metadata.name] and named == names
 
     await cluster.eventually(renewed)
+
+
+# --- step by step ---
+
+together = pytest.mark.asyncio(loop_scope="package")
+
+
+@pytest_asyncio.fixture(loop_scope="package")
+async def made_claims(bench: Bench) -> ResourceClaimController:
+    spec = from_builtins({"devices": {"requests": [ask()]}}, v1.ResourceClaimSpec)
+    made = v1.ResourceClaimTemplate(metadata=ObjectMeta(name="t"))
+    made.spec.metadata.labels, made.spec.spec = {"made": "yes"}, spec
+    await bench.add(made)
+    return bench.start(ResourceClaimController)
+
+
+RESULT = {"request": "r", "driver": "gpu.example.com", "pool": "a", "device": "d0"}
+ALLOCATION = {"devices": {"results": [RESULT]}}
+
+
+async def allocated(bench: Bench, one: v1.ResourceClaim, *users: core_v1.Pod) -> v1.ResourceClaim:
+    """The claim with a device, protected and reserved for the pods."""
+    one = await bench.change(one, metadata={"finalizers": [FINALIZER]})
+    rows = [
+        {"resource": "pods", "name": each.metadata.name, "uid": each.metadata.uid} for each in users
+    ]
+    return await bench.say(one, allocation=ALLOCATION, reservedFor=rows)
+
+
+async def step(bench: Bench, controller: ResourceClaimController, kind: str, name: str) -> None:
+    await bench.step(controller, f"{kind}/{bench.key(name)}")
+
+
+async def the_claim(bench: Bench) -> v1.ResourceClaim:
+    [one] = await bench.all(v1.ResourceClaim)
+    return one
+
+
+@together
+async def test_a_pod_gets_one_claim_and_is_told_its_name(
+    bench: Bench, made_claims: ResourceClaimController
+) -> None:
+    one = await bench.add(user("p", template="t"))
+    assert await bench.queued(made_claims) == ["pod/p"]
+    with bench.unseen(v1.ResourceClaim):
+        await step(bench, made_claims, "pod", "p")
+        await step(bench, made_claims, "pod", "p")
+    made = await the_claim(bench)
+    assert made.metadata.labels == {"made": "yes"}
+    assert made.metadata.annotations[POD_CLAIM] == "gpu"
+    assert made.metadata.owner_references[0].uid == one.metadata.uid
+    found = await bench.get(core_v1.Pod, "p")
+    assert found is not None
+    [status] = found.status.resource_claim_statuses
+    assert (status.name, status.resource_claim_name) == ("gpu", made.metadata.name)
+    assert f"claim/{made.metadata.name}" in await bench.queued(made_claims)
+    assert made_claims._created == {}, "the informer shows it"
+
+
+@together
+async def test_a_template_that_is_missed_is_told_and_leads_to_the_pod_when_it_comes(
+    bench: Bench, made_claims: ResourceClaimController
+) -> None:
+    await bench.add(user("p", template="late"))
+    with pytest.raises(StatusError):
+        await step(bench, made_claims, "pod", "p")
+    assert bench.reasons() == ["FailedResourceClaimCreation"]
+    await bench.queued(made_claims)
+    late = v1.ResourceClaimTemplate(metadata=ObjectMeta(name="late"))
+    late.spec.spec = from_builtins({"devices": {"requests": [ask()]}}, v1.ResourceClaimSpec)
+    with bench.unseen(v1.ResourceClaimTemplate):
+        made = await bench.add(late)
+        await step(bench, made_claims, "pod", "p")
+    assert len(await bench.all(v1.ResourceClaim)) == 1, "the server is asked"
+    assert "pod/p" in await bench.queued(made_claims)
+    await bench.change(made, metadata={"labels": {"a": "b"}})
+    assert await bench.queued(made_claims) == [], "it is not new"
+
+
+@together
+async def test_a_bound_pod_is_reserved_what_is_allocated(
+    bench: Bench, made_claims: ResourceClaimController
+) -> None:
+    one = await bench.add(claim("c", ask()))
+    bound = user("p", claim="c")
+    bound.spec.node_name = "n"
+    bound = await bench.add(bound)
+    await step(bench, made_claims, "pod", "p")
+    assert (await the_claim(bench)).status.reserved_for == [], "it has no device"
+    await allocated(bench, one)
+    for _ in range(2):
+        await step(bench, made_claims, "pod", "p")
+    [reserved] = (await the_claim(bench)).status.reserved_for
+    assert (reserved.name, reserved.uid) == ("p", bound.metadata.uid)
+    waiting = await bench.add(user("q", claim="c"))
+    await step(bench, made_claims, "pod", "q")
+    assert len((await the_claim(bench)).status.reserved_for) == 1
+    full = [{"resource": "pods", "name": f"x{n}", "uid": f"x{n}"} for n in range(256)]
+    await bench.say(one, reservedFor=full)
+    await step(bench, made_claims, "pod", "p")
+    assert len((await the_claim(bench)).status.reserved_for) == 256, "there is no room"
+    assert waiting.metadata.name == "q"
+
+
+@together
+async def test_who_is_done_gives_its_devices_back(
+    bench: Bench, made_claims: ResourceClaimController
+) -> None:
+    one = await bench.add(claim("c", ask()))
+    first = await bench.add(user("first", claim="c"))
+    second = await bench.add(user("second", claim="c"))
+    one = await allocated(bench, one, first, second)
+    await step(bench, made_claims, "claim", "c")
+    assert len((await the_claim(bench)).status.reserved_for) == 2
+    await bench.say(first, phase="Succeeded")
+    await step(bench, made_claims, "claim", "c")
+    found = await the_claim(bench)
+    assert [each.name for each in found.status.reserved_for] == ["second"]
+    assert found.status.allocation is not None and found.metadata.finalizers == [FINALIZER]
+    await bench.remove(second, grace=0)
+    await step(bench, made_claims, "claim", "c")
+    found = await the_claim(bench)
+    assert found.status.allocation is None and found.status.reserved_for == []
+    assert found.metadata.finalizers == []
+
+
+@together
+async def test_only_pods_end(bench: Bench, made_claims: ResourceClaimController) -> None:
+    one = await bench.add(claim("c", ask()))
+    other = {"resource": "jobs", "apiGroup": "batch", "name": "j", "uid": "j"}
+    await bench.change(one, metadata={"finalizers": [FINALIZER]})
+    await bench.say(one, allocation=ALLOCATION, reservedFor=[other])
+    await step(bench, made_claims, "claim", "c")
+    assert len((await the_claim(bench)).status.reserved_for) == 1
+
+
+@together
+async def test_a_claim_that_nobody_has_used_keeps_its_device_until_it_is_deleted(
+    bench: Bench, made_claims: ResourceClaimController
+) -> None:
+    one = await bench.add(claim("c", ask()))
+    await allocated(bench, one)
+    await step(bench, made_claims, "claim", "c")
+    found = await the_claim(bench)
+    assert found.status.allocation is not None and found.metadata.finalizers == [FINALIZER]
+    await bench.remove(found)
+    await step(bench, made_claims, "claim", "c")
+    assert await bench.all(v1.ResourceClaim) == []
+
+
+@together
+async def test_a_claim_of_a_pods_own_goes_with_it(
+    bench: Bench, made_claims: ResourceClaimController
+) -> None:
+    one = await bench.add(user("p", template="t"))
+    await step(bench, made_claims, "pod", "p")
+    made = await the_claim(bench)
+    name = made.metadata.name
+    await step(bench, made_claims, "claim", name)
+    assert (await the_claim(bench)).metadata.deletion_timestamp is None
+    await bench.queued(made_claims)
+    await bench.say(one, phase="Failed")
+    assert await bench.queued(made_claims) == [f"claim/{name}", "pod/p"]
+    await step(bench, made_claims, "claim", name)
+    assert await bench.all(v1.ResourceClaim) == []
+    await step(bench, made_claims, "pod", "p")
+    assert await bench.all(v1.ResourceClaim) == [], "it has ended"
+
+
+@together
+async def test_what_was_remembered_of_a_pod_goes_with_it(
+    bench: Bench, made_claims: ResourceClaimController
+) -> None:
+    one = await bench.add(user("p", template="t"))
+    with bench.unseen(v1.ResourceClaim):
+        await step(bench, made_claims, "pod", "p")
+        assert list(made_claims._created) == [(one.metadata.uid, "gpu")]
+        await step(bench, made_claims, "pod", "other")
+        assert len(made_claims._created) == 1
+        await bench.remove(one, grace=0)
+        await step(bench, made_claims, "pod", "p")
+    assert made_claims._created == {}
+
+
+@together
+async def test_a_pod_without_claims_leads_nowhere(
+    bench: Bench, made_claims: ResourceClaimController
+) -> None:
+    await bench.add(pod("plain"))
+    assert await bench.queued(made_claims) == []

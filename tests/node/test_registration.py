@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
+from tests.builders import pod
 from tiphys.api import coordination_v1, core_v1
 from tiphys.client.client import Client, Unreachable
 from tiphys.client.config import load
-from tiphys.machinery.errors import StatusError, forbidden
+from tiphys.machinery.errors import StatusError, already_exists, forbidden, not_found
+from tiphys.node.abilities import HandlerAbilities, RuntimeAbilities
 from tiphys.node.devices.deviceresources import Count
 from tiphys.node.registration import NodeFacts, Registration, node_conditions
 from tiphys.testing import LocalCluster
@@ -252,3 +255,213 @@ def test_conditions_of_others_stay() -> None:
         "Ready",
     ]
     assert made[0].last_transition_time == EARLIER
+
+
+# --- what a node says of itself ---
+
+
+class Cluster:
+    """Keeps the node that is written to it. `refuses`: what creation answers."""
+
+    def __init__(self, there: core_v1.Node | None = None) -> None:
+        self.node = there
+        self.refuses: Exception | None = None
+        self.patched: list[Any] = []
+        self.leases: list[Any] = []
+
+    async def create(self, made: core_v1.Node) -> core_v1.Node:
+        if self.refuses is not None:
+            raise self.refuses
+        if self.node is not None:
+            raise already_exists("nodes", "n")
+        self.node = made
+        return made
+
+    async def get(self, kind: Any, name: str, namespace: str = "") -> Any:
+        if kind is coordination_v1.Lease:
+            if not self.leases:
+                raise not_found("leases", name)
+            return self.leases[-1]
+        if self.node is None:
+            raise not_found("nodes", name)
+        return self.node
+
+    async def patch(self, kind: Any, name: str, change: Any) -> None:
+        self.patched.append(change)
+
+    async def update_status(self, changed: core_v1.Node) -> core_v1.Node:
+        self.node = changed
+        return changed
+
+    async def update(self, lease: Any) -> Any:
+        self.leases.append(lease)
+        return lease
+
+
+def registration(
+    cluster: Cluster, labels: dict[str, str] | None = None, **more: Any
+) -> Registration:
+    facts = NodeFacts(
+        "n", ("10.0.0.1", "fd00::1"), 10250, "hollow://1", {"cpu": "2", "pods": "9"}, **more
+    )
+    return Registration(cluster, facts, labels or {})  # type: ignore[arg-type]
+
+
+async def test_a_new_node_says_what_it_has() -> None:
+    cluster = Cluster()
+    taint = core_v1.Taint(key="a", effect="NoSchedule")
+    handlers = {"runc": HandlerAbilities(True, False)}
+    made = registration(
+        cluster,
+        {"mine": "x"},
+        pod_cidr="10.1.0.0/24,fd00:1::/64",
+        allocatable={"cpu": "1"},
+        taints=(taint,),
+        provider_id="cloud://n",
+        abilities=RuntimeAbilities(handlers, strict_groups=False),
+    )
+    made.images = [([f"i{n}"], n) for n in range(60)]
+    made.volumes_in_use = lambda: ["v"]
+    made.devices = lambda: {"gpu": Count(4, 3)}
+    made.pressures = ("DiskPressure",)
+    node = await made.register()
+    assert made.node is node and node.metadata.labels["mine"] == "x"
+    assert node.metadata.labels["kubernetes.io/hostname"] == "n"
+    spec = node.spec
+    assert (spec.pod_cidr, spec.pod_cidrs) == ("10.1.0.0/24", ["10.1.0.0/24", "fd00:1::/64"])
+    assert (spec.taints, spec.provider_id) == ([taint], "cloud://n")
+    status = node.status
+    assert status.capacity == {"cpu": "2", "pods": "9", "gpu": "4"}
+    assert status.allocatable == {"cpu": "1", "pods": "9", "gpu": "3"}
+    assert [(each.type, each.address) for each in status.addresses] == [
+        ("InternalIP", "10.0.0.1"),
+        ("InternalIP", "fd00::1"),
+        ("Hostname", "n"),
+    ]
+    assert [each.size_bytes for each in status.images] == list(range(59, 9, -1)), "the largest"
+    assert status.volumes_in_use == ["v"]
+    [handler] = status.runtime_handlers
+    assert handler.features is not None and handler.features.recursive_read_only_mounts
+    assert not handler.features.user_namespaces
+    assert status.features is not None and status.features.supplemental_groups_policy is False
+    states = {each.type: each.status for each in status.conditions}
+    assert states["Ready"] == "True" and states["DiskPressure"] == "True"
+    assert states["MemoryPressure"] == "False"
+    endpoint = status.daemon_endpoints.kubelet_endpoint if status.daemon_endpoints else None
+    assert endpoint is not None and endpoint.port == 10250
+
+
+async def test_a_node_that_nobody_knows_the_groups_of_says_nothing_of_them() -> None:
+    node = await registration(Cluster()).register()
+    assert (
+        node.status.features is None
+        and node.spec.pod_cidr == ""
+        and node.status.volumes_in_use == []
+    )
+
+
+@pytest.mark.parametrize(("labels", "patched"), [({}, 0), ({"mine": "x"}, 1)])
+async def test_a_node_that_is_there_is_brought_up_to_date(
+    labels: dict[str, str], patched: int
+) -> None:
+    first = Cluster()
+    await registration(first).register()
+    assert first.node is not None
+    first.node.status.capacity = {"theirs": "3", "cpu": "1"}  # type: ignore[dict-item]
+    node = await registration(first, labels).register()
+    assert len(first.patched) == patched
+    assert node.status.capacity == {"theirs": "3", "cpu": "2", "pods": "9"}
+
+
+async def test_a_registration_that_is_refused_is_an_error() -> None:
+    cluster = Cluster()
+    cluster.refuses = not_found("namespaces", "x")
+    with pytest.raises(StatusError):
+        await registration(cluster).register()
+    with pytest.raises(StatusError):
+        await registration(cluster).register_at_last()
+
+
+@pytest.mark.parametrize(
+    ("ready", "capacity", "reported"),
+    [
+        ("True", {}, False),
+        ("False", {}, False),
+        ("Unknown", {}, True),
+        ("True", {"cpu": "7"}, True),
+        (None, {}, False),
+    ],
+)
+async def test_what_others_write_of_a_node_is_answered_where_it_is_wrong(
+    ready: str | None, capacity: dict[str, str], reported: bool
+) -> None:
+    made = registration(Cluster())
+    node = await made.register()
+    states = [core_v1.NodeCondition(type="Ready", status=ready)] if ready else []
+    node.status.conditions = states
+    node.status.allocatable = {**node.status.allocatable, **capacity}  # type: ignore[dict-item]
+    made.node_changed(None, node)
+    assert made._report_wanted.is_set() is reported and made.node is node
+    made._report_wanted.clear()
+    made.node_changed(node, None)
+    assert made._report_wanted.is_set(), "it registers again"
+
+
+def test_pressures_are_reported_when_they_change() -> None:
+    made = registration(Cluster())
+    made.show_pressures(())
+    assert not made._report_wanted.is_set()
+    made.show_pressures(("PIDPressure",))
+    assert made._report_wanted.is_set() and made.pressures == ("PIDPressure",)
+    made._report_wanted.clear()
+    made.show_pressures(("PIDPressure",))
+    assert not made._report_wanted.is_set()
+    made.report_soon()
+    assert made._report_wanted.is_set()
+
+
+AFFINITY = {
+    "nodeAffinity": {
+        "requiredDuringSchedulingIgnoredDuringExecution": {
+            "nodeSelectorTerms": [{"matchExpressions": [{"key": "a", "operator": "Exists"}]}]
+        }
+    }
+}
+
+
+@pytest.mark.parametrize(
+    ("spec", "known", "now", "suits"),
+    [
+        ({}, {}, {}, True),
+        ({"nodeSelector": {"a": "b"}}, {"a": "b"}, {}, True),
+        ({"nodeSelector": {"a": "b"}}, {}, {"a": "b"}, True),
+        ({"nodeSelector": {"a": "b"}}, {}, {}, False),
+        ({"affinity": AFFINITY}, {"a": "x"}, {}, True),
+        ({"affinity": AFFINITY}, {}, {}, False),
+        ({"affinity": {"podAffinity": {}}}, {}, {}, True),
+    ],
+)
+async def test_a_pod_suits_the_labels_as_they_are_now(
+    spec: dict[str, Any], known: dict[str, str], now: dict[str, str], suits: bool
+) -> None:
+    cluster = Cluster()
+    made = registration(cluster)
+    made._node.metadata.labels = known
+    cluster.node = core_v1.Node()
+    cluster.node.metadata.labels = now
+    assert await made.suits(pod(**spec).spec) is suits
+
+
+async def test_a_heartbeat_is_a_lease_that_the_node_owns() -> None:
+    cluster = Cluster()
+    made = registration(cluster)
+    node = await made.register()
+    node.metadata.uid = made._uid = "u"
+    await made.beat()
+    [lease] = cluster.leases
+    assert (lease.metadata.namespace, lease.metadata.name) == ("kube-node-lease", "n")
+    assert (lease.spec.holder_identity, lease.spec.lease_duration_seconds) == ("n", 40)
+    assert [(one.kind, one.name, one.uid) for one in lease.metadata.owner_references] == [
+        ("Node", "n", "u")
+    ]
+    assert lease.spec.renew_time

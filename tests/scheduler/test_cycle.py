@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.builders import node, pod
-from tests.scheduler.builders import untainted_nodes
+from tests.scheduler.builders import framework, info, requesting, snapshot_of, untainted_nodes
 from tests.scheduler.device_builders import ask, claim, class_of, device, slice_of
 from tiphys.api import core_v1, scheduling_v1
 from tiphys.api.base import to_builtins
 from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.client.client import MERGE
+from tiphys.scheduler.cycle import SchedulingCycle
+from tiphys.scheduler.extenders.chain import ExtenderVerdict
+from tiphys.scheduler.nominator import Nominator
+from tiphys.scheduler.podinfo import PodInfo
 from tiphys.testing import LocalCluster
 
 
@@ -189,3 +195,120 @@ async def test_pods_of_other_schedulers_and_behind_gates_are_left_alone(
     )
     await bound(cluster, "gated")
     assert not (await read(cluster, "other")).spec.node_name
+
+
+# --- what extenders say of nodes ---
+
+
+class Extenders:
+    """Say what a test has them say; `meanwhile` happens while they think."""
+
+    def __init__(self, verdict: ExtenderVerdict) -> None:
+        self.verdict = verdict
+        self.asked: list[list[str]] = []
+        self.meanwhile: Any = lambda: None
+
+    def is_interested(self, one: core_v1.Pod) -> bool:
+        return "extended" in one.metadata.name
+
+    async def filter_and_score(self, one: core_v1.Pod, nodes: Any) -> ExtenderVerdict:
+        self.asked.append([each.metadata.name for each in nodes])
+        self.meanwhile()
+        self.meanwhile = lambda: None
+        return self.verdict
+
+
+class Choice:
+    """One cycle over three nodes that a pod fits, and one that it does not."""
+
+    def __init__(self, **verdict: Any) -> None:
+        self.snapshot = snapshot_of(node("a"), node("b"), node("c"), node("small", cpu="1"))
+        self.nominator = Nominator(self.snapshot)
+        self.extenders = Extenders(ExtenderVerdict(**verdict))
+        cycle: Any = SchedulingCycle.__new__(SchedulingCycle)
+        cycle._snapshot, cycle._nominator = self.snapshot, self.nominator
+        profile = SimpleNamespace(framework=framework(self.snapshot), extenders=self.extenders)
+        cycle._profiles = {"default-scheduler": profile}
+        self.cycle: SchedulingCycle = cycle
+
+    async def placed(self, name: str = "extended") -> Any:
+        one = PodInfo(requesting(name, {"cpu": "2"}, schedulerName="default-scheduler"))
+        return await self.cycle.find_node(one)
+
+
+async def test_a_pod_that_no_extender_cares_for_is_placed_without_them() -> None:
+    choice = Choice(passed=set())
+    assert (await choice.placed("plain")).node in ("a", "b", "c") and choice.extenders.asked == []
+
+
+async def test_extenders_are_asked_about_the_nodes_that_fit_and_choose_by_scores() -> None:
+    choice = Choice(passed={"a", "b"}, scores={"b": 900.0, "c": 9000.0, "gone": 1.0})
+    assert (await choice.placed()).node == "b"
+    assert choice.extenders.asked == [["a", "b", "c"]]
+
+
+async def test_a_node_that_a_pod_is_nominated_to_is_taken_if_extenders_let_it() -> None:
+    for passed, chosen in (({"a", "b"}, "a"), ({"b"}, "b")):
+        choice = Choice(passed=passed, scores={"b": 900.0})
+        choice.nominator._node_names["extended"] = "a"
+        assert (await choice.placed()).node == chosen
+
+
+async def test_why_extenders_let_no_node_pass_is_said_with_the_rest() -> None:
+    choice = Choice(passed=set(), reasons={"no licence": 2, "too far": 1}, unresolvable={"c"})
+    placement = await choice.placed()
+    assert placement.node == "" and placement.unschedulable_plugins == []
+    assert placement.reasons["no licence"] == 2 and placement.reasons["Insufficient cpu"] == 1
+    left = placement.resolvable_rows(choice.snapshot)
+    assert [choice.snapshot.names[row] for row in np.flatnonzero(left)] == ["a", "b"]
+
+
+async def test_an_extender_that_fails_stops_the_cycle() -> None:
+    choice = Choice(passed={"a"}, error="no answer")
+    placement = await choice.placed()
+    assert (placement.node, placement.error) == ("", "no answer")
+
+
+async def test_nodes_that_go_or_come_meanwhile_are_noticed() -> None:
+    choice = Choice(passed={"a"})
+    choice.extenders.meanwhile = lambda: choice.snapshot.remove_node("a")
+    assert (await choice.placed()).node == ""
+    choice = Choice(passed={"a"})
+    more = [node(f"more-{number}") for number in range(100)]
+    choice.extenders.meanwhile = lambda: [choice.snapshot.put_node(each) for each in more]
+    assert (await choice.placed()).node == "a"
+    assert [len(names) for names in choice.extenders.asked] == [3, 103], "all are asked about"
+
+
+async def test_a_pod_that_fits_nowhere_is_not_shown_to_extenders() -> None:
+    choice = Choice(passed={"a"})
+    for name in ("a", "b", "c"):
+        choice.snapshot.remove_node(name)
+    placement = await choice.placed()
+    assert placement.node == "" and choice.extenders.asked == []
+    assert placement.reasons == {"Insufficient cpu": 1}
+
+
+@pytest.mark.parametrize(
+    ("concerned", "there", "kept", "reserved"),
+    [
+        (False, True, False, True),
+        (True, True, True, True),
+        (True, True, False, False),
+        (True, False, True, False),
+    ],
+)
+def test_devices_are_reserved_on_a_node_that_is_there(
+    concerned: bool, there: bool, kept: bool, reserved: bool
+) -> None:
+    choice = Choice(passed=set())
+    cycle: Any = choice.cycle
+    asked: list[str] = []
+
+    def reserve(one: core_v1.Pod, where: core_v1.Node) -> bool:
+        asked.append(where.metadata.name)
+        return kept
+
+    cycle._devices = SimpleNamespace(concerns=lambda one: concerned, reserve=reserve)
+    assert cycle.reserve(info("p"), "a" if there else "gone") is reserved
+    assert asked == (["a"] if concerned and there else [])

@@ -205,3 +205,23 @@ def test_it_says_when_pods_may_be_active() -> None:
     queue = SchedulingQueue(Clock(), on_active=lambda: called.append(1))
     queue.add(waiting("p"))
     assert called
+
+
+def test_the_pods_of_a_gang_are_taken_together_wherever_they_wait() -> None:
+    clock = Clock()
+    queue = SchedulingQueue(clock)
+    for name in ("active", "other", "backing"):
+        queue.add(waiting(name))
+    for _ in range(3):
+        taken = queue.pop()
+        assert taken is not None
+        if taken.uid == "backing":
+            queue.add_backoff(taken)
+        else:
+            queue.add_unschedulable(taken, None)
+    stuck(queue, "stuck", {EventKind.NODE_ADDED})
+    queue.move_on(ClusterEvent(EventKind.NODE_ALLOCATABLE))
+    queue.take("gang", {"active", "backing", "stuck"})
+    clock.now += MAX_UNSCHEDULABLE_SECONDS + 1
+    queue.move_on(ClusterEvent(EventKind.NODE_ADDED))
+    assert popped(queue) == {"other"}

@@ -10,11 +10,16 @@ from typing import Any
 import pytest
 
 from tests.builders import node, pod
-from tests.scheduler.builders import framework
+from tests.scheduler.builders import framework, info, snapshot_of
 from tiphys.api import core_v1
 from tiphys.scheduler import cluster_events
 from tiphys.scheduler.cluster_events import ClusterEvent, EventKind
+from tiphys.scheduler.configuration import Profile
 from tiphys.scheduler.placement import Placement
+from tiphys.scheduler.plugins.base import ScoreOnly
+from tiphys.scheduler.plugins.inter_pod_affinity import InterPodAffinity
+from tiphys.scheduler.plugins.node_affinity import NodeAffinity
+from tiphys.scheduler.plugins.registry import plugins_of
 from tiphys.scheduler.podinfo import PodInfo
 from tiphys.scheduler.snapshot import Snapshot
 
@@ -218,3 +223,68 @@ def test_only_claims_of_its_own_concern_a_pod() -> None:
         claim = core_v1.PersistentVolumeClaim()
         claim.metadata.name, claim.metadata.namespace = name, "default"
         assert world.helped(info, found, [ClusterEvent(EventKind.STORAGE, obj=claim)]) is helps
+
+
+# --- single plugins ---
+
+
+def changed(old: core_v1.Node | None, new: core_v1.Node) -> ClusterEvent:
+    kind = EventKind.NODE_ADDED if old is None else EventKind.NODE_LABELS
+    return ClusterEvent(kind, node=new, old_node=old)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "helps"),
+    [
+        (None, node("n", disk="ssd"), True),
+        (None, node("n"), False),
+        (node("n"), node("n", disk="ssd"), True),
+        (node("n", disk="ssd"), node("n", disk="ssd", more="x"), False),
+        (node("n", disk="ssd"), node("n"), False),
+    ],
+)
+def test_a_node_that_matches_now_helps_and_one_that_did_before_does_not(
+    old: core_v1.Node | None, new: core_v1.Node, helps: bool
+) -> None:
+    one = info("p", nodeSelector={"disk": "ssd"})
+    plugin = NodeAffinity(1, {})
+    assert plugin.queueing_hint(changed(old, new), snapshot_of(), one) is helps
+
+
+def near(kind: str = "podAffinity", app: str = "db", key: str = "zone") -> dict[str, Any]:
+    term = {"topologyKey": key, "labelSelector": {"matchLabels": {"app": app}}}
+    return {"affinity": {kind: {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}}
+
+
+@pytest.mark.parametrize(
+    ("event", "helps"),
+    [
+        (ClusterEvent(EventKind.NODE_ADDED, node=node("n", zone="a")), True),
+        (ClusterEvent(EventKind.NODE_ADDED, node=node("n")), False),
+        (ClusterEvent(EventKind.POD_ASSIGNED, pod=info("q", labels={"app": "db"})), True),
+        (ClusterEvent(EventKind.POD_ASSIGNED, pod=info("q", labels={"app": "web"})), False),
+        (ClusterEvent(EventKind.POD_DELETED, pod=info("q", labels={"app": "db"})), True),
+        (ClusterEvent(EventKind.POD_DELETED, pod=info("q", labels={"app": "web"})), False),
+        (
+            ClusterEvent(
+                EventKind.POD_LABELS, pod=info("q"), old_pod=info("q", labels={"app": "db"})
+            ),
+            True,
+        ),
+        (ClusterEvent(EventKind.POD_LABELS, pod=info("q"), old_pod=info("q")), False),
+        (changed(node("n"), node("n", zone="a")), True),
+        (changed(node("n", zone="a"), node("n", zone="a", more="x")), False),
+    ],
+)
+def test_what_helps_a_pod_that_wants_to_be_near_others(event: ClusterEvent, helps: bool) -> None:
+    one = info("p", **near())
+    assert InterPodAffinity(1, {}).queueing_hint(event, snapshot_of(), one) is helps
+
+
+def test_a_plugin_that_does_not_filter_may_score() -> None:
+    profile = Profile()
+    names = {type(plugin).__name__ for plugin in plugins_of(profile)}
+    assert {"NodeAffinity", "ImageLocality"} <= names
+    only = Profile(filters=frozenset(), weights={"NodeAffinity": 2})
+    [plugin] = plugins_of(only)
+    assert isinstance(plugin, ScoreOnly)

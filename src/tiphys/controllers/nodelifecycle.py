@@ -183,8 +183,11 @@ class NodeLifecycleController(Controller):
         if nodes.is_ready(node):
             return True
         zone = zone_of(node)
-        peers = [other for other in self._nodes if zone_of(other) == zone]
-        others = [other for other in self._nodes if zone_of(other) != zone]
+        name = node.metadata.name
+        # The informer may not show yet that this one was just marked.
+        everyone = [node, *(other for other in self._nodes if other.metadata.name != name)]
+        peers = [other for other in everyone if zone_of(other) == zone]
+        others = [other for other in everyone if zone_of(other) != zone]
         rate = eviction_rate(peers, others)
         is_evicted = any(taint.key in (NOT_READY, UNREACHABLE) for taint in sightings(node))
         if not rate or is_evicted:

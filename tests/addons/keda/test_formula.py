@@ -88,3 +88,76 @@ def test_a_text_is_a_formula_or_refused(text: str) -> None:
 def test_arithmetic_is_that_of_floating_point(a: float, b: float) -> None:
     formula = compiled("(a + b) * 2 - a", ["a", "b"])
     assert formula.value({"a": a, "b": b}) == (a + b) * 2 - a
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("1 / 2", 0.5),
+        ("-7 % 3", -1),
+        ("9 ^ 0.5", 3),
+        ("'a' + 'b' == 'ab' ? 1 : 0", 1),
+        ("'a' < 'b' ? 1 : 0", 1),
+        ("3 <= 3 ? 1 : 0", 1),
+        ("3 >= 4 ? 1 : 0", 0),
+        ("3 < 3 ? 1 : 0", 0),
+        ("a != b ? 1 : 0", 1),
+        ("len(1..3)", 3),
+        ("len(3..3)", 1),
+        ("len('abc')", 3),
+        ("sum([])", 0),
+        ("mean([])", 0),
+        ("median([])", 0),
+        ("min(3, [1, 2])", 1),
+        ("max([1, 2], 3)", 3),
+        ("round(-2.5)", -3),
+        ("round(2.4)", 2),
+        ("find([1, 5, 6], {# > 3})", 5),
+        ("any([a, b], {# > 3}) ? 1 : 0", 1),
+        ("none([a, b], {# > 9}) ? 1 : 0", 1),
+        ("one([a, b], {# > 3}) ? 1 : 0", 1),
+        ("all([a, b], {# > 3}) ? 1 : 0", 0),
+        ("int('7')", 7),
+        ("true and false ? 1 : 0", 0),
+        ("false or true ? 1 : 0", 1),
+    ],
+)
+def test_each_operation_by_itself(text: str, expected: float) -> None:
+    assert value(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("'a' + 1", "invalid operation: string \\+ int"),
+        ("'a' - 'b'", "invalid operation: string - string"),
+        ("'a' < 1 ? 1 : 0", "invalid operation: string < int"),
+        ("true < false ? 1 : 0", "invalid operation: bool < bool"),
+        ("5 % 0", "invalid operation: 5 % 0"),
+        ("5.5 % 2", "mismatched types float64 and int"),
+        ("1 in 2 ? 1 : 0", 'operator "in" not defined on int'),
+        ("len(1..100000000)", "invalid operation: 1 .. 100000000"),
+        ("len(1.5..2)", "invalid operation: 1.5 .. 2"),
+        ("max()", "not enough arguments to call max"),
+        ("sum('a')", "invalid argument for sum \\(type string\\)"),
+        ("abs('a')", "invalid argument for abs \\(type string\\)"),
+        ("abs(1, 2)", "invalid argument for abs \\(type int, int\\)"),
+        ("len(1)", "invalid argument for len \\(type int\\)"),
+        ("int('x')", "invalid argument for int \\(type string\\)"),
+        ("int(true)", "invalid argument for int \\(type bool\\)"),
+        ("-'a'", "mismatched type string"),
+        ("!1 ? 1 : 0", "mismatched type int"),
+        ("1 ? 2 : 3", "mismatched type int"),
+        ("(-8) ** 0.5", "invalid operation"),
+    ],
+)
+def test_what_an_operation_does_not_take(text: str, words: str) -> None:
+    with pytest.raises(FormulaError, match=words):
+        value(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("1 / 0", "inf"), ("-1 / 0", "-inf"), ("0 / 0", "nan")]
+)
+def test_nothing_stops_a_division(text: str, expected: str) -> None:
+    assert str(value(text)) == expected

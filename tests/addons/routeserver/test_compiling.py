@@ -224,6 +224,10 @@ def test_a_pod_that_ends_gets_no_requests_whatever_another_slice_says() -> None:
 # --- what is wrong harms itself alone ---
 
 BROKEN: dict[str, tuple[Ingress | RouteGroup, str]] = {
+    "a path to nowhere": (
+        ingress({"path": "/a", "pathType": "Exact"}),
+        "path /a of shop.example.org has no backend",
+    ),
     "a filter that is none": (ingress(path(), skipper_filter='setPath("/a"'), "skipper-filter"),
     "a predicate that is none": (ingress(path(), skipper_predicate="Path("), "skipper-predicate"),
     "a route that is none": (ingress(path(), skipper_routes="* -> <nowhere>"), "skipper-routes"),

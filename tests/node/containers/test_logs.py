@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
+
+from tiphys.node.containers import logs
 from tiphys.node.containers.logs import LogOptions, end_of_log, read, shown
 
 LOG = (
@@ -57,3 +60,12 @@ async def test_followers_of_a_log_go_on_with_the_new_one(tmp_path: Path) -> None
             log.write_bytes(LINE % b"two")
     os.close(file)
     assert seen == [b"one\n", b"two\n"]
+
+
+def test_lines_come_in_pieces_and_have_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "_LONGEST", 6)
+    lines = logs._Lines()
+    assert lines.add(b"ab") == [] and lines.add(b"cd") == []
+    assert lines.add(b"e\nf\ng") == [b"abcde\n", b"f\n"]
+    assert lines.add(b"hijklmnop") == [] and lines.add(b"qrs\n") == [b"ghijkl\n"]
+    assert lines.add(b"\n") == [b"\n"]

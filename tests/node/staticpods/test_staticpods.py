@@ -246,3 +246,22 @@ async def test_mirrors_of_pods_that_are_not_there_go_once_the_server_answers(is_
     await server.asked_again.wait()
     await tasks.stop()
     assert (server.pod is None) is not is_away
+
+
+def test_every_change_of_what_is_to_be_shown_is_told() -> None:
+    told: list[str] = []
+    mirror = MirrorPod(Server().client, lambda: told.append("changed"))
+    mirror.show(own("a"))
+    mirror.show_status(core_v1.PodStatus(phase="Running"))
+    seen = own("a")
+    seen.metadata.resource_version = "5"
+    mirror.observe(seen)
+    older = own("a")
+    older.metadata.resource_version = "4"
+    mirror.observe(older)
+    assert len(told) == 3, "what is older is not believed"
+    mirror.vanished(own("b"))
+    assert len(told) == 3, "that was another"
+    mirror.vanished(seen)
+    mirror.withdraw()
+    assert len(told) == 5 and mirror.object is None and mirror.pod is None

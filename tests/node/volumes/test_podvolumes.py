@@ -12,6 +12,8 @@ import pytest
 
 from tests.builders import config_map, pod
 from tiphys.api import core_v1
+from tiphys.api.meta_v1 import ObjectMeta
+from tiphys.node.volumes import podvolumes, subpaths
 from tiphys.node.volumes.growth import VolumeGrowth
 from tiphys.node.volumes.nodrivers import NoDrivers
 from tiphys.node.volumes.podvolumes import Volumes, memory_size
@@ -35,6 +37,7 @@ def mounting(source: dict[str, Any], **mount: Any) -> core_v1.Pod:
         "name": "c",
         "image": "i",
         "volumeMounts": [{"name": "v", "mountPath": "/v", **mount}],
+        "terminationMessagePath": "/dev/termination-log",
     }
     one = pod(containers=[container], volumes=[{"name": "v", **source}])
     one.metadata.uid = "u"
@@ -146,3 +149,368 @@ async def test_the_modes_of_empty_folders(
         assert place.stat().st_gid == (group or 0)
     finally:
         here.tear_down("u")
+
+
+# --- each kind of volume ---
+
+
+@pytest.fixture
+def mounted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Path, str]]:
+    """What would be mounted as a tmpfs, which needs root."""
+    made: list[tuple[Path, str]] = []
+    monkeypatch.setattr(
+        podvolumes, "mount_tmpfs", lambda path, options: made.append((path, options))
+    )
+    return made
+
+
+def secret() -> core_v1.Secret:
+    return core_v1.Secret(metadata=ObjectMeta(name="s"), data={"k": b"v"})
+
+
+@pytest.mark.parametrize(
+    ("source", "kind", "files", "in_memory"),
+    [
+        ({"emptyDir": {}}, "empty-dir", {}, False),
+        ({"emptyDir": {"medium": "Memory"}}, "empty-dir", {}, True),
+        ({"configMap": {"name": "c"}}, "config-map", {"k": "v"}, False),
+        ({"secret": {"secretName": "s"}}, "secret", {"k": "v"}, True),
+        ({"projected": {"sources": [{"configMap": {"name": "c"}}]}}, "projected", {"k": "v"}, True),
+        ({"image": {"reference": "i"}}, "image", {}, False),
+    ],
+)
+async def test_a_volume_is_set_up_by_its_kind(
+    tmp_path: Path,
+    mounted: list[tuple[Path, str]],
+    source: dict[str, Any],
+    kind: str,
+    files: dict[str, str],
+    in_memory: bool,
+) -> None:
+    here, one = volumes(tmp_path, config_map(k="v"), secret()), mounting(source)
+    paths = await here.set_up(one)
+    place = Path(paths["v"])
+    assert place == here.folder("u") / "volumes" / f"kubernetes.io~{kind}" / "v"
+    assert {name: (place / name).read_text() for name in files} == files
+    assert [path for path, _ in mounted] == ([place] if in_memory else [])
+
+
+async def test_a_volume_that_is_of_no_kind_we_know_is_named(tmp_path: Path) -> None:
+    with pytest.raises(VolumeError, match="of a kind that this node does not support") as error:
+        await volumes(tmp_path).set_up(mounting({"nfs": {"server": "s", "path": "/p"}}))
+    assert error.value.volume == "v"
+
+
+@pytest.mark.parametrize(
+    ("medium", "group", "mode"),
+    [
+        ("", None, 0o777),
+        ("Memory", None, 0o1777),
+        ("", os.getegid(), 0o2777),
+        ("Memory", os.getegid(), 0o3777),
+    ],
+)
+async def test_who_may_write_to_an_empty_folder(
+    tmp_path: Path, mounted: list[tuple[Path, str]], medium: str, group: int | None, mode: int
+) -> None:
+    one = mounting({"emptyDir": {"medium": medium, "sizeLimit": "1Mi"}})
+    if group is not None:
+        one.spec.security_context = core_v1.PodSecurityContext(fs_group=group)
+    paths = await volumes(tmp_path).set_up(one)
+    assert stat.S_IMODE(os.stat(paths["v"]).st_mode) == mode
+    assert [options for _, options in mounted] == ([f"size={1 << 20}"] if medium else [])
+
+
+async def test_what_changed_is_written_again_and_a_lack_is_borne(
+    tmp_path: Path, mounted: list[tuple[Path, str]]
+) -> None:
+    held = config_map(k="v")
+    here, one = volumes(tmp_path, held), mounting({"configMap": {"name": "c"}})
+    [path] = (await here.set_up(one)).values()
+    held.data = {"k": "w"}
+    await here.refresh(one)
+    assert (Path(path) / "k").read_text() == "w"
+    held.metadata.name = "gone"
+    await here.refresh(one)
+    assert (Path(path) / "k").read_text() == "w"
+
+
+def mounts_of(here: Volumes, one: core_v1.Pod, paths: dict[str, str]) -> list[Any]:
+    return here.mounts(one, one.spec.containers[0], paths, {"NAME": "sub"}, 2)
+
+
+def test_a_container_has_its_mounts_its_log_and_its_hosts(tmp_path: Path) -> None:
+    one = mounting({"emptyDir": {}}, readOnly=True, recursiveReadOnly="Enabled")
+    data, log, hosts = mounts_of(volumes(tmp_path), one, {"v": "/host"})
+    assert (data.host, data.path, data.read_only) == ("/host", "/v", True)
+    assert log.path == "/dev/termination-log" and log.host.endswith("/c/2")
+    assert hosts.path == "/etc/hosts" and hosts.host.endswith("/u/etc-hosts")
+
+
+def test_a_container_may_bring_its_own_hosts(tmp_path: Path) -> None:
+    one = mounting({"emptyDir": {}}, mountPath="/etc/hosts")
+    paths = [each.path for each in mounts_of(volumes(tmp_path), one, {"v": "/host"})]
+    assert paths == ["/etc/hosts", "/dev/termination-log"]
+
+
+@pytest.mark.parametrize(
+    ("mount", "part"), [({"subPath": "a"}, "a"), ({"subPathExpr": "$(NAME)/x"}, "sub/x")]
+)
+def test_a_part_of_a_volume_is_mounted_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mount: dict[str, str], part: str
+) -> None:
+    bound: list[Path] = []
+    monkeypatch.setattr(subpaths, "bind", lambda handle, place: bound.append(place))
+    host = tmp_path / "host"
+    host.mkdir(mode=0o700)
+    one = mounting({"emptyDir": {}}, **mount)
+    data, *_ = mounts_of(volumes(tmp_path), one, {"v": str(host)})
+    assert Path(data.host).parts[-4:] == ("volume-subpaths", "v", "c", "0")
+    assert [str(place) for place in bound] == [data.host]
+    assert stat.S_IMODE((host / part).stat().st_mode) == 0o700, "as the volume's own"
+
+
+@pytest.mark.parametrize(
+    ("part", "problem"),
+    [("/a", "must not be an absolute path"), ("a/../../b", "must not contain '..'")],
+)
+def test_a_part_lies_within_its_volume(tmp_path: Path, part: str, problem: str) -> None:
+    one = mounting({"emptyDir": {}}, subPathExpr=part)
+    with pytest.raises(VolumeError, match=problem):
+        mounts_of(volumes(tmp_path), one, {"v": str(tmp_path)})
+
+
+def test_a_part_that_cannot_be_had_is_told(tmp_path: Path) -> None:
+    one = mounting({"emptyDir": {}}, subPath="a")
+    with pytest.raises(VolumeError, match='failed to prepare subPath for volumeMount "v"'):
+        mounts_of(volumes(tmp_path), one, {"v": str(tmp_path / "missing")})
+
+
+@pytest.mark.parametrize("is_block", [True, False])
+def test_block_volumes_are_devices_and_others_are_mounts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_block: bool
+) -> None:
+    monkeypatch.setattr(podvolumes, "_is_block", lambda path: is_block)
+    one = mounting({"persistentVolumeClaim": {"claimName": "c"}})
+    container = one.spec.containers[0]
+    container.volume_devices = [core_v1.VolumeDevice(name="v", device_path="/dev/x")]
+    here = volumes(tmp_path)
+    if is_block:
+        [device] = here.devices(container, {"v": "/dev/null"})
+        assert (device.host, device.path, device.permissions) == (
+            "/dev/null",
+            "/dev/x",
+            "mrw",
+        )
+        with pytest.raises(VolumeError, match="has volumeMode Block"):
+            mounts_of(here, one, {"v": "/x"})
+    else:
+        with pytest.raises(VolumeError, match="has volumeMode Filesystem"):
+            here.devices(container, {"v": "/x"})
+        assert mounts_of(here, one, {"v": "/x"})
+
+
+def test_devices_are_told_from_files(tmp_path: Path) -> None:
+    assert not podvolumes._is_block(str(tmp_path)) and not podvolumes._is_block("/none")
+
+
+@pytest.mark.parametrize(
+    ("where", "mode", "propagates"),
+    [
+        ("containers", "Bidirectional", True),
+        ("containers", "HostToContainer", True),
+        ("containers", "None", False),
+        ("containers", None, False),
+        ("init_containers", "Bidirectional", True),
+    ],
+)
+def test_mounts_pass_where_a_container_wants_them_to(
+    where: str, mode: str | None, propagates: bool
+) -> None:
+    one = mounting({"emptyDir": {}}, mountPropagation=mode)
+    if where == "init_containers":
+        one.spec.init_containers, one.spec.containers = one.spec.containers, []
+    assert podvolumes._propagates(one, "v") is propagates
+    assert not podvolumes._propagates(one, "other")
+
+
+async def test_what_a_pod_has_is_known_and_taken_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unmounted: list[Path] = []
+    monkeypatch.setattr(podvolumes, "unmount_below", unmounted.append)
+    here = volumes(tmp_path)
+    assert here.pod_uids() == set()
+    here.release("u")
+    here.tear_down("u")
+    await here.set_up(mounting({"emptyDir": {}}))
+    here.write_hosts(mounting({"emptyDir": {}}), ["10.0.0.1"], "h", "")
+    assert here.pod_uids() == {"u"}
+    here.release("u")
+    assert not (here.folder("u") / "volumes").exists() and (here.folder("u") / "etc-hosts").exists()
+    here.tear_down("u")
+    assert here.pod_uids() == set() and unmounted == [here.folder("u")] * 4
+    await here.give_back("u")
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        ({"configMap": {"name": "none"}}, 'configmap "none" not found'),
+        ({"secret": {"secretName": "none"}}, 'secret "none" not found'),
+        (
+            {"configMap": {"name": "c", "items": [{"key": "x", "path": "p"}]}},
+            "references non-existent config key: x",
+        ),
+        (
+            {"secret": {"secretName": "s", "items": [{"key": "x", "path": "p"}]}},
+            "references non-existent secret key: x",
+        ),
+    ],
+)
+async def test_what_is_not_there_is_missed_unless_it_is_optional(
+    tmp_path: Path, mounted: list[tuple[Path, str]], source: dict[str, Any], text: str
+) -> None:
+    here = volumes(tmp_path, config_map(k="v"), secret())
+    with pytest.raises(VolumeError, match=text):
+        await here.set_up(mounting(source))
+    [(kind, given)] = source.items()
+    [path] = (await here.set_up(mounting({kind: {**given, "optional": True}}))).values()
+    assert [name for name in os.listdir(path) if not name.startswith("..")] == []
+
+
+async def test_keys_are_shown_as_items_with_modes_of_their_own(
+    tmp_path: Path, mounted: list[tuple[Path, str]]
+) -> None:
+    items = [{"key": "k", "path": "a/b", "mode": 0o400}, {"key": "l", "path": "c"}]
+    source = {"configMap": {"name": "c", "items": items, "defaultMode": 0o640}}
+    held = config_map(k="v", l="w", m="x")
+    held.binary_data = {"l": b"bin"}
+    [path] = (await volumes(tmp_path, held).set_up(mounting(source))).values()
+    place = Path(path)
+    assert (place / "a" / "b").read_text() == "v" and (place / "c").read_text() == "bin"
+    assert not (place / "m").exists()
+    modes = [stat.S_IMODE((place / name).stat().st_mode) for name in ("a/b", "c")]
+    assert modes == [0o400, 0o640]
+
+
+async def test_a_projection_puts_its_sources_together(
+    tmp_path: Path, mounted: list[tuple[Path, str]]
+) -> None:
+    fields = [{"path": "name", "fieldRef": {"fieldPath": "metadata.name"}}]
+    limits = {"resource": "limits.memory", "containerName": "c"}
+    fields += [{"path": "memory", "resourceFieldRef": limits}]
+    token = {"path": "token", "audience": "a"}
+    sources: list[dict[str, Any]] = [
+        {"configMap": {"name": "c"}},
+        {"secret": {"name": "s"}},
+        {"downwardAPI": {"items": fields}},
+        {"serviceAccountToken": token},
+    ]
+    here = volumes(tmp_path, config_map(k="map"), secret())
+    asked = []
+
+    async def give(pod: core_v1.Pod, audience: str, seconds: int) -> str:
+        asked.append((audience, seconds))
+        return "signed"
+
+    here._files._references.token = give  # type: ignore[method-assign]
+    [path] = (await here.set_up(mounting({"projected": {"sources": sources}}))).values()
+    place = Path(path)
+    texts = {name: (place / name).read_text() for name in ("k", "name", "memory", "token")}
+    assert texts == {"k": "v", "name": "p", "memory": str(1 << 30), "token": "signed"}
+    assert asked == [("a", 3600)]
+
+
+async def test_a_folder_of_the_kubelet_is_shared_where_a_container_wants_its_mounts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared: list[Path] = []
+    monkeypatch.setattr(podvolumes, "make_shared", shared.append)
+    monkeypatch.setattr(podvolumes, "host_path", lambda source, kubelet: source.path)
+    for path, mode, count in (
+        ("/var/lib/kubelet", "Bidirectional", 1),
+        ("/var/lib/kubelet", None, 1),
+        ("/etc", "Bidirectional", 1),
+    ):
+        one = mounting({"hostPath": {"path": path}}, mountPropagation=mode)
+        assert await volumes(tmp_path).set_up(one) == {"v": path}
+        assert len(shared) == count
+
+
+def refuse(*_: Any) -> None:
+    raise OSError("not permitted")
+
+
+async def test_what_the_kernel_refuses_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(podvolumes, "mount_tmpfs", refuse)
+    with pytest.raises(VolumeError, match="mounting a tmpfs failed: not permitted"):
+        await volumes(tmp_path).set_up(mounting({"emptyDir": {"medium": "Memory"}}))
+    monkeypatch.setattr(podvolumes, "write_files", refuse)
+    with pytest.raises(VolumeError, match=r"^not permitted$"):
+        await volumes(tmp_path, config_map(k="v")).set_up(mounting({"configMap": {"name": "c"}}))
+    monkeypatch.setattr(podvolumes, "make_shared", refuse)
+    with pytest.raises(VolumeError, match="sharing mounts below /x: not permitted"):
+        podvolumes._make_shared(Path("/x"))
+
+
+@pytest.mark.parametrize(
+    ("mode", "number"), [("None", 0), ("HostToContainer", 1), ("Bidirectional", 2), (None, 0)]
+)
+def test_how_mounts_pass_is_a_number_of_cri(tmp_path: Path, mode: str | None, number: int) -> None:
+    one = mounting({"emptyDir": {}}, mountPropagation=mode)
+    data, *_ = mounts_of(volumes(tmp_path), one, {"v": "/host"})
+    assert (data.propagation, data.recursion, data.name) == (number, "", "v")
+
+
+class Drivers(NoDrivers):
+    """Has something of a pod, and gives it back."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def pod_uids(self) -> set[str]:
+        return {"u"}
+
+    async def release(self, uid: str) -> None:
+        self.calls.append(f"release {uid}")
+
+    async def mount_inline(self, one: core_v1.Pod, volume: core_v1.Volume) -> str:
+        self.calls.append(f"inline {volume.name}")
+        return "/inline"
+
+
+async def test_drivers_have_their_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    unmounted: list[Path] = []
+    monkeypatch.setattr(podvolumes, "unmount_below", unmounted.append)
+    here, drivers = volumes(tmp_path), Drivers()
+    here._drivers = drivers
+    assert here.pod_uids() == {"u"}
+    assert await here.set_up(mounting({"csi": {"driver": "d"}})) == {"v": "/inline"}
+    await here.give_back("other")
+    assert drivers.calls == ["inline v"]
+    await here.give_back("u")
+    assert drivers.calls[-1] == "release u"
+    assert unmounted == [here.folder("u") / "volume-subpaths"]
+
+
+@pytest.mark.parametrize(
+    ("source", "asked"),
+    [
+        ({"persistentVolumeClaim": {"claimName": "c", "readOnly": True}}, ("c", True, False)),
+        ({"ephemeral": {}}, ("p-v", False, True)),
+    ],
+)
+async def test_claims_are_looked_up_by_their_name(
+    tmp_path: Path, source: dict[str, Any], asked: tuple[str, bool, bool]
+) -> None:
+    here = volumes(tmp_path)
+
+    async def path(one: core_v1.Pod, name: str, read_only: bool, is_own: bool) -> str:
+        assert (name, read_only, is_own) == asked
+        return "/claimed"
+
+    here._claimed.path = path  # type: ignore[method-assign]
+    assert await here.set_up(mounting(source)) == {"v": "/claimed"}

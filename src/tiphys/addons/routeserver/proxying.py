@@ -134,10 +134,10 @@ class Backends:
                 content = await answer.read()
                 headers = {**_passed(answer.headers), **exchange.response_headers}
                 return web.Response(status=answer.status, body=content, headers=headers)
-        except (aiohttp.ClientError, OSError):
-            return web.Response(status=502)
         except TimeoutError:
             return web.Response(status=504)
+        except (aiohttp.ClientError, OSError):
+            return web.Response(status=502)
 
     def _address(self, route: Route) -> str:
         if route.backend.kind == "network":

@@ -8,7 +8,7 @@ from tiphys.apiserver.resources.base import Strategy
 from tiphys.apiserver.resources.columns import AGE, NAME, Column
 from tiphys.machinery import conditions, errors
 from tiphys.machinery.errors import FieldError
-from tiphys.machinery.names import path_segment_errors
+from tiphys.machinery.names import dns1035_errors, dns_subdomain_errors, path_segment_errors
 
 _HIGHEST_GROUP_PRIORITY = 20000
 _HIGHEST_VERSION_PRIORITY = 1000
@@ -36,8 +36,9 @@ class APIServiceStrategy(Strategy[APIService]):
     status_alone = True
 
     def default(self, obj: APIService) -> None:
-        if obj.spec.service is not None:
-            obj.spec.service.port = obj.spec.service.port or 443
+        service = obj.spec.service
+        if service is not None and service.port is None:
+            service.port = 443
 
     def validate(self, obj: APIService) -> list[FieldError]:
         spec = obj.spec
@@ -46,6 +47,11 @@ class APIServiceStrategy(Strategy[APIService]):
         if obj.metadata.name != name:
             detail = f'must be `spec.version+"."+spec.group`: "{name}"'
             violations.append(errors.invalid_value("metadata.name", obj.metadata.name, detail))
+        if not spec.group and spec.version != "v1":
+            detail = "only v1 may have an empty group and it better be legacy kube"
+            violations.append(errors.required("spec.group", detail))
+        violations += checks.named(spec.group, dns_subdomain_errors, "spec.group")
+        violations += checks.obeys(spec.version, dns1035_errors, "spec.version")
         priority = spec.group_priority_minimum
         if not 0 < priority <= _HIGHEST_GROUP_PRIORITY:
             detail = "must be positive and less than 20000"
@@ -58,15 +64,30 @@ class APIServiceStrategy(Strategy[APIService]):
 
 
 def _service_errors(spec: APIServiceSpec) -> list[FieldError]:
-    if spec.service is None:
-        if spec.ca_bundle or spec.insecure_skip_tls_verify:
-            detail = "local APIServices may not have a caBundle"
-            return [errors.invalid_value("spec.caBundle", "", detail)]
-        return []
-    violations = checks.given(spec.service.namespace, "spec.service.namespace")
-    violations += checks.given(spec.service.name, "spec.service.name")
+    service = spec.service
+    if service is None:
+        return _local_errors(spec)
+    violations = checks.given(service.namespace, "spec.service.namespace")
+    violations += checks.given(service.name, "spec.service.name")
+    violations += [
+        errors.invalid_value(error.field, service.port, f"port is not valid: {checks.PORT_RANGE}")
+        for error in checks.port(service.port, "spec.service.port")
+    ]
     if spec.insecure_skip_tls_verify and spec.ca_bundle:
         detail = "may not be true if caBundle is present"
         field = "spec.insecureSkipTLSVerify"
         violations.append(errors.invalid_value(field, True, detail))
+    return violations
+
+
+def _local_errors(spec: APIServiceSpec) -> list[FieldError]:
+    """What is served here needs no way to trust a server."""
+    violations = []
+    if spec.ca_bundle:
+        shown = f"{len(spec.ca_bundle)} bytes"
+        detail = "local APIServices may not have a caBundle"
+        violations.append(errors.invalid_value("spec.caBundle", shown, detail))
+    if spec.insecure_skip_tls_verify:
+        detail = "local APIServices may not have insecureSkipTLSVerify"
+        violations.append(errors.invalid_value("spec.insecureSkipTLSVerify", True, detail))
     return violations

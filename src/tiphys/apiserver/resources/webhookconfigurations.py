@@ -89,8 +89,9 @@ def _default(hook: AnyWebhook) -> None:
         hook.timeout_seconds = _DEFAULT_SECONDS
     if isinstance(hook, MutatingWebhook):
         hook.reinvocation_policy = hook.reinvocation_policy or "Never"
-    if hook.client_config.service is not None:
-        hook.client_config.service.port = hook.client_config.service.port or 443
+    service = hook.client_config.service
+    if service is not None and service.port is None:
+        service.port = 443
     for rule in hook.rules:
         rule.scope = rule.scope or "*"
 

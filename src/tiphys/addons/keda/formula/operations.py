@@ -52,6 +52,8 @@ def _arithmetic(sign: str, do: Callable[[Any, Any], Any]) -> Callable[[Any, Any]
             raise FormulaError(f"invalid operation: {kind_of(left)} {sign} {kind_of(right)}")
         try:
             return bounded(do(left, right))
+        except FormulaError:
+            raise
         except (ZeroDivisionError, OverflowError, ValueError):
             raise FormulaError(f"invalid operation: {left} {sign} {right}") from None
 
@@ -64,8 +66,6 @@ def bounded(value: Any) -> Any:
         return float(value)
     if isinstance(value, str) and len(value) > _LONGEST:
         raise FormulaError("a string is too long")
-    if isinstance(value, complex):
-        raise FormulaError("the root of a negative number")
     return value
 
 

@@ -88,13 +88,13 @@ class Kafka(Scaler):
         try:
             async with asyncio.timeout(self.config.surroundings.timeout * 2):
                 produced, consumed = await self._offsets()
+        except TimeoutError:
+            await self.close()
+            raise ScalerError("kafka: i/o timeout") from None
         except (kafka.errors.KafkaError, OSError) as error:
             await self.close()
             reason = str(error) or type(error).__name__
             raise ScalerError(f"error getting metadata: {reason}") from None
-        except TimeoutError:
-            await self.close()
-            raise ScalerError("kafka: i/o timeout") from None
         lags = {one: self._lag(one, produced[one], consumed.get(one, _NONE)) for one in produced}
         counted = [lag for lag, _ in lags.values()]
         with_persistent = sum(lag for _, lag in lags.values())

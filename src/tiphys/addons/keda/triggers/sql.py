@@ -78,15 +78,15 @@ class PostgreSql(Scaler):
             async with asyncio.timeout(self.config.surroundings.timeout):
                 cursor = await self._open.execute(self.query)
                 row = await cursor.fetchone()
+        except TimeoutError:
+            await self.close()
+            raise ScalerError("error inspecting postgreSQL: i/o timeout") from None
         except (psycopg.Error, OSError, ScalerError) as error:
             await self.close()
             reason = " ".join(str(error).split())
             raise ScalerError(
                 f"error inspecting postgreSQL: could not query postgreSQL: {reason}"
             ) from None
-        except TimeoutError:
-            await self.close()
-            raise ScalerError("error inspecting postgreSQL: i/o timeout") from None
         return _first(row, "postgreSQL")
 
     async def _connected(self, psycopg: Any) -> Any:
@@ -166,12 +166,12 @@ class MySql(Scaler):
                 async with self._open.cursor() as cursor:
                     await cursor.execute(self.query)
                     row = await cursor.fetchone()
-        except (aiomysql.Error, OSError, ScalerError, RuntimeError) as error:
-            await self.close()
-            raise ScalerError(f"error inspecting MySQL: {error}") from None
         except TimeoutError:
             await self.close()
             raise ScalerError("error inspecting MySQL: i/o timeout") from None
+        except (aiomysql.Error, OSError, ScalerError, RuntimeError) as error:
+            await self.close()
+            raise ScalerError(f"error inspecting MySQL: {error}") from None
         return _first(row, "MySQL")
 
     async def _connected(self, aiomysql: Any) -> Any:
