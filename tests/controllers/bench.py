@@ -27,6 +27,10 @@ S = TypeVar("S", bound=Struct)
 C = TypeVar("C", bound=Controller)
 
 
+_TICK = 0.001  # seconds
+_PATIENCE = 60.0  # seconds: only a busy machine needs as many
+
+
 class Event(NamedTuple):
     kind: str
     reason: str
@@ -55,6 +59,7 @@ class Bench:
         self.informers = Informers(self.client, self.tasks)
         self.events = Events(self.client)
         self._own: list[Informer[Any]] = []
+        self._blind: list[Informer[Any]] = []  # those that have missed something
         self._started = time.time()
         self.later = 0.0  # seconds that have passed by the reconcilers' clock, which a test moves
 
@@ -77,8 +82,15 @@ class Bench:
 
     async def seen(self) -> None:
         """Waits until every informer shows what the server holds."""
-        shared = list(self.informers._made.values())
-        await asyncio.gather(*(each.relisted() for each in (*shared, *self._own)))
+        for kind, informer in list(self.informers._made.items()):
+            written = self.server.server.server.registry.cache(resource_of(kind)).revision
+            async with asyncio.timeout(_PATIENCE):
+                await informer.synced.wait()
+                while int(informer.revision) < written:  # noqa: ASYNC110 - its next event
+                    await asyncio.sleep(_TICK)
+        # Those that see a part of a kind would not notice that nothing new is for them.
+        await asyncio.gather(*(each.relisted() for each in (*self._own, *self._blind)))
+        self._blind.clear()
 
     async def step(self, controller: Controller, name: str) -> float | None:
         """One reconciliation of an object of the namespace; a name with a slash is a whole key."""
@@ -106,6 +118,7 @@ class Bench:
             yield
         finally:
             del informer._put, informer._remove
+            self._blind.append(informer)
 
     def key(self, name: str) -> str:
         return f"{self.namespace}/{name}"

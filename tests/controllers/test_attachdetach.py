@@ -289,7 +289,7 @@ async def test_what_needs_no_attaching_is_not_attached(
         await bench.say(one, phase="Failed")
     elif what == "driver":
         attacher._drivers._objects.clear()
-        await bench.seen()
+        await attacher._drivers.relisted()
         attacher._drivers._objects[name_of_driver(bench)].spec.attach_required = False
     elif what == "claim":
         attacher._claims._objects.clear()
