@@ -283,6 +283,7 @@ def test_each_value_has_a_key_of_its_own_derived_from_the_seed() -> None:
         (Derived(SEED).seal(b"v", b"/tiphys/core/secrets/default/y"), "authentication failed"),
         (Derived(SEED[::-1] + b"x").seal(b"v", KEY), "authentication failed"),
     ],
+    ids=["too short", "zeros", "another key", "another seed"],
 )
 def test_what_the_seed_has_not_sealed_it_does_not_open(sealed: bytes, fault: str) -> None:
     with pytest.raises(OpenError, match=fault):
