@@ -22,7 +22,6 @@ from aiohttp.http_exceptions import PayloadEncodingError
 from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 
-from tiphys.api.catalog import storage_of
 from tiphys.apiserver.access.asked import Asked, refusal
 from tiphys.apiserver.access.authentication import Authenticator
 from tiphys.apiserver.access.authorization import Authorizer
@@ -40,7 +39,7 @@ from tiphys.apiserver.http import bodies, respond
 from tiphys.apiserver.http.bulk import LARGE
 from tiphys.apiserver.http.freshness import fresh
 from tiphys.apiserver.http.metrics import RequestMetrics, StateCollector
-from tiphys.apiserver.http.pages import VERSION, Pages, no_page
+from tiphys.apiserver.http.pages import VERSION, Pages
 from tiphys.apiserver.http.reading import Reader
 from tiphys.apiserver.http.request import (
     ANONYMOUS,
@@ -48,31 +47,20 @@ from tiphys.apiserver.http.request import (
     Call,
     RequestInfo,
     User,
-    annotate,
     collect_annotations,
     collect_warnings,
     parse,
     parse_query,
     target,
 )
-from tiphys.apiserver.http.routes import (
-    check_creatable,
-    check_name,
-    check_path,
-    has_empty_part,
-    is_custom_path,
-)
 from tiphys.apiserver.http.watching import begins_with_list
 from tiphys.apiserver.parts import ServedGroup
 from tiphys.apiserver.proxying.aggregation import Aggregator
 from tiphys.apiserver.proxying.connect import Connector
-from tiphys.apiserver.proxying.remotes import Remote
 from tiphys.apiserver.registry.registry import Registry
-from tiphys.apiserver.registry.views import read_selectors
 from tiphys.apiserver.requestfacts import (
     MOST_OBJECTS,
     PATIENCE,
-    STREAMING,
     UPGRADED,
     attempted_ways,
     bearer,
@@ -84,13 +72,12 @@ from tiphys.apiserver.requestfacts import (
     size_of,
     websocket_token,
 )
-from tiphys.machinery import decoding, errors, fieldvalidation
+from tiphys.apiserver.routing import LONG_QUERY, Router
+from tiphys.machinery import errors, fieldvalidation
 from tiphys.machinery.errors import StatusError
 from tiphys.store.deadlines import Deadlines
 
 log = logging.getLogger(__name__)
-
-_LONG_QUERY = 2048  # characters of a query that is not read on the event loop
 
 
 class APIServer:
@@ -124,13 +111,11 @@ class APIServer:
         self.reader = Reader(registry, self.metrics)
         self.discovery = discovery.Discovery(self._served, aggregator)
         self.documents = openapi.OpenAPI(self._served, aggregator)
-        self._aggregator = aggregator
         self.fairness = Fairness(registry.store)
         self.watchdog = Watchdog()
         self.workers = registry.workers
         self._places = (Places(), Places())  # those of exempt levels are others
         self._bodies = Bodies()
-        self._warm: set[int] = set()  # ids of the rows whose types have been read once
         self._deadlines = Deadlines(PATIENCE)
         self.ready = False
         # What is wrong with KMS plugins; None where there are none.
@@ -146,10 +131,8 @@ class APIServer:
                 self.watchdog,
             )
         )
-        self._pages = Pages(self)
-        self._handlers = Handlers(
-            registry, self.reader, authenticator, authorizer, connector, groups
-        )
+        handlers = Handlers(registry, self.reader, authenticator, authorizer, connector, groups)
+        self._router = Router(registry, aggregator, self.documents, Pages(self), handlers)
 
     # --- one request ---
 
@@ -162,11 +145,11 @@ class APIServer:
             if self._lags():  # what others were told of before is known here before we answer
                 await fresh(self.registry.store, "")
             path, query_text = target(request._message.path)
-            if len(query_text) > _LONG_QUERY:
+            if len(query_text) > LONG_QUERY:
                 query = await asyncio.to_thread(parse_query, query_text)
             else:
                 query = parse_query(query_text)
-            if len(path) > _LONG_QUERY:
+            if len(path) > LONG_QUERY:
                 info = await asyncio.to_thread(parse, request.method, path, query)
             else:
                 info = parse(request.method, path, query)
@@ -237,7 +220,7 @@ class APIServer:
             with self.metrics.long_running(call).track_inprogress():
                 if begins_with_list(call):
                     return await self._seated(call, known=True)
-                return await self._route(call)
+                return await self._router.answer(call)
         in_flight = self.metrics.in_flight(call.info.verb)
         in_flight.enter()
         try:
@@ -276,7 +259,7 @@ class APIServer:
                 except Unanswered as question:  # `answered`, without its cost where nobody is asked
                     await question.ask()
                     await answered(self._authorize, call)
-            return await self._route(call)
+            return await self._router.answer(call)
         finally:
             call.seat.release()
 
@@ -377,67 +360,3 @@ class APIServer:
             call.record.annotations["authorization.k8s.io/reason"] = "internal error"
             call.record.annotations.pop("authorization.k8s.io/decision", None)
         return errors.internal(error)
-
-    # --- routing ---
-
-    async def _route(self, call: Call) -> web.StreamResponse:
-        info = call.info
-        if not info.is_resource:
-            remote = self._behind(info.path)
-            if info.path.startswith("/openapi/"):
-                await self.documents.prepare("proto-openapi" in call.http.headers.get("Accept", ""))
-            if remote is None:
-                return await self._pages.answer(call)
-            return await self._aggregator.pass_on(call, remote)
-        resource = self._served.find(info.group, info.version, info.resource)
-        if resource is None or resource.group == "metrics.k8s.io":
-            remote = self._aggregator.find(info.group, info.version)
-            if remote is not None:
-                return await self._aggregator.pass_on(call, remote)
-        if resource is None:
-            if self._served.has_built_in(info.group):
-                raise errors.page_not_found()
-            return no_page()
-        if "//" in info.path and has_empty_part(info):
-            raise errors.page_not_found()
-        if info.verb == "watch" and call.http.method != "GET":
-            raise errors.method_refused()
-        if not resource.built_in:
-            if not is_custom_path(info, resource):
-                return no_page()
-            if not resource.prepared:
-                await asyncio.to_thread(resource.prepare)
-            check_creatable(info, resource)
-        else:
-            check_path(info, resource, call.http.method)
-            if id(resource) not in self._warm:
-                for _ in decoding.warming(resource.type):
-                    await asyncio.sleep(0)
-                self._warm.add(id(resource))
-        strategy = self.registry.strategy_of(resource)
-        handler = self._handlers.of(call, resource)
-        if info.subresource not in STREAMING:
-            if info.verb == "patch":
-                bodies.check_patch_type(call, resource)
-            is_review = strategy.action is not None
-            respond.check_accepted(call, resource, has_columns=not is_review)
-        if info.name[:1] == "." or "%" in info.name:
-            check_name(info)
-        deprecation = resource.deprecation or strategy.deprecation
-        if deprecation and (resource.built_in or info.verb != "watch"):
-            call.warnings.append(deprecation)
-            annotate("k8s.io/deprecated", "true")
-        call.resource = resource
-        if len(call.query_text) > _LONG_QUERY:
-            await read_selectors(call)
-        return await handler(
-            call, storage_of(resource) if info.subresource == "scale" else resource
-        )
-
-    def _behind(self, path: str) -> Remote | None:
-        """The server that answers a path which is no resource: its own discovery or its OpenAPI
-        document."""
-        parts = path.strip("/").removeprefix("openapi/v3/").split("/")
-        if len(parts) != 3 or parts[0] != "apis":
-            return None
-        return self._aggregator.find(parts[1], parts[2])
