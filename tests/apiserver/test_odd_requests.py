@@ -16,6 +16,14 @@ from tiphys.machinery.errors import StatusError
 from tiphys.testing import LocalCluster
 
 SPACE = "/api/v1/namespaces/default"
+
+
+def session_of(server: LocalCluster) -> aiohttp.ClientSession:
+    """A client that says what it is told to."""
+    tls = server.client.config.ssl_context()
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=tls))
+
+
 LISTED = "application/json, application/yaml, application/vnd.kubernetes.protobuf"
 
 
@@ -32,8 +40,7 @@ LISTED = "application/json, application/yaml, application/vnd.kubernetes.protobu
 async def test_nothing_is_done_for_who_would_not_take_the_answer(
     server: LocalCluster, accept: str, method: str, says: str
 ) -> None:
-    tls = server.client.config.ssl_context()
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=tls)) as session:
+    async with session_of(server) as session:
         url, body = f"{server.url}{SPACE}/configmaps", {"metadata": {"name": "unwanted"}}
         options = {"json": body} if method == "POST" else {}
         async with session.request(method, url, headers={"Accept": accept}, **options) as answer:
@@ -55,8 +62,7 @@ async def test_nothing_is_done_for_who_would_not_take_the_answer(
 async def test_the_type_of_a_patch_is_looked_at_first(
     server: LocalCluster, media: str, accept: str, says: str
 ) -> None:
-    tls = server.client.config.ssl_context()
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=tls)) as session:
+    async with session_of(server) as session:
         headers = {"Content-Type": media, "Accept": accept}
         body = b"[]" if "json-patch" in media else b"{}"
         url = f"{server.url}{SPACE}/configmaps/nobody"
@@ -98,8 +104,7 @@ async def test_options_of_a_review_are_looked_at(server: LocalCluster) -> None:
 async def test_options_of_a_deletion_are_read_first(
     server: LocalCluster, body: bytes, code: int, says: str
 ) -> None:
-    tls = server.client.config.ssl_context()
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=tls)) as session:
+    async with session_of(server) as session:
         url = f"{server.url}{SPACE}/configmaps/x?gracePeriodSeconds=x"
         headers = {"Content-Type": "application/json"}
         async with session.delete(url, data=body, headers=headers) as answer:
@@ -202,8 +207,7 @@ async def test_what_is_no_utf_8_is_refused_wherever_it_stands(
     if place == "custom":
         await established(server, definition())
         path = CRONS
-    tls = server.client.config.ssl_context()
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=tls)) as session:
+    async with session_of(server) as session:
         for method, types in MEDIA.items():
             one = path if method == "POST" else f"{path}/utf"
             for media in types:
@@ -213,8 +217,7 @@ async def test_what_is_no_utf_8_is_refused_wherever_it_stands(
 
 
 async def test_errors_come_in_the_form_that_is_accepted(server: LocalCluster) -> None:
-    tls = server.client.config.ssl_context()
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=tls)) as session:
+    async with session_of(server) as session:
 
         async def refusal(accept: str) -> tuple[str, bytes]:
             url = f"{server.url}{SPACE}/configmaps/nobody"

@@ -32,13 +32,8 @@ PARTIAL = "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io"
 async def told(
     server: LocalCluster, method: str, path: str, body: Any = None, **more: Any
 ) -> tuple[int, str]:
-    data = (
-        body.encode()
-        if isinstance(body, str)
-        else json.dumps(body).encode()
-        if body is not None
-        else None
-    )
+    text = body if isinstance(body, str | None) else json.dumps(body)
+    data = text.encode() if text is not None else None
     try:
         await server.client.request(method, path, data, **more)
     except StatusError as error:

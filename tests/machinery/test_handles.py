@@ -26,8 +26,10 @@ def test_what_is_no_name_is_not_removed(at: int, name: str) -> None:
         handles.remove_tree(at, name)
 
 
-def test_what_is_not_there_is_gone_already(at: int) -> None:
+def test_what_is_not_there_is_gone_already(at: int, tmp_path: Path) -> None:
+    (tmp_path / "something").mkdir()
     handles.remove_tree(at, "nothing")
+    assert os.listdir(tmp_path) == ["something"]
 
 
 def test_a_file_and_a_link_go_and_what_the_link_leads_to_stays(at: int, tmp_path: Path) -> None:

@@ -167,8 +167,10 @@ def test_a_watcher_is_woken_once_until_it_has_taken_everything() -> None:
 
 def test_a_watcher_that_left_is_not_woken() -> None:
     made = three()
-    made.unwatch(made.watch(ALL, 3, never))
-    made.apply(put(4, "a"))
+    watcher = made.watch(ALL, 3, never)
+    made.unwatch(watcher)
+    made.apply(put(4, "a"))  # `never` fails when it is called
+    assert made.get(key("a")).revision == 4
 
 
 def test_a_take_ends_with_the_event_that_exceeds_its_size() -> None:

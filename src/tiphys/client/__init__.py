@@ -1,6 +1,7 @@
 """The client: typed calls, informers, work queues, events, leader election, and how a
 `component` lives by them. What controllers are built from. `servers` are a cluster's API servers,
-of which the client asks another one when its own is away.
+of which the client asks another one when its own is away. What servers of ours share is here, too:
+`front`, `listening`, `servertls`, `websockets`.
 
 Objects are the structs of `tiphys.api`. Imports only api and machinery, so that a program that uses
 it loads nothing of the server.

@@ -18,7 +18,7 @@ from tiphys.api.apiextensions_v1 import CustomResourceDefinition
 from tiphys.client.client import MERGE
 from tiphys.client.informer import Informer
 from tiphys.controllers.shell import Controller
-from tiphys.machinery.errors import StatusError, is_already_exists, is_not_found
+from tiphys.machinery.errors import StatusError, is_not_found
 
 _BY_OWNER, _BY_SET = "component", "set"
 
@@ -94,15 +94,8 @@ class LeaderWorkerSetController(Controller):
 
     async def _create(self, job: AnyJob, index: int, priority: Priority) -> None:
         workload = made.workload_of(job, index, priority)
-        try:
-            written = await self.client.create(workload)
-        except StatusError as error:
-            if not is_already_exists(error):
-                raise
-            return
-        self._workloads.informer.note_written(written)
-        name = f"{workload.metadata.namespace}/{workload.metadata.name}"
-        self.event(job, "Normal", "CreatedWorkload", f"Created Workload: {name}")
+        if key := await self._workloads.create(workload):
+            self.event(job, "Normal", "CreatedWorkload", f"Created Workload: {key}")
 
     async def _follow(self, job: AnyJob, workload: Workload, priority: Priority) -> None:
         """Its queue may change while it waits, and its priority. What a group asks for may not."""

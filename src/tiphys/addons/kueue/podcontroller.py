@@ -19,7 +19,7 @@ from tiphys.client.client import JSON_PATCH, STRATEGIC
 from tiphys.client.informer import Informer
 from tiphys.controllers.shell import Controller
 from tiphys.machinery import conditions, timestamps
-from tiphys.machinery.errors import StatusError, is_already_exists, is_not_found
+from tiphys.machinery.errors import StatusError, is_not_found
 from tiphys.machinery.finished import pod_finished
 
 _BY_GROUP = "group"
@@ -138,15 +138,8 @@ class PodController(Controller):
                 priority_class_ref=priority.reference,
             ),
         )
-        try:
-            written = await self.client.create(workload)
-        except StatusError as error:
-            if not is_already_exists(error):
-                raise
-            return
-        self._workloads.informer.note_written(written)
-        name = f"{pods.namespace}/{pods.workload_name}"
-        self.event(pods.first, "Normal", "CreatedWorkload", f"Created Workload: {name}")
+        if key := await self._workloads.create(workload):
+            self.event(pods.first, "Normal", "CreatedWorkload", f"Created Workload: {key}")
 
     async def _start(self, pods: Pods, workload: Workload) -> None:
         flavors = {one.metadata.name: one for one in self._flavors}

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from tiphys.addons.kueue.types.workloads import Workload
 from tiphys.client.client import Client
 from tiphys.client.informer import Informer
+from tiphys.machinery.errors import StatusError, is_already_exists
 
 
 class Workloads:
@@ -16,6 +17,17 @@ class Workloads:
     def __init__(self, client: Client, informer: Informer[Workload]) -> None:
         self._client = client
         self.informer = informer
+
+    async def create(self, workload: Workload) -> str:
+        """Its key; "" when it is there already. Raises StatusError."""
+        try:
+            written = await self._client.create(workload)
+        except StatusError as error:
+            if not is_already_exists(error):
+                raise
+            return ""
+        self.informer.note_written(written)
+        return f"{workload.metadata.namespace}/{workload.metadata.name}"
 
     async def change(self, workload: Workload, change: Callable[[Workload], None]) -> Workload:
         """Writes the status as `change` leaves it, if it does leave it otherwise. Raises

@@ -358,4 +358,6 @@ def _pod_port(pod: core_v1.Pod, named: Named) -> int:
     if named.port:
         by_name = next((port.container_port for port in ports if port.name == named.port), 0)
         return by_name or port_number(named.port)
-    return ports[0].container_port if ports else 443 if named.scheme == "https" else 80
+    if ports:
+        return ports[0].container_port
+    return 443 if named.scheme == "https" else 80

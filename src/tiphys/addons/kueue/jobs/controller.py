@@ -20,7 +20,6 @@ from tiphys.client.client import JSON_PATCH, MERGE
 from tiphys.client.informer import Informer
 from tiphys.controllers.shell import Controller, controller_of, owner_index
 from tiphys.machinery import conditions
-from tiphys.machinery.errors import StatusError, is_already_exists
 
 _BY_OWNER = "owner"
 
@@ -118,15 +117,8 @@ class JobController(Controller):
             self.event(job, "Warning", "WorkloadPriorityClassNotFound", message)
             raise LookupError(f"{job.metadata.namespace}/{job.metadata.name}: {message}")
         workload = made.workload_of(kind, job, priority)
-        try:
-            written = await self.client.create(workload)
-        except StatusError as error:
-            if not is_already_exists(error):
-                raise
-            return
-        self._workloads.informer.note_written(written)
-        name = f"{workload.metadata.namespace}/{workload.metadata.name}"
-        self.event(job, "Normal", "CreatedWorkload", f"Created Workload: {name}")
+        if key := await self._workloads.create(workload):
+            self.event(job, "Normal", "CreatedWorkload", f"Created Workload: {key}")
 
     async def _finish(self, job: AnyJob, workload: Workload | None, finish: Finish) -> None:
         if workload is None:
