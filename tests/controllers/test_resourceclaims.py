@@ -32,7 +32,14 @@ async def cluster() -> AsyncIterator[LocalCluster]:
             await made.client.create(ready)
             await made.client.create(slice_of(name, device("d0"), device("d1")))
         await made.client.create(class_of("gpu"))
+        await made.eventually(lambda: without_taints(made))
         yield made
+
+
+async def without_taints(cluster: LocalCluster) -> bool:
+    """Each new node has a taint until it is seen to be ready: until then, that is why pods wait."""
+    nodes = (await cluster.client.list(core_v1.Node)).items
+    return not any(one.spec.taints for one in nodes)
 
 
 async def template(cluster: LocalCluster, name: str = "t", count: int = 1) -> None:

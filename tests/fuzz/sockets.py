@@ -1,5 +1,5 @@
 """Attacks a server in another process over many connections: python -m tests.fuzz.sockets --minutes
-5 [--seed N]
+5 [--seed N] [--each 10]
 
 What must hold: no answer of 500, no traceback in the log, nothing that holds the event loop (by its
 processor time: the machine may be others'), memory that comes back, and a server that still
@@ -235,6 +235,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=1.0)
     parser.add_argument("--seed", type=int, default=None)
+    parser.add_argument("--each", type=float, default=10.0, help="minutes that one server is attacked")
     chosen: Any = parser.parse_args()
     end = time.monotonic() + chosen.minutes * 60
     total = 0
@@ -243,7 +244,7 @@ def main() -> None:
         with contextlib.suppress(KeyboardInterrupt):
             try:
                 run = asyncio.run(
-                    attack(seed, min((end - time.monotonic()) / 60, 10), calms_down=True)
+                    attack(seed, min((end - time.monotonic()) / 60, chosen.each), calms_down=True)
                 )
             except Broken as error:
                 sys.exit(f"seed {seed}, after {total} requests of other seeds: {error}")

@@ -90,7 +90,7 @@ class Logind:
         except TimeoutError:
             raise LogindError("it does not answer") from None
         finally:
-            _end(calling)
+            await _end(calling)
         if calling.returncode:
             raise LogindError(problem.decode(errors="replace").strip())
         return output.decode(errors="replace")
@@ -142,7 +142,7 @@ class Logind:
                 if announced is not None:
                     yield announced
         finally:
-            _end(watching)
+            await _end(watching)
 
 
 def announcement(line: bytes) -> bool | None:
@@ -157,10 +157,11 @@ def announcement(line: bytes) -> bool | None:
     return value if isinstance(value, bool) else None
 
 
-def _end(process: asyncio.subprocess.Process) -> None:
+async def _end(process: asyncio.subprocess.Process) -> None:
     if process.returncode is None:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
+        await process.wait()
 
 
 class LogindWatch:
