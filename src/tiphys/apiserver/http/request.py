@@ -157,14 +157,18 @@ def parse(method: str, path: str, query: dict[str, str]) -> RequestInfo:
     parts = [part for part in path.split("/") if part]
     if not parts or parts[0] not in ("api", "apis") or len(parts) < (3 if parts[0] == "api" else 4):
         return info
-    info.is_resource, info.prefix = True, parts[0]
+    info.is_resource = True
+    info.prefix = parts[0]
     if parts[0] == "apis":
         info.group = parts[1]
         parts = parts[1:]
-    info.version, parts = parts[1], parts[2:]
+    info.version = parts[1]
+    parts = parts[2:]
     info.verb = _VERBS.get(method, "")
     if parts[0] == "watch" and len(parts) > 1:
-        info.verb, info.by_path, parts = "watch", True, parts[1:]
+        info.verb = "watch"
+        info.by_path = True
+        parts = parts[1:]
     if parts[0] == "namespaces":
         if len(parts) > 1:
             info.namespace = parts[1]
