@@ -191,8 +191,8 @@ class APIServer:
             response = await self._failed(failure, call)
         if self.leaving and not response.prepared:
             response.force_close()
-        if call is not None and call.flow is not None and not response.prepared:
-            response.headers.update(call.flow.headers)
+        if call is not None and not response.prepared:
+            call.describe(response.headers)
         if call is not None:
             seconds = time.perf_counter() - began
             size = size_of(request, response)

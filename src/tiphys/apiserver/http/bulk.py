@@ -195,8 +195,7 @@ class Bulk:
         self, call: Call, response: web.StreamResponse, body: Body
     ) -> web.StreamResponse:
         """Writes the answer piece by piece, as the client takes it and others let it."""
-        if call.flow is not None:
-            response.headers.update(call.flow.headers)
+        call.describe(response.headers)
         response.content_length = body.length
         await response.prepare(call.http)
         if call.http.method != "HEAD":
