@@ -195,7 +195,7 @@ class TiphysNodeClassReconciler(Reconciler[TiphysNodeClass]):
 
 
 class NodeOverlayReconciler(Reconciler[NodeOverlay]):
-    """Whether an overlay counts. One reason for another: all of them are looked at together."""
+    """Whether an overlay counts. One reason for another: all of them are validated together."""
 
     kind = NodeOverlay
 
@@ -235,7 +235,7 @@ class NodeOverlayReconciler(Reconciler[NodeOverlay]):
 
 
 class EC2NodeClassReconciler(Reconciler[EC2NodeClass]):
-    """Says that there is no such cloud."""
+    """Reports that there is no such cloud."""
 
     kind = EC2NodeClass
 
