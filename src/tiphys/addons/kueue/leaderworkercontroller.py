@@ -1,4 +1,4 @@
-"""Keeps a workload for each group of a LeaderWorkerSet, and tells pods which group is theirs. What
+"""Keeps a workload for each group of a LeaderWorkerSet, and labels pods with their group. What
 becomes of pods then is `podcontroller`'s."""
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class LeaderWorkerSetController(Controller):
             self.queue.add(key)
 
     def _workload_changed(self, old: Workload | None, new: Workload | None) -> None:
-        """One that is gone is made anew."""
+        """One that is gone is recreated."""
         workload = new if new is not None else old
         assert workload is not None
         for owner in workload.metadata.owner_references:
@@ -101,19 +101,19 @@ class LeaderWorkerSetController(Controller):
     async def _follow(self, job: AnyJob, workload: Workload, priority: Priority) -> None:
         """Its queue may change while it waits, and its priority. What a group asks for may not."""
 
-        def follow(one: Workload) -> None:
-            if one.status.admission is None:
-                one.spec.queue_name = queue_of(job)
-            one.spec.priority = priority.value
-            one.spec.priority_class_ref = priority.reference
+        def follow(workload_: Workload) -> None:
+            if workload_.status.admission is None:
+                workload_.spec.queue_name = queue_of(job)
+            workload_.spec.priority = priority.value
+            workload_.spec.priority_class_ref = priority.reference
 
         await self._workloads.respecify(workload, follow)
 
     async def _tell(self, job: AnyJob, pod: core_v1.Pod) -> None:
-        said = None if pod.metadata.deletion_timestamp else made.membership(job, pod)
-        if said is None:
+        membership = None if pod.metadata.deletion_timestamp else made.membership(job, pod)
+        if membership is None:
             return
-        patch = {"metadata": {"uid": pod.metadata.uid, **said}}
+        patch = {"metadata": {"uid": pod.metadata.uid, **membership}}
         meta = pod.metadata
         try:
             written = await self.client.patch(

@@ -103,8 +103,8 @@ class JobController(Controller):
             await self._follow_job(kind, job, workload)
 
     def _workload_of(self, job: AnyJob) -> Workload | None:
-        found = self._workloads.informer.by(_BY_OWNER, job.metadata.uid)
-        return next((one for one in found if not one.metadata.deletion_timestamp), None)
+        workloads = self._workloads.informer.by(_BY_OWNER, job.metadata.uid)
+        return next((one for one in workloads if not one.metadata.deletion_timestamp), None)
 
     async def _begin(self, kind: JobKind, job: AnyJob) -> None:
         """The job is stopped first: what it asks for is counted when nothing of it runs."""
@@ -168,19 +168,19 @@ class JobController(Controller):
         now = self.context.now()
         is_requeued = evicted.reason in ("Preempted", "NodeFailures")
 
-        def free(one: Workload) -> None:
+        def free(workload_: Workload) -> None:
             statuses.set_condition(
-                one, statuses.REQUEUED, is_requeued, evicted.reason, evicted.message, now
+                workload_, statuses.REQUEUED, is_requeued, evicted.reason, evicted.message, now
             )
             reason = statuses.PENDING_EVALUATION
-            statuses.unreserve(one, reason, evicted.message, now)
+            statuses.unreserve(workload_, reason, evicted.message, now)
 
         await self._workloads.change(workload, free)
 
     async def _restore(self, kind: JobKind, job: AnyJob, workload: Workload) -> bool:
         """Takes what flavors added out of a stopped job again. Returns whether there was any."""
         if (job.status or {}).get("startTime") and kind is KINDS[0]:
-            # A template that has begun to be used may only change once it counts as unused.
+            # A template that is in use may only change once it counts as unused.
             await self.client.patch(
                 _named(kind),
                 job.metadata.name,
@@ -207,11 +207,11 @@ class JobController(Controller):
         is_ready = kind.is_ready(spec, status)
         now = self.context.now()
 
-        def note(one: Workload) -> None:
-            one.status.reclaimable_pods = [
+        def note(workload_: Workload) -> None:
+            workload_.status.reclaimable_pods = [
                 ReclaimablePod(name=name, count=count) for name, count in free.items()
-            ] or one.status.reclaimable_pods
-            _note_ready(one, is_ready, now)
+            ] or workload_.status.reclaimable_pods
+            _note_ready(workload_, is_ready, now)
 
         await self._workloads.change(workload, note)
 
@@ -220,19 +220,19 @@ class JobController(Controller):
         priority = self._priorities.of(job.metadata.labels, workload.spec.pod_sets)
         pod_sets = made.pod_sets_of(kind, job)
 
-        def follow(one: Workload) -> None:
-            if one.status.admission is None:
-                one.spec.queue_name = made.queue_of(job)
-                if to_builtins(one.spec.pod_sets) != to_builtins(pod_sets):
-                    one.spec.pod_sets = pod_sets
+        def follow(workload_: Workload) -> None:
+            if workload_.status.admission is None:
+                workload_.spec.queue_name = made.queue_of(job)
+                if to_builtins(workload_.spec.pod_sets) != to_builtins(pod_sets):
+                    workload_.spec.pod_sets = pod_sets
                 if not isinstance(priority, str):
-                    one.spec.priority = priority.value
-                    one.spec.priority_class_ref = priority.reference
+                    workload_.spec.priority = priority.value
+                    workload_.spec.priority_class_ref = priority.reference
 
         await self._workloads.respecify(workload, follow)
 
     async def _write_spec(self, kind: JobKind, job: AnyJob, spec: Manifest) -> None:
-        """Bound to the version that was looked at."""
+        """Bound to the version that was read."""
         patch = [
             {
                 "op": "replace",

@@ -225,7 +225,7 @@ def _ray_cluster_active(status: Manifest) -> bool:
 
 
 def _is_resumed(status: Manifest) -> bool:
-    """It says that it is suspended once its pods are gone."""
+    """It reports that it is suspended once its pods are gone."""
     return any(
         (one.get("type"), one.get("status")) == ("Suspended", "False")
         for one in items(status, "conditions")

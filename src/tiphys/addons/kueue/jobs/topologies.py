@@ -1,4 +1,4 @@
-"""How near each other the pods of a part of a job are to be, as their template says."""
+"""How near each other the pods of a part of a job are to be, as their template requests."""
 
 from __future__ import annotations
 
