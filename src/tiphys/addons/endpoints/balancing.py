@@ -76,7 +76,7 @@ class Balancer:
     def update(self, addresses: Iterable[Address], now: float) -> list[Address]:
         """Takes the endpoints over and returns those that are gone.
 
-        Those that come while all are new need no slow start: there is nobody else to take their
+        Those that come while all are new need no slow start: there are no others to take their
         share.
         """
         wanted = dict.fromkeys(addresses)
@@ -105,8 +105,8 @@ class Balancer:
             return None
         if len(candidates) == 1:
             return candidates[0]
-        one, other = self._dice.sample(candidates, 2)
-        return one if one.load(now) <= other.load(now) else other
+        first, second = self._dice.sample(candidates, 2)
+        return first if first.load(now) <= second.load(now) else second
 
     def _nearby(self, members: list[Member]) -> list[Member]:
         """Those of the client's zone, unless every one of them is busy."""

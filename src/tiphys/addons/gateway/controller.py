@@ -60,7 +60,7 @@ class _Gateway:
         self._envoy = Envoy(path, sockets, context.data_dir / "envoy.log")
         self._maker = ResourceMaker()
         self._published: Resources | None = None  # the last ones, if none was refused
-        self._said: set[str] = set()
+        self._reported: set[str] = set()
         self._took = 0.0  # seconds for the last compilation
 
     async def run(self) -> None:
@@ -77,12 +77,12 @@ class _Gateway:
             await self._server.stop()
 
     async def _follow(self) -> None:
-        said = ""
+        reported = ""
         while True:
             message = await self._step()
-            if message != said:
+            if message != reported:
                 self._context.ready(message)
-                said = message
+                reported = message
             await self._watcher.changed.wait()
             await asyncio.sleep(_PAUSE + self._took)  # half of the time at most
 
@@ -133,9 +133,9 @@ class _Gateway:
             for type_url, names in refused.items()
             for name, reason in names.items()
         }
-        for text in sorted(now - self._said):
+        for text in sorted(now - self._reported):
             log.error("Envoy refused %s", text)
-        self._said = now
+        self._reported = now
 
 
 def _message(outcome: Outcome) -> str:
