@@ -2,7 +2,7 @@
 
 A job waits for its pods, starts all agents at once, and watches them. When one of them has a fault,
 all processes are stopped, what is lost is replaced, and all are started again, each pod with the
-rank that it had. `budget` says when pods are replaced instead, and when the job fails.
+rank that it had. `budget` decides when pods are replaced instead, and when the job fails.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from tiphys.machinery import timestamps
 MASTER_PORT = 29500  # torch's own default
 
 # An agent stops its processes within two rounds of its own loop (--monitor-interval, 0.1 s).
-# Whoever asks once a second makes all ranks wait for one more.
+# Polling once a second would make all ranks wait for one more.
 _SOON = 0.2  # seconds
 _STOPPING = 10.0  # seconds after which it is none of those that stop at once
 _ASKED_IN_A_SECOND = 320  # agents
@@ -113,14 +113,17 @@ def _keep_pods(seen: Observation, plan: Plan, groups: tuple[Group, ...]) -> None
             plan.actions.append(DeletePod(member, at_once=member.node_is_lost))
         elif _is_mute(seen, member) and not member.is_going:
             plan.actions.append(DeletePod(member))
-    there = {(member.group, member.index) for member in seen.members}
+    existing = {(member.group, member.index) for member in seen.members}
     avoided = _avoided(seen)
-    plan.actions.extend(CreatePod(group, index, avoided) for group, index in sorted(wanted - there))
+    plan.actions.extend(
+        CreatePod(group, index, avoided) for group, index in sorted(wanted - existing)
+    )
 
 
 def _is_mute(seen: Observation, member: Member) -> bool:
     """An agent that spoke and has said nothing for twice as long as it may: processes were stopped
-    for it after the first half, and it will not start any. One that never spoke may still begin."""
+    for it after the first half, and it will not start any. One that never reported may still start.
+    """
     return member.last_rank >= 0 and member.silent > 2 * seen.agent_timeout
 
 

@@ -78,7 +78,7 @@ def _worst(counts: dict[str, int]) -> list[str]:
 
 
 def written(value: dict[str, Any]) -> str:
-    """As it stands in an annotation; the order of keys says what came last."""
+    """As it stands in an annotation; the order of keys shows what came last."""
     return msgspec.json.encode(value).decode()
 
 
