@@ -55,7 +55,7 @@ class _Running:
 
 class Host:
     """`client` is the host's own identity; `data_dir` has a folder for each add-on, `machines` is
-    the socket where nodes are asked for."""
+    the socket where nodes are requested."""
 
     def __init__(
         self,

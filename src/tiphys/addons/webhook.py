@@ -61,7 +61,7 @@ async def api_server_address(client: Client) -> str:
     """Where pods and the API server reach the machine that add-ons run on, unless a setting says
     so."""
     try:
-        found = await client.get(discovery_v1.EndpointSlice, "kubernetes", "default")
+        slice_ = await client.get(discovery_v1.EndpointSlice, "kubernetes", "default")
     except StatusError:
         return _LOOPBACK
-    return next((one.addresses[0] for one in found.endpoints if one.addresses), _LOOPBACK)
+    return next((one.addresses[0] for one in slice_.endpoints if one.addresses), _LOOPBACK)

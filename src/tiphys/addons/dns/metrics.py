@@ -49,7 +49,7 @@ class Tally:
 
 
 class DNSMetrics(Collector):
-    """`registry` has them all; `cache_entries` is asked when somebody looks."""
+    """`registry` has them all; `cache_entries` is called at each scrape."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()

@@ -312,7 +312,7 @@ def _pod(question: Question, dashed: str) -> Answer:
 
 
 def _start_of_authority(domain: str) -> RRset:
-    """The record that says how long a negative answer holds: five seconds, as CoreDNS."""
+    """The record that sets how long a negative answer holds: five seconds, as CoreDNS."""
     zone = dns.name.from_text(domain)
     server = dns.name.from_text("ns.dns", zone)
     mailbox = dns.name.from_text("hostmaster", zone)

@@ -1,4 +1,4 @@
-"""What nobody names goes: blobs that no manifest has, manifests whose tag stands for another one by
+"""Garbage collection: blobs that no manifest has, manifests whose tag stands for another one by
 now, folders of repositories that are empty."""
 
 from __future__ import annotations
