@@ -14,7 +14,6 @@ from tiphys.api import admissionregistration_v1 as v1
 from tiphys.api import core_v1
 from tiphys.api.base import from_builtins
 from tiphys.api.meta_v1 import ObjectMeta
-from tiphys.apiserver.admission.mutatingpolicies import MutatingPolicies
 from tiphys.apiserver.admission.validatingpolicies import ValidatingPolicies
 from tiphys.apiserver.http.request import collect_annotations, collect_warnings
 from tiphys.apiserver.registry.admission import Attributes
@@ -343,62 +342,3 @@ async def test_parameters_in_namespaces_and_in_none() -> None:
 async def test_without_both_there_are_none(kind: dict[str, Any], ref: Any) -> None:
     made = bound(**({"paramRef": ref} if ref else {}))
     assert (await judged(creation(), policy(check("params == null"), **kind), made))[0] == ""
-
-
-# --- mutations ---
-
-
-def mutation(expression: str, kind: str = "JSONPatch") -> dict[str, Any]:
-    name = "jsonPatch" if kind == "JSONPatch" else "applyConfiguration"
-    return {"patchType": kind, name: {"expression": expression}}
-
-
-def mutating(*mutations: dict[str, Any], **spec: Any) -> v1.MutatingAdmissionPolicy:
-    body = {"matchConstraints": EVERYTHING, "mutations": list(mutations), **spec}
-    return from_builtins({"metadata": {"name": "p"}, "spec": body}, v1.MutatingAdmissionPolicy)  # type: ignore[no-any-return]
-
-
-BINDING = from_builtins({"metadata": {"name": "b"}, "spec": {"policyName": "p"}}, v1.MutatingAdmissionPolicyBinding)  # fmt: skip
-BROKEN = "policy 'p' with binding 'b' denied request: "
-
-
-async def mutated(made: Attributes, *existing: Any) -> str:
-    registry = registry_of(stored(*existing, BINDING))
-    plugin = MutatingPolicies(lambda: registry, lambda: Rights())  # type: ignore[arg-type,return-value]
-    return (await refusal(plugin.mutate(made))).partition(" is forbidden: ")[2]
-
-
-@pytest.mark.parametrize(
-    ("broken", "message"),
-    [
-        (mutation("object.x"), "no such key: x"),
-        (mutation("1", "ApplyConfiguration"), "must evaluate to Object"),
-        ({"patchType": "Other"}, "unsupported patchType 'Other'"),
-        ({"patchType": "JSONPatch"}, "unsupported patchType 'JSONPatch'"),
-        ({"patchType": "ApplyConfiguration"}, "unsupported patchType 'ApplyConfiguration'"),
-    ],
-)
-async def test_a_mutation_that_fails_refuses_unless_it_is_ignored(
-    broken: dict[str, Any], message: str
-) -> None:
-    assert await mutated(creation(), mutating(broken)) == BROKEN + message
-    assert await mutated(creation(), mutating(broken, failurePolicy="Ignore")) == ""
-
-
-async def test_a_mutation_that_changes_nothing_writes_nothing() -> None:
-    made = creation()
-    before = made.obj
-    assert await mutated(made, mutating(mutation("[]"))) == ""
-    assert made.obj is before and not made.changed
-
-
-async def test_what_is_deleted_and_policies_are_not_mutated() -> None:
-    gone = attributes("DELETE", None, config_map("c"))
-    assert await mutated(gone, mutating(mutation("object.x"))) == ""
-    other = attributes("CREATE", policy(name="other"))
-    assert await mutated(other, mutating(mutation("object.x"))) == ""
-
-
-async def test_a_binding_that_fails_refuses() -> None:
-    broken = mutating(mutation("[]"), matchConditions=[check("object.x == 1", name="m")])
-    assert await mutated(creation(), broken) == f"{BROKEN}no such key: x"
