@@ -34,7 +34,7 @@ def _invariants(facts: dict[str, Any], path: str, level: str) -> list[FieldError
     if facts.get("x-kubernetes-int-or-string"):
         violations += _int_or_string(facts, path)
     is_either = facts.get("anyOf") == _INT_OR_STRING
-    first = next(iter(facts.get("allOf") or ()), {})
+    first: dict[str, Any] = next(iter(facts.get("allOf") or ()), {})
     violations += _values(facts, path, is_either, first.get("anyOf") == _INT_OR_STRING)
     violations += _type_invariants(facts, path, level)
     embedded = bool(facts.get("x-kubernetes-embedded-resource"))
