@@ -235,9 +235,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=1.0)
     parser.add_argument("--seed", type=int, default=None)
-    parser.add_argument(
-        "--each", type=float, default=10.0, help="minutes that one server is attacked"
-    )
+    parser.add_argument("--each", type=float, default=10.0, help="minutes that one server is attacked")
     chosen: Any = parser.parse_args()
     end = time.monotonic() + chosen.minutes * 60
     total = 0

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.apiserver.access.builders import authority
 from tiphys.api.base import from_builtins
 from tiphys.apiserver.access.authenticationtypes import JWTAuthenticator
 from tiphys.apiserver.access.issuers import (
@@ -28,7 +29,11 @@ def issuer(
     mappings: Any = None, audiences: tuple[str, ...] = ("kube",), **more: Any
 ) -> TokenIssuer:
     body = {
-        "issuer": {"url": "https://a", "audiences": list(audiences)},
+        "issuer": {
+            "url": "https://a",
+            "audiences": list(audiences),
+            "certificateAuthority": authority(),
+        },
         "claimMappings": {**USERNAME, **(mappings or {})},
         **more,
     }

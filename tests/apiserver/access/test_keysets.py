@@ -9,6 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwt.algorithms import get_default_algorithms
 
+from tests.apiserver.access.builders import authority
 from tiphys.apiserver.access.keysets import IssuerError, Key, KeySet, read_keys
 
 CURVES = {"ES256": ec.SECP256R1(), "ES384": ec.SECP384R1(), "ES512": ec.SECP521R1()}
@@ -90,7 +91,7 @@ class Fetched(KeySet):
         self.asked: list[str] = []
         self.document: Any = {"issuer": "https://i", "jwks_uri": "https://i/keys"}
         self.listed: Any = {"keys": [{**ROW, "kid": "a"}]}
-        super().__init__("https://i/", "", "", now=lambda: self.clock)
+        super().__init__("https://i/", "", authority(), now=lambda: self.clock)
         self._url = "https://i"
 
     async def _get(self, url: str) -> bytes:
