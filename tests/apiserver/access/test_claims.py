@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.apiserver.access.builders import authority
+from tests.apiserver.tables import each_row
 from tiphys.api.base import from_builtins
 from tiphys.apiserver.access.authenticationtypes import JWTAuthenticator
 from tiphys.apiserver.access.issuers import (
@@ -68,8 +69,7 @@ def test_who_a_token_says_that_it_is_from(token: str, url: str) -> None:
 FINE = {"aud": "kube", "exp": NOW + 1}
 
 
-@pytest.mark.parametrize(
-    ("claims", "problem"),
+@each_row(
     [
         (FINE, ""),
         ({**FINE, "aud": ["other", "kube"]}, ""),

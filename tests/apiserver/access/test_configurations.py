@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.apiserver.tables import each_row
 from tests.issuer import configured
 from tiphys.api.base import from_builtins
 from tiphys.apiserver.access.authenticationconfiguration import (
@@ -58,8 +59,7 @@ EMAIL = {"username": {"expression": "claims.email"}}
 VERIFIED = "claims.?email_verified.orValue(true)"
 
 
-@pytest.mark.parametrize(
-    ("one", "wrong"),
+@each_row(
     [
         (authenticator(), []),
         (authenticator({"url": "https://"}), ["issuer.url"]),
@@ -185,8 +185,7 @@ MANY = [f"request.user == '{number}'" for number in range(65)]
 HERE = str(Path(__file__))
 
 
-@pytest.mark.parametrize(
-    ("one", "wrong"),
+@each_row(
     [
         ({"type": "RBAC", "name": "r"}, []),
         ({"type": "Node", "name": "r"}, []),

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.apiserver.admission.builders import JANE
+from tests.apiserver.tables import each_row
 from tiphys.api.authorization_v1 import SubjectAccessReviewStatus
 from tiphys.apiserver.access.asked import Asked
 from tiphys.apiserver.access.authorizationwebhooks import _decision, matches, spec_of
@@ -33,8 +34,7 @@ def row(operator: str, *values: str, key: str = "a") -> dict[str, Any]:
     return {"key": key, "operator": operator, **({"values": list(values)} if values else {})}
 
 
-@pytest.mark.parametrize(
-    ("question", "spec"),
+@each_row(
     [
         (Asked("get", path="/x"), {**WHO, "nonResourceAttributes": {"path": "/x", "verb": "get"}}),
         (asked(), attributes()),

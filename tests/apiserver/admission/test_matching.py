@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.apiserver.admission.builders import JANE, Rights, attributes
+from tests.apiserver.tables import each_row
 from tests.builders import config_map, deployment
 from tests.builders import node as node_named
 from tests.builders import pod as pod_named
@@ -39,8 +40,7 @@ def rule(resources: str = "pods", **parts: Any) -> NamedRuleWithOperations:
     return from_builtins({**whole, "resources": resources.split()}, NamedRuleWithOperations)
 
 
-@pytest.mark.parametrize(
-    ("wanted", "matches"),
+@each_row(
     [
         (rule(), True),
         (rule(operations=["*"]), True),
@@ -198,8 +198,7 @@ def test_a_request_is_seen_whole() -> None:
     }
 
 
-@pytest.mark.parametrize(
-    ("request_", "field", "value"),
+@each_row(
     [
         (request_of("CREATE", node_named("n")), "namespace", None),
         (request_of("CREATE", namespace(), namespace="n"), "namespace", "n"),

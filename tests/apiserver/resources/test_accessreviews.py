@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.apiserver.tables import each_row
 from tiphys.api.authorization_v1 import (
     LocalSubjectAccessReview,
     SelfSubjectAccessReview,
@@ -49,8 +50,7 @@ def here(**attributes: str) -> dict[str, Any]:
 FIELDS = "spec.resourceAttributes.fieldSelector"
 
 
-@pytest.mark.parametrize(
-    ("asked", "wrong"),
+@each_row(
     [
         (review(), []),
         (review(spec=PATH), []),

@@ -9,6 +9,7 @@ import pytest
 
 from tests.apiserver.kit import HOOK, RULE, SERVED
 from tests.apiserver.rules import built, fields, wrong_with
+from tests.apiserver.tables import each_row
 from tiphys.api.base import to_builtins
 from tiphys.apiserver.resources.admissionpolicies import ValidatingAdmissionPolicyStrategy
 from tiphys.apiserver.resources.admissionpolicybindings import (
@@ -36,8 +37,7 @@ def conditions(*expressions: str) -> list[dict[str, str]]:
     return [{"name": f"c{n}", "expression": text} for n, text in enumerate(expressions)]
 
 
-@pytest.mark.parametrize(
-    ("rules", "wrong"),
+@each_row(
     [
         (rule(), []),
         (rule(operations=["*"]), []),
@@ -97,8 +97,7 @@ def test_policies_conditions_see_parameters_and_webhooks_do_not() -> None:
     assert fields(wrong_with(HOOKS, hook(matchConditions=listed))) == ["webhooks[0].matchConditions[0].expression"]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("parts", "wrong"),
+@each_row(
     [
         ({"name": "a.b"}, ["name"]),
         ({"name": "A.b.c"}, ["name"]),
@@ -186,8 +185,7 @@ def kind(version: str = "v1", name: str = "ConfigMap") -> dict[str, Any]:
     return {"paramKind": {"apiVersion": version, "kind": name}}
 
 
-@pytest.mark.parametrize(
-    ("spec", "wrong"),
+@each_row(
     [
         (validation(reason="Forbidden", message="m", messageExpression="'m' + object.a"), []),
         (validation(expression="variables.a && params.b && namespaceObject.c"), []),
@@ -267,8 +265,7 @@ def test_what_a_policy_does_not_say() -> None:
 # --- bindings ---
 
 
-@pytest.mark.parametrize(
-    ("spec", "wrong"),
+@each_row(
     [
         ({"policyName": ""}, ["policyName"]),
         ({"validationActions": []}, ["validationActions"]),

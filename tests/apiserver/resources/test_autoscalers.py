@@ -8,6 +8,7 @@ import pytest
 
 from tests.apiserver.kit import SERVED
 from tests.apiserver.rules import built, fields, wrong_with, wrong_with_change
+from tests.apiserver.tables import each_row
 from tiphys.api.autoscaling_v1 import HorizontalPodAutoscaler as First
 from tiphys.api.autoscaling_v2 import HorizontalPodAutoscaler
 from tiphys.api.base import from_builtins, to_builtins
@@ -35,8 +36,7 @@ OBJECT = {"describedObject": {"kind": "K", "name": "n"}}
 SOURCE = "spec.metrics[0]"
 
 
-@pytest.mark.parametrize(
-    ("parts", "wrong"),
+@each_row(
     [
         (metric("Resource", **CPU, **HALF), []),
         (metric("Resource", **CPU, **ONE), []),
@@ -83,8 +83,7 @@ def policy(kind: str = "Pods", value: int = 1, seconds: int = 1) -> dict[str, An
     return scaling(policies=[{"type": kind, "value": value, "periodSeconds": seconds}])
 
 
-@pytest.mark.parametrize(
-    ("parts", "wrong"),
+@each_row(
     [
         (policy(), []),
         (policy("Percent", seconds=1800), []),

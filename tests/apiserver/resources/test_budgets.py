@@ -9,6 +9,7 @@ import pytest
 
 from tests.apiserver.kit import SERVED
 from tests.apiserver.rules import STRATEGIES, built, fields, wrong_with, wrong_with_change
+from tests.apiserver.tables import each_row
 from tiphys.api.base import from_builtins
 
 RANGE = "limitranges"
@@ -54,8 +55,7 @@ EXPRESSION = "spec.scopeSelector.matchExpressions"
 MEBIBYTE = 1 << 20
 
 
-@pytest.mark.parametrize(
-    ("kind", "parts", "wrong"),
+@each_row(
     [
         # --- limit ranges ---
         (RANGE, cpu(min="1", defaultRequest="1", default="1", max="1"), []),
@@ -148,8 +148,7 @@ def test_what_is_wrong(kind: str, parts: dict[str, Any], wrong: list[str]) -> No
 FROZEN = {"immutable": True, "data": {"a": "eA=="}}
 
 
-@pytest.mark.parametrize(
-    ("kind", "before", "after", "wrong"),
+@each_row(
     [
         (QUOTA, scoped("Terminating", "BestEffort"), scoped("BestEffort", "Terminating"), []),
         (QUOTA, scoped("Terminating"), scoped("BestEffort"), ["spec.scopes"]),

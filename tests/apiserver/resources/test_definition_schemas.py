@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.apiserver.tables import each_row
 from tiphys.apiserver.resources.customresourcedefinitions.schemas import schema_errors
 
 OBJECT = {"type": "object"}
@@ -30,8 +31,7 @@ def a_set(items: dict[str, Any]) -> dict[str, Any]:
     return {"type": "array", "x-kubernetes-list-type": "set", "items": items}
 
 
-@pytest.mark.parametrize(
-    ("facts", "wrong"),
+@each_row(
     [
         (ANY, []),
         (EITHER, []),

@@ -15,6 +15,7 @@ from tests.apiserver.rules import (
     wrong_with_change,
     wrong_with_status,
 )
+from tests.apiserver.tables import each_row
 from tiphys.apiserver.resources.customresourcedefinitions.rules import FINALIZER, approval
 
 CRD = "customresourcedefinitions.apiextensions.k8s.io"
@@ -57,8 +58,7 @@ SCALE = "spec.subresources.scale"
 REVIEWS = "spec.conversion.conversionReviewVersions"
 
 
-@pytest.mark.parametrize(
-    ("parts", "wrong"),
+@each_row(
     [
         (one(), []),
         ({**one(), "metadata": {"name": "other.e.com"}}, ["metadata.name"]),

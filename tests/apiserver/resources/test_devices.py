@@ -8,6 +8,7 @@ import pytest
 
 from tests.apiserver.kit import SERVED
 from tests.apiserver.rules import built, fields, wrong_with
+from tests.apiserver.tables import each_row
 
 SLICE = "resourceslices.resource.k8s.io"
 CLAIM = "resourceclaims.resource.k8s.io"
@@ -41,8 +42,7 @@ def consuming(*sets: str) -> dict[str, Any]:
     return device(consumesCounters=[{"counterSet": name, **COUNTERS} for name in sets])
 
 
-@pytest.mark.parametrize(
-    ("parts", "wrong"),
+@each_row(
     [
         ({"spec": {"driver": "a" * 63}}, []),
         ({"spec": {"driver": "A.b"}}, []),
@@ -106,8 +106,7 @@ def test_slices(parts: dict[str, Any], wrong: list[str]) -> None:
     assert fields(wrong_with(SLICE, parts)) == wrong
 
 
-@pytest.mark.parametrize(
-    ("parts", "wrong"),
+@each_row(
     [
         (shared(), []),
         (shared(default="10"), []),
@@ -171,8 +170,7 @@ EXACTLY = "requests[0].exactly"
 OPAQUE = {"driver": "d.com", "parameters": {"a": 1}}
 
 
-@pytest.mark.parametrize(
-    ("parts", "wrong"),
+@each_row(
     [
         (asks(count=1), []),
         (asks(allocationMode="All"), []),

@@ -8,6 +8,7 @@ import pytest
 
 from tests.apiserver.kit import SERVED
 from tests.apiserver.rules import STRATEGIES, fields, wrong_with, wrong_with_change
+from tests.apiserver.tables import each_row
 from tiphys.api import core_v1, events_v1
 from tiphys.api.base import from_builtins
 from tiphys.apiserver.resources.events import EventStrategy
@@ -22,8 +23,7 @@ def about(namespace: str, where: str = "default", **more: Any) -> dict[str, Any]
     return {"metadata": {"namespace": where}, "involvedObject": {"namespace": namespace}, **more}
 
 
-@pytest.mark.parametrize(
-    ("parts", "wrong"),
+@each_row(
     [
         (about("default"), []),
         (about("n", "n"), []),

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 from tests.apiserver.kit import SERVED
 from tests.apiserver.rules import built, fields, wrong_with
+from tests.apiserver.tables import each_row
 from tiphys.api.base import to_builtins
 
 GROUP = "flowcontrol.apiserver.k8s.io"
@@ -32,8 +31,7 @@ def exempt(**parts: Any) -> dict[str, Any]:
 RESPONSE = "spec.limited.limitResponse"
 
 
-@pytest.mark.parametrize(
-    ("parts", "wrong"),
+@each_row(
     [
         (limited(), []),
         (limited(nominalConcurrencyShares=0, lendablePercent=0, borrowingLimitPercent=0), []),
@@ -117,8 +115,7 @@ RULE = ".resourceRules[0]"
 WHO = ".subjects[0]"
 
 
-@pytest.mark.parametrize(
-    ("parts", "wrong"),
+@each_row(
     [
         (about(), [""]),
         (about(subjects=[], nonResourceRules=[PATHS]), [".subjects"]),

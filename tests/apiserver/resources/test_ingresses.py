@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.apiserver.rules import fields, wrong_with
+from tests.apiserver.tables import each_row
 from tiphys.api.base import from_builtins
 from tiphys.api.networking_v1 import Ingress
 from tiphys.apiserver.resources.ingresses import IngressStrategy
@@ -36,8 +37,7 @@ PATH = "spec.rules[0].http.paths[0]"
 BACKEND = "spec.defaultBackend"
 
 
-@pytest.mark.parametrize(
-    ("parts", "wrong"),
+@each_row(
     [
         ({"spec": {"defaultBackend": None}}, ["spec"]),
         ({"spec": {"defaultBackend": None, **rule()["spec"]}}, []),

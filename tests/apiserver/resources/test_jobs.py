@@ -8,6 +8,7 @@ import pytest
 
 from tests.apiserver.kit import SERVED
 from tests.apiserver.rules import built, fields, wrong_with, wrong_with_change
+from tests.apiserver.tables import each_row
 from tiphys.api.base import from_builtins
 from tiphys.api.batch_v1 import CronJob, Job
 from tiphys.apiserver.resources.cronjobs import CronJobStrategy
@@ -23,8 +24,7 @@ def job(**spec: Any) -> dict[str, Any]:
     return {"spec": spec}
 
 
-@pytest.mark.parametrize(
-    ("spec", "wrong"),
+@each_row(
     [
         ({"parallelism": -1}, ["parallelism"]),
         ({"completions": -1}, ["completions"]),
@@ -76,8 +76,7 @@ def when(indexes: str | None = None, count: int | None = None) -> dict[str, Any]
     return {name: value for name, value in parts.items() if value is not None}
 
 
-@pytest.mark.parametrize(
-    ("parts", "wrong"),
+@each_row(
     [
         (succeeding(when(count=5)), []),
         (succeeding(when(count=6)), ["[0].succeededCount"]),
@@ -117,8 +116,7 @@ def conditions(*types: str, status: str = "True") -> dict[str, Any]:
 CODES = ".onExitCodes"
 
 
-@pytest.mark.parametrize(
-    ("parts", "wrong"),
+@each_row(
     [
         (failing(exits(1, 2)), []),
         (failing(exits(0, operator="NotIn")), []),
@@ -267,8 +265,7 @@ def test_how_a_cron_job_is_shown() -> None:
 SELECTOR = {"jobTemplate": {"spec": {"selector": {"matchLabels": {"a": "b"}}}}}
 
 
-@pytest.mark.parametrize(
-    ("spec", "wrong"),
+@each_row(
     [
         ({"schedule": ""}, ["schedule"]),
         ({"schedule": "* * * *"}, ["schedule"]),

@@ -9,6 +9,7 @@ import pytest
 
 from tests.apiserver.kit import SERVED
 from tests.apiserver.rules import STRATEGIES, built, fields, wrong_with, wrong_with_change
+from tests.apiserver.tables import each_row
 from tiphys.api.base import from_builtins
 
 NODE = "nodes"
@@ -50,8 +51,7 @@ PEER = "spec.ingress[0].from[0]"
 BLOCK = {"cidr": "10.0.0.0/8"}
 
 
-@pytest.mark.parametrize(
-    ("kind", "parts", "wrong"),
+@each_row(
     [
         (NODE, taint(), []),
         (NODE, taint(effect="NoExecute", value="b"), []),

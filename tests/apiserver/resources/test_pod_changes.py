@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.apiserver.tables import each_row
 from tests.builders import pod
 from tiphys.api.base import from_builtins, to_builtins
 from tiphys.api.core_v1 import Pod, PodSpec, PodStatus
@@ -44,8 +45,7 @@ def initial(cpu: str = "1", **parts: Any) -> dict[str, Any]:
     return container(cpu, "i", **parts)
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "wrong"),
+@each_row(
     [
         (sized(container()), sized(container("2")), []),
         (sized(container()), sized(container()), []),
@@ -149,8 +149,7 @@ SPREAD = {
 }
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "wrong"),
+@each_row(
     [
         ({}, {}, []),
         ({"initContainers": [{"name": "i", "image": "a"}]}, {"initContainers": [{"name": "i", "image": "b"}]}, []),

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 from tests.apiserver.kit import container, spec
 from tests.apiserver.rules import fields, wrong_with
+from tests.apiserver.tables import each_row
 
 IN_C = "spec.containers[0]"
 
@@ -31,8 +30,7 @@ def on_exit(*codes: int, operator: str = "In", action: str = "Restart") -> dict[
 RULES = f"{IN_C}.restartPolicyRules"
 
 
-@pytest.mark.parametrize(
-    ("parts", "wrong"),
+@each_row(
     [
         (restarts("Always"), []),
         (restarts("OnFailure"), []),
@@ -59,8 +57,7 @@ def test_when_a_container_restarts(parts: dict[str, Any], wrong: list[str]) -> N
 PORT = {"containerPort": 80}
 
 
-@pytest.mark.parametrize(
-    ("parts", "wrong"),
+@each_row(
     [
         (container(image=" i"), [f"{IN_C}.image"]),
         (container(image="i "), [f"{IN_C}.image"]),
@@ -102,8 +99,7 @@ def sleep(seconds: int) -> dict[str, Any]:
     return {"sleep": {"seconds": seconds}}
 
 
-@pytest.mark.parametrize(
-    ("parts", "wrong"),
+@each_row(
     [
         (container(livenessProbe={**DOES, "terminationGracePeriodSeconds": 1}), []),
         (container(livenessProbe={**DOES, "terminationGracePeriodSeconds": 0}), [f"{IN_C}.livenessProbe.terminationGracePeriodSeconds"]),
@@ -156,8 +152,7 @@ def debugger(**parts: Any) -> dict[str, Any]:
     )
 
 
-@pytest.mark.parametrize(
-    ("parts", "names"),
+@each_row(
     [
         ({}, []),
         ({"targetContainerName": "c"}, []),
@@ -208,8 +203,7 @@ KEY = {"name": "n", "key": "k"}
 FROM = f"{IN_C}.env[0].valueFrom"
 
 
-@pytest.mark.parametrize(
-    ("parts", "wrong"),
+@each_row(
     [
         (variable(name="a b"), []),
         (variable(name="a\tb"), [f"{IN_C}.env[0].name"]),
@@ -255,8 +249,7 @@ def test_every_kind_of_container_reads_files_of_empty_dirs() -> None:
 TOLD_PATH = "fieldRef.fieldPath"
 
 
-@pytest.mark.parametrize(
-    ("source", "wrong"),
+@each_row(
     [
         (told("metadata.name"), []),
         (told("status.podIPs"), []),

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.apiserver.tables import each_row
 from tests.builders import pod
 from tiphys.api.base import to_builtins
 from tiphys.apiserver.resources.podspec.defaults import default_pod_spec
@@ -185,8 +186,7 @@ SCALE = {"gateway": "g", "system": "s", "secretRef": {"name": "s"}}
 ISCSI = {"targetPortal": "t", "iqn": "i", "lun": 0}
 
 
-@pytest.mark.parametrize(
-    ("source", "after"),
+@each_row(
     [
         ({}, {"emptyDir": {}}),
         ({"hostPath": {"path": "/p"}}, {"hostPath": {"path": "/p", "type": ""}}),
@@ -256,8 +256,7 @@ def with_container(kind: str = "containers", **parts: Any) -> dict[str, Any]:
     return {kind: [{"name": "c", "image": "i", **parts}]}
 
 
-@pytest.mark.parametrize(
-    ("spec", "told"),
+@each_row(
     [
         ({}, []),
         ({"nodeSelector": {"kubernetes.io/arch": "x"}}, []),

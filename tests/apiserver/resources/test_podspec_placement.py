@@ -9,6 +9,7 @@ import pytest
 
 from tests.apiserver.kit import spec
 from tests.apiserver.rules import fields, wrong_with
+from tests.apiserver.tables import each_row
 
 REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
@@ -19,8 +20,7 @@ def wrong_fields(parts: dict[str, Any], path: str) -> list[str]:
     return [field.removeprefix(path) for field in fields(wrong_with("pods", parts))]
 
 
-@pytest.mark.parametrize(
-    ("toleration", "wrong"),
+@each_row(
     [
         ({"operator": "Exists"}, []),
         ({"operator": "Exists", "effect": "NoSchedule"}, []),
@@ -65,8 +65,7 @@ FIELD = f"{REQUIRED}.nodeSelectorTerms[0].matchFields[0]"
 WISH = f"{PREFERRED}[0]"
 
 
-@pytest.mark.parametrize(
-    ("affinity", "wrong"),
+@each_row(
     [
         (required(expression()), []),
         (required(), []),
@@ -138,8 +137,7 @@ def spread(when: str = "DoNotSchedule", **parts: Any) -> dict[str, Any]:
     return {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": when, **parts}
 
 
-@pytest.mark.parametrize(
-    ("constraints", "wrong"),
+@each_row(
     [
         ([spread(), spread("ScheduleAnyway"), spread(topologyKey="host")], []),
         ([spread(), spread("ScheduleAnyway"), spread()], ["[2].{topologyKey, whenUnsatisfiable}"]),

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 from tests.apiserver.kit import container, spec
 from tests.apiserver.rules import fields, wrong_with
+from tests.apiserver.tables import each_row
 
 IN_C = "spec.containers[0]"
 LARGEST = 2**31 - 1
@@ -35,8 +34,7 @@ def sysctl(*names: str, **more: Any) -> dict[str, Any]:
 POD = "spec.securityContext"
 
 
-@pytest.mark.parametrize(
-    ("parts", "wrong"),
+@each_row(
     [
         (secured(runAsUser=LARGEST, runAsGroup=LARGEST, fsGroup=LARGEST), []),
         (secured(runAsUser=LARGEST + 1), [f"{POD}.runAsUser"]),
@@ -111,8 +109,7 @@ def resizing(policy: str, restart: str = "Always", resource: str = "cpu") -> dic
     return spec(containers=[one], restartPolicy=restart)
 
 
-@pytest.mark.parametrize(
-    ("parts", "wrong"),
+@each_row(
     [
         (container(resources=asking({"cpu": "0"}, {"cpu": "0"})), []),
         (container(resources=asking({"cpu": "1"})), []),
@@ -166,8 +163,7 @@ def overridden(name: str, **more: Any) -> dict[str, Any]:
     return spec(hostnameOverride=name, **more)
 
 
-@pytest.mark.parametrize(
-    ("parts", "wrong"),
+@each_row(
     [
         (dns("None", nameservers=SERVERS[:3]), []),
         (dns(nameservers=SERVERS), ["spec.dnsConfig.nameservers"]),
@@ -201,8 +197,7 @@ def test_names_of_and_for_a_pod(parts: dict[str, Any], wrong: list[str]) -> None
 # --- its host, and when it starts ---
 
 
-@pytest.mark.parametrize(
-    ("parts", "wrong"),
+@each_row(
     [
         (spec(os={"name": "windows"}), []),
         (spec(hostUsers=False), []),

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 from tests.apiserver.kit import spec
 from tests.apiserver.rules import fields, wrong_with
+from tests.apiserver.tables import each_row
 from tiphys.api.core_v1 import VolumeSource
 
 MODE = 0o777
@@ -41,8 +40,7 @@ def item(**parts: Any) -> dict[str, Any]:
 AMOUNT = {"resourceFieldRef": {"resource": "limits.cpu", "containerName": "c"}}
 
 
-@pytest.mark.parametrize(
-    ("parts", "wrong"),
+@each_row(
     [
         (spec(volumes=[{"name": "A", "emptyDir": {}}] * 2), ["[0].name", "[1].name"]),
         (volume(emptyDir={"sizeLimit": "0"}), []),
@@ -122,8 +120,7 @@ PRIVILEGED = {"privileged": True}
 DEVICES = "volumeDevices"
 
 
-@pytest.mark.parametrize(
-    ("parts", "wrong"),
+@each_row(
     [
         (using(mount(), mount("/w")), []),
         (using(mount(), mount()), ["volumeMounts[1].mountPath"]),

@@ -8,6 +8,7 @@ import pytest
 
 from tests.apiserver.kit import SERVED, changed
 from tests.apiserver.rules import STRATEGIES, built, fields, wrong_with
+from tests.apiserver.tables import each_row
 from tiphys.api.base import from_builtins, to_builtins
 from tiphys.api.core_v1 import Service, ServiceSpec
 from tiphys.apiserver.resources.services.changes import change_errors
@@ -26,8 +27,7 @@ def sticky(seconds: int) -> dict[str, Any]:
     return service(**STICKY, sessionAffinityConfig={"clientIP": {"timeoutSeconds": seconds}})
 
 
-@pytest.mark.parametrize(
-    ("parts", "wrong"),
+@each_row(
     [
         (service({"port": 1, "name": "a"}, {"port": 2, "name": "b"}), []),
         (service({"port": 1, "name": "A"}), ["ports[0].name"]),
@@ -114,8 +114,7 @@ def after(before: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
     return to_builtins(new.spec)  # type: ignore[no-any-return]
 
 
-@pytest.mark.parametrize(
-    ("before", "change", "field", "value"),
+@each_row(
     [
         # What the system set goes with the type that had it, unless the client set another.
         (NODE, {"type": "ClusterIP"}, "ports", [{"name": "a", "port": 80, "protocol": "TCP", "targetPort": 80}]),
@@ -168,8 +167,7 @@ ONE = {"clusterIP": "10.0.0.1", "clusterIPs": ["10.0.0.1"], "ipFamilies": ["IPv4
 HEADLESS = {"clusterIP": "None", "clusterIPs": ["None"]}
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "wrong"),
+@each_row(
     [
         (ONE, ONE, []),
         (ONE, {"clusterIP": "10.0.0.2", "clusterIPs": ["10.0.0.2"]}, ["spec.clusterIPs[0]"]),

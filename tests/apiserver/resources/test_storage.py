@@ -9,6 +9,7 @@ import pytest
 
 from tests.apiserver.kit import SERVED
 from tests.apiserver.rules import STRATEGIES, built, fields, wrong_with, wrong_with_change
+from tests.apiserver.tables import each_row
 from tiphys.api.base import to_builtins
 
 VOLUME = "persistentvolumes"
@@ -59,8 +60,7 @@ SOURCE = "spec.source"
 TERMS = "allowedTopologies[0].matchLabelExpressions"
 
 
-@pytest.mark.parametrize(
-    ("kind", "parts", "wrong"),
+@each_row(
     [
         # --- volumes ---
         (VOLUME, spec(accessModes=[]), ["spec.accessModes"]),
@@ -160,8 +160,7 @@ def test_what_is_wrong(kind: str, parts: dict[str, Any], wrong: list[str]) -> No
     assert fields(wrong_with(kind, parts)) == wrong
 
 
-@pytest.mark.parametrize(
-    ("kind", "before", "after", "wrong"),
+@each_row(
     [
         (VOLUME, {}, spec(capacity={"storage": "2Gi"}), []),
         (VOLUME, {}, spec(hostPath={"path": "/y"}), ["spec.persistentvolumesource"]),

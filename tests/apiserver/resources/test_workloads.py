@@ -8,6 +8,7 @@ import pytest
 
 from tests.apiserver.kit import SERVED, changed
 from tests.apiserver.rules import STRATEGIES, built, fields, wrong_with, wrong_with_change
+from tests.apiserver.tables import each_row
 from tiphys.api.apps_v1 import DaemonSet
 from tiphys.api.base import from_builtins, to_builtins
 
@@ -72,8 +73,7 @@ def updated(kind: str = "RollingUpdate", **parts: Any) -> dict[str, Any]:
     return of(updateStrategy={"type": kind, **({"rollingUpdate": parts} if parts else {})})
 
 
-@pytest.mark.parametrize(
-    ("parts", "wrong"),
+@each_row(
     [
         (of(podManagementPolicy="Parallel"), []),
         (of(podManagementPolicy="Any"), ["podManagementPolicy"]),
@@ -151,8 +151,7 @@ def test_a_selector_stays(kind: str) -> None:
 # --- defaults ---
 
 
-@pytest.mark.parametrize(
-    ("kind", "spec", "after"),
+@each_row(
     [
         (DEPLOYMENT, {}, {"replicas": 1, "revisionHistoryLimit": 10, "progressDeadlineSeconds": 600, "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "25%", "maxSurge": "25%"}}}),
         (DEPLOYMENT, {"replicas": 0, "revisionHistoryLimit": 0, "progressDeadlineSeconds": 5}, {"replicas": 0, "revisionHistoryLimit": 0, "progressDeadlineSeconds": 5}),
