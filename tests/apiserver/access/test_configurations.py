@@ -265,3 +265,39 @@ def test_how_long_answers_are_kept(said: dict[str, str], kept: tuple[str, str]) 
     parsed = parse_authorization(json.dumps({**head, "authorizers": [one]}).encode())
     hook = parsed.authorizers[0].webhook
     assert hook is not None and (hook.authorized_ttl, hook.unauthorized_ttl) == kept
+
+
+@pytest.mark.parametrize(
+    ("expression", "says"),
+    [
+        ("request.user", "must evaluate to bool"),
+        ("request.nothing == ''", "compilation failed: ERROR: <input>:1:8: undefined field 'nothing'"),
+        ("", "Required value"),
+        (USER, ""),
+    ],
+)  # fmt: skip
+def test_what_is_said_of_a_condition(expression: str, says: str) -> None:
+    configuration = from_builtins({"authorizers": [conditions(expression)]}, AuthorizationConfiguration)  # fmt: skip
+    found = [str(error.detail) for error in authorization_errors(configuration)]
+    assert [says in text for text in found] == [True] * bool(says)
+
+
+@pytest.mark.parametrize(
+    ("one", "says"),
+    [
+        (claims({"expression": "1"}), "must evaluate to bool"),
+        (claims({"expression": "claims."}), "compilation failed: ERROR"),
+        (users("user.username"), "must evaluate to bool"),
+        (authenticator({"url": "http://a"}), "URL scheme must be https"),
+        (authenticator({"url": "https://"}), "URL must have a host"),
+        (authenticator({"url": "https://u@a"}), "URL must not contain a username or password"),
+        (authenticator({"audienceMatchPolicy": "x"}), "must be empty or MatchAny for single audience"),
+        (authenticator(mappings=extra(("a", "claims.x"))), "must be a domain-prefixed path"),
+        (authenticator(mappings=extra(("a.b/C", "claims.x"))), "must be lowercase"),
+        (claims({"claim": "a", "expression": "true"}), "claim and expression can't both be set"),
+    ],
+)  # fmt: skip
+def test_what_is_said_of_an_issuer(one: dict[str, Any], says: str) -> None:
+    configuration = from_builtins({"jwt": [one]}, AuthenticationConfiguration)
+    [error] = authentication_errors(configuration, "https://own")
+    assert says in error.detail
