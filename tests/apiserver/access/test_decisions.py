@@ -157,6 +157,60 @@ async def test_a_path_that_is_no_text_is_not_asked_about() -> None:
     assert got.denied and got.error == "the question is no text" and webhook.server.bodies == []
 
 
+# --- what metrics say ---
+
+
+def counted(registry: CollectorRegistry) -> dict[str, float]:
+    """The counters that are not zero: ``name label,label``."""
+    samples = [one for family in registry.collect() for one in family.samples]
+    return {
+        f"{one.name.removeprefix('apiserver_authorization_')} {','.join(one.labels.values())}": one.value
+        for one in samples
+        if one.name.endswith("_total") and one.value
+    }
+
+
+@pytest.mark.parametrize(
+    ("decision", "counter"),
+    [
+        (Decision(allowed=True), {"decisions_total RBAC,r,allowed": 1.0}),
+        (Decision(denied=True), {"decisions_total RBAC,r,denied": 1.0}),
+        (NO_OPINION, {}),
+    ],
+)
+def test_who_decided_is_counted(decision: Decision, counter: dict[str, float]) -> None:
+    registry = CollectorRegistry()
+    Chain([Named("RBAC", "r", Always(decision))], AuthorizationMetrics(registry)).decide(JANE, LIST)
+    assert counted(registry) == counter
+
+
+LATE = PostError("late")
+LATE.is_timeout = True
+EVALUATED, OPEN = "webhook_evaluations_total hook", "webhook_evaluations_fail_open_total hook"
+
+
+@pytest.mark.parametrize(
+    ("answer", "settings", "counters"),
+    [
+        (YES, {}, {f"{EVALUATED},success": 1.0}),
+        (AWAY, {}, {f"{EVALUATED},error": 1.0, f"{OPEN},error": 1.0}),
+        (LATE, {}, {f"{EVALUATED},timeout": 1.0, f"{OPEN},timeout": 1.0}),
+        (AWAY, {"denies_on_failure": True}, {f"{EVALUATED},error": 1.0}),
+        (b"x", {"denies_on_failure": True}, {f"{EVALUATED},error": 1.0}),
+        (YES, {"conditions": ("false",)}, {"match_condition_exclusions_total Webhook,hook": 1.0}),
+        (YES, {"conditions": ("request.x",)}, {"match_condition_evaluation_errors_total Webhook,hook": 1.0}),
+    ],
+)  # fmt: skip
+async def test_what_became_of_a_question_is_counted(
+    answer: Any, settings: Any, counters: dict[str, float]
+) -> None:
+    registry = CollectorRegistry()
+    one = WebhookSettings("hook", **settings)
+    webhook = AuthorizationWebhook(one, Posted(answer), AuthorizationMetrics(registry))  # type: ignore[arg-type]
+    await answered(webhook.decide, JANE, LIST)
+    assert counted(registry) == counters
+
+
 # --- chains ---
 
 
