@@ -67,3 +67,15 @@ class Rights:
         text = f"{asked.verb} {what} {asked.namespace}/{asked.name}"
         self.asked.append(f"{user.name}: {text}")
         return any(fnmatch.fnmatchcase(text, right) for right in self._rights), "because"
+
+
+class Record:
+    """What audit events say of a request (`collect_annotations`)."""
+
+    wants_request = True
+
+    def __init__(self) -> None:
+        self.annotations: dict[str, str] = {}
+
+    def annotate(self, key: str, value: str) -> None:
+        self.annotations[key] = value

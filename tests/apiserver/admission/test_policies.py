@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.apiserver.access.builders import remove, stored, write
-from tests.apiserver.admission.builders import Rights, attributes, refusal, registry_of
+from tests.apiserver.admission.builders import Record, Rights, attributes, refusal, registry_of
 from tests.builders import config_map, node
 from tiphys.api import admissionregistration_v1 as v1
 from tiphys.api import core_v1
@@ -155,18 +155,6 @@ async def test_an_annotation_that_fails_denies_whatever_the_binding_says() -> No
     assert (await judged(creation(), broken, bound("Audit")))[0] == f"{DENIED}no such key: x"
     broken = policy(check("object.x == 1"))
     assert (await judged(creation(), broken, bound("Audit")))[0] == ""
-
-
-class Record:
-    """What audit events say of a request."""
-
-    wants_request = True
-
-    def __init__(self) -> None:
-        self.annotations: dict[str, str] = {}
-
-    def annotate(self, key: str, value: str) -> None:
-        self.annotations[key] = value
 
 
 async def test_audit_events_say_what_failed_and_what_policies_say() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.apiserver.access.builders import stored
-from tests.apiserver.admission.builders import NoWebhook, Rights, attributes
+from tests.apiserver.admission.builders import NoWebhook, Record, Rights, attributes
 from tests.builders import config_map
 from tiphys.api import admissionregistration_v1 as v1
 from tiphys.api.base import from_builtins
@@ -52,18 +52,6 @@ class Caller:
         if isinstance(answer, Exception):
             raise answer
         return {"response": {"uid": review["request"]["uid"], **answer}}
-
-
-class Record:
-    """What audit events say of a request."""
-
-    wants_request = True
-
-    def __init__(self) -> None:
-        self.annotations: dict[str, str] = {}
-
-    def annotate(self, key: str, value: str) -> None:
-        self.annotations[key] = value
 
 
 class Asked:
