@@ -45,8 +45,7 @@ def part(value: Any) -> str:
     return base64.urlsafe_b64encode(json.dumps(value).encode()).decode().rstrip("=")
 
 
-@pytest.mark.parametrize(
-    ("token", "url"),
+@each_row(
     [
         (f"x.{part({'iss': 'https://a'})}.z", "https://a"),
         (f"x.{part({'iss': 'accounts.google.com'})}.z", "https://accounts.google.com"),

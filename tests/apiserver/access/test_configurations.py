@@ -282,8 +282,7 @@ def test_what_is_said_of_a_condition(expression: str, says: str) -> None:
     assert [says in text for text in found] == [True] * bool(says)
 
 
-@pytest.mark.parametrize(
-    ("one", "says"),
+@each_row(
     [
         (claims({"expression": "1"}), "must evaluate to bool"),
         (claims({"expression": "claims."}), "compilation failed: ERROR"),

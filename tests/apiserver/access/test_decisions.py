@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 
 from tests.apiserver.access.builders import stored
 from tests.apiserver.admission.builders import JANE
+from tests.apiserver.tables import each_row
 from tiphys.apiserver.access.asked import Asked
 from tiphys.apiserver.access.authorization import Authorizer
 from tiphys.apiserver.access.authorizationwebhooks import AuthorizationWebhook, WebhookSettings
@@ -218,8 +219,7 @@ def steps(*decisions: Decision) -> Chain:
     return Chain([Named("Webhook", f"w{n}", Always(one)) for n, one in enumerate(decisions)], metrics())  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("decisions", "decision"),
+@each_row(
     [
         ((), NO_OPINION),
         ((NO_OPINION, NO_OPINION), NO_OPINION),

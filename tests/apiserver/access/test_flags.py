@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.apiserver.tables import each_row
 from tiphys.api.base import to_builtins
 from tiphys.apiserver.access.authenticationoptions import (
     AuthenticationOptions,
@@ -33,8 +34,7 @@ def problem_of(step: Any, *args: Any) -> str:
     return ""
 
 
-@pytest.mark.parametrize(
-    ("file", "oidc", "problem"),
+@each_row(
     [
         (None, {}, ""),
         (None, BOTH, ""),
@@ -105,8 +105,7 @@ def test_who_names_nobody(configured: Any, flag: bool | None, enabled: bool | No
 FILE = Path("/f")
 
 
-@pytest.mark.parametrize(
-    ("modes", "file", "chain"),
+@each_row(
     [
         (("Node", "RBAC"), None, None),
         (("RBAC", "Node"), None, ["rbac", "node"]),

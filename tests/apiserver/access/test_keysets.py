@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwt.algorithms import get_default_algorithms
 
 from tests.apiserver.access.builders import authority
+from tests.apiserver.tables import each_row
 from tiphys.apiserver.access.keysets import IssuerError, Key, KeySet, read_keys
 
 CURVES = {"ES256": ec.SECP256R1(), "ES384": ec.SECP384R1(), "ES512": ec.SECP521R1()}
@@ -31,8 +32,7 @@ def keys(*rows: Any) -> list[Key]:
     return read_keys(json.dumps({"keys": list(rows)}).encode())
 
 
-@pytest.mark.parametrize(
-    ("row", "name"),
+@each_row(
     [
         ({**ROW, "kid": "a"}, "a"),
         (ROW, ""),

@@ -68,8 +68,7 @@ def test_what_is_said_of_the_user() -> None:
 SPEC = attributes(namespace="n")
 
 
-@pytest.mark.parametrize(
-    ("conditions", "holds"),
+@each_row(
     [
         ((), True),
         (("request.user == 'jane'",), True),

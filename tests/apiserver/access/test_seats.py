@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.apiserver.access.builders import stored
+from tests.apiserver.tables import each_row
 from tiphys.api import flowcontrol_v1 as v1
 from tiphys.api.base import from_builtins
 from tiphys.api.meta_v1 import ObjectMeta
@@ -183,8 +184,7 @@ async def test_a_seat_is_counted_until_it_is_released_once() -> None:
 # --- levels ---
 
 
-@pytest.mark.parametrize(
-    ("nominal", "hand", "objects", "seats"),
+@each_row(
     [
         (400, 8, 100, 1),
         (400, 8, 101, 2),

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from multidict import CIMultiDict, CIMultiDictProxy
 
+from tests.apiserver.tables import each_row
 from tiphys.apiserver.access.asked import Asked
 from tiphys.apiserver.access.impersonation import Impersonation
 from tiphys.apiserver.http.request import User
@@ -49,8 +50,7 @@ USER = ("Impersonate-User", "jane")
 IN = ".authentication.k8s.io"
 
 
-@pytest.mark.parametrize(
-    ("headers", "questions"),
+@each_row(
     [
         ([USER], ["users /jane"]),
         ([("Impersonate-User", ROBOT)], ["serviceaccounts ns/robot"]),
@@ -71,8 +71,7 @@ AUTHENTICATED = "system:authenticated"
 NOBODY = "system:unauthenticated"
 
 
-@pytest.mark.parametrize(
-    ("headers", "groups"),
+@each_row(
     [
         ([USER], (AUTHENTICATED,)),
         ([USER, ("Impersonate-Group", "a")], ("a", AUTHENTICATED)),

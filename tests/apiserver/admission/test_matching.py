@@ -72,8 +72,7 @@ def test_which_creation_of_a_pod_a_rule_is_about(
     assert rule_matches(wanted, made, PODS) == matches
 
 
-@pytest.mark.parametrize(
-    ("resources", "matches"),
+@each_row(
     [
         ("pods/status", True),
         ("pods/*", True),
@@ -128,8 +127,7 @@ def namespace(**labels: str) -> core_v1.Namespace:
     return core_v1.Namespace(metadata=ObjectMeta(name="n", labels=labels))
 
 
-@pytest.mark.parametrize(
-    ("obj", "old", "labels", "selected"),
+@each_row(
     [
         (pod_named(), None, {"a": "b"}, True),
         (pod_named(), None, {"a": "c"}, False),

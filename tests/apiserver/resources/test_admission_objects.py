@@ -5,8 +5,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 from tests.apiserver.kit import HOOK, RULE, SERVED
 from tests.apiserver.rules import built, fields, wrong_with
 from tests.apiserver.tables import each_row
@@ -68,8 +66,7 @@ def test_rules(rules: dict[str, Any], wrong: list[str]) -> None:
 MANY = ["true"] * 65
 
 
-@pytest.mark.parametrize(
-    ("listed", "wrong"),
+@each_row(
     [
         (conditions("true", "object.a == 1 && request.name == '' && oldObject == null"), []),
         (conditions("authorizer.path('/').check('get').allowed()"), []),
@@ -223,8 +220,7 @@ def mutation(kind: str = "JSONPatch", **parts: Any) -> dict[str, Any]:
     return {"mutations": [{"patchType": kind, **parts}]}
 
 
-@pytest.mark.parametrize(
-    ("spec", "wrong"),
+@each_row(
     [
         (mutation(jsonPatch={"expression": "[]"}), []),
         (mutation(jsonPatch={"expression": "["}), ["mutations[0].jsonPatch.expression"]),

@@ -116,8 +116,7 @@ def scaled(version: str, kind: str = "Deployment") -> dict[str, Any]:
     return sized(scaleTargetRef={"apiVersion": version, "kind": kind, "name": "x"})
 
 
-@pytest.mark.parametrize(
-    ("parts", "wrong"),
+@each_row(
     [
         (sized(minReplicas=2, maxReplicas=2), []),
         (sized(minReplicas=1, maxReplicas=0), ["spec.maxReplicas", "spec.maxReplicas"]),
@@ -179,8 +178,7 @@ CPU_HALF = {"type": "Resource", "resource": {**CPU, **HALF}}
 OTHER = {"type": "Pods", "pods": {**METRIC, **ONE}}
 
 
-@pytest.mark.parametrize(
-    ("metrics", "status", "text"),
+@each_row(
     [
         ([], {}, "<none>"),
         ([CPU_HALF], {}, "cpu: <unknown>/50%"),

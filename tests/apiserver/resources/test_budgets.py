@@ -224,8 +224,7 @@ OWNERS = [
 HARD = {"requests.cpu": "2", "limits.cpu": "4", "pods": "10"}
 
 
-@pytest.mark.parametrize(
-    ("kind", "body", "names", "shown"),
+@each_row(
     [
         (BUDGET, {}, ("Min Available", "Max Unavailable"), ["N/A", "N/A"]),
         (BUDGET, spec(minAvailable=0, maxUnavailable="5%"), ("Min Available", "Max Unavailable"), ["0", "5%"]),

@@ -185,8 +185,7 @@ def test_fields_by_which_objects_are_selected(paths: list[str], wrong: list[str]
 APPROVED = "api-approved.kubernetes.io"
 
 
-@pytest.mark.parametrize(
-    ("group", "value", "reason", "wrong"),
+@each_row(
     [
         ("e.com", "", None, False),
         ("notk8s.io", "", None, False),

@@ -52,8 +52,7 @@ def series(count: int, last: str | None = TIME) -> dict[str, Any]:
     return {"series": {"count": count, **({"lastObservedTime": last} if last else {})}}
 
 
-@pytest.mark.parametrize(
-    ("parts", "wrong"),
+@each_row(
     [
         (series(2), []),
         (series(1), ["series.count"]),
@@ -160,8 +159,7 @@ def decided(*types: str, **status: Any) -> dict[str, Any]:
     return {"status": {"conditions": rows, **status}}
 
 
-@pytest.mark.parametrize(
-    ("kind", "body", "names", "values"),
+@each_row(
     [
         (SERVICES, {}, ("Service", "Available"), ["Local", "Unknown"]),
         (SERVICES, available("True"), ("Available",), ["True"]),

@@ -171,8 +171,7 @@ def test_the_name_of_an_init_container_is_one_of_a_policy() -> None:
 # --- defaults ---
 
 
-@pytest.mark.parametrize(
-    ("spec", "after"),
+@each_row(
     [
         ({}, {"completions": 1, "parallelism": 1, "backoff_limit": 6, "completion_mode": "NonIndexed", "suspend": False, "pod_replacement_policy": "TerminatingOrFailed"}),
         ({"parallelism": 3}, {"completions": None, "parallelism": 3}),
@@ -228,8 +227,7 @@ def cells(strategy: Any, obj: Any) -> dict[str, Any]:
 STARTED = "2026-01-01T00:00:00Z"
 
 
-@pytest.mark.parametrize(
-    ("body", "text"),
+@each_row(
     [
         ({}, ("Running", "0/1", "")),
         ({"spec": {"parallelism": 1}}, ("Running", "0/1", "")),

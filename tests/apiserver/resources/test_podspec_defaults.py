@@ -82,8 +82,7 @@ def test_the_account_has_two_names(said: dict[str, str], account: str) -> None:
     assert (spec["serviceAccountName"], spec["serviceAccount"]) == (account, account)
 
 
-@pytest.mark.parametrize(
-    ("image", "policy"),
+@each_row(
     [
         ("i", "Always"),
         ("i:latest", "Always"),

@@ -197,8 +197,7 @@ def test_what_of_a_service_may_not_change(
 # --- defaults, warnings, columns ---
 
 
-@pytest.mark.parametrize(
-    ("spec", "after"),
+@each_row(
     [
         ({}, {"sessionAffinity": "None", "type": "ClusterIP", "internalTrafficPolicy": "Cluster", "externalTrafficPolicy": None, "allocateLoadBalancerNodePorts": None}),
         ({"externalIPs": ["10.1.1.1"]}, {"externalTrafficPolicy": "Cluster"}),

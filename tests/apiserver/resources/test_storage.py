@@ -221,8 +221,7 @@ def test_how_a_claim_of_three_gigabytes_changes(
 # --- defaults ---
 
 
-@pytest.mark.parametrize(
-    ("kind", "parts", "after"),
+@each_row(
     [
         (VOLUME, {}, {"volumeMode": "Filesystem", "persistentVolumeReclaimPolicy": "Retain", "hostPath": {"path": "/x", "type": ""}}),
         (VOLUME, spec(volumeMode="Block", persistentVolumeReclaimPolicy="Delete"), {"volumeMode": "Block", "persistentVolumeReclaimPolicy": "Delete"}),

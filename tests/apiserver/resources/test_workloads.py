@@ -51,8 +51,7 @@ def test_what_all_of_them_say(kind: str, parts: dict[str, Any], wrong: list[str]
     assert fields(wrong_with(kind, parts)) == [f"spec.{field}" for field in wrong]
 
 
-@pytest.mark.parametrize(
-    ("parts", "wrong"),
+@each_row(
     [
         (rolling(maxUnavailable=0, maxSurge=1), []),
         (rolling(maxUnavailable="0%", maxSurge="1%"), []),
