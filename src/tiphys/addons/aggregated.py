@@ -3,7 +3,7 @@ reviews where it has any, over TLS.
 
 Only the API server gets answers: it shows a certificate of the front proxy's authority,
 which the cluster publishes in ``kube-system/extension-apiserver-authentication``. Who may ask is
-decided there, before. Open paths are answered to anybody: webhooks are called without a
+decided there, before. Open paths need no authentication: webhooks are called without a
 certificate.
 """
 

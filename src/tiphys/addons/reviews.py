@@ -17,7 +17,7 @@ from tiphys.api.base import decode, encode
 from tiphys.api.meta_v1 import Status, StatusCause, StatusDetails
 from tiphys.machinery.fielderrors import FieldError, first
 
-_LONGEST = 500  # characters of what is said of an object that cannot be converted
+_LONGEST = 500  # characters of the message for an object that cannot be converted
 
 
 class Refused(Exception):

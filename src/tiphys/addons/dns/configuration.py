@@ -32,7 +32,7 @@ LONGEST = 30  # seconds that answers are kept with kubeadm's Corefile (``cache 3
 _LONGEST_COREFILE = 64 << 10  # characters
 _MOST_SERVERS = 15  # for one zone, as CoreDNS
 _THIS_MACHINE = "/etc/resolv.conf"
-# What this server does whether it is said or not, or what concerns the process of CoreDNS alone.
+# What this server does in any case, or what concerns the process of CoreDNS alone.
 _SETTLED = frozenset(
     (
         *("errors", "health", "ready", "kubernetes", "prometheus", "loop", "reload"),
@@ -49,7 +49,7 @@ _SETTLED_OF_FORWARD = frozenset(
 
 
 class Server(NamedTuple):
-    """A name server of somebody else."""
+    """An external name server."""
 
     address: str
     port: int = DNS_PORT

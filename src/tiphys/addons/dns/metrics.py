@@ -1,7 +1,7 @@
 """What the server counts, under the names that CoreDNS' metrics have.
 
 A reply that was given before takes the server ten microseconds, most of them in the kernel. So it
-counts with plain numbers, and they become metrics when somebody looks (`collect`).
+counts with plain numbers, and they become metrics at a scrape (`collect`).
 """
 
 from __future__ import annotations

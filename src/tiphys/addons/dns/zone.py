@@ -87,7 +87,7 @@ class Zone:
         self._soa = _start_of_authority(domain)
 
     def answer(self, question: Question) -> Answer | None:
-        """None for a name of somebody else. An alias may lead out of the zone: the caller follows
+        """None for a name outside the zone. An alias may lead out of the zone: the caller follows
         it."""
         labels = question.labels
         if labels[-2:] in (_REVERSE, _REVERSE_IPV6):

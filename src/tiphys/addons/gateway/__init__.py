@@ -46,9 +46,9 @@ class Settings(Struct):
 
 
 def definitions() -> tuple[CustomResourceDefinition, ...]:
-    from tiphys.addons.gateway.objects import definitions as made
+    from tiphys.addons.gateway.objects import definitions as crd_definitions
 
-    return made()
+    return crd_definitions()
 
 
 def objects(settings: Settings) -> Sequence[Struct]:

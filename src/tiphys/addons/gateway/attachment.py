@@ -1,4 +1,4 @@
-"""Which routes attach to which listeners, and what is to be said of it.
+"""Which routes attach to which listeners, and the verdicts.
 
 Source: the documentation of CommonRouteSpec and of the conditions of routes in gateway-api.
 """
@@ -18,7 +18,7 @@ from tiphys.addons.gateway.types.shared import ParentReference
 
 @dataclass
 class RouteState:
-    """What is to be said of a route for each parent that is a Gateway of ours."""
+    """The verdicts on a route for each parent that is a Gateway of ours."""
 
     route: Route
     parents: list[tuple[ParentReference, list[Verdict]]] = field(default_factory=list)
@@ -47,9 +47,9 @@ def attach(
     refusal = None
     serving = {
         f"{one.listener.gateway.metadata.namespace}/{one.listener.gateway.metadata.name}"
-        for _, found in attached
-        if not isinstance(found, Verdict)
-        for one in found
+        for _, outcome in attached
+        if not isinstance(outcome, Verdict)
+        for one in outcome
     }
     try:
         compiled = compile_route(route, resolver, serving)

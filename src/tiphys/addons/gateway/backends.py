@@ -31,7 +31,7 @@ class Unresolved(Exception):
 
 @dataclass
 class PolicyState:
-    """What is to be said of a BackendTLSPolicy, and for which Gateways (``namespace/name``)."""
+    """The verdicts on a BackendTLSPolicy, and for which Gateways (``namespace/name``)."""
 
     policy: BackendTLSPolicy
     verdicts: list[Verdict]

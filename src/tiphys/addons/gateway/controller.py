@@ -68,7 +68,7 @@ class _Gateway:
         await self._context.informers.synced()
         await self._server.start(f"unix:{self._sockets / 'xds'}")
         try:
-            await self._program()  # Envoy begins with all there is
+            await self._program()  # Envoy starts with all there is
             self._context.tasks.start(self._envoy.run(), "envoy", vital=True)
             async with asyncio.timeout(_STARTING):
                 await self._envoy.ready()
@@ -90,7 +90,7 @@ class _Gateway:
         """From the objects of now to Envoy, and to statuses. Returns what `tiphys addon status`
         should say.
 
-        Objects that nobody has thought of end nothing: Envoy goes on with what it has.
+        An unexpected object ends nothing: Envoy continues with what it has.
         """
         try:
             outcome, refused = await self._program()
@@ -99,7 +99,7 @@ class _Gateway:
         except Exception as error:
             log.exception("the last change could not be taken over")
             return f"Envoy serves what it had, for the last change failed: {error!r}"
-        if refused:  # ports that somebody has: they may become free
+        if refused:  # ports in use: they may become free
             asyncio.get_running_loop().call_later(_RETRIED, self._watcher.changed.set)
         return _message(outcome)
 

@@ -1,4 +1,4 @@
-"""Gateway API as ports and sites of the model, with what is to be said of every object of it."""
+"""Gateway API as ports and sites of the model, with the verdicts on every object."""
 
 from __future__ import annotations
 

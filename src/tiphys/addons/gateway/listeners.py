@@ -132,7 +132,7 @@ class State:
 
 
 def states(gateway: Gateway, objects: Objects, unavailable: set[int]) -> list[State]:
-    """Of every listener of a Gateway. `unavailable` are ports that somebody else has."""
+    """Of every listener of a Gateway. `unavailable` are ports in use by others."""
     listener_states = [State(gateway, listener) for listener in gateway.spec.listeners]
     for state in listener_states:
         _kinds(state)

@@ -1,4 +1,4 @@
-"""What is to be said, as statuses of the objects (pure)."""
+"""The verdicts as statuses of the objects (pure)."""
 
 from __future__ import annotations
 

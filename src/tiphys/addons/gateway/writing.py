@@ -1,4 +1,4 @@
-"""Writes statuses that say something new, and tells events once."""
+"""Writes statuses that changed, and each event once."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class Writer:
                     type(obj), meta.name, patch, meta.namespace, "status", media=MERGE
                 )
             except StatusError as error:
-                if not is_not_found(error):  # it is gone, and so is what could be said of it
+                if not is_not_found(error):  # it is gone, and its status with it
                     log.warning("the status of %s was not written: %s", key_of(obj), error)
             except Unreachable as error:
                 log.info("%s", error)

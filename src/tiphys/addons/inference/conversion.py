@@ -124,7 +124,7 @@ def _newer(obj: Plain, kind: str) -> Plain:
 
 
 def _restore(spec: Plain, kept: Plain) -> None:
-    """Takes back what `_show_older` showed, unless somebody has changed it since: then that holds,
+    """Takes back what `_show_older` showed, unless it was changed since: then that holds,
     and what it stood for is dropped."""
     shown = kept.get("shown") or {}
     own = kept.get("spec") or {}
@@ -140,7 +140,7 @@ def _restore(spec: Plain, kept: Plain) -> None:
 
 
 def _kept(text: str) -> Plain:
-    """What an annotation holds; nothing for one that somebody has written himself."""
+    """What an annotation holds; nothing for one that was written by hand."""
     try:
         fields = msgspec.json.decode(text) if text else {}
     except msgspec.DecodeError:

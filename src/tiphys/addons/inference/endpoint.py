@@ -21,7 +21,7 @@ class Unsupported(ValueError):
 class Endpoint:
     """`family` is the endpoint that it is half of, if prompts are read by servers of their own.
     `node_selector` is where its pods go, and `is_together` means that all pods of the family are in
-    one zone. Where `is_scaled`, somebody else writes how many there are."""
+    one zone. Where `is_scaled`, the autoscaler writes how many there are."""
 
     name: str
     namespace: str

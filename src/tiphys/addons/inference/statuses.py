@@ -130,7 +130,7 @@ def _metrics(endpoint: Endpoint) -> MetricsStatus | None:
 def with_findings(
     standing: list[Condition], findings: Iterable[Finding], generation: int, now: float
 ) -> list[Condition]:
-    """Conditions whose times of transition are kept; those that nothing is found of go."""
+    """Conditions whose times of transition are kept; those without a finding go."""
     updated_conditions = list(standing)
     types = set()
     for finding in findings:

@@ -17,7 +17,7 @@ _BASE_COST = 1.0
 
 @dataclass(frozen=True)
 class Note:
-    """What is said about a node: becomes events of it and of its claim."""
+    """A message about a node: becomes events of it and of its claim."""
 
     node: str
     reason: str

@@ -32,7 +32,7 @@ def pool_hash(pool: NodePool) -> str:
 
 
 def _as_sets(value: object) -> object:
-    """Plain data without what is empty. Defaults are said: whether an encoder leaves one out
+    """Plain data without what is empty. Defaults are included: whether an encoder omits one
     depends on which string of equal ones it is."""
     if isinstance(value, Struct):
         names_ = (name for name in value.__struct_fields__ if name != "requirements")

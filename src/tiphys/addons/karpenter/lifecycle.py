@@ -382,7 +382,7 @@ def _single(claim: NodeClaim) -> dict[str, str]:
 
 
 def _owner(claim: NodeClaim) -> str:
-    """The uid of its pool; "" for a claim that somebody has made by hand."""
+    """The uid of its pool; "" for a claim that was created by hand."""
     owners = (owner for owner in claim.metadata.owner_references if owner.kind == "NodePool")
     return next((owner.uid for owner in owners), "")
 

@@ -380,7 +380,7 @@ class Planner:
     def _settled_labels(
         self, draft: Draft, rows: Sequence[int], fixed: Collection[str]
     ) -> tuple[dict[str, str], dict[str, list[str]]]:
-        """The labels that somebody depends on: those with one value, and those with several."""
+        """The labels that pods depend on: those with one value, and those with several."""
         pinned: dict[str, str] = {}
         choices: dict[str, list[str]] = {}
         for key in {*mentions(self._concerned(draft), self._volumes), *fixed} - {HOSTNAME}:

@@ -104,7 +104,7 @@ class NodePoolReconciler(Reconciler[NodePool]):
     def _registration(
         self, pool: NodePool, status: NodePoolStatus, standing: list[Condition]
     ) -> list[Condition]:
-        """Whether its nodes come up. Nothing is said of pools of other clouds."""
+        """Whether its nodes come up. Pools of other clouds get no condition."""
         class_ = self.shared.cluster.class_of(pool)
         if class_ is None:
             return standing

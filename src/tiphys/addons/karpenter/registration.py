@@ -55,7 +55,7 @@ class Registrations:
         return updated
 
     def _remember(self, pool: str, standing: Condition) -> None:
-        """After a restart: what was said is what is known."""
+        """After a restart: the condition is all that is known."""
         if standing.status == "True":
             self.note(pool)
         elif standing.status == "False":

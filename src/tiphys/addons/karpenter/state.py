@@ -106,7 +106,7 @@ class StateNode:
 class World:
     """Everything that decisions are based on. `pools` are those that may make nodes, by name;
     `pending` are pods that need a node; `catalogs` are those of pools with overlays; `relaxes`:
-    what pools want to choose from (`minValues`) is given up where nothing else is left."""
+    what pools want to choose from (`minValues`) is dropped where nothing else is left."""
 
     now: float
     catalog: Catalog

@@ -1,5 +1,5 @@
 """What is checked every second: static pools, machines that are taken away or fell silent, and
-what somebody left behind."""
+what was left behind."""
 
 from __future__ import annotations
 

@@ -58,9 +58,9 @@ def definitions() -> tuple[CustomResourceDefinition, ...]:
 
 
 def objects(settings: Settings) -> Sequence[Struct]:
-    from tiphys.addons.keda.running import objects as made
+    from tiphys.addons.keda.running import objects as keda_objects
 
-    return made(settings.address)
+    return keda_objects(settings.address)
 
 
 async def run(context: Context) -> None:

@@ -47,7 +47,7 @@ class Admission:
         self._autoscalers.index("namespace", namespace_index)
 
     async def judge(self, asked: AdmissionRequest) -> Verdict:
-        """What is said of one object. Raises SpecError when it may not be so."""
+        """The verdict on one object. Raises SpecError when it is invalid."""
         if asked.operation not in ("CREATE", "UPDATE") or asked.sub_resource:
             return Verdict()
         match asked.kind.kind:
@@ -99,7 +99,7 @@ class Admission:
                 )
 
     def _check_autoscalers(self, obj: ScaledObject) -> None:
-        """Raises SpecError when an autoscaler of somebody else scales the target."""
+        """Raises SpecError when another autoscaler scales the target."""
         api_version, kind, name = facts.target_of(obj)
         for hpa in self._autoscalers.by("namespace", obj.metadata.namespace):
             meta = hpa.metadata

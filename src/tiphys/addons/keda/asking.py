@@ -154,7 +154,7 @@ class HttpScaler(Scaler):
         return url
 
     async def _credentials(self) -> dict[str, str]:
-        """The headers that prove who asks."""
+        """The headers with the credentials."""
         headers = {}
         if "apiKey" in self.auth_modes and self.method == "header":
             headers[self.key_param_name or "X-API-KEY"] = self.api_key

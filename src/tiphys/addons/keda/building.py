@@ -44,7 +44,7 @@ class Built:
 
     @contextlib.asynccontextmanager
     async def used(self) -> AsyncIterator[None]:
-        """While somebody uses them, they are not closed."""
+        """While they are in use, they are not closed."""
         self._users += 1
         try:
             yield

@@ -237,7 +237,7 @@ class ScaledObjectReconciler(Reconciler[ScaledObject]):
                 ) from None
 
     async def _ready(self, obj: ScaledObject) -> None:
-        """It is, unless its triggers have said otherwise since."""
+        """It is, unless its triggers have reported otherwise since."""
         standing = facts.condition(obj.status.conditions, "Ready")
         new_conditions: dict[str, ConditionState] = {}
         is_first = standing.status in ("", "Unknown", "False")

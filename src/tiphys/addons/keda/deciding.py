@@ -34,7 +34,7 @@ class Move(Enum):
 
 @dataclass(frozen=True)
 class Seen:
-    """What the triggers said. `active` are the names of metrics that are, `failed` whether any
+    """The triggers' answers. `active` are the names of metrics that are, `failed` whether any
     trigger could not say anything."""
 
     is_active: bool

@@ -76,7 +76,7 @@ class ScaledJobReconciler(Reconciler[ScaledJob]):
         await note_user(self.client, obj, "scaledjobs")
 
     async def _ready(self, obj: ScaledJob, new_conditions: dict[str, ConditionState]) -> None:
-        """It is, unless its triggers have said otherwise since."""
+        """It is, unless its triggers have reported otherwise since."""
         standing = facts.condition(obj.status.conditions, "Ready")
         types, authentications = facts.type_names(obj.spec.triggers)
         if self.scaling.watched(key_of(obj)) is None or standing.reason == "ScaledJobCheckFailed":

@@ -71,7 +71,7 @@ class Loops(Generic[K]):
         """How many are watched."""
         return len(self._watched)
 
-    # --- to be said by each kind ---
+    # --- defined by each kind ---
 
     async def check(self, obj: K, watched: Watched) -> None:
         """One look, and what follows from it."""

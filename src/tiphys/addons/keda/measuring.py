@@ -23,7 +23,7 @@ from tiphys.machinery.errors import StatusError
 
 
 class Record(NamedTuple):
-    """What a trigger said of a metric: kept for the autoscaler, if the trigger wants that."""
+    """A trigger's answer for a metric: kept for the autoscaler, if the trigger wants that."""
 
     measured: Measured | None
     error: str

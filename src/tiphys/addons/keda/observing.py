@@ -114,7 +114,7 @@ class Observer:
 
 
 class _Totals(Collector):
-    """Objects and triggers by their kind, counted when somebody looks."""
+    """Objects and triggers by their kind, counted at a scrape."""
 
     def __init__(self, context: Context) -> None:
         self._informers = [(name, context.informers.of(kind)) for name, kind in _KINDS]

@@ -151,7 +151,7 @@ class Scaling(Loops[ScaledObject]):
         await change_status(self.client, current, change)
 
     def _autoscaler_health(self, obj: ScaledObject) -> dict[str, ConditionState]:
-        """The condition HPAActive, once the autoscaler has said how it is."""
+        """The condition HPAActive, once the autoscaler has reported its state."""
         hpa = self._autoscalers.get(f"{obj.metadata.namespace}/{obj.status.hpa_name}")
         if hpa is None:
             return {}

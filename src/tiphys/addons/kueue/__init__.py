@@ -65,9 +65,9 @@ class Settings(Struct):
 
 
 def definitions() -> tuple[CustomResourceDefinition, ...]:
-    from tiphys.addons.kueue.types.definitions import definitions as made
+    from tiphys.addons.kueue.types.definitions import definitions as crd_definitions
 
-    return made()
+    return crd_definitions()
 
 
 def objects(settings: Settings) -> Sequence[Struct]:

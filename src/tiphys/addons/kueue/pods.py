@@ -90,7 +90,7 @@ class Pods:
 
     @property
     def is_prepared(self) -> bool:
-        """Whether somebody else makes the workload: that of a LeaderWorkerSet's group."""
+        """Whether another controller makes the workload: that of a LeaderWorkerSet's group."""
         return any(names.PARENT in pod.metadata.annotations for pod in self.members)
 
     @property

@@ -30,7 +30,7 @@ class Substrate(Protocol):
         """Makes it what it was. One that is gone stays so."""
 
     async def missing(self, name: str) -> str:
-        """What it lacks until it is as was said; nothing: it is ready."""
+        """What it lacks until it is as requested; nothing: it is ready."""
 
 
 class Deployments:

@@ -36,9 +36,9 @@ WEBHOOK = "tiphys-mesh"
 class Settings(Struct):
     """`address` is where sidecars and the API server reach the add-on; empty: the API server's own
     address, behind the Service `kubernetes`. `xdsPort` and `webhookPort` are its ports there.
-    `trustDomain` begins every identity. `lifetime` is that of a sidecar's certificate, in seconds;
-    it has another one at half of it. `image` has Envoy and nft (``image.yaml``). `drain` is how
-    many seconds a sidecar outlives its pod's containers.
+    `trustDomain` is the prefix of every identity. `lifetime` is that of a sidecar's certificate,
+    in seconds; it has another one at half of it. `image` has Envoy and nft (``image.yaml``).
+    `drain` is how many seconds a sidecar outlives its pod's containers.
     """
 
     address: str = ""

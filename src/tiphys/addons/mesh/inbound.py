@@ -165,7 +165,7 @@ def _local(name: str, port: int) -> cluster_pb2.Cluster:
 
 
 def _ready_cluster() -> cluster_pb2.Cluster:
-    """Whether the sidecar lets anybody in: its listener waits for its certificate."""
+    """Whether the sidecar accepts connections: its listener waits for its certificate."""
     config = _local(_READY, INBOUND)
     check = _check(Duration(nanos=100_000_000))
     check.no_traffic_healthy_interval.seconds = 10

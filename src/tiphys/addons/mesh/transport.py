@@ -52,10 +52,10 @@ def client(protocol: str, identities: Iterable[str], otherwise: str) -> base_pb2
 
 
 def server(protocol: str, domain: str) -> base_pb2.TransportSocket:
-    """For clients who are anybody of the trust domain."""
-    anybody = string_pb2.StringMatcher(prefix=f"spiffe://{domain}/")
+    """For any client of the trust domain."""
+    any_member = string_pb2.StringMatcher(prefix=f"spiffe://{domain}/")
     context = tls_pb2.DownstreamTlsContext(
-        common_tls_context=_common(protocol, [anybody]),
+        common_tls_context=_common(protocol, [any_member]),
         disable_stateless_session_resumption=True,
         disable_stateful_session_resumption=True,
     )

@@ -18,7 +18,7 @@ from tiphys.network.xds.cache import Cache
 
 _SERVICE = "kubernetes.io/service-name"
 _PAUSE = 0.002  # seconds in which changes of a service are gathered
-_AT_ONCE = 10  # services that are compiled before anybody else gets a turn
+_AT_ONCE = 10  # services that are compiled before other tasks get a turn
 
 
 class Source:

@@ -10,7 +10,7 @@ from tiphys.api import core_v1
 from tiphys.api.base import Quantity, format_quantity
 from tiphys.machinery.quantity import NANO, nano
 
-_DECLARED = 0.0  # what hollow pods use is said by them, not measured over a time
+_DECLARED = 0.0  # what hollow pods use is declared by them, not measured over a time
 _NOTHING = Quantity("0")
 
 
@@ -50,7 +50,7 @@ class Sampler:
 
     @property
     def is_empty(self) -> bool:
-        """Whether no node has said anything yet."""
+        """Whether no node has reported yet."""
         return not self._containers
 
     @property
@@ -58,7 +58,7 @@ class Sampler:
         return bool(self._counters)
 
     def containers(self, node: str, uid: str) -> dict[str, Sample] | None:
-        """Of a pod, by container; None where the node has said nothing of it."""
+        """Of a pod, by container; None where the node has not reported it."""
         return self._containers.get(node, {}).get(uid)
 
     def machine(self, node: str) -> Sample | None:
@@ -74,7 +74,7 @@ class Sampler:
             del self._counters[key]
 
     def note(self, node: str, summary: Any, now: float) -> None:
-        """What a node has said at a time. Raises LookupError, TypeError, ValueError or
+        """A node's summary at a time. Raises LookupError, TypeError, ValueError or
         AttributeError for nonsense."""
         node_usage = summary.get("node")
         if node_usage:

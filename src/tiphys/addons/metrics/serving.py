@@ -66,14 +66,14 @@ class ResourceMetrics:
         self._tls = tls
         self._session: aiohttp.ClientSession | None = None
         self._sampler = Sampler()
-        self._asked = -_WANTED  # monotonic: when somebody last wanted to know
+        self._asked = -_WANTED  # monotonic: time of the last request
 
     async def close(self) -> None:
         if self._session is not None:
             await self._session.close()
 
     async def run(self) -> None:
-        """Asks the nodes again and again; many of them only while somebody wants to know."""
+        """Scrapes the nodes periodically; many of them only while there are requests."""
         while True:
             is_wanted = time.monotonic() - self._asked < _WANTED
             if is_wanted or len(self._registry.cache(_NODES)) <= _FEW:

@@ -145,7 +145,7 @@ class Storage:
         self, repository: str, data: bytes, manifest: Manifest, tag: str, claimed_digest: str
     ) -> str:
         """Keeps a manifest whose parts are all in the repository, under a tag unless that is "".
-        `said` is the digest that it has to have, "" for any. Returns its digest. Raises Fault."""
+        `claimed_digest`: the digest it must have, "" for any. Returns its digest. Raises Fault."""
         hexdigest = hashlib.sha256(data).hexdigest()
         if claimed_digest not in ("", hexdigest):
             message = "provided digest did not match uploaded content"

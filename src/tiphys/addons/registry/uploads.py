@@ -123,7 +123,7 @@ class Uploads:
         upload.used = time.monotonic()
 
     async def finish(self, upload: Upload, hexdigest: str) -> None:
-        """Keeps the blob if what has come is what was said. Raises Fault; the session is over in
+        """Keeps the blob if its digest is the claimed one. Raises Fault; the session is over in
         any case."""
         try:
             if upload.hexdigest != hexdigest:

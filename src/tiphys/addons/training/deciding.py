@@ -121,7 +121,7 @@ def _keep_pods(seen: Observation, plan: Plan, groups: tuple[Group, ...]) -> None
 
 
 def _is_mute(seen: Observation, member: Member) -> bool:
-    """An agent that spoke and has said nothing for twice as long as it may: processes were stopped
+    """An agent that reported and is silent for twice as long as it may: processes were stopped
     for it after the first half, and it will not start any. One that never reported may still start.
     """
     return member.last_rank >= 0 and member.silent > 2 * seen.agent_timeout
@@ -187,7 +187,7 @@ def _wait(seen: Observation, plan: Plan, groups: tuple[Group, ...], ranking: Ran
 
 
 def _is_between_two_starts(seen: Observation, status: JobStatus, ranking: Ranking) -> bool:
-    """Whether all that is missing is processes that were just told to stop."""
+    """Whether all that is missing is processes that are just stopping."""
     if ranking.missing or seen.now - since(status, Phase.RUNNING) > _STOPPING:
         return False
     return all(member.state in STOPPABLE for member in ranking.waiting)
@@ -203,7 +203,7 @@ def _common_body(
 
 
 def _started(seen: Observation, plan: Plan, groups: tuple[Group, ...], ranking: Ranking) -> None:
-    """All agents said that they run."""
+    """All agents reported that they run."""
     status = plan.status
     status.master_addr = ranking.members[0].address
     status.master_port = str(MASTER_PORT)

@@ -83,7 +83,7 @@ def written(value: dict[str, Any]) -> str:
 
 
 def _read(job: HyperPodPyTorchJob, annotation: str, shape: type[T]) -> T:
-    """Empty for what somebody has written there who does not know how."""
+    """Empty for what is malformed."""
     text = job.metadata.annotations.get(annotation, "{}")
     try:
         return msgspec.json.decode(text, type=shape)

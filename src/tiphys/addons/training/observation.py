@@ -50,7 +50,7 @@ class AgentReport:
 @dataclass(frozen=True)
 class Member:
     """A pod of a job. `lost` is the reason why it no longer counts; `silent` is for how many
-    seconds its agent has not answered, and `last_rank` what it said when it did."""
+    seconds its agent has not answered, and `last_rank` its last reported rank."""
 
     name: str
     uid: str

@@ -52,7 +52,7 @@ def _trains(rank: int, group: Group) -> bool:
 
 
 def shrink(seen: Observation, plan: Plan, groups: tuple[Group, ...]) -> None:
-    """Goes on with the pods that there are, if those that are missing have had their time."""
+    """Continues with the pods that there are, if those that are missing have had their time."""
     policy = seen.job.spec.elastic_policy
     if policy is None or seen.now - _waiting_since(seen, plan.status) < _timeout(
         policy, plan.status

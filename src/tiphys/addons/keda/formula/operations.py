@@ -247,9 +247,9 @@ PREDICATES: dict[str, Callable[[list[Any], Predicate], Any]] = {
     "none": lambda values, holds: not _true(values, holds, "none"),
     "one": lambda values, holds: len(_true(values, holds, "one")) == 1,
     "filter": lambda values, holds: _true(values, holds, "filter"),
-    "map": lambda values, made: [made(value) for value in values],
+    "map": lambda values, transform: [transform(value) for value in values],
     "count": lambda values, holds: len(_true(values, holds, "count")),
-    "sum": lambda values, made: FUNCTIONS["sum"]([made(value) for value in values]),
+    "sum": lambda values, transform: FUNCTIONS["sum"]([transform(value) for value in values]),
     "find": _first,
 }
 """Functions whose second argument is a predicate: ``count(values, {# > 1})``."""

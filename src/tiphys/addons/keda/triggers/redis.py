@@ -16,7 +16,7 @@ _MOST_MOVES = 3  # from node to node of a cluster, for one command
 
 
 class RedisScaler(Scaler):
-    """Where the server is, and who asks it."""
+    """The server's address, and the credentials."""
 
     addresses: list[str] = parameter("address", "addresses", places=_ADDRESSES, optional=True)
     hosts: list[str] = parameter("host", "hosts", places=_ANY, optional=True)

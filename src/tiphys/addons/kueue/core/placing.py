@@ -80,7 +80,7 @@ class _Groups(NamedTuple):
 
 @dataclass
 class _Excluded:
-    """Nodes that can take no pod at all, by why."""
+    """Nodes that can take no pod at all, by reason."""
 
     total: int = 0
     reasons: dict[str, int] = field(default_factory=dict)

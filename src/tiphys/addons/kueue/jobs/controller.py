@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from tiphys.addons.kueue import statuses
-from tiphys.addons.kueue.jobs import workloads as made
+from tiphys.addons.kueue.jobs import workloads as job_workloads
 from tiphys.addons.kueue.jobs.kinds import KINDS, kind_of
 from tiphys.addons.kueue.jobs.parts import AnyJob, Finish, JobKind, Manifest
 from tiphys.addons.kueue.priorities import Priorities
@@ -79,7 +79,7 @@ class JobController(Controller):
             return None  # its workload goes with it
         owner = controller_of(job)
         is_child = owner is not None and kind_of(owner.api_version, owner.kind) is not None
-        if not made.queue_of(job) or is_child:
+        if not job_workloads.queue_of(job) or is_child:
             return None
         await self._bring_together(kind, _typed(kind, job))
         return None
@@ -95,7 +95,7 @@ class JobController(Controller):
             await self._begin(kind, job)
         elif statuses.has(workload, statuses.EVICTED):
             await self._stop_evicted(kind, job, workload)
-        elif made.runs(kind, job):
+        elif job_workloads.runs(kind, job):
             await self._check_running(kind, job, workload)
         elif statuses.has(workload, statuses.ADMITTED):
             await self._start(kind, job, workload)
@@ -108,16 +108,16 @@ class JobController(Controller):
 
     async def _begin(self, kind: JobKind, job: AnyJob) -> None:
         """The job is stopped first: what it asks for is counted when nothing of it runs."""
-        if made.runs(kind, job):
-            await self._write_spec(kind, job, made.stopped_spec(kind, job))
+        if job_workloads.runs(kind, job):
+            await self._write_spec(kind, job, job_workloads.stopped_spec(kind, job))
             self.event(job, "Normal", "Suspended", "Kueue managed job suspended")
             return
-        priority = self._priorities.of(job.metadata.labels, made.pod_sets_of(kind, job))
+        priority = self._priorities.of(job.metadata.labels, job_workloads.pod_sets_of(kind, job))
         if isinstance(priority, str):
             message = f"WorkloadPriorityClass {priority!r} not found"
             self.event(job, "Warning", "WorkloadPriorityClassNotFound", message)
             raise LookupError(f"{job.metadata.namespace}/{job.metadata.name}: {message}")
-        workload = made.workload_of(kind, job, priority)
+        workload = job_workloads.workload_of(kind, job, priority)
         if key := await self._workloads.create(workload):
             self.event(job, "Normal", "CreatedWorkload", f"Created Workload: {key}")
 
@@ -133,10 +133,10 @@ class JobController(Controller):
 
     async def _start(self, kind: JobKind, job: AnyJob, workload: Workload) -> None:
         flavors = {one.metadata.name: one for one in self._flavors}
-        placements = made.placements_of(workload, flavors)
+        placements = job_workloads.placements_of(workload, flavors)
         try:
-            spec = made.started_spec(kind, job, placements)
-        except made.PlacementError as error:
+            spec = job_workloads.started_spec(kind, job, placements)
+        except job_workloads.PlacementError as error:
             now = self.context.now()
             message = str(error)
             await self._workloads.change(
@@ -154,8 +154,8 @@ class JobController(Controller):
         """Quota is free once nothing of the job runs any more."""
         evicted = conditions.find(workload.status.conditions, statuses.EVICTED)
         assert evicted is not None
-        if made.runs(kind, job):
-            await self._write_spec(kind, job, made.stopped_spec(kind, job))
+        if job_workloads.runs(kind, job):
+            await self._write_spec(kind, job, job_workloads.stopped_spec(kind, job))
             self.event(job, "Normal", "Stopped", evicted.message)
             return  # its change brings it back
         if kind.is_active(job.status or {}):
@@ -190,7 +190,7 @@ class JobController(Controller):
                 media=MERGE,
             )
             return True
-        restored = made.restored_spec(kind, job, workload)
+        restored = job_workloads.restored_spec(kind, job, workload)
         if restored == job.spec:
             return False
         await self._write_spec(kind, job, restored)
@@ -198,7 +198,7 @@ class JobController(Controller):
 
     async def _check_running(self, kind: JobKind, job: AnyJob, workload: Workload) -> None:
         if not statuses.has(workload, statuses.ADMITTED):
-            await self._write_spec(kind, job, made.stopped_spec(kind, job))
+            await self._write_spec(kind, job, job_workloads.stopped_spec(kind, job))
             self.event(job, "Normal", "Stopped", "Not admitted by cluster queue")
             return
         status = job.status or {}
@@ -218,11 +218,11 @@ class JobController(Controller):
     async def _follow_job(self, kind: JobKind, job: AnyJob, workload: Workload) -> None:
         """While it waits its user may still change it, its queue and its priority."""
         priority = self._priorities.of(job.metadata.labels, workload.spec.pod_sets)
-        pod_sets = made.pod_sets_of(kind, job)
+        pod_sets = job_workloads.pod_sets_of(kind, job)
 
         def follow(workload_: Workload) -> None:
             if workload_.status.admission is None:
-                workload_.spec.queue_name = made.queue_of(job)
+                workload_.spec.queue_name = job_workloads.queue_of(job)
                 if to_builtins(workload_.spec.pod_sets) != to_builtins(pod_sets):
                     workload_.spec.pod_sets = pod_sets
                 if not isinstance(priority, str):

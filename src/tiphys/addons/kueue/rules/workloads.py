@@ -1,4 +1,4 @@
-"""Workloads: what they ask for, and what may be said of them once they hold quota."""
+"""Workloads: what they request, and what their status may be once they hold quota."""
 
 from __future__ import annotations
 
