@@ -9,7 +9,7 @@ from typing import Any, cast
 from prometheus_client import CollectorRegistry
 
 from tests.addons.karpenter.builders import CATALOG, NOW, pool, state
-from tests.addons.pretended import Pretended
+from tests.addons.pretended import Patched
 from tiphys.addons._cloud.machines import InsufficientCapacity, Machine, Order
 from tiphys.addons.karpenter import names
 from tiphys.addons.karpenter.cluster import Cluster
@@ -20,40 +20,10 @@ from tiphys.addons.karpenter.shared import Shared
 from tiphys.addons.karpenter.types import NodeClaim, NodePool, TiphysNodeClass
 from tiphys.api import core_v1
 from tiphys.api.base import from_builtins, to_builtins
-from tiphys.client.informer import key_of
 from tiphys.controllers.shell import Context
-from tiphys.machinery import conditions, mergepatch
+from tiphys.machinery import conditions
 
 SMALL = {"resources": {"requests": {"cpu": "1"}}}
-
-
-class Server(Pretended):
-    """Merge patches change what stands in the informers; `gone` are claims that were deleted."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.gone: list[str] = []
-
-    async def patch(  # type: ignore[override]
-        self, kind: Any, name: str, patch: Any, namespace: str = "", part: str = "", *, media: str
-    ) -> Any:
-        self._fail()
-        there = self.of(kind).get(f"{namespace}/{name}" if namespace else name)
-        plain = to_builtins(patch)
-        version = plain.get("metadata", {}).pop("resourceVersion", None)
-        assert version is None or version == there.metadata.resource_version
-        made = from_builtins(mergepatch.merge(to_builtins(there), plain), kind)
-        return self.put(made)
-
-    async def update_status(self, obj: Any) -> Any:
-        self._fail()
-        there = self.of(type(obj)).get(key_of(obj))
-        assert there.metadata.resource_version == obj.metadata.resource_version
-        return self.put(from_builtins(to_builtins(obj), type(obj)))
-
-    async def delete(self, kind: Any, name: str, *, uid: str) -> None:  # type: ignore[override]
-        self._fail()
-        self.gone.append(name)
 
 
 class Cloud:
@@ -90,7 +60,7 @@ class Bench:
     """A pool and a class, both named `default`, with nothing of them yet."""
 
     def __init__(self) -> None:
-        self.server = Server()
+        self.server = Patched()
         self.cloud = Cloud()
         self.time = NOW
         self.events: list[tuple[str, str, str]] = []
