@@ -3,8 +3,6 @@ target with a scale, and triggers that say what a test has them say."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -132,12 +130,6 @@ class Bench:
 
     async def _forget(self, key: str) -> None:
         self.closed += 1
-
-    @contextlib.asynccontextmanager
-    async def told(self) -> AsyncIterator[list[tuple[str, str, str]]]:
-        """The events of a while."""
-        self.events.clear()
-        yield self.events
 
     @property
     def reasons(self) -> list[str]:
