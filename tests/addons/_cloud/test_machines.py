@@ -18,7 +18,8 @@ from tests.addons._cloud.builders import (
     Sandboxes,
     order,
 )
-from tiphys.addons._cloud.machines import CONTAINERD, InsufficientCapacity
+from tiphys.addons._cloud.machines import InsufficientCapacity
+from tiphys.addons._cloud.sandboxes import CONTAINERD
 from tiphys.addons.machines import MachineError
 from tiphys.node.states import RUNNING
 

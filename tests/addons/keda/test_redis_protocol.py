@@ -10,6 +10,7 @@ import pytest
 from tests.addons.keda.tables import made
 from tiphys.addons.keda import dialing, redis_protocol
 from tiphys.addons.keda.redis_protocol import Redis, RedisError, Server
+from tiphys.addons.keda.scaler import ScalerError
 
 
 class Sent:
@@ -193,6 +194,6 @@ def test_an_address_is_a_host_and_a_port(
 ) -> None:
     try:
         assert dialing.host_port(address, default) == place
-    except dialing.ScalerError as error:
+    except ScalerError as error:
         assert place is None
         assert str(error) == f"dial tcp: address {address}: missing port in address"
