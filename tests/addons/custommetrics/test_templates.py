@@ -242,7 +242,7 @@ BEFORE = "rules: [{seriesQuery: a, metricsQuery: b, resources: {template: "
         (f"{BEFORE}<<.Resource>>}}, name: {{matches: '(a)(b)', as: x}}}}]", ""),
         (f"{BEFORE}<<.Resource>>}}, name: {{matches: '(a)'}}}}]", ""),
         ("rules: [{metricsQuery: b, resources: {template: x}}]", "seriesQuery and metricsQuery"),
-        ("[" * 5000, "unable to load metrics discovery config"),
+        ("[" * 500, "unable to load metrics discovery config"),
         ("#" + "x" * (256 << 10), "the rules are longer than 262144 bytes"),
         ("#" + "x" * ((256 << 10) - 1), ""),
     ],
