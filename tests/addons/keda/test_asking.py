@@ -11,8 +11,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from aiohttp import web
-from aiohttp.test_utils import TestServer
+from aiohttp import test_utils, web
 
 from tests.addons.keda.tables import Web, fails, made
 from tiphys.addons.keda.asking import decoded, tls_context
@@ -58,7 +57,7 @@ async def server(**headers: str) -> AsyncIterator[tuple[str, list[web.Request]]]
 
     app = web.Application()
     app.router.add_route("*", "/{tail:.*}", answer)
-    async with TestServer(app) as running:
+    async with test_utils.TestServer(app) as running:
         yield f"http://127.0.0.1:{running.port}", asked
 
 
