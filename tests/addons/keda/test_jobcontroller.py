@@ -8,7 +8,8 @@ import pytest
 
 from tests.addons.keda.jobbench import KEY, Bench
 from tiphys.addons.keda.scaler import ScalerError
-from tiphys.api.base import to_builtins
+from tiphys.addons.keda.types import TriggerAuthentication
+from tiphys.api.base import from_builtins, to_builtins
 from tiphys.machinery import errors
 
 
@@ -142,3 +143,22 @@ async def test_an_end_is_told(bench: Bench) -> None:
     bench.events.clear()
     await bench.reconciler.finalize(obj)
     assert bench.reasons == ["KEDAScalersStopped", "ScaledJobDeleted"]
+
+
+async def test_the_authentications_of_its_triggers_say_that_it_uses_them(bench: Bench) -> None:
+    meta = {"name": "key", "namespace": "lab"}
+    made = from_builtins(
+        {"metadata": meta, "status": {"scaledjobs": "other"}}, TriggerAuthentication
+    )
+    bench.server.put(made)
+    refs = [
+        {"type": "desk", "metadata": {}, "authenticationRef": {"name": n}} for n in ("key", "no")
+    ]
+    bench.put(triggers=refs)
+    await bench.look()
+    found = bench.server.of(TriggerAuthentication).get("lab/key")
+    assert found is not None
+    assert found.status.scaledjobs == "other,work"
+    await bench.look()
+    again = bench.server.of(TriggerAuthentication).get("lab/key")
+    assert again is found, "it says so already"
