@@ -113,7 +113,7 @@ class Patched(Pretended):
 
     async def update_status(self, obj: Any) -> Any:
         self._fail()
-        there = self.of(type(obj)).get(key_of(obj))
+        there: Any = self.of(type(obj)).get(key_of(obj))
         if there.metadata.resource_version != obj.metadata.resource_version:
             raise errors.conflict(type(obj).__name__, obj.metadata.name, "changed")
         return self.put(from_builtins(to_builtins(obj), type(obj)))

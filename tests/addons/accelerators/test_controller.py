@@ -31,7 +31,7 @@ class Bench:
         nobody: Any = None
         context = Context(server, server, recorder, nobody, lambda: NOW + self.later)
         self.reconciler = FleetReconciler(context, "accelerators")
-        self.reconciler.apply = self._apply  # type: ignore[method-assign,assignment]
+        self.reconciler.apply = self._apply  # type: ignore[method-assign]
 
     async def _apply(self, owner: Any, obj: Any) -> Any:
         self.applied += 1

@@ -73,7 +73,7 @@ def test_a_node_that_is_as_planned_is_left_alone() -> None:
     changes: Any = node_changes(node, one)
     assert "spec" not in changes and "mine" not in changes["metadata"]["labels"]
     node.metadata.labels |= one.labels
-    node.status.capacity = {"nvidia.com/gpu": "8"}
+    node.status.capacity = {"nvidia.com/gpu": Quantity("8")}
     assert (node_changes(node, one), capacity_changes(node, one)) == ({}, {})
 
 

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from aiohttp import test_utils
 
-from tiphys.addons.custommetrics import GROUP, rules, running
+from tiphys.addons.custommetrics import GROUP, VERSIONS, rules
 from tiphys.addons.custommetrics.asking import PrometheusError, Sample
 from tiphys.addons.custommetrics.serving import Server
 from tiphys.client.client import Unreachable
@@ -108,7 +108,7 @@ async def test_nobody_but_the_api_server_is_told_anything(world: World) -> None:
 
 async def test_the_versions_and_what_they_have_are_listed(world: World, client: Any) -> None:
     status, body = await ask(client, f"/apis/{GROUP}")
-    assert (status, [row["version"] for row in body["versions"]]) == (200, list(running.VERSIONS))
+    assert (status, [row["version"] for row in body["versions"]]) == (200, list(VERSIONS))
     assert (await ask(client, V2))[1]["resources"] == []
     await world.server.relist()
     _, body = await ask(client, V2)

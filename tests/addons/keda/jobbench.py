@@ -36,7 +36,7 @@ class Server(Patched):
         assert (namespace, labels) == ("lab", "job-name")
         return SimpleNamespace(items=self.pods)
 
-    async def create(self, obj: Any) -> Any:  # type: ignore[override]
+    async def create(self, obj: Any) -> Any:
         if self.refuses is not None:
             raise self.refuses
         made = from_builtins(to_builtins(obj), Job)
