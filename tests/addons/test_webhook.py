@@ -1,0 +1,92 @@
+"""The server of an add-on's webhooks: what it answers, and what it does not take."""
+
+from __future__ import annotations
+
+import ssl
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import msgspec
+import pytest
+
+from tiphys.addons.authority import passing_server
+from tiphys.addons.webhook import Webhook, api_server_address
+from tiphys.api import discovery_v1
+from tiphys.testing import LocalCluster
+
+
+def echo(body: bytes) -> bytes:
+    return body[::-1]
+
+
+def no_review(body: bytes) -> bytes:
+    raise msgspec.DecodeError("a review holds a request " + "!" * 300)
+
+
+def crash(body: bytes) -> bytes:
+    raise RuntimeError("ours to mend")
+
+
+Ask = tuple[aiohttp.ClientSession, str]
+
+
+@asynccontextmanager
+async def serving(folder: Path, largest: int = 100) -> AsyncIterator[Ask]:
+    _, context = passing_server("t", ["127.0.0.1"], time.time(), folder)
+    webhook = Webhook({"/a": echo, "/b": no_review, "/c": crash}, largest)
+    port = await webhook.start("127.0.0.1", 0, context)
+    anybody = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    anybody.check_hostname = False
+    anybody.verify_mode = ssl.CERT_NONE
+    connector = aiohttp.TCPConnector(ssl=anybody)
+    async with aiohttp.ClientSession(connector=connector) as session:
+        yield session, f"https://127.0.0.1:{port}"
+    await webhook.stop()
+
+
+async def test_a_review_is_answered_in_json(tmp_path: Path) -> None:
+    async with serving(tmp_path) as (session, url):
+        async with session.post(f"{url}/a", data=b"abc") as answer:
+            assert (answer.status, await answer.read()) == (200, b"cba")
+            assert answer.content_type == "application/json"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "size", "status"),
+    [
+        ("POST", "/a", 100, 200),
+        ("POST", "/a", 101, 413),
+        ("POST", "/b", 1, 400),
+        ("POST", "/c", 1, 500),
+        ("POST", "/d", 1, 404),
+        ("GET", "/a", 0, 405),
+    ],
+)
+async def test_what_is_no_review_is_refused(
+    tmp_path: Path, method: str, path: str, size: int, status: int
+) -> None:
+    async with serving(tmp_path) as (session, url):
+        async with session.request(method, url + path, data=b"x" * size) as answer:
+            assert answer.status == status
+
+
+async def test_why_a_review_is_none_is_said_shortly(tmp_path: Path) -> None:
+    async with serving(tmp_path) as (session, url):
+        async with session.post(f"{url}/b", data=b"abc") as answer:
+            text = await answer.text()
+    assert text.startswith("a review holds a request !!!") and len(text) == 200
+
+
+async def test_the_add_ons_machine_is_where_the_api_server_is(server: LocalCluster) -> None:
+    """The endpoints of the Service `kubernetes`; without any, the loopback."""
+    client = server.client
+    there = await client.get(discovery_v1.EndpointSlice, "kubernetes", "default")
+    assert await api_server_address(client) == there.endpoints[0].addresses[0]
+    there.endpoints = []
+    await client.update(there)
+    assert await api_server_address(client) == "127.0.0.1"
+    await client.delete(discovery_v1.EndpointSlice, "kubernetes", "default")
+    assert await api_server_address(client) == "127.0.0.1"
