@@ -20,12 +20,17 @@ from tests.addons.gateway.reports import (
     report,
     route_reasons,
 )
+from tests.addons.gateway.world import pair
+from tiphys.addons.addresses import Pool
 from tiphys.addons.gateway import CONTROLLER
 from tiphys.addons.gateway.envoy import ResourceMaker
-from tiphys.addons.gateway.gateways import Report
+from tiphys.addons.gateway.gateways import Report, compile_gateways, refuse
 from tiphys.addons.gateway.model import World
 from tiphys.addons.gateway.routes import seconds
+from tiphys.addons.gateway.snapshot import Objects
 from tiphys.addons.gateway.statuses import gateway_status, route_status
+from tiphys.addons.gateway.types.gateways import GatewayClass
+from tiphys.api import core_v1
 from tiphys.api.base import from_builtins
 
 
@@ -195,3 +200,129 @@ def test_what_is_made_after_a_change_is_what_is_made_anew(worlds: list[dict[str,
     for hosts in worlds:
         world = world_of({f"{name}.example": target for name, target in hosts.items()})
         assert maker.resources_of(world) == ResourceMaker().resources_of(world)
+
+
+# --- what is said of a Gateway and of its class ---
+
+
+def verdicts(made: Report, of: int = 0) -> dict[str, str]:
+    """Reason and message of each condition of a Gateway."""
+    found = made.gateways[of].verdicts
+    return {one.type: f"{one.reason}: {one.message}".removesuffix(": ") for one in found}
+
+
+CERTIFICATE = {"clientCertificateRef": {"name": "wild"}}
+PARAMETERS = {"parametersRef": {"group": "x", "kind": "P", "name": "p"}}
+
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "a name for an address": (
+        {"addresses": [{"type": "Hostname", "value": "a.example"}]},
+        "UnsupportedAddress: only IP addresses are served",
+    ),
+    "parameters": (
+        {"infrastructure": PARAMETERS},
+        "InvalidParameters: parameters are not read",
+    ),
+    "a certificate for backends": (
+        {"tls": {"backend": CERTIFICATE}},
+        "InvalidParameters: certificates that a Gateway shows to its backends are not served",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_gateway_that_asks_for_too_much_is_refused_as_a_whole(case: str) -> None:
+    spec, reason = REFUSED[case]
+    made = report(gateway([listener("a")], **spec), http_route())
+    assert verdicts(made) == {
+        "Accepted": reason,
+        "Programmed": f"Invalid:{reason.partition(':')[2]}",
+    }
+    assert not made.gateways[0].verdicts[0].ok and not made.ports
+
+
+def test_labels_of_the_infrastructure_are_no_parameters() -> None:
+    made = report(gateway([listener("a")], infrastructure={"labels": {"a": "b"}}))
+    assert verdicts(made)["Accepted"] == "Accepted"
+
+
+def test_a_gateway_with_one_bad_listener_is_accepted_and_says_which() -> None:
+    made = report(gateway([listener("bad", "UDP"), listener("good")]), http_route())
+    accepted = made.gateways[0].verdicts[0]
+    assert (accepted.ok, accepted.reason) == (True, "ListenersNotValid")
+    assert accepted.message == "not valid: bad"
+    assert [port.name for port in made.ports] == ["127.0.80.2:80"]
+    none = report(gateway([listener("bad", "UDP"), listener("worse", "UDP", 81)]))
+    assert none.gateways[0].verdicts[0].ok is False
+    assert verdicts(none)["Accepted"] == "ListenersNotValid: not valid: bad, worse"
+
+
+def test_a_gateway_without_an_address_is_not_programmed() -> None:
+    three = [gateway([listener("a")], name) for name in ("one", "two", "xxx")]
+    made = report(*three, addresses="127.0.80.0/30")
+    assert [one.addresses for one in made.gateways] == [["127.0.80.2"], ["127.0.80.3"], []]
+    assert verdicts(made, 2)["Programmed"] == "AddressNotAssigned: no address is left"
+    assert verdicts(made, 2)["Accepted"] == "Accepted"
+
+
+def test_a_gateway_keeps_the_address_that_it_had() -> None:
+    edge = gateway([listener("a")])
+    edge.status = from_builtins({"addresses": [{"value": "127.0.80.9"}]}, type(edge.status))
+    assert report(edge).gateways[0].addresses == ["127.0.80.9"]
+    asking = gateway([listener("a")], addresses=[{"type": "IPAddress"}])
+    assert report(asking).gateways[0].addresses == ["127.0.80.2"], "any will do"
+
+
+def test_what_envoy_refuses_is_not_programmed_and_neither_is_its_gateway() -> None:
+    made = report(gateway([listener("a"), listener("b", port=81)]), http_route())
+    refuse(made, {"127.0.80.2:81": "address in use", "127.0.80.3:80": "another's"})
+    assert verdicts(made)["Programmed"] == "Invalid: address in use"
+    shown = [
+        {one.type: one.message for one in state.verdicts() if not one.ok}
+        for state in made.gateways[0].listeners
+    ]
+    assert shown[0] == {"Conflicted": ""}
+    assert shown[1] == {"Conflicted": "", "Programmed": "address in use"}
+    refuse(made, {})
+    assert verdicts(made)["Programmed"] == "Programmed", "it has become free"
+
+
+def test_clients_that_are_let_in_without_a_certificate_are_spoken_of() -> None:
+    maps = {"default/ca": core_v1.ConfigMap(data={"ca.crt": pair("ca.example")[0].decode()})}
+
+    def insecure(mode: str) -> str:
+        ref = {"group": "", "kind": "ConfigMap", "name": "ca"}
+        check = {"validation": {"caCertificateRefs": [ref], "mode": mode}}
+        edge = gateway([https("1", "b", "b.example")], tls={"frontend": {"default": check}})
+        made = report(edge, secrets=SECRETS, config_maps=maps)
+        return verdicts(made).get("InsecureFrontendValidationMode", "")
+
+    assert insecure("AllowValidOnly") == ""
+    assert insecure("AllowInsecureFallback") == (
+        "ConfigurationChanged: clients without a certificate of the named authorities are let in"
+    )
+
+
+def classes(*specs: dict[str, Any]) -> Report:
+    found = [
+        from_builtins({"metadata": {"name": f"c{number}"}, "spec": spec}, GatewayClass)
+        for number, spec in enumerate(specs)
+    ]
+    edges = [gateway([listener("a")], f"g{number}") for number in range(len(specs))]
+    for number, one in enumerate(edges):
+        one.spec.gateway_class_name = f"c{number}"
+    return compile_gateways(
+        Objects(gateway_classes=found, gateways=edges), Pool("10.0.0.0/24"), set()
+    )
+
+
+def test_gateways_of_other_controllers_and_of_bad_classes_are_left_alone() -> None:
+    parameters = {"group": "x", "kind": "P", "name": "p"}
+    made = classes(
+        {"controllerName": "they.example/c"},
+        {"controllerName": CONTROLLER},
+        {"controllerName": CONTROLLER, "parametersRef": parameters},
+    )
+    told = {one.metadata.name: (verdict.ok, verdict.reason) for one, verdict in made.classes}
+    assert told == {"c1": (True, "Accepted"), "c2": (False, "InvalidParameters")}
+    assert [one.gateway.metadata.name for one in made.gateways] == ["g1"]
