@@ -94,7 +94,9 @@ HELLO = f"/apis/{GROUP}/v1/hello"
 
 
 @asynccontextmanager
-async def post_of(server: LocalCluster, folder: Path) -> AsyncIterator[tuple[AggregatedServer, int]]:
+async def post_of(
+    server: LocalCluster, folder: Path
+) -> AsyncIterator[tuple[AggregatedServer, int]]:
     """A server with one path for the API server and one for everybody, and its port."""
     post = AggregatedServer("post", "Post", open_paths=["/open"])
     post.router.add_get(f"/apis/{GROUP}/v1", resources)

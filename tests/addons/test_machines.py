@@ -41,7 +41,7 @@ async def test_a_request_is_a_line_and_so_is_its_answer(tmp_path: Path) -> None:
 
 async def test_what_the_supervisor_says_against_it_is_told(tmp_path: Path) -> None:
     async with supervisor(tmp_path, b'{"problem":"at most 16 nodes"}\n') as (machines, _):
-        with pytest.raises(MachineError, match="^at most 16 nodes$"):
+        with pytest.raises(MachineError, match=r"^at most 16 nodes$"):
             await machines.make(Machine("c"))
 
 

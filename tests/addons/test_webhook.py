@@ -30,28 +30,31 @@ def crash(body: bytes) -> bytes:
     raise RuntimeError("ours to mend")
 
 
-Ask = tuple[aiohttp.ClientSession, str]
-
-
 @asynccontextmanager
-async def serving(folder: Path, largest: int = 100) -> AsyncIterator[Ask]:
+async def asking(
+    folder: Path, method: str, path: str, body: bytes
+) -> AsyncIterator[aiohttp.ClientResponse]:
+    """The answer of a webhook that takes a hundred bytes."""
     _, context = passing_server("t", ["127.0.0.1"], time.time(), folder)
-    webhook = Webhook({"/a": echo, "/b": no_review, "/c": crash}, largest)
+    webhook = Webhook({"/a": echo, "/b": no_review, "/c": crash}, 100)
     port = await webhook.start("127.0.0.1", 0, context)
     anybody = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     anybody.check_hostname = False
     anybody.verify_mode = ssl.CERT_NONE
     connector = aiohttp.TCPConnector(ssl=anybody)
-    async with aiohttp.ClientSession(connector=connector) as session:
-        yield session, f"https://127.0.0.1:{port}"
+    url = f"https://127.0.0.1:{port}{path}"
+    async with (
+        aiohttp.ClientSession(connector=connector) as session,
+        session.request(method, url, data=body) as answer,
+    ):
+        yield answer
     await webhook.stop()
 
 
 async def test_a_review_is_answered_in_json(tmp_path: Path) -> None:
-    async with serving(tmp_path) as (session, url):
-        async with session.post(f"{url}/a", data=b"abc") as answer:
-            assert (answer.status, await answer.read()) == (200, b"cba")
-            assert answer.content_type == "application/json"
+    async with asking(tmp_path, "POST", "/a", b"abc") as answer:
+        assert (answer.status, await answer.read()) == (200, b"cba")
+        assert answer.content_type == "application/json"
 
 
 @pytest.mark.parametrize(
@@ -68,15 +71,13 @@ async def test_a_review_is_answered_in_json(tmp_path: Path) -> None:
 async def test_what_is_no_review_is_refused(
     tmp_path: Path, method: str, path: str, size: int, status: int
 ) -> None:
-    async with serving(tmp_path) as (session, url):
-        async with session.request(method, url + path, data=b"x" * size) as answer:
-            assert answer.status == status
+    async with asking(tmp_path, method, path, b"x" * size) as answer:
+        assert answer.status == status
 
 
 async def test_why_a_review_is_none_is_said_shortly(tmp_path: Path) -> None:
-    async with serving(tmp_path) as (session, url):
-        async with session.post(f"{url}/b", data=b"abc") as answer:
-            text = await answer.text()
+    async with asking(tmp_path, "POST", "/b", b"abc") as answer:
+        text = await answer.text()
     assert text.startswith("a review holds a request !!!") and len(text) == 200
 
 
