@@ -227,6 +227,50 @@ BROKEN: dict[str, tuple[Ingress | RouteGroup, str]] = {
         ),
         "the address http://b.example is not allowed",
     ),
+    "a backend twice among the default ones": (
+        group(defaultBackends=[{"backendName": "shop"}] * 2),
+        "spec.defaultBackends: shop is there twice",
+    ),
+    "a default backend that is none": (
+        group(defaultBackends=[{"backendName": "lost"}]),
+        "spec.defaultBackends: 'lost' is no backend of this group",
+    ),
+    "neither routes nor default backends": (
+        group(defaultBackends=[]),
+        "spec.defaultBackends: there is none, and no routes",
+    ),
+    "a route without backends and without default ones": (
+        group(
+            {"path": "/a", "backends": [{"backendName": "shop"}]},
+            {"path": "/b"},
+            defaultBackends=[],
+        ),
+        "spec.routes[1]: it has no backends, and there are no default ones",
+    ),
+    "an empty method": (
+        group({"methods": ["GET", ""]}),
+        "spec.routes[0]: a method is empty",
+    ),
+    "a backend of a route twice": (
+        group({"backends": [{"backendName": "shop"}] * 2}),
+        "spec.routes[0]: shop is there twice",
+    ),
+    "a weight below nothing": (
+        group(defaultBackends=[{"backendName": "shop", "weight": -1}]),
+        "the weight of shop is -1",
+    ),
+    "a weight that a float cannot hold": (
+        group(defaultBackends=[{"backendName": "shop", "weight": 1 << 53}]),
+        "the weight of shop is 9007199254740992",
+    ),
+    "a predicate of a group": (
+        group({"predicates": ["Path("]}),
+        "spec.routes[0]: 'Path(': ",
+    ),
+    "two predicates in one": (
+        group({"predicates": ["A() && B()"]}),
+        "spec.routes[0]: 'A() && B()': one is expected, not 2",
+    ),
     "a weight without end": (
         group(defaultBackends=[{"backendName": "shop", "weight": 10**400}]),
         "the weight of shop",
