@@ -12,7 +12,7 @@ from tiphys.addons.gateway.snapshot import Objects
 from tiphys.addons.gateway.types.gateways import Gateway, GatewayClass
 from tiphys.addons.gateway.types.http import HTTPRoute
 from tiphys.addons.gateway.types.policies import BackendTLSPolicy, ReferenceGrant
-from tiphys.api import core_v1
+from tiphys.api import core_v1, networking_v1
 from tiphys.api.base import from_builtins
 from tiphys.api.meta_v1 import ObjectMeta
 
@@ -24,6 +24,13 @@ def service(name: str, namespace: str = "default") -> core_v1.Service:
 
 
 SERVICES = {f"default/{name}": service(name) for name in ("shop", "news", "rest")}
+
+DEFAULT = networking_v1.IngressClass(
+    metadata=ObjectMeta(
+        name="ours", annotations={"ingressclass.kubernetes.io/is-default-class": "true"}
+    ),
+    spec=networking_v1.IngressClassSpec(controller=CONTROLLER),
+)
 
 
 def gateway(listeners: list[dict[str, Any]], name: str = "edge", **spec: Any) -> Gateway:

@@ -4,20 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from tests.addons.gateway.reports import SECRETS, SERVICES
+from tests.addons.gateway.reports import DEFAULT, SECRETS, SERVICES
 from tests.addons.gateway.world import backend, ingress
 from tiphys.addons.gateway import CONTROLLER
 from tiphys.addons.gateway.ingress import Compiled, compile_ingresses, is_ours
 from tiphys.addons.gateway.model import Host
 from tiphys.api import core_v1, networking_v1
 from tiphys.api.meta_v1 import ObjectMeta
-
-DEFAULT = networking_v1.IngressClass(
-    metadata=ObjectMeta(
-        name="ours", annotations={"ingressclass.kubernetes.io/is-default-class": "true"}
-    ),
-    spec=networking_v1.IngressClassSpec(controller=CONTROLLER),
-)
 
 
 def compiled(*ingresses: networking_v1.Ingress) -> Compiled:
