@@ -11,7 +11,7 @@ from tests.addons.training.builders import job, job_body
 from tiphys.addons.training.protocol import ProtocolError, read_status, reason_of
 from tiphys.addons.training.types import HyperPodPyTorchJob
 from tiphys.addons.training.validation import errors_of, groups_of_numbers
-from tiphys.addons.training.webhook import review
+from tiphys.addons.training.webhook import review, webhooks
 
 RULES = "spec.runPolicy.logMonitoringConfiguration[0]"
 
@@ -222,3 +222,39 @@ def test_what_agents_write_is_bounded() -> None:
     said = read_status(msgspec.json.encode(body))
     assert (len(said.reason), len(said.message)) == (128, 1024)
     assert reason_of("0 rules, <b>") == "Agent_0_rules,_b"
+
+
+# --- the webhook ---
+
+
+def test_jobs_are_judged_when_they_are_written_and_a_webhook_that_is_away_stops_nobody() -> None:
+    """The operator itself fails what cannot run, in the same words."""
+    [hook] = webhooks("fd00::1", 9443, "root")
+    assert hook.client_config.url == "https://[fd00::1]:9443/validate"
+    assert hook.client_config.ca_bundle == b"root"
+    assert (hook.failure_policy, hook.side_effects, hook.timeout_seconds) == ("Ignore", "None", 5)
+    [written] = hook.rules
+    assert (written.operations, written.resources) == (
+        ["CREATE", "UPDATE"],
+        ["hyperpodpytorchjobs"],
+    )
+
+
+@pytest.mark.parametrize(
+    ("metadata", "asked", "allowed"),
+    [
+        ({"name": "train"}, "", True),
+        ({"generateName": "train-"}, "", True),
+        ({}, "train", True),
+        ({"name": "Train"}, "", False),
+        ({"name": "Train", "deletionTimestamp": "2026-01-01T00:00:00Z"}, "", True),
+    ],
+)
+def test_a_job_that_leaves_or_has_no_name_yet_is_let_through(
+    metadata: dict[str, Any], asked: str, allowed: bool
+) -> None:
+    body = {**job_body(), "metadata": metadata}
+    review_of = {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview"}
+    request = {"uid": "u", "name": asked, "object": body}
+    answer = review(msgspec.json.encode({**review_of, "request": request}))
+    assert msgspec.json.decode(answer)["response"]["allowed"] is allowed
