@@ -138,8 +138,8 @@ async def test_a_pod_runs_and_its_end_is_seen(node: Node) -> None:
     shown = node.agent.find("default", one.metadata.name)
     assert shown is not None and set(shown[1].containers) == {"c"}
     assert node.agent.find("default", "other") is None
-    assert node.agent._count_running_pods() == 1
-    counts = [node.agent._count_containers(state) for state in (RUNNING, EXITED)]
+    assert node.agent._workers.count_running() == 1
+    counts = [node.agent._workers.count_containers(state) for state in (RUNNING, EXITED)]
     assert counts == [1, 0]
 
 
@@ -177,7 +177,7 @@ async def test_a_pod_whose_object_is_gone_is_ended(node: Node) -> None:
     node.agent.pod_changed(one, None)
     assert node.agent._workers[one.metadata.uid].managed.holds_room is False
     await node.api.eventually(lambda: not node.agent.pods())
-    assert ("stop", "c") in node.runtime.calls and not node.agent._abandoned
+    assert ("stop", "c") in node.runtime.calls and not node.agent._workers.abandoned
     node.agent.pod_changed(one, None)  # nobody works on it any more
 
 
@@ -245,10 +245,10 @@ async def test_orphans_of_an_agent_before_this_one_are_ended(node: Node) -> None
     known = pod("known", **LASTS)
     known.metadata.uid = "known"
     await node.runtime.run_sandbox(known, 0, node.agent._options.resolver, "known")
-    node.agent._unclaimed = dict(await node.runtime.pods())
+    node.agent._workers.unclaimed = dict(await node.runtime.pods())
     assert not node.agent._knows_pods
     await node.agent.remove_orphaned_pods({"known"})
-    assert node.agent._knows_pods and node.agent._unclaimed == {}
+    assert node.agent._knows_pods and node.agent._workers.unclaimed == {}
     assert [call for call in node.runtime.calls if call[0] == "remove sandbox"] == [
         ("remove sandbox", "orphan-0")
     ]
@@ -263,28 +263,15 @@ async def test_a_pod_that_ran_before_keeps_its_room_whatever_others_want(
     one = await api.client.create(one)
     await node.runtime.run_sandbox(one, 0, node.agent._options.resolver, "p")
     await node.start()
-    assert set(node.agent._unclaimed) == {one.metadata.uid}
+    assert set(node.agent._workers.unclaimed) == {one.metadata.uid}
     node.agent.pod_changed(None, one)
     worker = node.agent._workers[one.metadata.uid]
-    assert worker.managed.holds_room and node.agent._unclaimed == {}
+    assert worker.managed.holds_room and node.agent._workers.unclaimed == {}
     await node.phase(one, "Running")
     sandboxes = [state.sandbox for state in (await node.runtime.pods()).values()]
     assert [made.attempt for made in sandboxes if made is not None] == [0], "its own is taken"
     await node.agent.stop()
     await node.tasks.stop()
-
-
-async def test_devices_that_change_are_shown_once_a_while(
-    node: Node, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    reports = []
-    monkeypatch.setattr(node.agent._registration, "report_soon", lambda: reports.append(1))
-    for _ in range(3):
-        node.agent._devices_changed()
-    assert node.agent._devices_shown is not None and reports == []
-    node.agent._devices_shown.cancel()
-    node.agent._show_devices()
-    assert reports == [1] and node.agent._devices_shown is None
 
 
 async def test_images_that_pods_name_are_in_use(node: Node) -> None:
@@ -297,7 +284,7 @@ async def test_images_that_pods_name_are_in_use(node: Node) -> None:
     worker = node.agent._workers[one.metadata.uid]
     worker.pod.spec.ephemeral_containers = [core_v1.EphemeralContainer(name="e", image="four")]
     worker.pod.spec.containers.append(core_v1.Container(name="bad", image="A B"))
-    names = node.agent._images_in_use()
+    names = node.agent._workers.images_in_use()
     assert {name.rpartition("/")[2] for name in names} == {
         "one:latest",
         "two:1",
@@ -309,18 +296,18 @@ async def test_images_that_pods_name_are_in_use(node: Node) -> None:
 async def test_active_pods_are_those_that_have_not_ended(node: Node) -> None:
     one = await node.give("p", **LASTS)
     await node.phase(one, "Running")
-    node.agent._abandoned.add("left")
-    assert node.agent._active() == {one.metadata.uid, "left"}
+    node.agent._workers.abandoned.add("left")
+    assert node.agent._workers.active() == {one.metadata.uid, "left"}
     node.agent._workers[one.metadata.uid].pod.status.phase = "Succeeded"
-    assert node.agent._active() == {"left"}
+    assert node.agent._workers.active() == {"left"}
 
 
 async def test_only_pods_of_this_node_are_woken(node: Node) -> None:
     one = await node.give("p", **LASTS)
     woken = []
     node.agent._workers[one.metadata.uid].managed.wake = lambda: woken.append(1)  # type: ignore[method-assign]
-    node.agent._wake({one.metadata.uid, "other"})
-    node.agent._wake({"other"})
+    node.agent._workers.wake({one.metadata.uid, "other"})
+    node.agent._workers.wake({"other"})
     assert woken == [1]
 
 

@@ -78,3 +78,8 @@ class NodeProcess:
     def versions(self) -> list[int]:
         """Of IP, that the cluster has, in its order."""
         return [version_of(text) for text in self.service_cidr.split(",")]
+
+    @property
+    def all_addresses(self) -> tuple[str, ...]:
+        """The node's, the first family's first."""
+        return tuple(self.addresses.split(",")) if self.addresses else (self.address,)

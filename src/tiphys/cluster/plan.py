@@ -321,7 +321,7 @@ def shutdown_seconds(cluster: Cluster) -> int:
     """How long a node of the cluster takes to end its pods when it shuts down."""
     if not cluster.kubelet_config:
         return 0
-    from tiphys.cluster.nodeprocess import read_kubelet_config
+    from tiphys.cluster.kubeletconfig import read_kubelet_config
     from tiphys.node.configuration import ConfigurationError
     from tiphys.node.shutdown.periods import total
 

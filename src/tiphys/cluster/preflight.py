@@ -318,7 +318,7 @@ def _check_profiles(file: Path) -> None:
 
 
 def _check_kubelet_config(file: Path, nodes: int) -> None:
-    from tiphys.cluster.nodeprocess import read_kubelet_config
+    from tiphys.cluster.kubeletconfig import read_kubelet_config
     from tiphys.node.configuration import ConfigurationError
 
     try:

@@ -4,7 +4,6 @@ and the streaming server."""
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable
 from functools import partial
@@ -18,12 +17,10 @@ from tiphys.api.base import canonical_quantity
 from tiphys.client.client import Client
 from tiphys.client.events import EventBudget, EventRecorder
 from tiphys.client.tasks import TaskGroup
-from tiphys.machinery.finished import pod_finished
-from tiphys.machinery.podrefs import MIRROR
 from tiphys.node.csi.nodevolumes import NodeVolumes
 from tiphys.node.devices.nodedevices import DriverDevices, NoDevices
-from tiphys.node.images.collection import PulledImages, reclaim
-from tiphys.node.images.names import ImageNameError, name_on_node
+from tiphys.node.drivers import GatheredReports, NodeDrivers
+from tiphys.node.images.collection import PulledImages, forget_removed, reclaim
 from tiphys.node.images.pullrecords import PullRecords
 from tiphys.node.isolation import Isolation, NoIsolation
 from tiphys.node.managers.discovery import discover
@@ -33,13 +30,13 @@ from tiphys.node.naming import ClusterDNS
 from tiphys.node.nodecontext import NodeContext
 from tiphys.node.options import NodeOptions, configuration_of
 from tiphys.node.pod.evictor import Evictor, Senses
-from tiphys.node.pod.mirrorpod import MirrorPod
 from tiphys.node.pod.orphans import OrphanCollector
 from tiphys.node.pod.placing import PodPlacer
-from tiphys.node.pod.worker import PodWorker
+from tiphys.node.pod.workers import PodWorkers
 from tiphys.node.podadmission import PodAdmission
 from tiphys.node.podresources.listing import PodResourceLists
 from tiphys.node.podresources.server import PodResourcesServer
+from tiphys.node.podrunner import PodRunner
 from tiphys.node.profiles import RUNTIME_DEFAULT, UNCONFINED
 from tiphys.node.references import References
 from tiphys.node.registration import BEAT, NodeFacts, Registration
@@ -64,7 +61,6 @@ from tiphys.node.volumes.nodrivers import NoDrivers
 log = logging.getLogger(__name__)
 
 _HOUSEKEEPING = 10.0  # seconds between looks at logs and disks, as upstream
-_DEVICES_PAUSE = 1.0  # seconds in which changes of devices are gathered to one report
 _RELIST_PAUSE = 0.02  # seconds in which events of the runtime are gathered to one look
 
 
@@ -101,18 +97,18 @@ class Agent:
         self._growth = VolumeGrowth(client, self._recorder)
         references = References(client)
         self._kubelet = KubeletFolder(options.data_dir / "kubelet")
-        self._workers: dict[str, PodWorker] = {}
-        self._abandoned: set[str] = set()  # uids of pods that are being ended without an object
-        self._devices_shown: asyncio.TimerHandle | None = None
+        self._workers = PodWorkers()
         self._knows_pods = False  # whether all pods of the node have been seen
-        self._drivers = self._make_drivers(references) if runtime.runs_processes else None
-        self._devices = self._make_devices() if runtime.runs_processes else None
-        placement = self._make_placement(kept)
+        devices = self._make_devices() if runtime.runs_processes else None
+        placement = self._make_placement(kept, devices)
+        self._drivers = (
+            self._make_drivers(references, devices, placement) if devices is not None else None
+        )
         volumes = runtime.volumes(
             options.data_dir,
             references,
             self._allocatable,
-            self._drivers or NoDrivers(),
+            self._drivers.volumes if self._drivers is not None else NoDrivers(),
             self._growth,
         )
         confines = options.configuration.seccomp_default
@@ -135,19 +131,15 @@ class Agent:
             metrics=self.metrics,
             pulled=PulledImages(options.data_dir / "pulled-images.json"),
             pull_records=self._make_pull_records() if runtime.runs_processes else None,
-            devices=self._devices or NoDevices(),
+            devices=devices or NoDevices(),
             placement=placement,
             seccomp_default=RUNTIME_DEFAULT if confines else UNCONFINED,
             seccomp_place=self._kubelet.seccomp_profile,
             users=UserNamespaces(volumes.folder, options.configuration.max_pods),
         )
-        self._unclaimed: dict[str, PodState] = {}  # what an agent before this one left, by uid
-        self._orphans: dict[str, PodState] = {}  # of these, what did not end
+        self._orphans: dict[str, PodState] = {}  # what ran here unclaimed, and did not end
         self._placer = PodPlacer(
-            placement,
-            runtime,
-            lambda: [worker.managed for worker in self._workers.values()],
-            lambda: self._unclaimed,
+            placement, runtime, self._workers.managed, lambda: self._workers.unclaimed
         )
         self._server = StreamingServer(self, Access(client, options.name))
         self._evictor = self._make_evictor()
@@ -162,17 +154,33 @@ class Agent:
             lambda spec: self._registration.suits(spec),
         )
         self._logind = LogindWatch(Logind(), self._shutdown)
-        self._pod_resources = self._make_pod_resources()
+        self._runner = PodRunner(self._node, self._workers, self._placer, self._admission, tasks)
         self._static_pods = self._make_static_pods() if runtime.runs_processes else None
+        self._runner.static_pods = self._static_pods
         self._stale = asyncio.Event()
         states = (CREATED, RUNNING, EXITED)
-        counts = {state: partial(self._count_containers, state) for state in states}
-        self.metrics.show_node(self.name, self._count_running_pods, counts)
+        counts = {state: partial(self._workers.count_containers, state) for state in states}
+        self.metrics.show_node(self.name, self._workers.count_running, counts)
         if self._drivers is not None:
             self.metrics.show_volumes(self.volume_usage)
 
-    def _make_drivers(self, references: References) -> NodeVolumes:
-        return NodeVolumes(
+    def _make_devices(self) -> DriverDevices:
+        devices = DriverDevices(
+            self._client,
+            self.name,
+            self._options.data_dir,
+            self._kubelet,
+            self._workers.active,
+            GatheredReports(self._report_soon).changed,
+            self._workers.wake,
+        )
+        devices.applies_cdi = self.runtime.applies_cdi
+        return devices
+
+    def _make_drivers(
+        self, references: References, devices: DriverDevices, placement: Placement
+    ) -> NodeDrivers:
+        volumes = NodeVolumes(
             self._client,
             self.name,
             self._kubelet,
@@ -181,43 +189,10 @@ class Agent:
             lambda: self._registration.node,
             self._report_soon,
         )
-
-    def _make_devices(self) -> DriverDevices:
-        data = self._options.data_dir
-        devices = DriverDevices(
-            self._client,
-            self.name,
-            data,
-            self._kubelet,
-            self._active,
-            self._devices_changed,
-            self._wake,
-        )
-        if self._drivers is not None:
-            devices.take("CSIPlugin", self._drivers.drivers)
-        return devices
-
-    def _wake(self, uids: set[str]) -> None:
-        """What the status of these pods says has changed."""
-        for uid in uids & self._workers.keys():
-            self._workers[uid].managed.wake()
-
-    def _active(self) -> set[str]:
-        """Uids of the pods that have not ended."""
-        running = {uid for uid, worker in self._workers.items() if not pod_finished(worker.pod)}
-        return running | self._abandoned
+        lists = PodResourceLists(self.pods, devices, placement)
+        return NodeDrivers(volumes, devices, PodResourcesServer(self._kubelet, lists))
 
     def _report_soon(self) -> None:
-        self._registration.report_soon()
-
-    def _devices_changed(self) -> None:
-        """Shown soon, and no plugin makes the node write its status more than once a second."""
-        if self._devices_shown is None:
-            loop = asyncio.get_running_loop()
-            self._devices_shown = loop.call_later(_DEVICES_PAUSE, self._show_devices)
-
-    def _show_devices(self) -> None:
-        self._devices_shown = None
         self._registration.report_soon()
 
     def _kept_back(self) -> dict[str, int]:
@@ -226,13 +201,12 @@ class Agent:
         thresholds = configuration.eviction_hard if self.runtime.runs_processes else ()
         return kept_back(self._capacity, configuration.managers.reserved(), thresholds)
 
-    def _make_placement(self, kept: dict[str, int]) -> Placement:
+    def _make_placement(self, kept: dict[str, int], devices: DriverDevices | None) -> Placement:
         """Raises ValueError, CheckpointError, OSError; see `place`."""
-        if not self.runtime.runs_processes:
+        if devices is None:
             return Placement()
         settings = self._options.configuration.managers
-        plugins = self._devices.plugins if self._devices is not None else None
-        return place(settings, discover(), kept, self._options.data_dir, plugins)
+        return place(settings, discover(), kept, self._options.data_dir, devices.plugins)
 
     def _make_evictor(self) -> Evictor:
         options = self._options
@@ -259,7 +233,7 @@ class Agent:
         )
         return NodeShutdown(
             self._options.configuration.shutdown,
-            lambda: [worker.managed for worker in self._workers.values()],
+            self._workers.managed,
             announcements,
             self._options.data_dir,
         )
@@ -271,41 +245,22 @@ class Agent:
         options = self._options
         return PullRecords(options.data_dir / "image_manager", options.configuration.pulls)
 
-    def _make_pod_resources(self) -> PodResourcesServer | None:
-        if self._devices is None:
-            return None
-        lists = PodResourceLists(self.pods, self._devices, self._node.placement)
-        return PodResourcesServer(self._kubelet, lists)
-
     def _make_static_pods(self) -> StaticPods:
         folder = None
         options = self._options
         if options.configuration.static_pods and options.pod_reader is not None:
             read = partial(_read_static_pod, self.name, options.pod_reader)
             folder = ManifestFolder(Path(options.configuration.static_pods), read)
-        return StaticPods(folder, self._client, lambda: self._registration.node, self._run_pod)
+        return StaticPods(folder, self._client, lambda: self._registration.node, self._runner.run)
 
     async def _reclaim_images(self) -> int:
         """Removes pulled images that no pod names. Raises RuntimeFault, TimeoutError."""
         assert self._node.pulled is not None
-        freed = await reclaim(self.runtime, self._node.pulled, self._images_in_use())
-        records = self._node.pull_records
-        for id in records.ids() if records is not None and freed else ():
-            if records is not None and not await self.runtime.image_id(id):
-                records.forget(id)
+        in_use = self._workers.images_in_use()
+        freed = await reclaim(self.runtime, self._node.pulled, in_use)
+        if freed and self._node.pull_records is not None:
+            await forget_removed(self.runtime, self._node.pull_records)
         return freed
-
-    def _images_in_use(self) -> set[str]:
-        names = set()
-        for worker in self._workers.values():
-            spec = worker.pod.spec
-            images = [container.image for container in (*spec.containers, *spec.init_containers)]
-            images += [container.image for container in spec.ephemeral_containers]
-            images += [each.image.reference for each in spec.volumes if each.image is not None]
-            for image in images:
-                with contextlib.suppress(ImageNameError):
-                    names.add(name_on_node(image))
-        return names
 
     # --- start and end ---
 
@@ -332,16 +287,9 @@ class Agent:
         )
         self._registration = Registration(self._client, facts, options.labels or {})
         if self._drivers is not None:
-            await self._drivers.load()
-            self._registration.volumes_in_use = self._drivers.in_use
-        if self._devices is not None:
-            self._devices.applies_cdi = self.runtime.applies_cdi
-            self._registration.devices = self._devices.counts
-            await self._devices.start()
-        if self._pod_resources is not None:
-            await self._pod_resources.start()
-        self._unclaimed = await self.runtime.pods()
-        self._node.users.load(self._unclaimed)
+            await self._drivers.load(self._registration)
+        self._workers.unclaimed = await self.runtime.pods()
+        self._node.users.load(self._workers.unclaimed)
         self._registration.images = await self.runtime.images()
         await self._registration.register_at_last()
         if self._drivers is not None:
@@ -369,10 +317,6 @@ class Agent:
         await self._server.stop()
         if self._drivers is not None:
             await self._drivers.stop()
-        if self._devices is not None:
-            await self._devices.stop()
-        if self._pod_resources is not None:
-            await self._pod_resources.stop()
         await self.runtime.close()
 
     async def _health(self) -> tuple[bool, str]:
@@ -402,7 +346,8 @@ class Agent:
         removes what they have on disk. What does not end is tried again every now and then."""
         if self._static_pods is not None:
             known = known | self._static_pods.uids
-        orphans, self._unclaimed = self._unclaimed, {}
+        orphans = self._workers.unclaimed
+        self._workers.unclaimed = {}
         self._knows_pods = True
         collector = OrphanCollector(self.runtime, self._node.volumes)
         self._orphans = await collector.collect(orphans, known)
@@ -411,78 +356,19 @@ class Agent:
 
     def pod_changed(self, old: core_v1.Pod | None, new: core_v1.Pod | None) -> None:
         """For the informer of pods bound to this node."""
-        pod = new or old
-        if self._static_pods is not None and pod is not None and MIRROR in pod.metadata.annotations:
-            self._static_pods.mirror_changed(old, new)
-        elif new is not None:
-            self._pod_updated(new)
-        elif old is not None:
-            self._pod_removed(old)
-
-    def _pod_removed(self, pod: core_v1.Pod) -> None:
-        worker = self._workers.get(pod.metadata.uid)
-        if worker is not None:
-            worker.managed.holds_room = False
-            self._tasks.start(self._abandon(worker), "abandon")
-
-    async def _abandon(self, worker: PodWorker) -> None:
-        uid = worker.pod.metadata.uid
-        self._abandoned.add(uid)
-        try:
-            await worker.abandon()
-        finally:
-            self._abandoned.discard(uid)
-
-    def _pod_updated(self, pod: core_v1.Pod) -> None:
-        uid = pod.metadata.uid
-        worker = self._workers.get(uid)
-        if worker is not None:
-            worker.update(pod)
-            return
-        has_ended = pod_finished(pod) and not pod.metadata.deletion_timestamp
-        if has_ended and uid not in self._unclaimed:
-            return
-        self._run_pod(pod)
-
-    def _run_pod(self, pod: core_v1.Pod, mirror: MirrorPod | None = None) -> PodWorker:
-        """Starts a worker for a pod; see there."""
-        uid = pod.metadata.uid
-        state = self._unclaimed.pop(uid, None)
-        worker = PodWorker(self._node, pod, state, mirror)
-        worker.managed.holds_room = state is not None
-        self._workers[uid] = worker
-        self._tasks.start(self._work(worker), f"pod-{pod.metadata.name}")
-        return worker
-
-    async def _work(self, worker: PodWorker) -> None:
-        uid = worker.pod.metadata.uid
-        try:
-            if worker.managed.holds_room:
-                await self._placer.place_again(worker.pod)
-            if worker.managed.holds_room or await self._admission.is_admitted(worker):
-                await worker.run()
-        finally:
-            if self._workers.get(uid) is worker:
-                del self._workers[uid]
-            self._placer.release(uid)
-            self._admission.retry_resizes()
-            if self._static_pods is not None:
-                self._static_pods.worker_ended(worker)
+        self._runner.pod_changed(old, new)
 
     # --- what the runtime reports ---
 
     def _runtime_event(self, id: str) -> None:
         """A container changed; or, without an id, any may have: one look at all of them shows."""
-        if not id:
+        if id:
+            self._workers.container_changed(id)
+        else:
             self._stale.set()
-            return
-        for worker in self._workers.values():
-            if any(container.id == id for container in worker.state.containers.values()):
-                worker.managed.resync()
 
     async def _relist(self) -> None:
-        """Lists once for all workers, however many events there were. Only the workers whose pods
-        changed read them in full."""
+        """Lists once for all workers, however many events there were."""
         while True:
             await self._stale.wait()
             await asyncio.sleep(_RELIST_PAUSE)
@@ -492,21 +378,13 @@ class Agent:
             except (RuntimeFault, TimeoutError) as error:
                 log.info("Containers of node %s cannot be listed: %s", self.name, error)
                 continue
-            for uid, worker in list(self._workers.items()):
-                if worker.state.differs_from(listed.get(uid)):
-                    worker.managed.resync()
-
-    async def _keep_drivers_house(self) -> None:
-        if self._devices is not None:
-            await self._devices.keep_house()
-        if self._drivers is not None:
-            self._drivers.keep_house({uid: one.pod for uid, one in self._workers.items()})
+            self._workers.resync(listed)
 
     async def _keep_house(self) -> None:
         while True:
             await asyncio.sleep(_HOUSEKEEPING)
-            if self._knows_pods:
-                await self._keep_drivers_house()
+            if self._knows_pods and self._drivers is not None:
+                await self._drivers.keep_house({uid: one.pod for uid, one in self._workers.items()})
             workers = list(self._workers.values())
             used: dict[str, dict[str, Usage]] = {}
             try:
@@ -514,7 +392,7 @@ class Agent:
                     used = await self.runtime.usage()
                 for worker in workers:
                     await worker.keep_house(used.get(worker.pod.metadata.uid, {}))
-                await self._evictor.look([worker.managed for worker in workers])
+                await self._evictor.look(self._workers.managed())
                 self._registration.show_pressures(self._evictor.conditions)
                 if self._orphans:
                     collector = OrphanCollector(self.runtime, self._node.volumes)
@@ -524,31 +402,17 @@ class Agent:
 
     # --- metrics ---
 
-    def _count_running_pods(self) -> int:
-        return sum(bool(worker.state.running()) for worker in list(self._workers.values()))
-
-    def _count_containers(self, state: str) -> int:
-        return sum(
-            container.state == state
-            for worker in list(self._workers.values())
-            for container in list(worker.state.containers.values())
-        )
-
     def volume_usage(self) -> dict[str, list[VolumeUsage]]:
         """How full volumes of drivers are, by pod uid."""
-        return self._drivers.usage if self._drivers is not None else {}
+        return self._drivers.volumes.usage if self._drivers is not None else {}
 
     # --- for the streaming server ---
 
     def find(self, namespace: str, name: str) -> tuple[core_v1.Pod, PodState] | None:
-        for worker in self._workers.values():
-            meta = worker.pod.metadata
-            if (meta.namespace, meta.name) == (namespace, name):
-                return worker.pod, worker.state
-        return None
+        return self._workers.find(namespace, name)
 
     def pods(self) -> list[core_v1.Pod]:
-        return [worker.pod for worker in self._workers.values()]
+        return self._workers.pods()
 
     def configuration(self) -> dict[str, Any]:
         """As a KubeletConfiguration of upstream."""

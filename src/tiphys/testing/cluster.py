@@ -163,11 +163,12 @@ class LocalCluster:
 
     async def _start_nodes(self) -> None:
         from tiphys.client.informer import Informers
+        from tiphys.cluster import hollownodes
         from tiphys.cluster.nodeoptions import NodeProcess
-        from tiphys.cluster.nodeprocess import _hollow
 
         options = NodeProcess(self.kubeconfig(), "hollow", self.root, nodes=self._nodes)
-        await _hollow(options, self.client, self.tasks, Informers(self.client, self.tasks), [])
+        informers = Informers(self.client, self.tasks)
+        await hollownodes.start(options, self.client, self.tasks, informers, [])
 
     async def eventually(self, check: Callable[[], Any], seconds: float = 20.0) -> Any:
         """Calls `check` (plain or async) until it gives something true, and returns that. Raises

@@ -49,12 +49,11 @@ def bus(tmp_path: Path) -> Iterator[str]:
         pytest.skip("needs dbus-daemon and busctl")
     address = f"unix:path={tmp_path}/bus"
     command = ["dbus-daemon", "--session", "--nofork", f"--address={address}", "--print-address"]
-    daemon = subprocess.Popen(command, stdout=subprocess.PIPE)
-    assert daemon.stdout is not None
-    daemon.stdout.readline()
-    yield address
-    daemon.kill()
-    daemon.wait()
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as daemon:
+        assert daemon.stdout is not None
+        daemon.stdout.readline()
+        yield address
+        daemon.kill()
 
 
 async def test_a_signal_on_the_bus_is_heard(bus: str) -> None:

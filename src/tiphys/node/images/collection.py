@@ -15,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 
+from tiphys.node.images.pullrecords import PullRecords
 from tiphys.node.runtime import Runtime, RuntimeFault
 
 log = logging.getLogger(__name__)
@@ -70,3 +71,11 @@ async def reclaim(runtime: Runtime, pulled: PulledImages, in_use: Collection[str
             pulled.discard(name)
         freed += size
     return freed
+
+
+async def forget_removed(runtime: Runtime, records: PullRecords) -> None:
+    """With whose secrets an image was pulled says nothing when the image is gone. Raises
+    RuntimeFault, TimeoutError."""
+    for id in records.ids():
+        if not await runtime.image_id(id):
+            records.forget(id)

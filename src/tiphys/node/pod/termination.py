@@ -148,6 +148,14 @@ class PodTerminator:
     async def terminate(self) -> None:
         """Ends a deleted pod and removes it from the API server and the node. Raises RuntimeFault,
         VolumeError, TimeoutError, StatusError, Unreachable; may be called again then."""
+        cleanups = self._managed.node.cleanups
+        with cleanups.ending():
+            await self._end()
+        async with cleanups.turn():
+            await self.clean_up()
+
+    async def _end(self) -> None:
+        managed, node = self._managed, self._managed.node
         if not self.is_terminating:
             self.is_terminating = True
             try:
@@ -155,15 +163,14 @@ class PodTerminator:
             except (RuntimeFault, TimeoutError):
                 self.is_terminating = False
                 raise
-        await self._managed.node.devices.release(self._managed.pod)
+        await node.devices.release(managed.pod)
         await self._reporter.report(is_final=True)
         # As upstream, the object stays until drivers have taken back what they gave.
-        await self._managed.node.volumes.give_back(self._managed.pod.metadata.uid)
-        self._managed.holds_room = False
+        await node.volumes.give_back(managed.pod.metadata.uid)
+        managed.holds_room = False
         await self._delete()
         # Nothing runs and the address is given back: nobody else waits for what is left on disk.
-        self._managed.leave()
-        await self.clean_up()
+        managed.leave()
 
     async def _kill_within_grace(self) -> None:
         """Kills the pod, reports which containers have ended, and hurries when the grace period is
