@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -11,7 +13,8 @@ from typing import Any
 import pytest
 
 from tiphys.addons.inference.capturing import Body, Capture
-from tiphys.addons.inference.front import Front, Plan
+from tiphys.addons.inference.front import Front, Plan, main, recorder_of
+from tiphys.addons.inference.loading import Bucket
 from tiphys.addons.inference.prefilling import (
     Prefill,
     long_prompt,
@@ -139,6 +142,28 @@ async def test_who_waits_to_be_told_is_told(expect: bytes) -> None:
         assert await say(closed(request)) == b"HTTP/1.1 100 Continue\r\n\r\n" + closed(OK)
 
 
+async def test_as_a_program_it_serves_until_it_is_told_to_end() -> None:
+    async def front_of(plan: Plan) -> None:
+        await main({"FRONT": json.dumps(dataclasses.asdict(plan))})
+
+    server = await asyncio.start_server(answering(OK), "127.0.0.1", 0)
+    plan = Plan(port=free_port(), server=server.sockets[0].getsockname()[1])
+    async with server, asyncio.TaskGroup() as group:
+        group.create_task(front_of(plan))
+        async with asyncio.timeout(10):
+            while True:
+                try:
+                    reader, writer = await asyncio.open_connection("127.0.0.1", plan.port)
+                    break
+                except OSError:
+                    await asyncio.sleep(0.01)
+            writer.write(GET)
+            assert await reader.read() == closed(OK)
+            writer.close()
+        assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+        signal.raise_signal(signal.SIGTERM)
+
+
 # --- what is recorded ---
 
 
@@ -180,8 +205,15 @@ async def test_only_what_was_asked_and_answered_is_recorded(
     assert recorder.records == []
 
 
-def test_a_capture_of_everything_has_a_limit() -> None:
-    assert Capture("b", "p").percentage == 100 and Capture("b", "p").largest == 0
+def test_records_go_to_the_bucket_of_the_plan_with_the_keys_of_the_environment() -> None:
+    assert recorder_of(Plan(1, 2), {}) is None
+    plan = Plan(1, 2, capture=Capture("b", "p"), s3_endpoint="http://s3", region="r")
+    keys = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}
+    for env in ({}, keys):
+        made = recorder_of(plan, env)
+        assert made is not None
+        key, secret = env.get("AWS_ACCESS_KEY_ID", ""), env.get("AWS_SECRET_ACCESS_KEY", "")
+        assert made._bucket == Bucket("http://s3", "b", "r", key, secret)
 
 
 # --- long prompts ---
