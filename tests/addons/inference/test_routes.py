@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
+from envoy.extensions.filters.network.http_connection_manager.v3 import (
+    http_connection_manager_pb2,
+)
+from envoy.extensions.transport_sockets.tls.v3 import common_pb2, tls_pb2
 from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
 
 from tests.addons.inference.world import endpoint, read
 from tiphys.addons.inference import Settings
 from tiphys.addons.inference.catalogue import HubEntry, HubError, as_endpoint, entry_of
 from tiphys.addons.inference.endpoint import Endpoint
+from tiphys.addons.inference.omissions import omissions_of_model
 from tiphys.addons.inference.routes import Route, route_of, strategy_of
-from tiphys.addons.inference.routing import cluster
+from tiphys.addons.inference.routing import cluster, listener, route_configuration
 from tiphys.addons.inference.types import v1
 from tiphys.addons.inference.workload import deployment_of, service_of
 from tiphys.api import core_v1
@@ -107,6 +113,68 @@ def test_a_server_is_spoken_to_as_it_says(is_grpc: bool, spoken: str) -> None:
     assert options.explicit_http_config.WhichOneof("protocol_config") == spoken
     assert made.common_lb_config.HasField("healthy_panic_threshold")
     assert made.common_lb_config.healthy_panic_threshold.value == 0.0
+
+
+def rules(route: Route) -> dict[str, Any]:
+    """What is done for a path, by the path."""
+    (host,) = route_configuration(route).virtual_hosts
+    return {one.match.path or f"{one.match.prefix}*": one.route for one in host.routes}
+
+
+def test_a_published_name_leads_to_where_the_server_takes_requests() -> None:
+    """SageMaker Runtime: POST /endpoints/NAME/invocations."""
+    route = Route("m", "default", "least", "/ping", "/v1/chat", ("own", "m"))
+    made = rules(route)
+    assert list(made) == ["/endpoints/own/invocations", "/endpoints/m/invocations", "/*"]
+    rewrites = [one.regex_rewrite for one in made.values()]
+    assert [one.substitution for one in rewrites] == ["/v1/chat", "/v1/chat", ""]
+    asked = "/endpoints/own/invocations?a=b"
+    pattern = rewrites[0].pattern.regex
+    assert re.sub(pattern, rewrites[0].substitution, asked) == "/v1/chat?a=b"
+    assert {one.cluster for one in made.values()} == {"m.default:80"}
+    for one in made.values():
+        assert one.timeout.seconds == 3600, "models speak long"
+        assert one.retry_policy.num_retries.value == 2
+        assert set(one.retry_policy.retry_on.split(",")) == {
+            "connect-failure",
+            "refused-stream",
+            "reset-before-request",
+        }
+
+
+def manager(strategy: Any) -> Any:
+    made = listener(Route("m", "default", strategy), "127.0.90.1", 443)
+    (chain,) = made.filter_chains
+    (one,) = chain.filters
+    found = http_connection_manager_pb2.HttpConnectionManager()
+    assert one.typed_config.Unpack(found)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("strategy", "filters"),
+    [("prefixaware", ["lua", "router"]), ("session", ["router"]), ("least", ["router"])],
+)
+def test_a_prompt_is_looked_at_only_where_its_prefix_counts(
+    strategy: str, filters: list[str]
+) -> None:
+    made = manager(strategy)
+    assert [one.name.rpartition(".")[2] for one in made.http_filters] == filters
+    assert made.use_remote_address.value and made.normalize_path.value
+    assert (made.request_headers_timeout.seconds, made.stream_idle_timeout.seconds) == (10, 3600)
+
+
+def test_an_endpoint_is_spoken_to_over_tls_alone() -> None:
+    made: Any = listener(Route("m", "default", "least"), "127.0.90.1", 443)
+    socket = made.address.socket_address
+    assert (made.name, socket.address, socket.port_value) == ("default/m", "127.0.90.1", 443)
+    assert made.per_connection_buffer_limit_bytes.value == 16 << 20
+    context = tls_pb2.DownstreamTlsContext()
+    assert made.filter_chains[0].transport_socket.typed_config.Unpack(context)
+    common = context.common_tls_context
+    oldest = common.tls_params.tls_minimum_protocol_version
+    assert common_pb2.TlsParameters.TlsProtocol.Name(oldest) == "TLSv1_2"
+    assert [one.name for one in common.tls_certificate_sds_secret_configs] == ["default/m"]
 
 
 # --- models of the hub ---
@@ -239,6 +307,48 @@ def test_probes_of_ones_own_stand_for_ours() -> None:
         "/ping",
         8080,
     )
+
+
+L2 = {"l2CacheLocalUrl": "redis://r"}
+
+
+@pytest.mark.parametrize(
+    ("cache", "variables"),
+    [
+        (None, {}),
+        ({}, {"LMCACHE_LOCAL_CPU": "True"}),
+        ({"enableL1Cache": False}, {"LMCACHE_LOCAL_CPU": "False"}),
+        ({"cacheConfigFile": "/c"}, {"LMCACHE_LOCAL_CPU": "True", "LMCACHE_CONFIG_FILE": "/c"}),
+        (
+            {"enableL2Cache": True, "l2CacheSpec": L2},
+            {"LMCACHE_LOCAL_CPU": "True", "LMCACHE_REMOTE_URL": "redis://r"},
+        ),
+        ({"enableL2Cache": False, "l2CacheSpec": L2}, {"LMCACHE_LOCAL_CPU": "True"}),
+    ],
+)
+def test_a_cache_is_told_where_it_is(cache: Any, variables: dict[str, str]) -> None:
+    """As LMCache reads its environment; what the user sets himself stays."""
+    spec = {"kvCacheSpec": cache} if cache is not None else {}
+    own = [{"name": "LMCACHE_CONFIG_FILE", "value": "mine"}]
+    for given, expected in (([], variables), (own, {**variables, "LMCACHE_CONFIG_FILE": "mine"})):
+        endpoint_ = made(worker={"environmentVariables": given}, **spec)
+        [container] = deployment_of(endpoint_, Settings()).spec.template.spec.containers
+        assert {one.name: one.value for one in container.env} == expected
+        assert len(container.env) == len(expected)
+
+
+def test_what_a_model_of_the_hub_does_not_get_is_named() -> None:
+    assert omissions_of_model(model().spec) == []
+    found = model()
+    found.spec.server.execution_role = "arn"
+    found.spec.server.accelerator_partition_type = "mig-1g"
+    assert [one.partition(":")[0] for one in omissions_of_model(found.spec)] == [
+        "model.gatedModelDownloadRole, server.executionRole",
+        "server.acceleratorPartitionType",
+    ]
+    found.spec.server.execution_role = None
+    found.spec.model.gated_model_download_role = "arn"
+    assert len(omissions_of_model(found.spec)) == 2
 
 
 def test_a_service_has_an_address_outside_and_no_ports_of_nodes() -> None:

@@ -310,6 +310,21 @@ def test_an_object_that_is_wrong_says_so_and_others_stay(case: str) -> None:
     assert problem.about is broken and message in problem.message
 
 
+def test_an_object_without_a_spec_or_a_name_gives_no_routes() -> None:
+    bare, nameless, lost, unnamed = ingress(path()), ingress(path()), group(), group()
+    bare.spec = lost.spec = None
+    nameless.metadata.namespace = ""
+    unnamed.metadata.name = ""
+    made = compiled(bare, nameless, lost, unnamed)
+    assert made.routes == ()
+    assert sorted(problem.message for problem in made.problems) == [
+        "it has no name",
+        "it has no spec",
+        "it has no spec, name or namespace",
+        "it has no spec, name or namespace",
+    ]
+
+
 def test_an_object_that_cannot_be_read_is_left_out_alone() -> None:
     answer = (
         b'{"items":[{"metadata":{"name":"bad","namespace":"a"},"spec":{"rules":7}},'

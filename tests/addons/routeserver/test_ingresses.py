@@ -387,3 +387,12 @@ def test_a_redirect_has_a_code_of_redirects(said: str, code: int) -> None:
     annotations = {"skipper_ingress_redirect": "true", "skipper_ingress_redirect_code": said}
     routes = {route.id: route for route in compiled(ingress(path(), **annotations)).routes}
     assert routes[f"{SHOP}_https_redirect"].filters[0].args[0] == code
+
+
+def test_filters_that_are_none_are_told_and_left_out() -> None:
+    one = ingress(path(), skipper_filter="a()", ratelimit="rate limit(")
+    made = compiled(one, default_filters={"shop.a": "cors Origin()"})
+    assert same(made, f"{SHOP}: {SUBTREE} -> {TWO};")
+    messages = [problem.message for problem in made.problems]
+    assert messages[0].startswith("annotation zalando.org/ratelimit: ")
+    assert messages[1].startswith("default filters of shop.a: ") and len(messages) == 2
