@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import msgspec
 import pytest
 
+from tiphys.addons import webhook
 from tiphys.addons.authority import passing_server
 from tiphys.addons.webhook import Webhook, api_server_address
 from tiphys.api import discovery_v1
@@ -32,12 +35,12 @@ def crash(body: bytes) -> bytes:
 
 @asynccontextmanager
 async def asking(
-    folder: Path, method: str, path: str, body: bytes
+    folder: Path, method: str, path: str, body: Any
 ) -> AsyncIterator[aiohttp.ClientResponse]:
     """The answer of a webhook that takes a hundred bytes."""
     _, context = passing_server("t", ["127.0.0.1"], time.time(), folder)
-    webhook = Webhook({"/a": echo, "/b": no_review, "/c": crash}, 100)
-    port = await webhook.start("127.0.0.1", 0, context)
+    served = Webhook({"/a": echo, "/b": no_review, "/c": crash}, 100)
+    port = await served.start("127.0.0.1", 0, context)
     anybody = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     anybody.check_hostname = False
     anybody.verify_mode = ssl.CERT_NONE
@@ -48,7 +51,7 @@ async def asking(
         session.request(method, url, data=body) as answer,
     ):
         yield answer
-    await webhook.stop()
+    await served.stop()
 
 
 async def test_a_review_is_answered_in_json(tmp_path: Path) -> None:
@@ -79,6 +82,20 @@ async def test_why_a_review_is_none_is_said_shortly(tmp_path: Path) -> None:
     async with asking(tmp_path, "POST", "/b", b"abc") as answer:
         text = await answer.text()
     assert text.startswith("a review holds a request !!!") and len(text) == 200
+
+
+async def test_a_review_that_does_not_come_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webhook, "_READ", 0.02)
+    never = asyncio.Event()
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b"a"
+        await never.wait()
+
+    async with asking(tmp_path, "POST", "/a", body()) as answer:
+        assert answer.status == 408
 
 
 async def test_the_add_ons_machine_is_where_the_api_server_is(server: LocalCluster) -> None:

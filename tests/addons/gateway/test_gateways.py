@@ -34,7 +34,9 @@ from tiphys.api import core_v1
 from tiphys.api.base import from_builtins
 
 
-@pytest.mark.parametrize(("text", "value"), [("1h2m3s4ms", 3723.004), ("0s", 0), (None, 0)])
+@pytest.mark.parametrize(
+    ("text", "value"), [("1h2m3s4ms", 3723.004), ("0s", 0), (None, 0), ("soon", 0)]
+)
 def test_durations_of_gateway_api(text: str | None, value: float) -> None:
     assert seconds(text) == pytest.approx(value)
 

@@ -154,6 +154,27 @@ async def gone(made: Provisioner) -> None:
         await made.client.update(one)
 
 
+async def test_a_folder_that_cannot_be_removed_keeps_its_volume(
+    made: Provisioner, tmp_path: Path
+) -> None:
+    await made.claim()
+    volume = await made.set_phase(await made.provisioned(), "Released")
+    tmp_path.rmdir()
+    tmp_path.touch()  # somebody has put a file in the way
+    await made.client.delete(Claim, "data", "default", grace=0)
+    await gone(made)
+    await made.reconcile(f"volume/{volume.metadata.name}")
+    left = await made.client.get(Volume, volume.metadata.name)
+    assert not left.metadata.deletion_timestamp
+    kind, reason, message = made.recorder.events[-1]
+    assert (kind, reason) == ("Warning", "VolumeFailedDelete")
+    assert message.startswith("the volume's folder could not be removed: [Errno 20]")
+    tmp_path.unlink()
+    await made.reconcile(f"volume/{volume.metadata.name}")
+    left = await made.client.get(Volume, volume.metadata.name)
+    assert left.metadata.deletion_timestamp, "there is nothing to remove any more"
+
+
 @pytest.mark.parametrize("phase", ["Bound", "Available", "Failed"])
 async def test_a_volume_in_any_other_phase_stays(made: Provisioner, phase: str) -> None:
     await made.claim()
