@@ -74,7 +74,7 @@ async def says(context: Context) -> None:
 
 
 @pytest.mark.parametrize(
-    ("failures", "seconds"), [(1, 1), (2, 2), (3, 4), (6, 32), (7, 60), (99, 60)]
+    ("failures", "seconds"), [(1, 1), (2, 2), (3, 4), (6, 32), (7, 60), (99, 60), (9999, 60)]
 )
 def test_the_pause_after_a_failure_doubles_up_to_a_minute(failures: int, seconds: float) -> None:
     assert pause_after(failures) == seconds

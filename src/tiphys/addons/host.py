@@ -55,7 +55,8 @@ class _Running:
 
 def pause_after(failures: int) -> float:
     """Seconds until an add-on is started again that has failed so often in a row."""
-    return min(_FIRST_PAUSE * 2 ** (failures - 1), _LONGEST_PAUSE)
+    doublings = min(failures - 1, 10)  # beyond any pause, and no number too large for a float
+    return min(_FIRST_PAUSE * 2.0**doublings, _LONGEST_PAUSE)
 
 
 class Host:

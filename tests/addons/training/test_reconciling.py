@@ -89,7 +89,8 @@ class Operated:
         self.time = NOW
         cluster: Any = self.cluster
         agents: Any = self.agents
-        kind = bound_to(agents, Recorder(JobMetrics()))
+        self.metrics = JobMetrics()
+        kind = bound_to(agents, Recorder(self.metrics))
         settings = SimpleNamespace(agent_port=8080, poll_seconds=2, agent_timeout=30)
         context = Context(
             cluster, cluster, cluster, TaskGroup("t"), lambda: self.time, {"settings": settings}
@@ -273,6 +274,20 @@ async def test_a_suspended_job_waits_for_a_change() -> None:
     made.pod(0)
     assert await made.look() is None
     assert made.cluster.gone == [("Pod train-pod-0", None, "pod-uid-0")]
+
+
+def counted(made: Operated, name: str) -> float | None:
+    name = f"hyperpod_training_operator_jobs_{name}"
+    return made.metrics.registry.get_sample_value(name)
+
+
+async def test_what_becomes_of_jobs_is_counted() -> None:
+    made = Operated()
+    await made.look()
+    assert counted(made, "created_total") == 1
+    made.cluster.take(made.job)
+    assert (counted(made, "deleted_total"), counted(made, "running")) == (1, 0)
+    assert await made.look() is None
 
 
 # --- nodes ---
