@@ -12,44 +12,18 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.apiserver.builders import CRONS, TABLE, call, cron, definition, established
-from tests.builders import config_map, pod
+from tests.apiserver.builders import CRONS, call, cron, definition, established
+from tests.apiserver.words import MAPS, invalid, told
+from tests.builders import config_map
 from tiphys.api import core_v1, rbac_v1
 from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.client.client import MERGE
-from tiphys.machinery import gowords
 from tiphys.machinery.errors import StatusError
 from tiphys.testing import LocalCluster
 
-MAPS = "/api/v1/namespaces/default/configmaps"
-PODS = "/api/v1/namespaces/default/pods"
-STRATEGIC = "application/strategic-merge-patch+json"
 CONFIG = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}}
 YAML = "application/yaml"
 PARTIAL = "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io"
-
-
-async def told(
-    server: LocalCluster, method: str, path: str, body: Any = None, **more: Any
-) -> tuple[int, str]:
-    text = body if isinstance(body, str | None) else json.dumps(body)
-    data = text.encode() if text is not None else None
-    try:
-        await server.client.request(method, path, data, **more)
-    except StatusError as error:
-        return error.code, error.status.message
-    return 0, ""
-
-
-async def with_pod(server: LocalCluster) -> None:
-    await server.client.create(
-        core_v1.ServiceAccount(metadata=ObjectMeta(name="default", namespace="default"))
-    )
-    await server.client.create(pod("a"))
-
-
-def invalid(kind: str, why: str) -> tuple[int, str]:
-    return 422, f'{kind}.meta.k8s.io "" is invalid: {why}'
 
 
 MATCH = "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden"
@@ -247,115 +221,6 @@ async def test_a_custom_object_says_what_it_is(server: LocalCluster) -> None:
     assert listed["metadata"]["continue"] == ""  # as upstream's lists of plain objects have it
 
 
-@pytest.mark.parametrize(
-    ("media", "body", "message"),
-    [
-        (
-            "application/json-patch+json",
-            "{}",
-            "error decoding patch: json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp",
-        ),
-        (
-            "application/json-patch+json",
-            "x",
-            "error decoding patch: invalid character 'x' looking for beginning of value",
-        ),
-        (
-            MERGE,
-            "5",
-            "error decoding patch: json: cannot unmarshal number into Go value of type map[string]interface {}",
-        ),
-        (MERGE, "null", "Invalid JSON Patch"),
-        (
-            MERGE,
-            '{"metadata":{"name":"b"}}',
-            "the name of the object (b) does not match the name on the URL (a)",
-        ),
-        (
-            MERGE,
-            '{"metadata":{"namespace":"b"}}',
-            "the namespace of the provided object does not match the namespace sent on the request",
-        ),
-    ],
-)
-async def test_patches_that_cannot_be(
-    server: LocalCluster, media: str, body: str, message: str
-) -> None:
-    await server.client.create(config_map("a"))
-    assert await told(server, "PATCH", f"{MAPS}/a", body, content=media) == (400, message)
-
-
-async def test_a_strict_patch_shows_what_it_would_have_made(server: LocalCluster) -> None:
-    await server.client.create(config_map("a"))
-    strict = {"query": {"fieldValidation": "Strict"}}
-    code, message = await told(
-        server, "PATCH", f"{MAPS}/a", {"zz": {"b": [1, None]}}, content=MERGE, **strict
-    )
-    assert code == 422 and message.startswith(
-        ' "" is invalid: patch: Invalid value: "{\\"apiVersion\\":\\"v1\\"'
-    )
-    assert message.endswith('strict decoding error: unknown field "zz"')
-    code, message = await told(
-        server, "PATCH", f"{MAPS}/a", {"zz": {"b": [1, None]}}, content=STRATEGIC, **strict
-    )
-    shown = "map[zz:map[b:[1 <nil>]]]"
-    assert (
-        message
-        == f' "" is invalid: patch: Invalid value: "{shown}": strict decoding error: unknown field "zz"'
-    )
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"metadata": {"labels": "x"}}, "cannot restore map from string"),
-        ({"metadata": 5}, "cannot restore struct from: int64"),
-        ({"spec": {"containers": "x"}}, "cannot restore slice from string"),
-        ({"spec": {"nodeName": 5}}, "cannot convert int64 to string"),
-        ({"spec": {"hostNetwork": "x"}}, "unrecognized type: bool"),
-    ],
-)
-async def test_strategic_patches_are_refused_as_the_converter_says(
-    server: LocalCluster, change: dict[str, Any], message: str
-) -> None:
-    await with_pod(server)
-    code, said = await told(server, "PATCH", f"{PODS}/a", change, content=STRATEGIC)
-    assert code == 422 and said.endswith(f'": {message}') and gowords.formatted(change) in said
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (
-            {"spec": {"containers": [{"image": "x"}]}},
-            "map: map[image:x] does not contain declared merge key: name",
-        ),
-        (
-            {"spec": {"containers": [{"$patch": "delete"}]}},
-            "map: map[$patch:delete] does not contain declared merge key: name",
-        ),
-        (
-            {"spec": {"containers": [{"name": "a", "$patch": "merge"}]}},
-            "merging lists cannot yet be specified in the patch",
-        ),
-        ({"metadata": {"labels": {"$patch": "x"}}}, "unknown patch type: x in map: map[$patch:x]"),
-        (
-            {"spec": {"$setElementOrder/containers": 5}},
-            "expected a []interface {}, but received a int64",
-        ),
-        (
-            {"spec": {"$retainKeys": ["nodeName"], "hostNetwork": True}},
-            "invalid patch format of retainKeys",
-        ),
-    ],
-)
-async def test_strategic_directives_are_refused_in_upstream_s_words(
-    server: LocalCluster, change: dict[str, Any], message: str
-) -> None:
-    await with_pod(server)
-    assert await told(server, "PATCH", f"{PODS}/a", change, content=STRATEGIC) == (400, message)
-
-
 @pytest.mark.parametrize("how", ["body", "query"])
 async def test_a_dry_run_deletes_nothing(server: LocalCluster, how: str) -> None:
     await server.client.create(config_map("a"))
@@ -404,46 +269,6 @@ async def test_to_create_by_put_or_apply_takes_the_right_to_create(server: Local
         assert error.value.code == 403 and "cannot create resource" in error.value.status.message
 
 
-@pytest.mark.parametrize(
-    ("accept", "kind", "version"),
-    [
-        (TABLE, "Table", "meta.k8s.io/v1"),
-        (TABLE.replace("v=v1", "v=v1beta1"), "Table", "meta.k8s.io/v1beta1"),
-        ("application/json;q=0.1," + TABLE, "Table", "meta.k8s.io/v1"),
-        (
-            PARTIAL.replace("Metadata;", "MetadataList;"),
-            "PartialObjectMetadataList",
-            "meta.k8s.io/v1",
-        ),
-    ],
-)
-async def test_lists_come_in_the_shape_that_is_liked_best(
-    server: LocalCluster, accept: str, kind: str, version: str
-) -> None:
-    await server.client.create(config_map("a"))
-    for method in ("GET", "DELETE"):
-        answer = json.loads(await server.client.request(method, MAPS, accept=accept))
-        assert (answer["kind"], answer["apiVersion"]) == (kind, version)
-
-
-async def test_shapes_that_do_not_fit_are_refused(server: LocalCluster) -> None:
-    await server.client.create(config_map("a"))
-    code, message = await told(server, "GET", MAPS, accept=PARTIAL)
-    assert code == 406 and message.startswith(
-        "you requested PartialObjectMetadata, but the requested object is a list"
-    )
-    code, _ = await told(
-        server, "GET", f"{MAPS}/a", accept=PARTIAL.replace("Metadata;", "MetadataList;")
-    )
-    assert code == 406
-    code, message = await told(server, "GET", MAPS, query={"includeObject": "x"}, accept=TABLE)
-    assert code == 400 and message.endswith("must be 'Metadata', 'Object', 'None', or empty")
-    rows = json.loads(
-        await server.client.request("GET", MAPS, query={"includeObject": "None"}, accept=TABLE)
-    )["rows"]
-    assert rows[0]["object"] is None
-
-
 async def test_yaml_reads_as_upstreams(server: LocalCluster) -> None:
     await call(
         server,
@@ -478,43 +303,3 @@ async def test_long_addresses_and_headers_are_read_and_what_is_no_request_is_not
     assert (await reader.readline()).startswith(b"HTTP/1.0 400")
     writer.close()
     assert "Traceback" not in caplog.text and not caplog.records
-
-
-async def fetched(server: LocalCluster, path: str, agent: str = "curl/8.5.0") -> str:
-    """An answer's text, as a program of that name gets it."""
-    ssl = server.client.config.ssl_context()
-    async with (
-        aiohttp.ClientSession(headers={"User-Agent": agent}) as session,
-        session.get(f"{server.url}{path}", ssl=ssl) as answer,
-    ):
-        return await answer.text()
-
-
-async def test_people_read_indented_json(server: LocalCluster) -> None:
-    await server.client.create(config_map("a"))
-    await server.client.create(config_map("b", text="one\ntwo " + "x" * 140_000))
-    for path in (
-        f"{MAPS}/a",
-        MAPS,
-        f"{MAPS}/b",
-        f"{MAPS}/missing",
-        "/api/v1",
-        "/apis",
-        f"{MAPS}?labelSelector=no",
-    ):
-        text = await fetched(server, path)
-        assert text == json.dumps(json.loads(text), indent=2, ensure_ascii=False)
-    table = json.loads(await fetched(server, f"{MAPS}?limit=1", "Mozilla/5.0 (X11)"))
-    assert table["kind"] == "ConfigMapList" and len(table["items"]) == 1
-
-
-async def test_programs_read_dense_json_unless_they_ask(server: LocalCluster) -> None:
-    await server.client.create(config_map("a"))
-    for path, agent in (
-        (MAPS, "kubectl/v1.36.0"),
-        (f"{MAPS}/a?pretty=false", "curl/8"),
-        (f"{MAPS}/a", ""),
-    ):
-        assert "\n" not in (await fetched(server, path, agent)).strip()
-    for path in (f"{MAPS}/a?pretty=true", f"{MAPS}?pretty=1"):
-        assert '\n  "kind": "ConfigMap' in await fetched(server, path, "kubectl/v1.36.0")

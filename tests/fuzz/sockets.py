@@ -21,6 +21,7 @@ import argparse
 import asyncio
 import contextlib
 import itertools
+import logging
 import random
 import ssl
 import sys
@@ -32,6 +33,8 @@ from tests.fuzz.bytes import Attacker
 from tests.fuzz.connections import NoHTTP, Strays, connect, read_answer
 from tests.fuzz.target import Broken, Target
 from tiphys.api.catalog import RESOURCES
+
+log = logging.getLogger(__name__)
 
 _SKIPPED = (
     "customresourcedefinitions",
@@ -179,6 +182,7 @@ class Run:
             self.target.check_life()
             if time.monotonic() > ask_at:
                 await self.target.check_holds(self.sent)
+                log.info("%s requests so far", self.sent)
                 ask_at = time.monotonic() + _ASK
             await asyncio.sleep(_LOOK)
 
@@ -235,8 +239,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=1.0)
     parser.add_argument("--seed", type=int, default=None)
-    parser.add_argument("--each", type=float, default=10.0, help="minutes that one server is attacked")
+    parser.add_argument(
+        "--each", type=float, default=10.0, help="minutes that one server is attacked"
+    )
     chosen: Any = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     end = time.monotonic() + chosen.minutes * 60
     total = 0
     while time.monotonic() < end:

@@ -123,14 +123,18 @@ class Host:
             started = time.monotonic()
             try:
                 await self._run_once(addon, enabled, restarts)
-                reason, message = "Ended", "it ended by itself"
+                reason = "Ended"
+                message = "it ended by itself"
             except AddonError as error:
-                reason, message = "Misconfigured", str(error)
+                reason = "Misconfigured"
+                message = str(error)
             except (StatusError, Unreachable) as error:
-                reason, message = "Refused", str(error)
+                reason = "Refused"
+                message = str(error)
                 log.warning("add-on %s: %s", addon.name, error)
             except Exception as error:
-                reason, message = "Crashed", f"{type(error).__name__}: {error}"
+                reason = "Crashed"
+                message = f"{type(error).__name__}: {error}"
                 log.exception("add-on %s crashed", addon.name)
             is_first = time.monotonic() - started > _STEADY
             failures = 1 if is_first else failures + 1

@@ -157,10 +157,14 @@ def parse_quantity(text: str) -> tuple[int, str]:
     fraction = fraction or ""
     digits = int((whole or "") + fraction or "0")
     if suffix in _BINARY[1:]:
-        scale, power, form = 1024 ** _BINARY.index(suffix), 9 - len(fraction), "binary"
+        scale = 1024 ** _BINARY.index(suffix)
+        power = 9 - len(fraction)
+        form = "binary"
     else:
         exp = int(exponent[1:]) if exponent else _SUFFIX[suffix or ""]
-        scale, power, form = 1, 9 + exp - len(fraction), "exponent" if exponent else "decimal"
+        scale = 1
+        power = 9 + exp - len(fraction)
+        form = "exponent" if exponent else "decimal"
     if power > 60 or power < -200:
         raise ValueError(QUANTITY_ERROR)
     value = digits * scale * 10**power if power >= 0 else -(-digits * scale // 10**-power)
@@ -182,13 +186,16 @@ def format_quantity(nano: int, form: str = "decimal") -> Quantity:
     if form == "binary" and (value < 1024 * 10**9 or value % 10**9):
         form = "decimal"
     if form == "binary":
-        whole, step = value // 10**9, 0
+        whole = value // 10**9
+        step = 0
         while step < 6 and whole % 1024 == 0:
-            whole, step = whole // 1024, step + 1
+            whole = whole // 1024
+            step = step + 1
         return Quantity(f"{sign}{whole}{_BINARY[step]}")
     power = -9
     while value % 1000 == 0 and power < 18:
-        value, power = value // 1000, power + 3
+        value = value // 1000
+        power = power + 3
     if form == "exponent":
         return Quantity(f"{sign}{value}" + (f"e{power}" if power else ""))
     return Quantity(f"{sign}{value}{_DECIMAL[power]}")

@@ -122,7 +122,8 @@ async def _complete(registry: Registry, wanted: Any) -> None:
     release, or somebody has taken something out), unless its annotation says that it is to be left
     alone.
     """
-    resource, meta = resource_of(type(wanted)), wanted.metadata
+    resource = resource_of(type(wanted))
+    meta = wanted.metadata
     there = registry.lookup(resource.plural, "", meta.name, resource.group)
     if there is None:
         return await _ensure(registry, wanted)

@@ -151,7 +151,8 @@ class RunningServer:
             self._tasks.start(self._reloader.run(), "encryption-config")
         nodes = NodeAuthorizer(self.store, NODE_RULES)
         address = authority(options.address, options.port)
-        self._caller, authorizer = WebhookCaller(self.store), Authorizer(self.store, nodes.allows)
+        self._caller = WebhookCaller(self.store)
+        authorizer = Authorizer(self.store, nodes.allows)
         self._authorization = Authorization(
             options.authorization, authorizer, self.collectors, address
         )

@@ -191,8 +191,8 @@ class APIServer:
             response = await self._failed(failure, call)
         if self.leaving and not response.prepared:
             response.force_close()
-        if call is not None and call.flow is not None and not response.prepared:
-            response.headers.update(call.flow.headers)
+        if call is not None and not response.prepared:
+            call.describe(response.headers)
         if call is not None:
             seconds = time.perf_counter() - began
             size = size_of(request, response)
@@ -265,7 +265,8 @@ class APIServer:
 
     async def _placed(self, call: Call, size: int) -> web.StreamResponse:
         """The answer to a request with a large body of so many bytes, once there is a place."""
-        flow, account = call.flow, call.user.name
+        flow = call.flow
+        account = call.user.name
         assert flow is not None
         self._bodies.take(account, size)
         try:
@@ -284,7 +285,8 @@ class APIServer:
 
     async def _receive(self, call: Call) -> int:
         """Reads the body, and returns how many bytes it has."""
-        account, length = call.user.name, call.http.content_length
+        account = call.user.name
+        length = call.http.content_length
         size = MAX_BODY if length is None else min(length, MAX_BODY)
         self._bodies.take(account, size)
         try:

@@ -42,7 +42,8 @@ def use(
 def _stamp(certificate: Path, key: Path) -> _Stamp | None:
     """What changes when one of the files does; None while one is missing."""
     try:
-        first, second = os.stat(certificate), os.stat(key)
+        first = os.stat(certificate)
+        second = os.stat(key)
     except OSError:
         return None
     return first.st_mtime_ns, first.st_ino, second.st_mtime_ns, second.st_ino

@@ -42,7 +42,8 @@ class Config:
         """`renewed` is called when the client's certificate was renewed."""
         context = ssl.create_default_context(cafile=str(self.ca) if self.ca else None)
         if self.insecure:
-            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
         if self.certificate and self.key:
             certfiles.use(context, self.certificate, self.key, renewed)
         return context
@@ -87,10 +88,8 @@ def _servers(cluster: dict[str, Any]) -> Path | None:
 
 
 def in_cluster() -> Config:
-    host, port = (
-        os.environ["KUBERNETES_SERVICE_HOST"],
-        os.environ.get("KUBERNETES_SERVICE_PORT", "443"),
-    )
+    host = os.environ["KUBERNETES_SERVICE_HOST"]
+    port = os.environ.get("KUBERNETES_SERVICE_PORT", "443")
     namespace = (_ACCOUNT / "namespace").read_text().strip()
     return Config(
         f"https://{host}:{port}",

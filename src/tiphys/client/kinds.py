@@ -71,7 +71,8 @@ class Kinds:
         return target
 
     async def _resource(self, manifest: Mapping[str, Any]) -> Resource:
-        api_version, kind = manifest.get("apiVersion"), manifest.get("kind")
+        api_version = manifest.get("apiVersion")
+        kind = manifest.get("kind")
         if not (isinstance(api_version, str) and isinstance(kind, str) and api_version and kind):
             raise ValueError("the dictionary must have apiVersion and kind")
         key = (api_version, kind)

@@ -67,7 +67,8 @@ def _library() -> ctypes.CDLL | None:
         library = ctypes.CDLL(getattr(_ssl, "__file__", None))
         for name, (result, arguments) in _FUNCTIONS.items():
             function = getattr(library, name)
-            function.restype, function.argtypes = result, arguments
+            function.restype = result
+            function.argtypes = arguments
     except (OSError, AttributeError) as error:
         log.warning("OpenSSL's own functions cannot be reached: %s", error)
         return None

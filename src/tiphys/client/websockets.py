@@ -25,7 +25,8 @@ async def upgrade(socket: web.WebSocketResponse, request: web.BaseRequest) -> No
 
 def framed(message: bytes, binary: bool) -> bytes:
     """A message as one frame of a server (RFC 6455, 5.2)."""
-    kind, size = _BINARY if binary else _TEXT, len(message)
+    kind = _BINARY if binary else _TEXT
+    size = len(message)
     if size < 126:
         head = struct.pack("!BB", kind, size)
     elif size < 1 << 16:

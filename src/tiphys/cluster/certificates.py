@@ -113,7 +113,8 @@ class Authority:
 
     def _make(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        key, name = new_key(), _name("tiphys-ca")
+        key = new_key()
+        name = _name("tiphys-ca")
         builder = _builder(name, name, key.public_key(), _OWN_LIFETIME)
         builder = builder.add_extension(
             x509.BasicConstraints(ca=True, path_length=None), critical=True
@@ -170,7 +171,8 @@ class Authority:
     ) -> tuple[Path, Path]:
         """(certificate file, key file) of `stem`, made when they are missing, for other names, or
         due."""
-        certificate, key = self._folder / f"{stem}.crt", self._folder / f"{stem}.key"
+        certificate = self._folder / f"{stem}.crt"
+        key = self._folder / f"{stem}.key"
         if not self._is_good(certificate, key, names):
             pair = self.issue(common, organizations, names, server)
             write_private(key, pair.key)

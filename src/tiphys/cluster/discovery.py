@@ -107,7 +107,8 @@ def parse_server(text: str) -> Server:
         return Server(bare, _PORT)
     try:
         parts = urlsplit(f"//{bare}")
-        host, port = parts.hostname, parts.port
+        host = parts.hostname
+        port = parts.port
     except ValueError:
         host = None
     if not host or parts.netloc != bare or parts.username is not None or port == 0:

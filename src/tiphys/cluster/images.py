@@ -36,7 +36,8 @@ def pause_program() -> bytes:
         code = bytes.fromhex("b8220000000f05ebf7")  # mov eax, 34 (pause); syscall; jmp to the start
         machine = 62
     base = 0x400000
-    entry, size = base + 120, 120 + len(code)
+    entry = base + 120
+    size = 120 + len(code)
     header = (
         b"\x7fELF\x02\x01\x01"
         + bytes(9)

@@ -118,7 +118,8 @@ def _write(path: Path, content: dict[str, Any]) -> None:
 
 def merge(cluster: Cluster) -> Path:
     """Enters the cluster into the user's file as the current context."""
-    path, ours = user_file(), admin(cluster)
+    path = user_file()
+    ours = admin(cluster)
     content = _load(path)
     for key in _LISTS:
         content[key] = [
@@ -132,7 +133,8 @@ def merge(cluster: Cluster) -> Path:
 def refresh(cluster: Cluster) -> bool:
     """Puts the administrator's new certificate into the user's file, if the cluster is in it;
     returns whether it is. Nothing else is touched."""
-    path, ours = user_file(), admin(cluster)
+    path = user_file()
+    ours = admin(cluster)
     content = _load(path)
     rows = content.get("users") or []
     for number, row in enumerate(rows):

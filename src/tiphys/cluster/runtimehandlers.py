@@ -43,6 +43,7 @@ def installed(path: str | None = None) -> list[Handler]:
         for file in sorted(Path(folder).glob("containerd-shim-*")) if folder else ():
             shim = _SHIM.fullmatch(file.name)
             if shim is not None and os.access(file, os.X_OK):
-                name, version = shim[1], shim[3]
+                name = shim[1]
+                version = shim[3]
                 handlers.setdefault(name, Handler(name, f"io.containerd.{name}.{version}"))
     return list(handlers.values())

@@ -130,5 +130,6 @@ class APIAddressController(Controller):
             await self.client.create(wanted)
         elif _places(there) != _places(wanted):
             changed = copy.copy(there)
-            changed.endpoints, changed.ports = wanted.endpoints, wanted.ports
+            changed.endpoints = wanted.endpoints
+            changed.ports = wanted.ports
             await self.client.update(changed)

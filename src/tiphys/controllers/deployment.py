@@ -274,7 +274,8 @@ class DeploymentController(Controller):
         for rs in ordered:
             failure = conditions.find(rs.status.conditions, "ReplicaFailure")
             if failure is not None:
-                reason, message = failure.reason, failure.message
+                reason = failure.reason
+                message = failure.message
                 self._condition(deployment, "ReplicaFailure", failure.status, reason, message)
                 return
         status = deployment.status

@@ -155,9 +155,11 @@ class IPAddressController(Controller):
         age = self.context.now() - timestamps.parse(address.metadata.creation_timestamp or "")
         if age < _GRACE:
             return _GRACE - age
-        reason, problem = "IPAddressNotAllocated", "appears to have leaked: cleaning up"
+        reason = "IPAddressNotAllocated"
+        problem = "appears to have leaked: cleaning up"
         if service is not None:
-            reason, problem = "IPAddressWrongReference", "has a wrong reference; cleaning up"
+            reason = "IPAddressWrongReference"
+            problem = "has a wrong reference; cleaning up"
         text = f"IPAddress: {name} for Service {parent.namespace}/{parent.name} {problem}"
         self.event(address, "Warning", reason, text)
         await self.delete(address)

@@ -52,7 +52,8 @@ class Schedule:
 
     def fits(self, day: datetime.date) -> bool:
         """Whether it is one of its days."""
-        of_month, of_week = day.day in self.days, day.isoweekday() % 7 in self.weekdays
+        of_month = day.day in self.days
+        of_week = day.isoweekday() % 7 in self.weekdays
         if self.any_day or self.any_weekday:
             return of_month and of_week
         return of_month or of_week

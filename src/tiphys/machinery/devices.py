@@ -109,7 +109,9 @@ def _shown(attribute: v1.DeviceAttribute) -> Any:
         [parse_semver(v) for v in values] if kind == "version" else values
     )
     listed = attribute.ints or attribute.bools or attribute.strings or attribute.versions
-    return shown if listed else shown[0] if shown else None
+    if listed:
+        return shown
+    return shown[0] if shown else None
 
 
 def variables(device: v1.Device, driver: str) -> dict[str, Any]:

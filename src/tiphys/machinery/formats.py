@@ -77,7 +77,9 @@ def _cidr(text: str) -> bool:
     address, _, length = text.partition("/")
     if not length.isascii() or not length.isdigit():
         return False
-    return int(length) <= 32 if _ipv4(address) else int(length) <= 128 if _ipv6(address) else False
+    if _ipv4(address):
+        return int(length) <= 32
+    return _ipv6(address) and int(length) <= 128
 
 
 def _card(text: str) -> bool:

@@ -120,7 +120,8 @@ def _fraction(text: str, rest: str, micro: bool) -> tuple[str, str]:
 def _offset(text: str, zone: re.Match[str]) -> datetime.timedelta:
     if zone[0] == "Z":
         return datetime.timedelta()
-    hours, minutes = int(zone[2]), int(zone[3])
+    hours = int(zone[2])
+    minutes = int(zone[3])
     if hours > 24:
         raise _out_of_range(text, "time zone offset hour")
     if minutes > 60:

@@ -117,7 +117,10 @@ class _Place(NamedTuple):
 
 
 def _place(path: str, text: str, value: Any, kind: type) -> _Place:
-    found, steps, owner, field = value, list[str](), kind, None
+    found = value
+    steps = list[str]()
+    owner = kind
+    field = None
     for name, index in _PATH.findall(path.rstrip("`")):
         found, step = _inside(found, name, index, text)
         owner, field = _declared(owner, field, name)
@@ -160,7 +163,8 @@ def restoration(error: msgspec.ValidationError, value: Any, kind: type) -> str:
     place = _place(path, text, value, kind)
     if place.field is None or place.field.kind in _OWN_READERS:
         return mismatch(error, value, kind)
-    found, wanted = _KINDS.get(type(place.found), "nil"), place.field.kind
+    found = _KINDS.get(type(place.found), "nil")
+    wanted = place.field.kind
     match wanted:
         case "dict":
             return f"cannot restore map from {found}"

@@ -137,7 +137,9 @@ class _Search:
     go, the next one last."""
 
     def __init__(self, root: int, path: str, base: str) -> None:
-        self._root, self._path, self._base = root, path, base
+        self._root = root
+        self._path = path
+        self._base = base
         self._steps = self._links = 0
         self._way: list[str] = []
         self.todo = list(reversed(parts_of(path)))
@@ -254,7 +256,9 @@ class _Removal:
     `error`."""
 
     def __init__(self, top: int) -> None:
-        self._top, self._mount, self._moved = top, _mount(top), 0
+        self._top = top
+        self._mount = _mount(top)
+        self._moved = 0
         self.error: OSError | None = None
 
     def clear(self, handle: int, depth: int = 0) -> None:

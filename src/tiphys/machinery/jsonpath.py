@@ -54,7 +54,8 @@ def compile_path(text: str) -> Callable[[Any], list[Any]]:
 
 
 def _step(match: re.Match[str]) -> Step:
-    kind, text = match.lastgroup, match[match.lastgroup or 0]
+    kind = match.lastgroup
+    text = match[match.lastgroup or 0]
     if kind == "filter":
         return _filter(text)
     if kind == "index":
@@ -87,7 +88,8 @@ def _filter(text: str) -> Step:
     if match is None:
         raise PathError(f"invalid filter {text!r}")
     find = compile_path(match["path"]) if match["path"] else lambda value: [value]
-    operator, literal = match["op"], _literal(match["value"] or "")
+    operator = match["op"]
+    literal = _literal(match["value"] or "")
 
     def keep(value: Any) -> bool:
         found = find(value)
@@ -127,7 +129,8 @@ def _compare(left: Any, operator: str, right: Any) -> bool:
 
 def field_path(text: str) -> tuple[str, ...] | None:
     """The names of a path of plain fields (``.spec.replicas``), None when it is anything more."""
-    names, at = [], 0
+    names = []
+    at = 0
     while at < len(text):
         match = _TOKEN.match(text, at)
         if match is None or match.lastgroup == "index" or match.lastgroup == "filter":
@@ -168,9 +171,11 @@ def schema_path(text: str, facts: Any, arrays: bool = True) -> tuple[str, Any]:
         if facts.get("properties"):
             if name not in facts["properties"]:
                 raise PathError("does not refer to a valid field")
-            found, facts = f"{found}.{name}" if found else name, facts["properties"][name]
+            found = f"{found}.{name}" if found else name
+            facts = facts["properties"][name]
         elif isinstance(facts.get("additionalProperties"), dict):
-            found, facts = f"{found}[{name}]", facts["additionalProperties"]
+            found = f"{found}[{name}]"
+            facts = facts["additionalProperties"]
         else:
             raise PathError("does not refer to a valid field")
         if piece == "[" and (closing := take()) != "]":

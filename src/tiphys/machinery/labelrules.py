@@ -23,7 +23,8 @@ def validate_labels(labels: Mapping[str, str], path: str) -> list[FieldError]:
 
 
 def validate_annotations(annotations: Mapping[str, str], path: str) -> list[FieldError]:
-    problems, size = [], 0
+    problems = []
+    size = 0
     for key, value in annotations.items():
         problems += [invalid_value(path, key, problem) for problem in label_key_errors(key.lower())]
         size += len(key.encode()) + len(value.encode())

@@ -206,7 +206,8 @@ def apply(
 ) -> Applied:
     """`config` applied to `live` by `manager`. Raises StatusError (409, every conflict named) or
     typed.MergeError."""
-    version, manager = manager.api_version, manager.at_any_version()
+    version = manager.api_version
+    manager = manager.at_any_version()
     moved = managed.versions.get(manager, version) != version
     managed.versions[manager] = version
     before = managed.sets.get(manager, {})
@@ -253,11 +254,9 @@ def _abandoned(merged: dict[str, Any], before: FieldSet, managed: Managed, node:
     def present(obj: dict[str, Any]) -> FieldSet:
         return typed.with_named_parents(typed.fields_in(obj, node, stored=True), node)
 
-    before, owned, there = (
-        typed.with_named_parents(before, node),
-        typed.with_named_parents(owned, node),
-        present(merged),
-    )
+    before = typed.with_named_parents(before, node)
+    owned = typed.with_named_parents(owned, node)
+    there = present(merged)
     left = present(typed.without(merged, before, node, nulls=True))
     left = present(typed.without(merged, difference(there, union(left, owned)), node, nulls=True))
     return intersection(difference(there, left), before)
@@ -266,7 +265,8 @@ def _abandoned(merged: dict[str, Any], before: FieldSet, managed: Managed, node:
 def _conflict(conflicts: dict[Manager, FieldSet], managed: Managed) -> StatusError:
     """As many as fit into an answer are named; one without a field says that there are more."""
     rows: dict[str, list[str]] = {}
-    room, count = MOST_TEXT, 0
+    room = MOST_TEXT
+    count = 0
     for manager, fields in conflicts.items():
         of_manager = rows.setdefault(_named(manager), [])
         for path in paths(fields):

@@ -43,7 +43,8 @@ def whole_number(text: str) -> int | None:
 
 
 def _compares(value: str, operator: str, bound: str) -> bool:
-    number, limit = whole_number(value), whole_number(bound)
+    number = whole_number(value)
+    limit = whole_number(bound)
     if number is None or limit is None:
         return False
     return number > limit if operator == "Gt" else number < limit

@@ -62,7 +62,8 @@ def container_amounts(spec: core_v1.PodSpec, which: str) -> dict[str, Quantity]:
     sidecars = [
         getattr(c.resources, which) for c in spec.init_containers if c.restart_policy == "Always"
     ]
-    peaks, before = [], list[Any]()
+    peaks = []
+    before = list[Any]()
     for container in spec.init_containers:
         amounts = getattr(container.resources, which)
         if container.restart_policy == "Always":
@@ -103,7 +104,8 @@ def usage_of(group_resource: str, obj: Any, facts: DeviceFacts = _NO_FACTS) -> U
 
 def _pod_usage(pod: core_v1.Pod) -> Usage:
     used: Usage = {}
-    requests, limits = pod_amounts(pod.spec, "requests"), pod_amounts(pod.spec, "limits")
+    requests = pod_amounts(pod.spec, "requests")
+    limits = pod_amounts(pod.spec, "limits")
     for name, value in requests.items():
         if name in _COMPUTE or name.startswith("hugepages-"):
             used[name] = used[f"requests.{name}"] = nano(value)
@@ -116,7 +118,8 @@ def _pod_usage(pod: core_v1.Pod) -> Usage:
 
 
 def _service_usage(service: core_v1.Service) -> Usage:
-    kind, ports = service.spec.type, len(service.spec.ports)
+    kind = service.spec.type
+    ports = len(service.spec.ports)
     used = {"services.nodeports": 0, "services.loadbalancers": 0}
     if kind == "NodePort":
         used["services.nodeports"] = ports * NANO

@@ -243,14 +243,13 @@ def node_errors(
     if not is_exposed(schema):
         why = "Internal error: internal error: failed to construct type information for x-kubernetes-validations rules: unable to convert structural schema to CEL declarations"
         return [FieldError("InternalError", f"{path}.x-kubernetes-validations", why)]
-    own, sizes = type_of(schema), dict.fromkeys(("self", "oldSelf"), declared(schema))
+    own = type_of(schema)
+    sizes = dict.fromkeys(("self", "oldSelf"), declared(schema))
     times = at_most(schema) if times is None else times
     for index, rule in enumerate(schema.rules):
-        where, text, optional = (
-            f"{path}.x-kubernetes-validations[{index}]",
-            rule["rule"],
-            rule.get("optionalOldSelf"),
-        )
+        where = f"{path}.x-kubernetes-validations[{index}]"
+        text = rule["rule"]
+        optional = rule.get("optionalOldSelf")
         variables = {"self": own, "oldSelf": Type("optional_type", (own,)) if optional else own}
         changes = False
         try:
@@ -281,7 +280,8 @@ def _message_errors(
     where: str,
     costs: RuleCosts,
 ) -> list[FieldError]:
-    at, expression = f"{where}.messageExpression", rule.get("messageExpression")
+    at = f"{where}.messageExpression"
+    expression = rule.get("messageExpression")
     if not expression:
         return []
     try:

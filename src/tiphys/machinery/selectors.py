@@ -33,7 +33,8 @@ class Requirement:
     values: tuple[str, ...] = ()
 
     def matches(self, labels: Mapping[str, str]) -> bool:
-        value, operator = labels.get(self.key), self.operator
+        value = labels.get(self.key)
+        operator = self.operator
         if operator == "=" or operator == "in":  # nearly always, and the fastest way to see it
             return value in self.values
         match operator:
@@ -47,7 +48,8 @@ class Requirement:
                 return self._compares(value)
 
     def _compares(self, value: str | None) -> bool:
-        left, right = integer(value or ""), integer(self.values[0])
+        left = integer(value or "")
+        right = integer(self.values[0])
         if left is None or right is None:
             return False
         return left > right if self.operator == "gt" else left < right
@@ -157,7 +159,9 @@ def _tokens(text: str) -> list[str]:
 @remembered(1024)
 def parse_labels(text: str) -> Selector:
     """Parses ``a=b,c!=d,e in (f,g),h,!i``; raises SelectorError."""
-    tokens, found, at = _tokens(text), [], 0
+    tokens = _tokens(text)
+    found = []
+    at = 0
 
     def take() -> str:
         nonlocal at

@@ -32,7 +32,8 @@ class SPDYClient:
 
     def open(self, headers: dict[str, str]) -> tuple[int, bytes]:
         """(stream, bytes to send)."""
-        stream, self._next = self._next, self._next + 2
+        stream = self._next
+        self._next = self._next + 2
         block = struct.pack(">I", len(headers))
         for name, value in headers.items():
             for text in (name.lower().encode(), value.encode()):
@@ -59,7 +60,8 @@ class SPDYClient:
         events: list[Event] = []
         while len(self._buffer) >= 8:
             first, second = struct.unpack_from(">II", self._buffer)
-            size, flags = second & 0xFFFFFF, second >> 24
+            size = second & 0xFFFFFF
+            flags = second >> 24
             if len(self._buffer) < 8 + size:
                 break
             body = bytes(self._buffer[8 : 8 + size])

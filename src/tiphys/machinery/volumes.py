@@ -29,7 +29,8 @@ def reserved_for(volume: Volume, claim: Claim) -> bool:
 
 def fits(volume: Volume, claim: Claim) -> bool:
     """Whether a claim could have a volume, whoever has it now."""
-    spec, wanted = volume.spec, claim.spec
+    spec = volume.spec
+    wanted = claim.spec
     if volume.metadata.deletion_timestamp or (spec.storage_class_name or "") != (
         wanted.storage_class_name or ""
     ):

@@ -50,7 +50,8 @@ _STRING, _PREFIX = "tag:yaml.org,2002:str", "tag:yaml.org,2002:"
 def _integer(text: str) -> int | None:
     if _INTEGER.fullmatch(text) is None or len(text) > _LONGEST_NUMBER:
         return None
-    sign, digits = (-1 if text[0] == "-" else 1), text.lstrip("+-")
+    sign = -1 if text[0] == "-" else 1
+    digits = text.lstrip("+-")
     base = {"0x": 16, "0b": 2, "0o": 8}.get(
         digits[:2].lower(), 8 if len(digits) > 1 and digits[0] == "0" else 10
     )
@@ -77,7 +78,8 @@ def resolved(text: str) -> Any:
 
 
 def _scalar(event: yaml.ScalarEvent) -> Any:
-    text, tag = event.value, event.tag
+    text = event.value
+    tag = event.tag
     if event.implicit[0] and tag is None:
         value = resolved(text)
         if type(value) is float and not math.isfinite(value):
@@ -289,7 +291,8 @@ def read(data: bytes) -> tuple[Any, list[str]]:
 
 
 def _told(error: yaml.YAMLError) -> str:
-    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+    mark = getattr(error, "problem_mark", None)
+    problem = getattr(error, "problem", None)
     if mark is None or not problem:
         return f"yaml: {str(error).splitlines()[0]}"
     return f"yaml: line {mark.line + 1}: {problem}"

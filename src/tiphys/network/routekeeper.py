@@ -111,7 +111,8 @@ def _numbers(names: set[str]) -> set[int]:
 
 
 def _report(routes: Routes) -> None:
-    direct, tunnels = len(routes.direct), len(routes.tunnels)
+    direct = len(routes.direct)
+    tunnels = len(routes.tunnels)
     log.info("Routes to other nodes' pods: %d direct, %d by tunnel", direct, tunnels)
     for name in sorted(routes.unreachable):
         log.warning(

@@ -120,7 +120,8 @@ def _with_thresholds(fields: dict[str, Any]) -> dict[str, Any]:
 
 def _with_pulls(fields: dict[str, Any]) -> dict[str, Any]:
     """Raises ConfigurationError."""
-    policy, allowed = fields.pop(_POLICY, PRELOADED), fields.pop(_ALLOWED, ())
+    policy = fields.pop(_POLICY, PRELOADED)
+    allowed = fields.pop(_ALLOWED, ())
     if not allowed and policy == PRELOADED:
         return fields
     if allowed and policy != ALLOWLISTED:
@@ -136,7 +137,8 @@ def _with_pulls(fields: dict[str, Any]) -> dict[str, Any]:
 
 def _with_shutdown(fields: dict[str, Any]) -> dict[str, Any]:
     """Raises ConfigurationError."""
-    whole, critical = fields.pop(_WHOLE, 0.0), fields.pop(_CRITICAL, 0.0)
+    whole = fields.pop(_WHOLE, 0.0)
+    critical = fields.pop(_CRITICAL, 0.0)
     if fields.get("shutdown") and (whole or critical):
         raise ConfigurationError(
             "invalid configuration: Cannot specify both shutdownGracePeriodByPodPriority and "

@@ -194,7 +194,8 @@ class ResourceCache:
         return known
 
     def contents(self) -> Contents:
-        entries, events = list(self._entries.values()), list(self._history.events)
+        entries = list(self._entries.values())
+        events = list(self._history.events)
         corrupt = list(self.corrupt.values())
         return Contents(self.prefix, entries, events, self._history.dropped, corrupt)
 

@@ -77,7 +77,8 @@ class LocalCluster:
         )
         if not (pki / "sa.key").exists():
             write_private(pki / "sa.key", key_pem(new_key()))
-        self.authority, front = authority, Authority(pki / "front-proxy")
+        self.authority = authority
+        front = Authority(pki / "front-proxy")
         options = Options(
             certificate,
             key,

@@ -170,9 +170,8 @@ async def test_a_client_gives_its_request_an_id(tmp_path: Path) -> None:
 async def test_nothing_is_told_at_level_none(tmp_path: Path) -> None:
     rules = [{"level": "None", "nonResourceURLs": ["/version"]}, METADATA]
     async with audited(tmp_path, *rules, omitStages=["RequestReceived"]) as server:
-        answer = await server.ask("GET", "/version")
+        await server.ask("GET", "/version")
         await server.ask("GET", CONFIG_MAPS)
-        assert "audit-id" not in answer.headers
         assert not server.events("/version")
         assert [event["stage"] for event in server.events(CONFIG_MAPS)] == ["ResponseComplete"]
 

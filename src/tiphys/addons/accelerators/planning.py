@@ -61,7 +61,8 @@ def plan_of(spec: FleetSpec, names: Iterable[str], age: float) -> Plan:
     plan = Plan()
     free = sorted(names, key=_natural)
     for pool in spec.pools:
-        taken, free = free[: pool.nodes], free[pool.nodes :]
+        taken = free[: pool.nodes]
+        free = free[pool.nodes :]
         plan.missing += pool.nodes - len(taken)
         plan.nodes += [_node(spec, pool, index, name, age) for index, name in enumerate(taken)]
     later = [moment - age for moment in _moments(spec) if moment > age]

@@ -76,7 +76,8 @@ class State:
 
     @property
     def terminates(self) -> bool:
-        protocol, tls = self.listener.protocol, self.listener.tls
+        protocol = self.listener.protocol
+        tls = self.listener.tls
         return protocol == "HTTPS" or (
             protocol == "TLS" and tls is not None and tls.mode == "Terminate"
         )

@@ -161,7 +161,8 @@ def _grpc_path(match: GRPCRouteMatch) -> PathMatch:
     called = match.method
     if called is None or not (called.service or called.method):
         return PathMatch()
-    service, method = called.service or "", called.method or ""
+    service = called.service or ""
+    method = called.method or ""
     if called.type == "RegularExpression":
         pattern = f"/{service or '[^/]+'}/{method or '[^/]+'}"
         return PathMatch("RegularExpression", _checked(pattern))

@@ -86,7 +86,10 @@ class Recorder:
     def __init__(
         self, capture: Capture, bucket: Bucket, name: str, now: Callable[[], float]
     ) -> None:
-        self._capture, self._bucket, self._name, self._now = capture, bucket, name, now
+        self._capture = capture
+        self._bucket = bucket
+        self._name = name
+        self._now = now
         self._lines: list[bytes] = []
         self._size = 0
         self._dropped = 0
@@ -127,7 +130,9 @@ class Recorder:
 
     async def flush(self) -> None:
         self._is_enough.clear()
-        lines, self._lines, self._size = self._lines, [], 0
+        lines = self._lines
+        self._lines = []
+        self._size = 0
         if not lines:
             return
         when = datetime.datetime.fromtimestamp(self._now(), datetime.UTC)

@@ -95,7 +95,8 @@ def as_endpoint(model: v1.JumpStartModel, entry: HubEntry) -> v1.InferenceEndpoi
 
 
 def _check(spec: v1.JumpStartModelSpec, entry: HubEntry) -> None:
-    model, instance = spec.model, spec.server.instance_type
+    model = spec.model
+    instance = spec.server.instance_type
     version = model.model_version
     if version and entry.versions and version not in entry.versions:
         listed = ", ".join(entry.versions)

@@ -67,7 +67,8 @@ _NO_SOURCE = "s3"
 
 def converted(obj: Plain, wanted: str) -> Plain:
     """`obj` in the apiVersion `wanted`. Raises Refused."""
-    before, kind = obj.get("apiVersion"), obj.get("kind")
+    before = obj.get("apiVersion")
+    kind = obj.get("kind")
     if kind not in _ONLY_V1:
         raise refusal(f"{kind} is no kind of {GROUP}")
     if before == wanted:

@@ -100,7 +100,8 @@ class _Endpoints(Reconciler[K], Generic[K]):
     def _check_names(self, obj: K, bundle: Bundle) -> None:
         """What bears a name of ours and is not ours is left alone. Raises NameTaken."""
         for wanted in bundle.objects:
-            kind, name = type(wanted), wanted.metadata.name
+            kind = type(wanted)
+            name = wanted.metadata.name
             there = self.informer(kind).get(f"{wanted.metadata.namespace}/{name}")
             if there is not None and not is_owned(there, obj):
                 raise NameTaken(f"{kind.__name__} {name} is there and belongs to somebody else")
@@ -162,7 +163,8 @@ class _Endpoints(Reconciler[K], Generic[K]):
 
     async def _unscale(self, obj: K, name: str) -> None:
         """What bears the name and is not the endpoint's own is left alone."""
-        kind, namespace = {"apiVersion": VERSION, "kind": "ScaledObject"}, obj.metadata.namespace
+        kind = {"apiVersion": VERSION, "kind": "ScaledObject"}
+        namespace = obj.metadata.namespace
         try:
             there = (await self.client.get(kind, name, namespace))["metadata"]
             owners = {one["uid"] for one in there.get("ownerReferences", ())}

@@ -98,7 +98,8 @@ class Gate:
 
 class Front:
     def __init__(self, plan: Plan, recorder: Recorder | None = None) -> None:
-        self._plan, self._recorder = plan, recorder
+        self._plan = plan
+        self._recorder = recorder
         self._gate = Gate(plan.limits) if plan.limits else None
 
     async def serve(self, host: str | None = None) -> asyncio.Server:

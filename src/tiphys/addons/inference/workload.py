@@ -182,7 +182,8 @@ def _loader(endpoint: Endpoint, settings: Settings) -> core_v1.Container | None:
 
 
 def _server(endpoint: Endpoint) -> core_v1.Container:
-    spec, worker = endpoint.spec, endpoint.spec.worker
+    spec = endpoint.spec
+    worker = endpoint.spec.worker
     port = worker.model_invocation_port
     mount = worker.model_volume_mount
     probes = worker.probes or v1.Probes()

@@ -247,7 +247,8 @@ def _multi(
     ordered = _by_worth(consolidatable(found, empty=False))
     taken = [each for each in ordered if allow.take(each)][:_MOST_AT_ONCE]
     best: Command | None = None
-    low, high = 2, len(taken)
+    low = 2
+    high = len(taken)
     while low <= high:
         middle = (low + high) // 2
         command = _consolidation(trials, taken[:middle], options, Look())

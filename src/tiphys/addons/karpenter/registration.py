@@ -47,7 +47,8 @@ class Registrations:
             made.status = "False"
             made.reason, made.message = problems[-1]
         elif len(problems) < len(seen):
-            made.status, made.reason = "True", names.REGISTRATION_HEALTHY
+            made.status = "True"
+            made.reason = names.REGISTRATION_HEALTHY
         else:
             made.reason = "AwaitingReconciliation"
             made.message = "object is awaiting reconciliation"

@@ -71,7 +71,8 @@ class Allowed:
         """A number, as Karpenter gives a label of which nothing more is known."""
         start, step = (self.most, -1) if self.most is not None else (0, 1)
         if self.least is not None:
-            start, step = self.least, 1
+            start = self.least
+            step = 1
         numbers = (str(start + step * n) for n in range(len(taken) + 1) if start + step * n >= 0)
         return [number for number in numbers if number not in taken and self.admits(number)][:1]
 

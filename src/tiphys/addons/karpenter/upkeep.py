@@ -162,7 +162,8 @@ class Upkeep:
         self._lost = {id: since for id, since in self._lost.items() if id in lost}
 
     async def _collect_one(self, state: StateNode) -> None:
-        claim, node = state.claim, state.node
+        claim = state.claim
+        node = state.node
         if claim is not None and claim.is_(names.LAUNCHED):
             is_gone = self._shared.cloud.get(claim.status.provider_id) is None
             if is_gone and (node is None or not is_ready(node)):

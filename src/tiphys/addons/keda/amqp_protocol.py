@@ -42,7 +42,8 @@ class Amqp:
         """Raises ScalerError when the server refuses."""
         self._writer.write(_HEADER)
         await self._expect(_START)
-        mechanism, answer = b"EXTERNAL", b""
+        mechanism = b"EXTERNAL"
+        answer = b""
         if login.username:
             mechanism = b"PLAIN"
             answer = b"\x00".join((b"", login.username.encode(), login.password.encode()))

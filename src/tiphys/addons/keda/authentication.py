@@ -130,10 +130,12 @@ class Credentials:
         optional: bool | None = True
         name = ""
         if source.config_map_ref is not None:
-            name, optional = source.config_map_ref.name, source.config_map_ref.optional
+            name = source.config_map_ref.name
+            optional = source.config_map_ref.optional
             found = await self._data("ConfigMap", self._namespace, name)
         elif source.secret_ref is not None:
-            name, optional = source.secret_ref.name, source.secret_ref.optional
+            name = source.secret_ref.name
+            optional = source.secret_ref.optional
             found = await self._data("Secret", self._namespace, name)
         if not found and not optional:
             raise AuthenticationError(f"error reading {name} on namespace {self._namespace}")

@@ -253,7 +253,8 @@ class ScaledObjectReconciler(Reconciler[ScaledObject]):
         """Gives the target back the replicas that it had, if that is wanted."""
         await self.scaling.unwatch(key_of(obj), obj)
         await note_user(self.client, obj, "scaledobjects", gone=True)
-        advanced, before = obj.spec.advanced, obj.status.original_replica_count
+        advanced = obj.spec.advanced
+        before = obj.status.original_replica_count
         wants = advanced is not None and advanced.restore_to_original_replica_count
         if wants and before is not None:
             try:

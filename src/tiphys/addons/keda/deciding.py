@@ -94,7 +94,8 @@ def _inactive(obj: ScaledObject, seen: Seen, replicas: int, now: float, decision
         "False", "ScalerNotActive", "Scaling is not performed because triggers are not active"
     )
     spec = obj.spec
-    low, idle = spec.min_replica_count or 0, spec.idle_replica_count
+    low = spec.min_replica_count or 0
+    idle = spec.idle_replica_count
     if seen.failed and spec.fallback is not None and spec.fallback.replicas:
         return  # at zero the autoscaler would not bring the fallback's replicas
     if seen.failed and spec.fallback is None:

@@ -17,7 +17,8 @@ def host_port(address: str, default: int | None = None) -> tuple[str, int]:
     """Of ``host:port``. Raises ScalerError."""
     host, colon, port = address.rpartition(":")
     if not colon or "]" in port:
-        host, port = address, str(default or "")
+        host = address
+        port = str(default or "")
     if not port.isascii() or not port.isdecimal() or not 0 < int(port[:6]) < 65536:
         raise ScalerError(f"dial tcp: address {address}: missing port in address")
     return host.strip("[]"), int(port)

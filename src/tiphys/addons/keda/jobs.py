@@ -37,7 +37,8 @@ class Counts(NamedTuple):
 
 
 def least(spec: ScaledJobSpec) -> int:
-    low, high = spec.min_replica_count, spec.max_replica_count
+    low = spec.min_replica_count
+    high = spec.max_replica_count
     if low is None:
         return 0
     return high if high is not None and low > high else low
@@ -45,7 +46,8 @@ def least(spec: ScaledJobSpec) -> int:
 
 def most(spec: ScaledJobSpec) -> int:
     """Beside the least ones, which there are always."""
-    low, high = spec.min_replica_count, spec.max_replica_count
+    low = spec.min_replica_count
+    high = spec.max_replica_count
     if high is None:
         return _MOST
     if low is not None and low > high:
@@ -67,7 +69,8 @@ def demand(queues: Sequence[Queue], calculation: str, low: int, limit: int) -> D
         case "min":
             for one in active:
                 if length == 0 or one.length < length:
-                    length, jobs = one.length, one.jobs
+                    length = one.length
+                    jobs = one.jobs
         case "avg" if active:
             length = sum(one.length for one in active) / len(active)
             jobs = sum(one.jobs for one in active) / len(active)
@@ -78,7 +81,8 @@ def demand(queues: Sequence[Queue], calculation: str, low: int, limit: int) -> D
             is_active = False
             for one in active:
                 if one.length > length:
-                    length, jobs = one.length, one.jobs
+                    length = one.length
+                    jobs = one.jobs
                     is_active = True
     return Demand(is_active or low > 0, math.ceil(length), math.ceil(min(jobs, limit)))
 

@@ -242,7 +242,8 @@ def _selector(text: str) -> tuple[str, dict[str, str]]:
     found = _SELECTOR.match(text)
     if found is None:
         raise LocationError(f'unexpected "{text}" in a metric selector')
-    name, inner = found.group(1) or "", found.group(2) or ""
+    name = found.group(1) or ""
+    inner = found.group(2) or ""
     labels = {}
     place = 0
     while place < len(inner.rstrip()):

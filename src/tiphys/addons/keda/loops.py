@@ -134,7 +134,8 @@ class Loops(Generic[K]):
         task = self.context.tasks.start(self._poll(key), f"{self.kind.__name__.lower()}-{key}")
         watched = self._watched[key] = Watched(task, generation)
         if standing is not None:
-            watched.health, watched.falls_back = standing.health, standing.falls_back
+            watched.health = standing.health
+            watched.falls_back = standing.falls_back
         elif isinstance(obj, ScaledObject):
             watched.health = copy.deepcopy(obj.status.health)
             fallback = facts.condition(obj.status.conditions, "Fallback")
@@ -168,7 +169,8 @@ class Loops(Generic[K]):
         while True:
             started = loop.time()
             self.observer.late(self.kind.__name__, key, started - due)
-            obj, watched = self.objects.get(key), self._watched.get(key)
+            obj = self.objects.get(key)
+            watched = self._watched.get(key)
             if obj is None or watched is None:
                 return
             try:

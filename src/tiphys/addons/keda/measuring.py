@@ -150,8 +150,10 @@ class Measurer:
             return
         value = await self._fallen(obj, reading.spec)
         if value is not None:
-            reading.value, reading.is_active = value, True
-            reading.falls_back, reading.error = True, ""
+            reading.value = value
+            reading.is_active = True
+            reading.falls_back = True
+            reading.error = ""
 
     async def _fallen(self, obj: ScaledObject, spec: MetricSpec) -> float | None:
         try:
@@ -190,7 +192,8 @@ def seen(obj: ScaledObject, built: Built, look: Look) -> Seen:
     is_active = bool(active)
     modifiers = facts.modifiers(obj.spec)
     if modifiers is not None:
-        is_active, active = False, []
+        is_active = False
+        active = []
         if not look.failed and built.formula is not None:
             value = combined(obj, built, look.readings)
             is_active = value > _threshold(modifiers.activation_target)

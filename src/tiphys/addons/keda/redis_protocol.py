@@ -87,7 +87,8 @@ class Redis:
 
     async def _answer(self, depth: int) -> object:
         line = (await self._reader.readuntil(b"\r\n"))[:-2]
-        kind, text = line[:1], line[1:].decode(errors="replace")
+        kind = line[:1]
+        text = line[1:].decode(errors="replace")
         match kind:
             case b"+":
                 return text

@@ -212,7 +212,8 @@ class Scaling(Loops[ScaledObject]):
 
     async def _activate(self, key: str, index: int) -> None:
         """The trigger of that place says that there is something to do."""
-        obj, watched = self.objects.get(key), self.watched(key)
+        obj = self.objects.get(key)
+        watched = self.watched(key)
         if obj is None or watched is None:
             return
         names = obj.status.external_metric_names

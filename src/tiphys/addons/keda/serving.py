@@ -82,7 +82,8 @@ class Server:
         return resource_list(_VERSION, [row])
 
     async def _metric(self, request: web.Request) -> web.Response:
-        namespace, metric = request.match_info["namespace"], request.match_info["metric"]
+        namespace = request.match_info["namespace"]
+        metric = request.match_info["metric"]
         try:
             selector = parse_labels(request.query.get("labelSelector", ""))
         except SelectorError as error:

@@ -87,7 +87,8 @@ async def note_user(
 ) -> None:
     """Keeps an object's name in the statuses of the authentications that its triggers use. One that
     is not there is no failure: the trigger says what it lacks."""
-    name, namespace = obj.metadata.name, obj.metadata.namespace
+    name = obj.metadata.name
+    namespace = obj.metadata.namespace
 
     def change(status: Any) -> None:
         names = [one for one in getattr(status, field).split(",") if one and one != name]

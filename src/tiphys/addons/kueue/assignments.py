@@ -46,7 +46,8 @@ def _packed_values(values: Sequence[str]) -> Plain:
 
 def _common_start(texts: Sequence[str]) -> str:
     """Of all texts; where the first and the last in order are alike, those between are, too."""
-    first, last = min(texts), max(texts)
+    first = min(texts)
+    last = max(texts)
     length = next((i for i, char in enumerate(first) if last[i] != char), len(first))
     return first[:length]
 
@@ -62,7 +63,8 @@ def unpacked(plain: Any) -> Assignment | None:
 
 
 def _places(made: Plain, levels: Sequence[str]) -> Iterator[Place]:
-    values, counts = made["valuesPerLevel"], made["podCounts"]
+    values = made["valuesPerLevel"]
+    counts = made["podCounts"]
     individual = counts.get("individual")
     for index in range(min(int(made["domainCount"]), _MOST_DOMAINS)):
         count = individual[index] if individual else counts["universal"]

@@ -42,7 +42,8 @@ async def run(context: Context) -> None:
         webhook.RESOURCES: review_resource,
     }
     settings: Settings = context.settings
-    address, port = settings.address, settings.webhook_port
+    address = settings.address
+    port = settings.webhook_port
     server = await webhook.serve(judges, address, port, context.data_dir, context.now())
     try:
         manager = Manager(context, metrics)

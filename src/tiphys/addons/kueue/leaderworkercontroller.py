@@ -67,7 +67,8 @@ class LeaderWorkerSetController(Controller):
         job = self._sets.get(key) if self._sets is not None else None
         if job is None or job.metadata.deletion_timestamp or not queue_of(job):
             return None  # its workloads go with it
-        job.api_version, job.kind = made.RESOURCE.api_version, made.RESOURCE.kind
+        job.api_version = made.RESOURCE.api_version
+        job.kind = made.RESOURCE.kind
         await self._bring_together(job)
         await asyncio.gather(*(self._tell(job, pod) for pod in self._pods.by(_BY_SET, key)))
         return None

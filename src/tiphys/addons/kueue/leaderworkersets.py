@@ -45,7 +45,8 @@ def parts_of(obj: Manifest) -> list[Part]:
     template = mapping(obj, *_TEMPLATES)
     size = number(template.get("size"), 1)
     path = ".".join(_TEMPLATES)
-    worker, worker_path = mapping(template, "workerTemplate"), f"{path}.workerTemplate.metadata"
+    worker = mapping(template, "workerTemplate")
+    worker_path = f"{path}.workerTemplate.metadata"
     leader = template.get("leaderTemplate")
     if not isinstance(leader, dict):
         return [Part("main", worker, size, path=worker_path)]
@@ -57,8 +58,10 @@ def parts_of(obj: Manifest) -> list[Part]:
 
 def groups_of(job: AnyJob) -> int:
     """How many groups have a workload: also those that a rolling update adds for a while."""
-    spec, status = job.spec or {}, job.status or {}
-    wanted, there = number(spec.get("replicas"), 1), number(status.get("replicas"), 0)
+    spec = job.spec or {}
+    status = job.status or {}
+    wanted = number(spec.get("replicas"), 1)
+    there = number(status.get("replicas"), 0)
     surge = _count(dig(spec, "rolloutStrategy", "rollingUpdateConfiguration", "maxSurge"))
     is_updating = number(status.get("updatedReplicas"), 0) < wanted
     return there if there > wanted and surge > 0 and is_updating else wanted
@@ -158,7 +161,8 @@ def is_of_a_set(annotations: Mapping[str, object]) -> bool:
 
 def membership(job: AnyJob, pod: Pod) -> dict[str, dict[str, str]] | None:
     """What a pod's metadata says of its group, once that is known: a patch of it, or None."""
-    labels, annotations = pod.metadata.labels, pod.metadata.annotations
+    labels = pod.metadata.labels
+    annotations = pod.metadata.annotations
     index = labels.get(_GROUP_INDEX)
     if index is None or names.POD_GROUP in labels:
         return None
@@ -206,9 +210,11 @@ def _annotations_of(template: Manifest) -> dict[str, str]:
 def _same_groups(new: Manifest, old: Manifest) -> Iterator[FieldError]:
     """What quota was given for. How many groups there are may change: each has its own."""
     path = ".".join(_TEMPLATES)
-    template, standing = mapping(new, *_TEMPLATES), mapping(old, *_TEMPLATES)
+    template = mapping(new, *_TEMPLATES)
+    standing = mapping(old, *_TEMPLATES)
     for field in ("leaderTemplate", "workerTemplate"):
-        one, other = template.get(field), standing.get(field)
+        one = template.get(field)
+        other = standing.get(field)
         if isinstance(one, dict) and isinstance(other, dict):
             spec_path = f"{path}.{field}.spec"
             yield from same_shape(mapping(one, "spec"), mapping(other, "spec"), spec_path)

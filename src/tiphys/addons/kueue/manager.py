@@ -227,7 +227,8 @@ class Manager:
         return None
 
     def _item(self, workload: Workload, queue: str) -> Item | None:
-        key, version = key_of(workload), workload.metadata.resource_version
+        key = key_of(workload)
+        version = workload.metadata.resource_version
         known = self._items.get(key)
         if known is not None and known[0] == version and known[1].queue == queue:
             return known[1]

@@ -228,7 +228,8 @@ def placement_for(pod: core_v1.Pod, placements: Iterable[Placement]) -> Placemen
 def ungating(pod: core_v1.Pod, placement: Placement, workload: str) -> list[dict[str, Any]]:
     """A JSON patch that lets a pod be scheduled, where its flavor wants it."""
     plain = to_builtins(pod)
-    spec, meta = plain["spec"], plain["metadata"]
+    spec = plain["spec"]
+    meta = plain["metadata"]
     gates = [gate for gate in spec.get("schedulingGates") or () if gate["name"] != names.GATE]
     tolerations = spec.get("tolerations") or []
     added = [one for one in placement.tolerations if one not in tolerations]

@@ -89,11 +89,14 @@ def sync_admitted(workload: Workload, now: float) -> None:
     if standing is not None and standing.status == "True" and not (is_reserved and is_checked):
         _accumulate(workload, standing, now)
     if not is_reserved:
-        reason, message = "NoReservation", "The workload has no reservation"
+        reason = "NoReservation"
+        message = "The workload has no reservation"
     elif not is_checked:
-        reason, message = "UnsatisfiedAdmissionChecks", "The workload has not all checks ready"
+        reason = "UnsatisfiedAdmissionChecks"
+        message = "The workload has not all checks ready"
     else:
-        reason, message = "Admitted", "The workload is admitted"
+        reason = "Admitted"
+        message = "The workload is admitted"
     set_condition(workload, ADMITTED, is_reserved and is_checked, reason, message, now)
 
 

@@ -53,7 +53,8 @@ class TopologyController(Controller):
         return None
 
     async def _let_go(self, found: Letting) -> None:
-        meta, spec = found.pod.metadata, to_builtins(found.pod.spec)
+        meta = found.pod.metadata
+        spec = to_builtins(found.pod.spec)
         gates = spec.get("schedulingGates") or ()
         values = {
             "/metadata/resourceVersion": meta.resource_version,

@@ -67,11 +67,14 @@ def tolerations(pool: dict[str, str]) -> list[Plain]:
 
 def missing(deployment: Plain) -> str:
     """What a Deployment lacks until all of it is there in its newest form; nothing: it is ready."""
-    spec, status = deployment["spec"], deployment.get("status", {})
-    name, wanted = deployment["metadata"]["name"], spec.get("replicas", 1)
+    spec = deployment["spec"]
+    status = deployment.get("status", {})
+    name = deployment["metadata"]["name"]
+    wanted = spec.get("replicas", 1)
     if status.get("observedGeneration", 0) < deployment["metadata"].get("generation", 0):
         return f"{name} has not been looked at"
-    updated, available = status.get("updatedReplicas", 0), status.get("availableReplicas", 0)
+    updated = status.get("updatedReplicas", 0)
+    available = status.get("availableReplicas", 0)
     if updated < wanted or available < wanted:
         return f"{name} has {min(updated, available)} of {wanted} replicas"
     if status.get("replicas", 0) > updated:

@@ -86,7 +86,8 @@ class PodGenerator:
     """A Deployment of one pod, on the nodes for the load."""
 
     def __init__(self, client: Client, settings: Settings) -> None:
-        self._client, self._settings = client, settings
+        self._client = client
+        self._settings = settings
 
     async def url(self, test: LoadTest) -> str:
         wanted = deployment_of(test, self._settings.image)
@@ -101,7 +102,8 @@ class PodGenerator:
         return ""
 
     async def stop(self, test: LoadTest) -> bool:
-        name, namespace = f"{test.metadata.name}-generator", test.metadata.namespace
+        name = f"{test.metadata.name}-generator"
+        namespace = test.metadata.namespace
         try:
             await self._client.delete(apps_v1.Deployment, name, namespace, propagation="Foreground")
             return False
@@ -113,7 +115,8 @@ class PodGenerator:
 
 def deployment_of(test: LoadTest, image: str) -> apps_v1.Deployment:
     """The pod in which users live."""
-    generator, meta = test.spec.generator, test.metadata
+    generator = test.spec.generator
+    meta = test.metadata
     pool = test.spec.pools.load if test.spec.pools is not None else {}
     labels = {LABEL: meta.name}
     command = ["python3", "-m", "locust", "-f", "/scripts/locustfile.py"]
@@ -168,7 +171,8 @@ class ProcessGenerator:
         return f"http://127.0.0.1:{port}" if await _listens(port) else ""
 
     async def _start(self, test: LoadTest) -> int:
-        generator, folder = test.spec.generator, self._settings.folder
+        generator = test.spec.generator
+        folder = self._settings.folder
         script = Path(folder) / generator.locustfile
         if not folder or not _FILE.match(generator.locustfile) or not script.is_file():
             raise GeneratorError(

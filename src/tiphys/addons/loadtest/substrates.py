@@ -37,7 +37,9 @@ class Deployments:
     """Of one namespace. `pool` are labels of the nodes for the system."""
 
     def __init__(self, client: Client, namespace: str, pool: dict[str, str]) -> None:
-        self._client, self._namespace, self._pool = client, namespace, pool
+        self._client = client
+        self._namespace = namespace
+        self._pool = pool
 
     async def _get(self, name: str) -> Any:
         """As it came: nothing is added or left out on the way into a snapshot and back."""
@@ -75,7 +77,9 @@ class Processes:
     """Local services: their state is the ConfigMap that the supervisor follows."""
 
     def __init__(self, client: Client, supervisor: Supervisor, folder: str) -> None:
-        self._client, self._supervisor, self._folder = client, supervisor, folder
+        self._client = client
+        self._supervisor = supervisor
+        self._folder = folder
 
     async def save(self, name: str) -> Any:
         if service_of(self._folder, name) is None:

@@ -150,7 +150,8 @@ class RegistryServer:
 
     async def _get_blob(self, call: _Call) -> web.StreamResponse:
         hexdigest = naming.digest(call.target.reference)
-        storage, repository = self._storage, call.target.repository
+        storage = self._storage
+        repository = call.target.repository
         if not await asyncio.to_thread(storage.has, repository, hexdigest):
             raise blob_unknown(hexdigest)
         headers = {**_VERSION, "Content-Type": "application/octet-stream"}
@@ -165,7 +166,8 @@ class RegistryServer:
     # --- uploads ---
 
     async def _begin_upload(self, call: _Call) -> web.StreamResponse:
-        request, repository = call.request, call.target.repository
+        request = call.request
+        repository = call.target.repository
         mounted = request.query.get("mount", "")
         if mounted and await self._mounted(call, naming.digest(mounted)):
             return _created(repository, "blobs", mounted)
@@ -235,7 +237,8 @@ class RegistryServer:
         return await asyncio.to_thread(self._storage.tagged, target.repository, tag)
 
     async def _put_manifest(self, call: _Call) -> web.StreamResponse:
-        target, request = call.target, call.request
+        target = call.target
+        request = call.request
         is_tag = not naming.is_digest(target.reference)
         tag = naming.tag(target.reference) if is_tag else ""
         said = "" if is_tag else naming.digest(target.reference)
@@ -258,7 +261,8 @@ class RegistryServer:
         return digest, manifest.subject
 
     async def _delete_manifest(self, call: _Call) -> web.StreamResponse:
-        repository, reference = call.target.repository, call.target.reference
+        repository = call.target.repository
+        reference = call.target.reference
         if naming.is_digest(reference):
             hexdigest = naming.digest(reference)
             await asyncio.to_thread(self._storage.delete_manifest, repository, hexdigest)

@@ -24,10 +24,12 @@ class Difference:
 
 def differences(here: Iterable[Route], there: Iterable[Route]) -> list[Difference]:
     """By id. Routes that mean the same are the same, however they are written."""
-    mine, other = _by_id(here), _by_id(there)
+    mine = _by_id(here)
+    other = _by_id(there)
     found = []
     for id_ in sorted(mine.keys() | other.keys()):
-        one, two = mine.get(id_), other.get(id_)
+        one = mine.get(id_)
+        two = other.get(id_)
         if one != two:
             found.append(Difference(id_, _text(one), _text(two)))
     return found

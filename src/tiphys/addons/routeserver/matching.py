@@ -69,7 +69,9 @@ class Matcher:
 
 def _order(route: Route) -> tuple[float, ...]:
     """Ascending: what is asked first is smallest."""
-    exact, subtree, weight = 1, 0, float(len(route.predicates))
+    exact = 1
+    subtree = 0
+    weight = float(len(route.predicates))
     for call in route.predicates:
         if call.name == "Path":
             exact = 0
@@ -111,12 +113,14 @@ def _methods(call: Call) -> _Test:
 
 
 def _header(call: Call) -> _Test:
-    name, wanted = _text(call), _text(call, 1)
+    name = _text(call)
+    wanted = _text(call, 1)
     return lambda request: request.headers.get(name) == wanted
 
 
 def _header_regexp(call: Call) -> _Test:
-    name, expression = _text(call), re2.compile(_text(call, 1))
+    name = _text(call)
+    expression = re2.compile(_text(call, 1))
     return lambda request: expression.search(request.headers.get(name, "")) is not None
 
 
@@ -127,7 +131,8 @@ def _traffic(call: Call) -> _Test:
 
 
 def _traffic_segment(call: Call) -> _Test:
-    start, end = float(call.args[0]), float(call.args[1])
+    start = float(call.args[0])
+    end = float(call.args[1])
     return lambda request: start <= request.number < end
 
 

@@ -121,7 +121,8 @@ class JobReconciler(Reconciler[HyperPodPyTorchJob]):
         """What it has to remember, before pods go that know it."""
         if annotations:
             patch = {"metadata": {"uid": job.metadata.uid, "annotations": annotations}}
-            name, namespace = job.metadata.name, job.metadata.namespace
+            name = job.metadata.name
+            namespace = job.metadata.namespace
             await self.client.patch(HyperPodPyTorchJob, name, patch, namespace, media=MERGE)
             job.metadata.annotations |= annotations
 

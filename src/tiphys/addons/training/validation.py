@@ -189,7 +189,8 @@ def _elastic(job: HyperPodPyTorchJob) -> Iterator[FieldError]:
     if policy is None:
         return
     path = "spec.elasticPolicy"
-    least, most = policy.min_replicas, policy.max_replicas
+    least = policy.min_replicas
+    most = policy.max_replicas
     if least is not None and most is not None and least > most:
         explanation = f"must not be greater than maxReplicas ({most})"
         yield invalid_value(f"{path}.minReplicas", least, explanation)

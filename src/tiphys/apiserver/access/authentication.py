@@ -58,7 +58,8 @@ class Authenticator:
 
     async def trust(self, issuers: Issuers) -> None:
         """From here on these issuers are believed, and no others."""
-        before, self.issuers = self.issuers, issuers
+        before = self.issuers
+        self.issuers = issuers
         self._others.clear()
         await before.close()
 

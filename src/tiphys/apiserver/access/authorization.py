@@ -295,9 +295,11 @@ class Authorizer:
         it."""
         kind: type[rbac_v1.ClusterRole] | type[rbac_v1.Role]
         if ref.kind == "ClusterRole":
-            resource, kind = _CLUSTER_ROLES, rbac_v1.ClusterRole
+            resource = _CLUSTER_ROLES
+            kind = rbac_v1.ClusterRole
         else:
-            resource, kind = _ROLES, rbac_v1.Role
+            resource = _ROLES
+            kind = rbac_v1.Role
         entry = self._store.cache(resource.prefix).get(resource.key(namespace, ref.name))
         if entry is None:
             return None

@@ -94,7 +94,8 @@ class Authorization:
     async def _update(self, data: bytes) -> None:
         chain, webhooks = self._chain(parse_configuration(data))
         self._authorizer.chain = chain
-        before, self._webhooks = self._webhooks, webhooks
+        before = self._webhooks
+        self._webhooks = webhooks
         for webhook in before:
             await webhook.close()
 

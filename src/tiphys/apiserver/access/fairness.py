@@ -67,7 +67,8 @@ class Seat:
         counts.seats += seats
 
     def release(self) -> None:
-        seats, self._seats = self._seats, 0
+        seats = self._seats
+        self._seats = 0
         if seats:
             self._counts.executing -= 1
             self._counts.seats -= seats

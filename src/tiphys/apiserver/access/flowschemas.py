@@ -19,7 +19,8 @@ def _is_subject(subject: v1.Subject, user: User) -> bool:
         case "Group" if subject.group is not None:
             return subject.group.name == "*" or subject.group.name in user.groups
         case "ServiceAccount" if subject.service_account is not None:
-            namespace, name = subject.service_account.namespace, subject.service_account.name
+            namespace = subject.service_account.namespace
+            name = subject.service_account.name
             head = f"{_ACCOUNT}{namespace}:"
             return user.name.startswith(head) if name == "*" else user.name == head + name
     return False

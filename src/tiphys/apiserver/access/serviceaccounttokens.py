@@ -98,7 +98,8 @@ class ServiceAccountTokens:
     ) -> None:
         private = serialization.load_pem_private_key(key, None)
         assert isinstance(private, ec.EllipticCurvePrivateKey)
-        self._private, self.public = private, private.public_key()
+        self._private = private
+        self.public = private.public_key()
         self.issuer = issuer
         self._store = store
         self.now = now

@@ -74,7 +74,8 @@ class _Webhooks(Base):
 
     async def _matching(self, attributes: Attributes, seen: Seen) -> list[tuple[Any, Resource]]:
         """The webhooks that want this request, each with the resource as which it sees it."""
-        matching, steps = [], Steps()
+        matching = []
+        steps = Steps()
         for _, hook in self._configured():
             await steps.next()
             resource = await self._wants(hook, attributes, seen)

@@ -181,7 +181,8 @@ class Webhook(_Taking):
             for line in lines:
                 if some and size + len(line) > self._most_batch:
                     await self._post(some)
-                    some, size = [], 0
+                    some = []
+                    size = 0
                 some.append(line)
                 size += len(line)
             await self._post(some)
@@ -251,7 +252,8 @@ class Buffer:
         while self._lines or not self._stopping:
             await self._fill()
             if self._dropped:
-                dropped, self._dropped = self._dropped, 0
+                dropped = self._dropped
+                self._dropped = 0
                 self._owner.lose(dropped, "the buffer is full")
             batch = self._batch()
             if batch:

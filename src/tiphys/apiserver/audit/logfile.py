@@ -72,7 +72,8 @@ class LogFile:
         stamp = datetime.datetime.now(datetime.UTC).strftime(_STAMP)[:-3]
         aside = path.with_name(f"{path.stem}-{stamp}{path.suffix}")
         path.rename(aside)
-        old, self._file = self._file, self._open()
+        old = self._file
+        self._file = self._open()
         os.close(old)
         if self._tidying is None or not self._tidying.is_alive():
             self._tidying = threading.Thread(target=self._tidy, args=(path,), daemon=True)

@@ -24,10 +24,9 @@ from tiphys.apiserver.audit.events import (
     written,
 )
 from tiphys.apiserver.audit.policy import Applied, Level
-from tiphys.apiserver.http.request import Call, User
+from tiphys.apiserver.http.request import AUDIT_ID, Call, User
 from tiphys.machinery.addresses import plain
 
-HEADER = "Audit-Id"
 LARGE = 64 << 10  # bytes of objects from which an event is put together on a thread
 MOST = 8 << 20  # bytes of an object that an event has; longer ones are left out
 # The same where managed fields are left out: for that the object is decoded, in one call.
@@ -74,7 +73,7 @@ class Record:
         self._emit = emit
         self.applied = applied
         self.is_long = is_long
-        self.audit_id = call.http.headers.get(HEADER) or str(uuid.uuid4())
+        self.audit_id = call.http.headers.get(AUDIT_ID) or str(uuid.uuid4())
         self.user = user_info(user) if user is not None else UserInfo()
         self.impersonated_user: UserInfo | None = None
         self.impersonated_by = ""
@@ -179,7 +178,7 @@ class Record:
 
     async def prepares(self, response: web.StreamResponse) -> None:
         """The head of the answer is about to go out."""
-        response.headers[HEADER] = self.header
+        response.headers[AUDIT_ID] = self.header
         if not self.is_over:
             await self.started(response.status)
 

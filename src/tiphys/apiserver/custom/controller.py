@@ -224,7 +224,8 @@ class DefinitionController:
                 taken[name] = other.name
             kinds |= {names.kind: other.name, names.list_kind: other.name}
         result = (True, "NoConflicts", "no conflicts found")
-        names, accepted = crd.spec.names, crd.status.accepted_names
+        names = crd.spec.names
+        accepted = crd.status.accepted_names
         for attribute, table in (
             ("plural", taken),
             ("singular", taken),
@@ -302,7 +303,8 @@ class DefinitionController:
         return known.rows if known is not None and known.rows else rows_of(crd, 0)
 
     async def _empty(self, row: CustomResource) -> None:
-        cache, view = self._registry.cache(row), Filter(row.prefix)
+        cache = self._registry.cache(row)
+        view = Filter(row.prefix)
         gone = asyncio.Event()
         watcher = cache.watch(view, self._registry.store.revision, gone.set)
         try:

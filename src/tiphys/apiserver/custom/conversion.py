@@ -168,7 +168,8 @@ def _checked(old: dict[str, Any], new: Any, wanted: str, where: str) -> dict[str
         or new.get("kind") != old.get("kind")
     ):
         raise errors.internal(f"{where}webhook returned an object that is not of {wanted}")
-    before, after = old.get("metadata") or {}, dict(new.get("metadata") or {})
+    before = old.get("metadata") or {}
+    after = dict(new.get("metadata") or {})
     for key in _KEPT:
         if before.get(key) != after.get(key):
             raise errors.internal(f"{where}webhook changed metadata.{key}")

@@ -260,7 +260,8 @@ def _row(
     since: int,
     versions: dict[str, Schema],
 ) -> CustomResource:
-    offered, scale = list[Subresource](), None
+    offered = list[Subresource]()
+    scale = None
     if version.subresources is not None:
         if version.subresources.status is not None:
             offered.append(STATUS)

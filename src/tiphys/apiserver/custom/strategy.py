@@ -83,7 +83,8 @@ class ScalePaths(ScaleView[CustomObject]):
 
 
 def _replica_errors(content: dict[str, Any], path: tuple[str, ...]) -> list[FieldError]:
-    value, field = get_field(content, path), "." + ".".join(path)
+    value = get_field(content, path)
+    field = "." + ".".join(path)
     if value is None:
         return []
     if isinstance(value, bool) or not isinstance(value, int):

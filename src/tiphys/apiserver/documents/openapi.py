@@ -55,7 +55,8 @@ def model_name(kind: type) -> str:
 @functools.cache
 def definition(kind: type[Struct]) -> dict[str, Any]:
     """The schema of a type, with v3 references."""
-    properties, required = {}, []
+    properties = {}
+    required = []
     for name, field in fields_of(kind).items():
         properties[name] = _property(kind, name, field)
         if field.facts.req:
@@ -301,7 +302,8 @@ class OpenAPI:
         base = _builtin_v2()
         if not added:
             return self._with_remotes(base)
-        definitions, paths = dict(base["definitions"]), dict(base["paths"])
+        definitions = dict(base["definitions"])
+        paths = dict(base["paths"])
         for gv in dict.fromkeys(resource.gv for resource in added):
             paths.update(paths_of(gv, True, added, _model))
         for resource in added:

@@ -32,7 +32,9 @@ _CODES = {
 }
 _TEXT = {200: "OK", 201: "Created", 202: "Accepted"}
 
-_STRING, _BOOLEAN, _INTEGER = {"type": "string"}, {"type": "boolean"}, {"type": "integer"}
+_STRING = {"type": "string"}
+_BOOLEAN = {"type": "boolean"}
+_INTEGER = {"type": "integer"}
 # name → (schema, what it does)
 _PARAMETERS: dict[str, tuple[dict[str, Any], str]] = {
     "labelSelector": (

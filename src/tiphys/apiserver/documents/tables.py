@@ -66,7 +66,8 @@ class Printer:
         self._columns = columns_of(resource)
         brief = resource.built_in and facts_of(resource).table_of_metadata
         self._type = PartialObjectMetadata if brief else resource.type
-        self._include, self._version = include, version
+        self._include = include
+        self._version = version
 
     def head(self, meta: dict[str, Any], header: bool = True) -> bytes:
         """Everything before the first row. Without a header the columns are null, not none, as Go

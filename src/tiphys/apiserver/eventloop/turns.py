@@ -103,7 +103,8 @@ class Rounds:
             asyncio.get_running_loop().call_soon(self._run)
 
     def _run(self) -> None:
-        due, ends = self._due, time.monotonic() + _ROUND
+        due = self._due
+        ends = time.monotonic() + _ROUND
         try:
             while due:
                 due.popleft()()

@@ -191,7 +191,8 @@ class Watchdog:
 
 def _what_runs(frame: FrameType) -> str:
     """The request whose handler is on the stack, else the outermost function of ours that is."""
-    outermost, at = "", frame
+    outermost = ""
+    at = frame
     while at is not None:
         code = at.f_code
         if "/tiphys/" in code.co_filename:

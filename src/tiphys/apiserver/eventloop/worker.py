@@ -92,7 +92,8 @@ def main() -> None:
     os.nice(_NICE)
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
     gc.freeze()
-    source, sink = sys.stdin.buffer, sys.stdout.buffer
+    source = sys.stdin.buffer
+    sink = sys.stdout.buffer
     while head := source.read(HEAD.size):
         kind, length = HEAD.unpack(head)
         data = source.read(length)

@@ -6,7 +6,7 @@ import asyncio
 
 from aiohttp import web
 
-from tiphys.apiserver.audit.records import HEADER, Record
+from tiphys.apiserver.audit.records import Record
 from tiphys.apiserver.http.serving import Answering
 
 
@@ -36,8 +36,6 @@ def _record_of(request: web.BaseRequest) -> Record | None:
 
 
 async def _answered(record: Record, response: web.StreamResponse) -> None:
-    if not response.prepared:
-        response.headers[HEADER] = record.header
     if record.is_over:
         return
     body = response.body if isinstance(response, web.Response) else None

@@ -172,7 +172,8 @@ def _from_protobuf(data: bytes, kind: Any) -> Any:
         obj = protobuf.decode(message, kind)
     except protobuf.WireError as error:
         raise errors.bad_request(str(error)) from None
-    obj.api_version, obj.kind = api_version or obj.api_version, name or obj.kind
+    obj.api_version = api_version or obj.api_version
+    obj.kind = name or obj.kind
     check_kind(obj, kind)
     return decoding.convert(to_builtins(obj), kind)
 
@@ -226,7 +227,8 @@ def configuration(call: Call, resource: Resource, data: bytes) -> dict[str, Any]
             f"error decoding YAML: error unmarshaling JSON: while decoding JSON: {problem}"
         )
     config = config or {}
-    version, kind = config.get("apiVersion") or "", config.get("kind") or ""
+    version = config.get("apiVersion") or ""
+    kind = config.get("kind") or ""
     if (version, kind) != (resource.api_version, resource.kind):
         group = "" if "/" in str(version) else "/"
         raise errors.bad_request(f"invalid object type: {group}{version}, Kind={kind}")

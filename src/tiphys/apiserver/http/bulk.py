@@ -48,7 +48,10 @@ class Body:
         tail: bytes = b"",
         skipped: int = 0,
     ) -> None:
-        self._head, self._parts, self._between, self._tail = head, parts, between, tail
+        self._head = head
+        self._parts = parts
+        self._between = between
+        self._tail = tail
         self._skipped = skipped
         self._ends: list[int] = []  # for each piece, which part is the first that it does not have
         total = size = 0
@@ -64,14 +67,16 @@ class Body:
         self.length = len(head) + total + size + gaps + len(tail)
 
     def pieces(self) -> Iterator[bytes]:
-        before, start = self._head, 0
+        before = self._head
+        start = 0
         for end in self._ends:
             last = self._tail if end == len(self._parts) else b""
             parts: list[bytes] | list[memoryview] = self._parts[start:end]
             if self._skipped:
                 parts = [memoryview(part)[self._skipped :] for part in parts]
             yield b"".join((before, self._between.join(parts), last))
-            before, start = self._between, end
+            before = self._between
+            start = end
 
     def whole(self) -> bytes:
         return b"".join(self.pieces())
@@ -190,8 +195,7 @@ class Bulk:
         self, call: Call, response: web.StreamResponse, body: Body
     ) -> web.StreamResponse:
         """Writes the answer piece by piece, as the client takes it and others let it."""
-        if call.flow is not None:
-            response.headers.update(call.flow.headers)
+        call.describe(response.headers)
         response.content_length = body.length
         await response.prepare(call.http)
         if call.http.method != "HEAD":

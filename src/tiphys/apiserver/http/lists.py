@@ -54,14 +54,18 @@ class Listing:
         self._indent = objects.workers.indented
 
     async def body(self, meta: dict[str, Any], entries: list[Entry]) -> Body:
-        objects, resource, want = await self._objects(entries), self._resource, self._want
+        objects = await self._objects(entries)
+        resource = self._resource
+        want = self._want
         if want.form == "protobuf":
             return await self._protobuf(meta, entries, objects)
         if want.shape == "Table":
             return await self._table(meta, objects)
-        kind, version = resource.list_kind.encode(), resource.api_version.encode()
+        kind = resource.list_kind.encode()
+        version = resource.api_version.encode()
         if want.shape:
-            kind, version = b"PartialObjectMetadataList", want.version
+            kind = b"PartialObjectMetadataList"
+            version = want.version
             objects = await self._each(objects, lambda data: tables.partial(data, want.version))
         typed = 0 if want.shape else self._typed(objects)
         if want.form in ("yaml", "pretty"):
@@ -103,7 +107,8 @@ class Listing:
 
     async def _table(self, meta: dict[str, Any], objects: list[bytes]) -> Body:
         table = tables.Printer(self._resource, self._include or "Metadata", self._want.version)
-        rows, head = await self._each(objects, table.row), table.head(meta)
+        rows = await self._each(objects, table.row)
+        head = table.head(meta)
         if self._want.form == "pretty":
             return await self._pretty(head, rows)
         if self._want.form != "yaml":
@@ -148,7 +153,8 @@ class Listing:
         self, meta: dict[str, Any], entries: list[Entry], objects: list[bytes]
     ) -> Body:
         """Each object is coded once while such lists are asked for, and no list copies it."""
-        resource, shape = self._resource, self._want.shape
+        resource = self._resource
+        shape = self._want.shape
         kind = PartialObjectMetadata if shape else resource.type
         items: list[bytes] = []
         pace = Pace(self._turns, self._user)
@@ -157,9 +163,11 @@ class Listing:
             items.append(await self._coded(entry, data, kind))
             await pace.next()
         head = protobuf.frame(1, protobuf.encode(from_builtins(meta, ListMeta)))
-        version, name = resource.api_version, resource.list_kind
+        version = resource.api_version
+        name = resource.list_kind
         if shape:
-            version, name = "meta.k8s.io/v1", "PartialObjectMetadataList"
+            version = "meta.k8s.io/v1"
+            name = "PartialObjectMetadataList"
         return Body(
             protobuf.envelope_head(version, name, len(head) + sum(map(len, items))) + head,
             items,
@@ -214,7 +222,8 @@ def short_list(resource: Resource, objects: list[bytes]) -> bytes:
 
 
 def _opening(resource: Resource) -> bytes:
-    version, kind = resource.api_version.encode(), resource.kind.encode()
+    version = resource.api_version.encode()
+    kind = resource.kind.encode()
     return b'{"apiVersion":"%b","kind":"%b",' % (version, kind)
 
 
@@ -240,7 +249,8 @@ def write_token(revision: int, start: str) -> str:
 def read_token(token: str) -> tuple[int, str]:
     try:
         raw = msgspec.json.decode(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
-        revision, start = raw["rv"], raw["start"]
+        revision = raw["rv"]
+        start = raw["start"]
         if type(revision) is not int or not isinstance(start, str) or not -1 <= revision < 1 << 63:
             raise ValueError("other types than the server writes")
         return max(revision, 0), start

@@ -86,7 +86,8 @@ class _Series:
 
     def waited(self, seconds: float, waited: float) -> None:
         if self.whole is None or self.own is None:
-            self.whole, self.own = Tally(LATENCY_BUCKETS), Tally(LATENCY_BUCKETS)
+            self.whole = Tally(LATENCY_BUCKETS)
+            self.own = Tally(LATENCY_BUCKETS)
         self.whole.observe(seconds)
         self.own.observe(max(seconds - waited, 0.0))
 

@@ -27,7 +27,8 @@ def check_write(call: Call, kind: str, apply: bool = False) -> None:
     query = call.query
     if not query and not apply:
         return
-    manager, found = query.get("fieldManager", ""), list[FieldError]()
+    manager = query.get("fieldManager", "")
+    found = list[FieldError]()
     if apply and not manager:
         found.append(errors.required("fieldManager", "is required for apply patch"))
     if kind == "PatchOptions" and not apply and "force" in query:
@@ -69,7 +70,8 @@ def check_list(call: Call) -> None:
         return
     for name in ("limit", "timeoutSeconds"):
         whole_number(query.get(name) or "0")
-    match, initial = query.get("resourceVersionMatch", ""), query.get("sendInitialEvents")
+    match = query.get("resourceVersionMatch", "")
+    initial = query.get("sendInitialEvents")
     if not match and initial is None:
         return
     found = list[FieldError]()
@@ -119,7 +121,8 @@ def read_delete_options(value: Any) -> DeleteOptions:
     if value is None:
         return DeleteOptions()
     options = decoding.convert(value, DeleteOptions)
-    kind, version = value.get("kind") or "", value.get("apiVersion") or "v1"
+    kind = value.get("kind") or ""
+    version = value.get("apiVersion") or "v1"
     if version.count("/") > 1:
         raise errors.bad_request(f"unexpected GroupVersion string: {version}")
     if kind not in ("", "DeleteOptions"):
@@ -140,7 +143,8 @@ def delete_options_of(query: Mapping[str, str]) -> DeleteOptions:
         options.orphan_dependents = truth(query["orphanDependents"])
     if "dryRun" in query:
         options.dry_run = [query["dryRun"]]
-    uid, version = query.get("uid") or None, query.get("resourceVersion") or None
+    uid = query.get("uid") or None
+    version = query.get("resourceVersion") or None
     if uid or version:
         options.preconditions = Preconditions(uid=uid, resource_version=version)
     return options
@@ -151,7 +155,8 @@ def complete_delete(options: DeleteOptions, call: Call) -> None:
     too: upstream would delete what was not to be."""
     if call.dry_run and not options.dry_run:
         options.dry_run = ["All"]
-    found, policy = list[FieldError](), options.propagation_policy
+    found = list[FieldError]()
+    policy = options.propagation_policy
     if policy is not None and options.orphan_dependents is not None:
         why = "orphanDependents and deletionPropagation cannot be both set"
         found.append(errors.invalid_value("propagationPolicy", policy, why))

@@ -193,7 +193,8 @@ class Pages:
             if call.http.headers.get("If-None-Match") == f'"{tag}"':
                 return web.Response(status=304, headers={"ETag": f'"{tag}"'})
             response = respond.answer(body, content_type=discovery.AGGREGATED)
-            response.headers["ETag"], response.headers["Vary"] = f'"{tag}"', "Accept"
+            response.headers["ETag"] = f'"{tag}"'
+            response.headers["Vary"] = "Accept"
             return response
         found = self._server.discovery
         body = found.api_versions(self._server.address) if core else found.api_groups()

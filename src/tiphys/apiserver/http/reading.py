@@ -65,7 +65,8 @@ class Reader:
 
     def examined(self, call: Call, resource: Resource) -> int:
         """How many objects a list, or the beginning of a watch, reads, about."""
-        info, query = call.info, call.query
+        info = call.info
+        query = call.query
         if info.name:
             return 1
         prefix = resource.prefix + (
@@ -118,7 +119,8 @@ class Reader:
         etag: str,
     ) -> web.StreamResponse:
         """A list that takes long, shared with whoever asks for the same at one revision."""
-        query, info = call.query, call.info
+        query = call.query
+        info = call.info
         asked = tuple(query.get(name, "") for name in _SHAPING)
         key = (
             resource.prefix,
@@ -148,10 +150,8 @@ class Reader:
             and (packed := await self.bulk.compressed(key, body)) is not None
         ):
             body = packed
-            response.headers["Content-Encoding"], response.headers["Vary"] = (
-                "gzip",
-                "Accept-Encoding",
-            )
+            response.headers["Content-Encoding"] = "gzip"
+            response.headers["Vary"] = "Accept-Encoding"
         call.seat.release()  # what is left is the client's to take, and goes in turns
         return await self.bulk.write(call, response, body)
 
@@ -171,13 +171,12 @@ class Reader:
         self, call: Call, resource: Resource, view: Filter, limit: int
     ) -> tuple[list[Entry], int, str, int]:
         """(entries, revision of the whole list, continue token, how many are left)."""
-        query, cache, revision, start = (
-            call.query,
-            self.registry.cache(resource),
-            self.store.revision,
-            "",
-        )
-        asked, match = query.get("resourceVersion", ""), query.get("resourceVersionMatch", "")
+        query = call.query
+        cache = self.registry.cache(resource)
+        revision = self.store.revision
+        start = ""
+        asked = query.get("resourceVersion", "")
+        match = query.get("resourceVersionMatch", "")
         past = 0
         if query.get("continue"):
             past, start = read_token(query["continue"])
@@ -209,7 +208,9 @@ class Reader:
 
     async def matching(self, call: Call, resource: Resource, view: Filter) -> list[Entry]:
         """The view as it stands when this is called. Looks at objects in short steps."""
-        turns, user, cache = self.registry.turns, call.user.name, self.registry.cache(resource)
+        turns = self.registry.turns
+        user = call.user.name
+        cache = self.registry.cache(resource)
         entries = cache.snapshot(view)
         converted = view.stored is not view
         if converted:  # its fields are those of another version; a webhook is asked once for all

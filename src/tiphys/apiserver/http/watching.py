@@ -74,7 +74,8 @@ class Stream:
         self._wire = wire_of(call, self._media_type(), self._binary, self, watches)
 
     async def run(self) -> web.StreamResponse:
-        query, store = self._call.query, self._registry.store
+        query = self._call.query
+        store = self._registry.store
         asked = query.get("resourceVersion", "")
         initial = query.get("sendInitialEvents")
         replay = begins_with_list(self._call)
@@ -147,7 +148,8 @@ class Stream:
 
         Changes wait meanwhile.
         """
-        turns, user = self._registry.turns, self._call.user.name
+        turns = self._registry.turns
+        user = self._call.user.name
         patience = Patience(self._transport)
         try:
             if self._converting:  # a webhook is asked once for all
@@ -179,7 +181,8 @@ class Stream:
             size += len(lines[-1])
             if size > _PIECE:
                 yield lines
-                lines, size = [], 0
+                lines = []
+                size = 0
         yield lines
 
     def _media_type(self) -> str:
@@ -397,13 +400,12 @@ class Stream:
         meta: dict[str, Any] = {"resourceVersion": str(revision), "creationTimestamp": None}
         if initial_end:
             meta["annotations"] = {INITIAL_EVENTS_END: "true"}
-        kind, version, shaped = (
-            self.resource.kind,
-            self.resource.api_version,
-            self._want.version.decode(),
-        )
+        kind = self.resource.kind
+        version = self.resource.api_version
+        shaped = self._want.version.decode()
         if self._want.shape.startswith("Partial"):
-            kind, version = "PartialObjectMetadata", shaped
+            kind = "PartialObjectMetadata"
+            version = shaped
         obj: dict[str, Any] = {"kind": kind, "apiVersion": version, "metadata": meta}
         if self._want.shape == "Table":
             row = {

@@ -56,8 +56,7 @@ class Chunks:
 
     async def open(self) -> web.StreamResponse:
         response = self._response
-        if self._call.flow is not None:
-            response.headers.update(self._call.flow.headers)
+        self._call.describe(response.headers)
         response.enable_chunked_encoding()
         writer: Any = await response.prepare(self._call.http)
         # the client must not wait for the first event to learn that it watches
@@ -95,8 +94,7 @@ class Messages:
         )
 
     async def open(self) -> web.StreamResponse:
-        if self._call.flow is not None:
-            self._socket.headers.update(self._call.flow.headers)
+        self._call.describe(self._socket.headers)
         await upgrade(self._socket, self._call.http)
         self.transport = self._call.http.transport
         self._watches.tasks.start(self._listen(), "watch-socket")

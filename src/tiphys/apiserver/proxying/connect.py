@@ -75,7 +75,8 @@ class Connector:
         self._registry = registry
         self._tls = tls
         self._plain_tls = ssl.create_default_context()
-        self._plain_tls.check_hostname, self._plain_tls.verify_mode = False, ssl.CERT_NONE
+        self._plain_tls.check_hostname = False
+        self._plain_tls.verify_mode = ssl.CERT_NONE
         self._session: aiohttp.ClientSession | None = None
 
     def _http(self) -> aiohttp.ClientSession:

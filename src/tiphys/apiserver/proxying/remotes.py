@@ -60,7 +60,8 @@ class Remote:
 def client_context(spec: APIServiceSpec) -> ssl.SSLContext:
     if spec.insecure_skip_tls_verify:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
         return context
     return ssl.create_default_context(cadata=spec.ca_bundle.decode() or None)
 

@@ -53,7 +53,8 @@ class CodedItems:
             return
         self._waits = False
         self._size = 0
-        kept, self._kept = self._kept, []
+        kept = self._kept
+        self._kept = []
         self._drop(kept)
 
     def _drop(self, kept: list[tuple[Entry, Any]]) -> None:

@@ -92,7 +92,9 @@ def validate_metadata(
 
 def _owners(meta: ObjectMeta) -> list[FieldError]:
     """Upstream's paths do not say which of the references it is."""
-    problems, path, controller = [], "metadata.ownerReferences", ""
+    problems = []
+    path = "metadata.ownerReferences"
+    controller = ""
     for owner in meta.owner_references:
         if not owner.api_version.rpartition("/")[2]:
             problems.append(
@@ -120,7 +122,8 @@ def _owners(meta: ObjectMeta) -> list[FieldError]:
 
 def drop_double_owners(meta: ObjectMeta) -> None:
     """Owners that are named twice, word for word, are kept once, with a warning."""
-    kept, double = dict[tuple[Any, ...], OwnerReference](), dict[str, None]()
+    kept = dict[tuple[Any, ...], OwnerReference]()
+    double = dict[str, None]()
     for owner in meta.owner_references:
         words = msgspec.structs.astuple(owner)
         if words in kept:

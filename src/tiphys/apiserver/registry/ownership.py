@@ -71,7 +71,8 @@ def created(resource: Resource, obj: Any, name: str, now: str) -> list[ManagedFi
     manager = Manager(name, UPDATE, resource.api_version)
     whole = to_builtins(obj)
     spec = whole.pop("spec", None)
-    node, reset = node_for(resource), _reset(resource, "")
+    node = node_for(resource)
+    reset = _reset(resource, "")
     took = ordered(managed.taken(_empty_beside_spec(resource), whole, node, reset))
     if spec:
         # Many objects have the spec of another: pods of one template, claims of one set.
@@ -185,7 +186,8 @@ def same_but_for_times(new: Any, old: Any) -> bool:
     """Whether a write changes nothing but when managers wrote: the same configuration applied
     again, its defaults filled in. Upstream leaves such an object alone.
     """
-    now, before = new.metadata.managed_fields, old.metadata.managed_fields
+    now = new.metadata.managed_fields
+    before = old.metadata.managed_fields
     if now is before or len(now) != len(before):
         return False
     if not _same_parts(new, old, ("metadata",)) or not _same_parts(

@@ -112,7 +112,8 @@ class HorizontalPodAutoscalerStrategy(Strategy[v2.HorizontalPodAutoscaler]):
         self, new: v2.HorizontalPodAutoscaler, old: v2.HorizontalPodAutoscaler
     ) -> list[FieldError]:
         """A target of before these rules may stay."""
-        target, before = new.spec.scale_target_ref, old.spec.scale_target_ref
+        target = new.spec.scale_target_ref
+        before = old.spec.scale_target_ref
         is_other = (target.api_version, target.kind) != (before.api_version, before.kind)
         return self._violations(new, check_group=is_other)
 

@@ -104,7 +104,8 @@ class Taking:
             except (BlockingIOError, InterruptedError):
                 return
             except OSError:
-                said, files = b"", []
+                said = b""
+                files = []
             if not said:
                 self._loop.remove_reader(self._end)
                 self._lost()

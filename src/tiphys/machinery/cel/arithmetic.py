@@ -26,7 +26,8 @@ def modulo(a: int, b: int) -> int:
 
 def plus(operator: str, a: Any, b: Any) -> Any:
     """+ and - on what is not a number."""
-    time, span = datetime.datetime, datetime.timedelta
+    time = datetime.datetime
+    span = datetime.timedelta
     try:
         if operator == "+":
             for kind in (str, bytes, list):

@@ -85,7 +85,8 @@ def check(
     """The estimated cost of an expression whose value must be of the type `wanted`; `sizes` are
     what is declared of the variables. Raises CelError for one that cannot be right."""
     compile_expression(text, frozenset(variables))
-    checker, tree = _Checker(text), parse(text)
+    checker = _Checker(text)
+    tree = parse(text)
     try:
         found = checker.visit(tree, variables)
     except RecursionError:
@@ -212,7 +213,8 @@ class _Checker:
     # --- calls ---
 
     def _call(self, node: Node, known: dict[str, Type]) -> Type:
-        name, target = node.value, node.target
+        name = node.value
+        target = node.target
         if target is None:
             if name == "has" and len(node.args) == 1 and node.args[0].kind == "select":
                 self._selected(node.args[0], known, node.at)
@@ -254,7 +256,8 @@ class _Checker:
     def _format(self, node: Node, known: dict[str, Type]) -> Type:
         """Its list alone may have entries of several types."""
         assert node.target is not None
-        target, given = self.visit(node.target, known), node.args[0]
+        target = self.visit(node.target, known)
+        given = node.args[0]
         for item in given.args:
             self.visit(item, known)
         found = self._applied("format", node.at, [target, Type("list", (DYN,))], method=True)

@@ -190,7 +190,8 @@ class Compiler:
         return read
 
     def _select(self, node: Node) -> Evaluate:
-        operand, name = self.compile(node.args[0]), node.value
+        operand = self.compile(node.args[0])
+        name = node.value
         if node.optional:
             return lambda frame: optional_field(operand(frame), name)
 
@@ -201,7 +202,8 @@ class Compiler:
         return select
 
     def _index(self, node: Node) -> Evaluate:
-        operand, index = self.compile(node.args[0]), self.compile(node.args[1])
+        operand = self.compile(node.args[0])
+        index = self.compile(node.args[1])
         look = optional_index if node.optional else index_of
 
         def at(frame: Frame) -> Any:
@@ -237,7 +239,8 @@ class Compiler:
             spend(frame, 30)
             made: dict[Any, Any] = {}
             for key, item, maybe in rows:
-                name, value = key(frame), item(frame)
+                name = key(frame)
+                value = item(frame)
                 if name in made:
                     raise CelError(f"repeated key: {name}")
                 if not maybe:
@@ -306,7 +309,8 @@ class Compiler:
 
                 if own not in OWN_METHODS:
                     raise self.fail(node, f"undeclared reference to '{own}' (in container '')")
-        called, name = function, node.value
+        called = function
+        name = node.value
         kinds = accepted(name, node.target is not None, len(args))
 
         def call(frame: Frame) -> Any:
@@ -328,7 +332,8 @@ class Compiler:
         [inner] = node.args if len(node.args) == 1 else [node]
         if inner.kind != "select":
             raise self.fail(node, "invalid argument to has() macro")
-        operand, name = self.compile(inner.args[0]), inner.value
+        operand = self.compile(inner.args[0])
+        name = inner.value
 
         def has(frame: Frame) -> bool:
             spend(frame, 1)

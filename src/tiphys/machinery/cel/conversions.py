@@ -73,8 +73,10 @@ _EXPONENT = 6  # from which on Go writes a double with one
 
 def _float_text(value: float) -> str:
     """A double as Go prints it in its shortest form."""
-    if math.isnan(value) or math.isinf(value):
-        return "NaN" if math.isnan(value) else "+Inf" if value > 0 else "-Inf"
+    if math.isnan(value):
+        return "NaN"
+    if math.isinf(value):
+        return "+Inf" if value > 0 else "-Inf"
     mantissa, _, power = f"{value:.17e}".partition("e")
     for precision in range(17):
         text = f"{value:.{precision}e}"

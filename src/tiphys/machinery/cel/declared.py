@@ -95,7 +95,8 @@ def _inside(schema: Schema | None) -> Declared | None:
 
 
 def _string(schema: Schema) -> Declared:
-    form, length = schema.facts.get("format"), schema.facts.get("maxLength")
+    form = schema.facts.get("format")
+    length = schema.facts.get("maxLength")
     if form in _FORMATS:
         return Declared(*_FORMATS[form])
     if length is not None:

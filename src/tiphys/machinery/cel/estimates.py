@@ -228,13 +228,15 @@ def _replaced(target: Operand, args: list[Operand]) -> Estimate:
     new = args[1].sized
     high = kept_high = low = kept_low = 0
     if old.low == 0:
-        high, kept_high = min(size.high + 1, UNKNOWN), size.high
+        high = min(size.high + 1, UNKNOWN)
+        kept_high = size.high
     elif new.high <= old.low:
         kept_high = size.high
     else:
         high = math.ceil(size.high / old.low)
     if old.high == 0:
-        low, kept_low = min(size.low + 1, UNKNOWN), size.low
+        low = min(size.low + 1, UNKNOWN)
+        kept_low = size.low
     elif old.high <= new.low:
         kept_low = size.low
     else:
@@ -248,7 +250,8 @@ def _split(target: Operand, args: list[Operand]) -> Estimate:
 
 
 def _put_together(target: Operand, args: list[Operand]) -> Estimate:
-    count, element = target.sized, target.element()
+    count = target.sized
+    element = target.element()
     size = count * element.sized if element is not None else NONE
     if args:
         size += args[0].sized * Range(max(count.low - 1, 0), max(count.high - 1, 0))

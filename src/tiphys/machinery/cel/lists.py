@@ -93,7 +93,9 @@ def sorted_list(pairs: list[tuple[Any, Any]]) -> list[Any]:
     """Items sorted by the key that stands beside each."""
 
     def compare(a: tuple[Any, Any], b: tuple[Any, Any]) -> int:
-        return -1 if less(a[1], b[1]) else 1 if less(b[1], a[1]) else 0
+        if less(a[1], b[1]):
+            return -1
+        return 1 if less(b[1], a[1]) else 0
 
     return [item for item, _ in sorted(pairs, key=functools.cmp_to_key(compare))]
 

@@ -18,7 +18,8 @@ if TYPE_CHECKING:  # which compiles what is inside
 def _rows(compiler: Compiler, node: Node, count: int) -> tuple[list[str], Callable[[Frame], Any]]:
     """The names of a comprehension's variables, and what yields a frame for each element."""
     assert node.target is not None
-    names, target = compiler.variables(node, count), compiler.compile(node.target)
+    names = compiler.variables(node, count)
+    target = compiler.compile(node.target)
 
     def frames(frame: Frame) -> Any:
         value = target(frame)
@@ -134,7 +135,8 @@ def _opt_flat_map(compiler: Compiler, node: Node) -> Evaluate:
 def _optional_macro(compiler: Compiler, node: Node, wrap: Callable[[Any], Any]) -> Evaluate:
     assert node.target is not None
     [name] = compiler.variables(node, 1)
-    target, body = compiler.compile(node.target), compiler.inside([name], node.args[1])
+    target = compiler.compile(node.target)
+    body = compiler.inside([name], node.args[1])
 
     def run(frame: Frame) -> Any:
         value = target(frame)
@@ -148,7 +150,8 @@ def _optional_macro(compiler: Compiler, node: Node, wrap: Callable[[Any], Any]) 
 def bind(compiler: Compiler, node: Node) -> Evaluate:
     """``cel.bind(name, value, expression)``: the value has the name in the expression."""
     [name] = compiler.variables(node, 1)
-    value, body = compiler.compile(node.args[1]), compiler.inside([name], node.args[2])
+    value = compiler.compile(node.args[1])
+    body = compiler.inside([name], node.args[2])
     return lambda frame: body({**frame, name: value(frame)})
 
 

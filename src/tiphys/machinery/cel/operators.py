@@ -57,7 +57,8 @@ def _simple(
         left, right = args
 
         def run(frame: Frame) -> Any:
-            a, b = left(frame), right(frame)
+            a = left(frame)
+            b = right(frame)
             spend(frame, 1 + cost(a, b))
             return function(a, b)
 

@@ -220,7 +220,8 @@ def overloads() -> dict[str, tuple[Overload, ...]]:
 
 
 def _overload(text: str) -> Overload:
-    method, text = text.startswith("."), text.lstrip(".")
+    method = text.startswith(".")
+    text = text.lstrip(".")
     depth = 0
     at = 0
     for at, character in enumerate(text):  # noqa: B007 - where the arguments end

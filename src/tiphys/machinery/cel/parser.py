@@ -98,7 +98,8 @@ def explain(why: str, at: int, text: str, label: str = "") -> str:
 
 
 def _tokens(text: str) -> list[_Token]:
-    found, at = [], 0
+    found = []
+    at = 0
     while at < len(text):
         match = _TOKEN.match(text, at)
         if match is None:
@@ -302,7 +303,8 @@ class _Parser:
         return Node("list", None, items, optional=optional, at=at)
 
     def _message(self, name: str, at: int) -> Node:
-        entries, optional = [], []
+        entries = []
+        optional = []
         while not self._is("}"):
             optional.append(self._is("?"))
             if optional[-1]:
@@ -320,7 +322,8 @@ class _Parser:
         return Node("message", name, entries, optional=optional, at=at)
 
     def _map(self, at: int) -> Node:
-        entries, optional = [], []
+        entries = []
+        optional = []
         while not self._is("}"):
             optional.append(self._is("?"))
             if optional[-1]:

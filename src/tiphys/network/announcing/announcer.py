@@ -197,7 +197,8 @@ class Announcer:
                     await self._look()
                 withheld = self._ask_withheld()
                 if self._changed or withheld != self._withheld:
-                    self._changed, self._withheld = False, withheld
+                    self._changed = False
+                    self._withheld = withheld
                     self._arrange(now)
                 self._speak(now)
                 await asyncio.sleep(_TICK)

@@ -149,7 +149,8 @@ def _read_arp(body: bytes) -> Heard | None:
     hardware, protocol, _, length, operation, mac, source, _, target = _ARP.unpack_from(body)
     if (hardware, protocol, length) != (1, 0x0800, 4) or operation not in (_REQUEST, _REPLY):
         return None
-    sender, asked = ipaddress.IPv4Address(source), ipaddress.IPv4Address(target)
+    sender = ipaddress.IPv4Address(source)
+    asked = ipaddress.IPv4Address(target)
     if operation == _REPLY or sender == asked:
         return Heard(sender, mac, sender, claims=True)
     return Heard(asked, mac, sender, claims=False)

@@ -118,7 +118,9 @@ def address_of(addresses: Iterable[str], version: int) -> str:
 def facts_of(pod: AnyPod, address: str = "", version: int = 4) -> PodFacts:
     """A pod with its address of a version of IP: `address` where its status does not have it
     yet."""
-    meta, spec, status = pod.metadata, pod.spec, pod.status
+    meta = pod.metadata
+    spec = pod.spec
+    status = pod.status
     known = (status.pod_ip, *(one.ip for one in status.pod_ips))
     address = address or address_of(known, version)
     if spec.host_network or is_final(status.phase):
@@ -262,7 +264,8 @@ class Policy:
 def read(policy: networking_v1.NetworkPolicy) -> Policy:
     """A policy of the API. One without types is about ingress, and about egress if it has rules for
     it."""
-    spec, meta = policy.spec, policy.metadata
+    spec = policy.spec
+    meta = policy.metadata
     kinds = spec.policy_types or (["Ingress", "Egress"] if spec.egress else ["Ingress"])
     ingress = tuple(_rule(rule.from_, rule.ports, meta.namespace) for rule in spec.ingress)
     egress = tuple(_rule(rule.to, rule.ports, meta.namespace) for rule in spec.egress)

@@ -179,7 +179,8 @@ class ServiceProxy:
     async def _sync(self) -> None:
         self._changed.clear()
         await self._checks.retry()
-        dirty, self._dirty = self._dirty, set()
+        dirty = self._dirty
+        self._dirty = set()
         triggers = self._triggers.take()
         self.metrics.taken()
         for number, key in enumerate(dirty):

@@ -142,7 +142,8 @@ class Table:
         if part == Part():
             del self._parts[owner], self._resolved[owner]
         else:
-            self._parts[owner], self._resolved[owner] = part, resolved
+            self._parts[owner] = part
+            self._resolved[owner] = resolved
 
     def owners(self) -> list[str]:
         return list(self._parts)

@@ -23,7 +23,9 @@ def field(pod: core_v1.Pod, path: str, host_ips: Addresses = (), pod_ips: Addres
     `host_ips` and `pod_ips` are what the node knows before the pod's status says it. Raises
     KeyError for any other path.
     """
-    meta, spec, status = pod.metadata, pod.spec, pod.status
+    meta = pod.metadata
+    spec = pod.spec
+    status = pod.status
     match = _SUBSCRIPT.match(path)
     if match:
         maps = {"metadata.labels": meta.labels, "metadata.annotations": meta.annotations}

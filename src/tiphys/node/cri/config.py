@@ -61,7 +61,8 @@ class SandboxPlace(NamedTuple):
 def sandbox_config(
     pod: core_v1.Pod, attempt: int, resolver: Resolver, hostname: str, place: SandboxPlace
 ) -> m.PodSandboxConfig:
-    meta, spec = pod.metadata, pod.spec
+    meta = pod.metadata
+    spec = pod.spec
     security = m.LinuxSandboxSecurityContext(
         namespace_options=_namespaces(spec, place.users),
         privileged=_has_privileged(spec),
@@ -154,7 +155,8 @@ def pod_labels(pod: PodIdentity) -> dict[str, str]:
 
 def container_resources(pod: core_v1.Pod, container: Any) -> m.LinuxContainerResources:
     """CPU shares follow the request or, without one, the limit; quota and memory the limits."""
-    requests, limits = container.resources.requests, container.resources.limits
+    requests = container.resources.requests
+    limits = container.resources.limits
     milli_cpu = quantity.milli(requests.get("cpu") or limits.get("cpu", "0"))
     resources = m.LinuxContainerResources(
         cpu_shares=cgroups.shares(milli_cpu),

@@ -56,7 +56,8 @@ def attachment_name(driver: str, handle: str, node: str) -> str:
 
 def of_persistent(volume: core_v1.PersistentVolume, read_only: bool) -> VolumeSource:
     """`read_only` is what the pod's spec says of its claim."""
-    spec, csi = volume.spec, volume.spec.csi
+    spec = volume.spec
+    csi = volume.spec.csi
     assert csi is not None
     return VolumeSource(
         name=volume.metadata.name,
@@ -77,7 +78,8 @@ def of_persistent(volume: core_v1.PersistentVolume, read_only: bool) -> VolumeSo
 def of_inline(pod: core_v1.Pod, volume: core_v1.Volume) -> VolumeSource:
     csi = volume.csi
     assert csi is not None
-    meta, secret = pod.metadata, csi.node_publish_secret_ref
+    meta = pod.metadata
+    secret = csi.node_publish_secret_ref
     digest = hashlib.sha256((meta.uid + volume.name).encode()).hexdigest()
     return VolumeSource(
         name=volume.name,

@@ -105,7 +105,8 @@ class DeviceManager:
             raise
         log.info("Device plugin of %s is connected", name)
         resource = self._resources.setdefault(name, Resource())
-        before, resource.endpoint = resource.endpoint, endpoint
+        before = resource.endpoint
+        resource.endpoint = endpoint
         resource.path = path
         self._tasks.start(self._watch(resource, endpoint), name)
         if before is not None:

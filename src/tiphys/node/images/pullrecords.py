@@ -37,7 +37,8 @@ class PullRecords:
     """`folder` is the node's `image_manager`."""
 
     def __init__(self, folder: Path, policy: VerificationPolicy | None = None) -> None:
-        self._pulled, self._pulling = folder / "pulled", folder / "pulling"
+        self._pulled = folder / "pulled"
+        self._pulling = folder / "pulling"
         self._policy = policy or VerificationPolicy()
         self._records: dict[str, dict[str, Access]] = {}  # by image id
         self._intents: Counter[str] = Counter()

@@ -67,7 +67,8 @@ class CPUManager:
         self._check_state()
 
     def _check_state(self) -> None:
-        state, every = self._state, self._topology.cpus
+        state = self._state
+        every = self._topology.cpus
         if not state.shared and not state.assigned:
             state.shared = every - self.reserved if self._settings.keep_strict else every
             return
@@ -76,7 +77,8 @@ class CPUManager:
             raise CheckpointError(f"{problem}: {text}")
 
     def _problem_of_state(self) -> str:
-        state, reserved = self._state, self.reserved
+        state = self._state
+        reserved = self.reserved
         if not state.shared:
             return "default cpuset cannot be empty"
         if self._settings.keep_strict and reserved & state.shared:

@@ -36,7 +36,8 @@ class CPUState:
     def _restore(self, document: Mapping[str, Any] | None) -> None:
         if document is None:
             return
-        policy, shared = document.get("policyname", ""), document.get("defaultcpuset", "")
+        policy = document.get("policyname", "")
+        shared = document.get("defaultcpuset", "")
         entries = document.get("entries") or {}
         checkpoint.verify(document, _printed(policy, shared, entries))
         if policy != self._policy:

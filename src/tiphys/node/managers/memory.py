@@ -35,7 +35,9 @@ def memory_of(container: core_v1.Container) -> Amounts:
 
 def memory_of_pod(spec: core_v1.PodSpec) -> Amounts:
     """At its neediest moment, of what its main containers ask for."""
-    mains, sidecars, peak = Amounts(), Amounts(), Amounts()
+    mains = Amounts()
+    sidecars = Amounts()
+    peak = Amounts()
     for container in spec.init_containers:
         for name, amount in memory_of(container).items():
             if is_sidecar(container):

@@ -74,7 +74,8 @@ def cpu_options(given: Mapping[str, str]) -> CPUOptions:
 
 def topology_options(given: Mapping[str, str]) -> TopologyOptions:
     """Raises ValueError."""
-    closest, most = False, MOST_NODES
+    closest = False
+    most = MOST_NODES
     for name, value in given.items():
         if name == "prefer-closest-numa-nodes":
             closest = _boolean(name, value)

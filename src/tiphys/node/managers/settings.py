@@ -145,7 +145,8 @@ def _reserved_memory(value: Any) -> tuple[tuple[int, Amounts], ...]:
     for entry in value:
         if not isinstance(entry, Mapping) or set(entry) - {"numaNode", "limits"}:
             raise ValueError("each entry has numaNode and limits")
-        node, limits = entry.get("numaNode", 0), entry.get("limits", {})
+        node = entry.get("numaNode", 0)
+        limits = entry.get("limits", {})
         if type(node) is not int or not isinstance(limits, Mapping):
             raise ValueError("numaNode is a number and limits a map")
         amounts = {name: _limit(node, name, amount) for name, amount in limits.items()}

@@ -87,7 +87,8 @@ class PluginChannel:
 
     async def close(self) -> None:
         """Ends its calls, too. May be called again."""
-        handle, self._handle = self._handle, -1
+        handle = self._handle
+        self._handle = -1
         if handle < 0:
             return
         try:

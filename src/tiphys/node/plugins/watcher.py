@@ -169,7 +169,8 @@ class PluginWatcher:
                 await _refuse(channel, problem)
                 raise PluginRefused(problem)
             await self._hand_over(channel, plugin, handler)
-            seen.plugin, seen.handler = plugin, handler
+            seen.plugin = plugin
+            seen.handler = handler
             log.info("Plugin %s is registered", plugin.name)
         finally:
             await channel.close()

@@ -87,7 +87,8 @@ class ContainerStarter:
 
     async def _create(self, container: Any, attempt: int) -> ContainerState:
         """Raises RuntimeFault and what `_start` turns into one."""
-        managed, node = self._managed, self._managed.node
+        managed = self._managed
+        node = self._managed.node
         pod = managed.pod
         request = ImageRequest(pod, container.image, container.image_pull_policy, container.name)
         await self._pull(request)

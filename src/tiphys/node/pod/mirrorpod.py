@@ -66,7 +66,8 @@ class MirrorPod:
             self._changed()
 
     def _take(self, object: core_v1.Pod | None) -> None:
-        before, self.object = self.object, object
+        before = self.object
+        self.object = object
         if object is None or before is None or object.metadata.uid != before.metadata.uid:
             self._writer = StatusWriter(self._client)
 

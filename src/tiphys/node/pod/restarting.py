@@ -47,6 +47,7 @@ def _remember(managed: ManagedPod, container: ContainerState) -> None:
     if container.state != EXITED:
         removed.state = EXITED
         removed.exit_code = _KILLED
-        removed.reason, removed.message = _REASON, _MESSAGE
+        removed.reason = _REASON
+        removed.message = _MESSAGE
         removed.finished_at = managed.node.now()
     record.removed = removed

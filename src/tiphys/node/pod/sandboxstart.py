@@ -36,7 +36,8 @@ class SandboxStarter:
     async def start(self) -> None:
         """Creates a sandbox, and stops the one before it. Raises RuntimeFault, VolumeError,
         StatusError, Unreachable, TimeoutError."""
-        managed, node = self._managed, self._managed.node
+        managed = self._managed
+        node = self._managed.node
         pod = managed.pod
         await node.devices.prepare(pod)
         host, domain = host_and_domain(pod, node.dns.domain)
@@ -79,7 +80,8 @@ class SandboxStarter:
             creating.cancel()
 
     async def _create_both(self, attempt: int, hostname: str) -> _Created:
-        managed, node = self._managed, self._managed.node
+        managed = self._managed
+        node = self._managed.node
         resolver = resolver_of(managed.pod, node.dns, node.resolver)
         handler = await handler_of(managed)
         users = await users_of(managed, handler)

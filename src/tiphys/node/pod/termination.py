@@ -89,7 +89,8 @@ class PodTerminator:
     async def kill(self, grace: float, with_events: bool = False) -> None:
         """Stops everything within `grace` seconds: the main containers together, then the sidecars
         in reverse order, then the sandbox. Raises RuntimeFault, TimeoutError."""
-        managed, runtime = self._managed, self._managed.node.runtime
+        managed = self._managed
+        runtime = self._managed.node.runtime
         interrupted = await managed.records.end_starts()
         if interrupted:  # a container may run that nobody has seen yet
             await managed.read_state()
@@ -155,7 +156,8 @@ class PodTerminator:
             await self.clean_up()
 
     async def _end(self) -> None:
-        managed, node = self._managed, self._managed.node
+        managed = self._managed
+        node = self._managed.node
         if not self.is_terminating:
             self.is_terminating = True
             try:
@@ -238,7 +240,8 @@ class PodTerminator:
 
     async def clean_up(self) -> None:
         """Removes what the node has of a pod of which nothing runs."""
-        managed, node = self._managed, self._managed.node
+        managed = self._managed
+        node = self._managed.node
         uid = managed.pod.metadata.uid
         for sandbox in managed.state.sandbox_ids():
             with contextlib.suppress(RuntimeFault, TimeoutError):

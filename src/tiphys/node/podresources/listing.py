@@ -58,7 +58,8 @@ class PodResourceLists:
         )
 
     def _held(self, pod: core_v1.Pod, container: core_v1.Container) -> m.ContainerResources:
-        uid, name = pod.metadata.uid, container.name
+        uid = pod.metadata.uid
+        name = container.name
         return m.ContainerResources(
             name=name,
             devices=[_device(one) for one in self.devices.held(uid, name)],

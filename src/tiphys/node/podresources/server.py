@@ -31,7 +31,8 @@ class RateLimit:
     """A bucket that fills with `rate` tokens a second, `burst` at most."""
 
     def __init__(self, rate: float = _RATE, burst: float = _BURST) -> None:
-        self._rate, self._burst = rate, burst
+        self._rate = rate
+        self._burst = burst
         self._tokens = burst
         self._at = 0.0
 

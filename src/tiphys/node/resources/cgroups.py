@@ -141,7 +141,8 @@ class _Separate:
                 (self._root / controller / path).mkdir(parents=True, exist_ok=True)
 
     def limit(self, path: Path, limits: GroupLimits) -> None:
-        cpu, memory = self._root / "cpu" / path, self._root / "memory" / path
+        cpu = self._root / "cpu" / path
+        memory = self._root / "memory" / path
         (cpu / "cpu.shares").write_text(str(limits.shares))
         most = -1 if limits.milli_cpu is None else quota(limits.milli_cpu)
         (cpu / "cpu.cfs_quota_us").write_text(str(most))

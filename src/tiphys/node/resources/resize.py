@@ -230,7 +230,8 @@ class Resources:
 def _granted_to_pod(pod: core_v1.Pod) -> Requirements | None:
     """What the pod as a whole was granted: an agent before this one may have granted something
     else than its spec asks for."""
-    wanted, status = pod.spec.resources, pod.status
+    wanted = pod.spec.resources
+    status = pod.status
     if wanted is None or status.resources is None:
         return wanted
     granted = copy.copy(wanted)
@@ -242,7 +243,8 @@ def _granted_to_pod(pod: core_v1.Pod) -> Requirements | None:
 
 
 def _actual_of_pod(pod: core_v1.Pod) -> Requirements | None:
-    wanted, shown = pod.spec.resources, pod.status.resources
+    wanted = pod.spec.resources
+    shown = pod.status.resources
     if wanted is None or shown is None:
         return None
     actual = copy.copy(wanted)

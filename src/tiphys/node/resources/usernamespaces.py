@@ -84,7 +84,8 @@ def _range_in(document: Any) -> IdRange | None:
     """Of a file; None of one that this node would not write."""
     try:
         [users], [groups] = document["uidMappings"], document["gidMappings"]
-        first, length = users["hostId"], users["length"]
+        first = users["hostId"]
+        length = users["length"]
     except (TypeError, KeyError, ValueError):
         return None
     is_ours = users == groups and users.get("containerId") == 0 and length == LENGTH

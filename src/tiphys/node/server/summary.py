@@ -47,7 +47,8 @@ def summary(
 
 
 def _pod(pod: core_v1.Pod, usage: Mapping[str, Usage], stamp: str) -> dict[str, Any]:
-    meta, status = pod.metadata, pod.status
+    meta = pod.metadata
+    status = pod.status
     row: dict[str, Any] = {
         "podRef": {"name": meta.name, "namespace": meta.namespace, "uid": meta.uid}
     }
@@ -150,8 +151,10 @@ def machine_usage(stat: str, meminfo: str, vmstat: str) -> Usage:
 def process_usage(stat: str) -> Usage:
     """From the text of /proc/PID/stat: fields are counted after the name, which may have blanks."""
     fields = stat.rpartition(")")[2].split()
-    minor_faults, major_faults = int(fields[7]), int(fields[9])
-    user, system = int(fields[11]), int(fields[12])
+    minor_faults = int(fields[7])
+    major_faults = int(fields[9])
+    user = int(fields[11])
+    system = int(fields[12])
     rss = int(fields[21]) * os.sysconf("SC_PAGE_SIZE")
     return Usage(
         cpu=(user + system) * _TICK,

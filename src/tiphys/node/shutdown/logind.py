@@ -115,7 +115,8 @@ class Logind:
             raise LogindError("there is no systemd-inhibit") from None
 
     async def let_go(self) -> None:
-        lock, self._lock = self._lock, None
+        lock = self._lock
+        self._lock = None
         if lock is not None and lock.stdin is not None:
             lock.stdin.close()  # `cat` ends, and `systemd-inhibit` with it
             await lock.wait()

@@ -50,7 +50,8 @@ class ManifestFolder:
         versions = dict(self._files())
         if versions == self._versions:
             return None
-        before, self._versions = self._versions or {}, versions
+        before = self._versions or {}
+        self._versions = versions
         pods = {}
         for path, version in versions.items():
             pod = self._pods.get(path)

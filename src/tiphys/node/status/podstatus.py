@@ -75,7 +75,8 @@ def _pod_ips(seen: Observation) -> tuple[str, ...]:
 
 
 def _set_container_statuses(seen: Observation, status: v1.PodStatus) -> None:
-    spec, old = seen.pod.spec, seen.pod.status
+    spec = seen.pod.spec
+    old = seen.pod.status
     default = "PodInitializing" if spec.init_containers else "ContainerCreating"
     for container in spec.containers:
         main = container_status(seen, container, default)

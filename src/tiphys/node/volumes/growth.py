@@ -56,7 +56,8 @@ class GrowthError(VolumeError):
 
 def has_grown(claim: Claim, volume: core_v1.PersistentVolume) -> bool:
     """Whether a volume is larger than its claim's status says."""
-    before, now = claim.status.capacity.get("storage"), volume.spec.capacity.get("storage")
+    before = claim.status.capacity.get("storage")
+    now = volume.spec.capacity.get("storage")
     if before is None or now is None:
         return False
     return quantity.ceil_units(str(before)) < quantity.ceil_units(str(now))
@@ -168,7 +169,8 @@ class VolumeGrowth:
 
     async def _write(self, claim: Claim, change: Change) -> None:
         if change:
-            name, namespace = claim.metadata.name, claim.metadata.namespace
+            name = claim.metadata.name
+            namespace = claim.metadata.namespace
             await self._client.patch(
                 Claim, name, change, namespace, subresource="status", media=MERGE
             )

@@ -70,14 +70,16 @@ def make_shared(folder: Path) -> None:
 
 def _is_shared(folder: Path) -> bool:
     """Whether the mount that a folder lies on is."""
-    best, shared = "", False
+    best = ""
+    shared = False
     real = os.path.realpath(folder)
     for line in Path("/proc/self/mountinfo").read_bytes().splitlines():
         fields = line.split(b" - ", 1)[0].split(b" ")
         point = os.fsdecode(_plain(fields[4]))
         is_above = real == point or real.startswith(point.rstrip("/") + "/")
         if is_above and len(point) >= len(best):  # of two at one place, the later hides the other
-            best, shared = point, any(field.startswith(b"shared:") for field in fields[6:])
+            best = point
+            shared = any(field.startswith(b"shared:") for field in fields[6:])
     return shared
 
 

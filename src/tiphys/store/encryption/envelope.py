@@ -88,7 +88,8 @@ class Derived:
     def open(self, sealed: bytes, context: bytes) -> bytes:
         if len(sealed) < _INFO + _NONCE:
             raise OpenError("the stored data was shorter than the required size")
-        info, nonce = sealed[:_INFO], sealed[_INFO : _INFO + _NONCE]
+        info = sealed[:_INFO]
+        nonce = sealed[_INFO : _INFO + _NONCE]
         try:
             return self._aead(info).decrypt(nonce, sealed[_INFO + _NONCE :], context)
         except InvalidTag:

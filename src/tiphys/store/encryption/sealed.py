@@ -169,8 +169,10 @@ class SealedEngine:
 
     async def _probe(self, kms: KMS, envelope: Envelope) -> None:
         while self._transformers.envelopes.get(kms) is envelope:
-            is_well = await envelope.probe()
-            pause = HEALTHY_EVERY if is_well else FAILING_EVERY if envelope.is_used else _SOON
+            if await envelope.probe():
+                pause = HEALTHY_EVERY
+            else:
+                pause = FAILING_EVERY if envelope.is_used else _SOON
             await asyncio.sleep(pause)
         self._probed.discard(kms)
         await envelope.close()

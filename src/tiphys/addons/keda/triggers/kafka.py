@@ -210,7 +210,8 @@ class Kafka(Scaler):
         return most * self.lag_threshold if total // self.lag_threshold > most else total
 
     async def close(self) -> None:
-        clients, self._clients = self._clients, None
+        clients = self._clients
+        self._clients = None
         if clients is not None:
             await clients[0].close()
             await clients[1].stop()

@@ -99,9 +99,11 @@ class RabbitMq(HttpScaler):
         if self.queue_length:
             if self.mode != _UNKNOWN or self.value:
                 raise ParameterError("queueLength is deprecated; use mode and value")
-            self.mode, self.value = _MODES[0], self.queue_length
+            self.mode = _MODES[0]
+            self.value = self.queue_length
         elif self.mode == _UNKNOWN and not self.value:
-            self.mode, self.value = _MODES[0], _DEFAULT_LENGTH
+            self.mode = _MODES[0]
+            self.value = _DEFAULT_LENGTH
         if self.mode == _UNKNOWN:
             raise ParameterError("mode must be specified")
         if not self.value:
@@ -220,7 +222,8 @@ class RabbitMq(HttpScaler):
         )
 
     async def _hang_up(self) -> None:
-        amqp, self._amqp = self._amqp, None
+        amqp = self._amqp
+        self._amqp = None
         if amqp is not None:
             amqp.close()
 

@@ -127,7 +127,8 @@ class RedisScaler(Scaler):
         return found
 
     async def close(self) -> None:
-        connection, self._connection = self._connection, None
+        connection = self._connection
+        self._connection = None
         if connection is not None:
             connection.close()
 

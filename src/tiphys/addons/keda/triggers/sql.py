@@ -114,7 +114,8 @@ class PostgreSql(Scaler):
         )
 
     async def close(self) -> None:
-        opened, self._open = self._open, None
+        opened = self._open
+        self._open = None
         if opened is not None:
             await opened.close()
 
@@ -190,7 +191,8 @@ class MySql(Scaler):
         )
 
     async def close(self) -> None:
-        opened, self._open = self._open, None
+        opened = self._open
+        self._open = None
         if opened is not None:
             with contextlib.suppress(Exception):
                 opened.close()

@@ -263,7 +263,9 @@ def _limit(resource: str, quantity: str | None) -> int | None:
 def item_of(workload: Workload, queue: str, counting: Counting = PLAINLY) -> Item:
     """A workload that waits or runs in a cluster queue, its requests as counted. Raises
     msgspec.ValidationError for a template that is none."""
-    meta, spec, status = workload.metadata, workload.spec, workload.status
+    meta = workload.metadata
+    spec = workload.spec
+    status = workload.status
     pod_sets = tuple(_pod_set(one, workload, counting) for one in spec.pod_sets)
     return Item(
         key=f"{meta.namespace}/{meta.name}",

@@ -197,7 +197,8 @@ def _partial(state: State, item: Item) -> Assignment | None:
     spare = [one.count - (one.count if one.least is None else one.least) for one in item.pod_sets]
     steps = sum(spare)
     found: Assignment | None = None
-    low, high = 1, steps
+    low = 1
+    high = steps
     while low <= high:
         step = (low + high) // 2
         counts = [
@@ -207,7 +208,8 @@ def _partial(state: State, item: Item) -> Assignment | None:
         tried = assign(state, item, counts)
         _find(state, item, tried)
         if tried.mode is Mode.FIT or tried.targets:
-            found, high = tried, step - 1
+            found = tried
+            high = step - 1
         else:
             low = step + 1
     return found

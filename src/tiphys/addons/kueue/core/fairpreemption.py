@@ -223,7 +223,8 @@ class _Ordering:
             if not self.has(queue) or not (share.is_borrowing or queue is self._queue):
                 self._pruned.add(id(child))
             elif found is None or share.rank > highest.rank:
-                found, highest = queue, share
+                found = queue
+                highest = share
             elif share.rank == highest.rank and self._comes_before(queue, found):
                 found = queue
         return found, highest
@@ -242,5 +243,6 @@ class _Ordering:
             if not share.is_borrowing and id(child) not in self._above:
                 self._pruned.add(id(child))
             elif found is None or share.rank >= highest.rank:
-                found, highest = child, share
+                found = child
+                highest = share
         return found, highest

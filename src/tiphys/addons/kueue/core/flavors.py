@@ -234,7 +234,8 @@ class _Assigner:
         except UnplaceableError as error:
             name = item.pod_sets[error.index].name
             result.obstacles.setdefault(name, []).append(str(error))
-            result.reason, result.failed = NOT_PLACED, True
+            result.reason = NOT_PLACED
+            result.failed = True
             return
         for index in result.topologies:
             result.weaken(index)
@@ -281,7 +282,8 @@ class _Assigner:
             reasons.append(reason)
             good_enough = not _tries_next(fit, fungibility)
             if good_enough or is_better(fit, best_fit, fungibility):
-                best, best_fit = choices, fit
+                best = choices
+                best_fit = fit
             if good_enough:
                 break
         if best_fit.mode is Mode.NO_FIT:

@@ -168,7 +168,8 @@ class Placing:
                     f"size {size}"
                 )
             sizes.update(dict.fromkeys(range(above + 1, here + 1), layer.size))
-            above, size = here, layer.size
+            above = here
+            size = layer.size
         return _Groups(level, outer.size, sizes)
 
     # --- counting ---

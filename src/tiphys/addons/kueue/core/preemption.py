@@ -59,7 +59,8 @@ class ClassicalSearch(Search):
     # --- candidates ---
 
     def _own(self) -> list[_Candidate]:
-        running, policy = self._queue.running.values(), self._queue.preemption.within
+        running = self._queue.running.values()
+        policy = self._queue.preemption.within
         return [_Candidate(item, WITHIN, None, False) for item in self._allowed(running, policy)]
 
     def _of_cohort(self) -> tuple[list[_Candidate], list[_Candidate]]:

@@ -67,11 +67,13 @@ def share_of(node: Node, more: Mapping[Slot, int] = _NOTHING) -> Share:
     for slot, amount in borrowed.items():
         totals[slot.resource] = totals.get(slot.resource, 0) + amount
     lendable = node.parent.lendable
-    ratio, resource = 0.0, ""
+    ratio = 0.0
+    resource = ""
     for name in sorted(totals):
         most = lendable.get(name, 0)
         if most > 0 and totals[name] * 1000 / most > ratio:
-            ratio, resource = totals[name] * 1000 / most, name
+            ratio = totals[name] * 1000 / most
+            resource = name
     return Share(node.weight, ratio, resource, frozenset(borrowed))
 
 

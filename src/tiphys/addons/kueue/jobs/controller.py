@@ -72,7 +72,8 @@ class JobController(Controller):
 
     async def reconcile(self, key: str) -> float | None:
         name, _, job_key = key.partition("|")
-        kind, informer = self._kinds[name], self._jobs.get(name)
+        kind = self._kinds[name]
+        informer = self._jobs.get(name)
         job = informer.get(job_key) if informer is not None else None
         if job is None or job.metadata.deletion_timestamp:
             return None  # its workload goes with it
@@ -200,7 +201,8 @@ class JobController(Controller):
             await self._write_spec(kind, job, made.stopped_spec(kind, job))
             self.event(job, "Normal", "Stopped", "Not admitted by cluster queue")
             return
-        status, spec = job.status or {}, job.spec or {}
+        status = job.status or {}
+        spec = job.spec or {}
         free = kind.reclaimable(spec, status)
         is_ready = kind.is_ready(spec, status)
         now = self.context.now()
@@ -274,5 +276,6 @@ def _key(kind: str, job: AnyJob) -> str:
 
 def _typed(kind: JobKind, job: AnyJob) -> AnyJob:
     """With its kind, which lists leave out of their items."""
-    job.api_version, job.kind = kind.resource.api_version, kind.kind
+    job.api_version = kind.resource.api_version
+    job.kind = kind.kind
     return job

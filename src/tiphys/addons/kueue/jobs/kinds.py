@@ -58,7 +58,8 @@ def _job_is_ready(spec: Manifest, status: Manifest) -> bool:
 
 def _job_reclaimable(spec: Manifest, status: Manifest) -> dict[str, int]:
     """Of pods that run side by side, those for which there is nothing left to do."""
-    parallelism, completions = number(spec.get("parallelism"), 1), spec.get("completions")
+    parallelism = number(spec.get("parallelism"), 1)
+    completions = spec.get("completions")
     succeeded = number(status.get("succeeded"), 0)
     if parallelism <= 1 or not succeeded or not isinstance(completions, int):
         return {}

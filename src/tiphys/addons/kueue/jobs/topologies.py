@@ -45,7 +45,8 @@ def _read_mode(request: PodSetTopologyRequest, annotations: Mapping[str, str]) -
 
 
 def _read_groups(request: PodSetTopologyRequest, annotations: Mapping[str, str]) -> None:
-    layers, size = annotations.get(names.SLICE_LAYERS), annotations.get(names.SLICE_SIZE)
+    layers = annotations.get(names.SLICE_LAYERS)
+    size = annotations.get(names.SLICE_SIZE)
     topology = annotations.get(names.SLICE_TOPOLOGY)
     if layers is not None:
         request.podset_slice_required_topology_constraints = [

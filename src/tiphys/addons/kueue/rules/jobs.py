@@ -80,7 +80,8 @@ def _positive(text: str, path: str) -> Iterator[FieldError]:
 
 def _least(job: Manifest, part: Part) -> Iterator[FieldError]:
     """A job that may run with fewer pods may not run with none, nor ask for all of them."""
-    annotations, path = _annotations_of(job), f"{_ANNOTATIONS}[{MIN_PARALLELISM}]"
+    annotations = _annotations_of(job)
+    path = f"{_ANNOTATIONS}[{MIN_PARALLELISM}]"
     text = annotations.get(MIN_PARALLELISM)
     if text is None:
         return

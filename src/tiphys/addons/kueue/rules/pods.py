@@ -47,7 +47,8 @@ def _managed(labels: Mapping[str, str]) -> Iterator[FieldError]:
 
 def _group(labels: Mapping[str, str], annotations: Mapping[str, str]) -> Iterator[FieldError]:
     """A group has a name and a size, or there is none."""
-    name, count = labels.get(names.POD_GROUP), annotations.get(names.POD_GROUP_COUNT)
+    name = labels.get(names.POD_GROUP)
+    count = annotations.get(names.POD_GROUP_COUNT)
     if not name:
         if count is not None:
             yield required(f"{_LABELS}[{names.POD_GROUP}]", _BOTH)

@@ -77,7 +77,8 @@ def tolerations(of: Sequence[Toleration], path: str) -> Iterator[FieldError]:
 
 
 def of_cluster_queue(queue: ClusterQueue, old: ClusterQueue | None = None) -> list[FieldError]:
-    spec, path = queue.spec, "spec.resourceGroups"
+    spec = queue.spec
+    path = "spec.resourceGroups"
     scope = _Scope(bool(spec.cohort_name), "cohort", lends_up_to_nominal=True)
     problems = [
         *_groups(spec.resource_groups, scope, path),
@@ -130,7 +131,8 @@ def _flavor_quotas(
 
 
 def _limits(quota: ResourceQuota, scope: _Scope, path: str) -> Iterator[FieldError]:
-    borrowing, lending = f"{path}.borrowingLimit", f"{path}.lendingLimit"
+    borrowing = f"{path}.borrowingLimit"
+    lending = f"{path}.lendingLimit"
     if quota.borrowing_limit is not None:
         yield from _only_below(quota.borrowing_limit, scope, borrowing)
         yield from natural(quota.borrowing_limit, borrowing)

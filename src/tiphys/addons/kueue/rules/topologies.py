@@ -60,7 +60,8 @@ def _group(annotations: Annotations, path: str) -> Iterator[FieldError]:
     for other in (names.SLICE_SIZE, names.SLICE_TOPOLOGY):
         if other in annotations:
             yield forbidden_field(where, f"may not be set when '{other}' is specified")
-    preferred, needed = names.PREFERRED_TOPOLOGY, names.REQUIRED_TOPOLOGY
+    preferred = names.PREFERRED_TOPOLOGY
+    needed = names.REQUIRED_TOPOLOGY
     if preferred not in annotations and needed not in annotations:
         detail = f"may not be set when neither '{preferred}' nor '{needed}' is specified"
         yield forbidden_field(where, detail)
@@ -128,7 +129,8 @@ def _unconstrained(annotations: Annotations, path: str) -> Iterator[FieldError]:
 
 
 def _slice(annotations: Annotations, path: str) -> Iterator[FieldError]:
-    where, text = f"{path}[{names.SLICE_SIZE}]", annotations.get(names.SLICE_SIZE)
+    where = f"{path}[{names.SLICE_SIZE}]"
+    text = annotations.get(names.SLICE_SIZE)
     topology = names.SLICE_TOPOLOGY
     if text is None:
         if topology in annotations:

@@ -49,7 +49,8 @@ def _asked(workload: Workload) -> Iterator[FieldError]:
 
 
 def _pod_set(pod_set: PodSet, path: str) -> Iterator[FieldError]:
-    template, here = mapping(pod_set.template), f"{path}.template"
+    template = mapping(pod_set.template)
+    here = f"{path}.template"
     meta = mapping(template, "metadata")
     yield from validate_labels(_texts(meta, "labels"), f"{here}.metadata.labels")
     yield from validate_annotations(_texts(meta, "annotations"), f"{here}.metadata.annotations")
@@ -83,7 +84,8 @@ def _resources(resources: Mapping[str, Any], path: str) -> Iterator[FieldError]:
 def _slices(request: PodSetTopologyRequest | None, path: str) -> Iterator[FieldError]:
     if request is None:
         return
-    topology, size = request.pod_set_slice_required_topology, request.pod_set_slice_size
+    topology = request.pod_set_slice_required_topology
+    size = request.pod_set_slice_size
     where = f"{path}.podSetSliceSize"
     if topology is not None and size is None:
         yield required(where, "must be set when podSetSliceRequiredTopology is specified")
@@ -115,7 +117,8 @@ def _reserves_nothing(workload: Workload | None) -> bool:
 
 
 def _admission(workload: Workload, old: Workload | None) -> Iterator[FieldError]:
-    admission, path = workload.status.admission, "status.admission"
+    admission = workload.status.admission
+    path = "status.admission"
     if admission is None:
         if not _reserves_nothing(old):
             yield required(path, "must be set while the QuotaReserved condition is true")

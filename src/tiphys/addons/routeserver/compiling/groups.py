@@ -66,7 +66,8 @@ class Groups:
         return found
 
     def _outside(self, group: RouteGroup, names: list[str]) -> list[Route]:
-        options, metadata = self._options, group.metadata
+        options = self._options
+        metadata = group.metadata
         wanted = redirects.of_object(metadata, options.https_redirect, 0).wanted
         side = _Group(group, names, False, options.https_redirect_code if wanted else 0)
         return [annotating.outside(route, metadata, options) for route in self._side(side)]
@@ -139,7 +140,8 @@ class Groups:
 
     def _with_others(self, side: _Group, backend: RouteGroupBackend, route: Route) -> list[Route]:
         """The route with what every one gets, and those beside it."""
-        metadata, options = side.group.metadata, self._options
+        metadata = side.group.metadata
+        options = self._options
         if (backend.type or "service") == "service":
             route = route.after(*self._default_filters(side, backend.service_name))
         route = route.after(*annotating.application(metadata, options))

@@ -132,7 +132,8 @@ class Ingresses:
         self, ingress: Ingress, service: Service, port: ServicePort
     ) -> tuple[Service, Backend, tuple[Call, ...]] | None:
         assert service.spec is not None
-        name, options = service.spec.external_name, self._options
+        name = service.spec.external_name
+        options = self._options
         if not options.external_names:
             problem = f"service {service.metadata.name}: external names are not enabled"
             self._problems.append(Problem(ingress, problem))
@@ -215,7 +216,8 @@ class Ingresses:
 
     def _keep(self, said: Said, name: str, route: Route, takes_all: bool) -> None:
         """Puts the route to its host, with what goes beside it."""
-        options, metadata = self._options, said.metadata
+        options = self._options
+        metadata = said.metadata
         beside: list[Route] = []
         domains = (*options.east_west_range_domains, options.east_west_domain)
         if hosts.is_inside(name, filter(None, domains)):
@@ -256,7 +258,8 @@ class Ingresses:
     # --- routes of an annotation ---
 
     def _add_extra(self, ingress: Ingress, said: Said, host: str, path: IngressPath) -> None:
-        metadata, options = said.metadata, self._options
+        metadata = said.metadata
+        options = self._options
         for index, extra in enumerate(said.extra):
             where = _path(said.path_mode, path)
             route = extra.without(

@@ -44,7 +44,8 @@ def candidates(network: Network) -> Iterator[str]:
     upper = usable[reserved:]
     lower = usable[:reserved]
     if not upper:
-        upper, lower = usable, range(0)
+        upper = usable
+        lower = range(0)
     for band in (upper, lower):
         tried = len(band) if network.num_addresses <= _SMALL else min(_TRIED, len(band))
         for number in random.sample(band, tried):
