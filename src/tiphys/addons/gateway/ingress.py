@@ -92,8 +92,8 @@ def _age(obj: networking_v1.Ingress) -> tuple[str, str, str]:
 class _Hosts:
     """Gathers rules by host name."""
 
-    def __init__(self, made: Compiled, services: Mapping[str, core_v1.Service]) -> None:
-        self._compiled = made
+    def __init__(self, compiled: Compiled, services: Mapping[str, core_v1.Service]) -> None:
+        self._compiled = compiled
         self._services = services
         self._rules: dict[str, dict[Match, Rule]] = {EVERYTHING: {}}
         self._default: Rule | None = None
