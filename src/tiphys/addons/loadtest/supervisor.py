@@ -128,7 +128,7 @@ class Supervisor:
         self._alive.add(key)
         try:
             code = await process.wait()
-            log.warning("%s number %s ended with %s; restarting it", name, place, code)
+            log.warning("%s number %s ended with %s; it is started again", name, place, code)
         finally:
             await end(process)
             self._alive.discard(key)
