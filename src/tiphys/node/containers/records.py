@@ -1,4 +1,4 @@
-"""What the node remembers of each container of a pod between two looks at the runtime."""
+"""What the node remembers of each container of a pod between two relists of the runtime."""
 
 from __future__ import annotations
 

@@ -185,7 +185,7 @@ class DeviceManager:
         ]
 
     def healthy(self) -> list[HeldDevice]:
-        """All that containers can have, whoever does."""
+        """All that containers can have, used or not."""
         return [
             HeldDevice(name, device, self._nodes_of(name, device))
             for name, resource in self._resources.items()
