@@ -29,7 +29,7 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 class Heard(NamedTuple):
     """What a frame says of an address. `mac` and `source` are of who sent it, an unspecified source
-    is of one that asks whether somebody has the address; `claims`: he says it is his."""
+    is of a probe for the address; `claims`: the sender says that it has it."""
 
     address: Address
     mac: bytes
@@ -41,7 +41,7 @@ class Heard(NamedTuple):
 
 
 def claim(address: Address, mac: bytes) -> bytes:
-    """Tells everybody that the address is at `mac`."""
+    """Announces to all that the address is at `mac`."""
     if isinstance(address, ipaddress.IPv4Address):
         # As a request, by which neighbours renew what they know (RFC 5227, 3).
         return _arp(_REQUEST, BROADCAST, mac, address, _NOBODY, address)
@@ -49,7 +49,7 @@ def claim(address: Address, mac: bytes) -> bytes:
 
 
 def probe(address: Address, mac: bytes) -> bytes:
-    """Asks whether somebody has the address, without a word of who asks."""
+    """Probes for the address, without an address of its own."""
     if isinstance(address, ipaddress.IPv4Address):
         return _arp(_REQUEST, BROADCAST, mac, ipaddress.IPv4Address(0), _NOBODY, address)
     group = solicited_group(address)
@@ -58,7 +58,7 @@ def probe(address: Address, mac: bytes) -> bytes:
 
 
 def answer(heard: Heard, mac: bytes) -> bytes:
-    """Tells who has asked that the address is at `mac`."""
+    """Replies to a request that the address is at `mac`."""
     if isinstance(heard.address, ipaddress.IPv4Address):
         assert isinstance(heard.source, ipaddress.IPv4Address)
         return _arp(_REPLY, heard.mac, mac, heard.address, heard.mac, heard.source)
