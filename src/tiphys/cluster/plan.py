@@ -38,7 +38,7 @@ class Process:
 @dataclass(frozen=True)
 class Change:
     """What is to happen to processes that run, by their names: those in `without` end, the sockets
-    of those in `closes` are closed, for nobody comes after them, and another process is started
+    of those in `closes` are closed, for no replacement follows them, and another process is started
     beside each in `replaces` and follows it."""
 
     without: Collection[str] = ()
