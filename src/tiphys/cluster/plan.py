@@ -184,7 +184,7 @@ def etcd_name(cluster: Cluster) -> str:
 
 
 def _etcd_tls(pki: Path) -> dict[str, str]:
-    """Everybody shows a certificate of etcd's own authority, as with kubeadm."""
+    """All clients show a certificate of etcd's own authority, as with kubeadm."""
     return {
         "--cert-file": str(pki / "server.crt"),
         "--key-file": str(pki / "server.key"),

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 AUTO = "auto"  # neighbours directly, others by tunnel
 HOST = "host"  # neighbours alone
-VXLAN = "vxlan"  # everybody by tunnel
+VXLAN = "vxlan"  # all by tunnel
 MODES = (AUTO, HOST, VXLAN)
 
 # Bytes of VXLAN (Ethernet, IP, UDP and its own header), by the version of IP that carries it.

@@ -63,7 +63,7 @@ def answer(heard: Heard, mac: bytes) -> bytes:
         assert isinstance(heard.source, ipaddress.IPv4Address)
         return _arp(_REPLY, heard.mac, mac, heard.address, heard.mac, heard.source)
     assert isinstance(heard.source, ipaddress.IPv6Address)
-    if heard.source.is_unspecified:  # he has no address to be told at
+    if heard.source.is_unspecified:  # the sender has no address to reply to
         return claim(heard.address, mac)
     flags = _OVERRIDE | _SOLICITED
     return _advertisement(heard.address, mac, heard.source, heard.mac, flags)

@@ -224,7 +224,7 @@ def _source_ranges(spec: core_v1.ServiceSpec, version: int) -> list[rules.Networ
     """The networks of one version, without those that others contain."""
     of_version = []
     for text in spec.load_balancer_source_ranges:
-        with contextlib.suppress(ValueError):  # of an older release; nobody comes from there
+        with contextlib.suppress(ValueError):  # of an older release; no packet comes from there
             network = ipaddress.ip_network(text.strip(), strict=False)
             if network.version == version:
                 of_version.append(network)

@@ -33,7 +33,7 @@ from tiphys.network.xds.streams import Conversation, Incremental, StateOfTheWorl
 log = logging.getLogger(__name__)
 
 Admit = Callable[[Any], AbstractAsyncContextManager[Cache]]
-"""Who may have a stream, and what there is for him while it lasts. Takes the call's context; who is
+"""Who may have a stream, and what it serves while it lasts. Takes the call's context; who is
 not let in is refused by `abort`."""
 _ADS = "envoy.service.discovery.v3.AggregatedDiscoveryService"
 _MOST_ROWS = 4000  # of what CSDS shows: each takes ten microseconds
@@ -109,7 +109,7 @@ class Connection:
     async def _read(self, requests: AsyncIterator[Any], inbox: asyncio.Queue[Any]) -> None:
         try:
             async for request in requests:
-                await inbox.put(request)  # who does not take his answers is not read further
+                await inbox.put(request)  # a client that does not read is not read from
                 self._wake.set()
         finally:
             self._has_ended = True

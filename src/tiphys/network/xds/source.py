@@ -13,7 +13,7 @@ from tiphys.network.xds.services import resources_of
 
 _SERVICE = "kubernetes.io/service-name"
 _PAUSE = 0.002  # seconds in which changes of a service are gathered
-_AT_ONCE = 20  # services that are compiled before anybody else gets a turn
+_AT_ONCE = 20  # services that are compiled before other tasks get a turn
 _TYPES = (LISTENER, ROUTE, CLUSTER, ENDPOINTS)
 
 

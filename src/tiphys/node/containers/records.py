@@ -62,7 +62,7 @@ class ContainerRecord:
 
 
 class ContainerRecords(dict[str, ContainerRecord]):
-    """The records of one pod, by container name. A record is made when it is first asked for."""
+    """The records of one pod, by container name. A record is created when it is first used."""
 
     def __missing__(self, name: str) -> ContainerRecord:
         record = self[name] = ContainerRecord(name)

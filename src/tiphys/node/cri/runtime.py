@@ -248,7 +248,7 @@ class CRIRuntime(CRIImages, CRILogs):
     ) -> ContainerState:
         self.make_log_folder(PodIdentity.of(pod), plan.container.name)
         sandbox_config = self._configs.get(pod.metadata.uid)
-        if sandbox_config is None:  # an agent before this one made the sandbox
+        if sandbox_config is None:  # an agent before this one created the sandbox
             sandbox_config = self._sandbox_config(
                 pod, sandbox.attempt, _NO_RESOLVER, "", plan.users
             )

@@ -95,7 +95,7 @@ class NodeVolumes:
                 await self._info.initialize()
                 return
             except (StatusError, Unreachable) as error:
-                log.info("The CSINode is not made yet: %s", error)
+                log.info("The CSINode is not created yet: %s", error)
                 await asyncio.sleep(_RETRY)
 
     def in_use(self) -> list[str]:

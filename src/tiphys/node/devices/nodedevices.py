@@ -78,8 +78,8 @@ class NodeDevices(Protocol):
         ...
 
     async def release(self, pod: core_v1.Pod) -> None:
-        """After the last container of a pod has ended, and before its status says so: somebody
-        else may get its claims then. Raises RuntimeFault."""
+        """After the last container of a pod has ended, and before its status says so: another
+        pod may get its claims then. Raises RuntimeFault."""
         ...
 
     def health(self, pod: core_v1.Pod, container: core_v1.Container) -> HealthsByResource:

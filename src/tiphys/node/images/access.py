@@ -1,7 +1,7 @@
 """Whose secrets opened which images, and whether a pod has to show them again. Pure; upstream's
 `pkg/kubelet/images/pullmanager`.
 
-An image on the node is not everybody's: one that was pulled with a secret is for pods that have it,
+An image on the node is not for all pods: one that was pulled with a secret is for pods with that,
 or one with the same credentials. One that was loaded by hand, or pulled without credentials, is for
 all.
 """

@@ -14,7 +14,7 @@ from tiphys.node.images.registries import Credential, credentials
 from tiphys.node.references import References
 from tiphys.node.runtime import Runtime, RuntimeFault
 
-# The reasons of a RuntimeFault for which an image is not on the node. An event of its own has told
+# The reasons of a RuntimeFault for which an image is not on the node. An event of its own has shown
 # the message, so that the one about the container shows the reason alone.
 PULL_FAULTS = frozenset(
     ("ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName")

@@ -307,7 +307,7 @@ def _sum_allocatable(machine: Machine, nodes: Iterable[int], resource: str) -> i
 
 
 def _machine(topology: Topology, reserved: Reserved) -> Machine:
-    """With nothing given to anybody."""
+    """With no memory allocated."""
     machine: Machine = {}
     for number, node in topology.nodes.items():
         own = reserved.get(number, {})

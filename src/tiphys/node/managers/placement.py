@@ -95,7 +95,7 @@ class Placement:
 
     @property
     def gives(self) -> bool:
-        """Whether anybody is given anything."""
+        """Whether any manager allocates anything."""
         return self._topology is not None and bool(self._topology.providers)
 
     @property

@@ -176,7 +176,7 @@ class PodWorker:
             self._event_of_failure("FailedMount", f"Unable to attach or mount volumes: {text}")
 
     def _give_away(self, text: str) -> None:
-        """A pod that cannot have its volumes here fails, so that another one is made elsewhere."""
+        """A pod that cannot have its volumes here fails, so that another is created elsewhere."""
         self._event_of_failure(_LIMIT_EXCEEDED, text)
         self.managed.evict(Rejection(_LIMIT_EXCEEDED, f"Pod was rejected: {text}"))
 

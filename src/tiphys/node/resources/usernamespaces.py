@@ -41,7 +41,7 @@ class UserNamespaces:
         return self._taken.get(uid)
 
     def take(self, uid: str) -> IdRange:
-        """The pod's range, on disk before anybody uses it. Raises NoRangeLeft, OSError."""
+        """The pod's range, on disk before it is used. Raises NoRangeLeft, OSError."""
         if uid in self._taken:
             return self._taken[uid]
         self._forget_gone()

@@ -67,7 +67,7 @@ class ManifestFolder:
         try:
             paths = sorted(self._path.iterdir()) if self._path.is_dir() else [self._path]
         except OSError as error:
-            log.warning("Static pods in %s cannot be looked for: %s", self._path, error)
+            log.warning("Static pods in %s cannot be listed: %s", self._path, error)
             return
         for path in paths:
             if path.name.startswith(".") and path != self._path:
