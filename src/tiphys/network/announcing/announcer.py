@@ -19,7 +19,7 @@ from tiphys.api import core_v1, discovery_v1
 from tiphys.client.informer import Informer, Informers
 from tiphys.network.announcing import frames
 from tiphys.network.announcing.election import Network, Say, Turn, order, wanted
-from tiphys.network.announcing.frames import Address, Heard
+from tiphys.network.announcing.frames import Address, AddressMessage
 from tiphys.network.pods import NetworkError, run
 
 log = logging.getLogger(__name__)
@@ -81,7 +81,9 @@ def _bare(mac: str) -> str:
     return mac.replace(":", "")
 
 
-Hear = Callable[["Port", Heard], None]  # called with each frame that is about an address
+Handler = Callable[
+    ["Port", AddressMessage], None
+]  # called with each frame that is about an address
 
 
 class Port:
@@ -101,19 +103,19 @@ class Port:
         packet_socket.bind((self.link.name, kind))
         return packet_socket
 
-    def listen(self, loop: asyncio.AbstractEventLoop, hear: Hear) -> None:
+    def listen(self, loop: asyncio.AbstractEventLoop, handle: Handler) -> None:
         for packet_socket in self._sockets.values():
-            loop.add_reader(packet_socket, self._heard, packet_socket, hear)
+            loop.add_reader(packet_socket, self._read, packet_socket, handle)
 
-    def _heard(self, packet_socket: socket.socket, hear: Hear) -> None:
+    def _read(self, packet_socket: socket.socket, handle: Handler) -> None:
         for _ in range(_MOST):
             try:
                 frame, sender = packet_socket.recvfrom(_LONGEST)
             except OSError:
                 return
-            heard = frames.read(frame)
-            if heard is not None and sender[2] != _FROM_US:
-                hear(self, heard)
+            message = frames.read(frame)
+            if message is not None and sender[2] != _FROM_US:
+                handle(self, message)
 
     def send(self, frame: bytes) -> None:
         """A frame that does not go out is repeated soon, as the others."""
@@ -231,7 +233,7 @@ class Announcer:
             if name not in self._ports:
                 with contextlib.suppress(OSError):
                     self._ports[name] = Port(link)
-                    self._ports[name].listen(loop, self._hear)
+                    self._ports[name].listen(loop, self._received)
                     self._changed = True
 
     def _arrange(self, now: float) -> None:
@@ -269,13 +271,13 @@ class Announcer:
             elif say is Say.ASK:
                 port.send(frames.probe(address, port.link.mac))
 
-    def _hear(self, port: Port, heard: Heard) -> None:
-        turn = self._state.turns.get(heard.address)
-        if turn is None or self._state.ports[heard.address] is not port:
+    def _received(self, port: Port, message: AddressMessage) -> None:
+        turn = self._state.turns.get(message.address)
+        if turn is None or self._state.ports[message.address] is not port:
             return
-        if heard.mac == port.link.mac:
+        if message.mac == port.link.mac:
             return
-        if heard.claims:
-            turn.hear(asyncio.get_running_loop().time())
+        if message.claims:
+            turn.note_claim(asyncio.get_running_loop().time())
         elif turn.answers:
-            port.send(frames.answer(heard, port.link.mac))
+            port.send(frames.answer(message, port.link.mac))

@@ -114,7 +114,7 @@ class Turn:
     def __init__(self, rank: int, now: float) -> None:
         self.rank = rank
         self.answers = False
-        self._heard = now  # when another node claimed the address last
+        self._last_claim = now  # when another node claimed the address last
         self._began = 0.0  # when we began to answer
         self._claims = 0  # since then
         self._claimed = self._asked = float("-inf")
@@ -128,9 +128,9 @@ class Turn:
             self._begin(now)
         self.rank = rank
 
-    def hear(self, now: float) -> None:
+    def note_claim(self, now: float) -> None:
         """Another node has claimed the address."""
-        self._heard = now
+        self._last_claim = now
         if self.rank:
             self.answers = False
         elif now - self._claimed >= _ASKS_EVERY:
@@ -140,7 +140,7 @@ class Turn:
     def say(self, now: float) -> Say | None:
         """What is to be sent now; called several times a second."""
         patience = _PATIENCE + _MORE * (self.rank - 1)
-        if not self.answers and now - self._heard >= patience:
+        if not self.answers and now - self._last_claim >= patience:
             self._begin(now)
         if self.answers:
             return self._claim(now)
