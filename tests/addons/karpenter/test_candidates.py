@@ -117,7 +117,7 @@ def test_a_node_costs_as_much_as_its_pods_to_move() -> None:
     deletion = "controller.kubernetes.io/pod-deletion-cost"
     cheap = pod("c", annotations={deletion: str(-(2**29))})
     empty, full = state("a", TYPE), state("b", TYPE, [pod("a"), pod("b"), cheap])
-    first, second = candidates(cluster([pool()], [empty, full])).found
+    first, second = candidates(cluster([pool()], [empty, full])).nodes
     assert second.cost - first.cost == 2.0, "none of less than nothing"
     assert second.price == first.price and first.price
     assert [one.metadata.name for one in second.pods] == ["a", "b", "c"]
