@@ -360,7 +360,7 @@ class ResourceCache:
         end = bisect.bisect_left(self._keys, prefix + _AFTER_ANY_NAME, lo=first)
         return first, end
 
-    def at(self, view: Filter, revision: int) -> list[Entry]:
+    def list_at(self, view: Filter, revision: int) -> list[Entry]:
         """A view as it was at a revision: the present with the newer events undone. Raises
         Expired."""
         if revision < self._floor:

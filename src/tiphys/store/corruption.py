@@ -44,10 +44,10 @@ class Corrupt:
     sealed: bool = False
 
     def __str__(self) -> str:
-        what = "data from the storage is not transformable" if self.sealed else _NOT_DECODABLE
+        fault = "data from the storage is not transformable" if self.sealed else _NOT_DECODABLE
         return (
             f"StorageError: corrupt object, Code: {_CODE}, Key: {self.key}, ResourceVersion: 0,"
-            f" AdditionalErrorMsg: {what} revision={self.revision}: {self.fault}"
+            f" AdditionalErrorMsg: {fault} revision={self.revision}: {self.fault}"
         )
 
 

@@ -248,10 +248,10 @@ class EtcdCopy(EtcdEngine):
         request = pb.RangeRequest(
             key=self._first_key, range_end=self._end_key, limit=1, count_only=True
         )
-        found = await self._etcd.range(request, timeout=30, wait_for_ready=True)
-        if found.count:
+        existing = await self._etcd.range(request, timeout=30, wait_for_ready=True)
+        if existing.count:
             raise StoreError(
-                f"etcd at {self._target} has {found.count} keys below {self._prefix.decode()} "
+                f"etcd at {self._target} has {existing.count} keys below {self._prefix.decode()} "
                 "already, which are somebody's: remove them first, or use another etcd"
             )
 

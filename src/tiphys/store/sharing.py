@@ -176,8 +176,8 @@ class _Image(NamedTuple):
 
 def _image_of(store: Store, shared: bool) -> _Image:
     contents = store.contents()
-    floors = {one.prefix: one.dropped for one in contents}
-    corrupt = [(c.key, c.revision, c.fault) for one in contents for c in one.corrupt]
+    floors = {content.prefix: content.dropped for content in contents}
+    corrupt = [(c.key, c.revision, c.fault) for content in contents for c in content.corrupt]
     loaded = wire.Loaded(store.revision, store.history_begins, floors, corrupt, shared)
     return _Image(loaded, contents)
 
@@ -186,14 +186,14 @@ def _changes_in_order(contents: list[Contents]) -> Iterator[Change]:
     """Everything as changes. Those of the past are what live objects, and events that are kept,
     need to have been there before."""
     rows: dict[tuple[int, str], Entry | None] = {}
-    for one in contents:
-        for event in one.events:
+    for content in contents:
+        for event in content.events:
             if event.previous is not None:
                 rows.setdefault((event.previous.revision, event.key), event.previous)
             rows[event.revision, event.key] = event.entry
-        for entry in one.entries:
+        for entry in content.entries:
             rows[entry.revision, entry.key] = entry
     for revision, key in sorted(rows):
-        found = rows[revision, key]
-        value = without_revision(found.data) if found is not None else None
+        row = rows[revision, key]
+        value = without_revision(row.data) if row is not None else None
         yield Change(revision, key, value, 0)

@@ -1,4 +1,4 @@
-"""Tokens that another server knows: it is asked with a TokenReview, and its answers are kept for a
+"""Tokens that a webhook authenticates: it gets a TokenReview, and its answers are cached for a
 while. Upstream's `--authentication-token-webhook-config-file`."""
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class TokenWebhook:
         status = await self._status(token, audiences)
         if not status.authenticated:
             raise WebhookRefusal(status.error or "the token is not known")
-        # Of a webhook that knows nothing of audiences, tokens are for this server.
+        # From a webhook without audience support, tokens are for this server.
         meant = status.audiences or self._audiences
         shared = [audience for audience in meant if audience in audiences]
         if not shared:

@@ -9,7 +9,7 @@ _NOT_READY = "node.kubernetes.io/not-ready"
 
 
 class TaintNodesByCondition(Base):
-    """A node that registers is not ready yet: nothing lands on it before it says it is."""
+    """A node that registers is not ready: no pod is scheduled to it before it says so."""
 
     resources = frozenset(("nodes",))
 

@@ -68,8 +68,8 @@ def judge_definition(data: bytes) -> bytes:
 
     warnings: list[str] = []
     collect_warnings(warnings)
-    found = first(judged(decode(data, CustomResourceDefinition)))
-    return msgspec.json.encode(([(e.reason, e.field, e.detail) for e in found], warnings))
+    violations = first(judged(decode(data, CustomResourceDefinition)))
+    return msgspec.json.encode(([(e.reason, e.field, e.detail) for e in violations], warnings))
 
 
 JOBS: dict[int, Callable[[bytes], bytes]] = {

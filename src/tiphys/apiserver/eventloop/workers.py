@@ -58,7 +58,7 @@ class Workers:
                     raise errors.timeout("Timeout: the body took too long to be read") from None
                 raise errors.internal("the process that was to read the body ended") from None
             except BaseException:
-                process.kill()  # it is in the middle of what nobody waits for
+                process.kill()  # nothing waits for its job any more
                 raise
             self._free.append(process)
             self._end_idle_later()

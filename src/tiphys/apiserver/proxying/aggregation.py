@@ -53,14 +53,14 @@ _AGAIN = 1.0  # seconds between checks of one that does not
 # What a header's name may hold beside letters and digits; the rest is percent-encoded.
 _HEADER_SAFE = "!#$&'*+-.^_`|~"
 AUTOMANAGED = "kube-aggregator.kubernetes.io/automanaged"
-_LONGEST_RESOURCES = 1 << 20  # bytes of what another server says that it serves
+_LONGEST_RESOURCES = 1 << 20  # bytes of another server's resource list
 _MOST_CONTEXTS = 100
 _LONGEST_OPENAPI = 16 << 20
 _DISCOVERY = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 
 
 class Aggregator:
-    """`remotes` are those that have been looked at; `changed` is called when what they serve has
+    """`remotes` are those that have been checked; `changed` is called when what they serve has
     changed."""
 
     def __init__(self, registry: Registry, caller: WebhookCaller, proxy: FrontProxy | None) -> None:
@@ -101,8 +101,8 @@ class Aggregator:
         target = yarl.URL(f"{url}{raw_target(call.http._message.path)}", encoded=True)
         if is_upgrade(call.http.headers):
             assert target.host is not None and target.port is not None
-            there = Backend(target.host, target.port, context, name)
-            return await tunnel(call, there, target.raw_path_qs, self._identity(call))
+            backend = Backend(target.host, target.port, context, name)
+            return await tunnel(call, backend, target.raw_path_qs, self._identity(call))
         return await relay(self._http(), call, target, self._identity(call), context, name)
 
     @staticmethod
@@ -301,7 +301,7 @@ class Aggregator:
         def change(old: APIService) -> APIService:
             new = copy.deepcopy(old)
             now = self._registry.now()
-            wanted = copy.copy(condition)  # for a write that lost is made again
+            wanted = copy.copy(condition)  # a write that conflicts is retried
             new.status.conditions = conditions.updated(old.status.conditions, wanted, now)
             return new
 

@@ -144,8 +144,8 @@ def _read(data: bytes) -> Any:
 
 def _wrong_type(body: Any, wanted: str) -> errors.StatusError:
     name = gowords.name_of(body)
-    why = f"json: cannot unmarshal {name} into Go value of type {wanted}"
-    return errors.bad_request(f"error decoding patch: {why}")
+    reason = f"json: cannot unmarshal {name} into Go value of type {wanted}"
+    return errors.bad_request(f"error decoding patch: {reason}")
 
 
 def _unprocessable() -> errors.StatusError:

@@ -52,7 +52,7 @@ def _stored_view(call: Call, resource: Resource, labels: Selector, fields: Selec
         return _named(call, prefix, labels, fields)
     name = fields.exact("metadata.name")
     if name and (call.info.namespace or not resource.namespaced):
-        # The key says it already; another name that is asked for besides still has to match.
+        # The key has it already; another name that is asked for besides still has to match.
         chosen = Requirement("metadata.name", "=", (name,))
         fields = Selector(
             tuple(requirement for requirement in fields.requirements if requirement != chosen)
@@ -169,7 +169,7 @@ def _fields(call: Call, resource: Resource, selectable: tuple[Selectable, ...]) 
     return selector
 
 
-# Kinds whose fields upstream converts by a rule of their own say it in other words.
+# Kinds whose fields upstream converts by a rule of their own word it differently.
 _WORDED = frozenset(
     ("Pod", "Node", "Namespace", "Secret", "Event", "ReplicationController", "Service")
 )

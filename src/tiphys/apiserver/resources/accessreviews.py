@@ -92,9 +92,9 @@ def review_errors(review: AnyReview, namespace: str) -> list[FieldError]:
         detail = "at least one of user or group must be specified"
         violations.append(errors.invalid_value("spec.user", "", detail))
     if resource is not None:
-        at = "spec.resourceAttributes"
-        violations += _selector_errors(resource.field_selector, f"{at}.fieldSelector")
-        violations += _selector_errors(resource.label_selector, f"{at}.labelSelector")
+        field = "spec.resourceAttributes"
+        violations += _selector_errors(resource.field_selector, f"{field}.fieldSelector")
+        violations += _selector_errors(resource.label_selector, f"{field}.labelSelector")
     if isinstance(review, LocalSubjectAccessReview):
         violations += _local_errors(spec, namespace)
     return violations + _metadata_errors(review)
@@ -147,15 +147,15 @@ def _selector_errors(
         detail = f"when {path} is specified, requirements or rawSelector is required"
         violations.append(errors.required(f"{path}.requirements", detail))
     for index, requirement in enumerate(_requirements(selector)):
-        at = f"{path}.requirements[{index}]"
+        field = f"{path}.requirements[{index}]"
         if not requirement.key:
-            violations.append(errors.required(f"{at}.key", "must be specified"))
+            violations.append(errors.required(f"{field}.key", "must be specified"))
         if requirement.operator in ("In", "NotIn") and not requirement.values:
             detail = "must be specified when `operator` is 'In' or 'NotIn'"
-            violations.append(errors.required(f"{at}.values", detail))
+            violations.append(errors.required(f"{field}.values", detail))
         if requirement.operator in ("Exists", "DoesNotExist") and requirement.values:
             detail = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"
-            violations.append(errors.forbidden_field(f"{at}.values", detail))
+            violations.append(errors.forbidden_field(f"{field}.values", detail))
     return violations
 
 

@@ -67,8 +67,8 @@ def _service_errors(spec: APIServiceSpec) -> list[FieldError]:
     service = spec.service
     if service is None:
         return _local_errors(spec)
-    violations = checks.given(service.namespace, "spec.service.namespace")
-    violations += checks.given(service.name, "spec.service.name")
+    violations = checks.required(service.namespace, "spec.service.namespace")
+    violations += checks.required(service.name, "spec.service.name")
     violations += [
         errors.invalid_value(error.field, service.port, f"port is not valid: {checks.PORT_RANGE}")
         for error in checks.port(service.port, "spec.service.port")

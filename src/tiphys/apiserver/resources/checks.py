@@ -37,7 +37,7 @@ Rule = Callable[[str], list[str]]
 # --- presence and choice ---
 
 
-def given(value: Any, path: str, detail: str = "") -> list[FieldError]:
+def required(value: Any, path: str, detail: str = "") -> list[FieldError]:
     """It must be there."""
     return [] if value else [errors.required(path, detail)]
 
@@ -79,7 +79,7 @@ def file_mode(value: int | None, path: str) -> list[FieldError]:
 
 
 def amounts(
-    values: Mapping[str, str], path: str, whole: Callable[[str], bool] | None = None
+    values: Mapping[str, str], path: str, is_integral: Callable[[str], bool] | None = None
 ) -> list[FieldError]:
     """Quantities that are not negative, and whole numbers of what `whole` says."""
     violations = []
@@ -87,7 +87,7 @@ def amounts(
         nano = quantity.nano(value)
         if nano < 0:
             violations.append(errors.invalid_value(f"{path}[{name}]", value, NATURAL))
-        elif whole is not None and whole(name) and nano % quantity.NANO:
+        elif is_integral is not None and is_integral(name) and nano % quantity.NANO:
             detail = "must be an integer"
             violations.append(errors.invalid_value(f"{path}[{name}]", value, detail))
     return violations
@@ -124,12 +124,12 @@ def subdomain(value: str | None, path: str) -> list[FieldError]:
 
 def segment(value: str, path: str) -> list[FieldError]:
     """What can stand between the slashes of a URL's path. It must be there."""
-    return given(value, path) + named(value, path_segment_errors, path)
+    return required(value, path) + named(value, path_segment_errors, path)
 
 
 def driver(value: str, path: str) -> list[FieldError]:
     """The name of a driver of volumes or of devices. It must be there."""
-    violations = given(value, path)
+    violations = required(value, path)
     for problem in dns_subdomain_errors(value.lower()):
         violations.append(errors.invalid_value(path, value, problem))
     if len(value) > _LONGEST_DRIVER:

@@ -109,7 +109,7 @@ def _pod_ranges(ranges: list[str]) -> list[FieldError]:
 
 
 def _taint(taint: Taint, path: str) -> list[FieldError]:
-    violations = checks.given(taint.key, f"{path}.key")
+    violations = checks.required(taint.key, f"{path}.key")
     if taint.effect not in _EFFECTS:
         violations.append(errors.not_supported(f"{path}.effect", taint.effect, _EFFECTS))
     violations += checks.qualified(taint.key, f"{path}.key")

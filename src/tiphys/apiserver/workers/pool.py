@@ -96,7 +96,7 @@ class Pool:
     async def stop(self) -> None:
         """Has the workers end as if they were told to, and waits for that."""
         self._stopping = True
-        processes = [one.process for one in self._workers if one.process is not None]
+        processes = [worker.process for worker in self._workers if worker.process is not None]
         for process in processes:
             if process.returncode is None:
                 process.terminate()

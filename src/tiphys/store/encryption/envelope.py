@@ -160,23 +160,23 @@ class Envelope:
 
     def opened(self, sealed: bytes, context: bytes) -> tuple[bytes, bytes]:
         """The value, and the mark of the key. Raises OpenError, also when the seed is not known."""
-        found = _read(sealed)
-        cipher = self._ciphers.get(_cache_key(found))
+        encrypted = _read(sealed)
+        cipher = self._ciphers.get(_cache_key(encrypted))
         if cipher is None:
             raise OpenError(f"failed to decrypt DEK, error: {self.fault or 'not asked for'}")
-        value = cipher.open(found.data, context)
-        self._metrics.key_used(FROM_STORAGE, self.name, hashed(found.key_id))
-        return value, self._mark_of(found.key_id)
+        value = cipher.open(encrypted.data, context)
+        self._metrics.key_used(FROM_STORAGE, self.name, hashed(encrypted.key_id))
+        return value, self._mark_of(encrypted.key_id)
 
     # --- the plugin ---
 
     def unknown(self, sealed: bytes) -> pb.EncryptedObject | None:
         """What has to be learned before a value can be opened; None when nothing has."""
         try:
-            found = _read(sealed)
+            encrypted = _read(sealed)
         except OpenError:
             return None
-        return None if _cache_key(found) in self._ciphers else found
+        return None if _cache_key(encrypted) in self._ciphers else encrypted
 
     async def learn(self, source: pb.EncryptedObject) -> None:
         """Has the plugin open a seed. Raises PluginError."""
@@ -265,13 +265,13 @@ class Envelope:
 def _read(sealed: bytes) -> pb.EncryptedObject:
     """Raises OpenError."""
     try:
-        found = protobuf.decode(sealed, kind=pb.EncryptedObject)
+        encrypted = protobuf.decode(sealed, kind=pb.EncryptedObject)
     except WireError as error:
         raise OpenError(f"proto: {error}") from None
-    fault = "encrypted data is empty" if not found.data else _source_fault(found)
+    fault = "encrypted data is empty" if not encrypted.data else _source_fault(encrypted)
     if fault:
         raise OpenError(fault)
-    return found
+    return encrypted
 
 
 def _source_fault(source: pb.EncryptedObject) -> str:

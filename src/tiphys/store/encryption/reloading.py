@@ -98,7 +98,7 @@ class Reloader:
                     await _well(envelope)
         except TimeoutError:
             self._seen = None
-            faults = "; ".join(one.fault for one in plugins.values() if one.fault)
+            faults = "; ".join(plugin.fault for plugin in plugins.values() if plugin.fault)
             for kms, envelope in plugins.items():
                 if kms not in known:
                     await envelope.close()
@@ -107,10 +107,10 @@ class Reloader:
     def _stamp(self) -> tuple[int, int, int] | None:
         """What changes when the file does; None when it cannot be looked at."""
         try:
-            found = os.stat(self._file)
+            status = os.stat(self._file)
         except OSError:
             return None
-        return found.st_mtime_ns, found.st_ino, found.st_size
+        return status.st_mtime_ns, status.st_ino, status.st_size
 
 
 async def _well(envelope: Envelope) -> None:

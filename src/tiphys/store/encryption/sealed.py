@@ -200,7 +200,7 @@ class SealedEngine:
                 await asyncio.sleep(_SOON)
 
     def _unknown(self, changes: Sequence[Change]) -> list[tuple[Envelope, EncryptedObject]]:
-        found = []
+        unknown = []
         if not self._transformers.envelopes:
             return []
         for change in changes:
@@ -212,8 +212,8 @@ class SealedEngine:
             if envelope is not None:
                 source = envelope.unknown(stored[len(envelope.prefix) :])
                 if source is not None:
-                    found.append((envelope, source))
-        return found
+                    unknown.append((envelope, source))
+        return unknown
 
     # --- changes ---
 

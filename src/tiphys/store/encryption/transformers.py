@@ -133,7 +133,9 @@ class Transformers:
         self._known = known.envelopes if known is not None else {}
         for rule in configuration.resources:
             transformers = [
-                one for provider in rule.providers for one in self._of_provider(provider)
+                transformer
+                for provider in rule.providers
+                for transformer in self._of_provider(provider)
             ]
             for text in rule.resources:
                 rules.setdefault(group_resource(text), []).extend(transformers)

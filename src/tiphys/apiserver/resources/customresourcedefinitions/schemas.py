@@ -174,14 +174,14 @@ class _Node:
 
 
 @dataclass(slots=True)
-class _Found:
+class _Violations:
     """Errors of the schema, and those of rules in CEL, which are only looked at where there are
     none of the others."""
 
     schema: list[FieldError]
     rules: list[FieldError]
 
-    def add(self, other: _Found) -> None:
+    def add(self, other: _Violations) -> None:
         self.schema += other.schema
         self.rules += other.rules
 
@@ -189,28 +189,30 @@ class _Found:
         return self.schema + self.rules
 
 
-def _openapi(facts: dict[str, Any], path: str, node: _Node, root: bool = False) -> _Found:
-    found = _Found(_unsupported(facts, path, node), [])
+def _openapi(facts: dict[str, Any], path: str, node: _Node, root: bool = False) -> _Violations:
+    violations = _Violations(_unsupported(facts, path, node), [])
     if facts.get("uniqueItems"):
         detail = "uniqueItems cannot be set to true since the runtime complexity becomes quadratic"
-        found.schema.append(errors.forbidden_field(f"{path}.uniqueItems", detail))
+        violations.schema.append(errors.forbidden_field(f"{path}.uniqueItems", detail))
     for inner in _below(facts, path, node, root):
-        found.add(inner)
+        violations.add(inner)
     if facts.get("x-kubernetes-preserve-unknown-fields") is False:
         field = f"{path}.x-kubernetes-preserve-unknown-fields"
-        found.schema.append(errors.invalid_value(field, False, "must be true or undefined"))
-    found.schema += merge_errors(facts, path)
+        violations.schema.append(errors.invalid_value(field, False, "must be true or undefined"))
+    violations.schema += merge_errors(facts, path)
     rules = facts.get("x-kubernetes-validations") or []
     for index, rule in enumerate(rules):
         field = f"{path}.x-kubernetes-validations[{index}]"
-        found.schema += rule_shape_errors(rule, facts, field)
+        violations.schema += rule_shape_errors(rule, facts, field)
     schema = node.schema
-    if rules and not found.schema and schema is not None and node.costs is not None:
-        found.rules += node_errors(schema, path, node.times, node.uncorrelated, node.costs, root)
-    return found
+    if rules and not violations.schema and schema is not None and node.costs is not None:
+        violations.rules += node_errors(
+            schema, path, node.times, node.uncorrelated, node.costs, root
+        )
+    return violations
 
 
-def _below(facts: dict[str, Any], path: str, node: _Node, root: bool) -> Iterator[_Found]:
+def _below(facts: dict[str, Any], path: str, node: _Node, root: bool) -> Iterator[_Violations]:
     """Of the schemas inside of this one, in upstream's order."""
     schema = node.schema
     if facts.get("additionalProperties") is not None:
@@ -235,20 +237,20 @@ def _below(facts: dict[str, Any], path: str, node: _Node, root: bool) -> Iterato
         yield _openapi(facts["items"], f"{path}.items", below)
 
 
-def _additional(facts: dict[str, Any], path: str, node: _Node) -> _Found:
+def _additional(facts: dict[str, Any], path: str, node: _Node) -> _Violations:
     extra = facts["additionalProperties"]
     field = f"{path}.additionalProperties"
-    found = _Found([], [])
+    violations = _Violations([], [])
     if facts.get("properties") and extra is not True:
         detail = "additionalProperties and properties are mutual exclusive"
-        found.schema.append(errors.forbidden_field(field, detail))
+        violations.schema.append(errors.forbidden_field(field, detail))
     if isinstance(extra, dict):
         below = node.below(node.schema.additional if node.schema is not None else None, facts)
         if node.in_meta:
             forbidden = "inside additionalProperties applying to object metadata"
             below = replace(below, forbidden=forbidden)
-        found.add(_openapi(extra, field, below))
-    return found
+        violations.add(_openapi(extra, field, below))
+    return violations
 
 
 def _unsupported(facts: dict[str, Any], path: str, node: _Node) -> list[FieldError]:

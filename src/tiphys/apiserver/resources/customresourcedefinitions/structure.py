@@ -116,9 +116,9 @@ def _meta_invariants(
         violations.append(
             errors.invalid_value(f"{field}.type", meta.get("type", ""), "must be object")
         )
-    said = {key for key, value in meta.items() if key not in ("type", "default") and value}
+    declared = {key for key, value in meta.items() if key not in ("type", "default") and value}
     names = set(meta.get("properties") or {})
-    if root and (said - {"properties"} or not names <= {"name", "generateName"}):
+    if root and (declared - {"properties"} or not names <= {"name", "generateName"}):
         detail = (
             "must not specify anything other than name and generateName, but metadata"
             " is implicitly specified"

@@ -63,8 +63,8 @@ def _toleration_errors(new: list[v1.Toleration], old: list[v1.Toleration]) -> li
     def timeless(toleration: v1.Toleration) -> tuple[str, ...]:
         return (toleration.key, toleration.operator, toleration.value, toleration.effect)
 
-    there = {timeless(toleration) for toleration in new}
-    if all(timeless(toleration) in there for toleration in old):
+    remaining = {timeless(toleration) for toleration in new}
+    if all(timeless(toleration) in remaining for toleration in old):
         return validate_tolerations(new, "spec.tolerations")
     detail = "existing toleration can not be modified except its tolerationSeconds"
     return [errors.forbidden_field("spec.tolerations", detail)]
@@ -181,12 +181,12 @@ def _lines(value: Any) -> list[str]:
 
 def _spelled(value: Any) -> Any:
     if isinstance(value, Struct):
-        found = {}
+        fields = {}
         for name, field in fields_of(type(value)).items():
             inner = getattr(value, field.attribute)
             empty = inner is None or (isinstance(inner, list | dict) and not inner)
-            found[name[0].upper() + name[1:]] = None if empty else _spelled(inner)
-        return found
+            fields[name[0].upper() + name[1:]] = None if empty else _spelled(inner)
+        return fields
     if isinstance(value, list):
         return [_spelled(item) for item in value]
     if isinstance(value, dict):

@@ -145,7 +145,7 @@ def _actions(handler: Any, kinds: dict[str, str], path: str) -> list[FieldError]
         detail = "may not specify more than 1 handler type"
         violations.append(errors.forbidden_field(f"{path}.{kinds[kind]}", detail))
     if handler.exec is not None:
-        violations += checks.given(handler.exec.command, f"{path}.exec.command")
+        violations += checks.required(handler.exec.command, f"{path}.exec.command")
     if handler.http_get is not None:
         violations += checks.port(handler.http_get.port, f"{path}.httpGet.port")
     if handler.tcp_socket is not None:

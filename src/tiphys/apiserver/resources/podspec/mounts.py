@@ -115,7 +115,7 @@ def _device_volume(
 
 
 def _device_path(device_path: str, mount_paths: set[str], path: str) -> list[FieldError]:
-    violations = checks.given(device_path, path)
+    violations = checks.required(device_path, path)
     if ".." in device_path.split("/"):
         detail = "can not contain backsteps ('..')"
         violations.append(errors.invalid_value(path, device_path, detail))

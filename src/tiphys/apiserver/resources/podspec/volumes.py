@@ -73,14 +73,14 @@ def _source(volume: Volume, path: str) -> list[FieldError]:
         violations += nfs_errors(volume.nfs, f"{path}.nfs")
     if volume.secret is not None:
         name = volume.secret.secret_name
-        violations += checks.given(name, f"{path}.secret.secretName")
+        violations += checks.required(name, f"{path}.secret.secretName")
         violations += _files(volume.secret, f"{path}.secret")
     if volume.config_map is not None:
-        violations += checks.given(volume.config_map.name, f"{path}.configMap.name")
+        violations += checks.required(volume.config_map.name, f"{path}.configMap.name")
         violations += _files(volume.config_map, f"{path}.configMap")
     if volume.persistent_volume_claim is not None:
         name = volume.persistent_volume_claim.claim_name
-        violations += checks.given(name, f"{path}.persistentVolumeClaim.claimName")
+        violations += checks.required(name, f"{path}.persistentVolumeClaim.claimName")
     if volume.empty_dir is not None:
         violations += _empty_dir(volume.empty_dir, f"{path}.emptyDir")
     if volume.downward_api is not None:
@@ -88,14 +88,14 @@ def _source(volume: Volume, path: str) -> list[FieldError]:
     if volume.projected is not None:
         violations += _projected(volume.projected, f"{path}.projected")
     if volume.csi is not None:
-        violations += checks.given(volume.csi.driver, f"{path}.csi.driver")
+        violations += checks.required(volume.csi.driver, f"{path}.csi.driver")
     if volume.image is not None:
         violations += _image(volume.image, f"{path}.image")
     return violations
 
 
 def host_path_errors(source: HostPathVolumeSource, path: str) -> list[FieldError]:
-    violations = checks.given(source.path, f"{path}.path")
+    violations = checks.required(source.path, f"{path}.path")
     if ".." in source.path.split("/"):
         detail = "must not contain '..'"
         violations.append(errors.invalid_value(f"{path}.path", source.path, detail))
@@ -103,8 +103,8 @@ def host_path_errors(source: HostPathVolumeSource, path: str) -> list[FieldError
 
 
 def nfs_errors(source: NFSVolumeSource, path: str) -> list[FieldError]:
-    violations = checks.given(source.server, f"{path}.server")
-    violations += checks.given(source.path, f"{path}.path")
+    violations = checks.required(source.server, f"{path}.server")
+    violations += checks.required(source.path, f"{path}.path")
     if source.path and not source.path.startswith("/"):
         detail = "must be an absolute path"
         violations.append(errors.invalid_value(f"{path}.path", source.path, detail))
@@ -119,7 +119,7 @@ def _empty_dir(source: EmptyDirVolumeSource, path: str) -> list[FieldError]:
 
 
 def _image(source: ImageVolumeSource, path: str) -> list[FieldError]:
-    violations = checks.given(source.reference, f"{path}.reference")
+    violations = checks.required(source.reference, f"{path}.reference")
     return violations + checks.one_of(source.pull_policy, _PULL_POLICIES, f"{path}.pullPolicy")
 
 
@@ -135,7 +135,7 @@ def _items(items: list[KeyToPath], path: str) -> list[FieldError]:
     violations = []
     for index, item in enumerate(items):
         field = f"{path}[{index}]"
-        violations += checks.given(item.key, f"{field}.key")
+        violations += checks.required(item.key, f"{field}.key")
         violations += checks.unreserved_path(item.path, f"{field}.path")
         violations += checks.file_mode(item.mode, f"{field}.mode")
     return violations
@@ -187,10 +187,10 @@ def _projected(source: ProjectedVolumeSource, path: str) -> list[FieldError]:
 def _projection(source: VolumeProjection, path: str) -> list[FieldError]:
     violations = []
     if source.secret is not None:
-        violations += checks.given(source.secret.name, f"{path}.secret.name")
+        violations += checks.required(source.secret.name, f"{path}.secret.name")
         violations += _items(source.secret.items, f"{path}.secret.items")
     if source.config_map is not None:
-        violations += checks.given(source.config_map.name, f"{path}.configMap.name")
+        violations += checks.required(source.config_map.name, f"{path}.configMap.name")
         violations += _items(source.config_map.items, f"{path}.configMap.items")
     if source.downward_api is not None:
         violations += _pod_facts(source.downward_api.items, f"{path}.downwardAPI")

@@ -26,7 +26,7 @@ def service_ranges(objects: Objects, own: Iterable[Network], family: str) -> lis
         cidr = decode(entry.data, ServiceCIDR)
         if _in_force(cidr):
             ranges += [ipaddress.ip_network(text) for text in cidr.spec.cidrs]
-    return [one for one in dict.fromkeys(ranges) if f"IPv{one.version}" == family]
+    return [network for network in dict.fromkeys(ranges) if f"IPv{network.version}" == family]
 
 
 def _in_force(cidr: ServiceCIDR) -> bool:
