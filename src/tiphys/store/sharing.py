@@ -1,6 +1,6 @@
 """The primary's side of a store that worker processes have replicas of (`replica`).
 
-Every change is sent to every replica before anybody is told that it was made. A replica begins with
+Every change is sent to every replica before it is acknowledged. A replica starts with
 what the primary's caches hold, history included, so that watches can be resumed there.
 """
 
@@ -100,7 +100,7 @@ class _Replica:
     def __init__(self, engine: Engine, tasks: TaskGroup) -> None:
         self._engine = engine
         self._tasks = tasks
-        self._held: list[bytes] | None = []  # what happens before it has what was there
+        self._held: list[bytes] | None = []  # changes until it has the image
         self._held_size = 0
 
     async def connect(self, end: socket.socket, lost: Callable[[], None]) -> None:

@@ -66,8 +66,8 @@ class _Connection(Connection):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """A method that no parser knows is one that no path has; a client that has gone needs none, and
-        nor a log line."""
+        """A method that no parser knows is one that no path has. A client that has gone needs
+        neither an answer nor a log line."""
         if isinstance(exc, ConnectionError):
             gone = web.Response(status=499)
             gone.force_close()

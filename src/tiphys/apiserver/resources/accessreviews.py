@@ -1,4 +1,4 @@
-"""Access reviews, in their three kinds: what one of them may say, and the question that it puts
+"""Access reviews, in their three kinds: what one of them may contain, and the question that it puts
 to the authorizers.
 """
 
@@ -30,7 +30,7 @@ from tiphys.apiserver.resources.base import Strategy
 from tiphys.machinery import errors
 from tiphys.machinery.errors import FieldError
 
-_MANY = 1000  # groups: more than anybody is in
+_MANY = 1000  # groups: more than any user is in
 _ONE_OF = "exactly one of nonResourceAttributes or resourceAttributes must be specified"
 AnyReview = SubjectAccessReview | LocalSubjectAccessReview | SelfSubjectAccessReview
 AnySpec = SubjectAccessReviewSpec | SelfSubjectAccessReviewSpec
@@ -178,7 +178,7 @@ def question_of(spec: AnySpec) -> Asked:
 
 
 def _fields(selector: FieldSelectorAttributes | None) -> str:
-    """A field selector as text. What field selectors cannot say is left out, which asks for
+    """A field selector as text. What field selectors cannot express is left out, which asks for
     more, never for less."""
     if selector is None:
         return ""

@@ -50,7 +50,7 @@ class _BindingStrategy(Strategy[B]):
         return violations
 
     def action_errors(self, obj: B) -> list[FieldError]:
-        """What is wrong with what the binding says is done."""
+        """What is wrong with the binding's actions."""
         return []
 
 

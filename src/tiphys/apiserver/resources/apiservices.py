@@ -29,7 +29,7 @@ def _available(api_service: APIService) -> str:
 
 
 class APIServiceStrategy(Strategy[APIService]):
-    """The name says what is served: ``v1.apps``, and ``v1.`` for the group without a name."""
+    """The name is that of what is served: ``v1.apps``, and ``v1.`` for the group without a name."""
 
     columns = (NAME, Column("Service", _service), Column("Available", _available), AGE)
     name_errors = staticmethod(path_segment_errors)

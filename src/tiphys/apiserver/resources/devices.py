@@ -35,7 +35,7 @@ _IDENTIFIER_WORDS = (
     " (e.g. 'my_name',  or 'MY_NAME',  or 'MyName', regex used for validation"
     " is '[A-Za-z_][A-Za-z0-9_]*')"
 )
-_WHATEVER = {"x-kubernetes-int-or-string": True}  # of a type that only its value tells
+_WHATEVER = {"x-kubernetes-int-or-string": True}  # of a type that only its value shows
 _BY_DOMAIN = {
     "type": "object",
     "additionalProperties": {"type": "object", "additionalProperties": _WHATEVER},
@@ -128,7 +128,7 @@ def _identifier(value: str, path: str) -> list[FieldError]:
 
 
 def attribute_name(value: str, path: str) -> list[FieldError]:
-    """A C identifier, after the domain of whoever defines it and a slash if that is not the
+    """A C identifier, after the domain of its vendor and a slash if that is not the
     driver."""
     if not value:
         return [errors.required(path, "name required")]

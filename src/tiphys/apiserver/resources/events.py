@@ -66,7 +66,7 @@ def _count(event: Any) -> int:
 
 
 class EventStrategy(Strategy[Event]):
-    # An event's name says nothing: it stands last, and only with -o wide.
+    # An event's name is arbitrary: it comes last, and only with -o wide.
     columns = (
         Column("Last Seen", _last_seen),
         Column("Type", lambda o: o.type),

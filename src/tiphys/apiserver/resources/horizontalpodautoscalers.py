@@ -148,7 +148,7 @@ def _policy(kind: str, value: int) -> v2.HPAScalingPolicy:
 def _rules(
     configured: v2.HPAScalingRules | None, window: int | None, policies: list[v2.HPAScalingPolicy]
 ) -> v2.HPAScalingRules:
-    """What the user said of one direction, and for the rest what holds without a word."""
+    """What the user configured for one direction, and defaults for the rest."""
     rules = configured or v2.HPAScalingRules()
     if rules.stabilization_window_seconds is None:
         rules.stabilization_window_seconds = window

@@ -141,7 +141,7 @@ def _resize_errors(new: PersistentVolumeClaim, old: PersistentVolumeClaim) -> li
 def _mutable_parts_as(
     new: PersistentVolumeClaim, old: PersistentVolumeClaim
 ) -> PersistentVolumeClaimSpec:
-    """The spec of `new` with what may change, or has been judged, put back as it was."""
+    """The spec of `new` with what may change, or has been checked, put back as it was."""
     spec = copy.deepcopy(new.spec)
     requests = spec.resources.requests
     before = old.spec.resources.requests.get("storage")

@@ -69,7 +69,7 @@ class ResourceQuotaStrategy(Strategy[ResourceQuota]):
 
 
 def _requirement(wanted: ScopedResourceSelectorRequirement, path: str) -> list[FieldError]:
-    """Upstream does not say which of the requirements it is."""
+    """Upstream's path has no index of the requirement."""
     scope = wanted.scope_name
     violations = []
     if scope not in _SCOPES:

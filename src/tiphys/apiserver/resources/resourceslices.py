@@ -110,7 +110,7 @@ class ResourceSliceStrategy(Strategy[v1.ResourceSlice]):
 
 
 def _where(spec: v1.ResourceSliceSpec | v1.Device, path: str) -> tuple[list[str], list[FieldError]]:
-    """(the fields that say where devices are, what is wrong with them)."""
+    """(the fields of where devices are, what is wrong with them)."""
     chosen = []
     violations: list[FieldError] = []
     if spec.node_name is not None:

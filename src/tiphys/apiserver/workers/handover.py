@@ -22,7 +22,7 @@ def doors() -> tuple[socket.socket, socket.socket]:
 
 
 class Giving:
-    """The primary's end. `ready` is called when the worker says that it serves."""
+    """The primary's end. `ready` is called when the worker reports that it serves."""
 
     def __init__(self, end: socket.socket, ready: Callable[[], None]) -> None:
         end.setblocking(False)

@@ -80,7 +80,7 @@ class EncryptionConfiguration(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class GroupResource(NamedTuple):
-    """What a rule is about; `*` stands for all."""
+    """What a rule is about; `*` means all."""
 
     resource: str
     group: str

@@ -1,8 +1,8 @@
 """Values sealed by a KMS plugin's key, as upstream's KMS v2 has it, byte for byte.
 
 The plugin encrypts one seed; from that, each write derives a key of its own (HKDF) for AES-GCM. The
-encrypted seed stands with each value, so a server asks the plugin once for each seed there is, and
-for none when it writes. A new seed is made when the plugin's key changes.
+encrypted seed is stored with each value, so a server asks the plugin once for each seed there is,
+and for none when it writes. A new seed is made when the plugin's key changes.
 """
 
 from __future__ import annotations
@@ -310,6 +310,6 @@ def _id_fault(key_id: str) -> str:
 
 
 def _cache_key(source: pb.EncryptedObject) -> bytes:
-    """The same for the same encrypted seed, with all that the plugin is told of it."""
+    """The same for the same encrypted seed, with all that the plugin is given of it."""
     rows = [source.source_type, source.source, source.key_id, sorted(source.annotations.items())]
     return msgspec.msgpack.encode(rows)

@@ -23,7 +23,7 @@ from tiphys.store.engine import Engine
 
 log = logging.getLogger(__name__)
 
-EVERY = 1.0  # seconds between two looks at the file's times: a few microseconds each
+EVERY = 1.0  # seconds between two checks of the file's times: a few microseconds each
 # Seconds that plugins of a new configuration have to be well, and between two questions: upstream's
 # `validateNewTransformersHealth`. Beyond that, twice the longest of their own timeouts.
 _WELL_WITHIN, _ASKED_EVERY = 10.0, 0.1
@@ -46,7 +46,7 @@ class Reloader:
     """Gives the engine a file's configuration when it has changed.
 
     A file that cannot be used changes nothing, nor does one with a plugin that is not well: it is
-    reported, and looked at again.
+    reported, and read again.
     """
 
     def __init__(self, file: Path, engine: SealedEngine, hash: str, metrics: ReloadMetrics) -> None:
@@ -87,8 +87,8 @@ class Reloader:
         return True
 
     async def _check(self, transformers: Transformers) -> None:
-        """Returns once every plugin says that it is well. Raises PluginError when one does not in
-        time: then the file is looked at again, whether or not it changes."""
+        """Returns once every plugin reports that it is healthy. Raises PluginError when one does
+        not in time: then the file is read again, whether or not it changes."""
         known = self._engine.transformers.envelopes
         plugins = transformers.envelopes
         longest = max((kms.seconds for kms in plugins), default=0.0)
@@ -105,7 +105,7 @@ class Reloader:
             raise PluginError(f"health check for new transformers failed: {faults}") from None
 
     def _stamp(self) -> tuple[int, int, int] | None:
-        """What changes when the file does; None when it cannot be looked at."""
+        """What changes when the file does; None when it cannot be read."""
         try:
             status = os.stat(self._file)
         except OSError:

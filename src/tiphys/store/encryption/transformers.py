@@ -1,7 +1,7 @@
 """Which key seals and which keys open the values of a resource: the providers of a configuration,
 in order.
 
-The first seals; on reading, the prefix of the stored bytes says who may open them:
+The first seals; on reading, the prefix of the stored bytes selects those that may open them:
 ``k8s:enc:PROVIDER:v1:KEY:``, or ``k8s:enc:kms:v2:NAME:``. Values without one are plain, for whom
 `identity` is.
 """

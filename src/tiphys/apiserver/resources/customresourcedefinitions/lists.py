@@ -2,7 +2,7 @@
 say.
 
 Source: upstream's `apiextensions/validation/validation.go`. `facts` is a schema as it is published,
-`path` where it stands in the definition.
+`path` where it is in the definition.
 """
 
 from __future__ import annotations

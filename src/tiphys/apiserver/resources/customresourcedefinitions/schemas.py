@@ -2,7 +2,7 @@
 that they cannot mean.
 
 Source: upstream's validation of definitions, of structural schemas and of their defaults.
-`facts` is a schema as it is published, `path` where it stands in the definition.
+`facts` is a schema as it is published, `path` where it is in the definition.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tiphys.machinery.structural import Schema
 _TYPES = ("array", "boolean", "integer", "number", "object", "string")
 _META = ("apiVersion", "kind", "metadata")
 _JUNCTORS = ("allOf", "anyOf", "oneOf")
-# Beside a status subresource the root says nothing that would be lost when the status' schema is
+# Beside a status subresource the root has nothing that would be lost when the status' schema is
 # taken out of it.
 _BESIDE_STATUS = frozenset(
     (
@@ -175,7 +175,7 @@ class _Node:
 
 @dataclass(slots=True)
 class _Violations:
-    """Errors of the schema, and those of rules in CEL, which are only looked at where there are
+    """Errors of the schema, and those of rules in CEL, which are only checked where there are
     none of the others."""
 
     schema: list[FieldError]

@@ -1,7 +1,7 @@
-"""Structural schemas: every field has a type that is said once, outside of allOf and its kin.
+"""Structural schemas: every field has a type that is declared once, outside of allOf and its kin.
 
 Source: upstream's `apiextensions-apiserver/pkg/apiserver/schema/validation.go` and
-`complete.go`. `facts` is a schema as it is published, `path` where it stands in the definition.
+`complete.go`. `facts` is a schema as it is published, `path` where it is in the definition.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from tiphys.machinery.regexp import RegexpError, compiled
 
 _JUNCTORS = ("allOf", "anyOf", "oneOf")
 _INT_OR_STRING = [{"type": "integer"}, {"type": "string"}]
-# Where a schema stands, in the words of the error about its type.
+# Where a schema is, in the words of the error about its type.
 _PLACES = {
     "root": "at the root",
     "item": "for specified array items",
@@ -100,7 +100,7 @@ def _type_invariants(facts: dict[str, Any], path: str, level: str) -> list[Field
 def _meta_invariants(
     properties: dict[str, Any], path: str, checked: bool, root: bool
 ) -> list[FieldError]:
-    """What a schema may say of the fields that every object has."""
+    """What a schema may declare of the fields that every object has."""
     violations = []
     for name in ("kind", "apiVersion"):
         if checked and name in properties and properties[name].get("type") != "string":
@@ -128,7 +128,7 @@ def _meta_invariants(
 
 
 def _values(facts: dict[str, Any], path: str, first_is_known: bool = False) -> list[FieldError]:
-    """Below allOf and its kin stand rules on values alone: what the fields are is said outside."""
+    """Below allOf and its kin are rules on values alone: the fields are declared outside."""
     violations = []
     loose_any = first_is_known or facts.get("anyOf") == _INT_OR_STRING
     for key in _JUNCTORS:
@@ -184,7 +184,7 @@ def _nested(facts: dict[str, Any], path: str, known: bool = False) -> list[Field
 
 
 def _completeness(values: dict[str, Any], facts: Any, field: str, path: str) -> list[FieldError]:
-    """Whether the fields that the root's allOf and its kin speak of are declared outside."""
+    """Whether the fields in the root's allOf and its kin are declared outside."""
     violations = []
     for key in _JUNCTORS:
         for index, inner in enumerate(values.get(key) or ()):

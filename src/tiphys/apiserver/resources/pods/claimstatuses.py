@@ -1,5 +1,5 @@
-"""What the status of a pod may say of claims for devices: nodes let containers have the devices of
-the claims that it names."""
+"""What the status of a pod may hold about claims for devices: nodes let containers have the devices
+of the claims that it names."""
 
 from __future__ import annotations
 

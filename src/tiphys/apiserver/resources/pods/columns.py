@@ -88,7 +88,7 @@ def _exit_reason(terminated: ContainerStateTerminated) -> str:
 
 
 def _container_reason(pod: Pod, reason: str) -> str:
-    """The first container that waits or has ended says how the pod does; `reason` if none does."""
+    """The reason of the first container that waits or has ended; `reason` if none has."""
     running = False
     failure = ""
     for status in reversed(pod.status.container_statuses):

@@ -1,4 +1,4 @@
-"""What may change of a pod once it is there, as upstream's ValidatePodUpdate has it."""
+"""What may change of a pod once it is there, as in upstream's ValidatePodUpdate."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def _gate_errors(
 
 
 def _mutable_parts_as(new: v1.PodSpec, old: v1.PodSpec) -> v1.PodSpec:
-    """`new` with the parts that may change, or have been judged, put back as they were."""
+    """`new` with the parts that may change, or have been checked, put back as they were."""
     spec = copy.deepcopy(new)
     for containers, before in (
         (spec.containers, old.containers),
@@ -104,7 +104,7 @@ def _mutable_parts_as(new: v1.PodSpec, old: v1.PodSpec) -> v1.PodSpec:
 
 
 def _placement_errors(spec: v1.PodSpec, old: v1.PodSpec) -> list[FieldError]:
-    """While a pod is gated, where it may go can become narrower. What is judged here is put back
+    """While a pod is gated, where it may go can become narrower. What is checked here is put back
     as it was."""
     violations = []
     if any(spec.node_selector.get(key) != value for key, value in old.node_selector.items()):

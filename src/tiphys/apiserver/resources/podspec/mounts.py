@@ -60,7 +60,7 @@ def _apart_from_devices(
 
 
 def _sub_paths(mount: VolumeMount, mounts: str, path: str) -> list[FieldError]:
-    """`mounts` is the path of the list: upstream does not say which of the mounts it is."""
+    """`mounts` is the path of the list: upstream's path has no index of the mount."""
     violations = []
     if mount.sub_path and mount.sub_path_expr:
         detail = "subPathExpr and subPath are mutually exclusive"

@@ -179,7 +179,7 @@ def _projected(source: ProjectedVolumeSource, path: str) -> list[FieldError]:
             token = projection.service_account_token
             lifetime = f"{field}.serviceAccountToken.expirationSeconds"
             violations += checks.token_seconds(token.expiration_seconds, lifetime)
-            # Upstream does not say of which source it is.
+            # Upstream's path has no index of the source.
             violations += checks.unreserved_path(token.path, f"{path}.path")
     return violations
 

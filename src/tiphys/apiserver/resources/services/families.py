@@ -23,7 +23,7 @@ def family_of(address: str) -> str:
 def initialize(
     new: ServiceSpec, old: ServiceSpec | None, configured: list[str]
 ) -> list[FieldError]:
-    """Sets what `new` does not say of its policy and families. `configured` are the cluster's
+    """Defaults the policy and families of `new`. `configured` are the cluster's
     families, its first one first. Returns why it cannot be."""
     if new.type == "ExternalName" or (old is not None and _prefers_what_it_has(new, old)):
         return []
@@ -71,7 +71,7 @@ def _policy(new: ServiceSpec, old: ServiceSpec | None) -> str:
 
 
 def _released(new: ServiceSpec, old: ServiceSpec) -> list[FieldError]:
-    """The second family goes when the policy says so, and only then."""
+    """The second family is removed when the policy demands it, and only then."""
     if new.ip_family_policy == SINGLE:
         if new.cluster_ips == old.cluster_ips:
             new.cluster_ips = new.cluster_ips[:1]

@@ -179,7 +179,7 @@ def _port(port: ServicePort, path: str) -> list[FieldError]:
 
 
 def _traffic(spec: ServiceSpec) -> list[FieldError]:
-    """Which addresses there are, and where what comes to them goes."""
+    """The addresses, and the traffic policies."""
     policy = spec.external_traffic_policy
     path = "spec.externalTrafficPolicy"
     violations = checks.one_of(policy, _TRAFFIC_POLICIES, path)
