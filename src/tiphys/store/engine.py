@@ -126,7 +126,7 @@ class Engine(Protocol):
 
     def lags(self) -> bool:
         """Whether writes were acknowledged somewhere that the listener has not seen: what can be
-        said of that at once, 0.1 µs."""
+        known of that at once, 0.1 µs."""
         ...
 
     async def barrier(self) -> int:

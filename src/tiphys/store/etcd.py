@@ -84,7 +84,7 @@ class EtcdEngine:
         self._applied = 0  # the newest revision that the listener has seen
         self._live: dict[str, int] = {}  # live key → revision
         self._waiters: list[tuple[int, asyncio.Future[None]]] = []
-        self._somebody_waits = asyncio.Event()
+        self._has_waiters = asyncio.Event()
 
     # --- opening ---
 
@@ -264,7 +264,7 @@ class EtcdEngine:
             return
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiters.append((revision, waiter))
-        self._somebody_waits.set()
+        self._has_waiters.set()
         try:
             await asyncio.wait_for(waiter, _TIMEOUT)
         except TimeoutError:
@@ -297,21 +297,21 @@ class EtcdEngine:
         )
         yield pb.WatchRequest(create_request=create)
         while True:
-            await self._somebody_waits.wait()
-            self._somebody_waits.clear()
+            await self._has_waiters.wait()
+            self._has_waiters.clear()
             await asyncio.sleep(_MARK_DELAY)
             if self._waiters:
                 if not await self._mark():
                     yield pb.WatchRequest(progress_request=pb.WatchProgressRequest())
-                self._somebody_waits.set()
+                self._has_waiters.set()
 
     async def _mark(self) -> bool:
         """Writes what the watch will bring after all that is there. False if etcd takes no writes.
 
-        A write outside our prefix moves the revision without an event, so a caller that waits for that
-        revision would wait for ever. To ask etcd how far the watch is would be cheaper; but before
-        3.4.31 and 3.5.13 it answers with its newest revision, also while older changes have yet to
-        be sent (etcd's issue 15220), and who believes that reads what is not the newest.
+        A write outside our prefix moves the revision without an event, so a caller that waits
+        for that revision would wait for ever. To ask etcd how far the watch is would be cheaper.
+        But before 3.4.31 and 3.5.13 it answers with its newest revision, also while older changes
+        have yet to be sent (etcd's issue 15220), and a read that trusted it would be stale.
         """
         operation = pb.RequestOp(request_put=pb.PutRequest(key=self._mark_key))
         try:

@@ -1,5 +1,5 @@
 """A webhook that decides what users may do: it is asked with a SubjectAccessReview, where match
-conditions say so, and its answers are kept for a while.
+conditions match, and its answers are cached for a while.
 
 The caller does not wait: without a cached answer it gets an `Unanswered` question, which the
 request awaits where it can, and then starts again. Equal questions are asked once.

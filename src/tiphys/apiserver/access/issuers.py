@@ -1,5 +1,5 @@
-"""Tokens of other issuers: whether they are genuine and for this server, and who their claims say
-that it is. The rules, and their order, are upstream's (`oidc.go`).
+"""Tokens of other issuers: whether they are genuine and for this server, and which user their
+claims that it is. The rules, and their order, are upstream's (`oidc.go`).
 """
 
 from __future__ import annotations

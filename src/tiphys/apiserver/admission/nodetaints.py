@@ -9,7 +9,7 @@ _NOT_READY = "node.kubernetes.io/not-ready"
 
 
 class TaintNodesByCondition(Base):
-    """A node that registers is not ready: no pod is scheduled to it before it says so."""
+    """A node that registers is not ready: it gets no pods until it reports that it is."""
 
     resources = frozenset(("nodes",))
 

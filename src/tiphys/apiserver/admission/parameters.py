@@ -1,5 +1,5 @@
-"""Who writes a policy does not read by it what he may not: parameters are shown to expressions, and
-these to a user who is refused.
+"""A policy does not let its writer read what he is not allowed to: parameters are shown to
+expressions, and these to a user who is refused.
 
 Upstream's storage of policies and bindings asks this (`authz.go`); the sentences are its.
 """

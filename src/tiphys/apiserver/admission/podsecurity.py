@@ -1,4 +1,4 @@
-"""PodSecurity: a namespace's labels say which level its pods must keep, and which they are warned
+"""PodSecurity: a namespace's labels set the level its pods must keep, and the one they are warned
 about."""
 
 from __future__ import annotations

@@ -4,5 +4,5 @@
 and puts its events together; `auditor` hands them to the backends: `logfile` (a file that is
 rotated) and `webhook` (another server), each of which may have a `buffer` before it. `flags` are
 upstream's options. `apiserver/http/auditing` wraps a server that is audited; one
-that is not pays the look at one attribute.
+that is not pays for reading one attribute.
 """

@@ -255,7 +255,7 @@ def _agent(text: str) -> str:
 
 
 def source_ips(headers: Any, peer: Any) -> list[str]:
-    """Where a request came from: who proxies say it is from, which they may say of anybody, and
+    """Where a request came from: the addresses that proxies claim, which may be any, and
     last the other end of the connection."""
     addresses: list[str] = []
     if "X-Forwarded-For" in headers:

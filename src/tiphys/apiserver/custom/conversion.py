@@ -75,7 +75,7 @@ class CustomConversion:
         return data
 
     async def present(self, entries: Sequence[Entry], caller: Caller) -> None:
-        """Asks the webhook for all that `shown` could not tell, once for all: then it can."""
+        """Asks the webhook once for all that `shown` cannot convert itself: then it can."""
         plain = [self._stored(entry) for entry in entries]
         converted = await convert(self._resource, plain, self._resource.api_version, caller)
         for entry, obj in zip(entries, converted, strict=True):

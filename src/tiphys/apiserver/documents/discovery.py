@@ -41,7 +41,7 @@ def _resource(resource: Resource) -> dict[str, Any]:
 
 
 def _storage_hash(resource: Resource) -> str:
-    """Tells clients when the stored version of a resource has changed: they may want to rewrite
+    """Shows clients when the stored version of a resource has changed: they may want to rewrite
     all objects."""
     stored = f"{resource.group}/{resource.stored_version}/{resource.kind}"
     digest = hashlib.sha256(stored.encode()).digest()

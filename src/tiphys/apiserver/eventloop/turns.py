@@ -19,7 +19,7 @@ _ROUND = 0.003  # seconds that callbacks may take before the loop polls its sock
 
 
 class Turns:
-    """One step for each round of the event loop, flows in turn: who asks for much waits behind
+    """One step for each round of the event loop, flows in turn: who requests much waits behind
     itself.
     """
 

@@ -98,7 +98,7 @@ class Patience:
     def __init__(self, transport: Any) -> None:
         self._transport = transport
         self._seen = 0
-        self.written = 0  # pieces, for whoever writes to count
+        self.written = 0  # pieces, counted by the writer
         self._timer = asyncio.get_running_loop().call_later(PATIENCE, self._look)
 
     def _look(self) -> None:

@@ -78,7 +78,7 @@ class Listing:
         return _joined(list_head(kind, version, meta), objects, typed)
 
     def _typed(self, objects: list[bytes]) -> int:
-        """How many bytes say of which type each object is: those of a built-in kind leave it to the
+        """How many bytes name the type of each object: those of a built-in kind leave it to the
         list, as upstream's do. 0 when that shall be said, or is not said in the same way by all
         (what others wrote into the store)."""
         if not self._resource.built_in:
@@ -123,7 +123,7 @@ class Listing:
         return Body(first + b"rows:\n", await self._documents(rows), b"")
 
     async def _pretty(self, head: bytes, items: list[bytes]) -> Body:
-        """Indented; `head` ends where the items begin."""
+        """Indented; `head` ends where the items start."""
         shown = msgspec.json.format(head + b"]}")
         if not items:
             return Body(b"", [shown])
@@ -208,7 +208,7 @@ def _in_go(resource: Resource) -> str:
 
 
 def list_meta(resource: Resource, revision: int, shaped: bool) -> dict[str, Any]:
-    """The metadata of a list. Upstream's lists of plain custom objects always say `continue`."""
+    """The metadata of a list. Upstream's lists of plain custom objects always have `continue`."""
     meta: dict[str, Any] = {"resourceVersion": str(revision)}
     if not resource.built_in and not shaped:
         meta["continue"] = ""

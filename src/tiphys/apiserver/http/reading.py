@@ -26,7 +26,7 @@ from tiphys.store.cache import Entry, Expired, Filter, ResourceCache
 
 _FEW = 100  # objects that a list reads at once; one that reads more goes in turns
 _EXAMINED = 250  # objects examined in one step
-# Parameters that say what is in a list.
+# Parameters that select what is in a list.
 _SHAPING = (
     "labelSelector",
     "fieldSelector",

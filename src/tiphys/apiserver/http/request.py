@@ -31,7 +31,7 @@ class Notes(list[str]):
 
 
 def _random_uuid() -> str:
-    """Of version 4. Nobody needs to be unable to guess it, and each request has one: this takes a
+    """Of version 4. It need not be unguessable, and each request has one: this takes a
     quarter of what `uuid.uuid4` does."""
     digits = f"{random.getrandbits(128):032x}"
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
@@ -75,7 +75,7 @@ def collect_annotations(record: Any) -> None:
 
 def annotate(key: str, value: str, with_objects: bool = False) -> None:
     """Adds to the audit annotations of the current request. `with_objects`: only
-    to those that tell objects, too."""
+    to those that record objects, too."""
     record = _record.get()
     if record is not None and (record.wants_request or not with_objects):
         record.annotate(key, value)
@@ -198,7 +198,7 @@ def parse(method: str, path: str, query: dict[str, str]) -> RequestInfo:
 
 def _name_collection_verb(info: RequestInfo, query: dict[str, str]) -> None:
     """A read without a name is a list, or a watch if the query asks for one; with a name it is a
-    get, whatever it says.
+    get in any case.
     """
     if info.name:
         return

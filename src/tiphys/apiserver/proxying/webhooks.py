@@ -98,7 +98,7 @@ class WebhookCaller:
 
     def locate(self, config: Any) -> tuple[str, str, str]:
         """(URL to post to, name its certificate must carry when that is not the URL's host, URL as
-        users are told it)."""
+        it is shown to users)."""
         if config.url:
             return config.url, "", config.url
         service = config.service

@@ -128,7 +128,7 @@ class Conversion(Protocol):
         ...
 
     async def present(self, entries: Sequence[Entry], caller: Caller) -> None:
-        """Asks the webhook for all that `shown` could not tell, once for all: then it can."""
+        """Asks the webhook once for all that `shown` cannot convert itself: then it can."""
         ...
 
     async def stored(self, obj: Any, caller: Caller) -> bytes:

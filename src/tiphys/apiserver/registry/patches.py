@@ -86,7 +86,7 @@ class MergePatch(Patch):
 
 
 class StrategicPatch(Patch):
-    """The fields that change, lists merged by their keys as the type says."""
+    """The fields that change, lists merged by the keys of their type."""
 
     media = "application/strategic-merge-patch+json"
 

@@ -1,6 +1,6 @@
 """The paths below an object. What each of them is, its resource's strategy declares by name.
 
-`status` and `scale` need no declaration: what the former may change is said by
+`status` and `scale` need no declaration: what the former may change is decided by
 `prepare_for_status`, what the latter shows by `Strategy.scale`.
 """
 

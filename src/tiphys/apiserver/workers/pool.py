@@ -32,7 +32,7 @@ _MOST_ADDRESSES = 10_000
 
 
 class Bursts:
-    """Tells clients that keep their connections from those that reconnect for each request.
+    """Distinguishes clients that keep their connections from those that reconnect for each request.
 
     Each address may bring `_BURST` connections at once and some more each second; what is beyond
     that is a burst.

@@ -1,6 +1,6 @@
 """Follows the file of an EncryptionConfiguration: keys are rotated without a restart.
 
-Upstream looks every minute, and so do its metrics say what came of it.
+Upstream checks every minute, and its metrics have the outcome of each check.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ _WELL_WITHIN, _ASKED_EVERY = 10.0, 0.1
 def encrypted(
     engine: Engine, file: Path, registry: CollectorRegistry, server: str = ""
 ) -> tuple[SealedEngine, Reloader]:
-    """An engine with encryption around it, and who keeps that as the file says; in metrics it is
-    the `server`'s. Raises ConfigurationError."""
+    """An engine with encryption around it, and what keeps that in line with the file; in metrics it
+    is the `server`'s. Raises ConfigurationError."""
     loaded = configuration.read(file)
     metrics = EncryptionMetrics(registry, server)
     sealed = SealedEngine(engine, Transformers(loaded.configuration, metrics=metrics))

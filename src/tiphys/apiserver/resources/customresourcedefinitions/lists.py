@@ -80,7 +80,7 @@ def _set_items(items: dict[str, Any], path: str) -> list[FieldError]:
 
 
 def _map_keys(facts: dict[str, Any], path: str) -> list[FieldError]:
-    """The keys by which the items of a list are told apart."""
+    """The keys by which the items of a list are identified."""
     kind = facts.get(_LIST_TYPE)
     if kind not in ("map", "set"):
         return []

@@ -211,7 +211,7 @@ def _shown(spec: v1.CustomResourceDefinitionSpec) -> list[dict[str, Any]] | None
 
 
 def _alike(spec: v1.CustomResourceDefinitionSpec, name: str) -> bool:
-    """Whether all versions say the same of it. Upstream tells of errors in it once then, as if
+    """Whether all versions have the same. Upstream reports errors in it once then, as if
     it stood in the spec."""
     values = [getattr(version, name) for version in spec.versions]
     return all(value == values[0] for value in values)

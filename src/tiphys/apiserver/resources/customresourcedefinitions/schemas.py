@@ -61,7 +61,7 @@ _UNSUPPORTED = (
     "dependencies",
     "$ref",
 )
-# With one of these there is no structural schema to look at; the errors about them come from
+# With one of these there is no structural schema to check; the errors about them come from
 # elsewhere.
 _UNBUILT = (*_UNSUPPORTED, "$schema")
 _NUMBERS = {"integer": ("int32", "int64"), "number": ("float", "double")}

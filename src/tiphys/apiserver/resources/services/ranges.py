@@ -35,8 +35,8 @@ def _in_force(cidr: ServiceCIDR) -> bool:
 
 
 def candidates(network: Network) -> Iterator[str]:
-    """Addresses to try, at random. Those at the start of a range are for who asks for one by
-    name, and come last, as upstream's bands have it. The network's own address is no service's,
+    """Addresses to try, at random. Those at the start of a range are for clients that ask for one
+    by name, and come last, as upstream's bands have it. The network's own address is no service's,
     nor is the last one of IPv4."""
     count = min(network.num_addresses, _MOST)
     usable = range(1, count - 1 if network.version == 4 else count)
