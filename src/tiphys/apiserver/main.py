@@ -145,7 +145,7 @@ class RunningServer:
         serves = self._shared is None
         self._auditor = auditor_of(options.audit, self.collectors) if serves else None
         if not self.store.is_shared:
-            self._say_ready()  # the other has to close it first
+            self._report_ready()  # the other has to close it first
         await self.store.open()
         if self._reloader is not None:
             self._tasks.start(self._reloader.run(), "encryption-config")
@@ -211,9 +211,9 @@ class RunningServer:
         self._tasks.start(trimmer.run(), "trim-memory")
         await self._serve()
         if self.store.is_shared:
-            self._say_ready()
+            self._report_ready()
 
-    def _say_ready(self) -> None:
+    def _report_ready(self) -> None:
         """Reports to the starter of this server that the previous one may stop."""
         if self.options.ready is not None:
             os.write(self.options.ready, b".")

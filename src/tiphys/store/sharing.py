@@ -141,7 +141,7 @@ class _Replica:
     async def _answer(self, message: wire.FromReplica) -> None:
         answer: wire.Revision | wire.Conflicted | wire.Failed
         try:
-            answer = wire.Revision(message.id, await self._asked(message))
+            answer = wire.Revision(message.id, await self._handle(message))
         except Conflict as conflict:
             answer = wire.Conflicted(message.id, conflict.current)
         except StoreError as error:
@@ -149,7 +149,7 @@ class _Replica:
         if not self._stream.closed:
             self._stream.send(wire.frame(answer))
 
-    async def _asked(self, message: wire.FromReplica) -> int:
+    async def _handle(self, message: wire.FromReplica) -> int:
         if isinstance(message, wire.Commit):
             write = Write(message.key, message.value, message.expected, message.seconds)
             return await self._engine.commit(write)

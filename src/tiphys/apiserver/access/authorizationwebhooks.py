@@ -202,7 +202,7 @@ def matches(conditions: tuple[str, ...], spec: dict[str, Any]) -> bool:
     evaluated."""
     if not conditions:
         return True
-    variables = {"request": _seen(spec)}
+    variables = {"request": _with_empty_fields(spec)}
     budget = Budget(_BUDGET)
     failures = []
     for expression in conditions:
@@ -218,7 +218,7 @@ def matches(conditions: tuple[str, ...], spec: dict[str, Any]) -> bool:
     return True
 
 
-def _seen(spec: dict[str, Any]) -> dict[str, Any]:
+def _with_empty_fields(spec: dict[str, Any]) -> dict[str, Any]:
     """The spec as conditions see it: with the fields that are empty."""
     seen = {"user": "", "groups": [], "uid": "", "extra": {}, **spec}
     if "resourceAttributes" in spec:

@@ -51,7 +51,7 @@ class Impersonation:
         `request` is what `user` wants to do as another user. Raises 400 for headers without a
         user's name, and the 403 of the mode that was tried first when none allows it.
         """
-        wanted = _wanted(headers)
+        wanted = _requested_user(headers)
         if not wanted.name:
             if wanted.groups or wanted.extra or wanted.uid:
                 raise errors.bad_request(
@@ -87,7 +87,7 @@ class Impersonation:
         self._last[user.name] = mode
 
 
-def _wanted(headers: CIMultiDictProxy[str]) -> User:
+def _requested_user(headers: CIMultiDictProxy[str]) -> User:
     extra: dict[str, list[str]] = {}
     for header, value in headers.items():
         if header.lower().startswith(_EXTRA):

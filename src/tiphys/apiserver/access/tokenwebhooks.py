@@ -96,14 +96,14 @@ class TokenWebhook:
         key = hashlib.sha256("\0".join([token, *audiences]).encode(errors="surrogatepass")).digest()
         status, end = self._kept.get(key, (None, 0.0))
         if status is None or self._now() >= end:
-            status = await self._asked(token, audiences)
+            status = await self._review(token, audiences)
             if len(self._kept) >= _MOST_KEPT:
                 self._kept.clear()
             if self._ttl > 0:
                 self._kept[key] = status, self._now() + self._ttl
         return status
 
-    async def _asked(self, token: str, audiences: list[str]) -> _Status:
+    async def _review(self, token: str, audiences: list[str]) -> _Status:
         spec: dict[str, Any] = {"token": token}
         if self._version == "v1" or audiences != self._audiences:
             spec["audiences"] = audiences

@@ -102,14 +102,14 @@ class ValidatingPolicies(Policies):
         """Warns, audits or denies, as the binding's actions demand."""
         actions = failure.binding.spec.validation_actions
         if "Warn" in actions:
-            warn(f"Validation failed for {_named(failure)}: {failure.message}")
+            warn(f"Validation failed for {_name_of(failure)}: {failure.message}")
         if "Audit" in actions:
             annotate(_FAILURE, _audited(failure))
         if "Deny" in actions:
             denials.append(_denial(failure, attributes))
 
 
-def _named(failure: Failure) -> str:
+def _name_of(failure: Failure) -> str:
     return (
         f"ValidatingAdmissionPolicy '{failure.policy.metadata.name}' with binding "
         f"'{failure.binding.metadata.name}'"
@@ -117,7 +117,7 @@ def _named(failure: Failure) -> str:
 
 
 def _denial(failure: Failure, attributes: Attributes) -> errors.StatusError:
-    text = f"{_named(failure)} denied request: {failure.message}"
+    text = f"{_name_of(failure)} denied request: {failure.message}"
     refusal = errors.forbidden(attributes.resource.group_resource, attributes.name, text)
     refusal.status.reason = failure.reason or "Invalid"
     refusal.status.code = _CODES.get(refusal.status.reason, 422)

@@ -25,12 +25,12 @@ def v2(document: dict[str, Any]) -> bytes:
         for path, item in document["paths"].items()
     )
     definitions = b"".join(
-        _bytes(1, _named(name, schema)) for name, schema in document["definitions"].items()
+        _bytes(1, _named_schema(name, schema)) for name, schema in document["definitions"].items()
     )
     return _text(1, "2.0") + _bytes(2, info) + _bytes(8, paths) + _bytes(9, definitions)
 
 
-def _named(name: str, schema: dict[str, Any]) -> bytes:
+def _named_schema(name: str, schema: dict[str, Any]) -> bytes:
     return _text(1, name) + _bytes(2, _schema(schema))
 
 
@@ -49,7 +49,7 @@ def _schema(schema: dict[str, Any]) -> bytes:
         out += _bytes(23, _bytes(1, _schema(schema["items"])))
     if "properties" in schema:
         properties = schema["properties"].items()
-        named = [_bytes(1, _named(name, inner)) for name, inner in properties]
+        named = [_bytes(1, _named_schema(name, inner)) for name, inner in properties]
         out += _bytes(25, b"".join(named))
     return out + _extensions(31, schema)
 

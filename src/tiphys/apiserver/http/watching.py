@@ -100,7 +100,7 @@ class Stream:
                     self._send([self._bookmark(since, initial_end=True)])
             await self._follow(watcher)
             if watcher.overflowed:
-                self._say_why()
+                self._send_error()
             await self._finish()
         except ConnectionError:
             pass  # the client went away
@@ -129,7 +129,7 @@ class Stream:
         await self._wire.end()
         return response
 
-    def _say_why(self) -> None:
+    def _send_error(self) -> None:
         """A watch that ends because of an unreadable object sends an error event; one that was too
         slow just ends.
         """
@@ -217,7 +217,7 @@ class Stream:
             or self._stalled
             or watcher.overflowed
             or self.ended
-            or self._gone()
+            or self._is_closed()
         ):
             now = loop.time()
             if now >= ends:
@@ -253,7 +253,7 @@ class Stream:
         watcher = self._flushing
         if watcher is None or self._waiting:  # None: the watch has ended meanwhile
             return
-        if self._gone() or self._watches.closing.is_set():
+        if self._is_closed() or self._watches.closing.is_set():
             self.wake.set()
             return
         if self._call.http.protocol.writing_paused:
@@ -277,9 +277,9 @@ class Stream:
 
     def _wait(self, task: Coroutine[Any, Any, None]) -> None:
         self._waiting = True
-        self._watches.tasks.start(self._waited(task), "watch")
+        self._watches.tasks.start(self._run_waiting(task), "watch")
 
-    async def _waited(self, task: Coroutine[Any, Any, None]) -> None:
+    async def _run_waiting(self, task: Coroutine[Any, Any, None]) -> None:
         try:
             await task
         finally:
@@ -327,11 +327,11 @@ class Stream:
         if self._flushing is not None:  # else the watch has ended meanwhile, and its answer
             self._send(lines)
 
-    def _gone(self) -> bool:
+    def _is_closed(self) -> bool:
         return self._transport is None or self._transport.is_closing()
 
     def _send(self, lines: list[bytes]) -> None:
-        if lines and not self._gone():
+        if lines and not self._is_closed():
             self._wire.put(lines)
 
     def _line(self, kind: str, event: Event) -> bytes:

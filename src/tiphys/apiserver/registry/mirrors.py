@@ -37,10 +37,10 @@ class Mirror(Generic[T]):
         changed = None if self._version.revision < 0 else cache.keys_changed_since(self._version)
         self._version = version
         if changed is None:
-            return self._taken({entry.key: entry for entry in cache}, relist=True)
-        return self._taken({key: cache.get(key) for key in changed})
+            return self._apply({entry.key: entry for entry in cache}, relist=True)
+        return self._apply({key: cache.get(key) for key in changed})
 
-    def _taken(self, entries: dict[str, Entry | None], relist: bool = False) -> Changes[T]:
+    def _apply(self, entries: dict[str, Entry | None], relist: bool = False) -> Changes[T]:
         """Takes what stands now under some keys, or under all there are."""
         gone: list[tuple[str, T]] = []
         come: list[tuple[str, T]] = []

@@ -92,7 +92,7 @@ def _request(request: v1.DeviceRequest, path: str) -> list[FieldError]:
             "name",
         )
     if request.exactly is not None:
-        violations += _asked(request.exactly, f"{path}.exactly")
+        violations += _device_request(request.exactly, f"{path}.exactly")
     kinds = bool(request.first_available) + (request.exactly is not None)
     detail = "exactly one of `exactly` or `firstAvailable` is required"
     if kinds == 0:
@@ -105,10 +105,12 @@ def _request(request: v1.DeviceRequest, path: str) -> list[FieldError]:
 
 
 def _subrequest(request: v1.DeviceSubRequest, path: str) -> list[FieldError]:
-    return label(request.name, f"{path}.name") + _asked(request, path)
+    return label(request.name, f"{path}.name") + _device_request(request, path)
 
 
-def _asked(request: v1.ExactDeviceRequest | v1.DeviceSubRequest, path: str) -> list[FieldError]:
+def _device_request(
+    request: v1.ExactDeviceRequest | v1.DeviceSubRequest, path: str
+) -> list[FieldError]:
     field = f"{path}.deviceClassName"
     violations = required(request.device_class_name, field) + named(
         request.device_class_name, dns_subdomain_errors, field

@@ -66,7 +66,7 @@ class ResourceSliceStrategy(Strategy[v1.ResourceSlice]):
                 )
             )
         violations += natural(spec.pool.generation, "spec.pool.generation")
-        chosen, misplaced = _where(spec, "spec")
+        chosen, misplaced = _location(spec, "spec")
         violations += misplaced
         detail = (
             "exactly one of `nodeName`, `nodeSelector`, `allNodes`,"
@@ -109,7 +109,9 @@ class ResourceSliceStrategy(Strategy[v1.ResourceSlice]):
         ]
 
 
-def _where(spec: v1.ResourceSliceSpec | v1.Device, path: str) -> tuple[list[str], list[FieldError]]:
+def _location(
+    spec: v1.ResourceSliceSpec | v1.Device, path: str
+) -> tuple[list[str], list[FieldError]]:
     """(the fields of where devices are, what is wrong with them)."""
     chosen = []
     violations: list[FieldError] = []
@@ -174,7 +176,7 @@ def _device(device: v1.Device, path: str, per_device: bool) -> list[FieldError]:
         lambda consumed: consumed.counter_set,
         key,
     )
-    chosen, misplaced = _where(device, path)
+    chosen, misplaced = _location(device, path)
     violations += misplaced
     detail = "exactly one of `nodeName`, `nodeSelector`, or `allNodes` is required"
     if per_device and not chosen:

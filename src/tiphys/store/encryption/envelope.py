@@ -228,7 +228,7 @@ class Envelope:
             faults.append(f'got invalid KMSv2 KeyID hash "{hashed(status.key_id)}": {fault}')
             self._metrics.key_invalid(self.name, "too_long" if status.key_id else "empty")
         else:
-            self._metrics.key_told(self.name, hashed(status.key_id))
+            self._metrics.key_reported(self.name, hashed(status.key_id))
             await self._keep_seed(status.key_id, until)
         if faults:
             raise PluginError("; ".join(faults))

@@ -96,7 +96,7 @@ def schema_errors(facts: dict[str, Any], path: str, has_status: bool) -> list[Fi
 
 def _unbuilt(facts: dict[str, Any]) -> str:
     """What keeps a schema from being a structural one at all; "" if nothing does."""
-    for inner in _everywhere(facts):
+    for inner in _walk(facts):
         for name in _UNBUILT:
             if inner.get(name):
                 return name
@@ -129,7 +129,7 @@ def _root_errors(facts: dict[str, Any], path: str, has_status: bool) -> list[Fie
 
 
 def _warn_of_formats(facts: dict[str, Any]) -> None:
-    for inner in _everywhere(facts):
+    for inner in _walk(facts):
         name = inner.get("format")
         kind = inner.get("type", "string")
         known = _NUMBERS.get(kind, ()) if kind != "string" else FORMATS
@@ -137,13 +137,13 @@ def _warn_of_formats(facts: dict[str, Any]) -> None:
             warn(f'unrecognized format "{name}"')
 
 
-def _everywhere(facts: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _walk(facts: dict[str, Any]) -> Iterator[dict[str, Any]]:
     yield facts
     for inner in (facts.get("properties") or {}).values():
-        yield from _everywhere(inner)
+        yield from _walk(inner)
     for key in ("items", "additionalProperties"):
         if isinstance(facts.get(key), dict):
-            yield from _everywhere(facts[key])
+            yield from _walk(facts[key])
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ def initialize(
     violations += _infer(new, configured)
     if violations:
         return violations
-    if _is_nobodys(new):
+    if _is_headless_without_selector(new):
         # Its endpoints are kept by hand: it may have families that the cluster has not.
         new.ip_families = new.ip_families or configured[:1]
         if len(new.ip_families) == 1 and new.ip_family_policy != SINGLE:
@@ -59,7 +59,7 @@ def _prefers_what_it_has(new: ServiceSpec, old: ServiceSpec) -> bool:
     )
 
 
-def _is_nobodys(spec: ServiceSpec) -> bool:
+def _is_headless_without_selector(spec: ServiceSpec) -> bool:
     """A headless service without a selector."""
     return spec.cluster_ip == "None" and not spec.selector
 
@@ -67,7 +67,7 @@ def _is_nobodys(spec: ServiceSpec) -> bool:
 def _policy(new: ServiceSpec, old: ServiceSpec | None) -> str:
     if old is not None and old.ip_family_policy is not None:
         return old.ip_family_policy
-    return REQUIRE if _is_nobodys(new) else SINGLE
+    return REQUIRE if _is_headless_without_selector(new) else SINGLE
 
 
 def _released(new: ServiceSpec, old: ServiceSpec) -> list[FieldError]:
