@@ -64,17 +64,17 @@ class Deadlines:
         deadline = Deadline(self, task, loop.time() + self._seconds)
         self.open[deadline] = None
         if self._timer is None:
-            self._timer = loop.call_at(deadline.ends, self._look)
+            self._timer = loop.call_at(deadline.ends, self._expire_overdue)
         return deadline
 
-    def _look(self) -> None:
+    def _expire_overdue(self) -> None:
         """Ends what is overdue, and sets the timer for the oldest of the others."""
         loop = asyncio.get_running_loop()
         self._timer = None
         while self.open:
             oldest = next(iter(self.open))
             if oldest.ends > loop.time():
-                self._timer = loop.call_at(oldest.ends, self._look)
+                self._timer = loop.call_at(oldest.ends, self._expire_overdue)
                 return
             del self.open[oldest]
             oldest.expire()

@@ -114,10 +114,10 @@ class MemoryTrimmer:
         """Until it is cancelled."""
         while True:
             await asyncio.sleep(_EVERY)
-            await self.look()
+            await self.check()
 
-    async def look(self) -> None:
-        """One look, of those that `run` has every few seconds."""
+    async def check(self) -> None:
+        """One check, of those that `run` makes every few seconds."""
         now = self._resident()
         calm = now - self._before < _GROWTH
         self._before = now

@@ -68,7 +68,7 @@ class Watchdog:
         """Watches the running loop, from the first request on."""
         self._loop = asyncio.get_running_loop()
         self._loop_thread = threading.get_ident()
-        threading.Thread(target=self._look, name="loop-watchdog", daemon=True).start()
+        threading.Thread(target=self._sample_stacks, name="loop-watchdog", daemon=True).start()
 
     def stop(self) -> None:
         self._stopped = True
@@ -136,7 +136,7 @@ class Watchdog:
 
     # --- the thread beside the loop ---
 
-    def _look(self) -> None:
+    def _sample_stacks(self) -> None:
         while not self._stopped:
             self._beating.wait()
             due = self._due

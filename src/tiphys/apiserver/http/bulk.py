@@ -99,15 +99,15 @@ class Patience:
         self._transport = transport
         self._seen = 0
         self.written = 0  # pieces, counted by the writer
-        self._timer = asyncio.get_running_loop().call_later(PATIENCE, self._look)
+        self._timer = asyncio.get_running_loop().call_later(PATIENCE, self._check_progress)
 
-    def _look(self) -> None:
+    def _check_progress(self) -> None:
         if self.written == self._seen:
             if self._transport is not None:
                 self._transport.abort()
             return
         self._seen = self.written
-        self._timer = asyncio.get_running_loop().call_later(PATIENCE, self._look)
+        self._timer = asyncio.get_running_loop().call_later(PATIENCE, self._check_progress)
 
     def end(self) -> None:
         self._timer.cancel()

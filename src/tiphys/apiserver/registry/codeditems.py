@@ -43,13 +43,13 @@ class CodedItems:
         self._used = loop.time()
         if not self._waits:
             self._waits = True
-            loop.call_later(self._unused, self._look)
+            loop.call_later(self._unused, self._drop_unused)
 
-    def _look(self) -> None:
+    def _drop_unused(self) -> None:
         loop = asyncio.get_running_loop()
         left = self._used + self._unused - loop.time()
         if left > 0:
-            loop.call_later(left, self._look)
+            loop.call_later(left, self._drop_unused)
             return
         self._waits = False
         self._size = 0

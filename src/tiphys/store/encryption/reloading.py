@@ -61,9 +61,9 @@ class Reloader:
         """Until it is cancelled."""
         while True:
             await asyncio.sleep(EVERY)
-            await self.look()
+            await self.poll()
 
-    async def look(self) -> bool:
+    async def poll(self) -> bool:
         """Loads the file if it is not the one in force; returns whether it did."""
         stamp = self._stamp()
         if stamp is not None and stamp == self._seen:
