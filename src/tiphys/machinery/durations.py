@@ -71,19 +71,19 @@ def go_text(seconds: float) -> str:
 
 def human(seconds: float) -> str:
     """A duration as kubectl's AGE column shows it: ``45s``, ``3m5s``, ``2h``, ``5d``."""
-    whole = int(seconds)
-    if whole < -1:
+    whole_seconds = int(seconds)
+    if whole_seconds < -1:
         return "<invalid>"
-    if whole < 0:
+    if whole_seconds < 0:
         return "0s"
-    if whole < 120:
-        return f"{whole}s"
-    minutes = whole // 60
+    if whole_seconds < 120:
+        return f"{whole_seconds}s"
+    minutes = whole_seconds // 60
     if minutes < 10:
-        return _two_units(minutes, "m", whole % 60, "s")
+        return _two_units(minutes, "m", whole_seconds % 60, "s")
     if minutes < 180:
         return f"{minutes}m"
-    hours = whole // 3600
+    hours = whole_seconds // 3600
     if hours < 8:
         return _two_units(hours, "h", minutes % 60, "m")
     if hours < 48:

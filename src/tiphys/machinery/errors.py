@@ -331,10 +331,10 @@ def invalid(kind: str, group: str, name: str, errors: list[FieldError]) -> Statu
     """422 with every broken rule in one answer, as far as they fit (`first`). Of very many, the
     last are taken out of the list."""
     qualified = f"{kind}.{group}" if group else kind
-    told = first(errors)
+    shown = first(errors)
     drop(errors)
-    texts = list(dict.fromkeys(str(error) for error in told))
+    texts = list(dict.fromkeys(str(error) for error in shown))
     joined = texts[0] if len(texts) == 1 else "[" + ", ".join(texts) + "]"
-    causes = [StatusCause(reason=e.reason, message=e.detail, field=e.field) for e in told]
+    causes = [StatusCause(reason=e.reason, message=e.detail, field=e.field) for e in shown]
     details = StatusDetails(name=name, group=group, kind=kind, causes=causes)
     return _error(422, "Invalid", f'{qualified} "{name}" is invalid: {joined}', details)

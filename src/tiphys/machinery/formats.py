@@ -54,8 +54,8 @@ def _hostname(text: str) -> bool:
 
 
 def _email(text: str) -> bool:
-    local, at, domain = email.utils.parseaddr(text)[1].rpartition("@")
-    return bool(local and at and domain) and not re.search(r"\s", domain)
+    local, separator, domain = email.utils.parseaddr(text)[1].rpartition("@")
+    return bool(local and separator and domain) and not re.search(r"\s", domain)
 
 
 def _ipv4(text: str) -> bool:

@@ -27,11 +27,11 @@ def of_type(path: str, shown: str, want: str) -> FieldError:
     return FieldError("FieldValueTypeInvalid", error.field, error.detail)
 
 
-def _in_body(path: str, value: Any, why: str) -> FieldError:
+def _in_body(path: str, value: Any, rule: str) -> FieldError:
     """`why` may have a pattern of a megabyte: it is joined to nothing before it is read."""
 
     def detail() -> str:
-        return invalid_value(path, value, f"{path} in body {why}").detail
+        return invalid_value(path, value, f"{path} in body {rule}").detail
 
     return FieldError("FieldValueInvalid", path, detail)
 
@@ -45,13 +45,13 @@ def is_number(value: Any) -> bool:
 
 
 def checks_of(facts: dict[str, Any]) -> list[Check]:
-    found: dict[str, Check] = {}
+    checks: dict[str, Check] = {}
     for keyword, make in _KEYWORDS.items():
-        given = facts.get(keyword)
-        if given is not None and given is not False and given not in ("", []):
-            found[keyword] = make(facts[keyword], facts)
-    of_text = [found.pop(keyword) for keyword in _OF_TEXT if keyword in found]
-    return [*found.values(), *([_first(of_text)] if of_text else [])]
+        value = facts.get(keyword)
+        if value is not None and value is not False and value not in ("", []):
+            checks[keyword] = make(facts[keyword], facts)
+    of_text = [checks.pop(keyword) for keyword in _OF_TEXT if keyword in checks]
+    return [*checks.values(), *([_first(of_text)] if of_text else [])]
 
 
 def _first(checks: list[Check]) -> Check:
@@ -60,15 +60,15 @@ def _first(checks: list[Check]) -> Check:
         return checks[0]
 
     def check(value: Any, path: str) -> FieldError | None:
-        return next(filter(None, (one(value, path) for one in checks)), None)
+        return next(filter(None, (check_one(value, path) for check_one in checks)), None)
 
     return check
 
 
-def _says(fits: Callable[[Any], bool], breaks: Callable[[Any], bool], why: str) -> Check:
+def _says(fits: Callable[[Any], bool], breaks: Callable[[Any], bool], rule: str) -> Check:
     def check(value: Any, path: str) -> FieldError | None:
         if fits(value) and breaks(value):
-            return _in_body(path, value, why)
+            return _in_body(path, value, rule)
         return None
 
     return check
@@ -127,8 +127,8 @@ def _too_few(kind: type, things: str) -> Callable[[int, dict[str, Any]], Check]:
     def make(limit: int, facts: dict[str, Any]) -> Check:
         def check(value: Any, path: str) -> FieldError | None:
             if isinstance(value, kind) and len(value) < limit:  # type: ignore[arg-type]
-                why = f"{path} in body should have at least {limit} {things}"
-                return invalid_value(path, len(value), why)  # type: ignore[arg-type]
+                message = f"{path} in body should have at least {limit} {things}"
+                return invalid_value(path, len(value), message)  # type: ignore[arg-type]
             return None
 
         return check

@@ -94,18 +94,18 @@ class Managed:
 
     @classmethod
     def decode(cls, entries: list[ManagedFieldsEntry]) -> Managed:
-        made = cls({}, {})
+        managed = cls({}, {})
         for entry in entries:
             if entry.operation not in (APPLY, UPDATE) or not isinstance(entry.fields_v1, dict):
                 continue
             manager = Manager(
                 entry.manager, entry.operation, entry.api_version, entry.subresource
             ).at_any_version()
-            made.versions[manager] = entry.api_version
-            made.sets[manager] = union(made.sets.get(manager, {}), entry.fields_v1)
-            made.times[manager] = entry.time
-            made.entries[manager] = entry
-        return made
+            managed.versions[manager] = entry.api_version
+            managed.sets[manager] = union(managed.sets.get(manager, {}), entry.fields_v1)
+            managed.times[manager] = entry.time
+            managed.entries[manager] = entry
+        return managed
 
     def encode(self, in_order: bool = False) -> list[ManagedFieldsEntry]:
         """`in_order`: the sets are, and one that is still the decoded one is published again."""
@@ -156,8 +156,8 @@ def _managed(fields: FieldSet, reset: tuple[str, ...]) -> FieldSet:
 
 def taken(old: Any, new: Any, node: Node, reset: tuple[str, ...]) -> FieldSet:
     """The fields that whoever turns `old` into `new` (plain) takes."""
-    made = typed.compare(old, new, node)
-    return _managed(union(made.modified, made.added), reset)
+    changes = typed.compare(old, new, node)
+    return _managed(union(changes.modified, changes.added), reset)
 
 
 def updated(
@@ -216,12 +216,12 @@ def apply(
     managed.sets[manager] = wanted
     gone = _abandoned(merged, before, managed, node)
     # What lost all that was in it is not gone as far as its owners are concerned.
-    made = typed.compare(
+    changes = typed.compare(
         live, typed.without(merged, gone, node, nulls=True) if gone else merged, node
     )
     merged = typed.without(merged, gone, node) if gone else merged
-    taken = _managed(union(made.modified, made.added), reset)
-    removed = _managed(made.removed, reset)
+    taken = _managed(union(changes.modified, changes.added), reset)
+    removed = _managed(changes.removed, reset)
     conflicts: dict[Manager, FieldSet] = {}
     for other, fields in managed.sets.items():
         if other != manager and (both := intersection(fields, taken)):
@@ -234,7 +234,7 @@ def apply(
         for other in managed.sets:
             if other != manager:
                 managed.sets[other] = difference(managed.sets[other], removed)
-    if moved or not made.same or manager not in managed.times:
+    if moved or not changes.same or manager not in managed.times:
         managed.times[manager] = now
     return Applied(merged, managed.encode())
 
@@ -256,10 +256,12 @@ def _abandoned(merged: dict[str, Any], before: FieldSet, managed: Managed, node:
 
     before = typed.with_named_parents(before, node)
     owned = typed.with_named_parents(owned, node)
-    there = present(merged)
+    present_fields = present(merged)
     left = present(typed.without(merged, before, node, nulls=True))
-    left = present(typed.without(merged, difference(there, union(left, owned)), node, nulls=True))
-    return intersection(difference(there, left), before)
+    left = present(
+        typed.without(merged, difference(present_fields, union(left, owned)), node, nulls=True)
+    )
+    return intersection(difference(present_fields, left), before)
 
 
 def _conflict(conflicts: dict[Manager, FieldSet], managed: Managed) -> StatusError:

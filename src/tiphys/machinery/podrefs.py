@@ -55,11 +55,11 @@ def references(pod: core_v1.Pod) -> References:
             note("persistentvolumeclaims", f"{pod.metadata.name}-{volume.name}")
     # A claim that is made from a template is named in the status, under the name that the pod's own
     # spec has for it.
-    made = {
+    claim_names = {
         status.name: status.resource_claim_name for status in pod.status.resource_claim_statuses
     }
     for claim in spec.resource_claims:
-        note("resourceclaims", claim.resource_claim_name or made.get(claim.name))
+        note("resourceclaims", claim.resource_claim_name or claim_names.get(claim.name))
     if (extended := pod.status.extended_resource_claim_status) is not None:
         note("resourceclaims", extended.resource_claim_name)
     return named

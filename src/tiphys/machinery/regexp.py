@@ -94,9 +94,10 @@ def _compile(pattern: str, memory: int) -> Any:
         return expression
     except re2.error as error:
         text = error.args[0].decode() if isinstance(error.args[0], bytes) else str(error)
-        what, colon, where = text.partition(": ")
+        problem, colon, where = text.partition(": ")
         raise RegexpError(
-            f"error parsing regexp: {_NAMES.get(what, what)}" + (f": `{where}`" if colon else "")
+            f"error parsing regexp: {_NAMES.get(problem, problem)}"
+            + (f": `{where}`" if colon else "")
         ) from None
     finally:
         if _room.left is not None:

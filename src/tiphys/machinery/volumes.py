@@ -70,7 +70,7 @@ def best(
 ) -> Volume | None:
     """The volume a claim should get: the one kept for it, else the smallest free one that fits (and
     that the node can reach, when one is given)."""
-    found: list[tuple[int, str, Volume]] = []
+    candidates: list[tuple[int, str, Volume]] = []
     for volume in volumes:
         if reserved_for(volume, claim):
             return volume
@@ -83,21 +83,21 @@ def best(
             and fits(volume, claim)
             and (node is None or reachable(volume, node))
         ):
-            found.append(
+            candidates.append(
                 (nano(volume.spec.capacity.get("storage", "0")), volume.metadata.name, volume)
             )
-    return min(found, key=lambda row: row[:2])[2] if found else None
+    return min(candidates, key=lambda row: row[:2])[2] if candidates else None
 
 
 def claims_of(pod: core_v1.Pod) -> list[str]:
     """Names of the claims a pod mounts, those of its ephemeral volumes too."""
-    found = []
+    names = []
     for volume in pod.spec.volumes:
         if volume.persistent_volume_claim is not None:
-            found.append(volume.persistent_volume_claim.claim_name)
+            names.append(volume.persistent_volume_claim.claim_name)
         elif volume.ephemeral is not None:
-            found.append(f"{pod.metadata.name}-{volume.name}")
-    return found
+            names.append(f"{pod.metadata.name}-{volume.name}")
+    return names
 
 
 def claim_index(pod: core_v1.Pod) -> list[str]:

@@ -254,8 +254,8 @@ class Coster:
             accumulated = Range(2, 2)
 
         def body(over: Operand) -> tuple[Range, Entry | None]:
-            *conditions, made = node.args[count:]
-            cost, operand = self.cost(made)
+            *conditions, element = node.args[count:]
+            cost, operand = self.cost(element)
             entry = Entry(True, ONE, Range(0, 0) | operand.sized) if listed else None
             step = cost + accumulated
             for condition in conditions:
@@ -298,8 +298,8 @@ class Coster:
     def _sort_by(self, node: Node, target: Node) -> tuple[Range, Operand]:
         """bind(x, target, x.sortByAssociatedKeys(x.map(e, key)))."""
         cost, over = self.cost(target)
-        keys, made = self._mapping(Node("call", "map", node.args, target), target)
-        keyed = Operand(None, Type("list", (self._type(node.args[1]),)), made.size)
+        keys, mapped = self._mapping(Node("call", "map", node.args, target), target)
+        keyed = Operand(None, Type("list", (self._type(node.args[1]),)), mapped.size)
         own, size = estimate("sort", keyed, [])
         # The range is a name there, twice, where it stands in full here.
         keys = Range(keys.low - cost.low, keys.high - cost.high) + ONE

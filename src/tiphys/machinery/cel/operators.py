@@ -95,14 +95,14 @@ def _arithmetic(operator: str) -> Callable[[Any, Any], Any]:
                 or isinstance(a, Uint) is not isinstance(b, Uint)
             ):
                 raise CelError("no such overload")
-            made = {
+            operations = {
                 "+": lambda: a + b,
                 "-": lambda: a - b,
                 "*": lambda: a * b,
                 "/": lambda: divide(a, b),
                 "%": lambda: modulo(a, b),
             }
-            return ranged(int(made[operator]()), isinstance(a, Uint))  # type: ignore[no-untyped-call]
+            return ranged(int(operations[operator]()), isinstance(a, Uint))  # type: ignore[no-untyped-call]
         return plus(operator, a, b)
 
     return run

@@ -29,7 +29,7 @@ def with_integers(value: Any) -> Any:
     if isinstance(value, float):
         return int(value) if value.is_integer() and abs(value) < _MOST else value
     if isinstance(value, dict):
-        return {key: with_integers(each) for key, each in value.items()}
+        return {key: with_integers(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [with_integers(each) for each in value]
+        return [with_integers(item) for item in value]
     return value
