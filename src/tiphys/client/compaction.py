@@ -94,8 +94,8 @@ def _compact(obj: Any) -> None:
 
 def _shared(value: Any) -> Any:
     key = (type(value), encode(value))
-    found = _parts.get(key)
-    if found is None:
+    shared = _parts.get(key)
+    if shared is None:
         if len(_parts) >= _MOST:
             _parts.clear()
         if isinstance(value, Struct):
@@ -104,5 +104,5 @@ def _shared(value: Any) -> Any:
             for item in value:
                 if isinstance(item, Struct):
                     _compact(item)
-        found = _parts[key] = value
-    return found
+        shared = _parts[key] = value
+    return shared

@@ -200,7 +200,7 @@ class Front(web.Server):
 
     def _sweep(self) -> None:
         now = time.monotonic()
-        for connection in [one for one, until in self.late.items() if until < now]:
+        for connection in [late for late, until in self.late.items() if until < now]:
             connection.abort()
         self._sweeper = self._loop.call_later(_SWEEP, self._sweep) if self.late else None
 

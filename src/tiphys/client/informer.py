@@ -306,27 +306,27 @@ class Informers:
     def __init__(self, client: Client, tasks: TaskGroup) -> None:
         self.client = client
         self._tasks = tasks
-        self._made: dict[type, Informer[Any]] = {}
+        self._informers: dict[type, Informer[Any]] = {}
 
     def of(self, kind: type[T]) -> Informer[T]:
         """The informer of a kind; it starts when first asked for."""
-        informer = self._made.get(kind)
+        informer = self._informers.get(kind)
         if informer is None:
             informer = Informer(self.client, kind)
-            self._made[kind] = informer
+            self._informers[kind] = informer
             self._tasks.start(informer.run(), f"informer-{resource_of(kind).plural}", vital=True)
         return informer
 
-    def made(self, kind: type[T]) -> Informer[T] | None:
-        """The informer of a kind if somebody has asked for it already."""
-        return self._made.get(kind)
+    def existing(self, kind: type[T]) -> Informer[T] | None:
+        """The informer of a kind if one was requested already."""
+        return self._informers.get(kind)
 
     @property
     def held(self) -> int:
         """How many objects all of them hold."""
-        return sum(map(len, self._made.values()))
+        return sum(map(len, self._informers.values()))
 
     async def synced(self) -> None:
         """Waits until every informer has listed once."""
-        for informer in list(self._made.values()):
+        for informer in list(self._informers.values()):
             await informer.synced.wait()

@@ -179,7 +179,10 @@ class Listener:
     @property
     def listens(self) -> bool:
         """Whether connections can still come: to us, or to who comes after us."""
-        return any(one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) for one in self.sockets)
+        return any(
+            listening.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+            for listening in self.sockets
+        )
 
     @property
     def busy(self) -> bool:
@@ -188,10 +191,10 @@ class Listener:
 
     async def open(self, host: str, port: int, backlog: int) -> None:
         """Listens. Raises OSError when the port is taken."""
-        found = await self._loop.getaddrinfo(
+        address_rows = await self._loop.getaddrinfo(
             host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
-        for family, address in dict.fromkeys((row[0], row[4]) for row in found):
+        for family, address in dict.fromkeys((row[0], row[4]) for row in address_rows):
             listening = socket.socket(family, socket.SOCK_STREAM)
             self.sockets.append(listening)
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -260,7 +263,7 @@ class Listener:
 
     def _sweep(self) -> None:
         now = time.monotonic()
-        for waiting in [one for one, until in self._silent.items() if until < now]:
+        for waiting in [connection for connection, until in self._silent.items() if until < now]:
             self._drop(waiting)
         self._sweeper = self._loop.call_later(_SWEEP, self._sweep) if self._silent else None
 

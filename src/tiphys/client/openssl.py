@@ -54,7 +54,7 @@ class _Thread(threading.local):
     what became of a certificate."""
 
     created: list[Handle] | None = None
-    told: Callable[[str], None] | None = None
+    report: Callable[[str], None] | None = None
 
 
 _thread = _Thread()
@@ -93,12 +93,12 @@ def with_handle(make: Callable[[], T]) -> tuple[T, Handle | None]:
     created: list[Handle] = []
     _thread.created = created
     try:
-        made = make()
+        context = make()
     finally:
         _thread.created = None
         if index >= 0:
             library.CRYPTO_free_ex_index(_SSL_CTX, index)
-    return made, created[0] if len(created) == 1 else None
+    return context, created[0] if len(created) == 1 else None
 
 
 def keep_no_sessions(context: Handle) -> None:
@@ -134,10 +134,10 @@ def let_through(context: Handle) -> None:
     library.SSL_CTX_set_cert_verify_callback(context, _on_certificate, None)
 
 
-def telling(told: Callable[[str], None] | None) -> None:
+def telling(report: Callable[[str], None] | None) -> None:
     """From here on a certificate that is verified in this thread is told of: "" for a good one, or
     what is wrong with it."""
-    _thread.told = told
+    _thread.report = report
 
 
 def _verify(store: int, _: object) -> int:
@@ -147,10 +147,10 @@ def _verify(store: int, _: object) -> int:
     library.ERR_set_mark()
     is_good = library.X509_verify_cert(store) == 1
     library.ERR_pop_to_mark()  # an error that nobody fetches would be taken for the handshake's
-    told = _thread.told
-    if told is None:
+    report = _thread.report
+    if report is None:
         return int(is_good)
-    told("" if is_good else _fault(library.X509_STORE_CTX_get_error(store) or _UNSPECIFIED))
+    report("" if is_good else _fault(library.X509_STORE_CTX_get_error(store) or _UNSPECIFIED))
     return 1
 
 

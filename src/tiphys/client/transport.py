@@ -136,7 +136,7 @@ class Transport:
     async def _close_retired(self, grace: float) -> None:
         """Closes the sessions that were retired more than `grace` seconds ago."""
         now = time.monotonic()
-        for retired in [one for one in self._retired if now - one.since >= grace]:
+        for retired in [candidate for candidate in self._retired if now - candidate.since >= grace]:
             self._retired.remove(retired)
             await retired.session.close()
 

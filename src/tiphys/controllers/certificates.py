@@ -125,8 +125,8 @@ class CertificateController(Controller):
 
     def _servers(self) -> frozenset[str]:
         """The addresses of all API servers."""
-        found = self._endpoints.get("default/kubernetes")
-        rows = found.subsets if found is not None else []
+        endpoints = self._endpoints.get("default/kubernetes")
+        rows = endpoints.subsets if endpoints is not None else []
         return frozenset(row.ip for subset in rows for row in subset.addresses)
 
     async def _is_allowed(self, csr: CertificateSigningRequest, subresource: str) -> bool:

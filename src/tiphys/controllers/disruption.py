@@ -172,13 +172,13 @@ class DisruptionController(Controller):
 
     def _controller(self, namespace: str, owner: OwnerReference) -> Any | None:
         """The controller of a pod; the deployment, if it is a replica set of one."""
-        found = self._owners[owner.kind].get(f"{namespace}/{owner.name}")
-        if found is None or owner.kind != "ReplicaSet":
-            return found
-        above = controller_of(found)
+        controller = self._owners[owner.kind].get(f"{namespace}/{owner.name}")
+        if controller is None or owner.kind != "ReplicaSet":
+            return controller
+        above = controller_of(controller)
         if above is None:
-            return found
-        return self._owners["Deployment"].get(f"{namespace}/{above.name}") or found
+            return controller
+        return self._owners["Deployment"].get(f"{namespace}/{above.name}") or controller
 
 
 async def replicas_of_scale(scales: Scales, namespace: str, owner: OwnerReference) -> int:

@@ -87,7 +87,7 @@ class GarbageCollector(Controller):
         self._definitions = self.informer(CustomResourceDefinition)
         for resource in filter(is_collected, RESOURCES):
             # What another controller follows is followed already; of the rest the metadata will do.
-            informer: Informer[Any] | None = self.context.informers.made(resource.type)
+            informer: Informer[Any] | None = self.context.informers.existing(resource.type)
             if informer is None:
                 informer = Informer(self.client, PartialObjectMetadata, resource=resource)
                 self._own.append(informer)

@@ -44,8 +44,8 @@ class MetricsAPIs:
             raise ValueError(f"unable to get metrics for resource {name}: {error}") from None
         samples = {}
         for item in items:
-            containers = [each for each in item["containers"] if container in (None, each["name"])]
-            used = [each["usage"].get(name) for each in containers]
+            containers = [row for row in item["containers"] if container in (None, row["name"])]
+            used = [row["usage"].get(name) for row in containers]
             if not used or None in used:
                 continue
             time = timestamps.parse(item["timestamp"])

@@ -39,10 +39,10 @@ def member(name: str) -> Member | None:
 
 def ordinal(pod: core_v1.Pod, owner: StatefulSet) -> int:
     """The number in a pod's name, -1 when it has none of this set's."""
-    found = member(pod.metadata.name)
-    if found is None or found.owner != owner.metadata.name:
+    identity = member(pod.metadata.name)
+    if identity is None or identity.owner != owner.metadata.name:
         return -1
-    return found.ordinal
+    return identity.ordinal
 
 
 def start_of(owner: StatefulSet) -> int:

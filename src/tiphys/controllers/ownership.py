@@ -119,8 +119,8 @@ class Graph:
 
     def dependents(self, node: Node) -> list[Node]:
         """The objects that were seen and are owned by one."""
-        found = [self.known(uid) for uid in node.dependents]
-        return [dependent for dependent in found if dependent is not None]
+        nodes = [self.known(uid) for uid in node.dependents]
+        return [dependent for dependent in nodes if dependent is not None]
 
 
 class OwnerState(Enum):

@@ -54,8 +54,13 @@ def subject_of(pem: bytes) -> Subject:
     whoever is shown the certificate. Raises ValueError for what is no request."""
     request = x509.load_pem_x509_csr(pem)
     names = request.subject
-    common = [str(each.value) for each in names.get_attributes_for_oid(NameOID.COMMON_NAME)]
-    groups = [str(each.value) for each in names.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)]
+    common = [
+        str(attribute.value) for attribute in names.get_attributes_for_oid(NameOID.COMMON_NAME)
+    ]
+    groups = [
+        str(attribute.value)
+        for attribute in names.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
+    ]
     try:
         extension = request.extensions.get_extension_for_class(x509.SubjectAlternativeName)
     except x509.ExtensionNotFound:

@@ -36,7 +36,7 @@ class Record:
     ups: list[Moment] = field(default_factory=list)
     downs: list[Moment] = field(default_factory=list)
 
-    def found(self, replicas: int, now: float) -> None:
+    def note_initial(self, replicas: int, now: float) -> None:
         """The count that an autoscaler finds at first is its first recommendation: it does not
         shrink anything just because it was started."""
         if not self.recommended:

@@ -120,9 +120,9 @@ class StatefulSetController(Controller):
         """Some set may adopt a pod that has no owner: the one that its name says it is of."""
         if new is None or new.metadata.owner_references or not new.metadata.labels:
             return
-        found = member(new.metadata.name)
-        if found is not None:
-            self.queue.add(f"{new.metadata.namespace}/{found.owner}")
+        identity = member(new.metadata.name)
+        if identity is not None:
+            self.queue.add(f"{new.metadata.namespace}/{identity.owner}")
 
     async def reconcile(self, key: str) -> float | None:
         owner = self._sets.get(key)
@@ -216,8 +216,8 @@ class StatefulSetController(Controller):
     def _claims_of(self, owner: StatefulSet, pod: str) -> list[PersistentVolumeClaim]:
         """The claims that are there of the pod of that name."""
         names = [claim_name(template, pod) for template in owner.spec.volume_claim_templates]
-        found = [self._claims.get(f"{owner.metadata.namespace}/{name}") for name in names]
-        return [standing for standing in found if standing is not None]
+        cached = [self._claims.get(f"{owner.metadata.namespace}/{name}") for name in names]
+        return [standing for standing in cached if standing is not None]
 
     def _waits_for_claims(self, owner: StatefulSet, number: int) -> bool:
         """Whether a claim of the ordinal still goes with an earlier pod of that name: a new one

@@ -233,7 +233,7 @@ class Allocator:
         """Whether enough of each capacity of a shared device is left."""
         offer = grant.offer
         used = self._used.get(offer.id, Used())
-        if used.whole:
+        if used.exclusive:
             return False
         taken = [used.amounts]
         for other in self._grants_of_device.get(offer.id, ()):

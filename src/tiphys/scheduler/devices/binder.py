@@ -43,7 +43,7 @@ class DeviceBinder:
         StatusError, Unreachable."""
         special = self._tracker.extended.reserved(pod.pod)
         if special is not None:
-            self._tracker.made_special(pod.pod, await self._make(special.claim))
+            self._tracker.special_created(pod.pod, await self._make(special.claim))
         for claim in self._claims_of(pod):
             await self._change(claim, lambda current: self._allocate(current, pod))
         if special is not None:
@@ -54,9 +54,9 @@ class DeviceBinder:
             await self._wait_until_ready(pod)
 
     async def _make(self, claim: v1.ResourceClaim) -> v1.ResourceClaim:
-        made = copy.deepcopy(claim)
-        made.metadata.uid = ""
-        return await self._client.create(made)
+        new_claim = copy.deepcopy(claim)
+        new_claim.metadata.uid = ""
+        return await self._client.create(new_claim)
 
     async def _show_special(
         self, pod: PodInfo, mappings: list[core_v1.ContainerExtendedResourceRequest]
