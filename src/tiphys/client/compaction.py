@@ -55,14 +55,13 @@ _empty: dict[type, Any] = {list: [], dict: {}}
 def compact(obj: Struct) -> None:
     """Puts what is shared in the place of what is equal to it."""
     if _empty[list] or _empty[dict]:
-        log.error("something shared was changed in place: %r", _empty)
+        log.error("A shared object was changed in place: %r", _empty)
         _empty.update({list: [], dict: {}})
     _compact(obj)
 
 
 def changed_parts() -> list[Any]:
-    """What is shared and was changed in place all the same: for tests, which look whether anybody
-    did."""
+    """Shared objects that were changed in place although they must not be: for tests."""
     return [part for part in _empty.values() if part] + [
         v for (_, data), v in _parts.items() if encode(v) != data
     ]

@@ -151,8 +151,8 @@ class Informer(Generic[T]):
     async def relisted(self) -> None:
         """Returns when the copy shows what the server held after this call.
 
-        For who cannot tell whether a write of theirs has arrived. Never returns while nobody runs
-        the informer.
+        For callers that do not know whether their write has arrived. Never returns while the
+        informer is not running.
         """
         number = self._lists_begun + 1
         self._must_list = True
@@ -164,8 +164,8 @@ class Informer(Generic[T]):
     # --- changes ---
 
     def note_written(self, obj: T) -> None:
-        """Takes an object as a write has returned it, so that the next look at the copy shows it
-        already. One that the watch has overtaken stays as the watch has it: it comes only once."""
+        """Stores an object as a write returned it, so that the next read from the cache shows it.
+        An object that the watch delivered in a newer version is kept: the event comes only once."""
         known = self._objects.get(key_of(obj))
         if known is None or _version(known) < _version(obj):
             self._put(obj)

@@ -154,8 +154,8 @@ class DisruptionController(Controller):
         return disruptions.wake
 
     async def _scale(self, budget: PodDisruptionBudget, pods: list[core_v1.Pod]) -> int:
-        """What the controllers of the pods want altogether. Pods without one are nobody's to
-        count."""
+        """The replicas that the controllers of the pods want altogether. Pods without a controller
+        do not count."""
         namespace = budget.metadata.namespace
         replicas: dict[str, int] = {}  # by uid of the controller
         for pod in pods:

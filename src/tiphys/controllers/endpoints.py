@@ -45,7 +45,7 @@ def target_port(service_port: core_v1.ServicePort, pod: Pod) -> int | None:
 
 
 class Port(NamedTuple):
-    """A port of a service as a pod has it."""
+    """A port of a service, resolved for a pod."""
 
     name: str
     protocol: str
@@ -176,7 +176,7 @@ def desired_slices(
 
 
 def desired_subsets(service: Service, pods: list[Pod]) -> list[core_v1.EndpointSubset]:
-    """The same as Endpoints has it, of the service's first family: pods that terminate are left
+    """The same for Endpoints, of the service's first family: pods that terminate are left
     out, unless the service publishes what is not ready."""
     publish = service.spec.publish_not_ready_addresses
     family = families_of(service)[0]
@@ -264,7 +264,7 @@ class _ServiceController(Controller):
 
 
 class _Content(NamedTuple):
-    """Of one slice. `trigger` is when what it tells of has changed, "" for no time."""
+    """Of one slice. `trigger` is when its pods or service last changed, "" if unknown."""
 
     family: str
     wanted: Wanted

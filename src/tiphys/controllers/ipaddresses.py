@@ -18,7 +18,7 @@ _FAMILY = "ipaddress.kubernetes.io/ip-family"
 _ALLOCATOR = "ipallocator.k8s.io"
 # Seconds in which a service may still come whose address is there: as long as a request lasts.
 _GRACE = 60.0
-_ADDRESS = "address/"  # begins the keys of addresses; those of services have their namespace there
+_ADDRESS = "address/"  # prefix of the keys of addresses; those of services start with a namespace
 
 
 # --- the core: pure ---
@@ -67,7 +67,7 @@ class IPAddressController(Controller):
             self.queue.add(_ADDRESS + address)
 
     def _address_changed(self, old: Any, new: Any) -> None:
-        """A service's key is looked at, too: one whose address is gone gets it back."""
+        """Enqueues the service as well: one whose address was deleted gets it back."""
         changed = new or old
         self.queue.add(_ADDRESS + changed.metadata.name)
         parent = changed.spec.parent_ref

@@ -17,7 +17,7 @@ from tiphys.controllers.shell import Controller
 from tiphys.machinery.addresses import parsed
 
 CLASS = "tiphys.io/address-pool"  # the loadBalancerClass that is ours, beside none
-_RETRY_SECONDS = 30.0  # for a service that found no address
+_RETRY_SECONDS = 30.0  # for a service that got no address
 _MOST = 1 << 16  # addresses of a pool that are given
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -105,7 +105,7 @@ class LoadBalancerController(Controller):
             self._services.on_change(self._changed)
 
     def _changed(self, old: Any, new: Any) -> None:
-        """An address that comes free is for whoever waits for one."""
+        """A released address goes to a service that waits for one."""
         self.enqueue(old, new)
         if old is not None and addresses_of(old) and (new is None or not is_ours(new)):
             for service in self._services:

@@ -26,9 +26,9 @@ from tiphys.machinery.errors import StatusError, is_write_overtaken
 
 GRACE = 50.0  # seconds of silence until a node counts as unreachable (node-monitor-grace-period)
 ZONE = "topology.kubernetes.io/zone"
-_WHILE_SILENT = 5.0  # seconds between looks at a silent node, as node-monitor-period
-_AFTER_GRACE = 1.0  # seconds after the grace period until a node is looked at
-_MARGIN = 0.1  # seconds after a pod's time is up until it is looked at
+_WHILE_SILENT = 5.0  # seconds between checks of a silent node, as node-monitor-period
+_AFTER_GRACE = 1.0  # seconds after the grace period until a node is checked
+_MARGIN = 0.1  # seconds after a pod's toleration ends until it is checked
 _LEASES = "kube-node-lease"  # namespace
 _REPORTED = ("Ready", "MemoryPressure", "DiskPressure", "PIDPressure")  # by the node's agent
 
@@ -45,7 +45,7 @@ def zone_of(node: core_v1.Node) -> str:
 
 
 def silenced(node: core_v1.Node, now: float) -> core_v1.Node:
-    """The node as it is marked when nothing was heard of it for too long."""
+    """The node with its conditions Unknown, as after too long without a heartbeat."""
     changed = copy.deepcopy(node)
     for kind in _REPORTED:
         standing = conditions.find(node.status.conditions, kind)
@@ -93,8 +93,8 @@ class NodeLifecycleController(Controller):
         self._next_evicted: dict[str, float] = {}  # by zone: when the next node may be emptied
 
     def _lease_changed(self, old: Any, new: Any) -> None:
-        """A sign of life counts from when it came: a node that was looked at just before it fell
-        silent must not be given the time until the next look as well."""
+        """A heartbeat counts from when it arrived: a node that was checked just before its last one
+        must not get the time until the next check as well."""
         if new is None or new.metadata.namespace != _LEASES:
             return
         node = self._nodes.get(new.metadata.name)
@@ -140,7 +140,7 @@ class NodeLifecycleController(Controller):
     # --- silence ---
 
     def _silence(self, node: core_v1.Node) -> float:
-        """Seconds since the node was last heard of, by our own clock: its own may be wrong."""
+        """Seconds since the node's last heartbeat, by our own clock: the node's may be wrong."""
         return self.context.now() - self._hear(node).time
 
     def _hear(self, node: core_v1.Node) -> _Heard:

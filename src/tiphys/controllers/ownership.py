@@ -15,7 +15,7 @@ FOREGROUND = "foregroundDeletion"
 
 @dataclass
 class Node:
-    """One object in the graph. `known` is False for an owner that was only heard of."""
+    """One object in the graph. `known` is False for an owner that only references name."""
 
     uid: str
     resource: Resource | None = None
@@ -113,7 +113,7 @@ class Graph:
             self.nodes.pop(node.uid, None)
 
     def known(self, uid: str) -> Node | None:
-        """The object of that uid, None for one that was only heard of."""
+        """The object of that uid, None for one that only references name."""
         node = self.nodes.get(uid)
         return node if node is not None and node.known else None
 

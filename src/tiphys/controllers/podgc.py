@@ -1,5 +1,5 @@
-"""Pods that nobody will finish: bound to nodes that are gone or out of service, deleted before they
-were bound, or finished and too many."""
+"""Pods that no kubelet will finish: bound to nodes that are gone or out of service, deleted before
+they were bound, or finished and too many."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Claims for devices: created from templates for the pods that want them, and emptied when nobody
-uses them any more."""
+"""Claims for devices: created from templates for the pods that want them, and emptied when they
+are not in use any more."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Endpoint slices as their two controllers keep them: found by service, told apart by manager."""
+"""Endpoint slices as their two controllers keep them: indexed by service, filtered by manager."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ class SliceController(Controller):
         return sorted(ours, key=_by_age)
 
     async def create_slice(self, wanted: Slice) -> None:
-        """Creates a slice. It is put into the informer at once, so that the next look, which may be
-        before its event, does not create it again."""
+        """Creates a slice. It is put into the informer at once, so that the next reconcile, which
+        may come before its event, does not create it again."""
         self._slices.note_written(await self.client.create(wanted))
 
 

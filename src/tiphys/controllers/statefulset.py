@@ -79,8 +79,8 @@ def new_claim(
 
 
 def _waits(owner: StatefulSet, pod: core_v1.Pod) -> bool:
-    """Whether a pod that the set wants may be waiting for a claim that somebody has deleted: it
-    would never be scheduled."""
+    """Whether a pod that the set wants may be waiting for a claim that was deleted: it would
+    never be scheduled."""
     if owner.metadata.deletion_timestamp or pod.metadata.deletion_timestamp:
         return False
     return pod.status.phase == "Pending" and ordinal(pod, owner) in ordinals_of(owner)
@@ -111,7 +111,7 @@ class StatefulSetController(Controller):
         self._claims.on_change(self._claim_changed)
 
     def _claim_changed(self, old: Any, new: Any) -> None:
-        """A claim that is gone is created anew for the pod that waits for it."""
+        """A deleted claim is recreated for the pod that waits for it."""
         if new is None:
             for pod in self._pods.by("claim", f"{old.metadata.namespace}/{old.metadata.name}"):
                 self.enqueue_owner("StatefulSet")(None, pod)

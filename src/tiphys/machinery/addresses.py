@@ -1,5 +1,4 @@
-"""What an address is for: those that lead back to who connects, or nowhere beyond its link, are
-nobody's to give out."""
+"""What an address may be used for: loopback and link-local ones are not valid endpoints."""
 
 from __future__ import annotations
 
@@ -28,7 +27,7 @@ def parsed(text: str) -> Address | None:
 
 
 def is_global_unicast(text: str) -> bool:
-    """Whether somebody else may be reached there: what upstream's proxies connect to (Go's
+    """Whether another machine may be reached there: what upstream's proxies connect to (Go's
     `IsGlobalUnicast`)."""
     address = parsed(text)
     if address is None or address == _BROADCAST:
@@ -59,7 +58,7 @@ def endpoint_problems(text: str) -> list[str]:
 
 
 def is_link_local_multicast(address: Address) -> bool:
-    """As Go's netip has it; Python knows no such range."""
+    """As in Go's netip; Python knows no such range."""
     if isinstance(address, ipaddress.IPv4Address):
         return address in ipaddress.IPv4Network("224.0.0.0/24")
     return address.packed[0] == 0xFF and address.packed[1] & 0x0F == 0x02

@@ -33,7 +33,7 @@ _FIELDS = (
 
 
 class ScheduleError(ValueError):
-    """The text is no schedule; it says why."""
+    """The text is no schedule; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class Schedule:
         return None
 
     def _can_strike(self) -> bool:
-        """Whether there is such a day at all: to find none takes a look at each of five years."""
+        """Whether there is such a day at all: to find none takes a search through five years."""
         if not all((self.minutes, self.hours, self.days, self.months, self.weekdays)):
             return False
         if not (self.any_day or self.any_weekday):
@@ -89,12 +89,12 @@ class _Search:
     def __init__(self, schedule: Schedule, zone: datetime.tzinfo, start: int) -> None:
         self._schedule = schedule
         self._zone = zone
-        self._has_moved = False  # after which what is smaller than a step is at its beginning
+        self._has_moved = False  # after which the units below the current step are at their start
         self.timestamp = start
         self.wall = datetime.datetime.fromtimestamp(start, zone)
 
     def steps_over(self) -> bool:
-        """Whether it has come to the beginning of something larger, where all is to be looked at
+        """Whether it has reached the start of a larger unit, where all fields are to be checked
         again."""
         return self._months() or self._days() or self._hours() or self._minutes() or self._seconds()
 

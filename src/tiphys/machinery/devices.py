@@ -78,7 +78,7 @@ def qualified(name: str, driver: str) -> str:
 
 
 class _Domains(dict[str, dict[str, Any]]):
-    """Names by domain; a domain that nobody uses is empty, not an error."""
+    """Names by domain; an unused domain is empty, not an error."""
 
     def __missing__(self, key: str) -> dict[str, Any]:
         return {}

@@ -18,7 +18,7 @@ _UNITS = {
 _LONGEST = (2**63 - 1) / 10**9  # seconds: Go counts nanoseconds in an int64
 _NUMBER = re.compile(r"[0-9]+(?:\.[0-9]*)?|\.[0-9]+")
 # Characters. Go reads any number of them; each `1h` of a megabyte takes its microsecond, and a
-# request's `timeout` is read before anybody knows who sends it.
+# request's `timeout` is read before the request is authenticated.
 _MOST = 256
 _UNIT = re.compile(r"[^.0-9]*")
 

@@ -146,7 +146,7 @@ def is_conflict(error: BaseException) -> bool:
 
 
 def is_write_overtaken(error: BaseException) -> bool:
-    """Somebody else was quicker: the object is gone, has changed, or exists already.
+    """A concurrent change came first: the object was deleted, has changed, or exists already.
 
     A controller does nothing about it: the change that overtook its write reaches it by its watch.
     """

@@ -19,7 +19,7 @@ CLAIM_ANNOTATION = "resource.kubernetes.io/extended-resource-claim"
 
 
 def is_extended(name: str) -> bool:
-    """Whether a resource is of somebody else's domain, and can stand in a quota, as upstream."""
+    """Whether a resource is of a domain other than Kubernetes' and may be in a quota."""
     if "/" not in name or "kubernetes.io/" in name or name.startswith("requests."):
         return False
     return not label_key_errors(f"requests.{name}")

@@ -17,7 +17,7 @@ from tiphys.api.base import encode
 from tiphys.machinery.goformat import quoted, shortest
 
 T = TypeVar("T")
-ENOUGH = 10_000  # broken rules after which nobody looks for more
+ENOUGH = 10_000  # broken rules after which validation stops
 MOST_TEXT = 256 << 10  # characters of all that an answer says: more than a thousand broken rules
 _AT_ONCE = 1000
 _LONGEST_NAME = 256  # characters of one name in a path,
@@ -27,7 +27,7 @@ _LONGEST_PATH = 4096  # and of a path before its last name
 class FieldError:
     """One broken rule: the cause's reason, the field's path and upstream's sentence for it.
 
-    The sentence may be given as a function, which is called when somebody reads it.
+    The sentence may be given as a function, which is called when it is read.
     """
 
     __slots__ = ("_detail", "field", "reason")
@@ -69,8 +69,8 @@ def first(errors: Sequence[FieldError]) -> list[FieldError]:
 
 
 def drop(errors: list[FieldError]) -> None:
-    """Lets go of errors that nobody reads, a few at a time: a million at once take a second, and
-    nobody else has the interpreter meanwhile."""
+    """Frees errors that are not reported, a few at a time: freeing a million at once takes a
+    second, during which the interpreter is blocked."""
     while len(errors) > ENOUGH:
         del errors[-_AT_ONCE:]
 

@@ -35,9 +35,9 @@ def _own(container: core_v1.Container, least: Mapping[str, int]) -> dict[str, in
 
 
 def requests_of(spec: core_v1.PodSpec, least: Mapping[str, int] = _NOTHING) -> dict[str, int]:
-    """What the pod needs at its neediest moment: all containers together, or one init container
-    beside the sidecars started before it, plus overhead. `least` stands for what a container says
-    nothing of."""
+    """The peak requests of the pod: all containers together, or one init container
+    beside the sidecars started before it, plus overhead. `least` is used for what a container does
+    not request."""
     total: dict[str, int] = {}
     for container in spec.containers:
         for name, value in _own(container, least).items():
@@ -69,9 +69,9 @@ def requests_of(spec: core_v1.PodSpec, least: Mapping[str, int] = _NOTHING) -> d
 
 
 def occupied(pod: core_v1.Pod, least: Mapping[str, int] = _NOTHING) -> dict[str, int]:
-    """What a pod on a node takes of it: while it is being resized, the most of what it has, what it
-    is let have and what it is to have. A wish that its node can never fulfil does not count.
-    `least` stands for what a container says nothing of."""
+    """What a pod on a node takes of it: while it is being resized, the maximum of actual,
+    allocated and requested resources. An infeasible request does not count.
+    `least` is used for what a container does not request."""
     status = pod.status
     reported = {
         s.name: s

@@ -39,7 +39,7 @@ _PARTS = (
     _element("-", "-"),
     _element("01", r"\d\d", "month", 1, 12),
     _element("-", "-"),
-    _element("02", r"\d\d", "day", 0, 99),  # how long the month is, is looked at last
+    _element("02", r"\d\d", "day", 0, 99),  # the length of the month is checked last
     _element("T", "T"),
     _element("15", r"\d\d?", "hour", 0, 23),
     _element(":", ":"),

@@ -1,8 +1,8 @@
 """Folders as open handles: below a folder that a container can write to, nothing is looked up by
 its path.
 
-Whoever can write to a folder can exchange any part of a path through it for a link, between our
-look at it and our use of it. An open handle stays what it was. Every function here takes handles,
+A process that can write to a folder can replace any part of a path through it by a link, between
+our check and our use of it. An open handle stays what it was. Every function here takes handles,
 opens one part of a path at a time, and follows no link, unless it says so. The one module of this
 room that touches the disk: the node and the provisioner both need it.
 """
@@ -35,8 +35,8 @@ def parts_of(path: str) -> list[str]:
 
 @contextlib.contextmanager
 def folder(path: str | Path, parent: int | None = None, make: int | None = None) -> Iterator[int]:
-    """An open folder. Without `at` the path is trusted but for its last part; with it, no part may
-    be a link. With `make` (a mode) missing parts are made."""
+    """An open folder. Without `parent` the path is trusted but for its last part; with it, no part
+    may be a link. With `make` (a mode) missing parts are made."""
     handle = (
         os.open(path, FOLDER) if parent is None else _descend(parent, parts_of(str(path)), make)
     )
@@ -276,7 +276,7 @@ class _Removal:
                     self._entry(entry, handle, depth)
                     gone += 1
                 except FileNotFoundError:
-                    pass  # somebody else removes it, too
+                    pass  # removed by another process meanwhile
                 except OSError as error:
                     self.error = self.error or error
         return gone

@@ -28,7 +28,7 @@ def of_type(path: str, shown: str, want: str) -> FieldError:
 
 
 def _in_body(path: str, value: Any, rule: str) -> FieldError:
-    """`why` may have a pattern of a megabyte: it is joined to nothing before it is read."""
+    """`rule` may contain a pattern of a megabyte: the text is built only when it is read."""
 
     def detail() -> str:
         return invalid_value(path, value, f"{path} in body {rule}").detail
@@ -65,7 +65,7 @@ def _first(checks: list[Check]) -> Check:
     return check
 
 
-def _says(fits: Callable[[Any], bool], breaks: Callable[[Any], bool], rule: str) -> Check:
+def _check_that(fits: Callable[[Any], bool], breaks: Callable[[Any], bool], rule: str) -> Check:
     def check(value: Any, path: str) -> FieldError | None:
         if fits(value) and breaks(value):
             return _in_body(path, value, rule)
@@ -76,18 +76,20 @@ def _says(fits: Callable[[Any], bool], breaks: Callable[[Any], bool], rule: str)
 
 def _maximum(limit: Any, facts: dict[str, Any]) -> Check:
     if facts.get("exclusiveMaximum"):
-        return _says(is_number, lambda v: v >= limit, f"should be less than {number_text(limit)}")
-    return _says(
+        return _check_that(
+            is_number, lambda v: v >= limit, f"should be less than {number_text(limit)}"
+        )
+    return _check_that(
         is_number, lambda v: v > limit, f"should be less than or equal to {number_text(limit)}"
     )
 
 
 def _minimum(limit: Any, facts: dict[str, Any]) -> Check:
     if facts.get("exclusiveMinimum"):
-        return _says(
+        return _check_that(
             is_number, lambda v: v <= limit, f"should be greater than {number_text(limit)}"
         )
-    return _says(
+    return _check_that(
         is_number, lambda v: v < limit, f"should be greater than or equal to {number_text(limit)}"
     )
 
@@ -97,7 +99,7 @@ def _multiple(step: Any, facts: dict[str, Any]) -> Check:
         rest = value / step
         return bool(abs(rest - round(rest)) > 1e-9)
 
-    return _says(is_number, breaks, f"should be a multiple of {number_text(step)}")
+    return _check_that(is_number, breaks, f"should be a multiple of {number_text(step)}")
 
 
 def _max_length(limit: int, facts: dict[str, Any]) -> Check:
@@ -138,13 +140,13 @@ def _too_few(kind: type, things: str) -> Callable[[int, dict[str, Any]], Check]:
 
 def _pattern(text: str, facts: dict[str, Any]) -> Check:
     expression = compiled(text)
-    return _says(
+    return _check_that(
         lambda v: isinstance(v, str), lambda v: not expression.search(v), f"should match '{text}'"
     )
 
 
 def enum_texts(values: list[Any]) -> list[str]:
-    """Strings as they are, all else in JSON, as upstream's `validate` of apiextensions has it."""
+    """Strings as they are, all else in JSON, as upstream's `validate` of apiextensions."""
     return [_enum_text(value) for value in values]
 
 
@@ -178,7 +180,7 @@ def _unique(wanted: bool, facts: dict[str, Any]) -> Check:
     def breaks(value: Any) -> bool:
         return any(item in value[:index] for index, item in enumerate(value))
 
-    return _says(lambda v: isinstance(v, list), breaks, "shouldn't contain duplicates")
+    return _check_that(lambda v: isinstance(v, list), breaks, "shouldn't contain duplicates")
 
 
 def _format(name: str, facts: dict[str, Any]) -> Check:
@@ -203,7 +205,7 @@ _KEYWORDS: dict[str, Callable[[Any, dict[str, Any]], Check]] = {
     "minimum": _minimum,
     "multipleOf": _multiple,
     "maxLength": _max_length,
-    "minLength": lambda n, f: _says(
+    "minLength": lambda n, f: _check_that(
         lambda v: isinstance(v, str), lambda v: len(v) < n, f"should be at least {n} chars long"
     ),
     "pattern": _pattern,

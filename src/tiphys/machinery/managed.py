@@ -28,7 +28,7 @@ from tiphys.machinery.typed import Node
 APPLY, UPDATE = "Apply", "Update"
 _MAX_UPDATES = 10  # entries of updates that are kept apart; older ones are merged
 _ANCIENT = "ancient-changes"
-# Fields that nobody manages.
+# Fields without a manager.
 _UNMANAGED = (
     "creationTimestamp",
     "selfLink",
@@ -42,9 +42,9 @@ _UNMANAGED = (
 )
 
 
-# What every configuration says and nobody is told to manage: the metadata stays when the last label
-# in it goes.
-_EVERYBODYS: FieldSet = {"f:apiVersion": {}, "f:kind": {}, "f:metadata": {"f:name": {}}}
+# Fields of every configuration, without a manager: the metadata stays when its last label is
+# removed.
+_ALWAYS_OWNED: FieldSet = {"f:apiVersion": {}, "f:kind": {}, "f:metadata": {"f:name": {}}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +138,7 @@ class Managed:
 
 
 def _managed(fields: FieldSet, reset: tuple[str, ...]) -> FieldSet:
-    """Without what nobody manages, and without what this path resets."""
+    """The set without unmanaged fields, and without those that this path resets."""
     if not fields:
         return fields
     result = {
@@ -155,7 +155,7 @@ def _managed(fields: FieldSet, reset: tuple[str, ...]) -> FieldSet:
 
 
 def taken(old: Any, new: Any, node: Node, reset: tuple[str, ...]) -> FieldSet:
-    """The fields that whoever turns `old` into `new` (plain) takes."""
+    """The fields that a change of `old` into `new` (plain) takes over."""
     changes = typed.compare(old, new, node)
     return _managed(union(changes.modified, changes.added), reset)
 
@@ -169,8 +169,8 @@ def updated(
     now: str,
     reset: tuple[str, ...] = (),
 ) -> list[ManagedFieldsEntry] | None:
-    """The entries after `manager` turned `old` into `new` (plain); None when nobody's fields
-    changed. What is decoded in `managed` is in order."""
+    """The entries after `manager` turned `old` into `new` (plain); None when no
+    manager's fields changed. The sets in `managed` are in order."""
     difference_made = typed.compare(old, new, node)
     if difference_made.same:
         return None
@@ -240,12 +240,13 @@ def apply(
 
 
 def _abandoned(merged: dict[str, Any], before: FieldSet, managed: Managed, node: Node) -> FieldSet:
-    """What the applier owned, says no more, and nobody else owns.
+    """What the applier owned, does not apply any more, and no other manager owns.
 
-    In upstream's three steps: all that it owned goes; what anybody owns now comes back, and with it
-    what it is in, as far as the type names it (so an item goes when nobody owns the item itself,
-    whatever others own in it); and of the rest nothing goes that the applier had not owned."""
-    owned: FieldSet = _EVERYBODYS
+    In upstream's three steps: all that it owned is removed; what any manager owns now is restored,
+    with its parents, as far as the type names them (so an item is removed when no manager owns the
+    item itself, whatever they own in it); and of the rest only what the applier had owned is
+    removed."""
+    owned: FieldSet = _ALWAYS_OWNED
     for fields in managed.sets.values():
         owned = union(owned, fields)
     if not difference(before, owned):

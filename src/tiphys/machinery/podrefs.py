@@ -97,8 +97,8 @@ def _secret(
 
 
 def first_reference(pod: core_v1.Pod) -> str:
-    """What a pod names first of other objects, as users are told it; empty when it names none. A
-    mirror pod must not."""
+    """The first other object that a pod references, as messages name it; empty when there is none.
+    A mirror pod must not."""
     named = references(pod)
     for plural in ("serviceaccounts", "secrets", "configmaps"):
         if plural in named:

@@ -236,8 +236,8 @@ def node_errors(
     root: bool = False,
 ) -> list[FieldError]:
     """What is wrong with the expressions of one node's rules. times: how often the value may be
-    there, None if only the size of a request bounds it; uncorrelated: the place above it that keeps
-    old values from being told apart, if any; root: whether it is the schema of a whole resource."""
+    there, None if only the size of a request bounds it; uncorrelated: the path above it where old
+    values cannot be correlated, if any; root: whether it is the schema of a whole resource."""
     errors = list[FieldError]()
     schema = schema.as_seen(root)
     if not is_exposed(schema):

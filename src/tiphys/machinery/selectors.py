@@ -68,7 +68,7 @@ class Requirement:
                 return f"{self.key}{operator}{self.values[0]}"
 
 
-_FEW = 16  # terms and values that are looked at one by one
+_FEW = 16  # terms and values that are checked one by one
 _NEGATIVE = frozenset(("!=", "notin", "!"))
 
 

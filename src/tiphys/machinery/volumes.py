@@ -28,7 +28,7 @@ def reserved_for(volume: Volume, claim: Claim) -> bool:
 
 
 def fits(volume: Volume, claim: Claim) -> bool:
-    """Whether a claim could have a volume, whoever has it now."""
+    """Whether a claim could be bound to a volume, whatever it is bound to now."""
     spec = volume.spec
     wanted = claim.spec
     if volume.metadata.deletion_timestamp or (spec.storage_class_name or "") != (
@@ -57,7 +57,7 @@ def reachable(volume: Volume, node: core_v1.Node) -> bool:
 
 
 def allowed(kind: StorageClass, node: core_v1.Node) -> bool:
-    """Whether a class lets volumes be made where a node is."""
+    """Whether a class allows volumes in the topology of a node."""
     labels = node.metadata.labels
     return not kind.allowed_topologies or any(
         all(labels.get(want.key) in want.values for want in term.match_label_expressions)

@@ -25,7 +25,7 @@ _MOST_TEXT = (
 
 
 class YamlError(ValueError):
-    """The text is no YAML that can be JSON; says why, for the user."""
+    """The text is no YAML that can be converted to JSON; the message is for the user."""
 
 
 _WORDS: dict[str, Any] = {

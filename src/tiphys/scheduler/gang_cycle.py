@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 @dataclass
 class _Round:
-    """One attempt: `assumed` members have a node, `failed` ones have none, `untried` were not
-    looked at any more once it was clear that the gang does not fit."""
+    """One attempt: `assumed` members have a node, `failed` ones have none, `untried` were
+    skipped once it was clear that the gang does not fit."""
 
     gang: Gang
     needed: int

@@ -11,7 +11,14 @@ from tiphys.network.xds import publishing as module
 from tiphys.network.xds.cache import CLUSTER, ENDPOINTS, LISTENER, ROUTE, SECRET, Cache
 from tiphys.network.xds.publishing import Publisher
 
-SHORT = {CLUSTER: "cluster", ENDPOINTS: "endpoints", LISTENER: "listener", ROUTE: "route", SECRET: "secret"}  # fmt: skip
+# fmt: skip
+SHORT = {
+    CLUSTER: "cluster",
+    ENDPOINTS: "endpoints",
+    LISTENER: "listener",
+    ROUTE: "route",
+    SECRET: "secret",
+}
 
 
 class Said:

@@ -222,7 +222,8 @@ def _sliced(target: Operand, args: list[Operand]) -> Estimate:
 
 
 def _replaced(target: Operand, args: list[Operand]) -> Estimate:
-    """A text is read, and made anew; it is longest when the shortest parts become the longest."""
+    """A text is read, and a new one is built; it is longest when the shortest parts become the
+    longest."""
     size = target.sized
     old = args[0].sized
     new = args[1].sized

@@ -36,9 +36,9 @@ class LiteralError(ValueError):
     """The literal stands for nothing; cel-go's words."""
 
 
-def begun(text: str, position: int) -> str:
-    """What the lexer has read of a literal when it sees that it is none, with the character that
-    it stops at; "" where no literal begins."""
+def partial_literal(text: str, position: int) -> str:
+    """What the lexer has read of a literal when it finds it malformed, with the character that
+    it stops at; "" where no literal starts."""
     match = _BEGUN.match(text, position)
     if match is None:
         return ""

@@ -119,7 +119,7 @@ def _float(operator: str, a: float, b: float) -> float:
 
 
 def _divided_by_zero(a: float, zero: float) -> float:
-    """As IEEE 754 has it: zero has a sign, too."""
+    """As in IEEE 754: zero has a sign, too."""
     if a == 0 or a != a:
         return float("nan")
     zero_is_positive = str(zero)[0] != "-"

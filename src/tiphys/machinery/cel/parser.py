@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from tiphys.machinery.cel.literals import LITERAL, LiteralError, begun, value_of
+from tiphys.machinery.cel.literals import LITERAL, LiteralError, partial_literal, value_of
 from tiphys.machinery.cel.values import CelError, Uint
 from tiphys.machinery.remembered import remembered
 
@@ -103,7 +103,7 @@ def _tokens(text: str) -> list[_Token]:
     while position < len(text):
         match = _TOKEN.match(text, position)
         if match is None:
-            unknown = begun(text, position) or text[position]
+            unknown = partial_literal(text, position) or text[position]
             raise ParseError(f"token recognition error at: '{unknown}'", position, text)
         if match.lastgroup != "space":
             tokens.append(_Token(match.lastgroup or "", match[0], position))
@@ -112,7 +112,7 @@ def _tokens(text: str) -> list[_Token]:
     return tokens
 
 
-TOO_DEEP = "expression recursion limit exceeded: 250"  # as upstream's parser says it
+TOO_DEEP = "expression recursion limit exceeded: 250"  # upstream's message
 _LONGEST_INTEGER = 400  # digits, most of them zeros: one of more than 4,300 Python refuses to read
 
 _BINARY = {

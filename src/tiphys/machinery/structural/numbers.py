@@ -15,7 +15,7 @@ _MOST = 2**63  # from here on Go reads an integer as a float, too
 
 def encoded(obj: Any, encode: Callable[[Any], bytes]) -> bytes:
     """The JSON of an object, as `encode` makes it, with whole floats as integers: Go's encoder
-    writes 100.0 as ``100``, and it is an integer for whoever reads it then."""
+    writes 100.0 as ``100``, and its readers see an integer."""
     data = encode(obj)
     if _PARTS[0] not in data and _PARTS[1] not in data:
         return data

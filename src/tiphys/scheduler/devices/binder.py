@@ -98,7 +98,7 @@ class DeviceBinder:
         return False
 
     async def _current(self, claim: v1.ResourceClaim) -> v1.ResourceClaim:
-        """As it was written, for the watch may not have told it yet."""
+        """The claim as it was written: the watch may not have delivered it yet."""
         if claim.status.allocation is not None or not self._has_conditions(claim):
             return claim
         return await self._client.get(
@@ -128,8 +128,8 @@ class DeviceBinder:
     # --- unreserve ---
 
     async def unreserve(self, pod: PodInfo) -> None:
-        """The pod is not bound: what was reserved for it is free, and its special claim is of no
-        use to anybody. Raises StatusError, Unreachable."""
+        """The pod is not bound: what was reserved for it is free, and its special claim is
+        not needed. Raises StatusError, Unreachable."""
         special = self._tracker.special_of(pod.pod)
         self._tracker.unreserve(pod.pod)
         if special is not None:
