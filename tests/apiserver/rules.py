@@ -81,3 +81,8 @@ def said(violations: list[FieldError]) -> list[str]:
 def causes(refusal: StatusError) -> list[str]:
     assert refusal.status.details is not None
     return [f"{each.field}: {each.message}" for each in refusal.status.details.causes]
+
+
+def fields(complaints: list[str]) -> list[str]:
+    """Of what, without what."""
+    return [each.partition(": ")[0] for each in complaints]

@@ -53,6 +53,16 @@ async def test_patches_that_cannot_be(
     assert await told(server, "PATCH", f"{MAPS}/a", body, content=media) == (400, message)
 
 
+@pytest.mark.parametrize("subresource", ["", "/scale"])
+@pytest.mark.parametrize("body", ["{", "null", "5"])
+async def test_of_what_is_not_there_no_patch_is_read(
+    server: LocalCluster, body: str, subresource: str
+) -> None:
+    path = f"/apis/apps/v1/namespaces/default/deployments/none{subresource}"
+    expected = (404, 'deployments.apps "none" not found')
+    assert await told(server, "PATCH", path, body, content=MERGE) == expected
+
+
 async def test_a_strict_patch_shows_what_it_would_have_made(server: LocalCluster) -> None:
     await server.client.create(config_map("a"))
     strict = {"query": {"fieldValidation": "Strict"}}

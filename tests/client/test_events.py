@@ -106,3 +106,52 @@ async def test_events_that_cannot_wait_are_dropped_and_nobody_is_held_up(
     for number in range(1_100):
         recorder.record(config_map("a"), "Normal", "Reason", str(number))
     assert recorder._queue.qsize() == 1_000
+
+
+async def test_actions_are_told_in_the_form_of_the_newer_api_and_repeats_are_a_series(
+    recording: Recording,
+) -> None:
+    victim, preemptor = config_map("a"), config_map("b")
+    for obj in (victim, preemptor):
+        obj.metadata.uid = obj.metadata.name
+    say = recording.recorder.record_action
+    say(victim, "Normal", "Preempted", "x", "Preempting", preemptor)
+    recording.time += 60.5
+    say(victim, "Normal", "Preempted", "x", "Preempting", preemptor)
+
+    async def repeated() -> bool:
+        return any(event.series is not None for event in await recording.events())
+
+    await recording.server.eventually(repeated)
+    [event] = await recording.events()
+    assert event.series is not None
+    assert (event.series.count, event.series.last_observed_time) == (
+        2,
+        "1970-01-01T00:17:40.500000Z",
+    )
+    assert event.event_time == "1970-01-01T00:16:40.000000Z" and event.action == "Preempting"
+    assert (event.reporting_component, event.reporting_instance) == ("me", "me-here")
+    assert event.related is not None and event.related.name == "b"
+    assert (event.count, event.first_timestamp, event.source.component) == (0, None, "")
+
+
+async def test_another_action_or_related_object_is_another_event(recording: Recording) -> None:
+    obj, others = config_map("a"), [config_map("b"), config_map("c")]
+    for other in others:
+        other.metadata.uid = other.metadata.name
+        recording.recorder.record_action(obj, "Normal", "R", "x", "Binding", other)
+        recording.time += 1
+    recording.recorder.record_action(obj, "Normal", "R", "x", "Scheduling")
+    recording.time += 1
+    recording.recorder.record(obj, "Normal", "R", "x")
+
+    async def recorded() -> bool:
+        return len(await recording.events()) == 4
+
+    await recording.server.eventually(recorded)
+    assert sorted(event.action for event in await recording.events()) == [
+        "",
+        "Binding",
+        "Binding",
+        "Scheduling",
+    ]

@@ -67,12 +67,16 @@ async def bound(cluster: LocalCluster, name: str) -> None:
     await cluster.eventually(there)
 
 
+async def events_of(cluster: LocalCluster, name: str) -> list[core_v1.Event]:
+    events = (await cluster.client.list(core_v1.Event, "default")).items
+    return [event for event in events if event.involved_object.name == name]
+
+
 async def messages(cluster: LocalCluster, name: str, reason: str) -> list[str]:
     """What events of that reason say of a pod, as soon as there are any."""
 
     async def said() -> list[str]:
-        events = (await cluster.client.list(core_v1.Event, "default")).items
-        return [e.message for e in events if e.involved_object.name == name and e.reason == reason]
+        return [e.message for e in await events_of(cluster, name) if e.reason == reason]
 
     found: list[str] = await cluster.eventually(said)
     return found
@@ -121,6 +125,9 @@ async def test_the_more_important_pod_takes_the_place_of_another(cluster: LocalC
     await cluster.client.delete(core_v1.Pod, "low", "default", grace=0)
     await bound(cluster, "high")
     assert not (await read(cluster, "high")).status.nominated_node_name
+    [event] = [e for e in await events_of(cluster, "low") if e.reason == "Preempted"]
+    assert event.action == "Preempting" and event.reporting_component == "default-scheduler"
+    assert event.related is not None and event.related.name == "high"
 
 
 async def test_one_that_may_not_preempt_says_so(cluster: LocalCluster) -> None:

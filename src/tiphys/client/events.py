@@ -64,6 +64,8 @@ class _Recorded(NamedTuple):
     reason: str
     message: str
     when: float  # wall clock
+    action: str = ""
+    related: core_v1.ObjectReference | None = None
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -78,6 +80,8 @@ class _Recorded(NamedTuple):
             self.kind,
             self.reason,
             self.message,
+            self.action,
+            self.related.uid if self.related is not None else "",
         )
 
 
@@ -133,10 +137,30 @@ class EventRecorder:
         ref.field_path = path
         source = component or self._component
         event = _Recorded(source, ref, kind, reason, message[:_LONGEST_MESSAGE], self._now())
+        self._put(event)
+
+    def record_action(
+        self,
+        obj: Any,
+        kind: str,
+        reason: str,
+        message: str,
+        action: str,
+        related: Any = None,
+    ) -> None:
+        """As `record`, in the form of events.k8s.io: repeats are a series. `action` is what the
+        component did, or tried; `related` another object that it has to do with."""
+        other = reference(related) if related is not None else None
+        text = message[:_LONGEST_MESSAGE]
+        now = self._now()
+        ref = reference(obj)
+        self._put(_Recorded(self._component, ref, kind, reason, text, now, action, other))
+
+    def _put(self, event: _Recorded) -> None:
         try:
             self._queue.put_nowait(event)
         except asyncio.QueueFull:
-            log.debug("Event %s of %s was dropped: %s", reason, ref.name, message)
+            log.debug("Event %s of %s was dropped: %s", event.reason, event.ref.name, event.message)
 
     def as_component(self, component: str) -> ComponentRecorder:
         """For one of several components of this process: its own name, the budget of all."""
@@ -167,7 +191,12 @@ class EventRecorder:
     async def _count_repeat(self, event: _Recorded, written: _Written) -> _Written | None:
         """None if the Event is no longer there: they are deleted after an hour."""
         times = written.times + 1
-        patch = {"count": times, "lastTimestamp": timestamps.rfc3339(event.when)}
+        patch: dict[str, Any]
+        if event.action:
+            observed = timestamps.rfc3339_micro(event.when)
+            patch = {"series": {"count": times, "lastObservedTime": observed}}
+        else:
+            patch = {"count": times, "lastTimestamp": timestamps.rfc3339(event.when)}
         namespace = event.ref.namespace or "default"
         try:
             await self._client.patch(core_v1.Event, written.name, patch, namespace, media=MERGE)
@@ -178,7 +207,6 @@ class EventRecorder:
         return _Written(written.name, times)
 
     async def _create(self, event: _Recorded) -> _Written:
-        stamp = timestamps.rfc3339(event.when)
         name = f"{event.ref.name}.{int(event.when * 1e9):x}"
         namespace = event.ref.namespace or "default"
         obj = core_v1.Event(
@@ -187,13 +215,18 @@ class EventRecorder:
             type=event.kind,
             reason=event.reason,
             message=event.message,
-            source=core_v1.EventSource(component=event.component, host=self._host),
-            first_timestamp=stamp,
-            last_timestamp=stamp,
-            count=1,
             reporting_component=event.component,
             reporting_instance=self._host,
         )
+        if event.action:
+            obj.event_time = timestamps.rfc3339_micro(event.when)
+            obj.action = event.action
+            obj.related = event.related
+            obj.reporting_instance = f"{event.component}-{self._host}"
+        else:
+            obj.first_timestamp = obj.last_timestamp = timestamps.rfc3339(event.when)
+            obj.source = core_v1.EventSource(component=event.component, host=self._host)
+            obj.count = 1
         await self._client.create(obj)
         return _Written(name, 1)
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -79,7 +80,7 @@ class Scheduler:
             profile.name: ActiveProfile(
                 framework=Framework(state.snapshot, plugins_of(profile, listers)),
                 extenders=ExtenderChain(profile.extenders),
-                recorder=EventRecorder(client, profile.name),
+                recorder=EventRecorder(client, profile.name, socket.gethostname()),
             )
             for profile in profiles
         }

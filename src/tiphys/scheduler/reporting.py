@@ -9,6 +9,7 @@ from typing import Any
 
 from tiphys.api import core_v1
 from tiphys.client.client import Client, Unreachable
+from tiphys.client.events import EventRecorder
 from tiphys.client.informer import Informer
 from tiphys.client.tasks import TaskGroup
 from tiphys.machinery import conditions
@@ -45,30 +46,32 @@ class Reporter:
 
     def scheduled(self, pod: PodInfo, node_name: str) -> None:
         message = f"Successfully assigned {pod.key} to {node_name}"
-        self._record(pod, pod, "Normal", "Scheduled", message)
+        self._recorder(pod).record_action(pod.pod, "Normal", "Scheduled", message, "Binding")
 
     def devices_pending(self, pod: PodInfo, node_name: str) -> None:
         message = f"waiting for binding conditions for device on node {node_name}"
-        self._record(pod, pod, "Normal", "BindingConditionsPending", message)
+        reason = "BindingConditionsPending"
+        self._recorder(pod).record_action(pod.pod, "Normal", reason, message, "Scheduling")
 
     def preempted(self, victim: PodInfo, preemptor: PodInfo, node_name: str) -> None:
         message = f"Preempted by pod {preemptor.uid} on node {node_name}"
-        self._record(preemptor, victim, "Normal", "Preempted", message)
+        self._recorder(preemptor).record_action(
+            victim.pod, "Normal", "Preempted", message, "Preempting", preemptor.pod
+        )
 
     def failed(
         self, pod: PodInfo, reason: FailureReason, message: str, nominated_node: str = ""
     ) -> None:
         """The pod has no node. What is in its status already is not written again."""
-        self._record(pod, pod, "Warning", "FailedScheduling", message)
+        self._recorder(pod).record_action(
+            pod.pod, "Warning", "FailedScheduling", message, "Scheduling"
+        )
         report = self._report_failure(pod, reason, message, nominated_node)
         self._tasks.start(report, "report failed scheduling")
 
-    def _record(
-        self, pod: PodInfo, regarding: PodInfo, event_type: str, reason: str, message: str
-    ) -> None:
-        """An event of the profile that schedules the pod."""
-        recorder = self._profiles[pod.spec.scheduler_name].recorder
-        recorder.record(regarding.pod, event_type, reason, message)
+    def _recorder(self, pod: PodInfo) -> EventRecorder:
+        """Of the profile that schedules the pod."""
+        return self._profiles[pod.spec.scheduler_name].recorder
 
     async def _report_failure(
         self, pod: PodInfo, reason: FailureReason, message: str, nominated_node: str

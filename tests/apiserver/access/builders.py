@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import tempfile
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 from tests.attack.wire import ask
@@ -14,6 +17,7 @@ from tiphys.api.meta_v1 import Object
 from tiphys.apiserver.access.issuers import TokenIssuer
 from tiphys.client.client import Client
 from tiphys.client.config import Config
+from tiphys.cluster.certificates import Authority
 from tiphys.store.cache import Selectable
 from tiphys.store.engine import Change
 from tiphys.store.memory import MemoryEngine
@@ -45,6 +49,13 @@ def _apply(store: Store, obj: Object, value: bytes | None) -> None:
     key = resource.key(obj.metadata.namespace, obj.metadata.name)
     previous = cache.get(key)
     cache.apply(Change(cache.revision + 1, key, value, previous.revision if previous else 0))
+
+
+@functools.cache
+def authority() -> str:
+    """A certificate to trust, in PEM: to read all that the system trusts takes 50 ms each time."""
+    with tempfile.TemporaryDirectory() as folder:
+        return Authority(Path(folder)).path.read_text()
 
 
 WHOAMI = "/apis/authentication.k8s.io/v1/selfsubjectreviews"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -169,3 +170,37 @@ async def test_to_delete_what_is_being_deleted_writes_nothing_unless_it_shortens
         assert await deleted(60) == (first, 30)
         later, seconds = await deleted(10)
         assert later > first and seconds == 10
+
+
+async def test_what_cannot_be_read_is_removed_whatever_it_was() -> None:
+    async with registry(Corrupted()) as objects:
+        corrupt = Write(MAPS, "default", "b")
+        await objects.delete_corrupt(replace(corrupt, dry_run=True))
+        assert objects.cache(MAPS).corrupt
+        await objects.delete_corrupt(corrupt)
+        assert not objects.cache(MAPS).corrupt
+        with pytest.raises(StatusError) as gone:
+            await objects.delete_corrupt(corrupt)
+        assert gone.value.reason == "NotFound"
+
+
+async def test_what_can_be_read_is_not_removed_as_corrupt() -> None:
+    async with registry() as objects:
+        stored = await created(objects, config_map("a"))
+        with pytest.raises(StatusError, match="exclusively used to delete corrupt") as refused:
+            await objects.delete_corrupt(write_of(stored))
+        assert refused.value.reason == "Invalid"
+        assert objects.find(core_v1.ConfigMap, "default", "a") is not None
+
+
+async def test_who_shows_it_is_being_deleted_has_another_generation() -> None:
+    async with registry() as objects:
+        obj = pod("a", nodeName="n")
+        stored = await created(objects, obj)
+        deleted = await objects.delete(write_of(stored), DeleteOptions(grace_period_seconds=5))
+        assert decode(deleted.entry.data, core_v1.Pod).metadata.generation == 2
+        held = config_map("c")
+        held.metadata.finalizers = ["a.b/c"]
+        deleted = await objects.delete(write_of(await created(objects, held)), DeleteOptions())
+        meta = decode(deleted.entry.data, core_v1.ConfigMap).metadata
+        assert (meta.generation, meta.deletion_grace_period_seconds) == (0, 0)

@@ -151,3 +151,9 @@ def test_a_client_that_knows_one_address_only_changes_both_fields() -> None:
     new.cluster_ip = "None"
     align_addresses(new, old)
     assert new.cluster_ips == ["None"]
+
+
+def test_two_addresses_of_two_families_are_what_both_policies_want() -> None:
+    for policy in ("PreferDualStack", "RequireDualStack"):
+        one = spec(ip_family_policy=policy, ip_families=BOTH, cluster_ips=[V4, V6])
+        assert initialize(one, None, BOTH) == [] and one.cluster_ips == [V4, V6]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.apiserver.kit import container, spec
-from tests.apiserver.rules import wrong_with, wrong_with_change, wrong_with_status
+from tests.apiserver.rules import fields, wrong_with, wrong_with_change, wrong_with_status
 
 CSR = "certificatesigningrequests.certificates.k8s.io"
 SERVICES = "apiservices.apiregistration.k8s.io"
@@ -18,10 +18,6 @@ EVERYWHERE = "clusterrolebindings.rbac.authorization.k8s.io"
 HPA = "horizontalpodautoscalers.autoscaling"
 CLASS = "ingressclasses.networking.k8s.io"
 HOOKS = "validatingwebhookconfigurations.admissionregistration.k8s.io"
-
-
-def fields(found: list[str]) -> list[str]:
-    return [each.partition(": ")[0] for each in found]
 
 
 def api_service(**parts: Any) -> dict[str, Any]:

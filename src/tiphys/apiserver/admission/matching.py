@@ -50,10 +50,8 @@ def rule_matches(
 
 
 def _names_resource(pattern: str, plural: str, subresource: str) -> bool:
-    wanted, slash, sub = pattern.partition("/")
-    if wanted not in ("*", plural):
-        return False
-    return (sub in ("*", subresource) if slash else not subresource) or pattern == "*/*"
+    wanted, _, sub = pattern.partition("/")
+    return wanted in ("*", plural) and sub in ("*", subresource)
 
 
 def matching_resource(

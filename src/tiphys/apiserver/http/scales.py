@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from aiohttp import web
@@ -21,7 +22,7 @@ from tiphys.apiserver.http.request import Call
 from tiphys.apiserver.http.writing import Writer, author_of
 from tiphys.apiserver.registry.changes import Apply, LongMutation
 from tiphys.apiserver.registry.metadata import check_identity
-from tiphys.apiserver.registry.patches import APPLY, read_patch
+from tiphys.apiserver.registry.patches import APPLY, patch_of
 from tiphys.apiserver.registry.registry import Registry
 from tiphys.apiserver.registry.writes import SubresourceView
 from tiphys.apiserver.resources.scaleviews import ScaleView, replica_errors
@@ -69,7 +70,9 @@ class Scales:
             return await self._apply(call, resource)
         data = await body(call)
         check_write(call, "PatchOptions")
-        patch = await aside(read_patch, media, data, Scale)
+        info = call.info
+        look_up = partial(self._registry.entry, resource, info.namespace, info.name)
+        patch = await patch_of(media, data, Scale, look_up)
         if patch.grows:
             weigh_body(LARGE + 1)
         view = self._view(resource)

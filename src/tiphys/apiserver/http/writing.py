@@ -40,7 +40,7 @@ from tiphys.apiserver.registry.changes import Part as Merge
 from tiphys.apiserver.registry.conversion import as_stored
 from tiphys.apiserver.registry.metadata import check_identity
 from tiphys.apiserver.registry.ownership import Author
-from tiphys.apiserver.registry.patches import APPLY, read_patch
+from tiphys.apiserver.registry.patches import APPLY, patch_of
 from tiphys.apiserver.registry.registry import Registry
 from tiphys.apiserver.registry.views import view_of
 from tiphys.apiserver.registry.writes import SubresourceView, Write
@@ -159,7 +159,8 @@ class Writer:
             return await self._apply(call, resource)
         data = await body(call)
         check_write(call, "PatchOptions")
-        patch = await aside(read_patch, media, data, resource.type)
+        look_up = partial(self._registry.entry, resource, call.info.namespace, call.info.name)
+        patch = await patch_of(media, data, resource.type, look_up)
         if call.record is not None:
             call.record.patched(data)
         if patch.grows:

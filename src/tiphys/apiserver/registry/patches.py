@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import msgspec
 
 from tiphys.api.meta_v1 import StatusDetails
+from tiphys.apiserver.eventloop.aside import aside
 from tiphys.machinery import errors, gowords, patch
 from tiphys.machinery.decoding import DecodeError
-from tiphys.machinery.errors import FieldError
+from tiphys.machinery.errors import FieldError, StatusError
 from tiphys.machinery.patch import PatchError
 
 APPLY = "application/apply-patch+yaml"
@@ -119,6 +121,16 @@ def read_patch(media: str, data: bytes, kind: Any) -> Patch:
     if not isinstance(body, dict):
         raise _wrong_type(body, _MAP)
     return patch_type(body, kind)
+
+
+async def patch_of(media: str, data: bytes, kind: Any, look_up: Callable[[], object]) -> Patch:
+    """As `read_patch`, aside. `look_up` raises 404 for an object that is not there, which upstream
+    says before it reads the patch."""
+    try:
+        return await aside(read_patch, media, data, kind)
+    except StatusError:
+        look_up()
+        raise
 
 
 def _read_operations(data: bytes) -> list[Any]:

@@ -275,8 +275,6 @@ def _scaling(rules: v2.HPAScalingRules | None, path: str) -> list[FieldError]:
             errors.invalid_value(f"{path}.stabilizationWindowSeconds", window, detail)
         )
     violations += one_of(rules.select_policy, ("Disabled", "Max", "Min"), f"{path}.selectPolicy")
-    if not rules.policies:
-        violations.append(errors.required(f"{path}.policies", "must specify at least one Policy"))
     for index, policy in enumerate(rules.policies):
         field = f"{path}.policies[{index}]"
         if policy.type not in ("Percent", "Pods"):

@@ -33,7 +33,9 @@ def _invariants(facts: dict[str, Any], path: str, level: str) -> list[FieldError
     violations = _inner_invariants(facts, path, level)
     if facts.get("x-kubernetes-int-or-string"):
         violations += _int_or_string(facts, path)
-    violations += _values(facts, path)
+    is_either = facts.get("anyOf") == _INT_OR_STRING
+    first: dict[str, Any] = next(iter(facts.get("allOf") or ()), {})
+    violations += _values(facts, path, is_either, first.get("anyOf") == _INT_OR_STRING)
     violations += _type_invariants(facts, path, level)
     embedded = bool(facts.get("x-kubernetes-embedded-resource"))
     properties = facts.get("properties") or {}
@@ -127,16 +129,19 @@ def _meta_invariants(
     return violations
 
 
-def _values(facts: dict[str, Any], path: str, first_is_known: bool = False) -> list[FieldError]:
-    """Below allOf and its kin stand rules on values alone: what the fields are is said outside."""
+def _values(
+    facts: dict[str, Any], path: str, is_either: bool, is_either_first: bool = False
+) -> list[FieldError]:
+    """Below allOf and its kin stand rules on values alone: what the fields are is said outside.
+    Excepted is how a field says that it is a number or a string: by its anyOf (`is_either`), or
+    that of the first of its allOf (`is_either_first`)."""
     violations = []
-    loose_any = first_is_known or facts.get("anyOf") == _INT_OR_STRING
     for key in _JUNCTORS:
         for index, inner in enumerate(facts.get(key) or ()):
-            if key == "anyOf" and loose_any:
+            if key == "anyOf" and is_either:
                 continue
-            known = key == "allOf" and index == 0 and inner.get("anyOf") == _INT_OR_STRING
-            violations += _nested(inner, f"{path}.{key}[{index}]", known)
+            excepted = key == "allOf" and index == 0 and is_either_first
+            violations += _nested(inner, f"{path}.{key}[{index}]", excepted)
     if facts.get("not"):
         violations += _nested(facts["not"], f"{path}.not")
     if facts.get("pattern"):
@@ -165,8 +170,8 @@ _NOTHING_ELSE = (
 )
 
 
-def _nested(facts: dict[str, Any], path: str, known: bool = False) -> list[FieldError]:
-    violations = _values(facts, path, known)
+def _nested(facts: dict[str, Any], path: str, is_either: bool = False) -> list[FieldError]:
+    violations = _values(facts, path, is_either)
     if isinstance(facts.get("items"), dict):
         violations += _nested(facts["items"], f"{path}.items")
     for name, inner in (facts.get("properties") or {}).items():

@@ -79,12 +79,11 @@ def validate_hostname_override(spec: PodSpec, path: str) -> list[FieldError]:
         return []
     violations = []
     if spec.set_hostname_as_fqdn:
-        detail = "may not be specified when `setHostnameAsFQDN` is true"
+        detail = "may not be specified when setHostnameAsFQDN is true"
         violations.append(errors.forbidden_field(path, detail))
     if spec.host_network:
-        detail = "may not be specified when `hostNetwork` is true"
+        detail = "may not be specified when hostNetwork is true"
         violations.append(errors.forbidden_field(path, detail))
     if len(name) > _LONGEST_HOSTNAME:
-        detail = "must be no more than 64 characters"
-        violations.append(errors.invalid_value(path, name, detail))
+        violations.append(errors.too_long(path, _LONGEST_HOSTNAME))
     return violations + checks.obeys(name, dns_subdomain_errors, path)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from tiphys.api.core_v1 import (
     ConfigMapVolumeSource,
+    CSIVolumeSource,
     DownwardAPIVolumeFile,
     DownwardAPIVolumeSource,
     EmptyDirVolumeSource,
@@ -11,6 +15,7 @@ from tiphys.api.core_v1 import (
     ImageVolumeSource,
     KeyToPath,
     NFSVolumeSource,
+    PersistentVolumeClaimVolumeSource,
     ProjectedVolumeSource,
     SecretVolumeSource,
     Volume,
@@ -34,9 +39,42 @@ _HOST_PATH_TYPES = (
     "BlockDevice",
 )
 _PULL_POLICIES = ("Always", "IfNotPresent", "Never")
-# Attribute of a volume → JSON name of the source.
-_SOURCES = dict(
-    zip(VolumeSource.__struct_fields__, VolumeSource.__struct_encode_fields__, strict=True)
+# In the order in which upstream looks at them: of several, the first is the volume.
+_SOURCES = (
+    "emptyDir",
+    "hostPath",
+    "gitRepo",
+    "gcePersistentDisk",
+    "awsElasticBlockStore",
+    "secret",
+    "nfs",
+    "iscsi",
+    "glusterfs",
+    "flocker",
+    "persistentVolumeClaim",
+    "rbd",
+    "cinder",
+    "cephfs",
+    "quobyte",
+    "downwardAPI",
+    "fc",
+    "flexVolume",
+    "configMap",
+    "azureFile",
+    "vsphereVolume",
+    "photonPersistentDisk",
+    "portworxVolume",
+    "azureDisk",
+    "storageos",
+    "projected",
+    "scaleIO",
+    "csi",
+    "ephemeral",
+    "image",
+)
+# JSON name of a source → attribute of the volume.
+_ATTRIBUTES = dict(
+    zip(VolumeSource.__struct_encode_fields__, VolumeSource.__struct_fields__, strict=True)
 )
 
 
@@ -46,11 +84,12 @@ def validate_volumes(volumes: list[Volume], path: str) -> list[FieldError]:
     for index, volume in enumerate(volumes):
         field = f"{path}[{index}]"
         violations += _name(volume.name, seen, f"{field}.name")
-        sources = [name for key, name in _SOURCES.items() if getattr(volume, key) is not None]
-        if len(sources) > 1:
+        present = [name for name in _SOURCES if getattr(volume, _ATTRIBUTES[name]) is not None]
+        for name in present[:1]:
+            violations += _source(volume, name, f"{field}.{name}")
+        for name in present[1:]:
             detail = "may not specify more than 1 volume type"
-            violations.append(errors.forbidden_field(f"{field}.{sources[1]}", detail))
-        violations += _source(volume, field)
+            violations.append(errors.forbidden_field(f"{field}.{name}", detail))
     return violations
 
 
@@ -65,37 +104,15 @@ def _name(name: str, seen: set[str], path: str) -> list[FieldError]:
     return violations
 
 
-def _source(volume: Volume, path: str) -> list[FieldError]:
-    violations = []
-    if volume.host_path is not None:
-        violations += host_path_errors(volume.host_path, f"{path}.hostPath")
-    if volume.nfs is not None:
-        violations += nfs_errors(volume.nfs, f"{path}.nfs")
-    if volume.secret is not None:
-        name = volume.secret.secret_name
-        violations += checks.given(name, f"{path}.secret.secretName")
-        violations += _files(volume.secret, f"{path}.secret")
-    if volume.config_map is not None:
-        violations += checks.given(volume.config_map.name, f"{path}.configMap.name")
-        violations += _files(volume.config_map, f"{path}.configMap")
-    if volume.persistent_volume_claim is not None:
-        name = volume.persistent_volume_claim.claim_name
-        violations += checks.given(name, f"{path}.persistentVolumeClaim.claimName")
-    if volume.empty_dir is not None:
-        violations += _empty_dir(volume.empty_dir, f"{path}.emptyDir")
-    if volume.downward_api is not None:
-        violations += _downward_api(volume.downward_api, f"{path}.downwardAPI")
-    if volume.projected is not None:
-        violations += _projected(volume.projected, f"{path}.projected")
-    if volume.csi is not None:
-        violations += checks.given(volume.csi.driver, f"{path}.csi.driver")
-    if volume.image is not None:
-        violations += _image(volume.image, f"{path}.image")
-    return violations
+def _source(volume: Volume, name: str, path: str) -> list[FieldError]:
+    rule = _RULES.get(name)
+    return rule(getattr(volume, _ATTRIBUTES[name]), path) if rule is not None else []
 
 
 def host_path_errors(source: HostPathVolumeSource, path: str) -> list[FieldError]:
-    violations = checks.given(source.path, f"{path}.path")
+    if not source.path:
+        return [errors.required(f"{path}.path")]
+    violations = []
     if ".." in source.path.split("/"):
         detail = "must not contain '..'"
         violations.append(errors.invalid_value(f"{path}.path", source.path, detail))
@@ -123,7 +140,23 @@ def _image(source: ImageVolumeSource, path: str) -> list[FieldError]:
     return violations + checks.one_of(source.pull_policy, _PULL_POLICIES, f"{path}.pullPolicy")
 
 
+def _claim(source: PersistentVolumeClaimVolumeSource, path: str) -> list[FieldError]:
+    return checks.given(source.claim_name, f"{path}.claimName")
+
+
+def _csi(source: CSIVolumeSource, path: str) -> list[FieldError]:
+    return checks.given(source.driver, f"{path}.driver")
+
+
 # --- volumes of files that the node writes ---
+
+
+def _secret(source: SecretVolumeSource, path: str) -> list[FieldError]:
+    return checks.given(source.secret_name, f"{path}.secretName") + _files(source, path)
+
+
+def _config_map(source: ConfigMapVolumeSource, path: str) -> list[FieldError]:
+    return checks.given(source.name, f"{path}.name") + _files(source, path)
 
 
 def _files(source: SecretVolumeSource | ConfigMapVolumeSource, path: str) -> list[FieldError]:
@@ -195,3 +228,18 @@ def _projection(source: VolumeProjection, path: str) -> list[FieldError]:
     if source.downward_api is not None:
         violations += _pod_facts(source.downward_api.items, f"{path}.downwardAPI")
     return violations
+
+
+# Sources that have rules, by JSON name.
+_RULES: dict[str, Callable[[Any, str], list[FieldError]]] = {
+    "emptyDir": _empty_dir,
+    "hostPath": host_path_errors,
+    "secret": _secret,
+    "nfs": nfs_errors,
+    "persistentVolumeClaim": _claim,
+    "downwardAPI": _downward_api,
+    "configMap": _config_map,
+    "projected": _projected,
+    "csi": _csi,
+    "image": _image,
+}
