@@ -172,8 +172,8 @@ async def test_components_are_listed_with_their_health(cluster: LocalCluster) ->
 
 
 async def raw(server: LocalCluster, request: str, body: bytes = b"") -> str:
-    """The answer to a request that is sent as it stands, with a body once it is asked for, until
-    the server ends the connection."""
+    """The answer to a request that is sent as it stands, with a body once it is asked for, until the
+    server ends the connection."""
     tls = server.client.config.ssl_context()
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port, ssl=tls)
     writer.write(f"{request}\r\nHost: a\r\nConnection: close\r\n".encode() + b"\r\n")

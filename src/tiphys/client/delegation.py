@@ -34,7 +34,7 @@ class ReviewError(Exception):
 
 @dataclass(frozen=True)
 class Caller:
-    """Who asks."""
+    """The authenticated caller."""
 
     name: str
     groups: tuple[str, ...]

@@ -247,7 +247,7 @@ class Site(web.TCPSite):
 
     @property
     def listens(self) -> bool:
-        """Whether connections can still come: to us, or to who comes after us."""
+        """Whether connections can still come: to us, or to our successor."""
         return self._listener is not None and self._listener.listens
 
     @property

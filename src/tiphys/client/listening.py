@@ -178,7 +178,7 @@ class Listener:
 
     @property
     def listens(self) -> bool:
-        """Whether connections can still come: to us, or to who comes after us."""
+        """Whether connections can still come: to us, or to our successor."""
         return any(
             listening.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
             for listening in self.sockets

@@ -113,7 +113,7 @@ class MonitoringServer:
         return web.Response(body=page.body, headers=page.headers)
 
     async def _check(self, request: web.BaseRequest, path: str) -> None:
-        """Raises StatusError 401, 403, or 500 if the API server does not say who may."""
+        """Raises StatusError 401, 403, or 500 if the API server does not answer the reviews."""
         verb = request.method.lower()
         try:
             caller = await self._caller(request)

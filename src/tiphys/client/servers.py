@@ -54,7 +54,7 @@ class Servers:
         return list(dict.fromkeys([self.preferred, *others]))
 
     def is_away(self, server: str) -> None:
-        """Takes note that a server did not answer. Who comes late with that changes nothing."""
+        """Records that a server did not answer. A late report changes nothing."""
         if server != self.current or self._file is None:
             return
         known = self.known()

@@ -49,7 +49,7 @@ def unique_name(driver: str, handle: str) -> str:
 class Plan:
     """What to do for one node. `refused` are wishes that another node's hold on the volume forbids,
     `late` those whose attacher is waited for in vain; `attached` is what the node's status should
-    say; `wake` is when to look again, in seconds."""
+    say; `wake` is when to reconcile again, in seconds."""
 
     create: list[Wish] = field(default_factory=list)
     delete: list[Attachment] = field(default_factory=list)

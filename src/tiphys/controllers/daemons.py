@@ -93,7 +93,7 @@ def revision_of(pod: core_v1.Pod) -> str:
 
 @dataclass
 class Plan:
-    """Nodes to create pods on, pods to delete, the status to write, when to look again (seconds).
+    """Nodes to create pods on, pods to delete, the status to write, when to run again (seconds).
     Pods that have failed are apart: they are deleted with a back-off."""
 
     status: DaemonSetStatus

@@ -127,7 +127,7 @@ def hints_of(
     service: Service, endpoint: discovery_v1.Endpoint
 ) -> discovery_v1.EndpointHints | None:
     """For whom a ready endpoint is meant, where the service wants its traffic near: for the zone
-    that it is in, and if the service says so, for its node (upstream's `trafficdist`)."""
+    that it is in, and if the service asks for it, for its node (upstream's `trafficdist`)."""
     distribution = service.spec.traffic_distribution
     if distribution not in _NEAR or not endpoint.conditions.ready:
         return None

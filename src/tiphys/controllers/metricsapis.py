@@ -36,7 +36,7 @@ class MetricsAPIs:
         self, namespace: str, name: str, container: str | None, selector: str
     ) -> dict[str, Sample]:
         """What the pods that a selector chooses use of a resource, by their names: each pod as a
-        whole, or one container of it. Pods of which a container says nothing are left out."""
+        whole, or one container of it. Pods with a container without a value are left out."""
         path = f"/apis/metrics.k8s.io/v1beta1/namespaces/{namespace}/pods"
         try:
             items = await self._items(path, {"labelSelector": selector}, "resource")

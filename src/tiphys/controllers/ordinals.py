@@ -63,7 +63,8 @@ def revision_of(pod: core_v1.Pod) -> str:
 @dataclass
 class Plan:
     """What to do now: ordinals to create, with the revision of each; pods to delete; the status to
-    write. `condemned` are all pods that are not wanted, `wake` is when to look again (seconds)."""
+    write. `condemned` are all pods that are not wanted, `wake` is when to reconcile again
+    (seconds)."""
 
     status: StatefulSetStatus
     create: list[tuple[int, str]] = field(default_factory=list)

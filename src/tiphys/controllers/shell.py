@@ -94,10 +94,10 @@ class Controller:
         raise NotImplementedError
 
     async def reconcile(self, key: str) -> float | None:
-        """Moves the world one step for `key`.
+        """Reconciles `key` by one step.
 
-        Returns the seconds after which to look again without a change, or None. May raise anything:
-        the key is retried with a back-off that doubles from 10 ms up to 30 s.
+        Returns the seconds after which to reconcile again without a change, or None. May raise
+        anything: the key is retried with a back-off that doubles from 10 ms up to 30 s.
         """
         raise NotImplementedError
 

@@ -250,7 +250,7 @@ class VolumeController(Controller):
         elif not ref.uid:  # reserved by hand for a claim, which may be there
             await self._write_volume_phase(volume, "Available")
             self.queue.add(f"claim/{ref.namespace}/{ref.name}")
-        # Whoever provisioned a volume deletes it once it is released, if its policy says so.
+        # The provisioner of a volume deletes it once it is released, if its policy is Delete.
         elif claim is None:
             # Data is not given up because an informer is late.
             live = await self.live(Claim, ref.name, ref.namespace)

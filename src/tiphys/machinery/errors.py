@@ -160,12 +160,12 @@ def is_expired(error: BaseException) -> bool:
 
 
 def is_unauthorized(error: BaseException) -> bool:
-    """The server does not know who asks."""
+    """The request is not authenticated."""
     return _is(error, "Unauthorized", 401)
 
 
 def is_forbidden(error: BaseException) -> bool:
-    """Who asks is not allowed to, or admission refused."""
+    """The user is not allowed to do it, or admission denied it."""
     return _is(error, "Forbidden", 403)
 
 

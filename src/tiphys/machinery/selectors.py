@@ -133,7 +133,7 @@ class Selector:
         return ",".join(str(requirement) for requirement in self.requirements)
 
     def exact(self, key: str) -> str | None:
-        """The value that `key` must equal, when the selector says so."""
+        """The value that `key` must equal, if the selector requires one."""
         for requirement in self.requirements:
             if (
                 requirement.key == key

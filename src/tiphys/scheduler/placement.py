@@ -70,7 +70,7 @@ class Placement:
         return snapshot.alive & ~self.unresolvable_rows
 
     def queueing_hint(self, snapshot: Snapshot, pod: PodInfo) -> QueueingHint | None:
-        """Says which events may help the pod: those of which a plugin that rejected it says so.
+        """Which events may help the pod: those that a rejecting plugin's hint accepts.
         None when that is not known, so that any event may help."""
         plugins = tuple(self.unschedulable_plugins)
         if not plugins:

@@ -1,5 +1,5 @@
-"""What is to be disrupted is carried out: nodes are tainted, replaced, and go when what replaces
-them is there."""
+"""What is to be disrupted is carried out: nodes are tainted, replaced, and go when what replaces them
+is there."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """What breaks in a job of four ranks and a spare, each pod on a node of its own, and what that
 costs: torch and the real agents in containers.
 
-Judged are steps, objects and their order, and that nothing happens too soon. How long things take
-is printed, as pods and agents note it themselves: on a busy machine everybody is late.
+Judged are steps, objects and their order, and that nothing happens too soon. How long things take is
+printed, as pods and agents note it themselves: on a busy machine everybody is late.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""The rules that objects have to follow, by type, each with a case that breaks it and what the
-answer then says.
+"""The rules that objects have to follow, by type, each with a case that breaks it and what the answer
+then says.
 
 The facts (which fields, which values, which words) are those of the release; `source` names where
 they are kept there, below pkg/apis or the like. ``python -m tests.apiserver.validation`` writes
@@ -48,22 +48,13 @@ def document() -> str:
 
     kinds = {r.group_resource: r.kind for r in RESOURCES}
     lines = [
-        "# What objects have to be like",
-        "",
+        "# What objects have to be like", "",
         "The rules by type, each with a case that a test breaks (`tests/apiserver/validation/`, from which this page is",
         "written). What the answer says is upstream's wording. Rules that are not kept yet stand below each table. Custom",
         "resource definitions, webhooks and admission policies have tests of their own.",
     ]
     for rules in TABLE:
-        lines += [
-            "",
-            f"## {rules.title}",
-            "",
-            f"Source of the facts: {rules.source}.",
-            "",
-            "| kind | field | what the answer says |",
-            "| --- | --- | --- |",
-        ]
+        lines += ["", f"## {rules.title}", "", f"Source of the facts: {rules.source}.", "", "| kind | field | what the answer says |", "| --- | --- | --- |"]
         for case in rules.cases:
             when = " (on update)" if case.before is not None else ""
             lines.append(f"| {kinds[case.resource]} | `{case.field}`{when} | {case.says.strip()} |")

@@ -10,9 +10,8 @@ Parts = dict[str, Any]
 
 @dataclass(frozen=True)
 class Case:
-    """`parts` replace fields of a valid object (a merge patch). `says` is what the answer says of
-    `field`. With `before` the object is made with those parts first, and then changed: a rule of
-    updates."""
+    """`parts` replace fields of a valid object (a merge patch). `says` is what the answer says of `field`. With
+    `before` the object is made with those parts first, and then changed: a rule of updates."""
 
     resource: str
     field: str
@@ -23,8 +22,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Rules:
-    """What is known of one part of a type: the cases, and rules of upstream's that are not kept
-    yet."""
+    """What is known of one part of a type: the cases, and rules of upstream's that are not kept yet."""
 
     title: str
     source: str
@@ -42,21 +40,15 @@ def told(field: str, says: str, **parts: Any) -> Case:
 
 def container(field: str, says: str, more: Parts | None = None, **parts: Any) -> Case:
     one = {"name": "c", "image": "i", **parts}
-    return Case(
-        "pods", f"spec.containers[0].{field}", {"spec": {"containers": [one], **(more or {})}}, says
-    )
+    return Case("pods", f"spec.containers[0].{field}", {"spec": {"containers": [one], **(more or {})}}, says)
 
 
 def volume(field: str, says: str, **source: Any) -> Case:
-    return Case(
-        "pods", f"spec.volumes[0].{field}", {"spec": {"volumes": [{"name": "v", **source}]}}, says
-    )
+    return Case("pods", f"spec.volumes[0].{field}", {"spec": {"volumes": [{"name": "v", **source}]}}, says)
 
 
 def probe(field: str, says: str, **parts: Any) -> Case:
-    return container(
-        f"livenessProbe.{field}", says, livenessProbe={"exec": {"command": ["x"]}, **parts}
-    )
+    return container(f"livenessProbe.{field}", says, livenessProbe={"exec": {"command": ["x"]}, **parts})
 
 
 def service(field: str, says: str, **spec: Any) -> Case:
@@ -73,38 +65,24 @@ def change(resource: str, field: str, says: str, before: Parts, after: Parts) ->
 
 def claim(field: str, says: str, exactly: Parts | None = None, **devices: Any) -> Case:
     request = {"name": "one", "exactly": {"deviceClassName": "gpu", **(exactly or {})}}
-    return Case(
-        CLAIMS,
-        f"spec.devices.{field}",
-        {"spec": {"devices": {"requests": [request], **devices}}},
-        says,
-    )
+    return Case(CLAIMS, f"spec.devices.{field}", {"spec": {"devices": {"requests": [request], **devices}}}, says)
 
 
 def device(field: str, says: str, **parts: Any) -> Case:
-    return Case(
-        SLICES, f"spec.devices[0]{field}", {"spec": {"devices": [{"name": "d", **parts}]}}, says
-    )
+    return Case(SLICES, f"spec.devices[0]{field}", {"spec": {"devices": [{"name": "d", **parts}]}}, says)
 
 
 def shared(field: str, says: str, **policy: Any) -> Case:
     """A device whose 10Gi of memory are shared as the policy says."""
     memory = {"value": "10Gi", "requestPolicy": policy}
-    return device(
-        f".capacity[memory].requestPolicy{field}",
-        says,
-        allowMultipleAllocations=True,
-        capacity={"memory": memory},
-    )
+    return device(f".capacity[memory].requestPolicy{field}", says, allowMultipleAllocations=True, capacity={"memory": memory})
 
 
 def slice_(field: str, says: str, **spec: Any) -> Case:
     return Case(SLICES, f"spec{field}", {"spec": spec}, says)
 
 
-CLAIMS, SLICES, CLASSES = (
-    f"{plural}.resource.k8s.io" for plural in ("resourceclaims", "resourceslices", "deviceclasses")
-)
+CLAIMS, SLICES, CLASSES = (f"{plural}.resource.k8s.io" for plural in ("resourceclaims", "resourceslices", "deviceclasses"))
 LABEL = "a lowercase RFC 1123 label must consist of"
 SUBDOMAIN = "a lowercase RFC 1123 subdomain must consist of"
 NATURAL = "must be greater than or equal to 0"

@@ -11,14 +11,7 @@ from tiphys.network.xds import publishing as module
 from tiphys.network.xds.cache import CLUSTER, ENDPOINTS, LISTENER, ROUTE, SECRET, Cache
 from tiphys.network.xds.publishing import Publisher
 
-# fmt: skip
-SHORT = {
-    CLUSTER: "cluster",
-    ENDPOINTS: "endpoints",
-    LISTENER: "listener",
-    ROUTE: "route",
-    SECRET: "secret",
-}
+SHORT = {CLUSTER: "cluster", ENDPOINTS: "endpoints", LISTENER: "listener", ROUTE: "route", SECRET: "secret"}  # fmt: skip
 
 
 class Said:

@@ -376,8 +376,8 @@ _MACROS = {
     ("map", 2): _Checker._mapping,
     ("map", 3): _Checker._mapping,
     **{
-        (f"transform{what}", count): _Checker._mapping
-        for what in ("List", "Map", "MapEntry")
+        (f"transform{suffix}", count): _Checker._mapping
+        for suffix in ("List", "Map", "MapEntry")
         for count in (3, 4)
     },
     ("optMap", 2): _Checker._optional,
