@@ -8,9 +8,10 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 
 from tiphys.api import core_v1
+from tiphys.api.base import from_builtins, to_builtins
 from tiphys.client.informer import Informer, key_of
 from tiphys.client.metrics import ComponentMetrics
-from tiphys.machinery import errors
+from tiphys.machinery import errors, mergepatch
 
 
 class Pretended:
@@ -83,6 +84,45 @@ class Pretended:
     def _fail(self) -> None:
         if self.fails is not None:
             raise self.fails
+
+
+class Patched(Pretended):
+    """Merge patches change what stands in the informers, and `gone` are the names of what was
+    deleted. A patch that is bound to another version is a conflict."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gone: list[str] = []
+
+    async def get(self, kind: Any, name: str, namespace: str = "") -> Any:
+        self._fail()
+        found = self.of(kind).get(f"{namespace}/{name}" if namespace else name)
+        if found is None:
+            raise errors.not_found(kind.__name__, name)
+        return from_builtins(to_builtins(found), kind)
+
+    async def patch(  # type: ignore[override]
+        self, kind: Any, name: str, patch: Any, namespace: str = "", part: str = "", *, media: str
+    ) -> Any:
+        there = await self.get(kind, name, namespace)
+        plain = to_builtins(patch)
+        version = plain.get("metadata", {}).pop("resourceVersion", None)
+        if version not in (None, there.metadata.resource_version):
+            raise errors.conflict(kind.__name__, name, "changed")
+        return self.put(from_builtins(mergepatch.merge(to_builtins(there), plain), kind))
+
+    async def update_status(self, obj: Any) -> Any:
+        self._fail()
+        there: Any = self.of(type(obj)).get(key_of(obj))
+        if there.metadata.resource_version != obj.metadata.resource_version:
+            raise errors.conflict(type(obj).__name__, obj.metadata.name, "changed")
+        return self.put(from_builtins(to_builtins(obj), type(obj)))
+
+    async def delete(  # type: ignore[override]
+        self, kind: Any, name: str, namespace: str = "", *, uid: str = ""
+    ) -> None:
+        self._fail()
+        self.gone.append(name)
 
 
 def secret(name: str, **data: str) -> core_v1.Secret:

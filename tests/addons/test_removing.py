@@ -39,6 +39,49 @@ async def test_disabling_leaves_nothing() -> None:
             await cluster.client.get(types.Addon, "echo")
 
 
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (1, "0"),
+        (5, "0, 1, 2, 3, 4"),
+        (6, "0, 1, 2, 3, 4 and 1 more"),
+        (9, "0, 1, 2, 3, 4 and 4 more"),
+    ],
+)
+def test_of_many_objects_five_are_named(count: int, text: str) -> None:
+    assert removing.shortened([str(number) for number in range(count)]) == text
+
+
+async def test_disabling_removes_what_is_labelled_and_nothing_else() -> None:
+    async with LocalCluster(addons=["echo"]) as cluster:
+        client = cluster.client
+        label = {"addons.tiphys.dev/name": "echo"}
+        for name, labels in (("own", label), ("other", {"addons.tiphys.dev/name": "mesh"})):
+            for namespace in ("default", "tiphys-addons"):
+                meta = ObjectMeta(name=name, namespace=namespace, labels=labels)
+                await client.create(core_v1.ConfigMap(metadata=meta))
+        await removing.disable(client, OPTIONAL["echo"])
+        left = [one.metadata.name for one in (await client.list(core_v1.ConfigMap)).items]
+        assert left.count("other") == 2 and "own" not in left
+        await removing.disable(client, OPTIONAL["echo"])  # there is nothing left to remove
+
+
+async def test_what_does_not_go_is_named_with_where_to_look(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(removing, "_GOING", 0.2)
+    async with LocalCluster() as cluster:
+        await installing.enable(cluster.client, POST, POST.settings())
+        meta = ObjectMeta(name="one", namespace="default", finalizers=["post.example/nobody"])
+        await cluster.client.create(Letter(metadata=meta))
+        with pytest.raises(installing.AddonError) as refused:
+            await removing.disable(cluster.client, POST)
+        assert str(refused.value) == (
+            "post: Letter default/one does not go; is it ready (tiphys addon status post)? "
+            "Look at: kubectl get crd,deploy,svc -A -l addons.tiphys.dev/name=post"
+        )
+
+
 GROUP = "post.example"
 
 

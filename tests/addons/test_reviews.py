@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from tiphys.addons.reviews import Verdict, converted, invalid, object_of, refusal, reviewed
+from tiphys.addons.reviews import Verdict, converted, denied, invalid, object_of, refusal, reviewed
 from tiphys.api import admission_v1
 from tiphys.machinery.fielderrors import FieldError
 
@@ -65,6 +65,45 @@ def test_invalid_fields_are_named_as_the_api_server_names_them() -> None:
         "message": "bad",
         "field": "spec.a",
     }
+
+
+def test_one_invalid_field_stands_without_brackets() -> None:
+    status = invalid("g", "K", "n", [FieldError("FieldValueInvalid", "spec.a", "bad")]).status
+    assert (status.message, status.code, status.reason) == ("spec.a: bad", 422, "Invalid")
+    assert status.details is not None
+    assert (status.details.group, status.details.kind, status.details.name) == ("g", "K", "n")
+
+
+def test_operators_in_go_say_it_without_causes_and_once() -> None:
+    """controller-runtime's Denied: 403 with the joined errors as its reason."""
+    bad, worse = FieldError("R", "spec.a", "bad"), FieldError("R", "spec.b", "worse")
+    rows = (
+        ([bad], "spec.a: bad"),
+        ([bad, worse], "[spec.a: bad, spec.b: worse]"),
+        ([bad, bad], "[spec.a: bad]"),
+    )
+    for errors, message in rows:
+        status = denied(errors).status
+        assert (status.message, status.code, status.reason) == (message, 403, "Forbidden")
+        assert status.details is None
+
+
+def test_a_refusal_is_of_what_is_invalid_unless_it_says_otherwise() -> None:
+    status = refusal("no").status
+    assert (status.message, status.code, status.reason) == ("no", 422, "Invalid")
+
+
+@pytest.mark.parametrize("body", [b"{}", b"[]", b"x"])
+def test_what_is_no_conversion_is_refused_as_a_whole(body: bytes) -> None:
+    with pytest.raises(msgspec.DecodeError):
+        converted(body, lambda obj, version: obj)
+
+
+def test_why_a_conversion_failed_is_said_shortly() -> None:
+    def convert(obj: dict[str, Any], version: str) -> dict[str, Any]:
+        raise refusal("x" * 1000)
+
+    assert response(converted(conversion({}), convert))["result"]["message"] == "x" * 500
 
 
 @pytest.mark.parametrize("body", [b"{}", b"[]", b"x", admission(object=None)])

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from tiphys.api import core_v1
 from tiphys.machinery import patch
+from tiphys.machinery.mergepatch import replacing
 from tiphys.machinery.patch import PatchError
 
 JSON = st.recursive(
@@ -30,6 +31,36 @@ def test_merge_patch_as_in_rfc_7386() -> None:
     ]
     for target, change, wanted in cases:
         assert patch.merge(target, change) == wanted
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "change"),
+    [
+        ({"a": 1}, {"a": 1}, {"a": 1}),
+        ({"a": 1}, {}, {"a": None}),
+        ({"a": {"b": [1], "c": 2}}, {"a": {"c": 2}}, {"a": {"b": None, "c": 2}}),
+        ({"a": [{"b": 1}]}, {"a": [{"c": 1}]}, {"a": [{"c": 1}]}),
+        ({"a": 1}, {"a": {"b": 1}}, {"a": {"b": 1}}),
+        ({"a": {"b": 1}}, {"a": 1}, {"a": 1}),
+        (None, {"a": 1}, {"a": 1}),
+    ],
+)
+def test_what_is_gone_has_a_null_in_the_patch_that_replaces(
+    before: object, after: object, change: object
+) -> None:
+    assert replacing(before, after) == change
+
+
+WITHOUT_NULLS = st.recursive(
+    st.integers() | st.text(max_size=3),
+    lambda c: st.lists(c, max_size=3) | st.dictionaries(st.text(max_size=2), c, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(WITHOUT_NULLS, WITHOUT_NULLS)
+def test_merging_what_replaces_gives_what_is_wanted(before: object, after: object) -> None:
+    assert patch.merge(before, replacing(before, after)) == after
 
 
 @given(JSON, st.dictionaries(st.text(max_size=2), JSON, max_size=3))

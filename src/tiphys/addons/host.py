@@ -53,6 +53,12 @@ class _Running:
     restarts: int = 0
 
 
+def pause_after(failures: int) -> float:
+    """Seconds until an add-on is started again that has failed so often in a row."""
+    doublings = min(failures - 1, 10)  # beyond any pause, and no number too large for a float
+    return min(_FIRST_PAUSE * 2.0**doublings, _LONGEST_PAUSE)
+
+
 class Host:
     """`client` is the host's own identity; `data_dir` has a folder for each add-on, `machines` is
     the socket where nodes are asked for."""
@@ -111,7 +117,7 @@ class Host:
 
     async def _keep(self, addon: OptionalAddon, enabled: types.Addon) -> None:
         """Runs the add-on, again and again if need be, until it is cancelled."""
-        pause = _FIRST_PAUSE
+        failures = 0
         restarts = enabled.status.restarts
         while True:
             started = time.monotonic()
@@ -130,12 +136,11 @@ class Host:
                 reason = "Crashed"
                 message = f"{type(error).__name__}: {error}"
                 log.exception("add-on %s crashed", addon.name)
-            if time.monotonic() - started > _STEADY:
-                pause = _FIRST_PAUSE
+            is_first = time.monotonic() - started > _STEADY
+            failures = 1 if is_first else failures + 1
             restarts += 1
             await self._report(enabled, False, reason, message, restarts)
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, _LONGEST_PAUSE)
+            await asyncio.sleep(pause_after(failures))
 
     async def _run_once(self, addon: OptionalAddon, enabled: types.Addon, restarts: int) -> None:
         check_dependencies(addon)

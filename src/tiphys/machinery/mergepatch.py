@@ -28,3 +28,12 @@ def merge(target: Any, patch: Any) -> Any:
         else:
             result[key] = merge(result.get(key), value)
     return result
+
+
+def replacing(before: Any, after: Any) -> Any:
+    """The merge patch that makes `after` of `before`: with all that `after` has, and null for what
+    it has no more. Neither has nulls."""
+    if not (isinstance(before, dict) and isinstance(after, dict)):
+        return after
+    gone = dict.fromkeys(name for name in before if name not in after)
+    return gone | {name: replacing(before.get(name), value) for name, value in after.items()}

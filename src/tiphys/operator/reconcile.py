@@ -19,6 +19,7 @@ from tiphys.client.informer import Informer
 from tiphys.controllers.shell import Context, Controller, split_key
 from tiphys.machinery import conditions
 from tiphys.machinery.errors import StatusError, is_not_found
+from tiphys.machinery.mergepatch import replacing
 
 R = TypeVar("R", bound=Struct)
 K = TypeVar("K", bound=Struct)
@@ -95,7 +96,7 @@ class Reconciler(Generic[R]):
         before = getattr(obj, "status", None)
         if before is not None and encode(before) == encode(status):
             return
-        patch = {"status": _with_removals(to_builtins(before), to_builtins(status))}
+        patch = {"status": replacing(to_builtins(before), to_builtins(status))}
         metadata = obj.metadata  # type: ignore[attr-defined]
         await self.client.patch(
             type(obj), metadata.name, patch, metadata.namespace, "status", media=MERGE
@@ -136,15 +137,6 @@ def owner_reference(owner: Struct) -> OwnerReference:
         controller=True,
         block_owner_deletion=True,
     )
-
-
-def _with_removals(before: Any, after: Any) -> Any:
-    """A merge patch from one value to the other: nulls for what `after` has no more."""
-    if not (isinstance(before, dict) and isinstance(after, dict)):
-        return after
-    patch = {name: _with_removals(before.get(name), value) for name, value in after.items()}
-    patch.update({name: None for name in before if name not in after})
-    return patch
 
 
 class Shell(Controller):

@@ -7,11 +7,13 @@ import random
 from typing import Any
 
 import msgspec
+import pytest
 
 from tests.addons.inference.world import endpoint, s3_source
 from tiphys.addons import reviews
 from tiphys.addons.inference import definitions
 from tiphys.addons.inference.conversion import KEPT, V1, V1ALPHA1, converted
+from tiphys.addons.reviews import Refused
 from tiphys.api.apiextensions_v1 import JSONSchemaProps
 
 SCHEMAS: dict[tuple[str, str], JSONSchemaProps] = {
@@ -105,3 +107,41 @@ def test_a_review_says_what_it_cannot_convert() -> None:
     assert answer["response"]["uid"] == "u"
     assert answer["response"]["result"]["status"] == "Failure"
     assert "cannot be converted" in answer["response"]["result"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("obj", "wanted", "message"),
+    [
+        ({"kind": "Pod", "apiVersion": V1}, V1ALPHA1, "Pod is no kind of"),
+        ({"apiVersion": V1}, V1ALPHA1, "None is no kind of"),
+        ({"kind": "JumpStartModel", "apiVersion": V1}, "x/v9", "cannot be converted to x/v9"),
+        ({"kind": "JumpStartModel", "apiVersion": "x/v9"}, V1, "x/v9 cannot be converted to"),
+    ],
+)
+def test_what_cannot_be_converted_is_refused(
+    obj: dict[str, Any], wanted: str, message: str
+) -> None:
+    with pytest.raises(Refused, match=message):
+        converted(obj, wanted)
+
+
+def test_an_object_of_the_version_that_is_wanted_is_what_it_is() -> None:
+    obj = {"kind": "JumpStartModel", "apiVersion": V1}
+    assert converted(obj, V1) is obj
+
+
+@pytest.mark.parametrize("text", ["", "nonsense", "[]", "7", "{}"])
+def test_an_annotation_that_somebody_wrote_himself_is_nothing(text: str) -> None:
+    annotations = {KEPT: text, "own": "x"}
+    obj = {
+        "kind": "JumpStartModel",
+        "apiVersion": V1ALPHA1,
+        "metadata": {"annotations": annotations},
+        "spec": {"a": 1},
+    }
+    assert converted(obj, V1) == {
+        **obj,
+        "apiVersion": V1,
+        "metadata": {"annotations": {"own": "x"}},
+    }
+    assert KEPT in annotations, "what is given stays as it is"

@@ -161,3 +161,157 @@ def test_what_an_operation_does_not_take(text: str, words: str) -> None:
 )
 def test_nothing_stops_a_division(text: str, expected: str) -> None:
     assert str(value(text)) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        # numbers and names
+        ("1_000.5", 1000.5),
+        ("1e3 + 1.5e-1", 1000.15),
+        ("2.", 2),
+        ("len(1..4)", 4),
+        ("0..2 | sum()", 3),
+        # precedence: Expr's table
+        ("1 + 2 * 3 ** 2", 19),
+        ("10 - 3 - 2", 5),
+        ("100 / 10 / 2", 5),
+        ("2 * 3 % 4", 2),
+        ("-a + 1", -2),
+        ("+a", 3),
+        ("--a", 3),
+        ("1 + 1 == 2 ? 1 : 0", 1),
+        ("1 + 1..3 | len()", 2),
+        ("true || false && false ? 1 : 0", 1),
+        ("true or nil > 1 ? 1 : 0", 1),
+        ("false and nil > 1 ? 1 : 0", 0),
+        ("not true or true ? 1 : 0", 1),
+        ("not (a in [1]) ? 1 : 0", 1),
+        ("gone ?? 1 + 1", 2),
+        ("2 * (gone ?? 3)", 6),
+        # else
+        ("(a > 2 ?: false) ? 1 : 0", 1),
+        ("(a > 9 ?: true) ? 1 : 0", 1),
+        ("[[1, 2], [3]][0][1]", 2),
+        ("let x = 1; let y = x + 1; x + y", 3),
+        ("let a = 7; a", 7),
+        ("len(filter([a, b, 1], {# >= 3}))", 2),
+        ("sum(map([1, 2], {# * 10}))", 30),
+        ("sum([1, 2], {# * 10})", 30),
+        ("sum([1, 2], 3)", 6),
+        ("count([true, false, true])", 2),
+        ("[true, true] | count()", 2),
+        ("find([1, 2], {# > 5}) ?? 9", 9),
+        ("one([a, b], {# > 1}) ? 1 : 0", 0),
+        ("none([a, b], {# > 3}) ? 1 : 0", 0),
+        ("any([a, b], {# > 9}) ? 1 : 0", 0),
+        ("max(map([1, 2], sum(map([#, 3], {# * 2}))))", 10),
+        ("float(1)", 1),
+        ("int(-3.9)", -3),
+        ("round(0.5)", 1),
+        ("round(0.49)", 0),
+        ("abs(-0.5)", 0.5),
+        ("mean([1, 2], 6)", 3),
+        ("median(1, 2, 3, 10)", 2.5),
+        ("min([4])", 4),
+        ("\"x\" == 'x' ? 1 : 0", 1),
+        ("'b' > 'a' ? 1 : 0", 1),
+        ("nil == nil ? 1 : 0", 1),
+        ("9223372036854775807 + 1", 2.0**63),
+        ("7", 7),
+        ("'2.5'", 2.5),
+    ],
+)
+def test_what_binds_closer_comes_first(text: str, expected: float) -> None:
+    """The precedence is that of https://expr-lang.org/docs/language-definition."""
+    assert value(text) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", r"unexpected token EOF"),
+        ("  ", r"unexpected token EOF"),
+        ("a b", r'unexpected token name\("b"\) \(1:3\)'),
+        ("a\n+ c", r"unknown name c \(2:3\)\n \| \+ c\n \| \.\.\^"),
+        ("(a", r"unexpected token EOF"),
+        ("[a", r"unexpected token EOF"),
+        ("[a b]", r'unexpected token name\("b"\)'),
+        ("a @ b", r"unrecognized character: '@' \(1:3\)"),
+        ("let 1 = 2; 1", r'unexpected token number\("1"\)'),
+        ("let in = 2; 1", r'unexpected token name\("in"\)'),
+        ("let x 2; 1", "unexpected token number"),
+        ("let x = 2", "unexpected token EOF"),
+        ("(let x = 1; x) + x", "unknown name x"),
+        ("a ? 1", "unexpected token EOF"),
+        ("max(1 2)", "unexpected token number"),
+        ("all([a])", "not enough arguments to call all"),
+        ("all()", "not enough arguments to call all"),
+        ("all(1, {# > 1}) ? 1 : 0", "builtin all takes only array"),
+        ("count(1)", "builtin count takes only array"),
+        ("count([a], {# > 3)", "unexpected token"),
+        ("count([a], {#})", r"invalid operation: count \(mismatched type float64\)"),
+        ("count([a], {# > 3}) + #", "unexpected token"),
+        ("a | b", "unknown name b"),
+        ("a | 3", "unknown name 3"),
+        ("a()", "unexpected token"),
+        ("[a][1]", "index out of range: 1"),
+        ("[a]['x']", "index out of range: x"),
+        ("a[0]", "index out of range: 0"),
+        ("nil", r"invalid argument for float \(type nil\)"),
+        ("[1]", r"invalid argument for float \(type \[\]interface \{\}\)"),
+        ("'x'", r"invalid operation: float\(x\): strconv.ParseFloat"),
+        ("nil and true ? 1 : 0", "invalid operation: and"),
+        ("false || 1 ? 1 : 0", r"invalid operation: \|\|"),
+        ("a ?: 1", r"invalid operation: \?:"),
+        ("-nil", r"invalid operation: - \(mismatched type <nil>\)"),
+        ("max([1], nil)", r"invalid argument for max \(type <nil>\)"),
+        ("max([[1]])", r"invalid argument for max \(type \[\]interface \{\}\)"),
+        ("float()", r"invalid argument for float \(type \)"),
+        ("len([1], [2])", "invalid argument for len"),
+        ("1" * 41, "a number is too long"),
+        ("1.." + "9" * 5, "invalid operation: 1 .. 99999"),
+    ],
+)
+def test_what_else_is_wrong_with_a_formula(text: str, words: str) -> None:
+    with pytest.raises(FormulaError, match=words):
+        value(text)
+
+
+def formula_error(text: str) -> str:
+    try:
+        value(text)
+    except FormulaError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize(
+    ("fits", "too_much", "words"),
+    [
+        ("(" * 19 + "1" + ")" * 19, "(" * 20 + "1" + ")" * 20, "nested too deeply"),
+        ("-" * 38 + "1", "-" * 39 + "1", "nested too deeply"),
+        ("1" * 40, "1" * 41, "a number is too long"),
+        ("len(1..10000)", "len(0..10000)", "invalid operation: 0 .. 10000"),
+        ("1 " + " " * 4094, "1 " + " " * 4095, "at most 4096 characters"),
+        ("sum(map(1..9000, {# + 0}))", "sum(map(1..10000, {# + 0}))", "too many steps"),
+    ],
+)
+def test_a_formula_has_bounds(fits: str, too_much: str, words: str) -> None:
+    assert formula_error(fits) == ""
+    assert words in formula_error(too_much)
+
+
+def test_strings_are_bounded_too() -> None:
+    doubled = "let x = 'abcdefghij'; " + "".join(
+        f"let x{n} = x{n - 1 if n > 1 else ''} + x{n - 1 if n > 1 else ''}; " for n in range(1, 10)
+    )
+    assert value(f"{doubled}len(x9)") == 5120
+    assert "a string is too long" in formula_error(f"{doubled}len(x9 + x9)")
+
+
+def test_a_formula_is_tried_with_minus_one_for_every_name() -> None:
+    """That is how KEDA tries it."""
+    with pytest.raises(FormulaError, match="invalid operation"):
+        compiled("a ** 0.5", ["a"])
+    assert compiled("abs(a) ** 0.5", ["a"]).value({"a": 4}) == 2

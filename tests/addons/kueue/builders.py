@@ -13,6 +13,7 @@ from tiphys.api import core_v1
 from tiphys.api.base import from_builtins
 from tiphys.machinery.footprint import units
 
+PREFIX = "kueue.x-k8s.io"
 Quotas = Mapping[str, Any]
 """By flavor; of each flavor by resource: nominal, or (nominal, borrowing limit, lending limit)."""
 
@@ -138,3 +139,42 @@ def wait(made: State, *items: Item) -> State:
 def names_of(rows: Iterable[Any]) -> list[str]:
     """Of the workloads that decisions are about."""
     return [row.item.key.partition("/")[2] for row in rows]
+
+
+def queued_pod(
+    name: str = "p",
+    group: str = "",
+    of: Any = "",
+    phase: str = "Pending",
+    queue: str = "team",
+    role: str = "",
+    gated: bool = True,
+    going: bool = False,
+    made: str = "2026-01-01T00:00:00Z",
+    spec: Mapping[str, Any] | None = None,
+    status: Mapping[str, Any] | None = None,
+    **annotations: str,
+) -> core_v1.Pod:
+    """A pod in a queue, of a group of so many; annotations by their last word (`pod_group_fast`)."""
+    said = {f"{PREFIX}/{key.replace('_', '-')}": text for key, text in annotations.items()}
+    if of != "":
+        said[f"{PREFIX}/pod-group-total-count"] = str(of)
+    if role:
+        said[f"{PREFIX}/role-hash"] = role
+    labels = {f"{PREFIX}/queue-name": queue} if queue else {}
+    if group:
+        labels[f"{PREFIX}/pod-group-name"] = group
+    meta = {
+        "name": name,
+        "namespace": "lab",
+        "uid": f"uid-{name}",
+        "creationTimestamp": made,
+        "labels": labels,
+        "annotations": said,
+        **({"deletionTimestamp": "2026-01-01T00:00:00Z"} if going else {}),
+    }
+    gates = [{"name": f"{PREFIX}/admission"}] if gated else []
+    containers = [{"name": "c", "image": "i", "resources": {"requests": {"cpu": "1"}}}]
+    whole = {"containers": containers, "schedulingGates": gates, **(spec or {})}
+    told = {"phase": phase, **(status or {})}
+    return from_builtins({"metadata": meta, "spec": whole, "status": told}, core_v1.Pod)

@@ -8,6 +8,7 @@ import pytest
 
 from tiphys.addons.kueue.jobs.kinds import kind_of
 from tiphys.addons.kueue.jobs.parts import AnyJob, Finish, JobKind, Placement, dig
+from tiphys.addons.kueue.jobs.topologies import topology_request
 from tiphys.addons.kueue.jobs.workloads import (
     PlacementError,
     Priority,
@@ -20,7 +21,7 @@ from tiphys.addons.kueue.jobs.workloads import (
 )
 from tiphys.addons.kueue.names import workload_name
 from tiphys.addons.kueue.types.quotas import ResourceFlavor
-from tiphys.addons.kueue.types.workloads import Admission, PodSetAssignment
+from tiphys.addons.kueue.types.workloads import Admission, AdmissionCheckState, PodSetAssignment
 from tiphys.api.base import from_builtins
 
 PODS = {"spec": {"containers": [{"name": "c"}]}}
@@ -182,3 +183,153 @@ def test_quota_stays_until_a_training_job_says_that_it_is_suspended() -> None:
     row, _ = made("sagemaker.amazonaws.com/v1 HyperPodPyTorchJob")
     told = [{"conditions": [{"type": "Suspended", "status": said}]} for said in ("False", "True")]
     assert [row.is_active(status) for status in ({}, *told)] == [False, True, False]
+
+
+# --- where pods go ---
+
+
+def admitted(**row: Any) -> Any:
+    """A workload of one set with that assignment."""
+    kind, job = made("batch/v1 Job")
+    workload = workload_of(kind, job, Priority(0))
+    assignment = from_builtins({"name": "main", "count": 2, **row}, PodSetAssignment)
+    workload.status.admission = Admission(cluster_queue="q", pod_set_assignments=[assignment])
+    return workload
+
+
+def flavors_of(**specs: Any) -> dict[str, ResourceFlavor]:
+    return {name: from_builtins({"spec": one}, ResourceFlavor) for name, one in specs.items()}
+
+
+TOLERATION = {"key": "gpu", "operator": "Exists"}
+
+
+def test_a_flavor_is_taken_once_and_one_that_is_gone_not_at_all() -> None:
+    workload = admitted(flavors={"cpu": "x", "memory": "x", "gpu": "gone"})
+    flavors = flavors_of(x={"nodeLabels": {"a": "b"}, "tolerations": [TOLERATION]})
+    (placement,) = placements_of(workload, flavors)
+    assert placement.node_selector == {"a": "b"} and len(placement.tolerations) == 1
+    assert (placement.count, placement.gates) == (2, [])
+    workload.status.admission = None
+    assert placements_of(workload, flavors) == []
+
+
+def test_a_count_that_is_not_said_is_that_of_the_set() -> None:
+    assert [one.count for one in placements_of(admitted(count=None), {})] == [2]
+    assert [one.count for one in placements_of(admitted(count=None, name="other"), {})] == [1]
+    assert [one.count for one in placements_of(admitted(count=0), {})] == [0]
+
+
+def test_checks_add_to_what_flavors_say_of_their_own_sets() -> None:
+    workload = admitted()
+    update = {
+        "name": "main",
+        "nodeSelector": {"zone": "a"},
+        "labels": {"l": "1"},
+        "annotations": {"n": "2"},
+        "tolerations": [TOLERATION],
+    }
+    rows = [update, {"name": "other", "nodeSelector": {"zone": "b"}}]
+    check = {"name": "c", "state": "Ready", "message": "m", "podSetUpdates": rows}
+    workload.status.admission_checks = [from_builtins(check, AdmissionCheckState)]
+    (placement,) = placements_of(workload, {})
+    assert (placement.node_selector, placement.labels) == ({"zone": "a"}, {"l": "1"})
+    assert placement.annotations == {"n": "2"} and len(placement.tolerations) == 1
+
+
+TOPOLOGY = {"levels": ["host"], "slices": []}
+REQUIRED = "kueue.x-k8s.io/podset-required-topology"
+UNASKED = "kueue.x-k8s.io/podset-unconstrained-topology"
+
+
+@pytest.mark.parametrize(
+    "asked, unasked",
+    [
+        ({}, True),
+        ({REQUIRED: "rack"}, False),
+        ({"kueue.x-k8s.io/podset-preferred-topology": "rack"}, False),
+        ({UNASKED: "true"}, False),
+        ({UNASKED: "false"}, False),
+        (
+            {
+                "kueue.x-k8s.io/podset-slice-required-topology": "rack",
+                "kueue.x-k8s.io/podset-slice-size": "2",
+            },
+            True,
+        ),
+    ],
+)
+def test_pods_that_have_places_wait_for_theirs(asked: dict[str, str], unasked: bool) -> None:
+    workload = admitted(topologyAssignment=TOPOLOGY)
+    template = {"metadata": {"annotations": asked}}
+    workload.spec.pod_sets[0].topology_request = topology_request(template)
+    (placement,) = placements_of(workload, {})
+    assert placement.gates == ["kueue.x-k8s.io/topology"]
+    assert placement.labels == {"kueue.x-k8s.io/podset": "main"}
+    assert placement.annotations["kueue.x-k8s.io/workload"] == workload.metadata.name
+    assert (placement.annotations.get(UNASKED) == "true") is unasked
+
+
+def test_a_job_that_starts_keeps_what_its_author_wrote() -> None:
+    row, job = made("batch/v1 Job")
+    author = {"key": "own"}
+    job.spec = {
+        "parallelism": 1,
+        "template": {
+            "metadata": {"labels": {"a": "b"}},
+            "spec": {"tolerations": [TOLERATION, author], "schedulingGates": [{"name": "g"}]},
+        },
+    }
+    placement = Placement("main", 1, {}, [TOLERATION, {"key": "new"}], {"l": "1"}, {}, ["g", "h"])
+    template = started_spec(row, job, [placement])["template"]
+    assert template["metadata"] == {"labels": {"a": "b", "l": "1"}}
+    assert template["spec"]["tolerations"] == [TOLERATION, author, {"key": "new"}]
+    assert template["spec"]["schedulingGates"] == [{"name": "g"}, {"name": "h"}]
+    assert "nodeSelector" not in template["spec"]
+    other = Placement("other", 1, {"a": "b"}, [], {}, {})
+    assert started_spec(row, job, [other])["template"] == job.spec["template"]
+
+
+@pytest.mark.parametrize(
+    "field, standing",
+    [
+        ("nodeSelector", {"spec": {"nodeSelector": {"k": "1"}}}),
+        ("labels", {"metadata": {"labels": {"k": "1"}}}),
+        ("annotations", {"metadata": {"annotations": {"k": "1"}}}),
+    ],
+)
+def test_what_contradicts_a_template_is_refused_and_the_same_is_not(
+    field: str, standing: Any
+) -> None:
+    row, job = made("batch/v1 Job")
+    job.spec = {"template": standing}
+    names = ("nodeSelector", "labels", "annotations")
+
+    def start(value: str) -> Any:
+        given = [{"k": value} if name == field else {} for name in names]
+        placement = Placement("main", 1, given[0], [], given[1], given[2])
+        return started_spec(row, job, [placement])
+
+    assert start("1")["template"].keys() >= standing.keys()
+    with pytest.raises(PlacementError, match=f"conflict for {field}: conflict for key=k"):
+        start("2")
+
+
+@pytest.mark.parametrize("text, seconds", [
+    ("1", 1), ("999999999", 999_999_999), ("1000000000", None), ("0", None), ("-1", None),
+    ("x", None), ("", None), ("٣", None),
+])  # fmt: skip
+def test_a_job_may_have_a_time_to_run(text: str, seconds: int | None) -> None:
+    row, job = made("batch/v1 Job", labels={"kueue.x-k8s.io/max-exec-time-seconds": text})
+    made_of_it = workload_of(row, job, Priority(0)).spec
+    assert made_of_it.maximum_execution_time_seconds == seconds
+
+
+def test_a_restored_job_has_its_own_number_of_pods() -> None:
+    row, job = made("batch/v1 Job", annotations={"kueue.x-k8s.io/job-min-parallelism": "1"})
+    workload = workload_of(row, job, Priority(0))
+    job.spec = started_spec(row, job, [Placement("main", 1, {}, [], {}, {})])
+    assert job.spec["parallelism"] == 1
+    assert restored_spec(row, job, workload)["parallelism"] == 2
+    workload.spec.pod_sets[0].name = "other"
+    assert restored_spec(row, job, workload) == job.spec

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 
 from tests.addons.mesh.builders import port, route, service, slice_of
-from tiphys.addons.mesh.outbound import Member, Target, protocol_of, resources_of
+from tiphys.addons.mesh.filters import SAFE
+from tiphys.addons.mesh.outbound import Member, Target, changes, protocol_of, resources_of
 from tiphys.addons.mesh.routing import Verdict, judge, route_for, seconds
 from tiphys.addons.mesh.types import RouteRetry, RouteTimeouts
 from tiphys.network.xds.cache import CLUSTER, ENDPOINTS, LISTENER, ROUTE
@@ -55,6 +57,31 @@ def test_a_route_is_told_what_it_lacks() -> None:
     assert judge(wrong, [wrong], services).no_service == "Service web has no TCP port 81"
 
 
+def test_of_the_same_second_the_first_by_name_holds() -> None:
+    a, b = (route(name, service="web", created="2026-01-01T00:00:00Z") for name in "ab")
+    services = {"web": service("web")}
+    assert route_for([b, a], "web", 80) is a
+    assert judge(b, [a, b], services).conflicting == "a"
+    assert judge(a, [a, b], services) == Verdict()
+
+
+def test_routes_for_different_ports_are_in_nobodys_way() -> None:
+    services = {"web": service("web", port(), port("https", 443))}
+    old = route("old", service="web", port=80, created="2026-01-01T00:00:00Z")
+    young = route("young", service="web", created="2026-01-02T00:00:00Z")
+    other = route("other", service="web", port=443, created="2026-01-02T00:00:00Z")
+    third = route("third", service="web", port=80, created="2026-01-03T00:00:00Z")
+    every = [third, young, old, other]
+    found = {one.metadata.name: judge(one, every, services).conflicting for one in every}
+    assert found == {"old": "", "young": "", "other": "", "third": "old"}
+
+
+def test_a_port_of_udp_is_none() -> None:
+    services = {"web": service("web", port(protocol="UDP"))}
+    verdict = judge(route("web", ("web", 1), port=80), [], services)
+    assert verdict == Verdict("", "Service web has no TCP port 80", ("web:80",))
+
+
 def test_requests_go_to_the_service_itself_without_a_route() -> None:
     made = action()
     assert made.cluster == NAME and made.timeout.seconds == 0
@@ -83,6 +110,87 @@ def test_weights_timeouts_and_retries_are_carried_out() -> None:
     assert (made.timeout.seconds, policy.per_try_timeout.nanos) == (2, 300_000_000)
     assert (policy.num_retries.value, list(policy.retriable_status_codes)) == (3, [500, 503])
     assert policy.retry_back_off.base_interval.nanos == 10_000_000
+
+
+def test_every_request_is_sent_again_where_none_of_it_reached_a_server() -> None:
+    safe, other = actions()
+    for one in (safe, other):
+        assert one.retry_policy.num_retries.value == 2
+        assert one.retry_policy.host_selection_retry_max_attempts == 5
+        assert [row.name for row in one.retry_policy.retry_host_predicate] == [
+            "envoy.retry_host_predicates.previous_hosts"
+        ]
+    (unreached,) = safe.retry_policy.retriable_headers
+    assert unreached.present_match, "yes and maybe"
+    (unreached,) = other.retry_policy.retriable_headers
+    assert unreached.string_match.exact == "yes"
+    codes = other.ClusterNotFoundResponseCode
+    assert codes.Name(other.cluster_not_found_response_code) == "INTERNAL_SERVER_ERROR"
+
+
+@pytest.mark.parametrize(
+    ("method", "is_safe"),
+    [("GET", True), ("HEAD", True), ("OPTIONS", True), ("TRACE", True), ("PUT", False)],
+)
+def test_methods_that_change_nothing_are_told_apart(method: str, is_safe: bool) -> None:
+    """RFC 9110, 9.2.1."""
+    made: Any = resources_of(Target(service("web")))
+    first, rest = made[ROUTE][NAME].virtual_hosts[0].routes
+    (header,) = first.match.headers
+    assert (header.name, first.match.prefix, rest.match.prefix) == (":method", "/", "/")
+    expression = header.string_match.safe_regex.regex
+    assert (re.fullmatch(expression, method) is not None) is is_safe
+    assert not rest.match.headers
+    for one in (first, rest):
+        assert list(one.response_headers_to_remove) == ["x-tiphys-mesh-unreached"]
+
+
+@pytest.mark.parametrize(
+    ("parts", "words", "retries"),
+    [
+        ({}, set(), 2),
+        ({"retry": RouteRetry()}, {"reset"}, 1),
+        ({"retry": RouteRetry(attempts=4)}, {"reset"}, 4),
+        (
+            {"retry": RouteRetry(codes=[503, 503, 500])},
+            {"reset", "retriable-status-codes"},
+            1,
+        ),
+    ],
+)
+def test_a_route_says_when_a_request_is_sent_again(
+    parts: dict[str, Any], words: set[str], retries: int
+) -> None:
+    policy = action(route("web", **parts)).retry_policy
+    always = {*SAFE.split(","), "retriable-headers"}
+    assert set(policy.retry_on.split(",")) - always == words
+    assert policy.num_retries.value == retries
+    assert list(policy.retriable_status_codes) == ([500, 503] if len(words) == 2 else [])
+
+
+@pytest.mark.parametrize(
+    ("timeouts", "whole", "attempt"),
+    [
+        (RouteTimeouts(), 0, None),
+        (RouteTimeouts(request="2s"), 2000, None),
+        (RouteTimeouts(request="0s"), 0, None),
+        (RouteTimeouts(backend_request="1s"), 0, 1000),
+        (RouteTimeouts(request="2s", backend_request="250ms"), 2000, 250),
+    ],
+)
+def test_no_timeout_is_no_limit(timeouts: RouteTimeouts, whole: int, attempt: int | None) -> None:
+    made = action(route("web", timeouts=timeouts))
+    assert made.HasField("timeout") and made.timeout.ToMilliseconds() == whole
+    policy = made.retry_policy
+    found = policy.per_try_timeout.ToMilliseconds() if policy.HasField("per_try_timeout") else None
+    assert found == attempt
+
+
+@pytest.mark.parametrize(("backoff", "is_set"), [(None, False), ("0s", False), ("1s", True)])
+def test_a_pause_of_nothing_is_envoys_own(backoff: str | None, is_set: bool) -> None:
+    """Envoy refuses a base interval of 0."""
+    policy = action(route("web", retry=RouteRetry(backoff=backoff))).retry_policy
+    assert policy.HasField("retry_back_off") is is_set
 
 
 def test_weights_that_are_all_zero_lead_nowhere() -> None:
@@ -135,6 +243,66 @@ def test_in_a_strict_namespace_nobody_is_spoken_to_in_the_open() -> None:
     cluster = made[CLUSTER][NAME]
     assert cluster.HasField("transport_socket") and not cluster.transport_socket_matches
     assert fallback.encode() in cluster.SerializeToString()
+
+
+def test_a_listener_of_a_service_is_bound_to_nothing() -> None:
+    made: Any = resources_of(Target(service("web")))[LISTENER][NAME]
+    socket = made.address.socket_address
+    assert (socket.address, socket.port_value) == ("10.96.0.7", 80)
+    assert made.HasField("bind_to_port") and not made.bind_to_port.value
+
+
+@pytest.mark.parametrize(
+    ("named", "chains", "is_looked_at"),
+    [("http", ["http"], False), ("tcp-db", ["tcp"], False), ("web", ["http", "tcp"], True)],
+)
+def test_a_port_has_a_chain_for_each_protocol_it_may_speak(
+    named: str, chains: list[str], is_looked_at: bool
+) -> None:
+    made: Any = resources_of(Target(service("web", port(named))))[LISTENER][NAME]
+    found = [one.name for one in made.filter_chains]
+    if made.HasField("default_filter_chain"):
+        found.append(made.default_filter_chain.name)
+    assert found == chains
+    assert bool(made.listener_filters) is is_looked_at
+    assert made.continue_on_listener_filters_timeout is is_looked_at
+    assert made.listener_filters_timeout.seconds == (1 if is_looked_at else 0)
+
+
+@pytest.mark.parametrize(
+    ("named", "clusters", "has_routes"),
+    [
+        ("http", {NAME}, True),
+        ("tcp-db", {f"{NAME}/tcp"}, False),
+        ("web", {NAME, f"{NAME}/tcp"}, True),
+    ],
+)
+def test_a_port_has_a_cluster_for_each_protocol(
+    named: str, clusters: set[str], has_routes: bool
+) -> None:
+    made = resources_of(Target(service("web", port(named))))
+    assert set(made[CLUSTER]) == clusters
+    assert bool(made[ROUTE]) is has_routes and set(made[ENDPOINTS]) == {NAME}
+
+
+def test_a_cluster_is_asked_by_load_and_never_in_a_panic() -> None:
+    made: Any = resources_of(Target(service("web")))[CLUSTER][NAME]
+    (policy,) = made.load_balancing_policy.policies
+    assert policy.typed_extension_config.name == "envoy.load_balancing_policies.least_request"
+    assert made.common_lb_config.HasField("healthy_panic_threshold")
+    assert made.common_lb_config.healthy_panic_threshold.value == 0.0
+    assert made.connect_timeout.seconds == 2
+    assert made.alt_stat_name == "web_shop:80"
+
+
+def test_what_is_gone_is_taken_out_of_a_cache() -> None:
+    one, two = resources_of(Target(service("web"))), resources_of(Target(service("web", ip="None")))
+    before = {kind: set(named) for kind, named in one.items()}
+    told = changes(before, two)
+    assert told[LISTENER] == {NAME: None} and told[ROUTE] == {NAME: None}
+    assert set(told[CLUSTER]) == {NAME} and told[CLUSTER][NAME] is not None
+    assert changes({}, one) == one
+    assert changes(before, {}) == {kind: dict.fromkeys(named) for kind, named in one.items()}
 
 
 def test_headless_services_have_no_listener_and_udp_nothing() -> None:

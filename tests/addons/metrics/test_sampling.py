@@ -52,6 +52,59 @@ def test_a_container_that_was_started_again_has_no_rate_yet() -> None:
     assert two_looks(5.0, 1.0).containers("n", "u") is None
 
 
+@pytest.mark.parametrize(
+    ("seconds", "later", "rate"),
+    [(1.0, 10.0, 0), (2.0, 10.0, 100_000_000), (0.9, 10.0, None), (2.0, 0.0, None), (2, -1, None)],
+)
+def test_a_rate_is_what_was_used_in_a_time(seconds: float, later: float, rate: int | None) -> None:
+    """A counter that goes back was started again; in no time there is no rate."""
+    sampler = Sampler()
+    sampler.note("n", {"node": row(1.0, 4096)}, 100.0)
+    sampler.note("n", {"node": row(seconds, 4096)}, 100.0 + later)
+    found = sampler.machine("n")
+    assert (found.cpu if found is not None else None) == rate
+
+
+def test_a_node_that_says_nothing_of_itself_may_speak_of_pods() -> None:
+    sampler = Sampler()
+    for at in (100.0, 110.0):
+        sampler.note("n", {"pods": summary(at, "u")["pods"]}, at)
+    assert sampler.machine("n") is None and sampler.containers("n", "u")
+    assert not sampler.is_empty and sampler.has_counters
+    assert Sampler().is_empty and not Sampler().has_counters
+
+
+def test_a_pod_that_comes_back_begins_anew() -> None:
+    sampler = two_looks(1.0, 2.0)
+    sampler.note("n", {"pods": []}, 120.0)
+    sampler.note("n", summary(3.0, "u"), 130.0)
+    assert sampler.containers("n", "u") is None
+    sampler.note("n", summary(4.0, "u"), 140.0)
+    assert sampler.containers("n", "u") == {"c": Sample(100_000_000, 4096, 140.0, 10.0)}
+
+
+def test_what_another_node_says_stays() -> None:
+    sampler = two_looks(1.0, 2.0)
+    for at in (100.0, 110.0):
+        sampler.note("m", summary(at, "u"), at)
+    sampler.keep_only({"n"})
+    assert sampler.containers("m", "u") is None and sampler.machine("m") is None
+    assert sampler.containers("n", "u") is not None and sampler.machine("n") is not None
+
+
+@pytest.mark.parametrize(("memory", "shown"), [(1023, "0"), (1024, "1Ki"), (2047, "1Ki")])
+def test_memory_is_shown_in_whole_kibibytes(memory: int, shown: str) -> None:
+    assert Sample(0, memory, 0.0, 0.0).usage() == {"cpu": "0", "memory": shown}
+
+
+def test_a_pod_is_as_new_as_its_newest_container() -> None:
+    samples = {"b": Sample(0, 0, 1000.0, 10.0), "a": Sample(0, 0, 1001.0, 11.0)}
+    made = to_builtins(pod_metrics(pod(), samples))
+    assert [one["name"] for one in made["containers"]] == ["a", "b"]
+    assert (made["timestamp"], made["window"]) == ("1970-01-01T00:16:41Z", "11.000s")
+    assert made["metadata"]["creationTimestamp"] == "1970-01-01T00:16:41Z"
+
+
 def test_pods_and_nodes_that_are_gone_are_forgotten() -> None:
     sampler = two_looks(1.0, 2.0)
     sampler.note("n", summary(3.0, "other"), 120.0)

@@ -68,25 +68,32 @@ def _metadata(annotations: dict[str, str]) -> dict[str, Any]:
     return {"name": "x", "namespace": "a", "uid": "1", "annotations": keys}
 
 
-def cluster(*objects: Ingress | RouteGroup, slices: list[EndpointSlice] | None = None) -> Objects:
+def cluster(
+    *objects: Ingress | RouteGroup,
+    slices: list[EndpointSlice] | None = None,
+    services: list[Service] | None = None,
+) -> Objects:
     found = [pods("shop", "10.0.0.1", "10.0.0.2"), pods("next", "10.0.0.3")]
     outside = service("away", type="ExternalName", externalName="away.example.com")
-    services = [service("shop"), service("next"), service("bare"), outside]
+    known = [service("shop"), service("next"), service("bare"), outside]
     return Objects(
         [each for each in objects if isinstance(each, Ingress)],
         [each for each in objects if isinstance(each, RouteGroup)],
-        services,
+        known if services is None else services,
         endpoint_slices=found if slices is None else slices,
     )
 
 
 def compiled(
-    *objects: Ingress | RouteGroup, slices: list[EndpointSlice] | None = None, **options: Any
+    *objects: Ingress | RouteGroup,
+    slices: list[EndpointSlice] | None = None,
+    services: list[Service] | None = None,
+    **options: Any,
 ) -> Compiled:
     """`options` are as in `Options`; routes for what nothing takes are left out unless they are
     asked for."""
     wanted = Options(**{"catch_all": False, **options})
-    return compile_routes(cluster(*objects, slices=slices), wanted)
+    return compile_routes(cluster(*objects, slices=slices, services=services), wanted)
 
 
 def by_id(text: str) -> dict[str, Route]:
@@ -101,3 +108,9 @@ ON_HOST = 'Host("^(shop[.]example[.]org[.]?(:[0-9]+)?)$")'
 TWO = '<roundRobin, "http://10.0.0.1:8080", "http://10.0.0.2:8080">'
 ONE = '"http://10.0.0.3:8080"'
 NONE = 'status(502) -> inlineContent("no endpoints") -> <shunt>'
+SHOP = "kube_a__x__shop_example_org_____shop"
+GROUP = "kube_rg__a__x__all__0_0"
+SUBTREE = f'{ON_HOST} && PathSubtree("/")'
+CATCH_ALL = f"kube_rg____shop_example_org__catchall__0_0: {ON_HOST} -> <shunt>;"
+INSIDE = "www.shop.inside"
+ON_INSIDE = 'Host("^(www[.]shop[.]inside[.]?(:[0-9]+)?)$")'

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from tests.addons.routeserver.builders import (
+    GROUP,
     HOST,
-    NONE,
-    ON_HOST,
-    ONE,
+    SHOP,
+    SUBTREE,
     TWO,
     compiled,
     group,
@@ -18,191 +16,9 @@ from tests.addons.routeserver.builders import (
     path,
     pods,
     same,
+    service,
 )
 from tiphys.addons.routeserver.compiling.objects import Ingress, Problem, RouteGroup, read_list
-from tiphys.addons.routeserver.compiling.options import Appended
-from tiphys.addons.routeserver.eskip import Call
-
-SHOP = "kube_a__x__shop_example_org_____shop"
-GROUP = "kube_rg__a__x__all__0_0"
-SUBTREE = f'{ON_HOST} && PathSubtree("/")'
-CATCH_ALL = f"kube_rg____shop_example_org__catchall__0_0: {ON_HOST} -> <shunt>;"
-INSIDE = "www.shop.inside"
-ON_INSIDE = 'Host("^(www[.]shop[.]inside[.]?(:[0-9]+)?)$")'
-
-INGRESSES: dict[str, tuple[Ingress, dict[str, Any], str]] = {
-    "pods of a service share the requests": (
-        ingress(path()),
-        {},
-        f"{SHOP}: {SUBTREE} -> {TWO};",
-    ),
-    "one pod gets them all": (
-        ingress(path(to="next")),
-        {},
-        f"kube_a__x__shop_example_org_____next: {SUBTREE} -> {ONE};",
-    ),
-    "no pod is an error that says so": (
-        ingress(path(to="bare")),
-        {},
-        f"kube_a__x__shop_example_org_____bare: {SUBTREE} -> {NONE};",
-    ),
-    "a port that the service has not is the same": (
-        ingress(path(port="other")),
-        {},
-        f"{SHOP}: {SUBTREE} -> {NONE};",
-    ),
-    "no service is no route": (ingress(path(to="lost")), {}, ""),
-    "an exact path": (
-        ingress(path(kind="Exact")),
-        {},
-        f'{SHOP}: {ON_HOST} && Path("/") -> {TWO};',
-    ),
-    "a path of no type is an expression": (
-        ingress(path("/a", kind="ImplementationSpecific")),
-        {},
-        f"kube_a__x__shop_example_org___a__shop: {ON_HOST} && PathRegexp(/^(\\/a)/) -> {TWO};",
-    ),
-    "a path of no type as an annotation wants it": (
-        ingress(path("/a", kind=""), skipper_ingress_path_mode="path-prefix"),
-        {},
-        f'kube_a__x__shop_example_org___a__shop: {ON_HOST} && PathSubtree("/a") -> {TWO};',
-    ),
-    "filters of an annotation, the rate limit first": (
-        ingress(path(), skipper_filter='setPath("/x")', ratelimit="ratelimit(2)"),
-        {},
-        f'{SHOP}: {SUBTREE} -> ratelimit(2) -> setPath("/x") -> {TWO};',
-    ),
-    "predicates of an annotation": (
-        ingress(path(), skipper_predicate='Cookie("beta", "yes")'),
-        {},
-        f'{SHOP}: {SUBTREE} && Cookie("beta", "yes") -> {TWO};',
-    ),
-    "another way to choose a pod": (
-        ingress(path(), skipper_loadbalancer="random"),
-        {},
-        f"{SHOP}: {SUBTREE} -> {TWO.replace('roundRobin', 'random')};",
-    ),
-    "another protocol": (
-        ingress(path(), skipper_backend_protocol="fastcgi"),
-        {},
-        f"{SHOP}: {SUBTREE} -> {TWO.replace('http:', 'fastcgi:')};",
-    ),
-    "weights share a path": (
-        ingress(path(), path(to="next"), backend_weights='{"shop": 90, "next": 10}'),
-        {},
-        f"{SHOP}: {SUBTREE} && Traffic(0.9) -> {TWO};"
-        f"kube_a__x__shop_example_org_____next: {SUBTREE} -> {ONE};",
-    ),
-    "weights as segments": (
-        ingress(path(), path(to="next"), backend_weights='{"shop": 75, "next": 25}'),
-        {"traffic": "traffic-segment-predicate"},
-        f"{SHOP}: {SUBTREE} && TrafficSegment(0, 0.75) -> {TWO};"
-        f"kube_a__x__shop_example_org_____next: {SUBTREE} && TrafficSegment(0.75, 1) -> {ONE};",
-    ),
-    "no weight is no traffic": (
-        ingress(path(), path(to="next"), backend_weights='{"next": 1}'),
-        {},
-        f"kube_a__x__shop_example_org_____next: {SUBTREE} -> {ONE};",
-    ),
-    "routes of an annotation": (
-        ingress(path(), skipper_routes='Method("OPTIONS") -> status(204) -> <shunt>'),
-        {},
-        f"{SHOP}: {SUBTREE} -> {TWO};"
-        f'kube_a__x__0__shop_example_org_____: {SUBTREE} && Method("OPTIONS") -> status(204) -> <shunt>;',
-    ),
-    "https alone": (
-        ingress(path()),
-        {"https_redirect": True},
-        f"{SHOP}: {SUBTREE} -> {TWO};"
-        f'{SHOP}_https_redirect: {SUBTREE} && Weight(1000) && Header("X-Forwarded-Proto", "http")'
-        ' -> redirectTo(308, "https:") -> <shunt>;'
-        'kube__redirect: Weight(1000) && Header("X-Forwarded-Proto", "http")'
-        ' -> redirectTo(308, "https:") -> <shunt>;',
-    ),
-    "a name outside is not called unless it may be": (ingress(path(to="away")), {}, ""),
-    "a name outside": (
-        ingress(path(to="away")),
-        {"external_names": True, "allowed_external_names": ("^away[.]",)},
-        f"kube_a__x__shop_example_org____away_example_com: {ON_HOST}"
-        ' -> setRequestHeader("Host", "away.example.com") -> "http://away.example.com:8080";',
-    ),
-    "a name outside that is not among those": (
-        ingress(path(to="away")),
-        {"external_names": True, "allowed_external_names": ("^other[.]",)},
-        "",
-    ),
-    "a host of the cluster has a rule of its own": (
-        ingress(path(), host=INSIDE),
-        {
-            "east_west_range_domains": ("shop.inside",),
-            "east_west_range_predicates": (Call("ClientIP", ("10.0.0.0/8",)),),
-        },
-        f'kube_a__x__www_shop_inside_____shop: {ON_INSIDE} && PathSubtree("/")'
-        f' && ClientIP("10.0.0.0/8") -> {TWO};',
-    ),
-    "filters by the value of an annotation": (
-        ingress(path(), team="shop"),
-        {"annotation_filters": (Appended("zalando.org/team", "shop", (Call("latency", (1.0,)),)),)},
-        f"{SHOP}: {SUBTREE} -> latency(1) -> {TWO};",
-    ),
-    "default filters of a service come first": (
-        ingress(path(), skipper_filter="compress()"),
-        {"default_filters": {"shop.a": "corsOrigin()"}},
-        f"{SHOP}: {SUBTREE} -> corsOrigin() -> compress() -> {TWO};",
-    ),
-}
-
-GROUPS: dict[str, tuple[RouteGroup, dict[str, Any], str]] = {
-    "a group without routes takes everything": (
-        group(),
-        {},
-        f"{GROUP}: {ON_HOST} -> {TWO};",
-    ),
-    "a route, and what it does not take": (
-        group({"pathSubtree": "/a", "filters": ["compress()"]}),
-        {"catch_all": True},
-        f'{GROUP}: {ON_HOST} && PathSubtree("/a") -> compress() -> {TWO}; {CATCH_ALL}',
-    ),
-    "a method is a route": (
-        group({"path": "/a", "methods": ["GET", "PUT", "GET"]}),
-        {},
-        f'kube_rg__a__x__get__0_0: {ON_HOST} && Path("/a") && Method("GET") -> {TWO};'
-        f'kube_rg__a__x__put__0_0: {ON_HOST} && Path("/a") && Method("PUT") -> {TWO};',
-    ),
-    "backends of a route stand for the default ones": (
-        group({"path": "/a", "backends": [{"backendName": "nothing"}]}),
-        {},
-        f'{GROUP}: {ON_HOST} && Path("/a") -> <shunt>;',
-    ),
-    "weights": (
-        group(
-            defaultBackends=[
-                {"backendName": "shop", "weight": 1},
-                {"backendName": "next", "weight": 1},
-            ]
-        ),
-        {},
-        f"{GROUP}: {ON_HOST} && Traffic(0.5) -> {TWO};kube_rg__a__x__all__0_1: {ON_HOST} -> {ONE};",
-    ),
-    "https alone, where the group wants it": (
-        group({"path": "/a"}, annotations={"skipper_ingress_redirect": "true"}),
-        {},
-        f'{GROUP}: {ON_HOST} && Path("/a") -> {TWO};'
-        f'{GROUP}_https_redirect: {ON_HOST} && Path("/a") && Header("X-Forwarded-Proto", "http")'
-        ' -> redirectTo(308, "https:") -> <shunt>;',
-    ),
-    "hosts inside and outside": (
-        group(hosts=(HOST, INSIDE)),
-        {"east_west_range_domains": ("shop.inside",)},
-        f"{GROUP}: {ON_HOST} -> {TWO}; kube_rg__internal_a__x__all__0_0: {ON_INSIDE} -> {TWO};",
-    ),
-}
-
-
-@pytest.mark.parametrize("case", [*INGRESSES, *GROUPS])
-def test_an_object_becomes_routes(case: str) -> None:
-    obj, options, expected = {**INGRESSES, **GROUPS}[case]
-    assert same(compiled(obj, **options), expected)
 
 
 def test_pods_of_a_zone_are_enough_when_they_are_three() -> None:
@@ -219,6 +35,106 @@ def test_a_pod_that_ends_gets_no_requests_whatever_another_slice_says() -> None:
     ending = pods("shop", "10.0.0.1", ready=True, terminating=True)
     [route] = compiled(ingress(path()), slices=[ready, ending]).routes
     assert route.backend.address == "http://10.0.0.2:8080"
+
+
+def zone_of(*zones: str, zone: str = "near", **annotations: str) -> set[str]:
+    """The zones of the endpoints that a route has for a router of `zone`."""
+    slices = [pods("shop", f"10.0.{n}.1", zone=one) for n, one in enumerate(zones)]
+    [route] = compiled(ingress(path(), **annotations), slices=slices, zone=zone).routes
+    return {endpoint.zone for endpoint in route.backend.endpoints}
+
+
+@pytest.mark.parametrize(
+    ("zones", "kept"),
+    [
+        (("near", "near", "far"), {"near", "far"}),
+        (("near", "near", "near", "far"), {"near"}),
+        (("far", "far"), {"far"}),
+    ],
+)
+def test_fewer_than_three_pods_of_a_zone_are_not_enough(
+    zones: tuple[str, ...], kept: set[str]
+) -> None:
+    assert zone_of(*zones) == kept
+
+
+def test_an_object_may_say_that_zones_mean_nothing() -> None:
+    zones = ("near", "near", "near", "far")
+    assert zone_of(*zones, traffic_zone_aware="false") == {"near", "far"}
+    assert zone_of(*zones, traffic_zone_aware="true") == {"near"}
+    assert zone_of(*zones, zone="") == {"near", "far"}
+
+
+# --- whose objects, and which ---
+
+
+@pytest.mark.parametrize(
+    ("said", "named", "is_ours"),
+    [
+        ("", None, True),
+        ("skipper", None, True),
+        ("", "skipper", True),
+        ("nginx", None, False),
+        ("", "nginx", False),
+        ("skipper", "nginx", False),
+        ("nginx", "skipper", False),
+    ],
+)
+def test_an_ingress_of_another_class_is_left_alone(
+    said: str, named: str | None, is_ours: bool
+) -> None:
+    one = ingress(path())
+    one.metadata.annotations = {"kubernetes.io/ingress.class": said} if said else None
+    assert one.spec is not None
+    one.spec.ingress_class_name = named
+    assert bool(compiled(one).routes) is is_ours
+
+
+@pytest.mark.parametrize(("said", "is_ours"), [("", True), ("skipper", True), ("other", False)])
+def test_a_group_of_another_class_is_left_alone(said: str, is_ours: bool) -> None:
+    annotations = {"routegroup.class": said} if said else {}
+    assert bool(compiled(group(annotations=annotations)).routes) is is_ours
+
+
+@pytest.mark.parametrize(
+    ("labels", "wanted", "is_ours"),
+    [
+        (None, {}, True),
+        (None, {"a": ""}, False),
+        ({"a": "b"}, {"a": ""}, True),
+        ({"a": "b"}, {"a": "b"}, True),
+        ({"a": "c"}, {"a": "b"}, False),
+        ({"a": "b"}, {"a": "b", "c": ""}, False),
+    ],
+)
+def test_objects_are_chosen_by_labels(
+    labels: dict[str, str] | None, wanted: dict[str, str], is_ours: bool
+) -> None:
+    one = ingress(path())
+    one.metadata.labels = labels
+    assert bool(compiled(one, ingress_labels=wanted).routes) is is_ours
+    shop = service("shop")
+    shop.metadata.labels = labels
+    made = compiled(ingress(path()), services=[shop], service_labels=wanted)
+    assert bool(made.routes) is is_ours
+
+
+def test_of_two_routes_of_one_id_that_of_the_first_object_stays() -> None:
+    first, second = ingress(path()), ingress(path(to="next"))
+    first.metadata.name, second.metadata.name = "x.a", "x-a"  # both are x_a in an id
+    second.spec.rules[0].http.paths[0].backend.service.name = "shop"  # type: ignore
+    first.metadata.annotations = {"zalando.org/skipper-filter": "first()"}
+    second.metadata.annotations = {"zalando.org/skipper-filter": "second()"}
+    [route] = compiled(first, second).routes
+    assert [call.name for call in route.filters] == ["second"], "x-a comes before x.a"
+
+
+def test_without_a_namespace_an_object_is_of_the_default_one() -> None:
+    assert group().metadata.key == ("a", "x")
+    bare = group()
+    bare.metadata.namespace = ""
+    assert bare.metadata.key == ("default", "x")
+    assert compiled(bare).problems[0].message.endswith("service shop does not exist")
 
 
 # --- what is wrong harms itself alone ---
@@ -253,6 +169,108 @@ BROKEN: dict[str, tuple[Ingress | RouteGroup, str]] = {
         group(backends=[{"name": "shop", "type": "network", "address": "http://a/b"}]),
         "scheme://host",
     ),
+    "the same host twice": (group(hosts=(HOST, HOST)), "spec.hosts: a host is there twice"),
+    "no backend at all": (group(backends=[]), "spec.backends: there is none"),
+    "a backend twice": (
+        group(backends=[{"name": "shop", "type": "shunt"}] * 2),
+        "spec.backends[1]: the name shop is there twice",
+    ),
+    "a backend without a name": (
+        group(backends=[{"type": "shunt"}]),
+        "spec.backends[0]: it has no name",
+    ),
+    "a backend without a service": (
+        group(backends=[{"name": "shop", "servicePort": 80}]),
+        "spec.backends[0]: it has no serviceName",
+    ),
+    "a port of 0": (
+        group(backends=[{"name": "shop", "serviceName": "shop"}]),
+        "servicePort 0 is no port",
+    ),
+    "a port above all": (
+        group(backends=[{"name": "shop", "serviceName": "shop", "servicePort": 65536}]),
+        "servicePort 65536 is no port",
+    ),
+    "several addresses of which there is none": (
+        group(backends=[{"name": "shop", "type": "lb"}]),
+        "it has no endpoints",
+    ),
+    "a way to choose that is none": (
+        group(backends=[{"name": "shop", "type": "lb", "algorithm": "best", "endpoints": ["x"]}]),
+        "'best' is no load balancer algorithm",
+    ),
+    "an address without a scheme": (
+        group(backends=[{"name": "shop", "type": "network", "address": "a.example"}]),
+        "'a.example' is not scheme://host",
+    ),
+    "an address with a query": (
+        group(backends=[{"name": "shop", "type": "network", "address": "http://a?b"}]),
+        "'http://a?b' is not scheme://host",
+    ),
+    "a service of another type": (
+        group(backends=[{"name": "shop", "serviceName": "away", "servicePort": 80}]),
+        "service away is of type ExternalName, not ClusterIP",
+    ),
+    "an address that is not allowed": (
+        group(backends=[{"name": "shop", "type": "network", "address": "http://b.example"}]),
+        "the address http://b.example is not allowed",
+    ),
+    "one address of several that is not": (
+        group(
+            backends=[
+                {
+                    "name": "shop",
+                    "type": "lb",
+                    "endpoints": ["http://a.example", "http://b.example"],
+                }
+            ]
+        ),
+        "the address http://b.example is not allowed",
+    ),
+    "a backend twice among the default ones": (
+        group(defaultBackends=[{"backendName": "shop"}] * 2),
+        "spec.defaultBackends: shop is there twice",
+    ),
+    "a default backend that is none": (
+        group(defaultBackends=[{"backendName": "lost"}]),
+        "spec.defaultBackends: 'lost' is no backend of this group",
+    ),
+    "neither routes nor default backends": (
+        group(defaultBackends=[]),
+        "spec.defaultBackends: there is none, and no routes",
+    ),
+    "a route without backends and without default ones": (
+        group(
+            {"path": "/a", "backends": [{"backendName": "shop"}]},
+            {"path": "/b"},
+            defaultBackends=[],
+        ),
+        "spec.routes[1]: it has no backends, and there are no default ones",
+    ),
+    "an empty method": (
+        group({"methods": ["GET", ""]}),
+        "spec.routes[0]: a method is empty",
+    ),
+    "a backend of a route twice": (
+        group({"backends": [{"backendName": "shop"}] * 2}),
+        "spec.routes[0]: shop is there twice",
+    ),
+    "a weight below nothing": (
+        group(defaultBackends=[{"backendName": "shop", "weight": -1}]),
+        "the weight of shop is -1",
+    ),
+    "a weight that a float cannot hold": (
+        group(defaultBackends=[{"backendName": "shop", "weight": 1 << 53}]),
+        "the weight of shop is 9007199254740992",
+    ),
+    "a predicate of a group": (
+        group({"predicates": ["Path("]}),
+        "spec.routes[0]: 'Path(': ",
+    ),
+    "two predicates in one": (
+        group({"predicates": ["A() && B()"]}),
+        "spec.routes[0]: 'A() && B()': one is expected, not 2",
+    ),
     "a weight without end": (
         group(defaultBackends=[{"backendName": "shop", "weight": 10**400}]),
         "the weight of shop",
@@ -285,10 +303,26 @@ def test_weights_that_are_none_are_passed_over(weights: str) -> None:
 def test_an_object_that_is_wrong_says_so_and_others_stay(case: str) -> None:
     broken, message = BROKEN[case]
     broken.metadata.name = "broken"
-    made = compiled(broken, ingress(path()), group())
+    allowed = ("^a[.]example$",)
+    made = compiled(broken, ingress(path()), group(), allowed_external_names=allowed)
     assert {route.id for route in made.routes} == {SHOP, GROUP}
     [problem] = made.problems
     assert problem.about is broken and message in problem.message
+
+
+def test_an_object_without_a_spec_or_a_name_gives_no_routes() -> None:
+    bare, nameless, lost, unnamed = ingress(path()), ingress(path()), group(), group()
+    bare.spec = lost.spec = None
+    nameless.metadata.namespace = ""
+    unnamed.metadata.name = ""
+    made = compiled(bare, nameless, lost, unnamed)
+    assert made.routes == ()
+    assert sorted(problem.message for problem in made.problems) == [
+        "it has no name",
+        "it has no spec",
+        "it has no spec, name or namespace",
+        "it has no spec, name or namespace",
+    ]
 
 
 def test_an_object_that_cannot_be_read_is_left_out_alone() -> None:

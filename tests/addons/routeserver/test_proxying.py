@@ -9,7 +9,7 @@ import pytest
 from aiohttp import test_utils, web
 
 from tiphys.addons.routeserver.eskip import Route, read_routes
-from tiphys.addons.routeserver.proxying import Backends, Exchange, apply_filters
+from tiphys.addons.routeserver.proxying import Backends, Exchange, apply_filters, exchange_of
 
 
 def route(filters: str, backend: str = "<shunt>") -> Route:
@@ -127,3 +127,42 @@ async def test_who_does_not_answer_is_told_apart(error: Exception, status: int) 
     network = route("", '"http://10.0.0.1"')
     made = await Backends(session).answer(network, Exchange("GET", "/", "", {}), None)
     assert made.status == status
+
+
+@pytest.mark.parametrize(
+    ("name", "passes"),
+    [
+        ("X-A", True),
+        ("host", True),
+        ("connection", False),
+        ("Keep-Alive", False),
+        ("TE", False),
+        ("Trailer", False),
+        ("Transfer-Encoding", False),
+        ("Upgrade", False),
+        ("Proxy-Connection", False),
+        ("Content-Length", False),
+    ],
+)
+def test_what_belongs_to_a_connection_stays_there(name: str, passes: bool) -> None:
+    """RFC 9110, 7.6.1."""
+    request = test_utils.make_mocked_request("PUT", "/a?x=1", headers={name: "5"})
+    made = exchange_of(request)
+    assert (made.method, made.path, made.query) == ("PUT", "/a", "x=1")
+    assert made.headers == ({name.title(): "5"} if passes else {})
+
+
+async def test_an_answer_is_not_passed_on_with_its_coding() -> None:
+    async def answer(request: web.Request) -> web.Response:
+        response = web.Response(body=b"body" * 100)
+        response.enable_compression()
+        return response
+
+    application = web.Application()
+    application.router.add_get("/", answer)
+    async with test_utils.TestServer(application) as server, aiohttp.ClientSession() as session:
+        url = str(server.make_url("")).rstrip("/")
+        exchange = Exchange("GET", "/", "", {"Accept-Encoding": "gzip"})
+        made = await Backends(session).answer(route("", f'"{url}"'), exchange, None)
+    assert made.body == b"body" * 100
+    assert not {"Content-Encoding", "Transfer-Encoding"} & set(made.headers)

@@ -104,6 +104,59 @@ async def test_metrics_count(served: Served) -> None:
     assert 'routesrv_custom_gauges{key="routes.total"} 1\n' in text
 
 
+async def test_metrics_have_the_names_of_skippers_server(served: Served) -> None:
+    async def lines() -> dict[str, int]:
+        text = (await served.ask("/metrics"))[2].decode()
+        rows = [line.rsplit(" ", 1) for line in text.splitlines() if line[0] != "#"]
+        return {name.partition('"')[2].partition('"')[0]: int(value) for name, value in rows}
+
+    assert await lines() == {
+        "routes.empty": 0,
+        "routes.updated": 0,
+        "routes.fetch_errors": 0,
+        "routes.polls": 0,
+        "routes.total": 0,
+        "routes.byte": 0,
+    }
+    served.load("a: * -> <shunt>; b: * -> <shunt>")
+    served.load("a: * -> <shunt>; b: * -> <shunt>")
+    await served.ask("/other")
+    shown = await lines()
+    assert (shown["routes.updated"], shown["routes.total"], shown["routes.byte"]) == (1, 2, 33)
+    assert (shown["200"], shown["404"]) == (1, 1), "the answer before, and what there is not"
+
+
+async def test_bytes_are_counted_that_are_sent(served: Served) -> None:
+    served.load("a: * -> <shunt>")
+    await served.ask("/routes", "HEAD")
+    assert served.server.sent == 0
+    await served.ask("/routes")
+    assert served.server.sent == 16
+
+
+async def test_who_may_be_told_something_else_is_told_by_what(served: Served) -> None:
+    served.load("a: * -> <shunt>")
+    _, headers, _ = await served.ask("/routes")
+    assert headers["Vary"] == "Accept-Encoding"
+    assert headers["Content-Type"] == "text/plain; charset=utf-8"
+    status, refused, _ = await served.ask("/routes", "DELETE")
+    assert (status, refused["Allow"]) == (405, "GET, HEAD")
+    assert (await served.ask("/routes/"))[0] == 404
+
+
+async def test_a_zones_name_is_read_as_it_is_meant(served: Served) -> None:
+    served.load(TABLE.replace("near", "a%20b"))
+    assert (await served.ask("/routes/a%20b"))[2].count(b"http://") == 3
+
+
+async def test_an_address_that_is_taken_is_told(served: Served) -> None:
+    port = int(served.url.rpartition(":")[2])
+    other = RouteServer(Tables())
+    with pytest.raises(OSError):
+        await other.start("127.0.0.1", port)
+    await other.stop()
+
+
 def test_etags_are_compared_as_the_rfc_says() -> None:
     assert is_known('"a"', '"a"') and is_known('W/"a"', '"a"') and is_known('"b", "a"', '"a"')
     assert is_known("*", '"a"')

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from tiphys.addons.training.actions import Plan
 from tiphys.addons.training.observation import AgentReport, AgentState, Member, Observation
-from tiphys.addons.training.types import HyperPodPyTorchJob
+from tiphys.addons.training.types import HyperPodPyTorchJob, JobCondition
 from tiphys.api.base import from_builtins
-from tiphys.machinery import timestamps
+from tiphys.machinery import conditions, timestamps
 
 NOW = 1_800_000_000.0
 
@@ -76,3 +77,26 @@ def started(made: HyperPodPyTorchJob, epoch: str = "0-4", since: float = NOW) ->
 
 def running(count: int, epoch: str = "0-4") -> list[Member]:
     return [member(index, report("running", index, epoch)) for index in range(count)]
+
+
+# --- plans ---
+
+
+def done(plan: Plan, kind: type[Any]) -> list[Any]:
+    return [action for action in plan.actions if isinstance(action, kind)]
+
+
+def true(plan: Plan) -> list[str]:
+    return [one.type for one in plan.status.conditions if one.status == "True"]
+
+
+def condition(plan: Plan, kind: str) -> JobCondition:
+    found = conditions.find(plan.status.conditions, kind)
+    assert found is not None
+    return found
+
+
+def after(made: HyperPodPyTorchJob, plan: Plan) -> HyperPodPyTorchJob:
+    made.status = plan.status
+    made.metadata.annotations |= plan.annotations
+    return made

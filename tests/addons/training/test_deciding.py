@@ -9,6 +9,9 @@ import pytest
 
 from tests.addons.training.builders import (
     NOW,
+    after,
+    condition,
+    done,
     job,
     member,
     policy,
@@ -16,6 +19,7 @@ from tests.addons.training.builders import (
     running,
     seen,
     started,
+    true,
 )
 from tiphys.addons.training.actions import (
     CreatePod,
@@ -28,29 +32,8 @@ from tiphys.addons.training.actions import (
 )
 from tiphys.addons.training.backoff import PodBackoff
 from tiphys.addons.training.deciding import decide
-from tiphys.addons.training.types import FaultyPodInstances, HyperPodPyTorchJob, JobCondition
+from tiphys.addons.training.types import FaultyPodInstances, HyperPodPyTorchJob
 from tiphys.machinery import conditions, timestamps
-
-
-def done(plan: Plan, kind: type[Any]) -> list[Any]:
-    return [action for action in plan.actions if isinstance(action, kind)]
-
-
-def true(plan: Plan) -> list[str]:
-    return [one.type for one in plan.status.conditions if one.status == "True"]
-
-
-def condition(plan: Plan, kind: str) -> JobCondition:
-    found = conditions.find(plan.status.conditions, kind)
-    assert found is not None
-    return found
-
-
-def after(made: HyperPodPyTorchJob, plan: Plan) -> HyperPodPyTorchJob:
-    made.status = plan.status
-    made.metadata.annotations |= plan.annotations
-    return made
-
 
 # --- the beginning ---
 
@@ -385,67 +368,6 @@ def test_a_job_that_cannot_run_fails_in_the_words_of_the_webhook() -> None:
     assert condition(plan, "Failed").reason == "InvalidSpec"
     assert "spec.nprocPerNode" in condition(plan, "Failed").message
     assert not done(plan, CreatePod)
-
-
-# --- elastic jobs ---
-
-
-def elastic(**fields: Any) -> HyperPodPyTorchJob:
-    made = job(replicas=2, elasticPolicy={"minReplicas": 2, "maxReplicas": 6, **fields})
-    return made
-
-
-def test_an_elastic_job_grows_when_more_pods_are_ready() -> None:
-    made = started(elastic(replicaIncrementStep=2, gracefulShutdownTimeoutInSeconds=9))
-    assert not done(decide(seen(made, *running(2, "0-2"), member(2, report()))), StopAgent)
-    more = [member(index, report()) for index in (2, 3, 4)]
-    plan = decide(seen(made, *running(2, "0-2"), *more))
-    assert [(one.member.index, one.grace) for one in done(plan, StopAgent)] == [(0, 9), (1, 9)]
-    scaling = plan.status.elastic_scaling_status
-    assert scaling is not None and scaling.target_replicas == {"pod": 4}
-    ready = [member(index, report("ready", index, "0-2")) for index in range(2)]
-    plan = decide(seen(after(made, plan), *ready, *more))
-    assert {one.body["nnodes"] for one in done(plan, StartAgent)} == {4}
-    assert plan.status.restart_count == 0
-
-
-def test_it_does_not_grow_so_soon_after_a_restart() -> None:
-    snooze = policy(scaleUpSnoozeTimeInSeconds=100)
-    made = started(job(replicas=2, elasticPolicy={"minReplicas": 2, "maxReplicas": 3}, **snooze))
-    members = (*running(2, "0-2"), member(2, report()))
-    assert not done(decide(seen(made, *members, now=NOW + 99)), StopAgent)
-    assert done(decide(seen(made, *members, now=NOW + 100)), StopAgent)
-
-
-def test_it_shrinks_when_a_lost_pod_does_not_come_back() -> None:
-    made = elastic(replicaDiscreteValues=[2, 4, 6], faultyScaleDownTimeoutInSeconds=30)
-    made.spec.replica_specs[0].replicas = 4
-    made = started(made)
-    three = running(3)
-    lost = member(3, None, last_rank=3, lost="node node-3 is gone", node_is_lost=True)
-    made = after(made, decide(seen(made, *three, lost)))
-    waiting = [member(index, report("ready", index, "0-4")) for index in range(3)]
-    assert not done(decide(seen(made, *waiting, now=NOW + 29)), StartAgent)
-    plan = decide(seen(made, *waiting, now=NOW + 30))
-    scaling = plan.status.elastic_scaling_status
-    assert scaling is not None
-    assert (scaling.target_replicas, scaling.is_faulty_pod_scale_down) == ({"pod": 2}, True)
-    plan = decide(seen(after(made, plan), *waiting, now=NOW + 31))
-    assert {one.body["nnodes"] for one in done(plan, StartAgent)} == {2}
-
-
-@pytest.mark.parametrize(
-    ("fields", "sizes"),
-    [
-        ({}, (2, 3, 4, 5, 6)),
-        ({"replicaIncrementStep": 2}, (2, 4, 6)),
-        ({"replicaDiscreteValues": [8, 2, 5, 1]}, (2, 5)),
-    ],
-)
-def test_sizes(fields: dict[str, Any], sizes: tuple[int, ...]) -> None:
-    from tiphys.addons.training.sizes import groups_of
-
-    assert groups_of(elastic(**fields))[0].sizes == sizes
 
 
 def test_two_groups_have_one_block_of_ranks_each() -> None:

@@ -10,8 +10,8 @@ import pytest
 from tests.addons.training.builders import job, job_body
 from tiphys.addons.training.protocol import ProtocolError, read_status, reason_of
 from tiphys.addons.training.types import HyperPodPyTorchJob
-from tiphys.addons.training.validation import errors_of
-from tiphys.addons.training.webhook import review
+from tiphys.addons.training.validation import errors_of, groups_of_numbers
+from tiphys.addons.training.webhook import review, webhooks
 
 RULES = "spec.runPolicy.logMonitoringConfiguration[0]"
 
@@ -42,7 +42,16 @@ def rule(**fields: Any) -> dict[str, Any]:
             f"{RULES}.logPattern",
             "must have a group",
         ),
+        # One mistake is told once.
+        (
+            rule(logPattern="(", operator="gt", metricThreshold=3),
+            f"{RULES}.logPattern",
+            "is no regular expression",
+        ),
+        (rule(name=""), f"{RULES}.name", "Required value"),
         ({"nprocPerNode": "many"}, "spec.nprocPerNode", 'Invalid value: "many"'),
+        ({"nprocPerNode": "0"}, "spec.nprocPerNode", 'Invalid value: "0"'),
+        ({"nprocPerNode": "10000"}, "spec.nprocPerNode", 'Invalid value: "10000"'),
         (
             {"elasticPolicy": {"minReplicas": 5, "maxReplicas": 4}},
             "spec.elasticPolicy.minReplicas",
@@ -85,6 +94,73 @@ def test_groups_that_cannot_be(change: dict[str, Any], path: str) -> None:
     body["spec"]["replicaSpecs"][0].update(change)
     made = msgspec.convert(body, HyperPodPyTorchJob)
     assert [error.field for error in errors_of(made)] == [path]
+
+
+def test_a_stop_pattern_that_is_none_does_not_hide_what_else_is_wrong() -> None:
+    wrong = rule(logPattern="loss", stopPattern="[", operator="gt", metricThreshold=3)
+    assert [error.field for error in errors_of(job(**wrong))] == [
+        f"{RULES}.stopPattern",
+        f"{RULES}.logPattern",
+    ]
+
+
+def test_names_of_groups_and_rules_are_there_once() -> None:
+    twice = job(runPolicy={"logMonitoringConfiguration": [{"name": "r", "logPattern": "a"}] * 2})
+    assert [error.field for error in errors_of(twice)] == [
+        "spec.runPolicy.logMonitoringConfiguration[1].name"
+    ]
+    groups = job()
+    groups.spec.replica_specs *= 2
+    assert [error.field for error in errors_of(groups)] == ["spec.replicaSpecs[1].name"]
+    groups.spec.replica_specs = []
+    assert [error.field for error in errors_of(groups)] == ["spec.replicaSpecs"]
+
+
+@pytest.mark.parametrize("value", ["auto", "cpu", "gpu", "1", "9999"])
+def test_processes_are_a_word_or_a_number(value: str) -> None:
+    assert not errors_of(job(nprocPerNode=value))
+
+
+@pytest.mark.parametrize(
+    ("name", "replicas", "spares", "elastic", "is_fine"),
+    [
+        ("a" * 57, 10, 0, {}, True),
+        ("a" * 57, 11, 0, {}, False),
+        ("a" * 57, 10, 1, {}, False),
+        ("a" * 57, 2, 0, {"maxReplicas": 10}, True),
+        ("a" * 57, 2, 0, {"maxReplicas": 11}, False),
+        ("A", 1, 0, {}, False),
+        ("a.b", 1, 0, {}, False),
+        ("-a", 1, 0, {}, False),
+    ],
+)
+def test_the_last_pod_has_the_longest_name(
+    name: str, replicas: int, spares: int, elastic: dict[str, int], is_fine: bool
+) -> None:
+    policy = {"elasticPolicy": elastic} if elastic else {}
+    errors = errors_of(job(name, replicas, spares, **policy))
+    assert [error.field for error in errors] == ([] if is_fine else ["metadata.name"])
+
+
+@pytest.mark.parametrize(
+    ("pattern", "groups"),
+    [
+        ("a", 0),
+        ("(a)", 1),
+        ("(a)(b)", 2),
+        ("(a(b)(c))", 1),
+        ("(?:a)(b)", 1),
+        ("(?P<x>a)", 1),
+        ("(?P=x)", 0),
+        (r"\((a)\)", 1),
+        ("[(](a)[)]", 1),
+        ("[]()](a)", 1),
+        ("(?:(a))(b)", 2),
+        (")(a)", 1),
+    ],
+)
+def test_groups_that_stand_beside_each_other_are_counted(pattern: str, groups: int) -> None:
+    assert groups_of_numbers(pattern) == groups
 
 
 @pytest.mark.parametrize(
@@ -146,3 +222,39 @@ def test_what_agents_write_is_bounded() -> None:
     said = read_status(msgspec.json.encode(body))
     assert (len(said.reason), len(said.message)) == (128, 1024)
     assert reason_of("0 rules, <b>") == "Agent_0_rules,_b"
+
+
+# --- the webhook ---
+
+
+def test_jobs_are_judged_when_they_are_written_and_a_webhook_that_is_away_stops_nobody() -> None:
+    """The operator itself fails what cannot run, in the same words."""
+    [hook] = webhooks("fd00::1", 9443, "root")
+    assert hook.client_config.url == "https://[fd00::1]:9443/validate"
+    assert hook.client_config.ca_bundle == b"root"
+    assert (hook.failure_policy, hook.side_effects, hook.timeout_seconds) == ("Ignore", "None", 5)
+    [written] = hook.rules
+    assert (written.operations, written.resources) == (
+        ["CREATE", "UPDATE"],
+        ["hyperpodpytorchjobs"],
+    )
+
+
+@pytest.mark.parametrize(
+    ("metadata", "asked", "allowed"),
+    [
+        ({"name": "train"}, "", True),
+        ({"generateName": "train-"}, "", True),
+        ({}, "train", True),
+        ({"name": "Train"}, "", False),
+        ({"name": "Train", "deletionTimestamp": "2026-01-01T00:00:00Z"}, "", True),
+    ],
+)
+def test_a_job_that_leaves_or_has_no_name_yet_is_let_through(
+    metadata: dict[str, Any], asked: str, allowed: bool
+) -> None:
+    body = {**job_body(), "metadata": metadata}
+    review_of = {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview"}
+    request = {"uid": "u", "name": asked, "object": body}
+    answer = review(msgspec.json.encode({**review_of, "request": request}))
+    assert msgspec.json.decode(answer)["response"]["allowed"] is allowed

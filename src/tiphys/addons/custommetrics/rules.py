@@ -19,7 +19,7 @@ _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*\Z")
 _LONGEST = 256 << 10  # bytes of a ConfigMap's rules: reading takes 10 µs for each
 _ACTION = re.compile(r"<<-?\s*(.*?)\s*-?>>")
 _INDEX = re.compile(r'index\s+\.LabelValuesByName\s+"([^"]*)"\Z')
-_REFERENCE = re.compile(r"\$(\$|\d+|\w+|\{\w+\})")
+_REFERENCE = re.compile(r"\$(\$|\w+|\{\w+\})")
 _SPECIAL = re.compile(r"([.+*?()|\[\]{}^$\\])")
 
 DEFAULT = """
@@ -213,7 +213,8 @@ def _label_pattern(template: str) -> re.Pattern[str]:
 
 
 def _expanded(template: str, found: re.Match[str]) -> str:
-    """As Go's Regexp.Expand: ``$1``, ``${1}``, ``${name}``; what there is not is empty."""
+    """As Go's Regexp.Expand: ``$1``, ``${1}``, ``${name}``; a name is as long as it can be, and
+    what there is not is empty."""
 
     def value(reference: re.Match[str]) -> str:
         name = reference[1].strip("{}")

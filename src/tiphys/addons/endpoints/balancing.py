@@ -15,9 +15,8 @@ from dataclasses import dataclass
 SLOW_START = 5.0  # seconds over which a new endpoint comes to its whole share
 _LEAST = 0.1  # of its share, which even the newest and the worst endpoint has
 _FORGIVEN = 10.0  # seconds after which half of an endpoint's failures are forgotten
-_EJECTED = (
-    1.0  # seconds that an endpoint which could not be reached is passed over; doubled each time
-)
+# seconds that an endpoint which could not be reached is passed over; doubled each time
+_EJECTED = 1.0
 _LONGEST = 30.0
 SPILL = 32  # requests under way at every endpoint of the zone, from which on other zones help
 
@@ -103,10 +102,8 @@ class Balancer:
         candidates = self._nearby(reachable) or reachable or untried
         if not candidates:
             return None
-        if len(candidates) == 1:
-            return candidates[0]
-        one, other = self._dice.sample(candidates, 2)
-        return one if one.load(now) <= other.load(now) else other
+        drawn = self._dice.sample(candidates, min(2, len(candidates)))
+        return min(drawn, key=lambda member: member.load(now))
 
     def _nearby(self, members: list[Member]) -> list[Member]:
         """Those of the client's zone, unless every one of them is busy."""

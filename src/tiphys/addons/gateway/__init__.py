@@ -5,8 +5,8 @@ are the specification of Ingress in Kubernetes and kubernetes-sigs/gateway-api, 
 controllers for both.
 
 `ingress` and `attachment` with `routes` compile objects to one `model` (pure), `envoy` makes that
-Envoy's resources (pure), `network/xds` hands them over and keeps Envoy
-alive, `statuses` says how everything is, `controller` joins them.
+Envoy's resources (pure), `network/xds` hands them over and keeps Envoy alive, `statuses` says how
+everything is, `programming` takes one step after the other, `controller` joins them.
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ from tiphys.client.client import MERGE, Client, Unreachable
 from tiphys.client.events import EventRecorder
 from tiphys.client.informer import Informers, key_of
 from tiphys.machinery.errors import StatusError, is_not_found
+from tiphys.machinery.mergepatch import replacing
 
 log = logging.getLogger(__name__)
 _AT_ONCE = 8  # writes
@@ -82,7 +83,7 @@ class Writer:
         current = self._informers.of(type(obj)).get(key_of(obj))
         if current is None or encode(current.status) == encode(status):
             return
-        patch = {"status": to_builtins(status) or None}
+        patch = {"status": replacing(to_builtins(current.status), to_builtins(status))}
         meta = obj.metadata
         async with self._turn:
             try:

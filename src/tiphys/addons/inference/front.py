@@ -16,7 +16,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -222,19 +222,24 @@ async def _refuse(
     await writer.drain()
 
 
-async def main(env: dict[str, str]) -> None:
+def recorder_of(plan: Plan, env: Mapping[str, str]) -> Recorder | None:
+    """None where nothing is recorded."""
+    if plan.capture is None:
+        return None
+    bucket = Bucket(
+        plan.s3_endpoint,
+        plan.capture.bucket,
+        plan.region,
+        env.get("AWS_ACCESS_KEY_ID", ""),
+        env.get("AWS_SECRET_ACCESS_KEY", ""),
+    )
+    return Recorder(plan.capture, bucket, socket.gethostname(), time.time)
+
+
+async def main(env: Mapping[str, str]) -> None:
     """Until it is told to end; then what was recorded is written."""
     plan = plan_of(env["FRONT"])
-    recorder = None
-    if plan.capture is not None:
-        bucket = Bucket(
-            plan.s3_endpoint,
-            plan.capture.bucket,
-            plan.region,
-            env.get("AWS_ACCESS_KEY_ID", ""),
-            env.get("AWS_SECRET_ACCESS_KEY", ""),
-        )
-        recorder = Recorder(plan.capture, bucket, socket.gethostname(), time.time)
+    recorder = recorder_of(plan, env)
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -244,4 +249,4 @@ async def main(env: dict[str, str]) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(dict(os.environ)))
+    asyncio.run(main(os.environ))

@@ -46,8 +46,6 @@ class ClusterNodes:
         self._nodes = self._context.informers.of(core_v1.Node)
         pods = self._context.informers.of(core_v1.Pod)
         await self._context.informers.synced()
-        for pod in pods:
-            self._count(pod, 1)
         self._nodes.on_change(self._node_changed)
         pods.on_change(self._pod_changed)
 

@@ -50,7 +50,7 @@ def rewrite(container: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Probe]
             changed[field] = replaced(container[field], kind)
     hooks = dict(container.get("lifecycle") or {})
     for field, kind in _HOOKS.items():
-        if "httpGet" in (hooks.get(field) or {}):  # the only kind of hook that uses the network
+        if (hooks.get(field) or {}).get("httpGet"):  # the only kind of hook that uses the network
             hooks[field] = replaced(hooks[field], kind)
             changed["lifecycle"] = hooks
     return changed, original
@@ -58,8 +58,8 @@ def rewrite(container: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Probe]
 
 def _probe(handler: dict[str, Any], container: dict[str, Any]) -> Probe | None:
     """None for what does not go to the pod over the network, or names no port."""
-    field = next((one for one in _ASKED if one in handler), "")
-    if not field or (handler[field] or {}).get("host"):
+    field = next((one for one in _ASKED if handler.get(one)), "")
+    if not field or handler[field].get("host"):
         return None
     action = handler[field]
     port = _number(action.get("port"), container)

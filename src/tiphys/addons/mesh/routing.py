@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tiphys.addons.mesh.types import ServiceRoute
 from tiphys.api import core_v1
-
-_PART = re.compile(r"(\d+)(ms|h|m|s)")
-_SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+from tiphys.machinery import durations
 
 
 @dataclass(frozen=True)
@@ -23,8 +20,8 @@ class Verdict:
 
 
 def seconds(duration: str) -> float:
-    """Of a Gateway API duration, such as ``1m30s``."""
-    return sum(int(number) * _SECONDS[unit] for number, unit in _PART.findall(duration))
+    """Of a Gateway API duration, such as ``1m30s``: its schema has looked at it."""
+    return durations.seconds(duration)
 
 
 def route_for(routes: Iterable[ServiceRoute], service: str, port: int) -> ServiceRoute | None:

@@ -57,7 +57,7 @@ _NONSENSE = (
 
 
 class ResourceMetrics:
-    """The group metrics.k8s.io. `tls` is for connections to nodes."""
+    """The group metrics.k8s.io. `tls` is for connections to nodes, `sampler` has what they said."""
 
     group = GROUP
 
@@ -65,7 +65,7 @@ class ResourceMetrics:
         self._registry = registry
         self._tls = tls
         self._session: aiohttp.ClientSession | None = None
-        self._sampler = Sampler()
+        self.sampler = Sampler()
         self._asked = -_WANTED  # monotonic: when somebody last wanted to know
 
     async def close(self) -> None:
@@ -75,36 +75,30 @@ class ResourceMetrics:
     async def run(self) -> None:
         """Asks the nodes again and again; many of them only while somebody wants to know."""
         while True:
-            is_wanted = time.monotonic() - self._asked < _WANTED
-            if is_wanted or len(self._registry.cache(_NODES)) <= _FEW:
+            if is_wanted(time.monotonic() - self._asked, len(self._registry.cache(_NODES))):
                 await self.collect()
-            # A rate takes two looks: the second one soon, so that there is something to show.
-            is_soon = self._sampler.is_new or not self._sampler.has_counters
-            await asyncio.sleep(_SOON if is_soon else _EVERY)
+            await asyncio.sleep(pause_after(self.sampler))
 
     async def collect(self) -> None:
         """One round over all nodes."""
         nodes = [decode(entry.data, core_v1.Node) for entry in self._registry.cache(_NODES)]
-        self._sampler.keep_only({node.metadata.name for node in nodes})
+        self.sampler.keep_only({node.metadata.name for node in nodes})
         await asyncio.gather(*(self._ask(node) for node in nodes if not _is_hollow(node)))
 
     async def _ask(self, node: core_v1.Node) -> None:
-        addresses = {one.type: one.address for one in reversed(node.status.addresses)}
-        host = addresses.get("InternalIP", "")
-        port = node.status.daemon_endpoints.kubelet_endpoint.port
-        if not is_ip(host) or not 0 < port < 1 << 16 or self._tls is None:
+        url = summary_url(node)
+        if not url or self._tls is None:
             return
         name = node.metadata.name
         if self._session is None:
             timeout = aiohttp.ClientTimeout(total=_PATIENCE)
             self._session = aiohttp.ClientSession(timeout=timeout)
         try:
-            url = f"https://{authority(host, port)}/stats/summary"
             async with self._session.get(
                 url, ssl=self._tls, server_hostname=name, allow_redirects=False
             ) as answer:
                 body = await body_of(answer, _LONGEST_SUMMARY) if answer.status == 200 else b"{}"
-            self._sampler.note(name, msgspec.json.decode(body), time.time())
+            self.sampler.note(name, msgspec.json.decode(body), time.time())
         except _NONSENSE as error:
             log.debug("metrics of %s: %s", name, error)
 
@@ -113,7 +107,7 @@ class ResourceMetrics:
     async def answer(self, call: Call, resource: Resource) -> web.StreamResponse:
         """GET of one or of all, in a namespace or everywhere, with label selectors."""
         self._asked = time.monotonic()
-        if self._sampler.is_empty:
+        if self.sampler.is_empty:
             await self.collect()
         source = _PODS if resource.plural == "pods" else _NODES
         if call.info.name and call.info.verb == "get":
@@ -157,7 +151,7 @@ class ResourceMetrics:
     def _pod(self, entry: Entry) -> PodMetrics | None:
         pod = decode(entry.data, core_v1.Pod)
         node = pod.spec.node_name
-        samples = self._sampler.containers(node, pod.metadata.uid)
+        samples = self.sampler.containers(node, pod.metadata.uid)
         if samples is None:
             place = self._registry.cache(_NODES).get(_NODES.key("", node))
             if place is None or place.labels.get("type") != "hollow":
@@ -170,8 +164,28 @@ class ResourceMetrics:
         name = node.metadata.name
         if name in hollow:
             return node_metrics(node, total(hollow[name], time.time()))
-        sample = self._sampler.machine(name)
+        sample = self.sampler.machine(name)
         return node_metrics(node, sample) if sample is not None else None
+
+
+def is_wanted(unasked: float, nodes: int) -> bool:
+    """Whether nodes are asked, so many seconds after somebody last wanted to know."""
+    return unasked < _WANTED or nodes <= _FEW
+
+
+def pause_after(sampler: Sampler) -> float:
+    """Seconds until the next round. A rate takes two looks: the second one comes soon, so that
+    there is something to show."""
+    return _SOON if sampler.is_new or not sampler.has_counters else _EVERY
+
+
+def summary_url(node: core_v1.Node) -> str:
+    """Where a node is asked for its summary; empty where it says no address or no port."""
+    addresses = [one.address for one in node.status.addresses if one.type == "InternalIP"]
+    port = node.status.daemon_endpoints.kubelet_endpoint.port
+    if not addresses or not is_ip(addresses[0]) or not 0 < port < 1 << 16:
+        return ""
+    return f"https://{authority(addresses[0], port)}/stats/summary"
 
 
 def _is_hollow(node: core_v1.Node) -> bool:

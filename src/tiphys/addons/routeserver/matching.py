@@ -55,10 +55,10 @@ class Matcher:
     def _prepared(self, route: Route) -> _Candidate | None:
         try:
             tests = tuple(_TESTS[call.name](call) for call in route.predicates)
-        except (KeyError, IndexError, TypeError, re2.error):
+            return _Candidate(route, tests, _order(route))
+        except (LookupError, TypeError, ValueError, re2.error):
             self.unknown.append(route.id)
             return None
-        return _Candidate(route, tests, _order(route))
 
     def find(self, request: Request) -> Route | None:
         for candidate in self._candidates:

@@ -161,7 +161,8 @@ async def run(arguments: argparse.Namespace) -> None:
         await tasks.failed.wait()
 
 
-def main() -> None:
+def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
+    """Raises SystemExit with a line on how it is used."""
     parser = argparse.ArgumentParser(
         prog="router", description="routes HTTP by a route server's table"
     )
@@ -174,8 +175,12 @@ def main() -> None:
     parser.add_argument("--support", type=int, default=9911, help="port of /ready and /diff")
     parser.add_argument("--zone", default="", help="of modes False and Pre")
     parser.add_argument("--kubeconfig", default="", help="of modes False and Pre")
+    return parser.parse_args(given)
+
+
+def main() -> None:
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(run(parser.parse_args()))
+        asyncio.run(run(arguments()))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ first routes waits.
 from __future__ import annotations
 
 from collections import Counter
-from urllib.parse import unquote
 
 from aiohttp import web
 
@@ -63,7 +62,7 @@ class RouteServer:
         if path == "/routes":
             return self._routes(request, "")
         if path.startswith("/routes/") and "/" not in path[8:] and path[8:]:
-            return self._routes(request, unquote(path[8:]))
+            return self._routes(request, path[8:])
         if path == "/health":
             return self._health()
         if path == "/metrics":

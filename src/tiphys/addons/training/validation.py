@@ -109,16 +109,16 @@ def _rules(job: HyperPodPyTorchJob) -> Iterator[FieldError]:
 def _rule(path: str, rule: LogMonitoringRule) -> Iterator[FieldError]:
     if not rule.log_pattern:
         yield required(f"{path}.logPattern")
-    groups, explanation = _compiled(rule.log_pattern)
-    if explanation:
-        yield invalid_value(f"{path}.logPattern", rule.log_pattern, explanation)
+    groups, problem = _compiled(rule.log_pattern)
+    if problem:
+        yield invalid_value(f"{path}.logPattern", rule.log_pattern, problem)
     elif groups_of_numbers(rule.log_pattern) > 1:
         yield invalid_value(
             f"{path}.logPattern", rule.log_pattern, "must have at most one capturing group"
         )
-    _, explanation = _compiled(rule.stop_pattern)
-    if explanation:
-        yield invalid_value(f"{path}.stopPattern", rule.stop_pattern, explanation)
+    _, stop_problem = _compiled(rule.stop_pattern)
+    if stop_problem:
+        yield invalid_value(f"{path}.stopPattern", rule.stop_pattern, stop_problem)
     if rule.operator and rule.operator not in OPERATORS:
         yield not_one_of(f"{path}.operator", rule.operator, OPERATORS)
     compares = (bool(rule.operator), rule.metric_threshold is not None)
@@ -126,7 +126,7 @@ def _rule(path: str, rule: LogMonitoringRule) -> Iterator[FieldError]:
         yield required(f"{path}.metricThreshold", "must be set when operator is")
     if compares == (False, True):
         yield required(f"{path}.operator", "must be set when metricThreshold is")
-    if all(compares) and not explanation and groups == 0:
+    if all(compares) and not problem and groups == 0:
         yield invalid_value(
             f"{path}.logPattern", rule.log_pattern, "must have a group for metricThreshold"
         )

@@ -64,6 +64,7 @@ def tokens(text: str) -> list[Token]:
     while place < end:
         match = _TOKEN.match(text, place)
         if match is None:
+            place += len(text[place:]) - len(text[place:].lstrip())
             raise _at(text, place, f"unrecognized character: {text[place : place + 1]!r}")
         kind = match.lastgroup or ""
         found.append(Token(kind, match.group(kind), match.start(kind)))

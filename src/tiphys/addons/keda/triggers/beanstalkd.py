@@ -32,16 +32,16 @@ class Beanstalkd(Scaler):
     async def measure(self) -> float:
         if any(letter.isspace() for letter in self.tube):
             raise ScalerError("error interacting with beanstalkd: a tube has no spaces")
+        names = ["current-jobs-ready", "current-jobs-reserved"]
+        if self.include_delayed:
+            names.append("current-jobs-delayed")
         try:
             stats = await self._stats()
+            return sum(int(stats.get(name, "0")) for name in names)
         except TimeoutError:
             raise ScalerError("error interacting with beanstalkd: i/o timeout") from None
         except (ScalerError, OSError, ValueError, EOFError, asyncio.LimitOverrunError) as error:
             raise ScalerError(f"error interacting with beanstalkd: {error}") from None
-        names = ["current-jobs-ready", "current-jobs-reserved"]
-        if self.include_delayed:
-            names.append("current-jobs-delayed")
-        return sum(int(stats.get(name, "0")) for name in names)
 
     async def _stats(self) -> dict[str, str]:
         """Of the tube; none of one that nobody has used."""

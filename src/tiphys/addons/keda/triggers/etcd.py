@@ -75,18 +75,20 @@ class Etcd(HttpScaler, PushScaler):
         """Of the first endpoint that answers."""
         failure = ScalerError("no endpoints")
         for endpoint in self.endpoints:
-            headers = await self._login(endpoint) if path != "auth/authenticate" else {}
             try:
+                headers = await self._login(endpoint)
                 status, body = await self.request(
                     "POST", self._url(endpoint, path), msgspec.json.encode(question), headers
                 )
+                if status != 200:
+                    raise _refused(status, body)
+                answer = decoded(body)
             except ScalerError as error:
                 failure = error
                 continue
-            answer = decoded(body)
-            if status == 200 and isinstance(answer, dict):
+            if isinstance(answer, dict):
                 return answer
-            failure = ScalerError(f"etcd: {status}: {body[:200].decode(errors='replace')}")
+            failure = _refused(status, body)
         raise failure
 
     async def _login(self, endpoint: str) -> dict[str, str]:
@@ -97,7 +99,7 @@ class Etcd(HttpScaler, PushScaler):
             "POST", self._url(endpoint, "auth/authenticate"), question
         )
         if status != 200:
-            raise ScalerError(f"etcd: {status}: {body[:200].decode(errors='replace')}")
+            raise _refused(status, body)
         return {"Authorization": str(decoded(body).get("token", ""))}
 
     async def push(self, active: Callable[[], Awaitable[None]]) -> None:
@@ -139,6 +141,10 @@ class Etcd(HttpScaler, PushScaler):
             if found > self.activation_value:
                 return True
         return False
+
+
+def _refused(status: int, body: bytes) -> ScalerError:
+    return ScalerError(f"etcd: {status}: {body[:200].decode(errors='replace')}")
 
 
 def _number(row: dict[str, Any]) -> float:

@@ -7,7 +7,7 @@ after the ones before it, so that quota is never given twice.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from tiphys.addons.kueue.core.flavors import WAITING, Assignment, Mode, assign
@@ -86,7 +86,7 @@ def run(state: State) -> Decisions:
             continue
         entries.append(_Entry(head, _assigned(state, head)))
     kept: list[_Kept] = []
-    preempted: set[str] = set()
+    preempted: dict[str, Item] = {}
     for entry in _in_order(state, entries):
         kept.append(_process(state, entry, decisions, preempted))
     for one in kept:
@@ -215,7 +215,9 @@ def _partial(state: State, item: Item) -> Assignment | None:
     return found
 
 
-def _process(state: State, entry: _Entry, decisions: Decisions, preempted: set[str]) -> _Kept:
+def _process(
+    state: State, entry: _Entry, decisions: Decisions, preempted: dict[str, Item]
+) -> _Kept:
     """Decides about one workload. Returns what is kept for it until the cycle ends."""
     item, assignment = entry
     queue = state.queues[item.queue]
@@ -231,13 +233,13 @@ def _process(state: State, entry: _Entry, decisions: Decisions, preempted: set[s
     elif any(target.item.key in preempted for target in assignment.targets):
         message = "Workload has overlapping preemption targets with another workload"
         decisions.refused.append(Refusal(item, WAITING, message, again=True))
-    elif not _fits_without(state, entry):
+    elif not _fits_without(state, entry, preempted.values()):
         message = "Workload no longer fits after processing another workload"
         decisions.refused.append(Refusal(item, WAITING, message, again=True))
     else:
         for target in assignment.targets:
             target.item.evicted = True
-            preempted.add(target.item.key)
+            preempted[target.item.key] = target.item
         message = (
             f"{assignment.message}. Pending the preemption of {len(assignment.targets)} workload(s)"
         )
@@ -296,16 +298,18 @@ def _refuse(state: State, entry: _Entry, decisions: Decisions, reason: str) -> N
         decisions.refused.append(Refusal(other, reason, message))
 
 
-def _fits_without(state: State, entry: _Entry) -> bool:
-    """Whether it still fits once its targets are gone, after those before it in the cycle."""
+def _fits_without(state: State, entry: _Entry, leaving: Iterable[Item]) -> bool:
+    """Whether it still fits once its targets are gone, after those before it in the cycle, and once
+    those are gone that are `leaving` for them (upstream: fits)."""
     assignment = entry.assignment
     node = state.queues[entry.item.queue].node
-    for target in assignment.targets:
-        state.suspend(target.item)
+    gone = [*leaving, *(target.item for target in assignment.targets)]
+    for item in gone:
+        state.suspend(item)
     fits = all(amount <= node.available(slot) for slot, amount in assignment.usage.items())
     fits = fits and _has_places(state, entry)
-    for target in assignment.targets:
-        state.restore(target.item)
+    for item in gone:
+        state.restore(item)
     return fits
 
 

@@ -17,6 +17,7 @@ from tiphys.apiserver.resources.pods.quality import qos_class
 from tiphys.apiserver.resources.pods.resize import resize_errors, resized
 from tiphys.apiserver.resources.pods.updates import update_errors
 from tiphys.apiserver.resources.podspec.defaults import default_pod_spec
+from tiphys.apiserver.resources.podspec.labelkeys import merge_label_keys
 from tiphys.apiserver.resources.podspec.rules import validate_pod_spec
 from tiphys.apiserver.resources.podspec.warnings import hostname_warnings, pod_warnings
 from tiphys.apiserver.resources.subresources import Connection, Part
@@ -65,6 +66,7 @@ class PodStrategy(Strategy[Pod]):
         obj.status = PodStatus(phase="Pending", qos_class=qos_class(obj.spec))
         if obj.spec.scheduling_gates:
             obj.status.conditions = [_gated()]
+        merge_label_keys(obj.spec, obj.metadata.labels)
 
     def prepare_for_status(self, new: Pod, old: Pod) -> None:
         new.spec = old.spec

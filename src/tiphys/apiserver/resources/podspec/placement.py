@@ -16,6 +16,7 @@ from tiphys.api.core_v1 import (
     TopologySpreadConstraint,
 )
 from tiphys.apiserver.resources import checks
+from tiphys.apiserver.resources.podspec.labelkeys import label_key_errors
 from tiphys.machinery import errors
 from tiphys.machinery.errors import FieldError
 from tiphys.machinery.names import dns_label_errors
@@ -121,6 +122,9 @@ def _pod_term(term: PodAffinityTerm, path: str) -> list[FieldError]:
     for namespace in term.namespaces:
         violations += checks.named(namespace, dns_label_errors, f"{path}.namespace")
     violations += checks.label_selector(term.label_selector, f"{path}.labelSelector")
+    violations += label_key_errors(
+        path, term.match_label_keys, term.mismatch_label_keys, term.label_selector
+    )
     return violations + checks.label_selector(term.namespace_selector, f"{path}.namespaceSelector")
 
 
@@ -203,4 +207,6 @@ def _constraint(constraint: TopologySpreadConstraint, path: str) -> list[FieldEr
     policy = constraint.node_affinity_policy
     violations += checks.one_of(policy, ("Honor", "Ignore"), f"{path}.nodeAffinityPolicy")
     policy = constraint.node_taints_policy
-    return violations + checks.one_of(policy, ("Honor", "Ignore"), f"{path}.nodeTaintsPolicy")
+    violations += checks.one_of(policy, ("Honor", "Ignore"), f"{path}.nodeTaintsPolicy")
+    keys = constraint.match_label_keys
+    return violations + label_key_errors(path, keys, (), constraint.label_selector)

@@ -22,6 +22,7 @@ from tests.addons.registry.world import (
     manifest,
     registry,
 )
+from tiphys.addons.registry import serving
 
 
 @pytest.fixture
@@ -238,3 +239,132 @@ async def test_an_upload_is_given_up(raw: Raw) -> None:
     session = (await raw.ask("POST", "/v2/a/blobs/uploads/")).location
     assert (await raw.ask("DELETE", session)).status == 204
     assert (await raw.ask("PATCH", session, b"x")).status == 404
+
+
+# --- what is refused, and what the disk says ---
+
+
+@pytest.mark.parametrize(
+    "method,path,allowed",
+    [
+        ("POST", "/v2/", "GET"),
+        ("DELETE", "/v2/_catalog", "GET"),
+        ("PUT", "/v2/a/tags/list", "GET"),
+        ("PUT", f"/v2/a/referrers/{digest_of(LAYER)}", "GET"),
+        ("PUT", f"/v2/a/blobs/{digest_of(LAYER)}", "GET, DELETE"),
+        ("PATCH", "/v2/a/manifests/v1", "GET, PUT, DELETE"),
+        ("GET", "/v2/a/blobs/uploads/", "POST"),
+        ("HEAD", "/v2/a/blobs/uploads/", "POST"),
+        ("POST", "/v2/a/blobs/uploads/x", "GET, PATCH, PUT, DELETE"),
+    ],
+)
+async def test_what_cannot_be_done_says_what_can(
+    raw: Raw, method: str, path: str, allowed: str
+) -> None:
+    answer = await raw.ask(method, path)
+    assert (answer.status, answer.headers["Allow"]) == (405, allowed)
+    assert method == "HEAD" or answer.code == "UNSUPPORTED"
+
+
+@pytest.mark.parametrize(
+    "said,status,code",
+    [
+        ("0-4", 202, ""),
+        ("bytes 0-4", 202, ""),
+        ("bytes 0-4/10", 202, ""),
+        (f"0-4/{'0' * 60}", 202, ""),
+        (f"0-4/{'0' * 61}", 400, "BLOB_UPLOAD_INVALID"),
+        ("5", 400, "BLOB_UPLOAD_INVALID"),
+        ("-4", 400, "BLOB_UPLOAD_INVALID"),
+        ("0-", 400, "BLOB_UPLOAD_INVALID"),
+        ("a-b", 400, "BLOB_UPLOAD_INVALID"),
+        ("0-b", 400, "BLOB_UPLOAD_INVALID"),
+        ("1-5", 416, "BLOB_UPLOAD_INVALID"),
+        ("0-3", 400, "SIZE_INVALID"),
+        ("0-5", 400, "SIZE_INVALID"),
+    ],
+)
+async def test_a_piece_says_where_it_belongs(raw: Raw, said: str, status: int, code: str) -> None:
+    session = (await raw.ask("POST", "/v2/a/blobs/uploads/")).location
+    answer = await raw.ask("PATCH", session, b"01234", Content_Range=said)
+    assert (answer.status, answer.code if code else "") == (status, code)
+    state = await raw.ask("GET", session)
+    assert state.headers["Range"] == ("0-4" if status == 202 else "0-0")
+
+
+async def test_a_range_ends_no_earlier_than_it_begins(raw: Raw) -> None:
+    session = (await raw.ask("POST", "/v2/a/blobs/uploads/")).location
+    await raw.ask("PATCH", session, b"01234")
+    for said, status in (("5-4", 416), ("5-5", 202), ("6-9", 202)):
+
+        async def chunked(said: str = said) -> AsyncIterator[bytes]:
+            yield said.encode()[:1] if said == "5-5" else b"6789"
+
+        answer = await raw.ask("PATCH", session, chunked(), Content_Range=said)
+        assert answer.status == status, said
+    assert answer.headers["Range"] == "0-9"
+    assert answer.headers["Docker-Upload-UUID"] == session.rpartition("/")[2]
+
+
+async def test_docker_hubs_names_have_one_part_behind_library(raw: Raw) -> None:
+    for name in ("redis", "a/b"):
+        await raw.push(name, "1")
+    for path, status in (
+        ("library/redis", 200),
+        ("library/a/b", 404),
+        ("other/redis", 404),
+        ("redis", 200),
+    ):
+        answer = await raw.ask("GET", f"/v2/{path}/manifests/1?ns=docker.io")
+        assert answer.status == status, path
+
+
+async def test_a_disk_that_fails_is_a_fault_of_the_registry(raw: Raw) -> None:
+    await raw.push_blob("a", CONFIG)
+    raw.storage.uploads.rmdir()
+    put = await raw.ask("PUT", "/v2/a/manifests/v1", manifest(), Content_Type=MANIFEST)
+    assert (put.status, put.code) == (500, "UNKNOWN")
+
+
+async def test_a_body_that_does_not_come_ends_and_its_session_does_not(
+    raw: Raw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = (await raw.ask("POST", "/v2/a/blobs/uploads/")).location
+
+    async def endless() -> AsyncIterator[bytes]:
+        yield b"012"
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(serving, "_PATIENCE", 0.02)
+    late = await raw.ask("PATCH", session, endless())
+    assert (late.status, late.code) == (408, "BLOB_UPLOAD_INVALID")
+    monkeypatch.setattr(serving, "_PATIENCE", 60.0)
+    monkeypatch.setattr(serving, "_LONGEST", 0.02)
+    late = await raw.ask("PATCH", session, endless())
+    assert (late.status, late.code) == (408, "UNSUPPORTED")
+    monkeypatch.setattr(serving, "_LONGEST", 60.0)
+    assert (await raw.ask("GET", session)).headers["Range"] == "0-5"
+
+
+async def test_what_was_uploaded_at_once_leaves_no_session(raw: Raw) -> None:
+    await raw.push_blob("a", LAYER)
+    assert list(raw.storage.uploads.iterdir()) == []
+    for digest in ("", "sha256:0"):
+        begun = await raw.ask("POST", f"/v2/a/blobs/uploads/?digest={digest}", b"x")
+        assert (begun.status, begun.code) == (400, "DIGEST_INVALID")
+        session = (await raw.ask("POST", "/v2/a/blobs/uploads/")).location
+        ended = await raw.ask("PUT", f"{session}?digest={digest}", b"x")
+        assert (ended.status, ended.code) == (400, "DIGEST_INVALID")
+        assert (await raw.ask("DELETE", session)).status == 204, "it may be ended rightly still"
+    assert list(raw.storage.uploads.iterdir()) == []
+
+
+async def test_a_manifest_of_just_four_mebibytes_is_read(raw: Raw) -> None:
+    await raw.push_blob("a", CONFIG)
+    body = manifest()
+    largest = b" " * ((4 << 20) - len(body)) + body
+    put = await raw.ask("PUT", "/v2/a/manifests/v1", largest, Content_Type=MANIFEST)
+    assert (put.status, put.headers["Docker-Content-Digest"]) == (201, digest_of(largest))
+    assert "OCI-Subject" not in put.headers
+    got = await raw.ask("GET", "/v2/a/manifests/v1")
+    assert got.headers["ETag"] == f'"{digest_of(largest)}"'
