@@ -158,20 +158,20 @@ def _enum_text(value: Any) -> str:
 
 def _enum(values: list[Any], facts: dict[str, Any]) -> Check:
     texts = enum_texts(values)
-    plain = {_distinguishable(value) for value in values if not isinstance(value, dict | list)}
+    plain = {_json_identity(value) for value in values if not isinstance(value, dict | list)}
     nested = [value for value in values if isinstance(value, dict | list)]
 
     def check(value: Any, path: str) -> FieldError | None:
         if isinstance(value, dict | list):
             is_allowed = value in nested
         else:
-            is_allowed = _distinguishable(value) in plain
+            is_allowed = _json_identity(value) in plain
         return None if is_allowed else not_one_of(path, value, texts)
 
     return check
 
 
-def _distinguishable(value: Any) -> tuple[bool, Any]:
+def _json_identity(value: Any) -> tuple[bool, Any]:
     """Python takes 1 for true, JSON does not."""
     return isinstance(value, bool), value
 
