@@ -122,7 +122,7 @@ def core() -> tuple[float, float]:
     began = time.process_time()
     for number in range(PODS):
         table.put_pod(pod(number, number % 10))
-    table.whole()
+    table.everything()
     filled = time.process_time() - began
     began = time.process_time()
     for number in range(PODS):

@@ -109,7 +109,7 @@ def test_a_policy_of_many_parts_does_not_keep_others_waiting(rule: Any) -> None:
     written."""
     began = time.monotonic()
     table = table_of([policy("p", ingress=[rule])], pods=[facts("web", "10.0.0.1")])
-    text = base("t-policy") + script("t-policy", table.whole())
+    text = base("t-policy") + script("t-policy", table.everything())
     done = subprocess.run(
         ["unshare", "-n", "nft", "-f", "-"], input=text, capture_output=True, text=True
     )
@@ -133,7 +133,7 @@ def test_no_text_of_a_policy_reaches_nft() -> None:
         policyTypes=["Ingress", "Egress"],
     )
     assert "flush ruleset" not in script(
-        "t-policy", table_of([one], pods=[facts("web", "10.0.0.1")]).whole()
+        "t-policy", table_of([one], pods=[facts("web", "10.0.0.1")]).everything()
     )
 
 

@@ -116,5 +116,5 @@ def table_of(policies: Any, node: str = "n1", pods: Any = PODS) -> PolicyTable:
 
 def kernel_of(table: PolicyTable) -> Kernel:
     kernel = Kernel()
-    kernel.take(table.whole())
+    kernel.take(table.everything())
     return kernel

@@ -63,7 +63,7 @@ class Node:
         assert done.returncode == 0, done.stderr + text
 
     def enforce(self, table: PolicyTable) -> None:
-        self.nft(base("t-policy") + script("t-policy", table.whole()))
+        self.nft(base("t-policy") + script("t-policy", table.everything()))
 
     def close(self) -> None:
         self.servers.close()

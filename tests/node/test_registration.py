@@ -151,7 +151,7 @@ async def test_a_node_registers_as_soon_as_a_server_answers(server: LocalCluster
         with pytest.raises(Unreachable):
             await node.register()
         way.tried_anew.clear()
-        group.create_task(node.register_at_last())
+        group.create_task(node.register_when_reachable())
         await way.tried_anew.wait()
         way.refuses = False
     assert (await server.client.get(core_v1.Node, "n")).metadata.name == "n"
@@ -379,7 +379,7 @@ async def test_a_registration_that_is_refused_is_an_error() -> None:
     with pytest.raises(StatusError):
         await registration(cluster).register()
     with pytest.raises(StatusError):
-        await registration(cluster).register_at_last()
+        await registration(cluster).register_when_reachable()
 
 
 @pytest.mark.parametrize(

@@ -63,28 +63,28 @@ def authentication_flags(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def authentication_options(given: dict[str, Any]) -> AuthenticationOptions:
+def authentication_options(flags: dict[str, Any]) -> AuthenticationOptions:
     """The options of the flags' values, which are taken out of `given`."""
     from tiphys.apiserver.access.authenticationoptions import AuthenticationOptions, OIDCOptions
     from tiphys.apiserver.access.tokenwebhooks import TokenWebhookOptions
 
     claims = []
-    for claim in given.pop("oidc_required_claim"):
+    for claim in flags.pop("oidc_required_claim"):
         name, equals, value = claim.partition("=")
         if not equals:
             raise ValueError(f"--oidc-required-claim: {claim!r} is no key=value pair")
         claims.append((name, value))
     oidc = {
-        name.replace("-", "_"): given.pop(f"oidc_{name.replace('-', '_')}") for name, *_ in _OIDC
+        name.replace("-", "_"): flags.pop(f"oidc_{name.replace('-', '_')}") for name, *_ in _OIDC
     }
     algorithms = tuple(name.strip() for name in oidc.pop("signing_algs").split(","))
     prefix = "authentication_token_webhook"
-    file = given.pop(f"{prefix}_config_file")
-    version = given.pop(f"{prefix}_version")
-    ttl = given.pop(f"{prefix}_cache_ttl")
+    file = flags.pop(f"{prefix}_config_file")
+    version = flags.pop(f"{prefix}_version")
+    ttl = flags.pop(f"{prefix}_cache_ttl")
     return AuthenticationOptions(
-        given.pop("authentication_config"),
-        given.pop("anonymous_auth"),
+        flags.pop("authentication_config"),
+        flags.pop("anonymous_auth"),
         OIDCOptions(**oidc, signing_algs=algorithms, required_claims=tuple(claims)),
         TokenWebhookOptions(file, version, ttl) if file is not None else None,
     )
@@ -122,17 +122,17 @@ def authorization_flags(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def authorization_options(given: dict[str, Any]) -> AuthorizationOptions:
+def authorization_options(flags: dict[str, Any]) -> AuthorizationOptions:
     """The options of the flags' values, which are taken out of `given`."""
     from tiphys.apiserver.access.authorizationoptions import AuthorizationOptions
 
-    modes = given.pop("authorization_mode").split(",")
+    modes = flags.pop("authorization_mode").split(",")
     prefix = "authorization_webhook"
     return AuthorizationOptions(
-        given.pop("authorization_config"),
+        flags.pop("authorization_config"),
         tuple(mode.strip() for mode in modes),
-        given.pop(f"{prefix}_config_file"),
-        given.pop(f"{prefix}_version"),
-        given.pop(f"{prefix}_cache_authorized_ttl"),
-        given.pop(f"{prefix}_cache_unauthorized_ttl"),
+        flags.pop(f"{prefix}_config_file"),
+        flags.pop(f"{prefix}_version"),
+        flags.pop(f"{prefix}_cache_authorized_ttl"),
+        flags.pop(f"{prefix}_cache_unauthorized_ttl"),
     )

@@ -54,10 +54,10 @@ def status(name: str | None, context: str | None, kubeconfig: Path | None) -> No
     if not enabled:
         click.echo(f"{name} is not enabled." if name else "No add-on is enabled.")
         raise SystemExit(1 if name else 0)
-    for one, instance in enabled.items():
+    for addon_name, instance in enabled.items():
         ready = _ready(instance)
         words = f"{ready.reason}: {ready.message}" if ready is not None else "has not started yet"
-        click.echo(f"{one:<16} {_state(instance):<12} {words}")
+        click.echo(f"{addon_name:<16} {_state(instance):<12} {words}")
     if any(_state(instance) != "ready" for instance in enabled.values()):
         raise SystemExit(1)
 
@@ -97,12 +97,12 @@ def enable(
     async def work(client: Client) -> str:
         before = (await _enabled(client)).get(name)
         settings = installing.settings_of(offered, assignments, before and before.spec.settings)
-        made = await installing.enable(client, offered, settings)
+        enabled = await installing.enable(client, offered, settings)
         if ours is None:
             await installing.apply_deployment(client, offered, settings)
         else:
             await asyncio.to_thread(_run_beside, ours)
-        return await _until_ready(client, name, made.metadata.generation, timeout)
+        return await _until_ready(client, name, enabled.metadata.generation, timeout)
 
     message = _ask(context, kubeconfig, work)
     click.echo(f"{name} is enabled: {message}.")
@@ -222,7 +222,7 @@ async def _enabled(client: Client) -> dict[str, Any]:
         if is_not_found(error):
             return {}
         raise
-    return {one.metadata.name: one for one in listed.items}
+    return {instance.metadata.name: instance for instance in listed.items}
 
 
 def _ready(enabled: Any) -> Any:
@@ -276,7 +276,7 @@ def _cluster_of(config: Config) -> Cluster | None:
     """Our cluster behind a kubeconfig; None for any other."""
     from tiphys.cluster import state
 
-    return next((one for one in state.everyone() if one.server == config.server), None)
+    return next((cluster for cluster in state.everyone() if cluster.server == config.server), None)
 
 
 def _run_beside(cluster: Cluster, wanted: bool = True) -> None:

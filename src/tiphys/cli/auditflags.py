@@ -63,11 +63,11 @@ def _option(backend: str, name: str, kind: Any, default: Any, text: str) -> Any:
     return click.option(flag, type=kind, default=default, show_default=True, help=text)
 
 
-def audit_options(given: dict[str, Any]) -> AuditOptions:
+def audit_options(flags: dict[str, Any]) -> AuditOptions:
     """The options of the flags' values, which are taken out of `given`."""
     from tiphys.apiserver.audit.options import AuditOptions, LogOptions, WebhookOptions
 
-    values = {name: given.pop(name) for name in list(given) if name.startswith("audit_")}
+    values = {name: flags.pop(name) for name in list(flags) if name.startswith("audit_")}
     names = ("path", "maxage", "maxbackup", "maxsize", "compress")
     log = LogOptions(
         **{name: values[f"audit_log_{name}"] for name in names},

@@ -27,7 +27,7 @@ def existing(name: str) -> Any:
     return cluster
 
 
-def made_here(name: str) -> Any:
+def own_cluster(name: str) -> Any:
     """The cluster of that name, which this machine has made and is the administrator of."""
     from tiphys.cluster import state
 

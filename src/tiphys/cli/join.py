@@ -54,14 +54,14 @@ def _wait(cluster: Cluster) -> None:
 
 
 def _join(wanted: Wanted, existing: Cluster | None) -> Cluster:
-    for value, what in (
+    for value, option in (
         (wanted.server, "the server: HOST:PORT"),
         (wanted.token, "--token"),
         (wanted.ca_hash, "--ca-hash"),
     ):
         if not value:
             raise ClusterError(
-                f"{what} is missing; on the server, tiphys token create prints the whole command"
+                f"{option} is missing; on the server, tiphys token create prints the whole command"
             )
     steps = Steps()
     try:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tiphys.cli.clusters import cluster_name, explained, made_here, with_server
+from tiphys.cli.clusters import cluster_name, explained, own_cluster, with_server
 
 if TYPE_CHECKING:
     from tiphys.cluster.archive import Lock
@@ -52,7 +52,7 @@ def backup(
     from tiphys.cluster.archive import Lock
 
     with explained():
-        cluster = made_here(name)
+        cluster = own_cluster(name)
         passphrase = _passphrase_of(passphrase_file) if passphrase_file else ""
         if encrypt and not passphrase:
             passphrase = click.prompt("Passphrase", hide_input=True, confirmation_prompt=True)
@@ -133,7 +133,7 @@ def migrate(name: str, store: str, etcd_tls: tuple[str, ...] | None) -> None:
 
     with explained():
         tls = [str(Path(file).absolute()) for file in etcd_tls or ()]
-        moved = moving.migrate(made_here(name), store, tls)
+        moved = moving.migrate(own_cluster(name), store, tls)
     away = f" The API was away for {moved.seconds:.1f} s." if moved.seconds else ""
     click.echo(
         f"{name} keeps its {moved.objects} objects in {store} now, byte for byte the same.{away} "
@@ -153,7 +153,7 @@ def rotate_encryption_key(name: str, rewrite_only: bool) -> None:
     from tiphys.cluster import rotation
 
     with explained():
-        cluster = made_here(name)
+        cluster = own_cluster(name)
         work: Callable[..., rotation.Rewritten] = (
             rotation.rewrite if rewrite_only else rotation.rotate
         )

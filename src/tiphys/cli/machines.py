@@ -40,7 +40,9 @@ def create(name: str, ttl: str | None, description: str, control_plane: bool) ->
     with explained():
         cluster = with_server(name)
         seconds = tokens.seconds_of(ttl or ("2h" if control_plane else "24h"))
-        tokens.join_command(cluster, tokens.Made(tokens.new()))  # refused before anything is made
+        tokens.join_command(
+            cluster, tokens.CreatedToken(tokens.new())
+        )  # refused before anything is made
         make = tokens.create_for_control_plane if control_plane else tokens.create
         click.echo(tokens.join_command(cluster, make(cluster, seconds, description)))
 

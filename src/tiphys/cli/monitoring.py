@@ -50,14 +50,14 @@ def monitored(port: int) -> Callable[[Callable[..., None]], Callable[..., None]]
             from tiphys.client.monitoring import Endpoint
 
             files = (tls_cert_file, tls_private_key_file, client_ca_file)
-            given = [file for file in files if file is not None]
-            if given and len(given) < len(files):
+            provided = [file for file in files if file is not None]
+            if provided and len(provided) < len(files):
                 raise click.UsageError(
                     "--tls-cert-file, --tls-private-key-file and --client-ca-file go together"
                 )
             endpoint = None
-            if given and secure_port:
-                endpoint = Endpoint(bind_address, secure_port, *given)
+            if provided and secure_port:
+                endpoint = Endpoint(bind_address, secure_port, *provided)
             command(endpoint=endpoint, **options)
 
         return with_endpoint

@@ -71,8 +71,8 @@ def explain(
         for line in words.about(view.semantics, view.pod(pod)):
             click.echo(line)
         return
-    here = view.party(pod)
-    ends = (view.party(source), here) if source else (here, view.party(target or ""))
+    party = view.party(pod)
+    ends = (view.party(source), party) if source else (party, view.party(target or ""))
     allowed = _answer(view, ends, port, protocol.upper())
     raise SystemExit(0 if allowed else 1)
 
@@ -120,8 +120,8 @@ class View:
     def of_family(self, end: str, pod: str) -> View:
         """In the family of one end of a connection, where that is an address, or of a pod's first
         address."""
-        there = self.pods.get(self._key(pod))
-        first = there.status.pod_ip if there is not None else ""
+        target = self.pods.get(self._key(pod))
+        first = target.status.pod_ip if target is not None else ""
         return replace(self, version=version_of(end if _is_address(end) else first))
 
     def _key(self, name: str) -> str:
@@ -157,7 +157,7 @@ class View:
         """Whether they are a node and a pod on it."""
         ends = {end if isinstance(end, str) else end.address for end in (one, other)}
         for pod in self.pods.values():
-            own = {pod.status.pod_ip, *(one.ip for one in pod.status.pod_ips)}
+            own = {pod.status.pod_ip, *(pod_ip.ip for pod_ip in pod.status.pod_ips)}
             of_node = set(_host_ips(pod))
             if not pod.spec.host_network and ends & own and ends & of_node:
                 return True
@@ -165,7 +165,7 @@ class View:
 
 
 def _host_ips(pod: core_v1.Pod) -> list[str]:
-    return [pod.status.host_ip, *(one.ip for one in pod.status.host_ips)]
+    return [pod.status.host_ip, *(host_ip.ip for host_ip in pod.status.host_ips)]
 
 
 def _is_address(text: str) -> bool:
@@ -193,7 +193,7 @@ async def _view(kubeconfig: Path | None, namespace: str | None) -> View:
             namespaces = (await client.list(core_v1.Namespace)).items
     except (ConfigError, StatusError, Unreachable) as error:
         raise Trouble(str(error)) from None
-    labels = {one.metadata.name: one.metadata.labels for one in namespaces}
+    labels = {item.metadata.name: item.metadata.labels for item in namespaces}
     return View(
         namespace or config.namespace,
         {key_of(pod): pod for pod in pods},

@@ -17,19 +17,19 @@ class Steps:
         return time.monotonic() - self._began
 
     @contextmanager
-    def step(self, what: str) -> Iterator[None]:
+    def step(self, title: str) -> Iterator[None]:
         began = time.monotonic()
         if self._terminal:
-            sys.stderr.write(f"  … {what}")
+            sys.stderr.write(f"  … {title}")
             sys.stderr.flush()
         try:
             yield
         except BaseException:
-            self._line("✗", what, began)
+            self._line("✗", title, began)
             raise
-        self._line("✓", what, began)
+        self._line("✓", title, began)
 
-    def _line(self, mark: str, what: str, began: float) -> None:
+    def _line(self, mark: str, title: str, began: float) -> None:
         lead = "\r\x1b[2K" if self._terminal else ""
-        sys.stderr.write(f"{lead}  {mark} {what} ({time.monotonic() - began:.2f} s)\n")
+        sys.stderr.write(f"{lead}  {mark} {title} ({time.monotonic() - began:.2f} s)\n")
         sys.stderr.flush()

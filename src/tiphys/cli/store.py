@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from tiphys.cli.clusters import cluster_name, explained, made_here
+from tiphys.cli.clusters import cluster_name, explained, own_cluster
 
 
 @click.group()
@@ -19,7 +19,7 @@ def check(name: str) -> None:
     from tiphys.cluster import stored
 
     with explained():
-        corrupt = stored.check(made_here(name))
+        corrupt = stored.check(own_cluster(name))
     for value in corrupt:
         click.echo(f"{value.key}\trevision {value.revision}\t{value.fault}")
     if corrupt:
@@ -35,5 +35,5 @@ def remove(name: str, key: str) -> None:
     from tiphys.cluster import stored
 
     with explained():
-        stored.remove(made_here(name), key)
+        stored.remove(own_cluster(name), key)
     click.echo(f"{key} is gone.")

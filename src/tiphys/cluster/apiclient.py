@@ -25,7 +25,7 @@ class Answer(NamedTuple):
 
     @property
     def message(self) -> str:
-        """What the server said about a request that it refused."""
+        """The server's message about a request that it refused."""
         try:
             return str(json.loads(self.body)["message"])
         except (ValueError, LookupError, TypeError):
@@ -49,8 +49,8 @@ def _accesses(cluster: Cluster, pem: str) -> list[_Access]:
     assert cluster.joined is not None
     known = [urlsplit(url).netloc for url in servers.read(cluster.servers_file)]
     places = dict.fromkeys([*known, *cluster.joined.servers])
-    found = [urlsplit(f"//{place}") for place in places]
-    return [_Access(place.hostname or "", place.port or 0, pki / pem, pki / pem) for place in found]
+    urls = [urlsplit(f"//{place}") for place in places]
+    return [_Access(place.hostname or "", place.port or 0, pki / pem, pki / pem) for place in urls]
 
 
 def request(
@@ -99,9 +99,11 @@ def _says_ready(connection: http.client.HTTPSConnection) -> bool:
 def _connection(cluster: Cluster, access: _Access, timeout: float) -> http.client.HTTPSConnection:
     context = ssl.create_default_context(cafile=str(cluster.pki / "ca.crt"))
     context.load_cert_chain(access.certificate, access.key)
-    made = http.client.HTTPSConnection(access.host, access.port, context=context, timeout=timeout)
-    made.connect()
-    return made
+    connection = http.client.HTTPSConnection(
+        access.host, access.port, context=context, timeout=timeout
+    )
+    connection.connect()
+    return connection
 
 
 def get(cluster: Cluster, path: str, timeout: float = 5.0) -> Answer:

@@ -144,8 +144,8 @@ def _read_tar(source: Path, file: IO[bytes], folder: Path) -> Manifest:
     except OSError as error:  # gzip's errors are OSErrors without a number
         raise ClusterError(f"{damaged} ({error.strerror or error})") from None
     for name, digest in manifest.files.items():
-        found = folder / name
-        if not found.is_file() or _digest(found) != digest:
+        extracted = folder / name
+        if not extracted.is_file() or _digest(extracted) != digest:
             raise ClusterError(f"{damaged}: {name} is not what was saved")
     return manifest
 

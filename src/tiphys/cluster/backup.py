@@ -129,8 +129,8 @@ def _cluster_of(source: Path, manifest: Manifest, wanted: Restoring) -> Cluster:
     except TypeError as error:
         raise ClusterError(f"{source} is damaged: {error}") from None
     cluster.name = wanted.name or cluster.name
-    there = state.load(cluster.name)
-    folder = Path(there.data_dir) if there is not None else state.home() / cluster.name
+    existing = state.load(cluster.name)
+    folder = Path(existing.data_dir) if existing is not None else state.home() / cluster.name
     folder = wanted.data_dir or folder
     cluster.data_dir = str(folder.absolute())
     cluster.port = wanted.port or cluster.port
@@ -142,8 +142,8 @@ def _cluster_of(source: Path, manifest: Manifest, wanted: Restoring) -> Cluster:
 
 
 def _check_free(cluster: Cluster, wanted: Restoring) -> None:
-    there = (state.load(cluster.name), state.load(cluster.name, cluster.root))
-    if any(one is not None and components.is_running(one) for one in there):
+    existing = (state.load(cluster.name), state.load(cluster.name, cluster.root))
+    if any(other is not None and components.is_running(other) for other in existing):
         raise ClusterError(
             f"{cluster.name} is running; end it first (tiphys down --name {cluster.name}), or "
             "restore under another --name"

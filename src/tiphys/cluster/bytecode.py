@@ -22,7 +22,7 @@ _OF_IMAGES = (3, 11)
 def add(files: LayerFiles, scratch: Path) -> None:
     """Puts ``__pycache__`` beside the modules of a layer, by way of an empty folder.
 
-    A compiled form knows its source by a hash that is not looked at (PEP 552): an image does not
+    A compiled form knows its source by a hash that is not checked (PEP 552): an image does not
     change, and holds no times. What is no Python 3.11 is left as it is, as pip and Debian do. A
     builder of another minor version leaves everything as it is.
     """

@@ -94,7 +94,7 @@ class Authority:
     """Signs for one cluster. Kept as ca.crt and ca.key in its folder.
 
     lifetime:   of what it signs
-    renews_all: whether `ensure` makes anew what would last longer, too
+    renews_all: whether `ensure` renews what would last longer, too
     """
 
     def __init__(

@@ -31,7 +31,7 @@ def is_running(cluster: Cluster) -> bool:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process with this pid runs. One that has ended while nobody waits for it, as in a
+    """Whether a process with this pid runs. One that has ended and is not reaped, as in a
     container whose first process is no init, does not."""
     try:
         os.kill(pid, 0)

@@ -52,7 +52,7 @@ def check() -> None:
 
 
 def _has_resource_capability() -> bool:
-    """CAP_SYS_RESOURCE (bit 24): without it nobody may lower a process's OOM score."""
+    """CAP_SYS_RESOURCE (bit 24): without it a process's OOM score cannot be lowered."""
     with contextlib.suppress(OSError, ValueError):
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("CapEff:"):
@@ -186,7 +186,7 @@ def _end_shims(place: NodePlace) -> None:
 def _inside(cgroup: str) -> set[int]:
     """The processes in a control group and those below it. Groups may go while they are read.
 
-    One of another PID namespace shows as 0, which to `kill` is whoever asks, and his siblings."""
+    One of another PID namespace shows as 0, which to `kill` is the caller's process group."""
     inside: set[int] = set()
     for file in _cgroup_folders(cgroup, "cgroup.procs"):
         with contextlib.suppress(OSError):
@@ -197,7 +197,7 @@ def _inside(cgroup: str) -> set[int]:
 def _cgroup_folders(cgroup: str, name: str) -> list[Path]:
     root = Path("/sys/fs/cgroup")
     is_unified = (root / "cgroup.controllers").exists()
-    hierarchies = [root] if is_unified else [each for each in root.iterdir() if each.is_dir()]
+    hierarchies = [root] if is_unified else [child for child in root.iterdir() if child.is_dir()]
     tops = [hierarchy / cgroup.lstrip("/") for hierarchy in hierarchies]
     # `walk`, unlike `rglob`, does not mind that groups go while it looks.
     walked = (entry for top in tops for entry in os.walk(top))

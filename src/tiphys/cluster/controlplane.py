@@ -30,10 +30,10 @@ _PATIENCE = 120.0  # seconds for a new member to be sent everything
 # --- a new machine ---
 
 
-def receive(cluster: Cluster, found: Discovered, token: Token, key: str) -> None:
+def receive(cluster: Cluster, discovered: Discovered, token: Token, key: str) -> None:
     """Takes the cluster's keys, which the join command's token may read and its key opens. Raises
     ClusterError."""
-    reply = discovery.ask(found, sharing.path(token.id), token)
+    reply = discovery.ask(discovered, sharing.path(token.id), token)
     if reply.status != 200:
         raise ClusterError(
             f"token {token.id} cannot read the cluster's keys (HTTP {reply.status}): make one that "
@@ -77,7 +77,7 @@ def _forget(members: Members, peer: str) -> None:
 
 
 def _initial(added: pb.MemberAddResponse, name: str) -> str:
-    """Where etcd finds the members, itself among them, whose name nobody knows yet."""
+    """Where etcd finds the members, itself among them, whose name is not known yet."""
     rows = [
         (name if member.id == added.member.id else member.name, url)
         for member in added.members
@@ -112,7 +112,7 @@ def check(cluster: Cluster) -> None:
     urls = etcd_urls(cluster)
     with _members(cluster) as members:
         for member in members.list():
-            # One that was made without an address has told another.
+            # One that was made without an address has another.
             if member.name == etcd_name(cluster) and member.peer_urls != [urls.peer]:
                 members.move(member.id, urls.peer)
 
@@ -125,8 +125,8 @@ def check_not_last(cluster: Cluster) -> None:
     """Raises LastError, and another ClusterError when etcd does not say."""
     peer = etcd_urls(cluster).peer
     with _members(cluster) as members:
-        there = members.list()
-    if all(peer in member.peer_urls for member in there):
+        peers = members.list()
+    if all(peer in member.peer_urls for member in peers):
         raise LastError(
             f"this is the last machine of the cluster's control plane: nothing would be left; to "
             f"end the cluster: tiphys down --name {cluster.name} --purge"
@@ -148,13 +148,13 @@ def remove(cluster: Cluster, node: str) -> None:
     """Takes a machine that is gone for good out of the cluster: its member of etcd, if it has one,
     and its Node. Raises ClusterError, also when it is not gone."""
     answer = apiclient.get(cluster, f"/api/v1/nodes/{node}")
-    found = json.loads(answer.body) if answer.status == 200 else None
-    if found is not None and _is_ready(found):
+    existing = json.loads(answer.body) if answer.status == 200 else None
+    if existing is not None and _is_ready(existing):
         raise ClusterError(f"node {node} is ready; on that machine, run: tiphys leave")
-    had_member = cluster.is_replicated and _remove_member(cluster, node, found)
-    if found is None and not had_member:
+    had_member = cluster.is_replicated and _remove_member(cluster, node, existing)
+    if existing is None and not had_member:
         raise ClusterError(f"there is no machine {node}; see: kubectl get nodes")
-    if found is not None:
+    if existing is not None:
         _ask(cluster, "DELETE", f"/api/v1/nodes/{node}")
 
 

@@ -27,7 +27,7 @@ def write_dump(cluster: Cluster, target: Path) -> dump.Dump:
 
 
 def load_dump(cluster: Cluster, source: Path, bump: int) -> dump.Dump:
-    """Makes a dump the cluster's store, which nobody may have open. Raises ClusterError."""
+    """Makes a dump the cluster's store, which no process may have open. Raises ClusterError."""
     with _explained(), _etcd_running(cluster):
         if cluster.store == "sqlite":
             return dump.to_sqlite(source, cluster.root / "state.db", bump)

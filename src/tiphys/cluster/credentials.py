@@ -37,7 +37,7 @@ def ensure(cluster: Cluster, renews_all: bool = False) -> None:
     # What controllers, scheduler and add-ons serve their metrics with.
     local = ("localhost", *_LOOPBACKS)
     authority.ensure("components", "tiphys-components", (), local, server=True)
-    # An authority of its own: servers behind the API server believe whoever it signs, whatever
+    # An authority of its own: servers behind the API server trust any client it signs, whatever
     # user they name.
     front_proxy = Authority(pki / "front-proxy", lifetime, renews_all)
     front_proxy.ensure("front-proxy-client", "front-proxy-client")
@@ -83,7 +83,7 @@ def _server_names(cluster: Cluster) -> tuple[str, ...]:
 
 def _of_etcd(cluster: Cluster, lifetime: datetime.timedelta, renews_all: bool) -> None:
     """What etcd shows its clients and the other members, and what we show it; of an authority of
-    its own: nobody else's clients may read the store."""
+    its own: no other clients may read the store."""
     authority = Authority(cluster.pki / "etcd", lifetime, renews_all)
     names = ("localhost", *_LOOPBACKS, cluster.machine_address)
     authority.ensure("server", "tiphys-etcd", (), names, server=True)
@@ -115,7 +115,7 @@ def _kubeconfig(
     certificate, key = authority.ensure(stem, user, groups)
     server = f"https://{authority_of(host, cluster.port)}"
     file = cluster.pki / f"{stem}.kubeconfig"
-    # Also of a cluster that has one server yet: it may move to etcd and get more, and nobody would
+    # Also of a cluster that has one server yet: it may move to etcd and get more, and no one would
     # start these components again for that.
     others = cluster.servers_file if cluster.machine_address else None
     kubeconfig.component(file, server, authority.path, certificate, key, others)

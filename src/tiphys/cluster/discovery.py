@@ -31,8 +31,8 @@ _INFO = "/api/v1/namespaces/kube-public/configmaps/cluster-info"
 _CONFIG = "/api/v1/namespaces/kube-system/configmaps/tiphys-config"
 _SECONDS = 5.0  # that a server may take to answer
 _SIGNED_WITHIN = 5.0  # seconds in which a token that was just made is known to the signer
-# Certificates begin five minutes before they are signed: a clock that is further behind does not
-# find them valid.
+# Certificates are valid from five minutes before they are signed: to a clock that is further
+# behind they are not yet valid.
 _CLOCK_SECONDS = 300
 _PORT = 6443  # of a server that is named without one
 _OLDER_BY = 3  # minor releases that a node may be behind its server, as a kubelet
@@ -179,10 +179,10 @@ def discover(server: Server, token: Token, ca_hash: str, now: float | None = Non
     return Discovered(server, authority, own, reply.json().get("data", {}))
 
 
-def ask(found: Discovered, path: str, token: Token) -> Reply:
+def ask(discovered: Discovered, path: str, token: Token) -> Reply:
     """What a cluster that is believed answers to a token. Raises ClusterError."""
-    context = ssl.create_default_context(cadata=found.authority.decode())
-    return _get(found.server, path, context, token)
+    context = ssl.create_default_context(cadata=discovered.authority.decode())
+    return _get(discovered.server, path, context, token)
 
 
 def _signed(server: Server, context: ssl.SSLContext, token: Token, now: float) -> str:
@@ -283,10 +283,10 @@ def check_clock(date: str, now: float) -> None:
     """Raises ClusterError when this machine's clock and the server's `date` (an HTTP header) are
     too far apart."""
     try:
-        there = email.utils.parsedate_to_datetime(date).timestamp()
+        server_time = email.utils.parsedate_to_datetime(date).timestamp()
     except (TypeError, ValueError):
         return
-    apart = now - there
+    apart = now - server_time
     if abs(apart) > _CLOCK_SECONDS:
         direction = "ahead of" if apart > 0 else "behind"
         raise ClusterError(
@@ -300,16 +300,16 @@ def check_version(server: Mapping[str, Any], own: tuple[int, int] | None = None)
     version skew policy for kubelets. Raises ClusterError."""
     major, minor = own or own_version()
     try:
-        there = int(server["major"]), int(str(server["minor"]).rstrip("+"))
+        server_version = int(server["major"]), int(str(server["minor"]).rstrip("+"))
     except (LookupError, ValueError):
         raise ClusterError("the server does not say which release it is of") from None
-    if there[0] == major and 0 <= there[1] - minor <= _OLDER_BY:
+    if server_version[0] == major and 0 <= server_version[1] - minor <= _OLDER_BY:
         return
-    what = "newer than" if (major, minor) > there else "too old for"
+    comparison = "newer than" if (major, minor) > server_version else "too old for"
     raise ClusterError(
-        f"this machine's release (Kubernetes {major}.{minor}) is {what} the server's "
-        f"({there[0]}.{there[1]}): a node may be up to {_OLDER_BY} minor releases older than its "
-        "server and never newer; install the server's release here"
+        f"this machine's release (Kubernetes {major}.{minor}) is {comparison} the server's "
+        f"({server_version[0]}.{server_version[1]}): a node may be up to {_OLDER_BY} minor "
+        "releases older than its server and never newer; install the server's release here"
     )
 
 

@@ -75,7 +75,7 @@ def build(
 
 
 def load(cluster: Cluster, path: Path) -> str:
-    """Imports an image tar into the runtime of every node; returns what the first said."""
+    """Imports an image tar into the runtime of every node; returns the output of the first."""
     if cluster.runtime != "containerd":
         raise ClusterError(
             f"cluster {cluster.name} runs no containers (runtime {cluster.runtime}); images are "
@@ -85,12 +85,12 @@ def load(cluster: Cluster, path: Path) -> str:
         raise ClusterError(f"{path} does not exist")
     # Machines of add-ons come and go; one that comes copies the first node's images.
     up = [place for place in places(cluster) if not place.record or place.socket.exists()]
-    said = [_import(place.socket, path) for place in up]
-    return said[0]
+    outputs = [_import(place.socket, path) for place in up]
+    return outputs[0]
 
 
 def copy(source: NodePlace, target: NodePlace) -> None:
-    """Gives a new node what a machine's disk would have from its beginning: the images of another
+    """Gives a new node what a machine's disk would have from its start: the images of another
     node. Raises ClusterError."""
     listed = _ctr(source.socket, "images", "ls", "-q").split()
     names = [name for name in listed if "@" not in name and not name.startswith("sha256:")]

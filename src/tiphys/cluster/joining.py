@@ -56,12 +56,12 @@ def join(wanted: Wanted) -> Cluster:
     node = wanted.node_name or socket.gethostname().lower()
     check_node_name(node)
     containerd.check()
-    found = discovery.discover(server, token, wanted.ca_hash)
-    cluster = _cluster(wanted, found, node)
+    discovered = discovery.discover(server, token, wanted.ca_hash)
+    cluster = _cluster(wanted, discovered, node)
     check_machine(cluster)
-    _ensure_certificate(cluster, found, wanted.token)
+    _ensure_certificate(cluster, discovered, wanted.token)
     if wanted.certificate_key:
-        controlplane.receive(cluster, found, token, wanted.certificate_key)
+        controlplane.receive(cluster, discovered, token, wanted.certificate_key)
         preflight.check_member(cluster)
     return cluster
 
@@ -75,15 +75,15 @@ def check_node_name(node: str) -> None:
         )
 
 
-def _cluster(wanted: Wanted, found: Discovered, node: str) -> Cluster:
+def _cluster(wanted: Wanted, discovered: Discovered, node: str) -> Cluster:
     folder = (wanted.data_dir or state.home() / wanted.name).absolute()
-    cluster = Cluster(wanted.name, str(folder), port=found.server.port)
-    cluster.joined = found.joined(node)
+    cluster = Cluster(wanted.name, str(folder), port=discovered.server.port)
+    cluster.joined = discovered.joined(node)
     cluster.ip_family = _families(cluster.joined)
-    address = wanted.address or found.own
+    address = wanted.address or discovered.own
     cluster.machine_address, _, cluster.other_address = address.partition(",")
-    cluster.api_address = found.config.get("apiAddress", "")
-    cluster.pod_routes = found.config.get("podRoutes", podroutes.AUTO)
+    cluster.api_address = discovered.config.get("apiAddress", "")
+    cluster.pod_routes = discovered.config.get("podRoutes", podroutes.AUTO)
     return cluster
 
 
@@ -107,17 +107,19 @@ def check_machine(cluster: Cluster) -> None:
 # --- certificates ---
 
 
-def _ensure_certificate(cluster: Cluster, found: Discovered, token: str) -> None:
+def _ensure_certificate(cluster: Cluster, discovered: Discovered, token: str) -> None:
     """The node's client certificate: the one that is there, or a new one for the token."""
     assert cluster.joined is not None
     node = cluster.joined.node
     pki = cluster.pki
-    if is_member(cluster) and (pki / "ca.crt").read_bytes() == found.authority:
+    if is_member(cluster) and (pki / "ca.crt").read_bytes() == discovered.authority:
         return
-    discovery.check_name(found.server, found.authority, discovery.parse_token(token), node)
+    discovery.check_name(
+        discovered.server, discovered.authority, discovery.parse_token(token), node
+    )
     pki.mkdir(parents=True, exist_ok=True, mode=0o700)
-    write_private(pki / "ca.crt", found.authority)
-    config = Config(f"https://{found.server.text}", ca=pki / "ca.crt", token=token)
+    write_private(pki / "ca.crt", discovered.authority)
+    config = Config(f"https://{discovered.server.text}", ca=pki / "ca.crt", token=token)
     pem = asyncio.run(_client_certificate(config, node))
     certificates.write(pki / NODE_PEM, pem)
 
@@ -161,7 +163,7 @@ def write_kubeconfigs(cluster: Cluster) -> None:
         )
     if not cluster.servers_file.exists():
         assert cluster.joined is not None
-        cluster.servers_file.write_text("".join(f"{one}\n" for one in cluster.joined.servers))
+        cluster.servers_file.write_text("".join(f"{server}\n" for server in cluster.joined.servers))
 
 
 def describe(cluster: Cluster) -> str:

@@ -62,7 +62,7 @@ def stays(pod: core_v1.Pod) -> bool:
 
 
 def is_alone(pod: core_v1.Pod) -> bool:
-    """Whether nobody would make the pod again somewhere else."""
+    """Whether no controller would create the pod again elsewhere."""
     has_controller = any(owner.controller for owner in pod.metadata.owner_references)
     return not has_controller and not is_final(pod.status.phase)
 
@@ -142,7 +142,7 @@ async def _delete_node(client: Client, cluster: Cluster) -> None:
     await client.patch(core_v1.Node, name, change, media=MERGE)
     try:
         async with asyncio.timeout(_GONE_WITHIN):
-            while await _is_there(client, name, uid):  # noqa: ASYNC110
+            while await _node_exists(client, name, uid):  # noqa: ASYNC110
                 await asyncio.sleep(0.2)
     except TimeoutError:
         raise ClusterError(
@@ -151,7 +151,7 @@ async def _delete_node(client: Client, cluster: Cluster) -> None:
         ) from None
 
 
-async def _is_there(client: Client, name: str, uid: str) -> bool:
+async def _node_exists(client: Client, name: str, uid: str) -> bool:
     try:
         return (await client.get(core_v1.Node, name)).metadata.uid == uid
     except StatusError as error:

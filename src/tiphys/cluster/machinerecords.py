@@ -39,13 +39,13 @@ def file_of(cluster: Cluster, index: int) -> Path:
 
 
 def read(cluster: Cluster) -> list[Record]:
-    """By index. What cannot be read is left out: nobody can be asked what it was."""
+    """By index. What cannot be read is left out: there is no other source for it."""
     records = []
     for file in (cluster.root / "machines").glob("*.json"):
         with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
-            said = json.loads(file.read_text())
-            machine = said["machine"]
-            records.append(Record(int(file.stem), str(machine["name"]), said["state"], machine))
+            content = json.loads(file.read_text())
+            machine = content["machine"]
+            records.append(Record(int(file.stem), str(machine["name"]), content["state"], machine))
     return sorted(records, key=lambda record: record.index)
 
 

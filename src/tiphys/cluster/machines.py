@@ -1,7 +1,7 @@
 """Machines that add-ons ask for: makes one, or takes it away, with all that belongs to it.
 
 The supervisor starts this as a process for each connection to its socket, which is the process's
-standard input and output; what is said is in `addons/machines`.
+standard input and output; the messages are in `addons/machines`.
 """
 
 from __future__ import annotations
@@ -68,7 +68,8 @@ def reserve(cluster: Cluster, machine: Machine) -> Record | None:
 
 def bring_up(cluster: Cluster, record: Record) -> None:
     """A place for it in the network, a containerd with the images of the first node, and then its
-    node's process. Stops where it is told to end meanwhile. Raises ClusterError, NetworkError."""
+    node's process. Stops where it is requested to end meanwhile. Raises ClusterError, NetworkError.
+    """
     place = NodePlace(cluster, record.index, record)
     with machinerecords.locked(cluster, str(record.index)):
         credentials.ensure_node(place)
@@ -83,22 +84,24 @@ def bring_up(cluster: Cluster, record: Record) -> None:
 
 def end(cluster: Cluster, name: str) -> None:
     """Raises ClusterError."""
-    found = next((one for one in machinerecords.read(cluster) if one.name == name), None)
-    if found is None:
+    record = next(
+        (candidate for candidate in machinerecords.read(cluster) if candidate.name == name), None
+    )
+    if record is None:
         return
-    place = NodePlace(cluster, found.index, found)
-    _set(cluster, found, ENDING)
-    with machinerecords.locked(cluster, str(found.index)):
+    place = NodePlace(cluster, record.index, record)
+    _set(cluster, record, ENDING)
+    with machinerecords.locked(cluster, str(record.index)):
         up.wait_for_end(cluster, plan.names_of(place))
         containerd.remove_node(place)
-        machinerecords.remove(cluster, found)
+        machinerecords.remove(cluster, record)
 
 
 def _set(cluster: Cluster, record: Record, to: str) -> bool:
     """Writes a state, and has the supervisor do what it says; whether there is such a machine and
     it is not to end."""
     with machinerecords.locked(cluster, "records"):
-        now = [one for one in machinerecords.read(cluster) if one.name == record.name]
+        now = [stored for stored in machinerecords.read(cluster) if stored.name == record.name]
         if not now or (now[0].state == ENDING and to != ENDING):
             return False
         machinerecords.write(cluster, replace(record, state=to))
@@ -121,17 +124,17 @@ def _answer(answer: Answer) -> None:
 
 
 def _do(cluster: Cluster, request: Request) -> None:
-    made = None
+    reserved = None
     try:
         if request.verb == "make":
-            made = reserve(cluster, request.machine)
+            reserved = reserve(cluster, request.machine)
         elif request.verb == "end":
             end(cluster, request.machine.name)
     except (ClusterError, NetworkError, OSError) as error:
         return _answer(Answer(str(error)))
     _answer(Answer(names=[record.name for record in machinerecords.read(cluster)]))
-    if made is not None:
-        bring_up(cluster, made)
+    if reserved is not None:
+        bring_up(cluster, reserved)
 
 
 def main() -> None:

@@ -34,18 +34,18 @@ _RETRY = 1.0  # seconds until the API server is asked again
 
 
 class RangeChangedError(Exception):
-    """The node was given another range of pods: everything that knows the old one starts anew."""
+    """The node was given another range of pods: everything that knows the old one restarts."""
 
 
 class Membership:
-    """`client` is the node's own. Whoever uses a certificate takes a renewed one by itself
+    """`client` is the node's own. What uses a certificate takes a renewed one by itself
     (`client.certfiles`)."""
 
     def __init__(self, options: NodeProcess, client: Client, tasks: TaskGroup) -> None:
         self._options = options
         self._client = client
         self._tasks = tasks
-        self._given = asyncio.Event()
+        self._ranges_known = asyncio.Event()
         self._ranges: list[str] = []
 
     async def prepare(self) -> NodeProcess:
@@ -56,7 +56,7 @@ class Membership:
         node.on_change(self._node_changed)
         self._tasks.start(node.run(), "informer-range", vital=True)
         log.info("Waiting for the range of this node's pods")
-        await self._given.wait()
+        await self._ranges_known.wait()
         options = with_ranges(self._options, self._ranges)
         server = urlsplit(self._client.config.server).hostname or ""
         await asyncio.to_thread(_set_up_network, options, server)
@@ -67,7 +67,7 @@ class Membership:
 
     async def _ensure_node(self) -> None:
         """Makes the Node, or has the one there show this machine's address: a certificate for the
-        address is given to nobody else."""
+        address is given to no other."""
         while True:
             try:
                 return await self._write_node()
@@ -90,9 +90,9 @@ class Membership:
         except StatusError as error:
             if not is_already_exists(error):
                 raise
-        there = await self._client.get(core_v1.Node, name)
-        if there.status.addresses != addresses:
-            changed = copy.deepcopy(there)
+        existing = await self._client.get(core_v1.Node, name)
+        if existing.status.addresses != addresses:
+            changed = copy.deepcopy(existing)
             changed.status.addresses = addresses
             await self._client.update_status(changed)
 
@@ -102,7 +102,7 @@ class Membership:
             return
         if not self._ranges:
             self._ranges = ranges
-            self._given.set()
+            self._ranges_known.set()
         elif ranges != self._ranges:
             self._tasks.start(_restart(self._ranges, ranges), "range", vital=True)
 
@@ -119,7 +119,9 @@ class Membership:
             # One file of both. A machine of the control plane has two, which are not asked for.
             wanted[options.certificate] = node_server(options.name, options.address)
         rotations = [
-            Rotation(self._client, path, what) for path, what in wanted.items() if path is not None
+            Rotation(self._client, path, certificate)
+            for path, certificate in wanted.items()
+            if path is not None
         ]
         await asyncio.gather(*(_ensured(rotation) for rotation in rotations))
         for rotation in rotations:
@@ -142,11 +144,11 @@ async def _restart(old: list[str], new: list[str]) -> None:
 def with_ranges(options: NodeProcess, ranges: list[str]) -> NodeProcess:
     """The options of a node that was given these ranges. Of a family in which the machine has no
     address of its own, the node's address is the one among its pods."""
-    given = replace(options, pod_cidr=",".join(ranges))
+    updated = replace(options, pod_cidr=",".join(ranges))
     addresses = options.addresses.split(",")
     known = {version_of(address) for address in addresses}
-    addresses += [gateway for gateway in given.gateways if version_of(gateway) not in known]
-    return replace(given, addresses=",".join(addresses))
+    addresses += [gateway for gateway in updated.gateways if version_of(gateway) not in known]
+    return replace(updated, addresses=",".join(addresses))
 
 
 def _set_up_network(options: NodeProcess, server: str) -> None:

@@ -17,7 +17,7 @@ class NodeProcess:
     cluster_cidr:        the networks of all pods, with commas
     pod_routes:          of `network.podroutes.MODES`; "" where all pods are on one machine
     pod_link:            the device that holds the node's address among its pods
-    route_metric:        tells routes from those of other clusters of this machine
+    route_metric:        distinguishes routes from those of other clusters of this machine
     node_certificate:    of a machine that has joined, with its key, as policy_certificate
     load_balancer_pools: networks of addresses that nodes announce, with commas
     api_address:         at which any API server is found, of a machine that has one

@@ -38,7 +38,7 @@ class Process:
 @dataclass(frozen=True)
 class Change:
     """What is to happen to processes that run, by their names: those in `without` end, the sockets
-    of those in `closes` are closed, for nobody comes after them, and another process is started
+    of those in `closes` are closed, for no replacement follows them, and another process is started
     beside each in `replaces` and follows it."""
 
     without: Collection[str] = ()
@@ -184,7 +184,7 @@ def etcd_name(cluster: Cluster) -> str:
 
 
 def _etcd_tls(pki: Path) -> dict[str, str]:
-    """Everybody shows a certificate of etcd's own authority, as with kubeadm."""
+    """All clients show a certificate of etcd's own authority, as with kubeadm."""
     return {
         "--cert-file": str(pki / "server.crt"),
         "--key-file": str(pki / "server.key"),

@@ -35,7 +35,7 @@ class Component:
 
 
 def read_list(file: Path, name: str) -> list[str]:
-    """What else a plan says: `closes` are the addresses at which nobody is to listen any more,
+    """What else a plan says: `closes` are the addresses at which nothing is to listen any more,
     `replaces` the components that another process is to follow."""
     return list(json.loads(file.read_text()).get(name, ()))
 

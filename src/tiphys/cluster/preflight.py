@@ -1,4 +1,4 @@
-"""What is looked at before anything starts, so that a user's mistake costs a line and not a broken
+"""What is checked before anything starts, so that a user's mistake costs a line and not a broken
 cluster.
 
 Every check raises ClusterError with a sentence that says what to do.
@@ -174,10 +174,10 @@ def check_api_address(cluster: Cluster) -> None:
     if not is_ip(address) or version_of(address) != first:
         raise ClusterError(f"--api-address {address} is not an address of IPv{first}")
     try:
-        found = announcer.links()
+        links = announcer.links()
     except NetworkError as error:
         raise ClusterError(str(error)) from None
-    if not any(link.has(ipaddress.ip_address(address)) for link in found):
+    if not any(link.has(ipaddress.ip_address(address)) for link in links):
         raise ClusterError(
             f"--api-address {address} is on no network of this machine: take a free address of "
             "the machines' own"
@@ -203,14 +203,14 @@ def _check_machines(cluster: Cluster) -> None:
 
 
 def check_addresses(cluster: Cluster) -> None:
-    """Whether a node can be reached at the addresses that the machine is said to have: the first
+    """Whether a node can be reached at the addresses that were given for the machine: the first
     one is of the cluster's first family, as the API server's has to be for upstream, and another
     one of the second. Raises ClusterError."""
-    given = list(filter(None, (cluster.machine_address, cluster.other_address)))
-    for address, version in zip_longest(given, FAMILIES[cluster.ip_family]):
+    addresses = list(filter(None, (cluster.machine_address, cluster.other_address)))
+    for address, version in zip_longest(addresses, FAMILIES[cluster.ip_family]):
         if address is not None and (not is_ip(address) or version != version_of(address)):
             raise ClusterError(_unfit(cluster, address))
-    for address in given:
+    for address in addresses:
         check_machine_address(address)
 
 

@@ -1,4 +1,4 @@
-"""What a cluster tells machines that want to join: cluster-info, which anybody may read and
+"""What a cluster publishes for machines that want to join: cluster-info, which anybody may read and
 believes because it is signed with the token (as kubeadm's), and the configuration of nodes.
 """
 
@@ -78,13 +78,13 @@ def _kubeconfig(cluster: Cluster) -> str:
 def _write(cluster: Cluster, namespace: str, name: str, data: dict[str, str]) -> None:
     """Makes a ConfigMap, or sets these keys of the one there: cluster-info has signatures, too."""
     path = f"/api/v1/namespaces/{namespace}/configmaps"
-    made: dict[str, Any] = {
+    config_map: dict[str, Any] = {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {"name": name},
         "data": data,
     }
-    answer = apiclient.request(cluster, "POST", path, made)
+    answer = apiclient.request(cluster, "POST", path, config_map)
     if answer.status == _CONFLICT:
         answer = apiclient.request(cluster, "PATCH", f"{path}/{name}", {"data": data}, _MERGE)
     if answer.status >= 300:

@@ -117,10 +117,10 @@ class _Registry:
 
 def _registry_of(cluster: Cluster) -> _Registry:
     """Raises ClusterError when the cluster has none."""
-    found = [one.name for one in hosts_folder(cluster).glob("localhost:*")]
-    if not found:
+    registries = [hosts.name for hosts in hosts_folder(cluster).glob("localhost:*")]
+    if not registries:
         raise ClusterError(f"cluster {cluster.name} has no registry: tiphys addon enable registry")
-    port = int(found[0].partition(":")[2])
+    port = int(registries[0].partition(":")[2])
     return _Registry(port, (folder(cluster) / TOKEN_FILE).read_text().strip())
 
 
@@ -163,8 +163,8 @@ def _push_blob(
     digest = descriptor["digest"]
     if registry.ask("HEAD", f"/v2/{repository}/blobs/{digest}").status == 200:
         return
-    begun = registry.ask("POST", f"/v2/{repository}/blobs/uploads/", b"")
+    upload = registry.ask("POST", f"/v2/{repository}/blobs/uploads/", b"")
     with layout.blob(digest) as content:
-        path = f"{begun.headers['Location']}?digest={digest}"
+        path = f"{upload.headers['Location']}?digest={digest}"
         length = {"Content-Length": str(descriptor["size"])}
         registry.ask("PUT", path, content, length)

@@ -15,7 +15,7 @@ from tiphys.machinery.finished import is_final
 
 # A node with one of these taints takes no pods until the controllers have seen that it is ready.
 _UNSETTLED = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
-# A container that waits for one of these reasons may never run: nobody waits for it.
+# A container that waits for one of these reasons may never run: it is not waited for.
 _PATIENCE, _PATIENCE_PER_NODE = 60.0, 0.05  # seconds until nodes are ready
 _HOPELESS = (
     "CrashLoopBackOff",
@@ -136,7 +136,7 @@ def is_node_ready(node: dict[str, Any], since: float) -> bool:
     if any(taint["key"] in _UNSETTLED for taint in node["spec"].get("taints", ())):
         return False
     conditions = node["status"].get("conditions", ())
-    ready = next((one for one in conditions if one["type"] == "Ready"), None)
+    ready = next((condition for condition in conditions if condition["type"] == "Ready"), None)
     if ready is None or ready["status"] != "True":
         return False
     return _seconds(ready.get("lastHeartbeatTime")) >= int(since)
@@ -193,7 +193,9 @@ def is_awaited(pod: dict[str, Any], since: float) -> bool:
             return False
         if "running" in state and _seconds(state["running"].get("startedAt")) < int(since):
             return True
-    conditions = {one["type"]: one["status"] for one in pod_status.get("conditions", ())}
+    conditions = {
+        condition["type"]: condition["status"] for condition in pod_status.get("conditions", ())
+    }
     return conditions.get("Ready") != "True"
 
 

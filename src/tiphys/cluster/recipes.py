@@ -188,8 +188,8 @@ def _apt(command: list[str]) -> str:
     env = {**os.environ, "LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"}
     done = subprocess.run(command, capture_output=True, text=True, env=env)
     if done.returncode:
-        said = done.stderr.strip().splitlines() or ["apt-get failed"]
-        raise ClusterError(f"{said[-1]} (is the list of packages there? apt-get update)")
+        lines = done.stderr.strip().splitlines() or ["apt-get failed"]
+        raise ClusterError(f"{lines[-1]} (is the list of packages there? apt-get update)")
     return done.stdout
 
 
@@ -212,8 +212,8 @@ def _pip(projects: list[str], folder: Path) -> None:
     command += ["--disable-pip-version-check", "--target", str(folder), *projects]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        said = done.stderr.strip().splitlines() or ["pip failed"]
-        raise ClusterError(f"pip: {said[-1]}")
+        lines = done.stderr.strip().splitlines() or ["pip failed"]
+        raise ClusterError(f"pip: {lines[-1]}")
 
 
 def own_wheel(folder: Path) -> Path:

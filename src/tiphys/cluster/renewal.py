@@ -57,7 +57,7 @@ def _rows(cluster: Cluster) -> Iterator[Row]:
 
 
 def renew(cluster: Cluster, renews_all: bool = False) -> None:
-    """Makes anew what is due, or everything. Raises ClusterError."""
+    """Renews what is due, or everything. Raises ClusterError."""
     credentials.ensure(cluster, renews_all)
     with contextlib.suppress(ClusterError):  # the user's file is the user's
         kubeconfig.refresh(cluster)

@@ -144,7 +144,7 @@ async def _rewrite(cluster: Cluster, configuration: EncryptionConfiguration) -> 
             if not transformers.of(resource.prefix).prefix:
                 continue
             async for objects in _pages(client, resource):
-                writes = [_write_again(client, resource, one) for one in objects]
+                writes = [_write_again(client, resource, obj) for obj in objects]
                 for start in range(0, len(writes), _AT_ONCE):
                     faults = await asyncio.gather(*writes[start : start + _AT_ONCE])
                     refused += filter(None, faults)
@@ -175,7 +175,9 @@ class _Resource(NamedTuple):
 async def _resources(client: Client) -> AsyncIterator[_Resource]:
     """Every resource that can be listed and updated and is this server's own."""
     services = await _get(client, "/apis/apiregistration.k8s.io/v1/apiservices")
-    foreign = {one["spec"]["group"] for one in services["items"] if one["spec"].get("service")}
+    foreign = {
+        service["spec"]["group"] for service in services["items"] if service["spec"].get("service")
+    }
     groups = (await _get(client, "/apis"))["groups"]
     served = [("", "v1")]
     # Events are stored under the core group, whichever they are written by.

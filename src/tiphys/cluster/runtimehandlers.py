@@ -36,9 +36,9 @@ def installed(path: str | None = None) -> list[Handler]:
     """Of this machine, runc first. `path`: folders to look in, $PATH by default."""
     handlers = {"runc": Handler("runc", _RUNC)}
     for name, program in _LIKE_RUNC.items():
-        found = shutil.which(program, path=path)
-        if found is not None:
-            handlers[name] = Handler(name, _RUNC, found)
+        executable = shutil.which(program, path=path)
+        if executable is not None:
+            handlers[name] = Handler(name, _RUNC, executable)
     for folder in (os.environ.get("PATH", "") if path is None else path).split(os.pathsep):
         for file in sorted(Path(folder).glob("containerd-shim-*")) if folder else ():
             shim = _SHIM.fullmatch(file.name)

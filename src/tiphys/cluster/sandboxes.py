@@ -57,7 +57,7 @@ class NodePlace:
 
     @property
     def network6(self) -> str:
-        """The same of IPv6, whose four groups tell what those three numbers do."""
+        """The same of IPv6, whose four groups stand for those three numbers."""
         return "fd" + self.network.replace(".", ":")
 
     @property
@@ -65,7 +65,7 @@ class NodePlace:
         """One of each family that the cluster has; none of a machine that has joined until it was
         given one."""
         if self.cluster.joined:
-            return _given_ranges(self)
+            return _recorded_ranges(self)
         return self.cluster.of_families(f"{self.network}.0/24", f"{self.network6}::/64")
 
     @property
@@ -160,8 +160,10 @@ def places(cluster: Cluster) -> list[NodePlace]:
     if cluster.runtime != "containerd":
         return []
     own = [NodePlace(cluster, index) for index in range(cluster.nodes)]
-    made = [NodePlace(cluster, each.index, each) for each in machinerecords.read(cluster)]
-    return [*own, *made]
+    of_machines = [
+        NodePlace(cluster, record.index, record) for record in machinerecords.read(cluster)
+    ]
+    return [*own, *of_machines]
 
 
 def pod_networks(cluster: Cluster) -> list[str]:
@@ -171,12 +173,12 @@ def pod_networks(cluster: Cluster) -> list[str]:
     if cluster.machine_address:
         own = [network for place in places(cluster) for network in place.pod_cidrs]
         return [*own, *cluster.joining_pods]
-    # Also of nodes that add-ons may make later: nobody is told of these.
+    # Also of nodes that add-ons may make later: these are not announced.
     every = [NodePlace(cluster, index) for index in range(MOST)]
     return [network for place in every for network in place.pod_cidrs]
 
 
-def _given_ranges(place: NodePlace) -> list[str]:
+def _recorded_ranges(place: NodePlace) -> list[str]:
     """The ranges that the node's process has written down when it was given them."""
     try:
         written = json.loads((place.cni / pods.CNI_FILE).read_text())

@@ -15,19 +15,21 @@ log = logging.getLogger(__name__)
 _SERVICE = "default/kubernetes"
 
 
-def places(found: discovery_v1.EndpointSlice | None) -> list[str]:
+def places(endpoint_slice: discovery_v1.EndpointSlice | None) -> list[str]:
     """``HOST:PORT`` of each server, in order; none for what leads nowhere."""
-    if found is None or not found.ports or found.ports[0].port is None:
+    if endpoint_slice is None or not endpoint_slice.ports or endpoint_slice.ports[0].port is None:
         return []
-    port = found.ports[0].port
+    port = endpoint_slice.ports[0].port
     return sorted(
-        authority(address, port) for endpoint in found.endpoints for address in endpoint.addresses
+        authority(address, port)
+        for endpoint in endpoint_slice.endpoints
+        for address in endpoint.addresses
     )
 
 
 def keep(file: Path, informers: Informers) -> None:
-    """Has the file say where the servers are, from now on. The last one stays in it: nobody could
-    say any more where the next is."""
+    """Keeps the addresses of the servers in the file, from now on. The last one stays in it:
+    without it the next could not be found."""
 
     def changed(old: object, new: discovery_v1.EndpointSlice | None) -> None:
         if new is None or f"{new.metadata.namespace}/{new.metadata.name}" != _SERVICE:

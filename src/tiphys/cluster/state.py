@@ -243,12 +243,12 @@ class Cluster:
         plain = asdict(Cluster(self.name, self.data_dir))
         # What is as in every cluster is left out, so that a release from before it was there can
         # read the file.
-        said = {
+        saved = {
             name: value
             for name, value in asdict(self).items()
             if name in _ALWAYS_SAID or value != plain[name]
         }
-        temporary.write_text(json.dumps(said, indent=1))
+        temporary.write_text(json.dumps(saved, indent=1))
         temporary.rename(self.root / "cluster.json")
 
 
@@ -259,14 +259,14 @@ def load(name: str, data_dir: Path | None = None) -> Cluster | None:
     root = data_dir or (Path(known) if known else home() / name)
     file = root / "cluster.json"
     try:
-        said = json.loads(file.read_text())
-        newer = said.keys() - {each.name for each in fields(Cluster)}
+        saved = json.loads(file.read_text())
+        newer = saved.keys() - {option.name for option in fields(Cluster)}
         if newer:
             raise ClusterError(
                 f"{file} is of a newer release (it has {', '.join(sorted(newer))}); "
                 "install that one again"
             )
-        return Cluster(**said)
+        return Cluster(**saved)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except PermissionError:

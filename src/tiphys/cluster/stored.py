@@ -58,13 +58,13 @@ def current(cluster: Cluster) -> list[Change]:
 
 def remove(cluster: Cluster, key: str) -> None:
     """Removes a key that holds no object. Raises ClusterError."""
-    found = next((found for found in check(cluster) if found.key == key), None)
-    if found is None:
+    corrupt = next((corrupt for corrupt in check(cluster) if corrupt.key == key), None)
+    if corrupt is None:
         raise ClusterError(
             f"{key} holds an object, or nothing; only what tiphys store check lists is removed"
         )
     try:
-        asyncio.run(_remove(cluster, found))
+        asyncio.run(_remove(cluster, corrupt))
     except StoreError as error:
         raise ClusterError(
             f"{error}; end the cluster first: tiphys down --name {cluster.name}"

@@ -46,7 +46,7 @@ class Supervisor:
         self._door: socket.socket | None = None  # where machines are asked for
         self._visitors: list[subprocess.Popen[bytes]] = []  # of `_leaving`
         self._renewal: subprocess.Popen[bytes] | None = None
-        self._renewal_from = 0.0  # on the monotonic clock: no renewal begins earlier
+        self._renewal_from = 0.0  # on the monotonic clock: no renewal starts earlier
 
     def run(self) -> None:
         """Until SIGTERM or SIGINT; then ends the components, the last started first."""
@@ -154,7 +154,7 @@ class Supervisor:
         listening = socket.socket(socket.AF_INET6 if is_v6 else socket.AF_INET)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            if is_v6:  # whatever the machine's default: clients of IPv4 are to be heard there, too
+            if is_v6:  # whatever the machine's default: clients of IPv4 are to be served there, too
                 listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
             listening.bind((host.strip("[]"), int(port)))
             listening.listen(_BACKLOG)
@@ -165,7 +165,7 @@ class Supervisor:
         return listening
 
     def _close_socket(self, address: str) -> None:
-        """Tells the component, too, that nobody comes after it."""
+        """Notifies the component, too, that no replacement follows it."""
         listening = self._sockets.pop(address, None)
         if listening is not None:
             with contextlib.suppress(OSError):
@@ -203,7 +203,7 @@ class Supervisor:
     # --- who asks for machines ---
 
     def _may_enter(self) -> bool:
-        self._visitors = [one for one in self._visitors if one.poll() is None]
+        self._visitors = [visitor for visitor in self._visitors if visitor.poll() is None]
         return len(self._visitors) < _MOST_VISITORS
 
     def _let_in(self, door: socket.socket) -> None:

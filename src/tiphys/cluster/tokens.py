@@ -37,14 +37,16 @@ def new() -> Token:
     return Token(*("".join(secrets.choice(_LETTERS) for _ in range(n)) for n in (6, 16)))
 
 
-class Made(NamedTuple):
+class CreatedToken(NamedTuple):
     """A new token. `key` opens the cluster's keys, "" for a token of nodes alone."""
 
     token: Token
     key: str = ""
 
 
-def create_for_control_plane(cluster: Cluster, seconds: float, description: str = "") -> Made:
+def create_for_control_plane(
+    cluster: Cluster, seconds: float, description: str = ""
+) -> CreatedToken:
     """A token with which a machine joins the control plane. Raises ClusterError."""
     if not 0 < seconds <= sharing.LONGEST:
         raise ClusterError(
@@ -53,8 +55,8 @@ def create_for_control_plane(cluster: Cluster, seconds: float, description: str 
     controlplane.check(cluster)
     token = new()
     answer = _create(cluster, token, seconds, description)
-    made = json.loads(answer.body)["metadata"]
-    owner = sharing.Owner(token.id, made["name"], made["uid"])
+    metadata = json.loads(answer.body)["metadata"]
+    owner = sharing.Owner(token.id, metadata["name"], metadata["uid"])
     key = sharing.new_key()
     try:
         for path, obj in sharing.objects(cluster, owner, key):
@@ -62,14 +64,14 @@ def create_for_control_plane(cluster: Cluster, seconds: float, description: str 
     except ClusterError:
         delete(cluster, token.id)
         raise
-    return Made(token, key)
+    return CreatedToken(token, key)
 
 
-def create(cluster: Cluster, seconds: float, description: str = "") -> Made:
+def create(cluster: Cluster, seconds: float, description: str = "") -> CreatedToken:
     """A new token for machines that join; `seconds` 0: it never expires. Raises ClusterError."""
     token = new()
     _create(cluster, token, seconds, description)
-    return Made(token)
+    return CreatedToken(token)
 
 
 def _create(cluster: Cluster, token: Token, seconds: float, description: str) -> Answer:
@@ -94,7 +96,7 @@ def _create(cluster: Cluster, token: Token, seconds: float, description: str) ->
     return _ask(cluster, "POST", _PATH, secret)
 
 
-def join_command(cluster: Cluster, made: Made) -> str:
+def join_command(cluster: Cluster, created: CreatedToken) -> str:
     """What to run on the machine that is to join. Raises ClusterError when it could not reach this
     one."""
     if not cluster.machine_address:
@@ -105,9 +107,9 @@ def join_command(cluster: Cluster, made: Made) -> str:
         )
     pin = certificates.pin((cluster.pki / "ca.crt").read_bytes())
     server = authority(cluster.machine_address, cluster.port)
-    command = f"tiphys join {server} --token {made.token.text} --ca-hash {pin}"
-    if made.key:
-        command += f" --control-plane --certificate-key {made.key}"
+    command = f"tiphys join {server} --token {created.token.text} --ca-hash {pin}"
+    if created.key:
+        command += f" --control-plane --certificate-key {created.key}"
     return command
 
 

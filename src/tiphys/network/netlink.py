@@ -94,10 +94,10 @@ def transact(messages: Iterable[bytes]) -> None:
         _await_acknowledgement(kernel)
 
 
-def _acknowledged(one: bytes) -> bytes:
+def _acknowledged(encoded: bytes) -> bytes:
     """The message, asking for an answer."""
-    length, kind, flags, _, port = _HEADER.unpack_from(one)
-    return _HEADER.pack(length, kind, flags | _ACK, _LAST, port) + one[_HEADER.size :]
+    length, kind, flags, _, port = _HEADER.unpack_from(encoded)
+    return _HEADER.pack(length, kind, flags | _ACK, _LAST, port) + encoded[_HEADER.size :]
 
 
 def _await_acknowledgement(kernel: socket.socket) -> None:

@@ -81,8 +81,8 @@ def _verdict(code: int, chain: str = "") -> bytes:
 
 def header(offset: int, length: int, target: int) -> bytes:
     """A part of the IP header."""
-    at = number(2, _NETWORK_HEADER), number(3, offset), number(4, length)
-    return _expression("payload", number(1, register(target)), *at)
+    position = number(2, _NETWORK_HEADER), number(3, offset), number(4, length)
+    return _expression("payload", number(1, register(target)), *position)
 
 
 def equals(source: int, data: bytes, op: int = 0) -> bytes:
@@ -102,8 +102,8 @@ def _bits(source: int, mask: bytes, flip: bytes) -> bytes:
 
 def from_local_address(scratch: int) -> bytes:
     """Whether the packet's source is an address of this node."""
-    found = number(1, register(scratch)), number(2, _ADDRESS_TYPE), number(3, _SOURCE)
-    return _expression("fib", *found) + equals(scratch, struct.pack("=I", _LOCAL))
+    lookup = number(1, register(scratch)), number(2, _ADDRESS_TYPE), number(3, _SOURCE)
+    return _expression("fib", *lookup) + equals(scratch, struct.pack("=I", _LOCAL))
 
 
 def add_mark(bit: int, scratch: int) -> bytes:
@@ -144,7 +144,7 @@ def look_up(name: str, source: int, target: int) -> bytes:
 
 
 def remember(name: str, key: int, data: int, milliseconds: int) -> bytes:
-    """Puts an element into a map, or has one that is there begin its time again, with its data as
+    """Puts an element into a map, or restarts the timeout of one that is there, with its data as
     it was."""
     both = number(4, register(key)), number(5, register(data))
     seconds = long_number(6, milliseconds)

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 AUTO = "auto"  # neighbours directly, others by tunnel
 HOST = "host"  # neighbours alone
-VXLAN = "vxlan"  # everybody by tunnel
+VXLAN = "vxlan"  # all by tunnel
 MODES = (AUTO, HOST, VXLAN)
 
 # Bytes of VXLAN (Ethernet, IP, UDP and its own header), by the version of IP that carries it.
@@ -55,7 +55,7 @@ class Peer(NamedTuple):
 
     def address(self, version: int) -> str:
         """The first one of a version of IP, "" for none."""
-        return next((one for one in self.addresses if version_of(one) == version), "")
+        return next((address for address in self.addresses if version_of(address) == version), "")
 
 
 class HostRoute(NamedTuple):
@@ -92,7 +92,7 @@ def gateway_of(range: Network) -> str:
 
 def mac_of(gateways: Iterable[str]) -> str:
     """The hardware address of a tunnel's end, from the node's addresses among its pods: 0a:58 as
-    CNI's plugins begin, and the IPv4 one, if there is one. Of IPv6, the parts of a pod network
+    CNI's plugins start, and the IPv4 one, if there is one. Of IPv6, the parts of a pod network
     differ in their first eight bytes alone."""
     packed = ipaddress.ip_address(min(gateways, key=version_of)).packed
     if len(packed) > 4:

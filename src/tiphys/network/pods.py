@@ -52,8 +52,8 @@ def cni_config(name: str, subnets: list[str], leases: Path, mtu: int = MTU) -> d
 
 def write_plugins(folder: Path, standing: Path) -> None:
     """A folder with the plugins that stand in another, and one of ours. A new IPv6 address asks for
-    one to two seconds whether somebody has it, and CNI's plugins wait for that: each pod would
-    start so much later. On a point-to-point link nobody has."""
+    one to two seconds whether it is taken, and CNI's plugins wait for that: each pod would
+    start so much later. On a point-to-point link it is not."""
     folder.mkdir(parents=True, exist_ok=True)
     for plugin in standing.iterdir():
         link = folder / plugin.name
@@ -73,7 +73,7 @@ def write_cni(folder: Path, name: str, subnets: list[str], leases: Path, mtu: in
 
 
 def run(*command: str, check: bool = True) -> str:
-    """Runs a command; raises NetworkError with what it said."""
+    """Runs a command; raises NetworkError with its output."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=30)
     except FileNotFoundError:
@@ -102,20 +102,22 @@ def set_up_link(link: str, addresses: list[str]) -> None:
 
 
 def alone(address: str) -> tuple[str, ...]:
-    """The address as `ip addr` takes it, without a network around it. Nobody else has it: IPv6 does
-    not ask for a second whether somebody does."""
+    """The address as `ip addr` takes it, without a network around it. It is not taken: IPv6 does
+    not have to probe for a second."""
     return (f"{address}/128", "nodad") if ":" in address else (f"{address}/32",)
 
 
 def forwarding(addresses: list[str]) -> list[str]:
     """The kernel's files that let packets pass between links."""
     files = {4: "/proc/sys/net/ipv4/ip_forward", 6: "/proc/sys/net/ipv6/conf/all/forwarding"}
-    return [files[version] for version in sorted({6 if ":" in one else 4 for one in addresses})]
+    return [
+        files[version] for version in sorted({6 if ":" in address else 4 for address in addresses})
+    ]
 
 
 def _keep_advertised_routes(folder: Path = Path("/proc/sys/net/ipv6/conf")) -> None:
     """A machine that forwards IPv6 takes no more routes from its routers' advertisements, unless
-    it is told to (2 instead of 1): it would lose its way out some minutes later."""
+    it is set to (2 instead of 1): it would lose its way out some minutes later."""
     for file in folder.glob("*/accept_ra"):
         if file.read_text().strip() == "1":
             file.write_text("2")

@@ -19,7 +19,7 @@ from tiphys.network.tunnel import Device
 log = logging.getLogger(__name__)
 
 _BATCH_SECONDS = 0.2  # to wait for more changes of the same moment
-_LOOK_SECONDS = 30.0  # between looks at the kernel when nothing has been heard
+_LOOK_SECONDS = 30.0  # between checks when the kernel has sent no message
 _RETRY_SECONDS = 1.0
 _LONGEST = 65536  # bytes of one datagram of the kernel's
 
@@ -65,13 +65,15 @@ class RouteKeeper:
         """Something of the machine's network has changed."""
         while True:
             try:
-                told = rtnetlink.messages(changes.recv(_LONGEST))
+                messages = rtnetlink.messages(changes.recv(_LONGEST))
             except BlockingIOError:
                 return
-            except OSError:  # the kernel had more to tell than there was room for
+            except OSError:  # the socket's buffer has overflowed
                 self._changed.set()
                 return
-            if any(rtnetlink.concerns(each, self._links, tunnel.PROTOCOL) for each in told):
+            if any(
+                rtnetlink.concerns(message, self._links, tunnel.PROTOCOL) for message in messages
+            ):
                 self._changed.set()
 
     async def _keep(self) -> None:
@@ -102,7 +104,7 @@ class RouteKeeper:
 
 
 def _numbers(names: set[str]) -> set[int]:
-    """The numbers by which the kernel tells of these links."""
+    """The indexes that the kernel uses in messages about these links."""
     numbers = set()
     for name in names:
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""What the kernel tells of changes of the machine's network: see rtnetlink(7).
+"""The kernel's messages about changes of the machine's network: see rtnetlink(7).
 
 Pods come and go with links, addresses and routes of their own; only what routes between machines
 rest on is of interest here.
@@ -31,7 +31,7 @@ class Message(NamedTuple):
 
 
 def listen() -> socket.socket:
-    """A socket that tells of changes; it does not block."""
+    """A socket that receives changes; it does not block."""
     changes = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
     changes.setblocking(False)
     changes.bind((0, _GROUPS))
@@ -51,7 +51,7 @@ def messages(data: bytes) -> Iterator[Message]:
 
 def concerns(message: Message, links: Container[int], protocol: int) -> bool:
     """Whether a change is of one of these links, of an address with neighbours, or the end of a
-    route of this protocol. (The end of routes whose link goes down is not told.)"""
+    route of this protocol. (The kernel sends none for routes whose link goes down.)"""
     kind, body = message
     if kind in _LINKS and len(body) >= _LINK.size:
         return _LINK.unpack_from(body)[2] in links

@@ -47,7 +47,7 @@ _PATH_MTU = {
 
 class Device(NamedTuple):
     """The tunnel's end on this machine. `addresses` are the node's among its pods, one of each
-    family, `local` is the machine's, `metric` tells its routes from those of other clusters
+    family, `local` is the machine's, `metric` distinguishes its routes from those of other clusters
     here."""
 
     name: str
@@ -69,14 +69,14 @@ class Device(NamedTuple):
 def links() -> list[Link]:
     """The addresses of this machine, without the loopback's and those that each IPv6 link has for
     itself alone."""
-    found = []
+    addresses = []
     for device in _json("ip", "-j", "addr", "show"):
         if "LOOPBACK" in device.get("flags", ()):
             continue
         for row in _global(device):
             text = f"{row['local']}/{row['prefixlen']}"
-            found.append(Link(device["ifname"], ipaddress.ip_interface(text)))
-    return found
+            addresses.append(Link(device["ifname"], ipaddress.ip_interface(text)))
+    return addresses
 
 
 def _global(device: dict[str, Any]) -> list[dict[str, Any]]:
@@ -95,7 +95,8 @@ def link_mtu(address: str) -> int:
 def path_mtu(address: str, longest: int) -> int:
     """The longest packet that reaches another machine whole, as far as routers say.
 
-    One that is as long as the link allows, and that nobody may cut, is sent to a port that does not
+    One that is as long as the link allows, and must not be fragmented, is sent to a port that does
+      not
     matter: the router for which it is too long answers, and the kernel remembers.
     """
     way = _PATH_MTU[version_of(address)]
@@ -148,7 +149,7 @@ def remove(device_name: str, metric: int) -> None:
 
 def _make(device: Device) -> None:
     if _exists(device.name):
-        if _is_made(device):
+        if _is_up_to_date(device):
             return
         run("ip", "link", "del", device.name)
     options = ("local", device.local, "dstport", str(PORT), "nolearning")
@@ -161,7 +162,7 @@ def _make(device: Device) -> None:
     run("ip", "link", "set", device.name, "up")
 
 
-def _is_made(device: Device) -> bool:
+def _is_up_to_date(device: Device) -> bool:
     """Whether the tunnel that is there is the one that is wanted."""
     shown = _json("ip", "-j", "-d", "addr", "show", device.name)[0]
     data = shown.get("linkinfo", {}).get("info_data", {})
@@ -180,15 +181,15 @@ def _exists(link: str) -> bool:
 def _write_neighbours(device: Device, tunnels: frozenset[Tunnel]) -> None:
     """The other ends' hardware addresses, and behind which machines they are."""
     wanted = {tunnel.gateway: tunnel.mac for tunnel in tunnels}
-    there = {
+    existing = {
         row["dst"]: row.get("lladdr", "")
         for version in (4, 6)
         for row in _json("ip", "-j", f"-{version}", "neigh", "show", "dev", device.name)
     }
-    for gateway, mac in wanted.items() - there.items():
+    for gateway, mac in wanted.items() - existing.items():
         words = ("ip", "neigh", "replace", gateway, "lladdr", mac, "dev", device.name)
         run(*words, "nud", "permanent")
-    for gateway in there.keys() - wanted.keys():
+    for gateway in existing.keys() - wanted.keys():
         run("ip", "neigh", "del", gateway, "dev", device.name, check=False)
     machines = {(tunnel.mac, tunnel.peer) for tunnel in tunnels}
     known = {
@@ -213,17 +214,17 @@ def _write_routes_from(device: Device, address: str, wanted: Routes) -> None:
     version = version_of(address)
     ways = {_way(route) for route in wanted.direct if route.range.version == version}
     ways |= {
-        (str(one.range), one.gateway, device.name)
-        for one in wanted.tunnels
-        if one.range.version == version
+        (str(tunnel.range), tunnel.gateway, device.name)
+        for tunnel in wanted.tunnels
+        if tunnel.range.version == version
     }
     rows = _routes(version, device.metric)
-    there = {(row["dst"], row.get("gateway", ""), row.get("dev", "")) for row in rows}
+    existing = {(row["dst"], row.get("gateway", ""), row.get("dev", "")) for row in rows}
     change = ("ip", f"-{version}", "route")
     metric = ("proto", str(PROTOCOL), "metric", str(device.metric))
-    for range, _, link in there - ways:
+    for range, _, link in existing - ways:
         run(*change, "del", range, "dev", link, *metric, check=False)
-    for range, gateway, link in ways - there:
+    for range, gateway, link in ways - existing:
         words = ("replace", range, "via", gateway, "dev", link, "onlink")
         run(*change, *words, *metric, "src", address)
 
@@ -238,8 +239,8 @@ def _routes(version: int, metric: int) -> list[dict[str, Any]]:
 
 
 def guard(device: Device, tunnels: frozenset[Tunnel]) -> None:
-    """Takes tunnelled packets from the machines of nodes alone: VXLAN itself asks nobody who they
-    are."""
+    """Takes tunnelled packets from the machines of nodes alone: VXLAN itself does not check who
+    they are."""
     family = _NFT[device.version]
     clear = _without(family, device.name)
     if not tunnels:

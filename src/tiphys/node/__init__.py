@@ -4,8 +4,8 @@ and reported.
 `agent` has a worker (`pod/`) for each pod of the node, and `registration` keeps the Node object.
 `runtime.Runtime` is what is asked of a container runtime: `cri` is containerd over CRI, `hollow`
 has no containers and only their life cycle. What they show is in `states`. What the workers share
-is in `nodecontext`: the runtime, `references` to other objects, `naming`, `isolation`. What a node
-is told of itself is in `options` and `configuration`; `podadmission` says which pods it takes.
+is in `nodecontext`: the runtime, `references` to other objects, `naming`, `isolation`. A node's
+settings are in `options` and `configuration`; `podadmission` says which pods it takes.
 
 The folders, each imports only those below it (`pyproject.toml`):
 

@@ -1,6 +1,6 @@
 """What a runtime and its machine can do beyond what every one can. Pure.
 
-containerd tells it since 1.7 (user namespaces) and 2.0 (the rest). Of an older one nothing is
+containerd reports it since 1.7 (user namespaces) and 2.0 (the rest). Of an older one nothing is
 known, and pods that ask for more are refused in upstream's words.
 """
 
@@ -27,7 +27,7 @@ class RuntimeAbilities:
     """
     handlers:      by name
     others:        of handlers that are not among them
-    strict_groups: whether groups of the image's /etc/group can be left out; None if nobody says
+    strict_groups: whether groups of the image's /etc/group can be left out; None if it is not known
     app_armor:     whether the kernel has it
     """
 

@@ -60,7 +60,7 @@ from tiphys.node.volumes.nodrivers import NoDrivers
 
 log = logging.getLogger(__name__)
 
-_HOUSEKEEPING = 10.0  # seconds between looks at logs and disks, as upstream
+_HOUSEKEEPING = 10.0  # seconds between checks of logs and disks, as upstream
 _RELIST_PAUSE = 0.02  # seconds in which events of the runtime are gathered to one look
 
 
@@ -291,7 +291,7 @@ class Agent:
         self._workers.unclaimed = await self.runtime.pods()
         self._node.users.load(self._workers.unclaimed)
         self._registration.images = await self.runtime.images()
-        await self._registration.register_at_last()
+        await self._registration.register_when_reachable()
         if self._drivers is not None:
             await self._drivers.start()
         self._tasks.start(self._registration.run(self._health), "heartbeat", vital=True)
@@ -384,7 +384,9 @@ class Agent:
         while True:
             await asyncio.sleep(_HOUSEKEEPING)
             if self._knows_pods and self._drivers is not None:
-                await self._drivers.keep_house({uid: one.pod for uid, one in self._workers.items()})
+                await self._drivers.keep_house(
+                    {uid: managed.pod for uid, managed in self._workers.items()}
+                )
             workers = list(self._workers.values())
             used: dict[str, dict[str, Usage]] = {}
             try:

@@ -41,7 +41,7 @@ _USAGES = {
 # Of a certificate's life it is renewed after this part, upstream's 80 % give or take 10.
 _EARLIEST, _LATEST = 0.7, 0.9
 _RETRY = 30.0  # seconds after an attempt that failed
-_LOOK = 3600.0  # seconds at most between looks at the clock, which may jump
+_LOOK = 3600.0  # seconds at most between readings of the clock, which may jump
 PATIENCE = 60.0  # seconds that a request may take to be approved and signed
 
 
@@ -85,8 +85,8 @@ async def obtain(client: Client, wanted: Wanted, patience: float = PATIENCE) -> 
     csr.spec.request = _request(wanted, key)
     csr.spec.signer_name = wanted.signer
     csr.spec.usages = list(_USAGES[wanted.signer])
-    made = await client.create(csr)
-    name = made.metadata.name
+    created = await client.create(csr)
+    name = created.metadata.name
     try:
         async with asyncio.timeout(patience):
             certificate = await _signed(client, name)
@@ -124,7 +124,7 @@ async def _signed(client: Client, name: str) -> bytes:
     """The certificate of a request, once there is one. Raises CertificateError when it is denied
     or has failed."""
     while True:
-        with contextlib.suppress(Unreachable):  # the watch broke: it begins anew
+        with contextlib.suppress(Unreachable):  # the watch broke: it is restarted
             selected = f"metadata.name={name}"
             async for event in client.watch(CertificateSigningRequest, fields=selected):
                 if event.kind in ("ADDED", "MODIFIED"):
@@ -171,22 +171,24 @@ def read(path: Path) -> x509.Certificate | None:
 
 
 def says(certificate: x509.Certificate, wanted: Wanted) -> bool:
-    """Whether a certificate has the names that are wanted, and nobody else's."""
+    """Whether a certificate has the names that are wanted, and no others."""
     try:
         extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
         names = {str(name.value) for name in extension.value}
     except x509.ExtensionNotFound:
         names = set()
     common = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    return [str(each.value) for each in common] == [wanted.user] and names == set(wanted.names)
+    return [str(attribute.value) for attribute in common] == [wanted.user] and names == set(
+        wanted.names
+    )
 
 
 def renewed_at(certificate: x509.Certificate, part: float) -> float:
     """When a certificate is to be renewed, in seconds since the epoch; `part` of its life, from 0
     to 1."""
-    begins = certificate.not_valid_before_utc.timestamp()
+    starts = certificate.not_valid_before_utc.timestamp()
     ends = certificate.not_valid_after_utc.timestamp()
-    return begins + (ends - begins) * part
+    return starts + (ends - starts) * part
 
 
 # --- renewal ---

@@ -31,7 +31,7 @@ _LOG_BYTES = "10Mi"
 _LOG_FILES = 5
 _GRACES, _RECLAIMS = "graces", "reclaims"  # of thresholds, until all fields are read
 _POLICY, _ALLOWED = "policy", "allowed"  # of pulls, likewise
-_WHOLE, _CRITICAL = "whole", "critical"  # seconds of a shutdown, likewise
+_TOTAL, _CRITICAL = "whole", "critical"  # seconds of a shutdown, likewise
 
 
 class ConfigurationError(ValueError):
@@ -46,9 +46,9 @@ class KubeletConfiguration:
     eviction_max_grace:  seconds at most that pods have which a soft threshold evicts
     eviction_transition: seconds that a condition of the node holds after its reason is over
     max_pods:            that a node takes
-    log_bytes:           of a container's log, after which another file is begun
+    log_bytes:           of a container's log before it is rotated
     log_files:           of a container, at most
-    shutdown:            who has how long when the machine shuts down; () for nobody
+    shutdown:            which pods have how long when the machine shuts down; () for none
     seccomp_default:     whether the runtime's profile of seccomp is that of pods which say none
     log_queries:         whether the node's server answers queries of the machine's logs
     pulls:               which images pods have to show credentials for
@@ -113,8 +113,8 @@ def _with_thresholds(fields: dict[str, Any]) -> dict[str, Any]:
         thresholds = thresholds_of(hard, soft, graces, reclaims)
     except ValueError as error:
         raise ConfigurationError(f"evictionSoft: {error}") from None
-    hard = tuple(one for one in thresholds if not one.is_soft)
-    soft = tuple(one for one in thresholds if one.is_soft)
+    hard = tuple(threshold for threshold in thresholds if not threshold.is_soft)
+    soft = tuple(threshold for threshold in thresholds if threshold.is_soft)
     return {**fields, "eviction_hard": hard, "eviction_soft": soft}
 
 
@@ -137,15 +137,15 @@ def _with_pulls(fields: dict[str, Any]) -> dict[str, Any]:
 
 def _with_shutdown(fields: dict[str, Any]) -> dict[str, Any]:
     """Raises ConfigurationError."""
-    whole = fields.pop(_WHOLE, 0.0)
+    grace_period = fields.pop(_TOTAL, 0.0)
     critical = fields.pop(_CRITICAL, 0.0)
-    if fields.get("shutdown") and (whole or critical):
+    if fields.get("shutdown") and (grace_period or critical):
         raise ConfigurationError(
             "invalid configuration: Cannot specify both shutdownGracePeriodByPodPriority and "
             "shutdownGracePeriod at the same time"
         )
     try:
-        periods = periods_of(whole, critical)
+        periods = periods_of(grace_period, critical)
     except ValueError as error:
         raise ConfigurationError(str(error)) from None
     return {**fields, "shutdown": fields.get("shutdown") or periods}
@@ -166,7 +166,7 @@ def _graces(value: Any) -> dict[str, float]:
     return graces
 
 
-def _whole(value: Any) -> int:
+def _whole_seconds(value: Any) -> int:
     if type(value) is not int or not 0 <= value < 1 << 31:
         raise ValueError(f"{value!r} is no number of seconds")
     return value
@@ -187,7 +187,7 @@ def _yes_or_no(value: Any) -> bool:
 
 
 def _names(value: Any) -> tuple[str, ...]:
-    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
         raise ValueError("it is no list of names")
     return tuple(value)
 
@@ -223,9 +223,9 @@ _FIELDS: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
     "evictionSoft": ("eviction_soft", parse_map),
     "evictionSoftGracePeriod": (_GRACES, _graces),
     "evictionMinimumReclaim": (_RECLAIMS, parse_map),
-    "evictionMaxPodGracePeriod": ("eviction_max_grace", _whole),
+    "evictionMaxPodGracePeriod": ("eviction_max_grace", _whole_seconds),
     "evictionPressureTransitionPeriod": ("eviction_transition", _seconds),
-    "shutdownGracePeriod": (_WHOLE, parse_seconds),
+    "shutdownGracePeriod": (_TOTAL, parse_seconds),
     "shutdownGracePeriodCriticalPods": (_CRITICAL, parse_seconds),
     "shutdownGracePeriodByPodPriority": ("shutdown", parse_periods),
     "imagePullCredentialsVerificationPolicy": (_POLICY, str),

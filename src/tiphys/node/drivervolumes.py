@@ -25,8 +25,8 @@ class DriverVolumes(Protocol):
         ...
 
     async def refresh(self, pod: core_v1.Pod) -> None:
-        """Publishes again what its driver wants published again, and tells drivers of volumes that
-        have grown."""
+        """Publishes again what its driver wants published again, and notifies drivers of volumes
+        that have grown."""
         ...
 
     async def release(self, uid: str) -> None:

@@ -41,7 +41,7 @@ from tiphys.node.states import (
 
 EXIT_AFTER, EXIT_CODE = "hollow.tiphys.io/exit-after", "hollow.tiphys.io/exit-code"
 _NO_CONTAINERS = "a hollow node runs no containers"
-_FIRST_ADDRESSES = 250  # pods of a node whose addresses tell the node by their third number
+_FIRST_ADDRESSES = 250  # pods of a node whose addresses have the node in their third number
 
 
 class HollowRuntime:
@@ -221,7 +221,9 @@ class HollowRuntime:
         state = self._pods.get(self._uids.get(id, ""))
         if state is None:
             return None
-        return next((one for one in state.containers.values() if one.id == id), None)
+        return next(
+            (container for container in state.containers.values() if container.id == id), None
+        )
 
     async def resize_container(
         self, pod: core_v1.Pod, container: core_v1.Container, id: str

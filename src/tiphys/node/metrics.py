@@ -50,15 +50,18 @@ class _VolumeStats(Collector):
 
     def collect(self) -> Iterable[Metric]:
         by_claim = {
-            one.claim: one for rows in list(self._usage().values()) for one in rows if one.claim
+            usage.claim: usage
+            for rows in list(self._usage().values())
+            for usage in rows
+            if usage.claim
         }
         for unit, metrics in _VOLUME_STATS.items():
             for index, (name, help_text) in enumerate(metrics):
                 gauge = GaugeMetricFamily(
                     name, help_text, labels=("namespace", "persistentvolumeclaim")
                 )
-                for claim, one in by_claim.items():
-                    counts = one.bytes if unit == "bytes" else one.inodes
+                for claim, usage in by_claim.items():
+                    counts = usage.bytes if unit == "bytes" else usage.inodes
                     if claim is not None and counts is not None:
                         gauge.add_metric(claim, counts[index])
                 if gauge.samples:

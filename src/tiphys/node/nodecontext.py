@@ -42,8 +42,8 @@ class NodeContext:
     now: seconds since the epoch
     shortage: why the pod of a uid cannot grow to a footprint; None if it can
     metrics: what the node counts
-    pulled: the images that the node has pulled; None where nobody asks
-    pull_records: with whose secrets; None where nobody asks
+    pulled: the images that the node has pulled; None where they are not used
+    pull_records: with whose secrets; None where they are not used
     devices: what gives pods their devices
     seccomp_default: the type of profile where a pod says none
     seccomp_place: gives the path of a profile's file on the machine

@@ -1,4 +1,4 @@
-"""What an agent is told of its node, and how it shows that to whoever asks (`/configz`)."""
+"""An agent's options, and how it shows them to clients (`/configz`)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tiphys.node.staticpods.manifests import PodReader
 class NodeOptions:
     """`address` is where the node and its streaming server are reached; `port` 0 lets the system
     choose. `resolver` is the machine's own, `images` a folder on the file system of images. A new
-    node has `taints` from the beginning, and `provider_id` as the machine's name in its cloud."""
+    node has `taints` from the start, and `provider_id` as the machine's name in its cloud."""
 
     name: str
     address: str
@@ -62,7 +62,7 @@ def configuration_of(options: NodeOptions) -> dict[str, Any]:
         "evictionHard": _written(configuration.eviction_hard),
         "evictionSoft": _written(configuration.eviction_soft),
         "evictionSoftGracePeriod": {
-            one.signal: f"{one.grace:g}s" for one in configuration.eviction_soft
+            threshold.signal: f"{threshold.grace:g}s" for threshold in configuration.eviction_soft
         },
         "evictionMaxPodGracePeriod": configuration.eviction_max_grace,
         "shutdownGracePeriodByPodPriority": [

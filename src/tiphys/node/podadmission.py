@@ -83,7 +83,7 @@ class PodAdmission:
             or await self._find_room(managed)
         )
         if rejection is None:
-            managed.holds_room = True  # while the labels are looked at, too
+            managed.holds_room = True  # while the labels are read, too
             rejection = NODE_AFFINITY
             if await self._suits(managed.pod.spec):
                 rejection = await self._node.devices.allocate(managed.pod)

@@ -21,7 +21,7 @@ class Profile(NamedTuple):
 def seccomp_of(
     spec: core_v1.PodSpec, container: Any, default: str, place: Callable[[str], str]
 ) -> Profile:
-    """`default` is the type where nobody says one, `place` gives the path of a profile's file.
+    """`default` is the type where none is set, `place` gives the path of a profile's file.
     Raises ValueError, and OSError where the path leads out of the folder of profiles."""
     chosen = _own(container).seccomp_profile or _shared(spec).seccomp_profile
     if chosen is None:
@@ -34,7 +34,7 @@ def seccomp_of(
 
 
 def app_armor_of(spec: core_v1.PodSpec, container: Any) -> Profile | None:
-    """None where nobody says one."""
+    """None where none is set."""
     chosen = _own(container).app_armor_profile or _shared(spec).app_armor_profile
     return Profile(chosen.type, chosen.localhost_profile or "") if chosen is not None else None
 

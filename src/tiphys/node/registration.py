@@ -97,7 +97,7 @@ class Registration:
     images: those on the node: (names, bytes)
     pressures: the conditions that say that it is short of something
     devices: gives how many devices the node has of each extended resource that is its own
-    volumes_in_use: gives the attached volumes that the node uses; None where nobody knows
+    volumes_in_use: gives the attached volumes that the node uses; None where it is not known
     """
 
     def __init__(self, client: Client, facts: NodeFacts, labels: dict[str, str]) -> None:
@@ -133,7 +133,7 @@ class Registration:
         self._node = registered
         return registered
 
-    async def register_at_last(self) -> None:
+    async def register_when_reachable(self) -> None:
         """Registers as soon as a server answers. Raises StatusError for what it refuses."""
         pause = _FIRST_PAUSE
         while True:
@@ -155,7 +155,7 @@ class Registration:
         return await self.report(True)
 
     def node_changed(self, old: core_v1.Node | None, new: core_v1.Node | None) -> None:
-        """For an informer. Answers at once when somebody else changed the capacity or deleted the
+        """For an informer. Responds at once when something else changed the capacity or deleted the
         Node, or when the node controller has given the node up."""
         if new is None:
             self._report_wanted.set()  # there is nothing to report to: it registers again
@@ -175,9 +175,14 @@ class Registration:
         """(capacity, allocatable). Extended resources that others have added stay `before`. What
         can be allocated is the capacity without what is reserved and devices that are not well."""
         devices = self.devices()
-        counts = {name: canonical_quantity(str(one.capacity)) for name, one in devices.items()}
+        counts = {
+            name: canonical_quantity(str(resource.capacity)) for name, resource in devices.items()
+        }
         capacity = {**before, **self._facts.capacity, **counts}
-        usable = {name: canonical_quantity(str(one.allocatable)) for name, one in devices.items()}
+        usable = {
+            name: canonical_quantity(str(resource.allocatable))
+            for name, resource in devices.items()
+        }
         return capacity, {**capacity, **self._facts.allocatable, **usable}
 
     @property
@@ -213,7 +218,10 @@ class Registration:
         status = node.status
         status.capacity, status.allocatable = self._resources(status.capacity)
         status.addresses = [
-            *(core_v1.NodeAddress(type="InternalIP", address=one) for one in facts.addresses),
+            *(
+                core_v1.NodeAddress(type="InternalIP", address=address)
+                for address in facts.addresses
+            ),
             core_v1.NodeAddress(type="Hostname", address=facts.name),
         ]
         status.node_info = system_info(facts.runtime)
@@ -326,13 +334,13 @@ def node_conditions(
     stamp = timestamps.rfc3339(now)
     others = {condition.type: condition for condition in before}
     own = []
-    for type, status, why, text in rows:
+    for type, status, row_reason, text in rows:
         old = others.pop(type, None)
         own.append(
             core_v1.NodeCondition(
                 type=type,
                 status=status,
-                reason=why,
+                reason=row_reason,
                 message=text,
                 last_heartbeat_time=stamp,
                 last_transition_time=conditions.transition_time(old, status, now),
@@ -383,8 +391,8 @@ class _Heart:
     async def within(self, call: Coroutine[Any, Any, Any]) -> None:
         """Waits for an answer for one beat at most. Raises Unreachable after that.
 
-        Connections that stay silent are dropped then, all of them: a broken route cannot be told
-        from a slow one, and the system would wait on it for many minutes.
+        Connections that stay silent are dropped then, all of them: a broken route cannot be
+        distinguished from a slow one, and the system would wait on it for many minutes.
         """
         try:
             async with asyncio.timeout(self.beat):

@@ -35,7 +35,7 @@ class Confinement(NamedTuple):
 
     cpus:         as ``0-3``; "" on all
     memory_nodes: NUMA nodes that it has its memory from, in the same way
-    is_alone:     nobody else runs on its CPUs: they are its limit, and the scheduler of the kernel
+    is_alone:     it has its CPUs exclusively: they are its limit, and the scheduler of the kernel
                   need not hold it back (upstream's gate DisableCPUQuotaWithExclusiveCPUs)
     """
 
@@ -234,7 +234,7 @@ class Runtime(Protocol):
         ...
 
     async def release_images(self, uid: str) -> None:
-        """Lets go of the images that volumes of the pod were mounted from."""
+        """Releases the images that volumes of the pod were mounted from."""
         ...
 
     async def reserve(self, pod: core_v1.Pod, spec: core_v1.PodSpec, growing: bool = False) -> None:

@@ -116,7 +116,7 @@ class PodState:
         self.containers[container.name] = container
 
     def running(self) -> list[ContainerState]:
-        return [one for one in self.containers.values() if one.state == RUNNING]
+        return [container for container in self.containers.values() if container.state == RUNNING]
 
     def sandbox_ids(self) -> list[str]:
         """Every sandbox of the pod, the newest last."""
@@ -137,7 +137,7 @@ class PodState:
 
 
 def _phases(containers: Iterable[ContainerState]) -> set[tuple[str, str]]:
-    return {(one.id, one.state) for one in containers}
+    return {(container.id, container.state) for container in containers}
 
 
 class VolumeUsage(NamedTuple):
@@ -146,6 +146,6 @@ class VolumeUsage(NamedTuple):
 
     name: str
     claim: tuple[str, str] | None
-    at: float
+    measured_at: float
     bytes: tuple[int, int, int] | None = None
     inodes: tuple[int, int, int] | None = None

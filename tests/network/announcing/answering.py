@@ -14,7 +14,7 @@ async def main(name: str, *addresses: str) -> None:
     port = Port(next(link for link in links() if link.name == name))
     ours = {ipaddress.ip_address(address) for address in addresses}
 
-    def hear(port: Port, heard: frames.Heard) -> None:
+    def hear(port: Port, heard: frames.AddressMessage) -> None:
         if heard.address in ours and not heard.claims:
             port.send(frames.answer(heard, port.link.mac))
 

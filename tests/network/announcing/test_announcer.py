@@ -16,7 +16,7 @@ from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.network.announcing import announcer as module
 from tiphys.network.announcing import frames
 from tiphys.network.announcing.announcer import Announcer, Link, links
-from tiphys.network.announcing.frames import Heard
+from tiphys.network.announcing.frames import AddressMessage
 from tiphys.network.pods import NetworkError
 
 POOL = ipaddress.ip_network("192.0.2.64/28")
@@ -240,12 +240,12 @@ async def test_a_link_that_cannot_be_opened_is_tried_again(
     assert list(world.announcer._ports) == ["eth0"]
 
 
-def asks(mac: bytes = THEIRS, address: Any = IP) -> Heard:
+def asks(mac: bytes = THEIRS, address: Any = IP) -> AddressMessage:
     return heard(False, mac, address)
 
 
-def heard(claims: bool, mac: bytes = THEIRS, address: Any = IP) -> Heard:
-    return Heard(address, mac, ipaddress.ip_address("192.0.2.9"), claims)
+def heard(claims: bool, mac: bytes = THEIRS, address: Any = IP) -> AddressMessage:
+    return AddressMessage(address, mac, ipaddress.ip_address("192.0.2.9"), claims)
 
 
 @pytest.mark.parametrize(
@@ -258,11 +258,13 @@ def heard(claims: bool, mac: bytes = THEIRS, address: Any = IP) -> Heard:
         (heard(True, MAC), 0, 0),
     ],
 )
-async def test_who_asks_is_answered(world: World, one: Heard, on: int, answers: int) -> None:
+async def test_who_asks_is_answered(
+    world: World, one: AddressMessage, on: int, answers: int
+) -> None:
     await world.at(0, look=True)
     ports = [world.made[0], Port(ETH0)]
     before = len(world.made[0].said)
-    world.announcer._hear(ports[on], one)  # type: ignore[arg-type]
+    world.announcer._received(ports[on], one)  # type: ignore[arg-type]
     assert world.made[0].said[before:] == ["answer"] * answers
 
 
@@ -273,7 +275,7 @@ async def test_whoever_does_not_answer_leaves_it_to_others(
         world = World(monkeypatch, name)
         await world.at(0, look=True)
         turn = world.announcer._state.turns[IP]
-        world.announcer._hear(world.made[0], asks())  # type: ignore[arg-type]
+        world.announcer._received(world.made[0], asks())  # type: ignore[arg-type]
         assert ("answer" in world.made[0].said) is turn.answers
 
 
@@ -281,8 +283,8 @@ async def test_a_claim_of_somebody_else_is_noted(world: World) -> None:
     await world.at(0, look=True)
     turn = world.announcer._state.turns[IP]
     times: list[float] = []
-    turn.hear = times.append  # type: ignore[method-assign]
-    world.announcer._hear(world.made[0], heard(True))  # type: ignore[arg-type]
+    turn.note_claim = times.append  # type: ignore[method-assign]
+    world.announcer._received(world.made[0], heard(True))  # type: ignore[arg-type]
     assert len(times) == 1 and abs(times[0] - asyncio.get_running_loop().time()) < 5
     assert "answer" not in world.made[0].said
 

@@ -109,9 +109,9 @@ class Wire:
         others = [one for one in self.turns if one is not turn and one not in self.silent]
         if say is Say.CLAIM:
             for other in others:
-                other.hear(self.now)
+                other.note_claim(self.now)
         elif say is Say.ASK and any(other.answers for other in others):
-            turn.hear(self.now)
+            turn.note_claim(self.now)
 
     @property
     def answering(self) -> list[int]:

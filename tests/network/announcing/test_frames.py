@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tiphys.network.announcing import frames
-from tiphys.network.announcing.frames import Heard
+from tiphys.network.announcing.frames import AddressMessage
 
 MAC, OTHER = bytes.fromhex("020000000001"), bytes.fromhex("020000000002")
 FOUR, SIX = ipaddress.ip_address("192.0.2.9"), ipaddress.ip_address("fd00::1:2:9")
@@ -38,11 +38,11 @@ def test_a_claim_of_ipv6_is_an_advertisement_to_all_nodes() -> None:
 @pytest.mark.parametrize("address", [FOUR, SIX], ids=["arp", "ndp"])
 def test_what_is_said_is_heard(address: frames.Address) -> None:
     nobody = ipaddress.ip_address("0.0.0.0" if address.version == 4 else "::")
-    assert frames.read(frames.claim(address, MAC)) == Heard(address, MAC, address, True)
-    assert frames.read(frames.probe(address, MAC)) == Heard(address, MAC, nobody, False)
-    asked = Heard(address, OTHER, ASKER[address.version], False)
+    assert frames.read(frames.claim(address, MAC)) == AddressMessage(address, MAC, address, True)
+    assert frames.read(frames.probe(address, MAC)) == AddressMessage(address, MAC, nobody, False)
+    asked = AddressMessage(address, OTHER, ASKER[address.version], False)
     told = frames.read(frames.answer(asked, MAC))
-    assert told == Heard(address, MAC, address, True)
+    assert told == AddressMessage(address, MAC, address, True)
     assert frames.answer(asked, MAC)[:6] == OTHER
 
 
@@ -65,4 +65,4 @@ def test_neighbour_discovery_that_came_through_a_router_is_not_heard() -> None:
 def test_no_frame_is_too_odd_to_be_read(frame: bytes) -> None:
     for kind in (b"", b"\x08\x06", b"\x86\xdd"):
         heard = frames.read(frame[:12].ljust(12) + kind + frame[12:])
-        assert heard is None or isinstance(heard, frames.Heard)
+        assert heard is None or isinstance(heard, frames.AddressMessage)

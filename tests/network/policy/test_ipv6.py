@@ -58,7 +58,7 @@ def enforce(node: ServiceNode, **spec: Any) -> None:
         table.put_pod(PodFacts("x", f"p{number}", {"pod": str(number)}, address, "n1"))
     about = {"matchLabels": {"pod": "0"}}
     table.put_policy("x/p", read(policy("p", podSelector=about, **spec)))
-    node.kernel.script(base("t-policy", IPV6) + script("t-policy", table.whole(), IPV6))
+    node.kernel.script(base("t-policy", IPV6) + script("t-policy", table.everything(), IPV6))
 
 
 @pytest.mark.root

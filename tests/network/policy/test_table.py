@@ -152,7 +152,7 @@ def test_only_what_changed_is_written() -> None:
     table = table_of(
         [back], pods=[facts("web", "10.0.0.1"), facts("client", "10.0.0.2", node="n2")]
     )
-    table.whole()
+    table.everything()
     table.put_pod(facts("client", "10.0.0.2", node="n2", role="client"))
     changes = table.changes()
     assert list(changes.added.values()) == [["10.0.0.2"]]

@@ -213,7 +213,7 @@ async def test_a_start_that_is_broken_off_is_waited_for(
         await asyncio.sleep(0)
         finished.append(True)
 
-    starting = asyncio.create_task(runtime._whole(slow()))
+    starting = asyncio.create_task(runtime._uninterrupted(slow()))
     await begun.wait()
     starting.cancel()
     with pytest.raises(asyncio.CancelledError):

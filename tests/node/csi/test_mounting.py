@@ -173,7 +173,7 @@ async def test_a_volume_waits_until_it_is_attached_and_said_to_be_in_use(node: N
     node.restart()
     assert node.mounter.holdings.in_use() == [unique]
     node.objects.describe(attachRequired=False)
-    await node.mounter.look_at_drivers()
+    await node.mounter.refresh_drivers()
     assert node.mounter.holdings.in_use() == [], "the driver attaches no more"
 
 

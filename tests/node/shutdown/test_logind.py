@@ -200,11 +200,11 @@ async def test_a_delay_that_does_not_become_longer_is_told(
 
 
 async def test_a_lock_is_held_until_it_is_let_go(programs: Programs, logind: Logind) -> None:
-    await logind.let_go()
+    await logind.release()
     await logind.hold()
     await logind.hold()
-    await logind.let_go()
-    await logind.let_go()
+    await logind.release()
+    await logind.release()
     assert sorted(programs.asked()) == ["lock", "lock", "unlock", "unlock"]
 
 

@@ -1,5 +1,5 @@
 """Claims load balancers' addresses on the networks that this machine's links are in, when it is
-this node's turn (`election`), and answers whoever asks for them."""
+this node's turn (`election`), and answers requests for them."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from tiphys.api import core_v1, discovery_v1
 from tiphys.client.informer import Informer, Informers
 from tiphys.network.announcing import frames
 from tiphys.network.announcing.election import Network, Say, Turn, order, wanted
-from tiphys.network.announcing.frames import Address, Heard
+from tiphys.network.announcing.frames import Address, AddressMessage
 from tiphys.network.pods import NetworkError, run
 
 log = logging.getLogger(__name__)
 
 _TICK = 0.25  # seconds
-_LOOK = 30.0  # seconds between looks at the machine's links
+_LOOK = 30.0  # seconds between scans of the machine's links
 _MOST = 64  # frames of a link that are read in one turn of the loop
 _LONGEST = 128  # bytes of a frame that are read: no one of ours is longer
 _SO_ATTACH_FILTER = 26
@@ -54,12 +54,12 @@ class Link(NamedTuple):
 
     def has(self, address: Address) -> Network | None:
         """The network that an address is in, when it is one of the link's."""
-        return next((one for one in self.networks if address in one), None)
+        return next((network for network in self.networks if address in network), None)
 
 
 def links() -> list[Link]:
     """Raises NetworkError."""
-    found = []
+    usable = []
     for device in json.loads(run("ip", "-j", "addr", "show") or "[]"):
         if device.get("link_type") != "ether" or "UP" not in device.get("flags", ()):
             continue
@@ -73,15 +73,17 @@ def links() -> list[Link]:
             if network.prefixlen < network.max_prefixlen
         )
         if networks:
-            found.append(Link(device["ifname"], bytes.fromhex(_bare(device["address"])), networks))
-    return found
+            usable.append(Link(device["ifname"], bytes.fromhex(_bare(device["address"])), networks))
+    return usable
 
 
 def _bare(mac: str) -> str:
     return mac.replace(":", "")
 
 
-Hear = Callable[["Port", Heard], None]  # called with each frame that is about an address
+Handler = Callable[
+    ["Port", AddressMessage], None
+]  # called with each frame that is about an address
 
 
 class Port:
@@ -93,35 +95,36 @@ class Port:
         self._sockets = {kind: self._open(kind) for kind in (frames.ARP, frames.IPV6)}
 
     def _open(self, kind: int) -> socket.socket:
-        made = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)  # hears nothing until bound
+        # Receives nothing until bound.
+        packet_socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
         if kind == frames.IPV6:
-            _attach(made, _DISCOVERY)
-        made.setblocking(False)
-        made.bind((self.link.name, kind))
-        return made
+            _attach(packet_socket, _DISCOVERY)
+        packet_socket.setblocking(False)
+        packet_socket.bind((self.link.name, kind))
+        return packet_socket
 
-    def listen(self, loop: asyncio.AbstractEventLoop, hear: Hear) -> None:
-        for each in self._sockets.values():
-            loop.add_reader(each, self._heard, each, hear)
+    def listen(self, loop: asyncio.AbstractEventLoop, handle: Handler) -> None:
+        for packet_socket in self._sockets.values():
+            loop.add_reader(packet_socket, self._read, packet_socket, handle)
 
-    def _heard(self, each: socket.socket, hear: Hear) -> None:
+    def _read(self, packet_socket: socket.socket, handle: Handler) -> None:
         for _ in range(_MOST):
             try:
-                frame, sender = each.recvfrom(_LONGEST)
+                frame, sender = packet_socket.recvfrom(_LONGEST)
             except OSError:
                 return
-            heard = frames.read(frame)
-            if heard is not None and sender[2] != _FROM_US:
-                hear(self, heard)
+            message = frames.read(frame)
+            if message is not None and sender[2] != _FROM_US:
+                handle(self, message)
 
     def send(self, frame: bytes) -> None:
-        """A frame that does not go out is said again soon, as the others."""
+        """A frame that does not go out is repeated soon, as the others."""
         kind = int.from_bytes(frame[12:14], "big")
         with contextlib.suppress(OSError):
             self._sockets[kind].send(frame)
 
     def join(self, address: Address) -> None:
-        """Hears who asks for the address: those who ask for IPv6 ones do not call everybody."""
+        """Joins the address's multicast group: requests for IPv6 addresses are not broadcast."""
         if address in self._joined or not isinstance(address, ipaddress.IPv6Address):
             return
         self._joined.add(address)
@@ -131,17 +134,17 @@ class Port:
             self._sockets[frames.IPV6].setsockopt(_SOL_PACKET, _PACKET_ADD_MEMBERSHIP, request)
 
     def close(self, loop: asyncio.AbstractEventLoop) -> None:
-        for each in self._sockets.values():
-            loop.remove_reader(each)
-            each.close()
+        for packet_socket in self._sockets.values():
+            loop.remove_reader(packet_socket)
+            packet_socket.close()
 
 
-def _attach(made: socket.socket, program: Sequence[tuple[int, int, int, int]]) -> None:
-    """Has the kernel filter what a socket hears (classic BPF)."""
+def _attach(packet_socket: socket.socket, program: Sequence[tuple[int, int, int, int]]) -> None:
+    """Has the kernel filter what a socket receives (classic BPF)."""
     code = b"".join(struct.pack("HBBI", *step) for step in program)
     buffer = ctypes.create_string_buffer(code)
     filter = struct.pack("HL", len(program), ctypes.addressof(buffer))
-    made.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, filter)
+    packet_socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, filter)
 
 
 @dataclass
@@ -213,13 +216,13 @@ class Announcer:
         """Opens the links there are, where there is anything to say on them."""
         loop = asyncio.get_running_loop()
         try:
-            there = {link.name: link for link in await asyncio.to_thread(links)}
+            current = {link.name: link for link in await asyncio.to_thread(links)}
         except NetworkError as error:
             log.warning("The machine's links cannot be read: %s", error)
             return
         of_pools = {
             name: link
-            for name, link in there.items()
+            for name, link in current.items()
             if any(own.overlaps(pool) for own in link.networks for pool in self._pools)
         }
         for name, port in list(self._ports.items()):
@@ -230,7 +233,7 @@ class Announcer:
             if name not in self._ports:
                 with contextlib.suppress(OSError):
                     self._ports[name] = Port(link)
-                    self._ports[name].listen(loop, self._hear)
+                    self._ports[name].listen(loop, self._received)
                     self._changed = True
 
     def _arrange(self, now: float) -> None:
@@ -268,13 +271,13 @@ class Announcer:
             elif say is Say.ASK:
                 port.send(frames.probe(address, port.link.mac))
 
-    def _hear(self, port: Port, heard: Heard) -> None:
-        turn = self._state.turns.get(heard.address)
-        if turn is None or self._state.ports[heard.address] is not port:
+    def _received(self, port: Port, message: AddressMessage) -> None:
+        turn = self._state.turns.get(message.address)
+        if turn is None or self._state.ports[message.address] is not port:
             return
-        if heard.mac == port.link.mac:
+        if message.mac == port.link.mac:
             return
-        if heard.claims:
-            turn.hear(asyncio.get_running_loop().time())
+        if message.claims:
+            turn.note_claim(asyncio.get_running_loop().time())
         elif turn.answers:
-            port.send(frames.answer(heard, port.link.mac))
+            port.send(frames.answer(message, port.link.mac))

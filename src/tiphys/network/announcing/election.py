@@ -1,10 +1,10 @@
 """Which node answers for an address. Pure.
 
 All nodes put themselves in the same order, by what they know of Nodes and endpoints. The first
-answers; each other one asks for the address now and then, and answers itself once it has heard
-nobody for long enough, the later in the order the longer. So a node that is gone is followed within
-seconds, though the API server notices much later, and two that know different things come to terms
-by what they hear.
+answers; each other one requests the address now and then, and answers itself once it has received
+nothing for long enough, the later in the order the longer. So a node that is gone is replaced
+within seconds, though the API server notices much later, and two that know different things settle
+it by what they receive.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tiphys.network.announcing.frames import Address
 _ASKS_EVERY = 1.0  # seconds
 _PATIENCE = 3.0  # seconds without a claim until the second in the order answers
 _MORE = 2.0  # seconds for each one that is further behind
-_CLAIMS = (0.0, 1.0, 2.0)  # seconds after it has begun to answer that a node says so
+_CLAIMS = (0.0, 1.0, 2.0)  # seconds after it has started to answer that a node says so
 _AGAIN = 30.0  # seconds between the claims after those
 _EXCLUDED = "node.kubernetes.io/exclude-from-external-load-balancers"  # label, upstream's
 
@@ -30,7 +30,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class Wanted(NamedTuple):
-    """An address that somebody is to answer for, and the nodes that lead it somewhere: None for
+    """An address that a node is to answer for, and the nodes that lead it somewhere: None for
     all of them."""
 
     address: Address
@@ -45,14 +45,16 @@ def wanted(
     slices: Iterable[discovery_v1.EndpointSlice],
     pools: Sequence[Network],
 ) -> list[Wanted]:
-    """The addresses of load balancers in the pools: whoever can write a status claims no other
-    address of the network."""
+    """The addresses of load balancers in the pools: a client that can write a status claims no
+    other address of the network."""
     balanced = [service for service in services if service.spec.type == "LoadBalancer"]
     by_service: dict[str, list[discovery_v1.EndpointSlice]] = {}
-    for each in slices if balanced else ():
-        name = each.metadata.labels.get("kubernetes.io/service-name", "")
-        by_service.setdefault(f"{each.metadata.namespace}/{name}", []).append(each)
-    found = []
+    for endpoint_slice in slices if balanced else ():
+        name = endpoint_slice.metadata.labels.get("kubernetes.io/service-name", "")
+        by_service.setdefault(f"{endpoint_slice.metadata.namespace}/{name}", []).append(
+            endpoint_slice
+        )
+    announced = []
     for service in balanced:
         nodes = None
         if service.spec.external_traffic_policy == "Local":
@@ -62,15 +64,15 @@ def wanted(
             address = ipaddress.ip_address(row.ip) if row.ip else None
             is_ours = address is not None and any(address in pool for pool in pools)
             if address is not None and is_ours and row.ip_mode != "Proxy":
-                found.append(Wanted(address, nodes))
-    return found
+                announced.append(Wanted(address, nodes))
+    return announced
 
 
 def _with_endpoints(slices: Iterable[discovery_v1.EndpointSlice]) -> frozenset[str]:
     return frozenset(
         endpoint.node_name
-        for each in slices
-        for endpoint in each.endpoints
+        for endpoint_slice in slices
+        for endpoint in endpoint_slice.endpoints
         if endpoint.node_name and endpoint.conditions.ready is not False
     )
 
@@ -112,7 +114,7 @@ class Turn:
     def __init__(self, rank: int, now: float) -> None:
         self.rank = rank
         self.answers = False
-        self._heard = now  # when somebody else claimed the address last
+        self._last_claim = now  # when another node claimed the address last
         self._began = 0.0  # when we began to answer
         self._claims = 0  # since then
         self._claimed = self._asked = float("-inf")
@@ -120,14 +122,15 @@ class Turn:
             self._begin(now)
 
     def move(self, rank: int, now: float) -> None:
-        """Another place in the order. Who answers goes on until it hears who is first now."""
+        """Another place in the order. A node that answers goes on until it receives the claim of
+        the one that is first now."""
         if rank == 0 and not self.answers:
             self._begin(now)
         self.rank = rank
 
-    def hear(self, now: float) -> None:
-        """Somebody else has claimed the address."""
-        self._heard = now
+    def note_claim(self, now: float) -> None:
+        """Another node has claimed the address."""
+        self._last_claim = now
         if self.rank:
             self.answers = False
         elif now - self._claimed >= _ASKS_EVERY:
@@ -135,9 +138,9 @@ class Turn:
             self._began = now
 
     def say(self, now: float) -> Say | None:
-        """What is to be said now; called several times a second."""
+        """What is to be sent now; called several times a second."""
         patience = _PATIENCE + _MORE * (self.rank - 1)
-        if not self.answers and now - self._heard >= patience:
+        if not self.answers and now - self._last_claim >= patience:
             self._begin(now)
         if self.answers:
             return self._claim(now)

@@ -27,9 +27,9 @@ _ALL_NODES = ipaddress.IPv6Address("ff02::1")
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
-class Heard(NamedTuple):
+class AddressMessage(NamedTuple):
     """What a frame says of an address. `mac` and `source` are of who sent it, an unspecified source
-    is of one that asks whether somebody has the address; `claims`: he says it is his."""
+    is of a probe for the address; `claims`: the sender says that it has it."""
 
     address: Address
     mac: bytes
@@ -41,7 +41,7 @@ class Heard(NamedTuple):
 
 
 def claim(address: Address, mac: bytes) -> bytes:
-    """Tells everybody that the address is at `mac`."""
+    """Announces to all that the address is at `mac`."""
     if isinstance(address, ipaddress.IPv4Address):
         # As a request, by which neighbours renew what they know (RFC 5227, 3).
         return _arp(_REQUEST, BROADCAST, mac, address, _NOBODY, address)
@@ -49,7 +49,7 @@ def claim(address: Address, mac: bytes) -> bytes:
 
 
 def probe(address: Address, mac: bytes) -> bytes:
-    """Asks whether somebody has the address, without a word of who asks."""
+    """Probes for the address, without an address of its own."""
     if isinstance(address, ipaddress.IPv4Address):
         return _arp(_REQUEST, BROADCAST, mac, ipaddress.IPv4Address(0), _NOBODY, address)
     group = solicited_group(address)
@@ -57,16 +57,16 @@ def probe(address: Address, mac: bytes) -> bytes:
     return _packet(mac, _multicast_mac(group), ipaddress.IPv6Address(0), group, body)
 
 
-def answer(heard: Heard, mac: bytes) -> bytes:
-    """Tells who has asked that the address is at `mac`."""
-    if isinstance(heard.address, ipaddress.IPv4Address):
-        assert isinstance(heard.source, ipaddress.IPv4Address)
-        return _arp(_REPLY, heard.mac, mac, heard.address, heard.mac, heard.source)
-    assert isinstance(heard.source, ipaddress.IPv6Address)
-    if heard.source.is_unspecified:  # he has no address to be told at
-        return claim(heard.address, mac)
+def answer(message: AddressMessage, mac: bytes) -> bytes:
+    """Replies to a request that the address is at `mac`."""
+    if isinstance(message.address, ipaddress.IPv4Address):
+        assert isinstance(message.source, ipaddress.IPv4Address)
+        return _arp(_REPLY, message.mac, mac, message.address, message.mac, message.source)
+    assert isinstance(message.source, ipaddress.IPv6Address)
+    if message.source.is_unspecified:  # the sender has no address to reply to
+        return claim(message.address, mac)
     flags = _OVERRIDE | _SOLICITED
-    return _advertisement(heard.address, mac, heard.source, heard.mac, flags)
+    return _advertisement(message.address, mac, message.source, message.mac, flags)
 
 
 def solicited_group(address: ipaddress.IPv6Address) -> ipaddress.IPv6Address:
@@ -133,7 +133,7 @@ def checksum(data: bytes) -> int:
 # --- hearing ---
 
 
-def read(frame: bytes) -> Heard | None:
+def read(frame: bytes) -> AddressMessage | None:
     """None for a frame that is about no address."""
     if len(frame) < _ETHERNET.size:
         return None
@@ -143,7 +143,7 @@ def read(frame: bytes) -> Heard | None:
     return _read_discovery(frame, frame[_ETHERNET.size :]) if kind == IPV6 else None
 
 
-def _read_arp(body: bytes) -> Heard | None:
+def _read_arp(body: bytes) -> AddressMessage | None:
     if len(body) < _ARP.size:
         return None
     hardware, protocol, _, length, operation, mac, source, _, target = _ARP.unpack_from(body)
@@ -152,11 +152,11 @@ def _read_arp(body: bytes) -> Heard | None:
     sender = ipaddress.IPv4Address(source)
     asked = ipaddress.IPv4Address(target)
     if operation == _REPLY or sender == asked:
-        return Heard(sender, mac, sender, claims=True)
-    return Heard(asked, mac, sender, claims=False)
+        return AddressMessage(sender, mac, sender, claims=True)
+    return AddressMessage(asked, mac, sender, claims=False)
 
 
-def _read_discovery(frame: bytes, packet: bytes) -> Heard | None:
+def _read_discovery(frame: bytes, packet: bytes) -> AddressMessage | None:
     """The checksum is the kernel's business; a router's hop count is not let through."""
     if len(packet) < _IPV6.size + _BODY.size:
         return None
@@ -166,4 +166,4 @@ def _read_discovery(frame: bytes, packet: bytes) -> Heard | None:
         return None
     claims = kind == _ADVERTISEMENT
     mac = frame[6:12]
-    return Heard(ipaddress.IPv6Address(target), mac, ipaddress.IPv6Address(source), claims)
+    return AddressMessage(ipaddress.IPv6Address(target), mac, ipaddress.IPv6Address(source), claims)

@@ -124,7 +124,7 @@ def _port_matches(rule: Rule, compiled: Compiled) -> list[str]:
 
 
 def _peer_matches(rule: Rule, field: str, compiled: Compiled) -> list[str]:
-    """The matches of a rule's peers, one empty match for everybody."""
+    """The matches of a rule's peers, one empty match for all peers."""
     if not rule.peers:
         return [""]
     networks = [peer for peer in rule.peers if isinstance(peer, BlockPeer)]

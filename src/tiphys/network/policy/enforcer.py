@@ -24,7 +24,7 @@ from tiphys.network.policy.watched import WatchedPod
 log = logging.getLogger(__name__)
 
 _BATCH_SECONDS = 0.01  # to wait for more changes of the same moment
-_CHECK_SECONDS = 15.0  # between looks at a table that has not changed
+_CHECK_SECONDS = 15.0  # between checks of a table that has not changed
 _RETRY_SECONDS = 1.0  # after a transaction that failed
 _ISOLATION_SECONDS = 20.0  # that a container waits for its pod's isolation
 _DNS_SERVICE = ("kube-system", "kube-dns")
@@ -189,18 +189,18 @@ class PolicyEnforcer:
         for informer in (self._pods, self._policies, self._namespaces, self._slices):
             await informer.synced.wait()
         self._synced.set()
-        whole = True
+        from_scratch = True
         while True:
             number = self._last_change
             self._changed.clear()
             try:
-                await self._apply(whole)
+                await self._apply(from_scratch)
             except (NftError, subprocess.TimeoutExpired, OSError) as error:
                 log.warning("nft refused a change, all policies are written again: %s", error)
-                whole = True
+                from_scratch = True
                 await asyncio.sleep(_RETRY_SECONDS)
                 continue
-            whole = False
+            from_scratch = False
             async with self._settled:
                 self._in_force = number
                 self._settled.notify_all()
@@ -208,14 +208,14 @@ class PolicyEnforcer:
                 await asyncio.wait_for(self._changed.wait(), _CHECK_SECONDS)
             await asyncio.sleep(_BATCH_SECONDS)
 
-    async def _apply(self, whole: bool) -> None:
+    async def _apply(self, from_scratch: bool) -> None:
         """Writes what has changed, or the whole table."""
-        if whole:
-            changes = self._table.whole()
+        if from_scratch:
+            changes = self._table.everything()
             text = base(self._name, self._version) + script(self._name, changes, self._version)
         else:
             text = script(self._name, self._table.changes(), self._version)
-        # Without changes a look at what is there: somebody may have taken it away.
+        # Without changes, checks that the table still exists: it may have been removed.
         look = f"list chain {self._version.ip} {self._name} ingress-forward\n"
         await asyncio.to_thread(self._write, text or look)
         self.transactions += bool(text)

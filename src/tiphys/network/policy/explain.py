@@ -87,7 +87,7 @@ def _reason(verdict: Verdict, direction: str) -> str:
 
 
 def open_ports(semantics: Semantics, source: Party, target: Party) -> list[PortMatch]:
-    """The ports at which one reaches the other. The answer changes only where a rule's range begins
+    """The ports at which one reaches the other. The answer changes only where a rule's range starts
     or ends or a named port is, so a look at each of these places is enough."""
     edges = sorted(_edges(semantics, source, target))
     ports: list[PortMatch] = []
@@ -96,7 +96,7 @@ def open_ports(semantics: Semantics, source: Party, target: Party) -> list[PortM
         for first, next_edge in zip(edges, [*edges[1:], LAST_PORT + 1], strict=True):
             if semantics.allows(Connection(source, target, protocol, first)):
                 _extend(ranges, PortMatch(protocol, first, next_edge - 1))
-        ports += map(_whole, ranges)
+        ports += map(_simplified, ranges)
     return ports
 
 
@@ -108,8 +108,8 @@ def _extend(ranges: list[PortMatch], ports: PortMatch) -> None:
         ranges.append(ports)
 
 
-def _whole(ports: PortMatch) -> PortMatch:
-    """All ports of a protocol are said as such."""
+def _simplified(ports: PortMatch) -> PortMatch:
+    """All ports of a protocol are shown as the protocol alone."""
     is_whole = (ports.first, ports.last) == (_FIRST_PORT, LAST_PORT)
     return PortMatch(ports.protocol) if is_whole else ports
 

@@ -112,7 +112,9 @@ class AnyPod(Protocol):
 
 def address_of(addresses: Iterable[str], version: int) -> str:
     """The first of a version of IP; empty where there is none."""
-    return next((one for one in addresses if one and (":" in one) == (version == 6)), "")
+    return next(
+        (address for address in addresses if address and (":" in address) == (version == 6)), ""
+    )
 
 
 def facts_of(pod: AnyPod, address: str = "", version: int = 4) -> PodFacts:
@@ -121,7 +123,7 @@ def facts_of(pod: AnyPod, address: str = "", version: int = 4) -> PodFacts:
     meta = pod.metadata
     spec = pod.spec
     status = pod.status
-    known = (status.pod_ip, *(one.ip for one in status.pod_ips))
+    known = (status.pod_ip, *(pod_ip.ip for pod_ip in status.pod_ips))
     address = address or address_of(known, version)
     if spec.host_network or is_final(status.phase):
         address = ""
@@ -180,7 +182,7 @@ class PodPeer:
 
 @dataclass(frozen=True, slots=True)
 class BlockPeer:
-    """Addresses, whoever has them: a network without some of its parts."""
+    """Addresses of any owner: a network without some of its parts."""
 
     network: str
     excepted: tuple[str, ...] = ()

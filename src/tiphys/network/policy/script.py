@@ -115,7 +115,7 @@ table {ip} {table} {{
 
 
 def script(table: str, changes: Changes, version: Version = IPV4) -> str:
-    """One transaction. Whoever is named comes before whoever names it, and goes after."""
+    """One transaction. What is referenced is added before what references it, and removed after."""
     t = f"{version.ip} {table}"
     lines = [
         f"add set {t} {name} {{ type {kind.replace('address', version.address)}; }}"

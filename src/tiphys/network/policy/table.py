@@ -150,7 +150,7 @@ class PolicyTable:
                 changes.removed[name] = removed
         return changes
 
-    def whole(self) -> Changes:
+    def everything(self) -> Changes:
         """Everything, for a table that is empty."""
         self.changes()
         elements = {name: list(rows) for name, rows in self._element_sets() if len(rows)}

@@ -54,7 +54,7 @@ class Reachable:
 
 @dataclass(frozen=True)
 class _Row:
-    """An endpoint with what is said of it."""
+    """An endpoint with its conditions and hints."""
 
     endpoint: Endpoint
     ready: bool
@@ -67,7 +67,7 @@ def endpoints(
     slices: Iterable[discovery_v1.EndpointSlice], port: core_v1.ServicePort, place: Place
 ) -> Reachable:
     """The endpoints of one port of a service, whose slices these are."""
-    rows = [row for one in slices for row in _rows(one, port, place.node)]
+    rows = [row for endpoint_slice in slices for row in _rows(endpoint_slice, port, place.node)]
     ready = [row for row in rows if row.ready]
     near = _near(ready, place)
     local = [row for row in ready if row.is_local] or [row for row in rows if row.is_local]
@@ -76,7 +76,7 @@ def endpoints(
 
 
 def is_address(text: str, version: int) -> bool:
-    """Whether the kernel can be told of it. The API server has looked at what is written now, not
+    """Whether the kernel accepts it. The API server has validated what is written now, not
     at what an older release has left."""
     try:
         socket.inet_pton(socket.AF_INET6 if version == 6 else socket.AF_INET, text)
@@ -95,12 +95,12 @@ def _rows(
         return
     for endpoint in endpoint_slice.endpoints:
         conditions = endpoint.conditions
-        ready = conditions.ready is not False  # nothing said counts as ready
+        ready = conditions.ready is not False  # unset counts as ready
         if not ready and not (conditions.serving and conditions.terminating):
             continue
         hints = endpoint.hints
         zones = tuple(zone.name for zone in hints.for_zones) if hints else ()
-        nodes = tuple(one.name for one in hints.for_nodes) if hints else ()
+        nodes = tuple(hint.name for hint in hints.for_nodes) if hints else ()
         # Only the first address is an endpoint: they are fungible, and upstream has it so.
         for address in endpoint.addresses[:1]:
             if not is_address(address, version):

@@ -24,7 +24,7 @@ _TO_BE_DELETED = "ToBeDeletedByClusterAutoscaler"
 
 class ProxyHealth:
     """`queued` and `updated` are called as changes come and are in force. `clock` is monotonic,
-    `probed` is told of each answer: its path and status."""
+    `probed` is called with each answer: its path and status."""
 
     def __init__(
         self,

@@ -28,7 +28,7 @@ def host_ports(pod: core_v1.Pod) -> list[HostPort]:
     status = pod.status
     if pod.spec.host_network or status.phase not in ("Pending", "Running"):
         return []
-    addresses = [one.ip for one in status.pod_ips] or [status.pod_ip]
+    addresses = [pod_ip.ip for pod_ip in status.pod_ips] or [status.pod_ip]
     return [
         HostPort(
             port.protocol,

@@ -49,13 +49,13 @@ class KernelTable:
         self._kernel = kernel
         self._current = ""  # "" before this process has written any
 
-    def replace(self, whole: Changes) -> None:
+    def replace(self, contents: Changes) -> None:
         """Writes everything. What an earlier process left is in force until then."""
         old = self._current or self._standing()
         new = self._names[1] if old == self._names[0] else self._names[0]
         text = base(self.family, new, *self._networks)
         self._kernel.script(removal(self.family, new) + text)
-        self._kernel.transact(list(messages(self.family, new, whole)))
+        self._kernel.transact(list(messages(self.family, new, contents)))
         if old:
             self._kernel.script(removal(self.family, old))
         self._current = new
@@ -63,11 +63,11 @@ class KernelTable:
     def _standing(self) -> str:
         """The table of an earlier process, "" for none."""
         for name in self._names:
-            if self._is_there(name):
+            if self._exists(name):
                 return name
         return ""
 
-    def _is_there(self, name: str) -> bool:
+    def _exists(self, name: str) -> bool:
         try:
             self._kernel.transact([self._touch(name)])
         except OSError:
@@ -79,9 +79,9 @@ class KernelTable:
         return nftables.touch_chain(self.family.number, name, LEAD)
 
     def change(self, changes: Changes) -> None:
-        """Without changes it looks whether the table is there: somebody may have taken it away."""
-        made = list(messages(self.family, self._current, changes))
-        self._kernel.transact(made or [self._touch(self._current)])
+        """Without changes it checks that the table exists: it may have been removed."""
+        encoded = list(messages(self.family, self._current, changes))
+        self._kernel.transact(encoded or [self._touch(self._current)])
 
     def remove(self) -> None:
         for name in self._names:
@@ -94,7 +94,7 @@ def names(table: str) -> tuple[str, str]:
 
 def families(networks: str) -> dict[Family, list[str]]:
     """Networks with commas between them, by version of IP."""
-    found: dict[Family, list[str]] = {}
+    by_family: dict[Family, list[str]] = {}
     for network in filter(None, networks.split(",")):
-        found.setdefault(IPV6 if ":" in network else IPV4, []).append(network)
-    return found
+        by_family.setdefault(IPV6 if ":" in network else IPV4, []).append(network)
+    return by_family

@@ -1,5 +1,5 @@
 """kube-proxy's metrics of its mode nftables, and where they are served: 127.0.0.1:10249, or [::1]
-on a node of IPv6, to whoever is on the node, as kube-proxy does. `/proxyMode` says the mode.
+on a node of IPv6, to clients on the node, as kube-proxy does. `/proxyMode` says the mode.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def _name(family: Family) -> str:
 
 
 class ProxyMetrics:
-    """What a proxy tells of changes as they come, and of what it has written."""
+    """Metrics of changes as they come, and of what the proxy has written."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
@@ -64,10 +64,10 @@ class ProxyMetrics:
         }
 
     def _set_up_rounds(self, registry: CollectorRegistry) -> None:
-        def rounds(name: str, what: str) -> Histogram:
+        def rounds(name: str, subject: str) -> Histogram:
             return Histogram(
                 f"kubeproxy_{name}_duration_seconds",
-                f"Seconds that it took to write {what}.",
+                f"Seconds that it took to write {subject}.",
                 ("ip_family",),
                 buckets=_SYNC_BUCKETS,
                 registry=registry,

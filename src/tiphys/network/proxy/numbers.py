@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from tiphys.network.proxy.endpoints import Endpoint
 
-_STICKY = 1 << 31  # where the rows of pools begin whose clients stay
+_STICKY = 1 << 31  # where the rows of pools start whose clients stay
 _STICKY_ROOM = 1024
 
 
@@ -35,7 +35,9 @@ class Row:
     def give_tokens(self, endpoints: Sequence[Endpoint]) -> None:
         """To those that have none; what endpoints had that are gone is free."""
         staying = set(endpoints)
-        self.tokens = {one: token for one, token in self.tokens.items() if one in staying}
+        self.tokens = {
+            endpoint: token for endpoint, token in self.tokens.items() if endpoint in staying
+        }
         taken = set(self.tokens.values())
         free = (token for token in itertools.count(self.first + self.room) if token not in taken)
         for endpoint in endpoints:
@@ -44,7 +46,7 @@ class Row:
 
 
 class Numbers:
-    """Gives rows out, and takes them back. A row begins at a multiple of its room, which is a power
+    """Gives rows out, and takes them back. A row starts at a multiple of its room, which is a power
     of two (where clients stay: of twice that), so that its first number follows from the others."""
 
     def __init__(self) -> None:
@@ -81,8 +83,10 @@ def arranged(before: Sequence[Endpoint], wanted: Sequence[Endpoint]) -> list[End
     end, go where places are free."""
     staying = set(wanted)
     count = len(wanted)
-    places: list[Endpoint | None] = [one if one in staying else None for one in before[:count]]
+    places: list[Endpoint | None] = [
+        endpoint if endpoint in staying else None for endpoint in before[:count]
+    ]
     places += [None] * (count - len(places))
     placed = set(places)
-    waiting = iter([one for one in wanted if one not in placed])
-    return [next(waiting) if one is None else one for one in places]
+    waiting = iter([endpoint for endpoint in wanted if endpoint not in placed])
+    return [next(waiting) if endpoint is None else endpoint for endpoint in places]

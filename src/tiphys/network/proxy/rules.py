@@ -126,7 +126,7 @@ class Choose:
 
 @dataclass(frozen=True, slots=True)
 class Recall:
-    """What `Stay` begins with: whether the client had an endpoint of the pool."""
+    """What `Stay` starts with: whether the client had an endpoint of the pool."""
 
     pool: int
     seconds: int

@@ -33,12 +33,12 @@ from tiphys.network.proxy.wire import Family
 log = logging.getLogger(__name__)
 
 _BATCH_SECONDS = 0.01  # to wait for more changes of the same moment
-_CHECK_SECONDS = 15.0  # between looks at a table that has not changed
+_CHECK_SECONDS = 15.0  # between checks of a table that has not changed
 _RETRY_SECONDS = 1.0  # after a whole table that could not be written
-_HOST_PORTS = "~"  # begins the owner of what a pod's host ports need
+_HOST_PORTS = "~"  # starts the owner of what a pod's host ports need
 _ZONE = "topology.kubernetes.io/zone"
-# Half-closed connections are let go after an hour, as kube-proxy has it (the kernel: a minute): a
-# server that is slow to close would answer to nobody.
+# Half-closed connections time out after an hour, as in kube-proxy (the kernel: a minute): a
+# server that is slow to close could not answer any more.
 _CONNECTION_TRACKING = {"nf_conntrack_tcp_timeout_close_wait": "3600"}
 
 
@@ -66,7 +66,7 @@ class _Side:
     family: Family
     kernel: KernelTable
     table: Table = field(default_factory=lambda: Table(_rank))
-    whole: bool = True  # whether everything has to be written
+    needs_rewrite: bool = True  # everything has to be written
 
 
 def _rank(owner: str) -> int:
@@ -86,7 +86,9 @@ class ServiceProxy:
     ) -> None:
         self._services = informers.of(core_v1.Service)
         self._slices = informers.of(discovery_v1.EndpointSlice)
-        self._slices.index("service", lambda found: ["/".join(service_key(found))])
+        self._slices.index(
+            "service", lambda endpoint_slice: ["/".join(service_key(endpoint_slice))]
+        )
         self._place = Place(node.name)
         self._sides = []
         service_cidrs = families(node.service_cidr)
@@ -141,9 +143,9 @@ class ServiceProxy:
     def _slice_changed(
         self, old: discovery_v1.EndpointSlice | None, new: discovery_v1.EndpointSlice | None
     ) -> None:
-        for one in (old, new):
-            if one is not None:
-                self._dirty.add("/".join(service_key(one)))
+        for endpoint_slice in (old, new):
+            if endpoint_slice is not None:
+                self._dirty.add("/".join(service_key(endpoint_slice)))
                 self._wake()
         self.metrics.changed("endpoint")
         if new is not None:
@@ -222,7 +224,7 @@ class ServiceProxy:
     async def _write(self, side: _Side) -> Changes:
         """Brings the kernel to what the table says, and notes how long that took."""
         began = time.perf_counter()
-        is_whole = side.whole
+        is_whole = side.needs_rewrite
         changes = await self._written(side)
         self.metrics.written(side.family, time.perf_counter() - began, is_whole)
         return changes
@@ -230,20 +232,20 @@ class ServiceProxy:
     async def _written(self, side: _Side) -> Changes:
         """Brings the kernel to what the table says. What it refuses is written as a whole."""
         changes = side.table.take()
-        if not side.whole:
+        if not side.needs_rewrite:
             try:
                 await asyncio.to_thread(side.kernel.change, changes)
                 return changes
             except OSError as error:
                 log.warning("A change was refused, the whole table is written again: %s", error)
                 self.metrics.failed(side.family)
-        side.whole = True
-        while side.whole:
+        side.needs_rewrite = True
+        while side.needs_rewrite:
             side.table.forget()
-            whole = side.table.take()
+            contents = side.table.take()
             try:
-                await asyncio.to_thread(side.kernel.replace, whole)
-                side.whole = False
+                await asyncio.to_thread(side.kernel.replace, contents)
+                side.needs_rewrite = False
             except (NftError, subprocess.TimeoutExpired, OSError) as error:
                 log.warning("The table of services could not be written: %s", error)
                 self.metrics.failed(side.family)

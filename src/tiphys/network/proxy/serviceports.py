@@ -15,7 +15,7 @@ from tiphys.network.proxy.rules import Element, Flow, Part, Rule, digest
 
 _AFFINITY_SECONDS = 10800  # where a service says nothing, as the API's default
 _OTHER_PROXY = "service.kubernetes.io/service-proxy-name"
-_HEADLESS = "service.kubernetes.io/headless"  # of slices that no proxy looks at (since 1.36)
+_HEADLESS = "service.kubernetes.io/headless"  # of slices that proxies ignore (since 1.36)
 
 
 def is_proxied(service: core_v1.Service) -> bool:
@@ -38,9 +38,10 @@ def service_part(
     if not address or not is_proxied(service):
         return part
     of_version = [
-        one
-        for one in slices
-        if (one.address_type or "IPv4") == f"IPv{version}" and _HEADLESS not in one.metadata.labels
+        endpoint_slice
+        for endpoint_slice in slices
+        if (endpoint_slice.address_type or "IPv4") == f"IPv{version}"
+        and _HEADLESS not in endpoint_slice.metadata.labels
     ]
     for service_port in service.spec.ports:
         reachable = endpoints(of_version, service_port, place)
@@ -95,14 +96,14 @@ class _Port:
         seconds = config.client_ip.timeout_seconds if config and config.client_ip else None
         return seconds or _AFFINITY_SECONDS
 
-    def _at(self, address: str) -> Element:
+    def _element(self, address: str) -> Element:
         return Element(rules.SERVICES, self.protocol, address, self.port.port)
 
     def _inside(self) -> None:
         """The cluster IP."""
         local_only = self.service.spec.internal_traffic_policy == "Local"
         reachable = self.reachable
-        elements = [self._at(self.cluster_ip)]
+        elements = [self._element(self.cluster_ip)]
         if local_only and not reachable.local:
             self._end(elements)
             return
@@ -113,7 +114,7 @@ class _Port:
         """Everything that clients from outside come to."""
         spec = self.service.spec
         addresses = (*spec.external_ips, *_balanced_addresses(self.service))
-        elements = [self._at(address) for address in _of_version(addresses, self.version)]
+        elements = [self._element(address) for address in _of_version(addresses, self.version)]
         if self.port.node_port:
             node_port = self.port.node_port
             elements.append(Element(rules.NODE_PORTS, self.protocol, port=node_port))
@@ -199,7 +200,7 @@ class _Port:
         allowed = tuple(rules.Accept(network) for network in ranges)
         self.part.chains[chain] = (*allowed, rules.Drop())
         for address in addresses:
-            element = self._at(address)._replace(map=rules.FIREWALL)
+            element = self._element(address)._replace(map=rules.FIREWALL)
             self.part.elements[element] = chain
 
     def _note_flows(self) -> None:
@@ -216,14 +217,14 @@ def _balanced_addresses(service: core_v1.Service) -> list[str]:
     """A load balancer's addresses whose packets come here as they are; with ipMode Proxy they come
     to node ports."""
     ingress = service.status.load_balancer.ingress
-    return [one.ip for one in ingress if one.ip and one.ip_mode != "Proxy"]
+    return [row.ip for row in ingress if row.ip and row.ip_mode != "Proxy"]
 
 
 def _source_ranges(spec: core_v1.ServiceSpec, version: int) -> list[rules.Network]:
     """The networks of one version, without those that others contain."""
     of_version = []
     for text in spec.load_balancer_source_ranges:
-        with contextlib.suppress(ValueError):  # of an older release; nobody comes from there
+        with contextlib.suppress(ValueError):  # of an older release; no packet comes from there
             network = ipaddress.ip_network(text.strip(), strict=False)
             if network.version == version:
                 of_version.append(network)

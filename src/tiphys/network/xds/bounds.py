@@ -1,9 +1,9 @@
-"""How much clients of an xDS server may take of it: whoever reaches its port is one, and nobody
-knows them.
+"""What clients of an xDS server may use of it: anything that reaches its port is one, and none is
+known.
 
-What a stream asks for is weighed and what is on its way to slow readers counted, over all streams.
-Who asks for too much is refused; when too much is on its way, whoever reads slowest is let go, so
-that the others go on.
+What a stream asks for is weighed, and what is on its way to slow readers is counted over all
+streams. A client that asks for too much is refused; when too much is on its way, the slowest reader
+is disconnected, so that the others go on.
 """
 
 from __future__ import annotations
@@ -81,8 +81,8 @@ class OnTheWay:
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
-        """One answer is made in each round of the loop: a thousand clients that are told of one
-        change hold nobody up."""
+        """One answer is made in each round of the loop: a thousand clients that are notified of one
+        change do not block others."""
         async with self._turn:
             yield
             await asyncio.sleep(0)

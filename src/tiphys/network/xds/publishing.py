@@ -57,9 +57,9 @@ class Publisher:
         self._server.send_again(LISTENER, self._refused & set(naming[LISTENER]))
         refused |= await self._settle({LISTENER: naming[LISTENER]})
         self._refused = set(refused.get(LISTENER, ()))
-        # Nobody asks for the routes of a listener that was refused.
+        # No client asks for the routes of a listener that was refused.
         bad = refused.get(LISTENER, {})
-        routes = [one for one in changed.get(ROUTE, ()) if one.partition("/")[0] not in bad]
+        routes = [route for route in changed.get(ROUTE, ()) if route.partition("/")[0] not in bad]
         refused |= await self._settle({ROUTE: routes})
         removals: dict[str, dict[str, Message | None]] = {}
         for type_url in (*_NAMED, ROUTE):

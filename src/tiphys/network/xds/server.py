@@ -33,8 +33,8 @@ from tiphys.network.xds.streams import Conversation, Incremental, StateOfTheWorl
 log = logging.getLogger(__name__)
 
 Admit = Callable[[Any], AbstractAsyncContextManager[Cache]]
-"""Who may have a stream, and what there is for him while it lasts. Takes the call's context; who is
-not let in is told by `abort`."""
+"""Who may have a stream, and what it serves while it lasts. Takes the call's context; who is
+not let in is refused by `abort`."""
 _ADS = "envoy.service.discovery.v3.AggregatedDiscoveryService"
 _MOST_ROWS = 4000  # of what CSDS shows: each takes ten microseconds
 _CSDS = "envoy.service.status.v3.ClientStatusDiscoveryService"
@@ -109,7 +109,7 @@ class Connection:
     async def _read(self, requests: AsyncIterator[Any], inbox: asyncio.Queue[Any]) -> None:
         try:
             async for request in requests:
-                await inbox.put(request)  # who does not take his answers is not read further
+                await inbox.put(request)  # a client that does not read is not read from
                 self._wake.set()
         finally:
             self._has_ended = True
@@ -123,7 +123,9 @@ class Connection:
         answer: bytes | None = self.conversation.request(request)  # type: ignore[attr-defined]
         if isinstance(self.conversation, Incremental):  # what the others have, they share
             subscriptions = self.conversation.subscriptions.values()
-            self._weights["sent"] = VERSION * sum(len(one.sent) for one in subscriptions)
+            self._weights["sent"] = VERSION * sum(
+                len(subscription.sent) for subscription in subscriptions
+            )
             self._held.keep(self._share, sum(self._weights.values()))
         self._on_request()
         return answer
@@ -151,7 +153,7 @@ class XdsServer:
     """Serves a cache, or with `admit` each client what is for it. `connections` are the clients of
     now.
 
-    With `admit` nobody is shown what others have: there is no CSDS.
+    With `admit` no client can see what others have: there is no CSDS.
     """
 
     def __init__(self, cache: Cache, admit: Admit | None = None) -> None:
@@ -231,8 +233,8 @@ class XdsServer:
             self._heard.set()
 
     async def settled(self, names: Mapping[str, Iterable[str]]) -> dict[str, dict[str, str]]:
-        """Waits until every client has said what it makes of the named resources, by type, as they
-        are in the cache; of those that are not there, that it has heard so.
+        """Waits until every client has accepted or refused the named resources, by type, as they
+        are in the cache; of those that are not there, that it was notified.
 
         A client that is new counts once it has asked for them. Returns what was refused: why, by
         type and name.
@@ -262,7 +264,9 @@ class XdsServer:
             forgotten = set(names)
             for held in ("sent", "refused"):  # which other clients may share: not changed in place
                 versions: dict[str, str] = getattr(subscription, held)
-                kept = {name: one for name, one in versions.items() if name not in forgotten}
+                kept = {
+                    name: version for name, version in versions.items() if name not in forgotten
+                }
                 setattr(subscription, held, kept)
             connection.announce(type_url, frozenset(names))
 

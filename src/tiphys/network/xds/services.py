@@ -57,17 +57,17 @@ def resources_of(
     service: core_v1.Service, slices: Iterable[discovery_v1.EndpointSlice]
 ) -> dict[str, dict[str, Message]]:
     """Every resource of a service by type and name. One without TCP ports has none."""
-    made: dict[str, dict[str, Message]] = {LISTENER: {}, ROUTE: {}, CLUSTER: {}, ENDPOINTS: {}}
+    resources: dict[str, dict[str, Message]] = {LISTENER: {}, ROUTE: {}, CLUSTER: {}, ENDPOINTS: {}}
     slices = list(slices)
     for port in service.spec.ports:
         if (port.protocol or "TCP") != "TCP":
             continue
         name = cluster_name(service, port)
-        made[LISTENER][name] = api_listener(name)
-        made[ROUTE][name] = route(name)
-        made[CLUSTER][name] = cluster(name)
-        made[ENDPOINTS][name] = assignment(name, endpoints_of(slices, port.name))
-    return made
+        resources[LISTENER][name] = api_listener(name)
+        resources[ROUTE][name] = route(name)
+        resources[CLUSTER][name] = cluster(name)
+        resources[ENDPOINTS][name] = assignment(name, endpoints_of(slices, port.name))
+    return resources
 
 
 def endpoints_of(
@@ -78,14 +78,22 @@ def endpoints_of(
     What is ready is healthy. What terminates and still serves is kept, unhealthy, so that calls to
     it may end.
     """
-    listed = [one for one in slices if one.address_type in ("IPv4", "IPv6")]
-    if any(one.address_type == "IPv4" for one in listed):
-        listed = [one for one in listed if one.address_type == "IPv4"]
-    for one in listed:
-        number = next((p.port for p in one.ports if (p.name or "") == (port_name or "")), None)
+    listed = [
+        endpoint_slice
+        for endpoint_slice in slices
+        if endpoint_slice.address_type in ("IPv4", "IPv6")
+    ]
+    if any(endpoint_slice.address_type == "IPv4" for endpoint_slice in listed):
+        listed = [
+            endpoint_slice for endpoint_slice in listed if endpoint_slice.address_type == "IPv4"
+        ]
+    for endpoint_slice in listed:
+        number = next(
+            (p.port for p in endpoint_slice.ports if (p.name or "") == (port_name or "")), None
+        )
         if not number:
             continue
-        for endpoint in one.endpoints:
+        for endpoint in endpoint_slice.endpoints:
             conditions = endpoint.conditions
             is_ready = conditions.ready is not False
             if endpoint.addresses and (is_ready or conditions.serving):
@@ -98,20 +106,20 @@ def assignment(name: str, endpoints: Iterable[Endpoint]) -> endpoint_pb2.Cluster
     by_zone: dict[str, set[Endpoint]] = {}
     for endpoint in endpoints:
         by_zone.setdefault(endpoint.zone, set()).add(endpoint)
-    made = endpoint_pb2.ClusterLoadAssignment(cluster_name=name)
+    load_assignment = endpoint_pb2.ClusterLoadAssignment(cluster_name=name)
     for zone in sorted(by_zone):
-        members = sorted(by_zone[zone], key=lambda one: (one.address, one.port))
-        weight = sum(one.is_healthy for one in members)
+        members = sorted(by_zone[zone], key=lambda member: (member.address, member.port))
+        weight = sum(member.is_healthy for member in members)
         if weight == 0:
             continue
-        made.endpoints.append(
+        load_assignment.endpoints.append(
             endpoint_components_pb2.LocalityLbEndpoints(
                 locality=base_pb2.Locality(region=REGION, zone=zone),
                 load_balancing_weight=UInt32Value(value=weight),
-                lb_endpoints=[_lb_endpoint(one) for one in members],
+                lb_endpoints=[_lb_endpoint(member) for member in members],
             )
         )
-    return made
+    return load_assignment
 
 
 def _lb_endpoint(endpoint: Endpoint) -> endpoint_components_pb2.LbEndpoint:
@@ -138,7 +146,7 @@ def over_ads() -> config_source_pb2.ConfigSource:
 
 
 def cluster(name: str) -> cluster_pb2.Cluster:
-    made = cluster_pb2.Cluster(
+    message = cluster_pb2.Cluster(
         name=name,
         type=cluster_pb2.Cluster.DiscoveryType.EDS,
         lb_policy=cluster_pb2.Cluster.LbPolicy.ROUND_ROBIN,
@@ -146,12 +154,12 @@ def cluster(name: str) -> cluster_pb2.Cluster:
     )
     # Named as such, round robin takes all endpoints of all zones in turn (gRFC A52). By `lb_policy`
     # alone gRPC would first choose a zone by lot.
-    evenly = made.load_balancing_policy.policies.add().typed_extension_config
+    evenly = message.load_balancing_policy.policies.add().typed_extension_config
     evenly.name = "envoy.load_balancing_policies.round_robin"
     evenly.typed_config.CopyFrom(packed(round_robin_pb2.RoundRobin()))
-    made.eds_cluster_config.eds_config.CopyFrom(over_ads())
-    made.eds_cluster_config.service_name = name
-    return made
+    message.eds_cluster_config.eds_config.CopyFrom(over_ads())
+    message.eds_cluster_config.service_name = name
+    return message
 
 
 def route(name: str) -> route_pb2.RouteConfiguration:
@@ -180,6 +188,6 @@ def api_listener(name: str) -> listener_pb2.Listener:
 
 
 def packed(message: object) -> AnyMessage:
-    made = AnyMessage()
-    made.Pack(message)
-    return made
+    any_message = AnyMessage()
+    any_message.Pack(message)
+    return any_message

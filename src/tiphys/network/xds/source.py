@@ -13,7 +13,7 @@ from tiphys.network.xds.services import resources_of
 
 _SERVICE = "kubernetes.io/service-name"
 _PAUSE = 0.002  # seconds in which changes of a service are gathered
-_AT_ONCE = 20  # services that are compiled before anybody else gets a turn
+_AT_ONCE = 20  # services that are compiled before other tasks get a turn
 _TYPES = (LISTENER, ROUTE, CLUSTER, ENDPOINTS)
 
 
@@ -38,7 +38,12 @@ class ServiceSource:
         self._mark(key_of(new or old))
 
     def _slice_changed(self, old: Any, new: Any) -> None:
-        for key in dict.fromkeys(key for one in (old, new) if one for key in _service_keys(one)):
+        for key in dict.fromkeys(
+            key
+            for endpoint_slice in (old, new)
+            if endpoint_slice
+            for key in _service_keys(endpoint_slice)
+        ):
             self._mark(key)
 
     def _mark(self, key: str) -> None:
@@ -55,19 +60,19 @@ class ServiceSource:
 
     def _compile(self, key: str) -> None:
         service = self._services.get(key)
-        made: dict[str, dict[str, Message]] = {type_url: {} for type_url in _TYPES}
+        resources: dict[str, dict[str, Message]] = {type_url: {} for type_url in _TYPES}
         if service is not None:
-            made = resources_of(service, self._slices.by("service", key))
+            resources = resources_of(service, self._slices.by("service", key))
         before = self._names.get(key, {})
         changes: dict[str, dict[str, Message | None]] = {}
         for type_url in _TYPES:
-            gone = before.get(type_url, set()) - set(made[type_url])
-            changes[type_url] = {**dict.fromkeys(gone), **made[type_url]}
+            gone = before.get(type_url, set()) - set(resources[type_url])
+            changes[type_url] = {**dict.fromkeys(gone), **resources[type_url]}
         self._cache.update(changes)
         if service is None:
             self._names.pop(key, None)
         else:
-            self._names[key] = {type_url: set(made[type_url]) for type_url in _TYPES}
+            self._names[key] = {type_url: set(resources[type_url]) for type_url in _TYPES}
 
 
 def _service_keys(obj: discovery_v1.EndpointSlice) -> list[str]:

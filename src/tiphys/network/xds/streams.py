@@ -17,7 +17,7 @@ from tiphys.network.xds.cache import CLUSTER, LISTENER, Cache, Resource, varint
 
 log = logging.getLogger(__name__)
 
-_WHOLE = frozenset((LISTENER, CLUSTER))
+_FULL_STATE = frozenset((LISTENER, CLUSTER))
 """Types of which an answer of the state of the world is all there is: what is missing is gone."""
 _EVERYTHING = "*"
 _LONGEST_ERROR = 1000  # characters of a client's refusal that are kept
@@ -47,8 +47,8 @@ class Subscription:
         return self.wildcard or name in self.names
 
     def expect(self, versions: dict[str, str]) -> None:
-        """Notes an answer with these versions, "" for what is gone. What was said of the names
-        before holds no more."""
+        """Notes an answer with these versions, "" for what is gone. Earlier answers about these
+        names no longer count."""
         for earlier in (self.acknowledged, *self.unanswered.values()):
             for name in versions:
                 earlier.pop(name, None)
@@ -58,7 +58,7 @@ class Subscription:
         self.sent |= {name: version for name, version in versions.items() if version}
 
     def is_awaited(self, name: str) -> bool:
-        """Whether the client has not said yet what it makes of a name."""
+        """Whether the client has neither accepted nor refused a name yet."""
         return any(name in versions for versions in self.unanswered.values())
 
 
@@ -116,12 +116,12 @@ class StateOfTheWorld(Conversation):
         names = set(request.resource_names)
         added = names - subscription.names
         is_first = not subscription.nonce
-        subscription.wildcard = _EVERYTHING in names or (not names and type_url in _WHOLE)
+        subscription.wildcard = _EVERYTHING in names or (not names and type_url in _FULL_STATE)
         removed = subscription.names - names
         subscription.names = names
         if removed:
             subscription.sent = {n: v for n, v in subscription.sent.items() if n not in removed}
-        if is_first or (added and type_url in _WHOLE):
+        if is_first or (added and type_url in _FULL_STATE):
             return self._everything(type_url, subscription)
         if not added:
             return None
@@ -135,12 +135,12 @@ class StateOfTheWorld(Conversation):
         concerned = [name for name in names if subscription.wants(name)]
         if not concerned:
             return None
-        if type_url in _WHOLE:
+        if type_url in _FULL_STATE:
             return self._everything(type_url, subscription)
-        found = self.cache.select(type_url, concerned)
-        if not found:
+        selected = self.cache.select(type_url, concerned)
+        if not selected:
             return None  # nothing says that it is gone: the cluster or listener that names it goes
-        return self._answer(type_url, subscription, found)
+        return self._answer(type_url, subscription, selected)
 
     def _everything(self, type_url: str, subscription: Subscription) -> bytes | None:
         """All that the client wants of a type. That of who wants everything is made once for all of
@@ -148,11 +148,13 @@ class StateOfTheWorld(Conversation):
         if not subscription.wildcard:
             wanted = self.cache.select(type_url, sorted(subscription.names))
             return self._answer(type_url, subscription, wanted)
-        whole = self.cache.once(type_url, lambda resources: _whole(type_url, resources))
-        subscription.nonce = whole.nonce
-        subscription.unanswered = {whole.nonce: whole.versions}
-        subscription.sent = whole.versions
-        return whole.body
+        complete = self.cache.once(
+            type_url, lambda resources: _complete_response(type_url, resources)
+        )
+        subscription.nonce = complete.nonce
+        subscription.unanswered = {complete.nonce: complete.versions}
+        subscription.sent = complete.versions
+        return complete.body
 
     def _accept(self, subscription: Subscription, versions: dict[str, str]) -> None:
         if versions is subscription.sent or not subscription.acknowledged:
@@ -163,10 +165,10 @@ class StateOfTheWorld(Conversation):
     def _answer(
         self, type_url: str, subscription: Subscription, resources: list[Resource]
     ) -> bytes | None:
-        if not resources and type_url not in _WHOLE:
+        if not resources and type_url not in _FULL_STATE:
             return None  # it will be sent when it is there
         subscription.nonce = self._nonce()
-        versions = {one.name: one.version for one in resources}
+        versions = {resource.name: resource.version for resource in resources}
         subscription.unanswered = {subscription.nonce: versions}  # what went before is overtaken
         subscription.sent = {**subscription.sent, **versions}
         return response(type_url, _version(resources), subscription.nonce, resources)
@@ -213,7 +215,9 @@ class Incremental(Conversation):
         return self._answer(type_url, subscription, concerned) if concerned else None
 
     def _accept(self, subscription: Subscription, versions: dict[str, str]) -> None:
-        subscription.acknowledged |= {name: one for name, one in versions.items() if one}
+        subscription.acknowledged |= {
+            name: version for name, version in versions.items() if version
+        }
 
     def _all_names(self, type_url: str, subscription: Subscription) -> set[str]:
         names = set(subscription.names) | set(subscription.sent)
@@ -228,12 +232,12 @@ class Incremental(Conversation):
         names: set[str],
         is_first: bool = False,
     ) -> bytes | None:
-        """`is_first` says of a name that there is no such resource; later only what was there is
-        said to be gone."""
-        found = [
-            one
-            for one in self.cache.select(type_url, sorted(names))
-            if subscription.sent.get(one.name) != one.version
+        """`is_first`: names without a resource are reported as removed, too; later only what was
+        there is reported as removed."""
+        changed = [
+            resource
+            for resource in self.cache.select(type_url, sorted(names))
+            if subscription.sent.get(resource.name) != resource.version
         ]
         known = self.cache.all(type_url)
         gone = [
@@ -241,20 +245,22 @@ class Incremental(Conversation):
             for name in sorted(names)
             if name not in known and (is_first or name in subscription.sent)
         ]
-        if not (found or gone or (is_first and subscription.wildcard)):
+        if not (changed or gone or (is_first and subscription.wildcard)):
             return None
         for name in gone:
             subscription.sent.pop(name, None)
         subscription.nonce = self._nonce()
-        subscription.expect({**dict.fromkeys(gone, ""), **{one.name: one.version for one in found}})
-        return delta_response(type_url, subscription.nonce, found, gone)
+        subscription.expect(
+            {**dict.fromkeys(gone, ""), **{resource.name: resource.version for resource in changed}}
+        )
+        return delta_response(type_url, subscription.nonce, changed, gone)
 
 
 def _version(resources: list[Resource]) -> str:
     """Of an answer: the same resources have the same version, whatever server sends them."""
     digest = hashlib.blake2b(digest_size=8)
-    for one in resources:
-        digest.update(one.version.encode())
+    for resource in resources:
+        digest.update(resource.version.encode())
     return digest.hexdigest()
 
 
@@ -264,13 +270,13 @@ def _version(resources: list[Resource]) -> str:
 def response(type_url: str, version: str, nonce: str, resources: Iterable[Resource]) -> bytes:
     """A `envoy.service.discovery.v3.DiscoveryResponse`."""
     parts = [_field(1, version.encode())]
-    parts += [_field(2, one.body) for one in resources]
+    parts += [_field(2, resource.body) for resource in resources]
     parts += [_field(4, type_url.encode()), _field(5, nonce.encode())]
     return b"".join(parts)
 
 
 @dataclass(frozen=True)
-class _Whole:
+class _CompleteResponse:
     """Every resource of a type in one answer, the same for all clients who want everything: a
     thousand of them hold one.
 
@@ -282,25 +288,29 @@ class _Whole:
     body: bytes
 
 
-def _whole(type_url: str, resources: Mapping[str, Resource]) -> _Whole:
+def _complete_response(type_url: str, resources: Mapping[str, Resource]) -> _CompleteResponse:
     listed = list(resources.values())
     version = _version(listed)
-    versions = {one.name: one.version for one in listed}
-    return _Whole(version, versions, response(type_url, version, version, listed))
+    versions = {resource.name: resource.version for resource in listed}
+    return _CompleteResponse(version, versions, response(type_url, version, version, listed))
 
 
 def delta_response(
     type_url: str, nonce: str, resources: Iterable[Resource], removed: Iterable[str]
 ) -> bytes:
     """A `envoy.service.discovery.v3.DeltaDiscoveryResponse`."""
-    parts = [_field(2, _named(one)) for one in resources]
+    parts = [_field(2, _named(resource)) for resource in resources]
     parts += [_field(4, type_url.encode()), _field(5, nonce.encode())]
     parts += [_field(6, name.encode()) for name in removed]
     return b"".join(parts)
 
 
-def _named(one: Resource) -> bytes:
-    return _field(3, one.name.encode()) + _field(1, one.version.encode()) + _field(2, one.body)
+def _named(resource: Resource) -> bytes:
+    return (
+        _field(3, resource.name.encode())
+        + _field(1, resource.version.encode())
+        + _field(2, resource.body)
+    )
 
 
 def _field(number: int, value: bytes) -> bytes:

@@ -30,8 +30,8 @@ def field(pod: core_v1.Pod, path: str, host_ips: Addresses = (), pod_ips: Addres
     if match:
         maps = {"metadata.labels": meta.labels, "metadata.annotations": meta.annotations}
         return maps[match[1]].get(match[2], "")
-    hosts = tuple(one.ip for one in status.host_ips) or host_ips
-    own = tuple(one.ip for one in status.pod_ips) or pod_ips
+    hosts = tuple(host_ip.ip for host_ip in status.host_ips) or host_ips
+    own = tuple(pod_ip.ip for pod_ip in status.pod_ips) or pod_ips
     values: dict[str, Any] = {
         "metadata.name": meta.name,
         "metadata.namespace": meta.namespace,

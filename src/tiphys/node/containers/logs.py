@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from tiphys.machinery import timestamps
 
 _CHUNK = 65536
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.25  # seconds between looks at a log that does not grow
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.25  # seconds between reads of a log that does not grow
 _LONGEST = 4 * _CHUNK  # bytes kept of one line; the runtime cuts its lines at 16384
 
 
@@ -92,7 +92,7 @@ async def read(
     """An open log as it is, then as it grows, until `running()` says the container has ended.
 
     newer: opens the log that was started in place of an open one, if there is one
-    Of a line longer than any that the runtime writes only the beginning is shown.
+    Of a line longer than any that the runtime writes only the start is shown.
     """
     follower = _Follower(file, options, running, newer)
     left = options.limit

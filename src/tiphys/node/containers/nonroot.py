@@ -40,12 +40,12 @@ def non_root_violation(
     if user is not None:
         return "" if user else f"container's runAsUser breaks non-root policy {whose}"
     if image_user is None and image_user_name:
-        what = f"image has non-numeric user ({image_user_name}), cannot verify user is non-root"
-        return f"container has runAsNonRoot and {what} {whose}"
+        problem = f"image has non-numeric user ({image_user_name}), cannot verify user is non-root"
+        return f"container has runAsNonRoot and {problem} {whose}"
     if not image_user:
         return f"container has runAsNonRoot and image will run as root {whose}"
     if not 0 < image_user <= _MOST:
         bounds = f"must be between 0 and {_MOST}, inclusive"
-        what = f"image has an invalid user id ({image_user}). (Must be 1-({_MOST})): {bounds}"
-        return f"container has runAsNonRoot and {what} {whose}"
+        problem = f"image has an invalid user id ({image_user}). (Must be 1-({_MOST})): {bounds}"
+        return f"container has runAsNonRoot and {problem} {whose}"
     return ""

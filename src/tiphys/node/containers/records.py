@@ -1,4 +1,4 @@
-"""What the node remembers of each container of a pod between two looks at the runtime."""
+"""What the node remembers of each container of a pod between two relists of the runtime."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class ContainerRecord:
 
 
 class ContainerRecords(dict[str, ContainerRecord]):
-    """The records of one pod, by container name. A record is made when it is first asked for."""
+    """The records of one pod, by container name. A record is created when it is first used."""
 
     def __missing__(self, name: str) -> ContainerRecord:
         record = self[name] = ContainerRecord(name)

@@ -24,7 +24,7 @@ class WaitingReasons:
     """Sets the reasons in the records of one pod's containers.
 
     now: seconds since the epoch
-    wake: called when a reason changes without anybody having asked
+    wake: called when a reason changes by itself
     """
 
     def __init__(

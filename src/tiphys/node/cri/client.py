@@ -15,7 +15,7 @@ from tiphys.node.runtime import RuntimeFault
 
 T = TypeVar("T", bound=Struct)
 _SNAPSHOT_TIMEOUT = 60.0  # seconds
-_CRI_NAMESPACE = (("containerd-namespace", "k8s.io"),)  # where containerd keeps what CRI made
+_CRI_NAMESPACE = (("containerd-namespace", "k8s.io"),)  # where containerd keeps what CRI created
 _OPTIONS = [("grpc.max_receive_message_length", 16 << 20), ("grpc.enable_http_proxy", 0)]
 
 

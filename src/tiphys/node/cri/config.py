@@ -1,4 +1,4 @@
-"""What CRI is told of a pod's sandbox and containers, from the pod's spec. Pure."""
+"""The CRI configuration of a pod's sandbox and containers, from the pod's spec. Pure."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ _NANOSECONDS = 1e9
 def pod_states(
     sandboxes: Iterable[m.PodSandbox], containers: Iterable[m.Container]
 ) -> dict[str, PodState]:
-    """By pod uid. What is newest is told by the time of creation."""
+    """By pod uid. The newest is the one that was created last."""
     states: dict[str, PodState] = {}
     for sandbox in sorted(sandboxes, key=lambda sandbox: sandbox.created_at):
         meta = sandbox.metadata or m.PodSandboxMetadata()
@@ -83,12 +83,12 @@ def with_status(known: ContainerState, status: m.ContainerStatus) -> ContainerSt
 def usage_by_pod(stats: Iterable[m.ContainerStats]) -> dict[str, dict[str, Usage]]:
     """By pod uid and container name."""
     usage: dict[str, dict[str, Usage]] = {}
-    for one in stats:
-        if one.attributes is None:
+    for sandbox in stats:
+        if sandbox.attributes is None:
             continue
-        labels = one.attributes.labels
+        labels = sandbox.attributes.labels
         of_pod = usage.setdefault(labels.get(UID_LABEL, ""), {})
-        of_pod[labels.get(CONTAINER_LABEL, "")] = _usage(one)
+        of_pod[labels.get(CONTAINER_LABEL, "")] = _usage(sandbox)
     return usage
 
 

@@ -40,11 +40,11 @@ from tiphys.node.volumes.podvolumes import Volumes
 
 T = TypeVar("T", bound=Struct)
 
-_RELIST = 3.0  # seconds between looks at everything, should an event be lost
+_RELIST = 3.0  # seconds between relists, should an event be lost
 _RECONNECT = 1.0  # seconds after the event stream broke
 _SANDBOX_TIMEOUT = 240.0  # seconds
 _STOP_MARGIN = 60.0  # seconds beyond the grace period that stopping a container may take
-_WHOLE = 10.0  # seconds that a call has whose caller was cancelled
+_CANCELLED_PATIENCE = 10.0  # seconds that a call has whose caller was cancelled
 _EXEC_MARGIN = 5.0  # seconds beyond its own timeout that a command may take
 _EXIT_TOPICS = (b"/tasks/exit", b"/tasks/oom")  # of containerd's events
 _APP_ARMOR = Path("/sys/module/apparmor/parameters/enabled")
@@ -165,7 +165,7 @@ class CRIRuntime(CRIImages, CRILogs):
             sandbox.ready = listing.is_ready(response.status.state)
             sandbox.ip = network.ip if network is not None else ""
             if network is not None:
-                sandbox.additional_ips = tuple(one.ip for one in network.additional_ips)
+                sandbox.additional_ips = tuple(pod_ip.ip for pod_ip in network.additional_ips)
         return sandbox
 
     async def container(self, known: ContainerState) -> ContainerState:
@@ -248,7 +248,7 @@ class CRIRuntime(CRIImages, CRILogs):
     ) -> ContainerState:
         self.make_log_folder(PodIdentity.of(pod), plan.container.name)
         sandbox_config = self._configs.get(pod.metadata.uid)
-        if sandbox_config is None:  # an agent before this one made the sandbox
+        if sandbox_config is None:  # an agent before this one created the sandbox
             sandbox_config = self._sandbox_config(
                 pod, sandbox.attempt, _NO_RESOLVER, "", plan.users
             )
@@ -264,13 +264,15 @@ class CRIRuntime(CRIImages, CRILogs):
         id = created.container_id
         try:
             start = m.StartContainerRequest(container_id=id)
-            await self._whole(self._runtime("StartContainer", start, m.StartContainerResponse))
+            await self._uninterrupted(
+                self._runtime("StartContainer", start, m.StartContainerResponse)
+            )
         except RuntimeFault as fault:
             raise RuntimeFault("RunContainerError", str(fault)) from None
         known = ContainerState(id, plan.container.name, plan.attempt, sandbox=sandbox.id)
         return await self.container(known)
 
-    async def _whole(self, call: Coroutine[Any, Any, Any]) -> None:
+    async def _uninterrupted(self, call: Coroutine[Any, Any, Any]) -> None:
         """A call that goes on when its caller is cancelled, and is waited for.
 
         A start that is broken off leaves containerd 1.6 with a process that it can neither stop nor
@@ -280,7 +282,7 @@ class CRIRuntime(CRIImages, CRILogs):
         try:
             await asyncio.shield(calling)
         except asyncio.CancelledError:
-            await asyncio.wait({calling}, timeout=_WHOLE)
+            await asyncio.wait({calling}, timeout=_CANCELLED_PATIENCE)
             raise
 
     async def resize_container(

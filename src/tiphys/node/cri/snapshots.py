@@ -77,5 +77,5 @@ def view_of(chain: str, uid: str, volume: str) -> ViewRequest:
 
 
 def of_pod(uid: str) -> ListRequest:
-    """Lists the views that were made for the volumes of a pod."""
+    """Lists the views that were created for the volumes of a pod."""
     return ListRequest(filters=[f'labels."{_POD}"=="{uid}"'])

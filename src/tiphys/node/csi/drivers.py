@@ -30,7 +30,7 @@ _VERSION = re.compile(r"v?1\.\d+(\.\d+)?([-+].*)?")  # 0.x is not spoken any mor
 class Driver:
     """One driver. `can` are the capabilities of its Node service (RPC.Type).
 
-    Each call looks its socket up anew, as upstream: the driver may have restarted without the side
+    Each call looks its socket up again, as upstream: the driver may have restarted without the side
     car that registered it.
     """
 
@@ -84,14 +84,14 @@ class Drivers:
     def validate(self, plugin: Plugin) -> None:
         """Raises PluginRefused."""
         where = f"validation failed for CSI Driver {plugin.name} at endpoint {plugin.endpoint}: "
-        what = f'kubernetes.io/csi: ValidatePlugin for CSI driver "{plugin.name}" failed. '
+        failure = f'kubernetes.io/csi: ValidatePlugin for CSI driver "{plugin.name}" failed. '
         if not plugin.versions:
             empty = "Plugin returned an empty list for supported versions"
-            raise PluginRefused(f"{where}{what}{empty}")
+            raise PluginRefused(f"{where}{failure}{empty}")
         if not any(_VERSION.fullmatch(version) for version in plugin.versions):
             shown = " ".join(f'"{version}"' for version in plugin.versions)
             none = f"None of the versions specified [{shown}] are supported"
-            raise PluginRefused(f"{where}{what}{none}")
+            raise PluginRefused(f"{where}{failure}{none}")
 
     async def register(self, plugin: Plugin) -> None:
         """Raises PluginRefused, PluginError."""

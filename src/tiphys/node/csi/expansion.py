@@ -1,4 +1,4 @@
-"""Tells drivers of volumes that have grown (`volumes.growth`)."""
+"""Has drivers expand volumes that have grown (`volumes.growth`)."""
 
 from __future__ import annotations
 
@@ -71,9 +71,9 @@ class Expander:
 def _refusal(error: PluginError) -> GrowthError:
     """In upstream's words, which have a colon or none."""
     is_infeasible = error.status in _INFEASIBLE
-    what = "Expander.NodeExpand failed to expand the volume"
+    failure = "Expander.NodeExpand failed to expand the volume"
     return GrowthError(
-        f"{what} {error}" if is_infeasible else f"{what} : {error}",
+        f"{failure} {error}" if is_infeasible else f"{failure} : {error}",
         is_final=error.is_final,
         is_infeasible=is_infeasible,
         is_in_use=error.status == _IN_USE,

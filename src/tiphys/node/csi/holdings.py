@@ -43,8 +43,8 @@ class Holdings:
 
     def load(self) -> None:
         """Reads what an agent before this one has mounted. Raises OSError."""
-        for one in self._records.published():
-            self._published[one.uid][one.name] = one
+        for volume in self._records.published():
+            self._published[volume.uid][volume.name] = volume
         for staged in self._records.staged():
             self._staged[staged.device] = staged
 
@@ -52,14 +52,14 @@ class Holdings:
 
     def in_use(self) -> list[str]:
         """Names of the attached volumes that the node uses, for its status."""
-        used = {one.device for one in self._all_published() if one.attachment}
-        used |= {one.device for one in self._staged.values() if one.attachment}
+        used = {volume.device for volume in self._all_published() if volume.attachment}
+        used |= {volume.device for volume in self._staged.values() if volume.attachment}
         used |= {wish.device for wish in self._wishes if wish.is_attached}
         return sorted(unique_name(*device) for device in used if device[0] not in self.unattached)
 
     def attaching_drivers(self) -> set[str]:
         """Of volumes that were attached for pods."""
-        return {one.driver for one in self._all_published() if one.attachment}
+        return {volume.driver for volume in self._all_published() if volume.attachment}
 
     def pod_uids(self) -> set[str]:
         uids = {uid for uid, volumes in self._published.items() if volumes}
@@ -78,14 +78,16 @@ class Holdings:
     def is_used(self, device: Device) -> bool:
         """Whether a pod has or waits for a volume."""
         is_wanted = any(wish.device == device for wish in self._wishes)
-        return is_wanted or any(one.device == device for one in self._all_published())
+        return is_wanted or any(volume.device == device for volume in self._all_published())
 
     def has_another(self, uid: str, device: Device) -> bool:
         """Whether another pod has a volume."""
-        return any(one.device == device and one.uid != uid for one in self._all_published())
+        return any(
+            volume.device == device and volume.uid != uid for volume in self._all_published()
+        )
 
     def _all_published(self) -> Iterator[Published]:
-        return (one for volumes in self._published.values() for one in volumes.values())
+        return (volume for volumes in self._published.values() for volume in volumes.values())
 
     # --- what is waited for ---
 
@@ -96,7 +98,7 @@ class Holdings:
         """A pod has what it waited for. Returns its wishes."""
         return self._take({wish for wish in self._wishes if wish[:2] == (uid, device)})
 
-    def given_up(self, uid: str) -> set[Wish]:
+    def abandoned(self, uid: str) -> set[Wish]:
         """A pod waits no more. Returns its wishes."""
         return self._take({wish for wish in self._wishes if wish.uid == uid})
 
@@ -106,37 +108,37 @@ class Holdings:
 
     # --- what changes, on disk first; all raise OSError ---
 
-    async def keep_published(self, one: Published) -> bool:
+    async def keep_published(self, volume: Published) -> bool:
         """Before the driver is asked. Whether that is new."""
-        is_new = one.name not in self._published[one.uid]
-        await asyncio.to_thread(self._records.keep_published, one)
-        self._published[one.uid][one.name] = one
+        is_new = volume.name not in self._published[volume.uid]
+        await asyncio.to_thread(self._records.keep_published, volume)
+        self._published[volume.uid][volume.name] = volume
         return is_new
 
-    async def drop_published(self, one: Published) -> None:
-        await asyncio.to_thread(self._records.drop_published, one)
-        self._published[one.uid].pop(one.name, None)
-        if not self._published[one.uid]:
-            del self._published[one.uid]
+    async def drop_published(self, volume: Published) -> None:
+        await asyncio.to_thread(self._records.drop_published, volume)
+        self._published[volume.uid].pop(volume.name, None)
+        if not self._published[volume.uid]:
+            del self._published[volume.uid]
 
-    async def keep_staged(self, one: Staged) -> bool:
+    async def keep_staged(self, volume: Staged) -> bool:
         """Before the driver is asked. Whether that is new."""
-        is_new = one.device not in self._staged
-        await asyncio.to_thread(self._records.keep_staged, one)
-        self._staged[one.device] = one
+        is_new = volume.device not in self._staged
+        await asyncio.to_thread(self._records.keep_staged, volume)
+        self._staged[volume.device] = volume
         return is_new
 
-    async def drop_staged(self, one: Staged) -> None:
-        await asyncio.to_thread(self._records.drop_staged, one)
-        self._staged.pop(one.device, None)
+    async def drop_staged(self, volume: Staged) -> None:
+        await asyncio.to_thread(self._records.drop_staged, volume)
+        self._staged.pop(volume.device, None)
 
-    async def forget_refused(self, one: Published | Staged) -> None:
+    async def forget_refused(self, volume: Published | Staged) -> None:
         """What a driver refused to do for good. If it left something at the place all the same,
         that is taken back later."""
         try:
-            if isinstance(one, Published):
-                await self.drop_published(one)
+            if isinstance(volume, Published):
+                await self.drop_published(volume)
             else:
-                await self.drop_staged(one)
+                await self.drop_staged(volume)
         except OSError as error:
             log.warning("A CSI driver refused a volume and left something: %s", error)

@@ -64,8 +64,8 @@ class Mounter:
         self._certain: set[Device] = set()  # staged by this agent
         self._locks: dict[Device, asyncio.Lock] = {}
 
-    async def look_at_drivers(self) -> None:
-        """A driver may be described anew as one whose volumes need not be attached: then the node
+    async def refresh_drivers(self) -> None:
+        """A CSIDriver may change so that its volumes need not be attached: then the node
         keeps none of them attached. Raises StatusError, Unreachable."""
         drivers = self.holdings.attaching_drivers()
         unattached = {name for name in drivers if await self._attaches_nothing(name)}
@@ -77,9 +77,9 @@ class Mounter:
         about = await self._references.get(storage_v1.CSIDriver, "", driver)
         return about is not None and about.spec.attach_required is False
 
-    def target(self, one: Published) -> str:
+    def target(self, volume: Published) -> str:
         """The path of a published volume on the machine."""
-        return str(self._folder.root / one.target)
+        return str(self._folder.root / volume.target)
 
     def staging_path(self, source: VolumeSource) -> str:
         """As the driver calls it; "" if it was not staged."""
@@ -114,7 +114,7 @@ class Mounter:
             self._check_alone(pod, source)
             if m.STAGE_UNSTAGE_VOLUME in driver.can and source.lifecycle != EPHEMERAL:
                 await self._stage(pod, source, driver, attachment, context)
-            one = Published(
+            published = Published(
                 uid=pod.metadata.uid,
                 name=source.name,
                 driver=source.driver,
@@ -123,13 +123,13 @@ class Mounter:
                 is_block=source.is_block,
                 attachment=attachment,
             )
-            await self._publish(pod, source, driver, one, context)
-            fulfilled = self.holdings.fulfilled(one.uid, device)
+            await self._publish(pod, source, driver, published, context)
+            fulfilled = self.holdings.fulfilled(published.uid, device)
             if not attachment and any(wish.is_attached for wish in fulfilled):
-                self._changed()  # its driver said meanwhile that it attaches nothing
+                self._changed()  # its driver turned out to attach nothing
         if not is_again:
-            await self._give_to_group(pod, source, about, driver, self.target(one))
-        return self.target(one)
+            await self._give_to_group(pod, source, about, driver, self.target(published))
+        return self.target(published)
 
     def _check_alone(self, pod: core_v1.Pod, source: VolumeSource) -> None:
         """Raises VolumeError if the volume is for one pod, and another one has it."""
@@ -186,7 +186,7 @@ class Mounter:
         attachment: storage_v1.VolumeAttachment | None,
     ) -> None:
         """Raises VolumesExhausted if a driver whose limit may change says that the node has too
-        many of its volumes. It is asked for its limit anew."""
+        many of its volumes. Its limit is requested again."""
         error = attachment.status.attach_error if attachment is not None else None
         if about is None or error is None or error.error_code != _RESOURCE_EXHAUSTED:
             return
@@ -228,7 +228,7 @@ class Mounter:
         pod: core_v1.Pod,
         source: VolumeSource,
         driver: Driver,
-        one: Published,
+        published: Published,
         context: dict[str, str],
     ) -> None:
         about = await self._references.get(storage_v1.CSIDriver, "", source.driver)
@@ -246,18 +246,18 @@ class Mounter:
             volume_id=source.handle,
             publish_context=context,
             staging_target_path=self.staging_path(source),
-            target_path=records.shown(one.target),
+            target_path=records.shown(published.target),
             volume_capability=requests.capability(source, driver.can, _group(pod)),
             readonly=source.read_only,
             secrets=secrets,
             volume_context=attributes,
         )
-        is_new = await self.holdings.keep_published(one)
+        is_new = await self.holdings.keep_published(published)
         try:
             await driver.call("NodePublishVolume", request, m.NodePublishVolumeResponse)
         except PluginError as error:
             if error.is_final and is_new:
-                await self.holdings.forget_refused(one)
+                await self.holdings.forget_refused(published)
             raise
 
     async def _give_to_group(
@@ -289,11 +289,11 @@ class Mounter:
 
     async def release(self, uid: str) -> None:
         """Takes back all volumes of a pod. Raises VolumeError after it has tried each."""
-        in_vain = self.holdings.given_up(uid)
+        in_vain = self.holdings.abandoned(uid)
         failure: VolumeError | None = None
-        for one in self.holdings.of_pod(uid).values():
+        for published in self.holdings.of_pod(uid).values():
             try:
-                await self._unpublish(one)
+                await self._unpublish(published)
             except VolumeError as error:
                 failure = failure or error
         for device in {wish.device for wish in in_vain}:
@@ -307,20 +307,20 @@ class Mounter:
         if any(wish.is_attached for wish in in_vain):
             self._changed()
 
-    async def _unpublish(self, one: Published) -> None:
-        async with self._lock(one.device):
+    async def _unpublish(self, published: Published) -> None:
+        async with self._lock(published.device):
             try:
-                driver = self._drivers.get(one.driver)
+                driver = self._drivers.get(published.driver)
                 request = m.NodeUnpublishVolumeRequest(
-                    volume_id=one.handle, target_path=records.shown(one.target)
+                    volume_id=published.handle, target_path=records.shown(published.target)
                 )
                 await driver.call("NodeUnpublishVolume", request, m.NodeUnpublishVolumeResponse)
-                await self.holdings.drop_published(one)
+                await self.holdings.drop_published(published)
             except (VolumeError, PluginError, OSError) as error:
-                step = "UnmapVolume" if one.is_block else "UnmountVolume.TearDown"
-                raise VolumeError(str(error), step, one.name) from None
-            await self._unstage(one.device)
-        if one.attachment:
+                step = "UnmapVolume" if published.is_block else "UnmountVolume.TearDown"
+                raise VolumeError(str(error), step, published.name) from None
+            await self._unstage(published.device)
+        if published.attachment:
             self._changed()
 
     async def _unstage(self, device: Device) -> None:

@@ -19,7 +19,7 @@ from tiphys.machinery.errors import (
 )
 
 NODE_ID = "csi.volume.kubernetes.io/nodeid"
-_TRIES = 4  # as upstream, when somebody else writes at the same time
+_TRIES = 4  # as upstream, when there is a conflict
 
 
 class NodeInfoError(Exception):

@@ -32,7 +32,7 @@ from tiphys.node.volumes.volumefiles import VolumeError
 log = logging.getLogger(__name__)
 
 _RETRY = 5.0  # seconds until the CSINode is tried again
-_MEASURE = 60.0  # seconds between looks at how full volumes are, as upstream
+_MEASURE = 60.0  # seconds between measurements of volumes' usage, as upstream
 
 
 class _Mounted(NamedTuple):
@@ -95,7 +95,7 @@ class NodeVolumes:
                 await self._info.initialize()
                 return
             except (StatusError, Unreachable) as error:
-                log.info("The CSINode is not made yet: %s", error)
+                log.info("The CSINode is not created yet: %s", error)
                 await asyncio.sleep(_RETRY)
 
     def in_use(self) -> list[str]:
@@ -113,29 +113,31 @@ class NodeVolumes:
         return await self._mounter.mount(pod, of_inline(pod, volume))
 
     async def refresh(self, pod: core_v1.Pod) -> None:
-        for one in await self._mounted_for(pod):
+        for mounted in await self._mounted_for(pod):
             try:
-                await self._refresh(pod, one)
+                await self._refresh(pod, mounted)
             except VolumeError as error:
                 log.info("A volume of pod %s is not refreshed: %s", pod.metadata.name, error)
 
-    async def _refresh(self, pod: core_v1.Pod, one: _Mounted) -> None:
-        if one.claim is None:
-            await self._mounter.republish(pod, of_inline(pod, one.volume))
+    async def _refresh(self, pod: core_v1.Pod, mounted: _Mounted) -> None:
+        if mounted.claim is None:
+            await self._mounter.republish(pod, of_inline(pod, mounted.volume))
             return
-        persistent = await self._references.get(core_v1.PersistentVolume, "", one.published.name)
+        persistent = await self._references.get(
+            core_v1.PersistentVolume, "", mounted.published.name
+        )
         if persistent is None or persistent.spec.csi is None:
             return
-        in_spec = one.volume.persistent_volume_claim
+        in_spec = mounted.volume.persistent_volume_claim
         source = of_persistent(persistent, in_spec is not None and in_spec.read_only)
         await self._mounter.republish(pod, source)
-        await self._expander.expand(pod, one.claim, persistent, source)
+        await self._expander.expand(pod, mounted.claim, persistent, source)
 
     async def _mounted_for(self, pod: core_v1.Pod) -> list[_Mounted]:
         """The volumes of a pod that are published, with what they are in its spec. Raises
         StatusError, Unreachable."""
         published = self._mounter.holdings.of_pod(pod.metadata.uid)
-        found: list[_Mounted] = []
+        mounted: list[_Mounted] = []
         for volume in pod.spec.volumes if published else ():
             claim = None
             name = volume.name
@@ -143,8 +145,8 @@ class NodeVolumes:
                 claim = await self._claim(pod, volume)
                 name = claim.spec.volume_name if claim is not None else ""
             if name in published:
-                found.append(_Mounted(published[name], volume, claim))
-        return found
+                mounted.append(_Mounted(published[name], volume, claim))
+        return mounted
 
     async def _claim(
         self, pod: core_v1.Pod, volume: core_v1.Volume
@@ -195,7 +197,7 @@ class NodeVolumes:
                 log.info("Volumes of pod %s, which is gone: %s", uid, error.event)
         await self._mounter.unstage_unused()
         try:
-            await self._mounter.look_at_drivers()
+            await self._mounter.refresh_drivers()
         except (StatusError, Unreachable) as error:
             log.info("What drivers attach is not known: %s", error)
 
@@ -214,25 +216,25 @@ class NodeVolumes:
         self.usage = measured
 
     async def _usage_of(self, pod: core_v1.Pod) -> list[VolumeUsage]:
-        found = []
-        for one in await self._mounted_for(pod):
+        usages = []
+        for mounted in await self._mounted_for(pod):
             try:
-                usage = await self._usage(one.published)
+                usage = await self._usage(mounted.published)
             except (VolumeError, PluginError) as error:
-                log.info("How full volume %s is is not known: %s", one.published.name, error)
+                log.info("Usage of volume %s is not known: %s", mounted.published.name, error)
                 continue
-            meta = one.claim.metadata if one.claim is not None else None
+            meta = mounted.claim.metadata if mounted.claim is not None else None
             claim = (meta.namespace, meta.name) if meta is not None else None
             if usage:
-                found.append(usage_of(one.volume.name, claim, time.time(), usage))
-        return found
+                usages.append(usage_of(mounted.volume.name, claim, time.time(), usage))
+        return usages
 
-    async def _usage(self, one: Published) -> list[m.VolumeUsage]:
-        driver = self.drivers.get(one.driver)
+    async def _usage(self, published: Published) -> list[m.VolumeUsage]:
+        driver = self.drivers.get(published.driver)
         if m.GET_VOLUME_STATS not in driver.can:
             return []
         request = m.NodeGetVolumeStatsRequest(
-            volume_id=one.handle, volume_path=records.shown(one.target)
+            volume_id=published.handle, volume_path=records.shown(published.target)
         )
         answer = await driver.call("NodeGetVolumeStats", request, m.NodeGetVolumeStatsResponse)
         return answer.usage

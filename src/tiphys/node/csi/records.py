@@ -108,42 +108,42 @@ class Records:
 
     # --- writing; all raise OSError ---
 
-    def keep_published(self, one: Published) -> None:
+    def keep_published(self, volume: Published) -> None:
         """Also makes the folder that the driver makes its mount point, or its device, in."""
         data = {
-            "specVolID": one.name,
-            "volumeHandle": one.handle,
-            "driverName": one.driver,
+            "specVolID": volume.name,
+            "volumeHandle": volume.handle,
+            "driverName": volume.driver,
             "nodeName": self._node,
-            "attachmentID": one.attachment,
-            "volumeLifecycleMode": one.lifecycle,
+            "attachmentID": volume.attachment,
+            "volumeLifecycleMode": volume.lifecycle,
         }
-        self._write(one.folder, data)
-        if one.is_block:
-            with self._folder.folder(os.path.dirname(one.target)):
+        self._write(volume.folder, data)
+        if volume.is_block:
+            with self._folder.folder(os.path.dirname(volume.target)):
                 pass
 
-    def keep_staged(self, one: Staged) -> None:
+    def keep_staged(self, volume: Staged) -> None:
         """Also makes the folder that the driver stages it at."""
         data = {
-            "driverName": one.driver,
-            "volumeHandle": one.handle,
-            "specVolID": one.name,
-            "attachmentID": one.attachment,
-            "volumeMode": "Block" if one.is_block else "Filesystem",
+            "driverName": volume.driver,
+            "volumeHandle": volume.handle,
+            "specVolID": volume.name,
+            "attachmentID": volume.attachment,
+            "volumeMode": "Block" if volume.is_block else "Filesystem",
         }
-        self._write(one.folder, data)
-        with self._folder.folder(one.target):
+        self._write(volume.folder, data)
+        with self._folder.folder(volume.target):
             pass
 
-    def drop_published(self, one: Published) -> None:
+    def drop_published(self, volume: Published) -> None:
         """After the driver has taken it back: what it left there must be empty."""
-        self._remove_left(one.target)
-        self._drop(one.folder)
+        self._remove_left(volume.target)
+        self._drop(volume.folder)
 
-    def drop_staged(self, one: Staged) -> None:
-        self._remove_left(one.target)
-        self._drop(one.folder)
+    def drop_staged(self, volume: Staged) -> None:
+        self._remove_left(volume.target)
+        self._drop(volume.folder)
 
     def _write(self, folder: str, data: dict[str, str]) -> None:
         content = json.dumps(data, separators=(",", ":")).encode() + b"\n"
@@ -193,27 +193,27 @@ class Records:
 
     def published(self) -> list[Published]:
         """Those of all pods."""
-        found = []
+        volumes = []
         with self._root() as root:
             for uid in _names(root, _PODS):
                 for is_block, kind in ((False, _MOUNTED), (True, _MAPPED)):
                     for name in _names(root, f"{_PODS}/{uid}/{kind}"):
                         data = _read(root, f"{_PODS}/{uid}/{kind}/{name}")
                         if data is not None:
-                            found.append(_published(uid, name, is_block, data))
-        return found
+                            volumes.append(_published(uid, name, is_block, data))
+        return volumes
 
     def staged(self) -> list[Staged]:
-        found = []
+        volumes = []
         with self._root() as root:
             for driver in _names(root, _PLUGINS):
                 for digest in _names(root, f"{_PLUGINS}/{driver}"):
                     data = _read(root, f"{_PLUGINS}/{driver}/{digest}")
                     if data is not None:
-                        one = _staged(driver, data)
-                        if one.folder.endswith(digest):
-                            found.append(one)
-        return found
+                        volume = _staged(driver, data)
+                        if volume.folder.endswith(digest):
+                            volumes.append(volume)
+        return volumes
 
 
 def _published(uid: str, name: str, is_block: bool, data: dict[str, str]) -> Published:

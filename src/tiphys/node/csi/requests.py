@@ -1,4 +1,4 @@
-"""What a driver is told of a volume: its capability, its context, and whose group it belongs to.
+"""What requests to drivers say of a volume: its capability, its context, its group.
 Pure."""
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def capability(
 
 
 def pod_info(pod: core_v1.Pod, source: VolumeSource) -> dict[str, str]:
-    """What a driver with `podInfoOnMount` is told of the pod."""
+    """What a driver with `podInfoOnMount` receives about the pod."""
     is_ephemeral = source.lifecycle == EPHEMERAL
     return {
         "csi.storage.k8s.io/pod.name": pod.metadata.name,

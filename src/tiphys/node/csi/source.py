@@ -21,7 +21,7 @@ class VolumeSource:
     """
     name: of the persistent volume, or of the volume in the pod's spec
     handle: by which the driver knows it
-    attributes: what the driver is told of it each time
+    attributes: the volume context of every request
     access_modes: of the persistent volume; the first is what the driver is asked for
     """
 

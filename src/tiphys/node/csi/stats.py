@@ -12,10 +12,10 @@ def usage_of(
     """`name` is the volume's in the pod's spec, `claim` (namespace, name), `now` in seconds since
     the epoch."""
     result = VolumeUsage(name, claim, now)
-    for one in usage:
-        counts = one.total, one.used, one.available
-        if one.unit == m.BYTES:
+    for measured in usage:
+        counts = measured.total, measured.used, measured.available
+        if measured.unit == m.BYTES:
             result = result._replace(bytes=counts)
-        elif one.unit == m.INODES:
+        elif measured.unit == m.INODES:
             result = result._replace(inodes=counts)
     return result

@@ -94,7 +94,7 @@ def _find(specs: list[_Spec], name: str) -> tuple[_Spec, _Device]:
 
 
 def _specs(folders: tuple[Path, ...]) -> Iterator[_Spec]:
-    """Every description that can be read; the others are somebody else's."""
+    """Every description that can be read; the others are left alone."""
     for file in _files(folders):
         try:
             with file.open("rb") as opened:
@@ -128,9 +128,9 @@ def _carried_out(edits: _Edits, owner: str) -> ContainerEdits:
         "intelRdt": edits.intel_rdt,
         "netDevices": edits.net_devices,
     }
-    for what, value in refused.items():
+    for edit, value in refused.items():
         if value:
-            raise CDIError(f"CDI device {owner} asks for {what}, which needs containerd 1.7")
+            raise CDIError(f"CDI device {owner} asks for {edit}, which needs containerd 1.7")
     return ContainerEdits(
         env=dict(_variable(text, owner) for text in edits.env),
         mounts=[_mount(mount) for mount in edits.mounts],

@@ -32,7 +32,7 @@ class Checkpoint(Generic[T]):
         except FileNotFoundError:
             return None
         except (OSError, msgspec.DecodeError) as error:
-            log.warning("%s cannot be read, so it is begun anew: %s", self._file, error)
+            log.warning("%s cannot be read, so it is started afresh: %s", self._file, error)
             return None
 
     async def write(self, value: T) -> None:

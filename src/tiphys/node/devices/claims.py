@@ -1,8 +1,8 @@
 """Claims of the node's pods: their drivers prepare them before a pod starts, once for all pods that
-share one, and are told when the last pod has ended.
+share one, and are called again when the last pod has ended.
 
 What was asked for is written down before a driver is called: whatever becomes of the agent, the
-driver is told of the end, too. Drivers may be asked for the same again; upstream wants that of
+driver is called at the end, too. Drivers may be asked for the same again; upstream wants that of
 them.
 """
 
@@ -133,16 +133,20 @@ class Claims:
         noted = [self._note(pod, claim) for claim in claims]
         await self._save()
         batches: defaultdict[str, list[PreparedClaim]] = defaultdict(list)
-        unprepared = {one.uid: one for one in noted if not one.is_prepared}
-        for one in unprepared.values():
-            for driver in one.drivers:
-                batches[driver].append(one)
+        unprepared = {claim.uid: claim for claim in noted if not claim.is_prepared}
+        for claim in unprepared.values():
+            for driver in claim.drivers:
+                batches[driver].append(claim)
         for driver, batch in batches.items():
-            prepared = await self._drivers.find(driver).prepare([one.message() for one in batch])
-            for one in batch:
-                one.drivers[driver] = [_prepared(driver, device) for device in prepared[one.uid]]
-        for one in unprepared.values():
-            one.is_prepared = True
+            prepared = await self._drivers.find(driver).prepare(
+                [claim.message() for claim in batch]
+            )
+            for claim in batch:
+                claim.drivers[driver] = [
+                    _prepared(driver, device) for device in prepared[claim.uid]
+                ]
+        for claim in unprepared.values():
+            claim.is_prepared = True
         await self._save()
 
     def _note(self, pod: core_v1.Pod, claim: v1.ResourceClaim) -> PreparedClaim:
@@ -163,20 +167,20 @@ class Claims:
 
     def cdi(self, pod: core_v1.Pod, container: core_v1.Container) -> list[str]:
         """Names of the devices that a container uses. Raises DriverError."""
-        found: list[str] = []
+        names: list[str] = []
         for use in _uses(pod, container):
             noted = self._claims.get((pod.metadata.namespace, use.claim))
             if noted is None:
                 text = f"internal error: unable to get claim info for ResourceClaim {use.claim}"
                 raise DriverError(f"{text} in namespace {pod.metadata.namespace}")
-            found += [cdi for device in noted.of(use.request) for cdi in device.cdi]
-        return list(dict.fromkeys(found))
+            names += [cdi for device in noted.of(use.request) for cdi in device.cdi]
+        return list(dict.fromkeys(names))
 
     def held(self, pod: core_v1.Pod, container: core_v1.Container) -> list[PreparedClaim]:
         """The claims that a container uses, those that are prepared. Raises DriverError."""
         names = dict.fromkeys(use.claim for use in _uses(pod, container))
-        found = (self._claims.get((pod.metadata.namespace, name)) for name in names)
-        return [claim for claim in found if claim is not None]
+        prepared = (self._claims.get((pod.metadata.namespace, name)) for name in names)
+        return [claim for claim in prepared if claim is not None]
 
     def pods_with(self, places: set[str]) -> set[str]:
         """Uids of the pods that use any of these devices."""
@@ -204,7 +208,7 @@ class Claims:
     # --- after a pod's end ---
 
     async def release(self, uid: str) -> None:
-        """Lets go of what a pod used, of which nothing runs any more. May be called again. Raises
+        """Unprepares what a pod used, of which nothing runs any more. May be called again. Raises
         DriverError, OSError."""
         if not self._uses(uid):
             return
@@ -219,7 +223,7 @@ class Claims:
         used = self._uses(uid)
         last = [claim for claim in used if claim.pods == {uid}]
         for claim in last:
-            claim.is_prepared = False  # one who comes meanwhile has it prepared anew
+            claim.is_prepared = False  # a pod that comes meanwhile has it prepared again
             for driver in claim.drivers:
                 batches[driver].append(claim.message())
         for driver, batch in batches.items():
@@ -231,7 +235,7 @@ class Claims:
         await self._save()
 
     async def reconcile(self, active: set[str]) -> None:
-        """Lets go of what pods used that are not among the uids `active`: they went while no agent
+        """Unprepares what pods used that are not among the uids `active`: they went while no agent
         was there, or without one that could end them."""
         users = {uid for claim in self._claims.values() for uid in claim.pods}
         for uid in users - active:
@@ -267,9 +271,9 @@ def _uses(pod: core_v1.Pod, container: core_v1.Container) -> list[_Use]:
     if container.resources.claims:
         names = _names(pod)
         uses = [
-            _Use(one.name, names[one.name], one.request)
-            for one in container.resources.claims
-            if one.name in names  # else the pod turned out to need none
+            _Use(claim.name, names[claim.name], claim.request)
+            for claim in container.resources.claims
+            if claim.name in names  # else the pod turned out to need none
         ]
     special = special_claim_of(pod)
     return uses + [_Use("", special, request) for _, request in request_names(pod, container)]
@@ -295,7 +299,8 @@ def _obstacle(pod: core_v1.Pod, entry: str, claim: v1.ResourceClaim) -> str:
     name = claim.metadata.name
     meta = pod.metadata
     is_templated = any(
-        one.name == entry and one.resource_claim_template_name for one in pod.spec.resource_claims
+        reference.name == entry and reference.resource_claim_template_name
+        for reference in pod.spec.resource_claims
     )
     if is_templated and not belongs_to(claim, pod):
         return f"ResourceClaim {name} was not created for pod {meta.name} (pod is not owner)"

@@ -185,7 +185,7 @@ class DeviceManager:
         ]
 
     def healthy(self) -> list[HeldDevice]:
-        """All that containers can have, whoever does."""
+        """All that containers can have, used or not."""
         return [
             HeldDevice(name, device, self._nodes_of(name, device))
             for name, resource in self._resources.items()
@@ -221,7 +221,7 @@ class DeviceManager:
 
     def wanted(self, pod: core_v1.Pod, container: core_v1.Container) -> dict[str, int]:
         """How many devices of each resource a container wants. What is of no plugin, and never
-        was, is somebody else's to count; and what the scheduler has given by a claim."""
+        was, is counted elsewhere; and what the scheduler has given by a claim."""
         claimed = {resource for resource, _ in request_names(pod, container)}
         return {
             name: quantity.ceil_units(amount)

@@ -136,7 +136,7 @@ class RegistrationServer:
 
     async def start(self) -> None:
         """Plugins see that an agent has started by the sockets that it takes away, and register
-        anew. Raises OSError."""
+        again. Raises OSError."""
         folder = self._opened.enter_context(self._folder.folder(FOLDER))
         _remove_sockets(folder)
         # By its handle, for the whole path may be too long for a socket's address.

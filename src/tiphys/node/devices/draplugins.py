@@ -126,7 +126,7 @@ class Drivers:
         return self._plugins[name][-1]
 
     def usable(self) -> set[str]:
-        """The drivers with a plugin that somebody serves. Looks at sockets."""
+        """The drivers whose plugin is served. Connects to sockets."""
         return {
             name
             for name, plugins in self._plugins.items()

@@ -1,7 +1,7 @@
 """How drivers say that their devices are (`DRAResourceHealth`). Pure.
 
-What a driver has said holds for as long as it says, 30 seconds otherwise; after that, and after the
-driver has gone, nobody knows (upstream's `pkg/kubelet/cm/dra/healthinfo.go`).
+What a driver reports holds for the timeout that it gives, or 30 seconds; after that, and after the
+driver has gone, a device's health is unknown (upstream's `pkg/kubelet/cm/dra/healthinfo.go`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Health(NamedTuple):
     message: str = ""
 
 
-class _Said(NamedTuple):
+class _Report(NamedTuple):
     health: Health
     until: float
 
@@ -35,33 +35,35 @@ class DeviceHealths:
     clock."""
 
     def __init__(self) -> None:
-        self._said: dict[str, _Said] = {}
+        self._reports: dict[str, _Report] = {}
 
     def of(self, place: str, now: float) -> Health:
-        said = self._said.get(place)
-        return said.health if said is not None and now < said.until else Health()
+        reported = self._reports.get(place)
+        return reported.health if reported is not None and now < reported.until else Health()
 
     def take(self, driver: str, devices: Iterable[m.DeviceHealth], now: float) -> set[str]:
-        """What a driver says. Returns the places of devices that are otherwise than before."""
+        """A driver's report. Returns the places of devices whose health has changed."""
         changed = set()
-        for one in devices:
-            if one.device is None:
+        for report in devices:
+            if report.device is None:
                 continue
-            place = f"{driver}/{one.device.pool_name}/{one.device.device_name}"
-            if place not in self._said and len(self._said) >= _MOST_PLACES:
+            place = f"{driver}/{report.device.pool_name}/{report.device.device_name}"
+            if place not in self._reports and len(self._reports) >= _MOST_PLACES:
                 continue
-            health = Health(_STATES.get(one.health, UNKNOWN), _cut(one.message))
+            health = Health(_STATES.get(report.health, UNKNOWN), _cut(report.message))
             if self.of(place, now) != health:
                 changed.add(place)
-            holds = one.health_check_timeout_seconds
-            self._said[place] = _Said(health, now + min(holds if holds > 0 else _HOLDS, _LONGEST))
+            holds = report.health_check_timeout_seconds
+            self._reports[place] = _Report(
+                health, now + min(holds if holds > 0 else _HOLDS, _LONGEST)
+            )
         return changed
 
     def expire(self, now: float) -> set[str]:
         """Forgets what does not hold any more. Returns the places of those devices."""
-        expired = {place for place, said in self._said.items() if now >= said.until}
+        expired = {place for place, reported in self._reports.items() if now >= reported.until}
         for place in expired:
-            del self._said[place]
+            del self._reports[place]
         return expired
 
 

@@ -53,10 +53,12 @@ class HeldClaim(NamedTuple):
 def _held(claim: PreparedClaim) -> HeldClaim:
     devices = []
     for prepared in claim.drivers.values():
-        for one in prepared:
-            driver, _, rest = one.place.partition("/")
+        for prepared_device in prepared:
+            driver, _, rest = prepared_device.place.partition("/")
             pool, _, device = rest.rpartition("/")
-            devices.append(ClaimDevice(driver, pool, device, tuple(one.cdi), one.share))
+            devices.append(
+                ClaimDevice(driver, pool, device, tuple(prepared_device.cdi), prepared_device.share)
+            )
     return HeldClaim(claim.namespace, claim.name, tuple(devices))
 
 
@@ -76,8 +78,8 @@ class NodeDevices(Protocol):
         ...
 
     async def release(self, pod: core_v1.Pod) -> None:
-        """After the last container of a pod has ended, and before its status says so: somebody
-        else may get its claims then. Raises RuntimeFault."""
+        """After the last container of a pod has ended, and before its status says so: another
+        pod may get its claims then. Raises RuntimeFault."""
         ...
 
     def health(self, pod: core_v1.Pod, container: core_v1.Container) -> HealthsByResource:
@@ -176,14 +178,14 @@ class DriverDevices:
         if changed:
             self._unwell(self._claims.pods_with(changed))
 
-    # --- what is told of them ---
+    # --- what is reported of them ---
 
     def held(self, uid: str, container: str) -> list[HeldDevice]:
         """The devices of plugins that a container has."""
         return self.plugins.held(uid, container)
 
     def healthy(self) -> list[HeldDevice]:
-        """Those that containers can have, whoever does."""
+        """Those that containers can have, used or not."""
         return self.plugins.healthy()
 
     def claims(self, pod: core_v1.Pod, container: core_v1.Container) -> list[HeldClaim]:

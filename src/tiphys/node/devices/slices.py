@@ -1,7 +1,7 @@
 """What drivers offer to the scheduler on this node, once they are gone.
 
 No pod should wait on this node for a driver that does not come back. Drivers publish their slices
-themselves and most publish them anew when they are deleted, but they cannot delete them when they
+themselves and most publish them again when they are deleted, but they cannot delete them when they
 have crashed: the node does.
 """
 
@@ -35,15 +35,16 @@ class DriverSlices:
             fields = f"spec.nodeName={self._node}"
             page = await self._client.list(v1.ResourceSlice, fields=fields, revision="0")
             now = time.monotonic()
-            missing = {one.spec.driver for one in page.items} - usable
+            missing = {resource_slice.spec.driver for resource_slice in page.items} - usable
             since = {name: self._missing_since.get(name, now) for name in missing}
             self._missing_since = since
-            for one in page.items:
-                driver = one.spec.driver
+            for resource_slice in page.items:
+                driver = resource_slice.spec.driver
                 if driver in since and now - since[driver] >= self._delay:
-                    log.info("Slice %s goes: its driver is gone", one.metadata.name)
+                    name = resource_slice.metadata.name
+                    log.info("ResourceSlice %s is deleted: its driver is gone", name)
                     await self._client.delete(
-                        v1.ResourceSlice, one.metadata.name, uid=one.metadata.uid
+                        v1.ResourceSlice, name, uid=resource_slice.metadata.uid
                     )
         except (StatusError, Unreachable) as error:
             log.info("Slices of drivers that are gone are not deleted yet: %s", error)

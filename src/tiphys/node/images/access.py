@@ -1,7 +1,7 @@
 """Whose secrets opened which images, and whether a pod has to show them again. Pure; upstream's
 `pkg/kubelet/images/pullmanager`.
 
-An image on the node is not everybody's: one that was pulled with a secret is for pods that have it,
+An image on the node is not for all pods: one that was pulled with a secret is for pods with that,
 or one with the same credentials. One that was loaded by hand, or pulled without credentials, is for
 all.
 """
@@ -49,11 +49,13 @@ class Access:
             self.everybody = True
             self.secrets = []
             return True
-        known = {one.key: one for one in self.secrets}
-        merged = {**known, **{one.key: one for one in secrets}}
+        known = {secret.key: secret for secret in self.secrets}
+        merged = {**known, **{secret.key: secret for secret in secrets}}
         if merged == known:
             return False
-        self.secrets = sorted(merged.values(), key=lambda one: (one.namespace, one.name, one.uid))
+        self.secrets = sorted(
+            merged.values(), key=lambda secret: (secret.namespace, secret.name, secret.uid)
+        )
         return True
 
     def opens(self, secret: SecretUse) -> bool:
@@ -131,7 +133,7 @@ def _check(pattern: str) -> None:
 
 def written(access: dict[str, Access]) -> dict[str, Any]:
     """`credentialMapping` of an ImagePulledRecord."""
-    return {repository: _credentials(one) for repository, one in access.items()}
+    return {repository: _credentials(entry) for repository, entry in access.items()}
 
 
 def _credentials(access: Access) -> dict[str, Any]:
@@ -152,10 +154,10 @@ def _credentials(access: Access) -> dict[str, Any]:
 def read(mapping: Any) -> dict[str, Access]:
     """Raises AttributeError, KeyError, TypeError for what is none."""
     access = {}
-    for repository, one in mapping.items():
+    for repository, entry in mapping.items():
         secrets = [
-            SecretUse(each["uid"], each["namespace"], each["name"], each["credentialHash"])
-            for each in one.get("kubernetesSecrets") or []
+            SecretUse(secret["uid"], secret["namespace"], secret["name"], secret["credentialHash"])
+            for secret in entry.get("kubernetesSecrets") or []
         ]
-        access[repository] = Access(one.get("nodePodsAccessible") is True, secrets)
+        access[repository] = Access(entry.get("nodePodsAccessible") is True, secrets)
     return access

@@ -1,7 +1,7 @@
 """Images that are removed when the disk is short: those that this node has pulled itself, and that
 no container needs.
 
-An image that somebody has loaded by hand is in no registry to pull it from again: it stays. So the
+An image that was loaded by hand is in no registry to pull it from again: it stays. So the
 node writes down what it pulls.
 """
 

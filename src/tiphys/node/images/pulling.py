@@ -14,7 +14,7 @@ from tiphys.node.images.registries import Credential, credentials
 from tiphys.node.references import References
 from tiphys.node.runtime import Runtime, RuntimeFault
 
-# The reasons of a RuntimeFault for which an image is not on the node. An event of its own has told
+# The reasons of a RuntimeFault for which an image is not on the node. An event of its own has shown
 # the message, so that the one about the container shows the reason alone.
 PULL_FAULTS = frozenset(
     ("ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName")
@@ -95,12 +95,12 @@ class ImagePuller:
 
     async def _secrets(self, pod: core_v1.Pod) -> list[core_v1.Secret]:
         """The pod's pull secrets, those that there are."""
-        found = []
+        secrets = []
         for ref in pod.spec.image_pull_secrets:
             secret = await self._references.get(core_v1.Secret, pod.metadata.namespace, ref.name)
             if secret is not None:
-                found.append(secret)
-        return found
+                secrets.append(secret)
+        return secrets
 
     async def _may_use(self, wanted: ImageRequest, tagged: str) -> bool:
         """Whether the pod need not pull an image that is there."""
@@ -111,7 +111,9 @@ class ImagePuller:
         secrets = await self._secrets(wanted.pod)
         id = await self._runtime.image_id(tagged)
         return not self._records.must_pull(
-            wanted.image, id, lambda: [each.secret for each in credentials(secrets, tagged)]
+            wanted.image,
+            id,
+            lambda: [credential.secret for credential in credentials(secrets, tagged)],
         )
 
     async def _pull_noted(self, image: str, tagged: str, secrets: list[core_v1.Secret]) -> None:

@@ -2,7 +2,7 @@
 upstream's kubelet keeps them (`image_manager/pulled` and `pulling`).
 
 What is about to be pulled is written down first: whatever becomes of the agent meanwhile, the image
-is then known as pulled, by nobody knows whom, and its next pod has to show a secret.
+is then known as pulled with unknown credentials, and its next pod has to show a secret.
 """
 
 from __future__ import annotations
@@ -62,8 +62,9 @@ class PullRecords:
         return bool(self._records or self._intents) or self._policy.applies("", was_pulled=False)
 
     def must_pull(self, image: str, id: str, secrets: Callable[[], Iterable[SecretUse]]) -> bool:
-        """Whether a pod has to pull an image, though it is there: nobody knows that the pod may use
-        it. `image` is as the pod calls it; `secrets` gives those of the pod that are for it."""
+        """Whether a pod has to pull an image, though it is there: it is not known that the pod may
+        use it. `image` is as the pod calls it; `secrets` gives those of the pod that are for it.
+        """
         record = self._records.get(id)
         was_pulled = record is not None or bool(self._intents[image])
         if not self._policy.applies(image, was_pulled):
@@ -73,7 +74,7 @@ class PullRecords:
             return True
         if access.everybody:
             return False
-        opening = next((one for one in secrets() if access.opens(one)), None)
+        opening = next((secret for secret in secrets() if access.opens(secret)), None)
         if opening is None:
             return True
         self.note_pulled(image, id, opening)  # its credentials may be new
@@ -95,7 +96,7 @@ class PullRecords:
         _remove(self._pulling, image)
 
     def note_pulled(self, image: str, id: str, secret: SecretUse | None) -> None:
-        """Without a `secret`, nobody's was needed."""
+        """Without a `secret`, none was needed."""
         record = self._records.setdefault(id, {})
         access = record.setdefault(without_tag(image), Access())
         if not access.merge(secret is None, [secret] if secret is not None else []):

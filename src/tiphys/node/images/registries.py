@@ -52,7 +52,7 @@ def credentials(secrets: Iterable[core_v1.Secret], image: str) -> list[Credentia
 
 def logins(secrets: Iterable[core_v1.Secret], image: str) -> list[Login]:
     """Those of `credentials`."""
-    return [each.login for each in credentials(secrets, image)]
+    return [credential.login for credential in credentials(secrets, image)]
 
 
 def _use(secret: core_v1.Secret, login: Login) -> SecretUse:

@@ -73,13 +73,13 @@ class EndingInits:
         if pod is not self._pod:
             self._pod = pod
             inits = pod.spec.init_containers
-            self._names = frozenset(each.name for each in inits if not is_sidecar(each))
+            self._names = frozenset(init.name for init in inits if not is_sidecar(init))
         return container.name in self._names
 
 
 class TopologyManager:
     """Raises ValueError for a machine of too many NUMA nodes, and where its policy needs distances
-    that the machine does not tell."""
+    that the machine does not report."""
 
     def __init__(
         self,
@@ -106,10 +106,10 @@ class TopologyManager:
         """Raises AllocationError; what was allocated until then stays."""
         affinity = NOWHERE
         if self._policy != options.NONE and self._scope == options.POD:
-            affinity = self._affinity([each.pod_hints(pod) for each in self.providers])
+            affinity = self._affinity([manager.pod_hints(pod) for manager in self.providers])
         for container in containers_of(pod.spec):
             if self._policy != options.NONE and self._scope == options.CONTAINER:
-                hints = [each.container_hints(pod, container) for each in self.providers]
+                hints = [manager.container_hints(pod, container) for manager in self.providers]
                 affinity = self._affinity(hints)
             for provider in self.providers:
                 provider.allocate(pod, container, affinity)
@@ -132,12 +132,12 @@ def _closeness(topology: Topology) -> Callable[[Mask], tuple[float, ...]]:
     """Orders sets of nodes: fewer first, then those close to each other, then lower ones. Raises
     ValueError."""
     distances = {number: node.distances for number, node in topology.nodes.items()}
-    if any(not each for each in distances.values()):
+    if any(not row for row in distances.values()):
         raise ValueError("cannot discover NUMA topology: error getting NUMA distances")
 
     def order(mask: Mask) -> tuple[float, ...]:
         nodes = nodes_of(mask)
-        total = sum(distances[one][other] for one in nodes for other in nodes)
+        total = sum(distances[node][other] for node in nodes for other in nodes)
         return len(nodes), total / len(nodes) ** 2, mask
 
     return order

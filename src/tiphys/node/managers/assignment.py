@@ -68,10 +68,12 @@ class Accumulator:
         if self.needed < 1:
             return
         layout = self._topology.layout
-        for number in [each for each in self.ordered(level) if self._is_free(level, each)]:
-            whole = layout.within(level, number)
-            if self.needed >= len(whole):
-                self.take(whole)
+        for number in [
+            candidate for candidate in self.ordered(level) if self._is_free(level, candidate)
+        ]:
+            cpus = layout.within(level, number)
+            if self.needed >= len(cpus):
+                self.take(cpus)
 
     def _is_free(self, level: str, number: int) -> bool:
         free = len(self.free.within(level, number))
@@ -109,7 +111,7 @@ class Accumulator:
         if self.needed > 0:
             self.take(self._ordered_cpus()[: self.needed])
 
-    # --- the order in which groups are looked at ---
+    # --- the order of groups ---
 
     def ordered(self, level: str) -> list[int]:
         """The groups that have free CPUs: those first of which fewer are free, within groups that

@@ -12,7 +12,7 @@ from typing import Any
 
 
 class CheckpointError(Exception):
-    """The file cannot be used; the text tells what to do about it."""
+    """The file cannot be used; the text says what to do about it."""
 
 
 def checksum(printed: str) -> int:

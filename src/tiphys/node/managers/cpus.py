@@ -43,13 +43,13 @@ def whole_cpus_of_pod(pod: core_v1.Pod) -> int:
             sidecars += wanted
         else:
             peak = max(peak, sidecars + wanted)
-    return max(peak, sidecars + sum(whole_cpus(pod, each) for each in pod.spec.containers))
+    return max(peak, sidecars + sum(whole_cpus(pod, main) for main in pod.spec.containers))
 
 
 class CPUManager:
     """A hint provider.
 
-    reserved: CPUs that nobody gets for himself
+    reserved: CPUs that no container gets exclusively
     """
 
     def __init__(
@@ -237,20 +237,20 @@ class CPUManager:
         again = {numa: len(reusable & layout.within("numa", numa)) for numa in numbers}
         needed_nodes = mask_of(numa for numa in numbers if again[numa])
         fewest = len(numbers)
-        found: list[Mask] = []
+        sufficient: list[Mask] = []
         for mask in masks(numbers):
             nodes = nodes_of(mask)
             if sum(len(layout.within("numa", numa)) for numa in nodes) >= count:
                 fewest = min(fewest, len(nodes))
             enough = sum(free[numa] + again[numa] for numa in nodes) >= count
             if enough and needed_nodes & ~mask == 0:
-                found.append(mask)
-        return [Hint(mask, mask.bit_count() == fewest) for mask in found]
+                sufficient.append(mask)
+        return [Hint(mask, mask.bit_count() == fewest) for mask in sufficient]
 
 
 def reserve(topology: Topology, settings: CPUOptions, explicit: CPUSet, milli_cpu: int) -> CPUSet:
-    """The CPUs that nobody gets for himself: those named, or as many as are reserved, rounded up.
-    Raises ValueError."""
+    """The CPUs that no container gets exclusively: those named, or as many as are reserved, rounded
+    up. Raises ValueError."""
     if not milli_cpu:
         raise ValueError(
             "[cpumanager] the static policy requires systemreserved.cpu + kubereserved.cpu to be "

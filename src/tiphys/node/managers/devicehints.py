@@ -1,6 +1,6 @@
 """Devices of device plugins as the topology manager sees them: where enough of them are near
 (upstream's `pkg/kubelet/cm/devicemanager/topology_hints.go`). Which devices a container gets is the
-device manager's to say, later; it is told where."""
+device manager's to say, later; it is given where."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class DeviceHints:
         usable = held or view.free
         if len(usable) < wanted or (held and len(held) != wanted):
             return []
-        return device_hints([near.get(each, 0) for each in usable], list(near.values()), wanted)
+        return device_hints([near.get(id, 0) for id in usable], list(near.values()), wanted)
 
     def _known(self, nodes: Iterable[int]) -> Mask:
         return mask_of(self._nodes.intersection(nodes))
@@ -102,10 +102,10 @@ def device_hints(usable: Sequence[Mask], every: Sequence[Mask], wanted: int) -> 
     for near in every:
         together |= near
     fewest = together.bit_count()
-    found: list[Mask] = []
+    sufficient: list[Mask] = []
     for mask in masks(nodes_of(together)):
         if sum(bool(near & mask) for near in every) >= wanted:
             fewest = min(fewest, mask.bit_count())
         if sum(bool(near & mask) for near in usable) >= wanted:
-            found.append(mask)
-    return [Hint(mask, mask.bit_count() == fewest) for mask in found]
+            sufficient.append(mask)
+    return [Hint(mask, mask.bit_count() == fewest) for mask in sufficient]

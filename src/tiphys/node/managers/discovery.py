@@ -1,4 +1,4 @@
-"""How this machine is built, from /sys. What it does not tell is taken as on a machine of one
+"""How this machine is built, from /sys. What it does not report is taken as on a machine of one
 socket, one NUMA node and no threads."""
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def _cpu(folder: Path, cpu: int, numa: int, online: CPUSet) -> CPU:
 
 
 def _cache(folder: Path, online: CPUSet, socket: int) -> int:
-    """The number of the last-level cache. One that all CPUs share tells nothing: sockets stand in,
+    """The number of the last-level cache. One that all CPUs share groups nothing: sockets stand in,
     as upstream has it."""
     for index in sorted((folder / "cache").glob("index*")):
         if int(_text(index / "level") or 0) < _UNCORE_LEVEL:
@@ -60,7 +60,7 @@ def _node(folder: Path) -> NUMANode:
         words = line.split()  # Node 0 MemTotal:  8127708 kB
         if len(words) >= 4 and words[2] == "MemTotal:":
             memory = int(words[3]) * 1024
-    distances = tuple(int(each) for each in _text(folder / "distance").split())
+    distances = tuple(int(distance) for distance in _text(folder / "distance").split())
     return NUMANode(memory, distances, _hugepages(folder / "hugepages"))
 
 

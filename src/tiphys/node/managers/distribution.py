@@ -67,13 +67,13 @@ def _spread(
     free: Mapping[int, int], nodes: tuple[int, ...], count: int, group: int
 ) -> _Spread | None:
     """The evenest one over these nodes; None if they cannot give as much."""
-    each = count // len(nodes) // group * group
+    per_node = count // len(nodes) // group * group
     if sum(free[numa] // group for numa in nodes) * group < count:
         return None
-    if any(free[numa] < each for numa in nodes):
+    if any(free[numa] < per_node for numa in nodes):
         return None
-    left = {numa: amount - each if numa in nodes else amount for numa, amount in free.items()}
-    rest = count - each * len(nodes)
+    left = {numa: amount - per_node if numa in nodes else amount for numa, amount in free.items()}
+    rest = count - per_node * len(nodes)
     if rest == 0:
         return _Spread(_imbalance(left), nodes, ())
     candidates = [numa for numa in nodes if left[numa] >= group]
@@ -114,9 +114,9 @@ def _imbalance(free: Mapping[int, int]) -> float:
 def _carry_out(
     accumulator: Accumulator, topology: Topology, spread: _Spread, count: int, group: int
 ) -> CPUSet:
-    each = count // len(spread.nodes) // group * group
+    per_node = count // len(spread.nodes) // group * group
     for numa in spread.nodes:
-        accumulator.take(take(topology, accumulator.free.within("numa", numa), each))
+        accumulator.take(take(topology, accumulator.free.within("numa", numa), per_node))
     while accumulator.needed > 0:
         for numa in spread.extra:
             free = accumulator.free.within("numa", numa)

@@ -80,7 +80,7 @@ def merged(lists: Sequence[Sequence[Hint]], everywhere: Mask, order: Order = bre
     Upstream tries every combination, 16 million of three resources on eight nodes. Here only what
     combinations come to is kept from one list to the next (docs/decisions/0023).
     """
-    agreed: set[Mask | None] = {None}  # of preferred ones: what all hints said, None if nothing
+    agreed: set[Mask | None] = {None}  # of preferred ones: the masks of all hints, None if any
     common: set[Mask] = set()  # of the others: nodes that all hints have
     for hints in lists:
         named = {everywhere if hint.nodes is None else hint.nodes for hint in hints}
@@ -98,12 +98,12 @@ def merged(lists: Sequence[Sequence[Hint]], everywhere: Mask, order: Order = bre
     return Hint(min(common - {0}, key=merit, default=everywhere), False)
 
 
-def _agreed(before: set[Mask | None], said: set[Mask | None]) -> set[Mask | None]:
-    """What hints that agree say, once more of them have said something."""
-    agreed = before & said
+def _agreed(before: set[Mask | None], further: set[Mask | None]) -> set[Mask | None]:
+    """The masks on which all hints agree, `further` ones included; None where any will do."""
+    agreed = before & further
     if None in before:
-        agreed |= said
-    if None in said:
+        agreed |= further
+    if None in further:
         agreed |= before
     return agreed
 

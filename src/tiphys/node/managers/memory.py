@@ -226,7 +226,7 @@ class MemoryManager:
                     taken = min(left, earlier.size)
                     earlier.size -= taken
                     left -= taken
-        handed_on = [each for each in self._handed_on.get(uid, []) if each.size]
+        handed_on = [earlier for earlier in self._handed_on.get(uid, []) if earlier.size]
         self._handed_on = {uid: handed_on}
 
     # --- hints ---
@@ -261,7 +261,7 @@ class MemoryManager:
         many nodes as it takes at least on an empty machine."""
         machine = self._state.machine
         fewest = len(machine)
-        found: list[Mask] = []
+        sufficient: list[Mask] = []
         for mask in masks(machine):
             nodes = nodes_of(mask)
             if any(_sum_allocatable(machine, nodes, r) < size for r, size in wanted.items()):
@@ -274,8 +274,8 @@ class MemoryManager:
                 _sum_free(machine, nodes, name) + again.get((mask, name), 0) >= size
                 for name, size in wanted.items()
             ):
-                found.append(mask)
-        return [Hint(mask, mask.bit_count() == fewest) for mask in found]
+                sufficient.append(mask)
+        return [Hint(mask, mask.bit_count() == fewest) for mask in sufficient]
 
 
 def _is_pinned(pod: core_v1.Pod) -> bool:
@@ -307,7 +307,7 @@ def _sum_allocatable(machine: Machine, nodes: Iterable[int], resource: str) -> i
 
 
 def _machine(topology: Topology, reserved: Reserved) -> Machine:
-    """With nothing given to anybody."""
+    """With no memory allocated."""
     machine: Machine = {}
     for number, node in topology.nodes.items():
         own = reserved.get(number, {})
@@ -373,13 +373,15 @@ def _facts(machine: Machine, number: int) -> object:
 
 
 def reserved_memory(
-    topology: Topology, given: Iterable[tuple[int, Mapping[str, int]]], total: Mapping[str, int]
+    topology: Topology,
+    reservations: Iterable[tuple[int, Mapping[str, int]]],
+    total: Mapping[str, int],
 ) -> Reserved:
     """The reservations by NUMA node, whose sums must be what is kept back of the node's `total`
     (bytes by resource). Raises ValueError."""
     reserved: dict[int, dict[str, int]] = {}
     sums: dict[str, int] = {}
-    for number, amounts in given:
+    for number, amounts in reservations:
         if number not in topology.nodes:
             raise ValueError(
                 "the reserved memory configuration references a NUMA node "
@@ -388,7 +390,9 @@ def reserved_memory(
         reserved.setdefault(number, {}).update(amounts)
         for name, amount in amounts.items():
             sums[name] = sums.get(name, 0) + amount
-    for name in sorted({*sums, *(each for each in total if each == MEMORY or HUGE in each)}):
+    for name in sorted(
+        {*sums, *(resource for resource in total if resource == MEMORY or HUGE in resource)}
+    ):
         if sums.get(name, 0) != total.get(name, 0):
             raise ValueError(
                 f'the total amount "{sums.get(name, 0)}" of type "{name}" is not equal to the '

@@ -40,10 +40,10 @@ class NodeMemory(msgspec.Struct, rename="camel"):
     def give(self, resource: str, wanted: int) -> int:
         """Reserves as much as is free. Returns what is wanted beyond that."""
         table = self.memory_map[resource]
-        given = min(table.free, wanted)
-        table.reserved += given
-        table.free -= given
-        return wanted - given
+        taken = min(table.free, wanted)
+        table.reserved += taken
+        table.free -= taken
+        return wanted - taken
 
     def take_back(self, resource: str, size: int) -> int:
         """Frees what is reserved. Returns what was not."""

@@ -10,7 +10,7 @@ NONE, STATIC = "none", "static"
 BEST_EFFORT, RESTRICTED, SINGLE_NODE = "best-effort", "restricted", "single-numa-node"
 CONTAINER, POD = "container", "pod"
 MEMORY_NONE, MEMORY_STATIC = "None", "Static"
-MOST_NODES = 8  # NUMA nodes of a machine: every set of them is looked at
+MOST_NODES = 8  # NUMA nodes of a machine: every set of them is tried
 
 # Options of upstream that are behind a feature gate, which is off in 1.36.
 _ALPHA = ("align-by-socket", "distribute-cpus-across-cores")
@@ -52,10 +52,10 @@ _CPU_OPTIONS = {
 }
 
 
-def cpu_options(given: Mapping[str, str]) -> CPUOptions:
+def cpu_options(policy_options: Mapping[str, str]) -> CPUOptions:
     """Raises ValueError."""
     fields: dict[str, bool] = {}
-    for name, value in given.items():
+    for name, value in policy_options.items():
         if name in _ALPHA:
             raise ValueError(
                 f'CPU Manager Policy Alpha-level Options not enabled, but option "{name}" provided'
@@ -72,11 +72,11 @@ def cpu_options(given: Mapping[str, str]) -> CPUOptions:
     return options
 
 
-def topology_options(given: Mapping[str, str]) -> TopologyOptions:
+def topology_options(policy_options: Mapping[str, str]) -> TopologyOptions:
     """Raises ValueError."""
     closest = False
     most = MOST_NODES
-    for name, value in given.items():
+    for name, value in policy_options.items():
         if name == "prefer-closest-numa-nodes":
             closest = _boolean(name, value)
         elif name == "max-allowable-numa-nodes":

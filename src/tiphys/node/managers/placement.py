@@ -50,7 +50,7 @@ class Placement:
         self._topology = topology
         self._cpus = cpus
         self._memory = memory
-        self._managers = [each for each in (cpus, memory) if each is not None]
+        self._managers = [manager for manager in (cpus, memory) if manager is not None]
         self._applied: dict[str, str] = {}  # CPUs that containers run on, by container id
         if topology is not None:
             topology.providers = [*providers, *self._managers]
@@ -95,7 +95,7 @@ class Placement:
 
     @property
     def gives(self) -> bool:
-        """Whether anybody is given anything."""
+        """Whether any manager allocates anything."""
         return self._topology is not None and bool(self._topology.providers)
 
     @property
@@ -108,7 +108,7 @@ class Placement:
         return written(self._cpus.cpus(uid, container)) if self._cpus is not None else ""
 
     def has_own_cpus(self, uid: str, container: str) -> bool:
-        """Whether nobody else runs on the container's CPUs."""
+        """Whether the container has its CPUs exclusively."""
         return self._cpus is not None and self._cpus.has_own(uid, container)
 
     def memory_nodes(self, uid: str, container: str) -> str:
@@ -116,7 +116,7 @@ class Placement:
         return written(self._memory.nodes(uid, container)) if self._memory is not None else ""
 
     def own_cpus(self, uid: str, container: str) -> list[int]:
-        """By number: those that nobody else runs on."""
+        """By number: the exclusive ones."""
         if self._cpus is None or not self._cpus.has_own(uid, container):
             return []
         return sorted(self._cpus.cpus(uid, container))
@@ -128,7 +128,7 @@ class Placement:
     def memory_blocks(self, uid: str, container: str) -> list[MemoryBlock]:
         """The memory that a container was promised."""
         blocks = self._memory.blocks(uid, container) if self._memory is not None else []
-        return [MemoryBlock(each.type, each.size, tuple(each.numa_affinity)) for each in blocks]
+        return [MemoryBlock(block.type, block.size, tuple(block.numa_affinity)) for block in blocks]
 
     def allocatable_memory(self) -> list[MemoryBlock]:
         """What containers can be promised."""

@@ -22,8 +22,8 @@ Amounts = Mapping[str, int]
 @dataclass(frozen=True)
 class Settings:
     """
-    reconcile:       seconds between looks at who may run where
-    reserved_cpus:   for the system, by number; empty if their number alone is said
+    reconcile:       seconds between reconciliations of CPU sets
+    reserved_cpus:   for the system, by number; empty if only their number is given
     reserved_memory: (NUMA node, bytes by resource)
     system, kube:    kept back for the system and its agents, in units of `footprint`
     pids:            how many processes a pod may have; None for as many as there can be
@@ -121,9 +121,9 @@ def _cpus(value: Any) -> CPUSet:
 
 
 def _strings(value: Any) -> dict[str, str]:
-    if not isinstance(value, Mapping) or not all(isinstance(each, str) for each in value.values()):
+    if not isinstance(value, Mapping) or not all(isinstance(text, str) for text in value.values()):
         raise ValueError("it is no map of strings")
-    return {str(name): each for name, each in value.items()}
+    return {str(name): text for name, text in value.items()}
 
 
 def _reserved(value: Any) -> dict[str, int]:
@@ -140,7 +140,7 @@ def _reserved(value: Any) -> dict[str, int]:
 def _reserved_memory(value: Any) -> tuple[tuple[int, Amounts], ...]:
     if not isinstance(value, list):
         raise ValueError("it is no list")
-    found: list[tuple[int, Amounts]] = []
+    reservations: list[tuple[int, Amounts]] = []
     seen: set[tuple[int, str]] = set()
     for entry in value:
         if not isinstance(entry, Mapping) or set(entry) - {"numaNode", "limits"}:
@@ -157,8 +157,8 @@ def _reserved_memory(value: Any) -> tuple[tuple[int, Amounts], ...]:
                     f'node {node} and resource "{name}"'
                 )
             seen.add((node, name))
-        found.append((node, amounts))
-    return tuple(found)
+        reservations.append((node, amounts))
+    return tuple(reservations)
 
 
 def _limit(node: int, name: Any, amount: Any) -> int:

@@ -24,7 +24,7 @@ class CPU(NamedTuple):
 class NUMANode(NamedTuple):
     """
     memory:    bytes
-    distances: to each node of the machine in the order of their numbers, as the firmware tells
+    distances: to each node of the machine in the order of their numbers, as the firmware has them
     hugepages: bytes set aside, by resource: ``hugepages-2Mi``
     """
 
@@ -143,5 +143,5 @@ def regular(
 
     return Topology(
         Layout(cpus),
-        {one: NUMANode(memory, tuple(distance(one, other) for other in nodes)) for one in nodes},
+        {node: NUMANode(memory, tuple(distance(node, other) for other in nodes)) for node in nodes},
     )

@@ -28,7 +28,7 @@ _OPTIONS = [
 
 
 # After these a plugin may still be at work on what it was asked (CSI's specification, and gRPC's on
-# status codes). With any other it has not begun, or has failed for good.
+# status codes). With any other it has not started, or has failed for good.
 _UNDECIDED = {"Canceled", "DeadlineExceeded", "Unavailable", "ResourceExhausted", "Aborted"}
 
 

@@ -47,7 +47,7 @@ class Plugin(NamedTuple):
 
 
 class PluginRefused(Exception):
-    """A handler does not take a plugin, which is told the text."""
+    """A handler refuses a plugin, which receives the text."""
 
 
 class PluginHandler(Protocol):
@@ -67,7 +67,7 @@ class PluginHandler(Protocol):
 
 
 class _Identity(NamedTuple):
-    """Tells a socket from one that took its place under the same name."""
+    """Distinguishes a socket from one that took its place under the same name."""
 
     inode: int
     changed: int
@@ -111,7 +111,7 @@ class PluginWatcher:
             await self._tasks.stop()
 
     async def look(self) -> None:
-        """Registers the sockets that are new, and lets go of those that are gone. A plugin that
+        """Registers the sockets that are new, and deregisters those that are gone. A plugin that
         takes long keeps no other from being seen: it goes on after the look."""
         sockets = await asyncio.to_thread(self._sockets)
         work = [
@@ -150,7 +150,7 @@ class PluginWatcher:
     @contextlib.asynccontextmanager
     async def _turn(self, path: str) -> AsyncIterator[None]:
         """One after the other, in their order: what comes at a path waits until what was there has
-        been let go."""
+        been deregistered."""
         turn = self._turns.setdefault(path, asyncio.Lock())
         async with turn:
             yield
@@ -199,22 +199,22 @@ class PluginWatcher:
     def _sockets(self) -> dict[str, _Identity]:
         """Every socket of the registry, by its path as plugins see it."""
         with self._folder.folder(REGISTRY) as registry:
-            found = _sockets_in(registry, f"{SHOWN}/{REGISTRY}", _DEPTH)
-            return dict(itertools.islice(found, _MOST_PLUGINS))
+            sockets = _sockets_in(registry, f"{SHOWN}/{REGISTRY}", _DEPTH)
+            return dict(itertools.islice(sockets, _MOST_PLUGINS))
 
 
 def _sockets_in(folder: int, path: str, depth: int) -> Iterator[tuple[str, _Identity]]:
-    """As upstream, what begins with a dot is left alone. No link is followed."""
+    """As upstream, what starts with a dot is left alone. No link is followed."""
     with os.scandir(folder) as listed:
         entries = list(itertools.islice(listed, _MOST_ENTRIES))
     for entry in entries:
         if entry.name.startswith("."):
             continue
         with contextlib.suppress(OSError):
-            found = entry.stat(follow_symlinks=False)
-            if stat.S_ISSOCK(found.st_mode):
-                yield f"{path}/{entry.name}", _Identity(found.st_ino, found.st_ctime_ns)
-            elif stat.S_ISDIR(found.st_mode) and depth > 0:
+            status = entry.stat(follow_symlinks=False)
+            if stat.S_ISSOCK(status.st_mode):
+                yield f"{path}/{entry.name}", _Identity(status.st_ino, status.st_ctime_ns)
+            elif stat.S_ISDIR(status.st_mode) and depth > 0:
                 flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
                 below = os.open(entry.name, flags, dir_fd=folder)
                 try:
@@ -224,7 +224,7 @@ def _sockets_in(folder: int, path: str, depth: int) -> Iterator[tuple[str, _Iden
 
 
 async def _refuse(channel: PluginChannel, problem: str) -> None:
-    """Tells a plugin why it is not taken, if it listens."""
+    """Notifies a plugin of why it is refused, if it listens."""
     with contextlib.suppress(PluginError):
         text = f"RegisterPlugin error -- {problem}"
         await _notify(channel, m.RegistrationStatus(error=text))

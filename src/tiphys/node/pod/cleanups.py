@@ -1,8 +1,8 @@
-"""What is left of a pod after its end is removed when nobody waits for anything else.
+"""What is left of a pod after its end is removed when nothing else is waited for.
 
-Somebody waits for pods that are ending: their names, addresses and devices are wanted again. Nobody
-waits for the sandboxes, logs and folders of pods whose objects are gone, and removing them costs as
-much processor time as ending a pod. Upstream leaves them to its collection of garbage.
+Other pods wait for those that are ending: their names, addresses and devices are wanted again.
+Nothing waits for the sandboxes, logs and folders of pods whose objects are gone, and removing them
+costs as much processor time as ending a pod. Upstream leaves them to its collection of garbage.
 """
 
 from __future__ import annotations

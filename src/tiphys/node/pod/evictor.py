@@ -39,14 +39,14 @@ Uses = Mapping[str, Mapping[str, Usage]]  # by pod uid and container
 
 
 class Senses(NamedTuple):
-    """What the evictor looks at and what it may do.
+    """What the evictor observes and what it may do.
 
     observe:        what is left, by signal
     usage:          of containers, by pod uid and name. Raises RuntimeFault, TimeoutError
     reclaim_images: removes unused images; returns the bytes that this freed
     now:            seconds since the epoch
     processes:      how many a pod has
-    event:          tells the cluster something about the node: a reason and a message
+    event:          records an Event about the node: a reason and a message
     evicted:        counts an eviction for a signal
     """
 
@@ -63,7 +63,7 @@ class Eviction(NamedTuple):
     """A pod that was evicted, and when (seconds since the epoch)."""
 
     managed: ManagedPod
-    at: float
+    evicted_at: float
 
 
 class Evictor:
@@ -112,7 +112,11 @@ class Evictor:
     def _waits(self, now: float) -> bool:
         """Whether the last pod is still ending: what it leaves may be enough."""
         last = self._last
-        return last is not None and not last.managed.ended.is_set() and now - last.at < _CLEAN_UP
+        return (
+            last is not None
+            and not last.managed.ended.is_set()
+            and now - last.evicted_at < _CLEAN_UP
+        )
 
     async def _evict_one(
         self, threshold: Threshold, observed: Mapping[str, Observed], pods: Iterable[ManagedPod]

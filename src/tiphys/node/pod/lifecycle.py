@@ -22,7 +22,7 @@ from tiphys.node.containers.restartpolicy import (
 )
 from tiphys.node.states import EXITED, RUNNING, ContainerState, PodIdentity, PodState
 
-_SOON = 0.1  # seconds: the shortest time until a deadline is looked at again
+_SOON = 0.1  # seconds: the shortest time until a deadline is checked again
 
 
 class Start(NamedTuple):
@@ -45,7 +45,7 @@ class PodActions:
 
     make_sandbox: create a sandbox, a new one if there was one
     kill_pod: nothing of the pod should run any more
-    reset: the containers to remove, in this order, so that all of the pod begins again
+    reset: the containers to remove, in this order, so that all of the pod restarts
     waiting: the containers that are not restarted yet
     finished: the pod has reached its end
     retry_after: seconds after which to compute the actions again; None: only when something changes

@@ -90,19 +90,19 @@ class ManagedPod:
 
     # --- ended by the node ---
 
-    def evict(self, why: Rejection, grace: float | None = None, disruption: str = "") -> None:
+    def evict(self, rejection: Rejection, grace: float | None = None, disruption: str = "") -> None:
         """Has the pod fail and end within `grace` seconds, at least one (upstream); as long as its
         spec says where that is None."""
         self.disruption = disruption
         own = self.pod.spec.termination_grace_period_seconds
         seconds = grace if grace is not None else float(30 if own is None else own)
-        self.failure = why
+        self.failure = rejection
         self.eviction_grace = max(1.0, seconds)
         self.wake()
 
     @property
     def is_active(self) -> bool:
-        """Whether it runs and nobody has begun to end it."""
+        """Whether it runs and its termination has not started."""
         return self.failure is None and not pod_finished(self.pod)
 
     # --- waking the worker ---
@@ -210,7 +210,9 @@ class ManagedPod:
     def _has_own_cpus(self) -> bool:
         uid = self.pod.metadata.uid
         containers = (*self.pod.spec.init_containers, *self.pod.spec.containers)
-        return any(self.node.placement.has_own_cpus(uid, each.name) for each in containers)
+        return any(
+            self.node.placement.has_own_cpus(uid, container.name) for container in containers
+        )
 
     async def set_up_volumes(self) -> dict[str, str]:
         """Volume name -> host path; prepares them if that was not done yet. Raises VolumeError."""

@@ -1,4 +1,4 @@
-"""The object that shows a static pod to the cluster. Nobody waits for it: the pod runs the same
+"""The object that shows a static pod to the cluster. Nothing waits for it: the pod runs the same
 while the API server is away, and its object follows later."""
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class MirrorPod:
         self._changed()
 
     def vanished(self, object: core_v1.Pod) -> None:
-        """Somebody has deleted it."""
+        """It was deleted."""
         if self.object is not None and self.object.metadata.uid == object.metadata.uid:
             self._take(None)
             self._changed()

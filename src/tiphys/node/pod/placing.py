@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 class PodPlacer:
     """
     pods:      those of the node
-    unclaimed: uids of pods that run here, and that the node has not heard of yet
+    unclaimed: uids of pods that run here, and that the node has not received yet
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class PodPlacer:
         self._changed.set()
 
     def _release_ended(self) -> None:
-        holding = {each.pod.metadata.uid for each in self._pods() if each.holds_room}
+        holding = {managed.pod.metadata.uid for managed in self._pods() if managed.holds_room}
         self._placed -= holding
         self._placement.keep(holding | self._placed | set(self._unclaimed()))
 

@@ -105,7 +105,7 @@ def _size(managed: ManagedPod) -> tuple[int, int]:
 
 
 def _without(lacking: Lacking, pods: Iterable[ManagedPod]) -> Lacking:
-    """What is still missing when these pods are gone."""
+    """What is still missing without these pods."""
     pods = list(pods)
     left = {
         name: amount - sum(_requested(managed, name) for managed in pods)

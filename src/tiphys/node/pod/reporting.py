@@ -29,7 +29,7 @@ class StatusReporter:
         if is_final:
             settle(pod, status)
         if finished.is_final(status.phase):
-            # Before anybody hears of it: the scheduler may send another pod into the room.
+            # Before it is reported: the scheduler may send another pod into the room.
             managed.holds_room = False
         if managed.mirror is not None:
             managed.mirror.show_status(status)
@@ -57,7 +57,9 @@ class StatusReporter:
                 managed.handler
             ).recursive_read_only,
             is_final=is_final,
-            devices={one.name: devices.health(pod, one) for one in pod.spec.containers},
+            devices={
+                container.name: devices.health(pod, container) for container in pod.spec.containers
+            },
         )
 
     async def reject(self, rejection: Rejection) -> None:
@@ -87,7 +89,7 @@ class StatusReporter:
 
 
 def _with_status(pod: core_v1.Pod, status: core_v1.PodStatus) -> core_v1.Pod:
-    """Of a static pod, which nobody else writes."""
+    """Of a static pod, which nothing else writes."""
     shown = copy.copy(pod)
     shown.status = status
     return shown

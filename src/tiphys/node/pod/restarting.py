@@ -1,7 +1,7 @@
 """Restarting all containers of a pod in place: the action RestartAllContainers of restart rules.
 
 As upstream, all are removed from the runtime at once, without grace; the pod keeps its sandbox, its
-address and its volumes, and begins with its first init container.
+address and its volumes, and starts with its first init container.
 """
 
 from __future__ import annotations

@@ -47,18 +47,18 @@ def _has_started(pod: core_v1.Pod) -> bool:
     statuses = pod.status.container_statuses
     if len(statuses) < len(pod.spec.containers):
         return False
-    return all(one.state.running or one.state.terminated for one in statuses)
+    return all(status.state.running or status.state.terminated for status in statuses)
 
 
 def _init_seconds(pod: core_v1.Pod) -> float:
     """From the start of the first init container to the end of the last one."""
     ended = [
-        one.state.terminated
-        for one in pod.status.init_container_statuses
-        if one.state.terminated is not None
+        status.state.terminated
+        for status in pod.status.init_container_statuses
+        if status.state.terminated is not None
     ]
-    began_at = [timestamps.parse(one.started_at) for one in ended]
-    ended_at = [timestamps.parse(one.finished_at) for one in ended]
-    begins = [time for time in began_at if time is not None]
+    began_at = [timestamps.parse(terminated.started_at) for terminated in ended]
+    ended_at = [timestamps.parse(terminated.finished_at) for terminated in ended]
+    starts = [time for time in began_at if time is not None]
     ends = [time for time in ended_at if time is not None]
-    return max(0.0, max(ends) - min(begins)) if begins and ends else 0.0
+    return max(0.0, max(ends) - min(starts)) if starts and ends else 0.0

@@ -92,7 +92,7 @@ class PodTerminator:
         managed = self._managed
         runtime = self._managed.node.runtime
         interrupted = await managed.records.end_starts()
-        if interrupted:  # a container may run that nobody has seen yet
+        if interrupted:  # a container may run that has not been observed yet
             await managed.read_state()
         running = managed.state.running()
         sidecars = [c.name for c in managed.pod.spec.init_containers if is_sidecar(c)]
@@ -116,8 +116,9 @@ class PodTerminator:
         managed.note_exits()
 
     async def _stop_in_order(self, groups: list[list[ContainerState]], grace: float) -> None:
-        """Each group after the one before it. All hooks run at once, and nobody waits for his turn
-        longer than `grace`: the time is the pod's, as upstream. Raises RuntimeFault."""
+        """Each group after the one before it. All hooks run at once, and no container waits for its
+        turn longer than `grace`: the time is the pod's, as upstream. Raises RuntimeFault.
+        """
         turns = [asyncio.Event() for _ in range(len(groups) + 1)]
         turns[0].set()
 
@@ -171,7 +172,7 @@ class PodTerminator:
         await node.volumes.give_back(managed.pod.metadata.uid)
         managed.holds_room = False
         await self._delete()
-        # Nothing runs and the address is given back: nobody else waits for what is left on disk.
+        # Nothing runs and the address is released: nothing else waits for what is left on disk.
         managed.leave()
 
     async def _kill_within_grace(self) -> None:
@@ -226,7 +227,7 @@ class PodTerminator:
             log.info("Pod %s: its progress of ending is not reported: %s", managed.identity, error)
 
     async def _delete(self) -> None:
-        """Removes the pod's object. Raises StatusError while it stays: nobody else removes it."""
+        """Removes the pod's object. Raises StatusError while it stays: nothing else removes it."""
         if self._managed.mirror is not None:
             self._managed.mirror.withdraw()
             return

@@ -31,9 +31,9 @@ from tiphys.node.volumes.volumefiles import VolumeError, VolumePending, VolumesE
 
 log = logging.getLogger(__name__)
 
-_REFRESH = 15.0  # seconds between looks at the objects that volumes are made from
+_REFRESH = 15.0  # seconds between refreshes of the objects that volumes are made from
 _RETRY = 2.0  # seconds after a step that failed
-_LOOK_AGAIN = 0.3  # seconds between looks at a volume that is being attached, as upstream
+_LOOK_AGAIN = 0.3  # seconds between checks of a volume that is being attached, as upstream
 _LIMIT_EXCEEDED = "VolumeAttachmentLimitExceeded"
 _NO_ROOM = "Node has reached its volume attachment limit, rejecting pod"
 _PATIENCE = 123.0  # seconds after which an event says what a pod waits for, as upstream
@@ -176,7 +176,7 @@ class PodWorker:
             self._event_of_failure("FailedMount", f"Unable to attach or mount volumes: {text}")
 
     def _give_away(self, text: str) -> None:
-        """A pod that cannot have its volumes here fails, so that another one is made elsewhere."""
+        """A pod that cannot have its volumes here fails, so that another is created elsewhere."""
         self._event_of_failure(_LIMIT_EXCEEDED, text)
         self.managed.evict(Rejection(_LIMIT_EXCEEDED, f"Pod was rejected: {text}"))
 

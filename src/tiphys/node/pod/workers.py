@@ -70,7 +70,9 @@ class PodWorkers(Mapping[str, PodWorker]):
             spec = worker.pod.spec
             images = [container.image for container in (*spec.containers, *spec.init_containers)]
             images += [container.image for container in spec.ephemeral_containers]
-            images += [each.image.reference for each in spec.volumes if each.image is not None]
+            images += [
+                volume.image.reference for volume in spec.volumes if volume.image is not None
+            ]
             for image in images:
                 with contextlib.suppress(ImageNameError):
                     names.add(name_on_node(image))

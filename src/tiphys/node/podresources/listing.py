@@ -41,20 +41,22 @@ class PodResourceLists:
         raise NotHere(f"pod {name} in namespace {namespace} not found")
 
     def allocatable(self) -> m.AllocatableResourcesResponse:
-        """All that there is for containers, whoever has it."""
+        """All that there is for containers, used or not."""
         return m.AllocatableResourcesResponse(
-            devices=[_device(one) for one in self.devices.healthy()],
+            devices=[_device(device) for device in self.devices.healthy()],
             cpu_ids=self.placement.allocatable_cpus(),
             memory=[_memory(block) for block in self.placement.allocatable_memory()],
         )
 
     def _of(self, pod: core_v1.Pod) -> m.PodResources:
         """Init containers that end do not count (upstream)."""
-        sidecars = [each for each in pod.spec.init_containers if is_sidecar(each)]
+        sidecars = [container for container in pod.spec.init_containers if is_sidecar(container)]
         return m.PodResources(
             name=pod.metadata.name,
             namespace=pod.metadata.namespace,
-            containers=[self._held(pod, each) for each in (*sidecars, *pod.spec.containers)],
+            containers=[
+                self._held(pod, container) for container in (*sidecars, *pod.spec.containers)
+            ],
         )
 
     def _held(self, pod: core_v1.Pod, container: core_v1.Container) -> m.ContainerResources:
@@ -62,10 +64,10 @@ class PodResourceLists:
         name = container.name
         return m.ContainerResources(
             name=name,
-            devices=[_device(one) for one in self.devices.held(uid, name)],
+            devices=[_device(device) for device in self.devices.held(uid, name)],
             cpu_ids=self.placement.own_cpus(uid, name),
             memory=[_memory(block) for block in self.placement.memory_blocks(uid, name)],
-            dynamic_resources=[_claim(one) for one in self.devices.claims(pod, container)],
+            dynamic_resources=[_claim(claim) for claim in self.devices.claims(pod, container)],
         )
 
 

@@ -34,12 +34,12 @@ class RateLimit:
         self._rate = rate
         self._burst = burst
         self._tokens = burst
-        self._at = 0.0
+        self._refilled_at = 0.0
 
     def takes(self, now: float) -> bool:
         """Whether one more is let through. `now`: seconds of any clock."""
-        self._tokens = min(self._burst, self._tokens + (now - self._at) * self._rate)
-        self._at = now
+        self._tokens = min(self._burst, self._tokens + (now - self._refilled_at) * self._rate)
+        self._refilled_at = now
         if self._tokens < 1:
             return False
         self._tokens -= 1
@@ -91,8 +91,8 @@ class PodResourcesServer:
         """Raises OSError."""
         folder = self._opened.enter_context(self._folder.folder(FOLDER))
         with contextlib.suppress(FileNotFoundError):
-            found = os.stat(_SOCKET, dir_fd=folder, follow_symlinks=False)
-            if stat.S_ISSOCK(found.st_mode):
+            status = os.stat(_SOCKET, dir_fd=folder, follow_symlinks=False)
+            if stat.S_ISSOCK(status.st_mode):
                 os.unlink(_SOCKET, dir_fd=folder)
         # By its handle, for the whole path may be too long for a socket's address.
         self._server.add_insecure_port(f"unix:///proc/self/fd/{folder}/{_SOCKET}")

@@ -13,7 +13,7 @@ _URL = "/?=&%:@!$'()*+,;~#[]-._"  # characters that are not quoted in a path wit
 _REDIRECTS = frozenset((301, 302, 303, 307, 308))
 _MOST_REDIRECTS = 10
 _MOST_HEADERS = 1000
-_BODY = 10 << 10  # bytes of an answer that are looked at, as upstream
+_BODY = 10 << 10  # bytes of an answer that are read, as upstream
 
 
 class Answer(NamedTuple):
@@ -25,7 +25,7 @@ class Answer(NamedTuple):
 
 
 class _Response(NamedTuple):
-    """`location` is where a redirect leads; `body` is its beginning."""
+    """`location` is where a redirect leads; `body` is its start."""
 
     status: int
     location: str = ""
@@ -128,7 +128,7 @@ async def _read(reader: asyncio.StreamReader) -> _Response:
 
 
 def _check(headers: dict[str, str]) -> None:
-    """A line break in a header would start something that nobody checked."""
+    """A line break in a header would smuggle in a header that was not validated."""
     for name, value in headers.items():
         text = name + value.replace("\t", "")
         if any(ord(character) < 32 or ord(character) == 127 for character in text):

@@ -1,4 +1,4 @@
-"""The probes of one pod's containers: which run, and what they last said."""
+"""The probes of one pod's containers: which run, and their last results."""
 
 from __future__ import annotations
 

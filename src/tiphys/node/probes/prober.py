@@ -104,8 +104,8 @@ class Prober:
     def count(self, success: bool) -> tuple[bool, float]:
         """Counts one result: (whether the verdict matters, seconds until the next try).
 
-        Until its first success a probe is run more often in the first second, because somebody
-        waits for the pod. Failures of that second are not counted: a threshold is meant in periods.
+        Until its first success a probe is run more often in the first second, because users
+        wait for the pod. Failures of that second are not counted: a threshold is meant in periods.
         """
         is_awaited = (
             self.kind != "liveness"

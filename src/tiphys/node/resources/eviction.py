@@ -58,8 +58,8 @@ def _excess_of_containers(spec: core_v1.PodSpec, used: DiskUsage) -> str:
     }
     total = quantity.total([{STORAGE: limit} for limit in limits.values()]).get(STORAGE)
     if total and _on_disk(spec, used) > quantity.ceil_units(total):
-        what = "Pod ephemeral local storage usage"
-        return f"{what} exceeds the total limit of containers {total}. "
+        subject = "Pod ephemeral local storage usage"
+        return f"{subject} exceeds the total limit of containers {total}. "
     for name, limit in limits.items():
         if used.containers.get(name, 0) > quantity.ceil_units(limit):
             return f'Container {name} exceeded its local ephemeral storage limit "{limit}". '

@@ -1,4 +1,4 @@
-"""What is left of a machine: memory, disks and processes, as the kernel tells."""
+"""What is left of a machine: memory, disks and processes, as the kernel reports."""
 
 from __future__ import annotations
 

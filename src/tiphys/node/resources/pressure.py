@@ -29,7 +29,7 @@ SIGNALS = {
     "imagefs.inodesFree": (DISK_PRESSURE, INODES),
     "pid.available": (PID_PRESSURE, PIDS),
 }
-HOLD = 300.0  # seconds that a condition holds after what it tells of is over, as upstream
+HOLD = 300.0  # seconds that a condition holds after its cause is over, as upstream
 
 _CRITICAL = 2_000_000_000  # the priority from which on pods are not evicted
 _MEMORY_TAINT = "node.kubernetes.io/memory-pressure"
@@ -164,12 +164,12 @@ class Consumer(NamedTuple):
 def ranked(consumers: Iterable[Consumer], resource: str) -> list[Consumer]:
     """In which order pods go: those that use more than they asked for, then by priority, then by
     how much more they use. Processes are not asked for: there priority comes first."""
-    evictable = [one for one in consumers if not is_critical(one.pod)]
+    evictable = [consumer for consumer in consumers if not is_critical(consumer.pod)]
 
-    def key(one: Consumer) -> tuple[bool, int, int]:
-        over = one.used.get(resource, 0) - _requested(one.pod, resource)
+    def key(consumer: Consumer) -> tuple[bool, int, int]:
+        over = consumer.used.get(resource, 0) - _requested(consumer.pod, resource)
         is_within = resource != PIDS and over <= 0
-        return is_within, one.pod.spec.priority or 0, -over
+        return is_within, consumer.pod.spec.priority or 0, -over
 
     return sorted(evictable, key=key)
 

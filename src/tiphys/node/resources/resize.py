@@ -44,13 +44,15 @@ def without_cpu_limits(spec: core_v1.PodSpec) -> core_v1.PodSpec:
     """The spec of a pod of which a container has CPUs for itself: these are the limit, and a quota
     beside them would only hold it back (upstream)."""
     unlimited = copy.copy(spec)
-    unlimited.containers = [_without_cpu_limit(each) for each in spec.containers]
-    unlimited.init_containers = [_without_cpu_limit(each) for each in spec.init_containers]
+    unlimited.containers = [_without_cpu_limit(container) for container in spec.containers]
+    unlimited.init_containers = [
+        _without_cpu_limit(container) for container in spec.init_containers
+    ]
     return unlimited
 
 
 def _without_cpu_limit(container: core_v1.Container) -> core_v1.Container:
-    limits = {name: each for name, each in container.resources.limits.items() if name != "cpu"}
+    limits = {name: limit for name, limit in container.resources.limits.items() if name != "cpu"}
     unlimited = copy.copy(container)
     unlimited.resources = Requirements(requests=container.resources.requests, limits=limits)
     return unlimited
@@ -141,11 +143,11 @@ class Resources:
     def for_runtime(self, container: core_v1.Container) -> core_v1.Container:
         """The container's spec with the limits that hold for it: those of the pod as a whole where
         it has none itself (upstream)."""
-        whole = _limits(self.allocated_to_pod)
-        if whole.keys() <= container.resources.limits.keys():
+        pod_limits = _limits(self.allocated_to_pod)
+        if pod_limits.keys() <= container.resources.limits.keys():
             return container
         limited = copy.copy(container)
-        limited.resources = _within(container.resources, whole)
+        limited.resources = _within(container.resources, pod_limits)
         return limited
 
     def allocated_spec(self, pod: core_v1.Pod) -> core_v1.PodSpec:
@@ -198,11 +200,11 @@ class Resources:
 
     def memory_that_shrinks(self, pod: core_v1.Pod, state: PodState) -> dict[str, int]:
         """Container → its new limit in bytes, of those that get less without a restart."""
-        whole = _limits(self.allocated_to_pod)
+        pod_limits = _limits(self.allocated_to_pod)
         shrinking = {}
         for container, _, restarts in self.unfinished(pod, state):
             actual = self._records[container.name].actual
-            wanted = _within(container.resources, whole).limits.get("memory")
+            wanted = _within(container.resources, pod_limits).limits.get("memory")
             if restarts or actual is None or wanted is None:
                 continue
             has = _within(actual.resources, actual.pod_limits).limits.get("memory")
@@ -266,7 +268,7 @@ def _within(resources: Requirements, pod_limits: Mapping[str, Any]) -> Requireme
     """What holds for a container of a pod that has limits as a whole."""
     if not pod_limits:
         return resources
-    limits = {name: each for name, each in pod_limits.items() if name in _RESIZABLE}
+    limits = {name: limit for name, limit in pod_limits.items() if name in _RESIZABLE}
     return Requirements(requests=resources.requests, limits={**limits, **resources.limits})
 
 

@@ -66,8 +66,8 @@ class SysctlAllowlist:
     def _problem(self, spec: core_v1.PodSpec, name: str) -> str:
         namespace = self._names.get(name)
         if namespace is None:
-            found = (its for prefix, its in self._prefixes.items() if name.startswith(prefix))
-            namespace = next(found, None)
+            matching = (its for prefix, its in self._prefixes.items() if name.startswith(prefix))
+            namespace = next(matching, None)
         if namespace is None:
             return f'"{name}" not allowlisted'
         shares_with_host = spec.host_network if namespace == _NET else spec.host_ipc
@@ -75,11 +75,11 @@ class SysctlAllowlist:
 
 
 def _namespace(name: str) -> str | None:
-    """Of a sysctl, or of those with the same beginning; None if they are the machine's."""
+    """Of a sysctl, or of those with the same prefix; None if they are the machine's."""
     if name in _NAMES:
         return _NAMES[name]
-    found = (its for prefix, its in _PREFIXES.items() if name.startswith(prefix))
-    return next(found, None)
+    matching = (its for prefix, its in _PREFIXES.items() if name.startswith(prefix))
+    return next(matching, None)
 
 
 def sysctl_name(name: str) -> str:

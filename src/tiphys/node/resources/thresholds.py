@@ -36,17 +36,23 @@ class Thresholds:
 
     def observe(self, observed: Mapping[str, Observed], now: float) -> Crossed:
         """`now`: seconds of any clock."""
-        crossed = [one for one in self._thresholds if is_below(one, observed)]
-        for one in self._due:
-            if one not in crossed and is_below(one, observed, with_reclaim=True):
-                crossed.append(one)
-        self._since = {one: self._since.get(one, now) for one in crossed}
-        self._due = [one for one in crossed if now - self._since[one] >= (one.grace or 0)]
+        crossed = [threshold for threshold in self._thresholds if is_below(threshold, observed)]
+        for threshold in self._due:
+            if threshold not in crossed and is_below(threshold, observed, with_reclaim=True):
+                crossed.append(threshold)
+        self._since = {threshold: self._since.get(threshold, now) for threshold in crossed}
+        self._due = [
+            threshold
+            for threshold in crossed
+            if now - self._since[threshold] >= (threshold.grace or 0)
+        ]
         return Crossed(_in_order(crossed), _in_order(self._due))
 
     def unresolved(self, observed: Mapping[str, Observed]) -> bool:
         """Whether there is less than all thresholds and their reclaims ask for."""
-        return any(is_below(one, observed, with_reclaim=True) for one in self._thresholds)
+        return any(
+            is_below(threshold, observed, with_reclaim=True) for threshold in self._thresholds
+        )
 
 
 def is_below(
@@ -62,7 +68,9 @@ def is_below(
 
 
 def _in_order(thresholds: Iterable[Threshold]) -> list[Threshold]:
-    return sorted(thresholds, key=lambda one: (_ORDER.index(one.signal), one.is_soft))
+    return sorted(
+        thresholds, key=lambda threshold: (_ORDER.index(threshold.signal), threshold.is_soft)
+    )
 
 
 # --- what a KubeletConfiguration says ---
@@ -76,14 +84,16 @@ def thresholds_of(
 ) -> tuple[Threshold, ...]:
     """All of a node: seconds and reclaims are by signal. Raises ValueError."""
     thresholds = list(hard)
-    for one in soft:
-        if one.signal not in graces:
+    for threshold in soft:
+        if threshold.signal not in graces:
             raise ValueError(
-                f"grace period must be specified for the soft eviction threshold {one.signal}"
+                f"grace period must be specified for the soft eviction threshold {threshold.signal}"
             )
-        thresholds.append(one._replace(grace=graces[one.signal]))
-    least = {one.signal: one.least for one in reclaims}
-    return tuple(one._replace(reclaim=least.get(one.signal, 0)) for one in thresholds)
+        thresholds.append(threshold._replace(grace=graces[threshold.signal]))
+    least = {reclaim.signal: reclaim.least for reclaim in reclaims}
+    return tuple(
+        threshold._replace(reclaim=least.get(threshold.signal, 0)) for threshold in thresholds
+    )
 
 
 def parse_map(value: object) -> tuple[Threshold, ...]:

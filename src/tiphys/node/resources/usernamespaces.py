@@ -34,37 +34,37 @@ class UserNamespaces:
     def load(self, uids: Iterable[str]) -> None:
         """Takes over what an agent before this one gave to these pods."""
         for uid in uids:
-            if (found := self._read(uid)) is not None:
-                self._taken[uid] = found
+            if (id_range := self._read(uid)) is not None:
+                self._taken[uid] = id_range
 
     def taken(self, uid: str) -> IdRange | None:
         return self._taken.get(uid)
 
     def take(self, uid: str) -> IdRange:
-        """The pod's range, on disk before anybody uses it. Raises NoRangeLeft, OSError."""
+        """The pod's range, on disk before it is used. Raises NoRangeLeft, OSError."""
         if uid in self._taken:
             return self._taken[uid]
         self._forget_gone()
-        used = {one.first for one in self._taken.values()}
+        used = {taken.first for taken in self._taken.values()}
         # The first range is the machine's own users.
         free = (LENGTH * number for number in range(1, self._most + 1))
         first = next((first for first in free if first not in used), None)
         if first is None:
             raise NoRangeLeft("could not find an empty slot to allocate a user namespace")
-        given = IdRange(first, LENGTH)
-        self._write(uid, given)
-        self._taken[uid] = given
-        return given
+        id_range = IdRange(first, LENGTH)
+        self._write(uid, id_range)
+        self._taken[uid] = id_range
+        return id_range
 
     def _forget_gone(self) -> None:
         for uid in list(self._taken):
             if not (self._folder(uid) / _FILE).exists():
                 del self._taken[uid]
 
-    def _write(self, uid: str, given: IdRange) -> None:
+    def _write(self, uid: str, id_range: IdRange) -> None:
         folder = self._folder(uid)
         folder.mkdir(parents=True, exist_ok=True)
-        mapping = [{"hostId": given.first, "containerId": 0, "length": given.length}]
+        mapping = [{"hostId": id_range.first, "containerId": 0, "length": id_range.length}]
         fresh = folder / f"{_FILE}.new"
         with fresh.open("w") as file:
             json.dump({"uidMappings": mapping, "gidMappings": mapping}, file)

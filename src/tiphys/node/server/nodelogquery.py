@@ -74,8 +74,8 @@ def parse(parameters: Parameters) -> NodeLogQuery | None:
     queries = [value for name, value in parameters if name == "query"]
     if not queries:
         return None
-    files = tuple(each for each in queries if "/" in each or "\\" in each)
-    services = tuple(each for each in queries if each.strip() and each not in files)
+    files = tuple(queried for queried in queries if "/" in queried or "\\" in queried)
+    services = tuple(queried for queried in queries if queried.strip() and queried not in files)
     problems = []
     if not files and not services:
         problems.append(errors.invalid_value("query", queries[0], "query cannot be empty"))
@@ -103,7 +103,7 @@ def parse(parameters: Parameters) -> NodeLogQuery | None:
         numbers.get("boot"),
         _last(parameters, "pattern"),
     )
-    query = NodeLogQuery(services, tuple(each.replace("\\", "/") for each in files), options)
+    query = NodeLogQuery(services, tuple(file.replace("\\", "/") for file in files), options)
     if misfits := list(_misfits(query)):
         raise BadQuery(406, misfits)
     return query

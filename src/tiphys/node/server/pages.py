@@ -133,7 +133,9 @@ async def _logs(host: Host, request: web.BaseRequest, path: str) -> web.StreamRe
         return await _log(request, path)
     if query.files:
         return await _log(request, query.files[0].removeprefix("/"))
-    in_files = [each for each in query.services if not await in_journal(each)]
+    in_files = [
+        service_name for service_name in query.services if not await in_journal(service_name)
+    ]
     response = web.StreamResponse(headers={"Content-Type": "text/plain; charset=utf-8"})
     await response.prepare(request)
     if not in_files:
@@ -157,12 +159,12 @@ async def _write_file_of(service: str, response: web.StreamResponse) -> None:
     """A service's log, at one of the places where services have it."""
     for name in (service, f"{service}.log", f"{service}/{service}.log"):
         try:
-            found = _open(name)
+            opened = _open(name)
         except (OSError, ValueError):
             continue
-        if isinstance(found, web.Response):  # a folder
+        if isinstance(opened, web.Response):  # a folder
             continue
-        with os.fdopen(found, "rb") as file:
+        with os.fdopen(opened, "rb") as file:
             while block := file.read(_CHUNK):
                 await response.write(block)
         return

@@ -67,17 +67,17 @@ def _pod(pod: core_v1.Pod, usage: Mapping[str, Usage], stamp: str) -> dict[str, 
 
 
 def _volumes(volumes: list[VolumeUsage]) -> dict[str, Any]:
-    return {"volume": [_volume(one) for one in volumes]} if volumes else {}
+    return {"volume": [_volume(usage) for usage in volumes]} if volumes else {}
 
 
-def _volume(one: VolumeUsage) -> dict[str, Any]:
-    row: dict[str, Any] = {"time": timestamps.rfc3339(one.at), "name": one.name}
-    if one.claim is not None:
-        row["pvcRef"] = {"namespace": one.claim[0], "name": one.claim[1]}
-    if one.bytes is not None:
-        row |= zip(("capacityBytes", "usedBytes", "availableBytes"), one.bytes, strict=True)
-    if one.inodes is not None:
-        row |= zip(("inodes", "inodesUsed", "inodesFree"), one.inodes, strict=True)
+def _volume(usage: VolumeUsage) -> dict[str, Any]:
+    row: dict[str, Any] = {"time": timestamps.rfc3339(usage.measured_at), "name": usage.name}
+    if usage.claim is not None:
+        row["pvcRef"] = {"namespace": usage.claim[0], "name": usage.claim[1]}
+    if usage.bytes is not None:
+        row |= zip(("capacityBytes", "usedBytes", "availableBytes"), usage.bytes, strict=True)
+    if usage.inodes is not None:
+        row |= zip(("inodes", "inodesUsed", "inodesFree"), usage.inodes, strict=True)
     return row
 
 

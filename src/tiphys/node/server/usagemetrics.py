@@ -38,8 +38,12 @@ def resource_metrics(pods: Sequence[core_v1.Pod], usage: UsageByPod) -> str:
     for pod in pods:
         used = usage.get(pod.metadata.uid, {}).values()
         if used:
-            pod_cpu.append((_labels(pod), sum(one.cpu for one in used) / _NANOSECONDS))
-            pod_memory.append((_labels(pod), sum(one.working_set for one in used)))
+            pod_cpu.append(
+                (_labels(pod), sum(container_usage.cpu for container_usage in used) / _NANOSECONDS)
+            )
+            pod_memory.append(
+                (_labels(pod), sum(container_usage.working_set for container_usage in used))
+            )
     families = (
         _family("container_cpu_usage_seconds_total", "counter", cpu),
         _family("container_memory_working_set_bytes", "gauge", memory),
@@ -77,7 +81,8 @@ def _rows(
     for pod in pods:
         status = pod.status
         statuses = {
-            one.name: one for one in (*status.init_container_statuses, *status.container_statuses)
+            reported.name: reported
+            for reported in (*status.init_container_statuses, *status.container_statuses)
         }
         for name, used in usage.get(pod.metadata.uid, {}).items():
             container = statuses.get(name)

@@ -1,5 +1,5 @@
-"""Hears from systemd-logind that the machine is about to shut down, and holds it back until pods
-have ended: an inhibitor lock of the mode delay, as upstream's kubelet takes it
+"""Is notified by systemd-logind that the machine is about to shut down, and holds it back until
+pods have ended: an inhibitor lock of the mode delay, as upstream's kubelet takes it
 (https://systemd.io/INHIBITOR_LOCKS).
 
 systemd's own programs speak to it, which are there wherever it is: `busctl` reads how long a lock
@@ -98,8 +98,8 @@ class Logind:
     # --- the lock ---
 
     async def hold(self) -> None:
-        """Takes the lock. It is let go when this process ends, too. Raises LogindError."""
-        await self.let_go()
+        """Takes the lock. It is released when this process ends, too. Raises LogindError."""
+        await self.release()
         try:
             self._lock = await asyncio.create_subprocess_exec(
                 "systemd-inhibit",
@@ -114,7 +114,7 @@ class Logind:
         except FileNotFoundError:
             raise LogindError("there is no systemd-inhibit") from None
 
-    async def let_go(self) -> None:
+    async def release(self) -> None:
         lock = self._lock
         self._lock = None
         if lock is not None and lock.stdin is not None:
@@ -174,12 +174,12 @@ class LogindWatch:
         self._tasks = TaskGroup("shutdown")
         self.is_active = False
 
-    async def run(self, told: Callable[[str], None] = log.info) -> None:
-        """Until cancelled; at once where there is no logind. `told` takes what is logged."""
+    async def run(self, report: Callable[[str], None] = log.info) -> None:
+        """Until cancelled; at once where there is no logind. `report` takes what is logged."""
         try:
             await self._logind.delay()
         except LogindError as error:
-            told(f"There is no logind ({error}): the node shuts down gracefully on SIGTERM")
+            report(f"There is no logind ({error}): the node shuts down gracefully on SIGTERM")
             return
         self.is_active = True
         try:
@@ -191,7 +191,7 @@ class LogindWatch:
                 await asyncio.sleep(_AGAIN)
         finally:
             await self._tasks.stop()
-            await self._logind.let_go()
+            await self._logind.release()
 
     async def _watch(self) -> None:
         await self._logind.ensure_delay(total(self._shutdown.periods))
@@ -206,4 +206,4 @@ class LogindWatch:
 
     async def _go(self) -> None:
         await self._shutdown.begin()
-        await self._logind.let_go()
+        await self._logind.release()

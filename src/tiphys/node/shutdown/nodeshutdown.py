@@ -29,10 +29,10 @@ _CANCELLED = "Shutdown manager detected shutdown cancellation"
 
 
 class Announcements(NamedTuple):
-    """How others hear of a shutdown.
+    """How a shutdown is reported.
 
     report:  has the node's status written
-    event:   tells a reason and a message about the node
+    event:   records a reason and a message about the node
     metrics: show when it began and ended
     now:     seconds since the epoch
     """
@@ -109,7 +109,7 @@ class NodeShutdown:
 
 
 async def _end(period: Period, pods: Sequence[ManagedPod]) -> None:
-    """A pod whose spec gives it less time has less. Nobody waits for a period without pods."""
+    """A pod whose spec gives it less time has less. A period without pods is skipped."""
     for managed in pods:
         own = managed.pod.spec.termination_grace_period_seconds
         grace = period.seconds if own is None else min(own, period.seconds)

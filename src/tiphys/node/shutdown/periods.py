@@ -31,7 +31,7 @@ def periods_of(total: float, critical: float) -> Periods:
     if critical > total:
         raise ValueError(
             "invalid configuration: shutdownGracePeriodCriticalPods "
-            f"{_told(critical)} must be <= shutdownGracePeriod {_told(total)}"
+            f"{_formatted(critical)} must be <= shutdownGracePeriod {_formatted(total)}"
         )
     for name, seconds in (
         ("shutdownGracePeriod", total),
@@ -39,8 +39,8 @@ def periods_of(total: float, critical: float) -> Periods:
     ):
         if 0 < seconds < 1:
             raise ValueError(
-                f"invalid configuration: {name} {_told(seconds)} must be either zero or otherwise "
-                ">= 1 sec"
+                f"invalid configuration: {name} {_formatted(seconds)} must be either zero or "
+                "otherwise >= 1 sec"
             )
     if not total:
         return ()
@@ -89,5 +89,5 @@ def parse_seconds(value: Any) -> float:
     return seconds
 
 
-def _told(seconds: float) -> str:
+def _formatted(seconds: float) -> str:
     return f"{{{seconds:g}s}}"

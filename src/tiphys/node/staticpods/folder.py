@@ -1,6 +1,6 @@
 """The files of static pods: which there are, and whether one has changed.
 
-Upstream is told by the kernel and looks at everything every 20 seconds besides; here the names and
+Upstream is notified by the kernel and reads everything every 20 seconds besides; here the names and
 times of the files are read once a second, which misses nothing and needs no second way.
 """
 
@@ -24,7 +24,7 @@ Read = Callable[[bytes, str], core_v1.Pod]
 
 
 class _Version(NamedTuple):
-    """Tells one content of a file from the next."""
+    """Distinguishes one content of a file from the next."""
 
     inode: int
     changed: int
@@ -63,21 +63,21 @@ class ManifestFolder:
         return [pods[path] for path in sorted(pods)]
 
     def _files(self) -> Iterator[tuple[Path, _Version]]:
-        """Those whose names do not begin with a dot; no folders below."""
+        """Those whose names do not start with a dot; no folders below."""
         try:
             paths = sorted(self._path.iterdir()) if self._path.is_dir() else [self._path]
         except OSError as error:
-            log.warning("Static pods in %s cannot be looked for: %s", self._path, error)
+            log.warning("Static pods in %s cannot be listed: %s", self._path, error)
             return
         for path in paths:
             if path.name.startswith(".") and path != self._path:
                 continue
             try:
-                found = path.stat()
+                status = path.stat()
             except OSError:
                 continue
-            if stat.S_ISREG(found.st_mode):
-                yield path, _Version(found.st_ino, found.st_mtime_ns, found.st_size)
+            if stat.S_ISREG(status.st_mode):
+                yield path, _Version(status.st_ino, status.st_mtime_ns, status.st_size)
 
     def _pod(self, path: Path) -> core_v1.Pod | None:
         try:
@@ -96,7 +96,7 @@ def _unchanged(before: core_v1.Pod | None, now: core_v1.Pod | None) -> core_v1.P
 
 
 def _text(path: Path) -> bytes:
-    """Raises OSError, ManifestError. A pipe that took the file's place holds nobody."""
+    """Raises OSError, ManifestError. A pipe that took the file's place does not block."""
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(handle, "rb") as file:
         text = file.read(_MOST_BYTES + 1)

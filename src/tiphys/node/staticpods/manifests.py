@@ -48,7 +48,7 @@ def static_pod(text: bytes, source: str, node: str, reader: PodReader) -> core_v
         raise ManifestError(f"invalid pod: [{', '.join(violations)}]")
     if noun := first_reference(pod):
         raise ManifestError(f"static pods may not reference {noun}")
-    # Nobody resolves its class, and the node does without whatever else before it (upstream's
+    # Nothing resolves its class, and the node does without whatever else before it (upstream's
     # IsCriticalPod).
     pod.spec.priority = CRITICAL_PRIORITY
     return pod

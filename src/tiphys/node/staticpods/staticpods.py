@@ -21,7 +21,7 @@ from tiphys.node.staticpods.folder import ManifestFolder
 
 log = logging.getLogger(__name__)
 
-_LOOK = 1.0  # seconds between looks at the files
+_LOOK = 1.0  # seconds between scans of the files
 _RETRY = 5.0  # seconds after which what the API server refused is tried again
 
 Key = tuple[str, str]  # (namespace, name)
@@ -92,13 +92,13 @@ class StaticPods:
         mirror = self._mirror(key)
         before = mirror.object
         mirror.show(pod)
-        # An agent before this one started it. One that was evicted begins anew (upstream).
+        # An agent before this one started it. One that was evicted is restarted (upstream).
         if mirror.shows and before is not None and not pod_finished(before):
             pod.status = before.status
         self._runs[key] = _Run(pod, self._start(pod, mirror))
 
     def _end(self, key: Key, run: _Run) -> None:
-        """The next pod of the name begins when this one has ended."""
+        """The next pod of the name starts when this one has ended."""
         if run.has_ended:
             self._note_end(key)
             return
@@ -137,7 +137,7 @@ class StaticPods:
         return self._mirrors[key]
 
     async def run(self) -> None:
-        """Until cancelled. The files must have been looked at once."""
+        """Until cancelled. The files must have been read once."""
         while True:
             self._changed.clear()
             is_done = await self._bring_up_to_date()

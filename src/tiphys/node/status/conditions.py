@@ -90,7 +90,7 @@ def _initialized(seen: Observation, status: v1.PodStatus) -> Condition:
 
 
 def _stays_initialized(seen: Observation) -> bool:
-    """A pod whose containers all begin again stays what it was."""
+    """A pod whose containers all restart stays what it was."""
     before = find(seen.pod.status.conditions, "Initialized")
     is_restarting = any(record.removed is not None for record in seen.records.values())
     return is_restarting and before is not None and before.status == "True"
@@ -101,7 +101,7 @@ def _incomplete_inits(seen: Observation, status: v1.PodStatus) -> list[str]:
     spec = seen.pod.spec
     if any(container.name in seen.state.containers for container in spec.containers):
         return []
-    statuses = {one.name: one for one in status.init_container_statuses}
+    statuses = {init.name: init for init in status.init_container_statuses}
     incomplete = []
     for container in spec.init_containers:
         init = statuses[container.name]
@@ -117,8 +117,8 @@ def _containers_ready(pod: v1.Pod, status: v1.PodStatus) -> Condition:
     if is_final(status.phase):
         reason = "PodCompleted" if status.phase == "Succeeded" else "PodFailed"
         return Condition("ContainersReady", False, reason)
-    inits = {one.name: one for one in status.init_container_statuses}
-    mains = {one.name: one for one in status.container_statuses}
+    inits = {init.name: init for init in status.init_container_statuses}
+    mains = {main.name: main for main in status.container_statuses}
     sidecars = [c.name for c in pod.spec.init_containers if is_sidecar(c)]
     unready = [name for name in sidecars if not inits[name].ready]
     unready += [c.name for c in pod.spec.containers if not mains[c.name].ready]

@@ -70,7 +70,7 @@ def _pod_ips(seen: Observation) -> tuple[str, ...]:
         ips = sandbox.ips if sandbox is not None else ()
         ips = led_by(ips, next(iter(seen.host_ips), ""))
     before = seen.pod.status
-    known = tuple(one.ip for one in before.pod_ips)
+    known = tuple(pod_ip.ip for pod_ip in before.pod_ips)
     return ips or known or ((before.pod_ip,) if before.pod_ip else ())
 
 
@@ -88,18 +88,20 @@ def _set_container_statuses(seen: Observation, status: v1.PodStatus) -> None:
             init.ready = init.state.terminated.exit_code == 0
         status.init_container_statuses.append(init)
     for ephemeral in spec.ephemeral_containers:
-        one = container_status(seen, ephemeral, "ContainerCreating")
-        status.ephemeral_container_statuses.append(one)
+        ephemeral_status = container_status(seen, ephemeral, "ContainerCreating")
+        status.ephemeral_container_statuses.append(ephemeral_status)
     restarts = {
-        one.name: one.restart_count
-        for one in [*old.container_statuses, *old.init_container_statuses]
+        previous.name: previous.restart_count
+        for previous in [*old.container_statuses, *old.init_container_statuses]
     }
     resizable = [*spec.containers, *spec.init_containers]
     statuses = [*status.container_statuses, *status.init_container_statuses]
-    for container, one in zip(resizable, statuses, strict=True):
-        add_resources(seen, container, one)
-        if one.name not in seen.state.containers:
-            one.restart_count = max(one.restart_count, restarts.get(one.name, 0))
+    for container, main_status in zip(resizable, statuses, strict=True):
+        add_resources(seen, container, main_status)
+        if main_status.name not in seen.state.containers:
+            main_status.restart_count = max(
+                main_status.restart_count, restarts.get(main_status.name, 0)
+            )
 
 
 def _set_resources(seen: Observation, status: v1.PodStatus) -> None:
@@ -144,7 +146,7 @@ def _requests(spec: v1.PodSpec) -> dict[str, Quantity]:
 
 def phase(pod: v1.Pod, state: PodState, is_restarting: bool = False) -> str:
     """Pending until every main container has started once; then it depends on those that ended.
-    `is_restarting`: containers were removed to begin again."""
+    `is_restarting`: containers were removed to be restarted."""
     spec = pod.spec
     if any(_has_failed_for_good(pod, state, container) for container in spec.init_containers):
         return "Failed"
@@ -179,8 +181,8 @@ def _cut_messages(status: v1.PodStatus) -> None:
         *status.init_container_statuses,
         *status.ephemeral_container_statuses,
     ]
-    for one in statuses:
-        for terminated in (one.state.terminated, one.last_state.terminated):
+    for container in statuses:
+        for terminated in (container.state.terminated, container.last_state.terminated):
             if terminated is not None:
                 terminated.message = _cut(terminated.message, _MESSAGES // len(statuses))
 
@@ -229,7 +231,7 @@ def _has_initialized(pod: v1.Pod, status: v1.PodStatus) -> bool:
 
 
 def _mark_as_lost(statuses: list[v1.ContainerStatus]) -> None:
-    """Reports containers whose end nobody saw, with the exit code of a killed process."""
+    """Reports containers whose end was not observed, with the exit code of a killed process."""
     for status in statuses:
         if status.state.terminated is not None:
             continue

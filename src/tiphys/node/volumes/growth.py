@@ -1,6 +1,6 @@
 """Volumes that have grown: the node's part of it is the file system, which a driver (`node.csi`) or
 the node itself (`localdisks`) lets grow. That it has grown stands in the claim's status then, and
-so does that it cannot: the resizer starts over when somebody asks for less."""
+so does that it cannot: the resizer starts over when less is requested."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def wanted_size(claim: Claim, volume: core_v1.PersistentVolume) -> str:
 
 
 def status_meanwhile(claim: Claim) -> Change:
-    """The change of a claim's status before the driver is told; empty if it says so already."""
+    """The change of a claim's status before the driver is called; empty if it says so already."""
     turn = claim.status.allocated_resource_statuses.get("storage", "")
     if turn != _PENDING:
         return {}
@@ -86,7 +86,11 @@ def status_meanwhile(claim: Claim) -> Change:
 
 def status_after(claim: Claim, size: str) -> Change:
     """The change of a claim's status when its volume's file system has grown."""
-    left = [to_builtins(one) for one in claim.status.conditions if one.type not in _CONDITIONS]
+    left = [
+        to_builtins(condition)
+        for condition in claim.status.conditions
+        if condition.type not in _CONDITIONS
+    ]
     change: Change = {"capacity": {"storage": size}, "conditions": left or None}
     if claim.status.allocated_resource_statuses:
         change["allocatedResourceStatuses"] = {"storage": None}
@@ -95,12 +99,16 @@ def status_after(claim: Claim, size: str) -> Change:
 
 def status_of_failure(claim: Claim, problem: str, is_infeasible: bool, now: str) -> Change:
     """The change of a claim's status when a driver has refused for good; empty if it says so
-    already. What is infeasible is left to the resizer, and to whoever asks for less."""
+    already. What is infeasible is left to the resizer, and to users who ask for less."""
     change: Change = {}
     if is_infeasible:
         change["allocatedResourceStatuses"] = {"storage": _INFEASIBLE}
     if not conditions.is_true(claim.status.conditions, _FAILED):
-        others = [to_builtins(one) for one in claim.status.conditions if one.type != _FAILED]
+        others = [
+            to_builtins(condition)
+            for condition in claim.status.conditions
+            if condition.type != _FAILED
+        ]
         text = f"failed to expand pvc with {problem}"
         failed = {"type": _FAILED, "status": "True", "lastTransitionTime": now, "message": text}
         change["conditions"] = [*others, failed]
@@ -121,7 +129,7 @@ class VolumeGrowth:
 
     def forget(self, uid: str) -> None:
         """A pod has its volumes no more."""
-        self._failures = {key: why for key, why in self._failures.items() if key[0] != uid}
+        self._failures = {key: failure for key, failure in self._failures.items() if key[0] != uid}
 
     async def follow(
         self, pod: core_v1.Pod, claim: Claim, volume: core_v1.PersistentVolume, grow: Grow
@@ -156,7 +164,7 @@ class VolumeGrowth:
     async def _note_failure(
         self, key: tuple[str, str], claim: Claim, size: str, error: GrowthError
     ) -> None:
-        # Somebody has asked for another size meanwhile: the resizer is to have a say.
+        # Another size was requested meanwhile: that is the resizer's to decide.
         asked = str(claim.spec.resources.requests.get("storage", "0"))
         is_outdated = quantity.ceil_units(asked) != quantity.ceil_units(size)
         is_infeasible = error.is_infeasible or (is_outdated and key in self._failures)

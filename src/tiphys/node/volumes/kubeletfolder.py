@@ -59,7 +59,7 @@ class KubeletFolder:
         return self.place(path)
 
     def is_served(self, path: str) -> bool:
-        """Whether somebody listens on the socket that a plugin calls `path`."""
+        """Whether a process listens on the socket that a plugin calls `path`."""
         try:
             handle = self.open_socket(path)
         except OSError:

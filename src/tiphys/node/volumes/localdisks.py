@@ -60,8 +60,8 @@ class LocalDisks:
         device = volume.spec.local.path
         place = str(self._place(uid, volume.metadata.name))
         async with self._locks.setdefault(os.path.realpath(device), asyncio.Lock()):
-            found = re.search(r"^TYPE=(\w+)$", await _content_of(device), re.MULTILINE)
-            fs_type = found[1] if found is not None else ""
+            match = re.search(r"^TYPE=(\w+)$", await _content_of(device), re.MULTILINE)
+            fs_type = match[1] if match is not None else ""
             if fs_type not in _GROWN_BY:
                 text = f"resize of format {fs_type} is not supported for device {device}"
                 raise GrowthError(f"ResizeFS.Resize - {text} mounted at {place}")

@@ -27,8 +27,8 @@ def mount_tmpfs(path: Path, options: str, executable: bool = True) -> None:
 
 
 def mount_read_only(kind: str, source: str, options: list[str], place: Path) -> None:
-    """Mounts files that nobody may change, run or use as devices, as upstream shows images. Raises
-    OSError."""
+    """Mounts files that must not be changed, run or used as devices, as upstream shows images.
+    Raises OSError."""
     flags = _RDONLY | _NOSUID | _NODEV | _NOEXEC
     plain = ",".join(option for option in options if option not in ("ro", "rbind", "bind")).encode()
     if kind == "bind":

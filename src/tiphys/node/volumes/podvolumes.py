@@ -149,8 +149,8 @@ class Volumes:
         for index, mount in enumerate(container.volume_mounts):
             path = paths[mount.name]
             if _is_claimed(volumes[mount.name]) and _is_block(path):
-                why = "has volumeMode Block, but is specified in volumeMounts"
-                raise VolumeError(f"volume {mount.name} {why}")
+                problem = "has volumeMode Block, but is specified in volumeMounts"
+                raise VolumeError(f"volume {mount.name} {problem}")
             sub_path = mount.sub_path
             if mount.sub_path_expr:
                 sub_path = expand(mount.sub_path_expr, env)
@@ -171,8 +171,8 @@ class Volumes:
         for device in container.volume_devices:
             path = paths[device.name]
             if not _is_block(path):
-                why = "has volumeMode Filesystem, but is specified in volumeDevices"
-                raise VolumeError(f"volume {device.name} {why}")
+                problem = "has volumeMode Filesystem, but is specified in volumeDevices"
+                raise VolumeError(f"volume {device.name} {problem}")
             nodes.append(DeviceNode(os.path.realpath(path), device.device_path, "mrw"))
         return nodes
 

@@ -9,6 +9,6 @@ def is_recursive(mode: str, name: str, able: bool) -> bool:
     """`mode` is the spec's `recursiveReadOnly` of the mount of a volume `name`, `able` whether the
     runtime can do it. Raises VolumeError."""
     if mode == "Enabled" and not able:
-        why = "requested recursive read-only mode, but it is not supported by the runtime"
-        raise VolumeError(f'volume "{name}" {why}')
+        problem = "requested recursive read-only mode, but it is not supported by the runtime"
+        raise VolumeError(f'volume "{name}" {problem}')
     return able and mode in ("Enabled", "IfPossible")

@@ -48,8 +48,8 @@ def mount_sub_path(folder: Path, wanted: SubPath) -> str:
         finally:
             os.close(handle)
     except (OSError, ValueError) as error:
-        what = f'volumeMount "{wanted.volume_name}" of container "{wanted.container}"'
-        raise SubPathError(f"failed to prepare subPath for {what}: {error}") from None
+        mount = f'volumeMount "{wanted.volume_name}" of container "{wanted.container}"'
+        raise SubPathError(f"failed to prepare subPath for {mount}: {error}") from None
     return str(place)
 
 

@@ -143,7 +143,7 @@ def _first_mode(*modes: int | None) -> int:
 
 
 def token_file(pod: core_v1.Pod, token: str, mode: int | None) -> File:
-    """For nobody but the user that all containers run as, if there is one, and the pod's group."""
+    """Only for the user that all containers run as, if there is one, and the pod's group."""
     spec = pod.spec
     containers = [*spec.init_containers, *spec.containers, *spec.ephemeral_containers]
     users = {run_as_user(pod, container) for container in containers}
