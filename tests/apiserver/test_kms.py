@@ -220,9 +220,9 @@ async def test_a_new_plugin_has_to_be_well_before_it_is_used(
     await engine.open(lambda changes: None)
     (vault.keys / "healthz").write_text("sealed")
     file.write_text(document(vault.provider, keyed("aesgcm")))
-    assert not await reloader.look() and not engine.transformers.envelopes
+    assert not await reloader.poll() and not engine.transformers.envelopes
     (vault.keys / "healthz").unlink()
-    assert await reloader.look()  # nothing of the file has changed
+    assert await reloader.poll()  # nothing of the file has changed
     await engine.commit(Write("/core/secrets/default/x", b"{}"))
     await engine.close()
 

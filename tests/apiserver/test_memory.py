@@ -40,7 +40,7 @@ class Process:
         """How often it was trimmed after each look, at which it had so many MiB."""
         trimmed = []
         for self.memory in sizes:
-            await self.trimmer.look()
+            await self.trimmer.check()
             trimmed.append(self.trimmed)
         return trimmed
 

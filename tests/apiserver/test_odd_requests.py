@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from typing import Any
 
 import aiohttp
 import pytest
 import yaml
 
-from tests.apiserver.builders import CRONS, call, definition, established
+from tests.apiserver.builders import CRONS, call, cron, definition, established
 from tiphys.api.meta_v1 import Status
 from tiphys.machinery import protobuf
 from tiphys.machinery.errors import StatusError
@@ -204,9 +205,12 @@ async def test_what_is_no_utf_8_is_refused_wherever_it_stands(
     server: LocalCluster, place: str, body: bytes
 ) -> None:
     path = f"{SPACE}/configmaps"
+    obj: dict[str, Any] = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "utf"}}
     if place == "custom":
         await established(server, definition())
         path = CRONS
+        obj = cron("utf")
+    await call(server, "POST", path, obj)
     async with session_of(server) as session:
         for method, types in MEDIA.items():
             one = path if method == "POST" else f"{path}/utf"

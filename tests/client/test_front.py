@@ -268,7 +268,7 @@ async def test_the_end_of_a_connection_is_told(served: Served) -> None:
 def test_what_is_no_http_at_all_needs_no_traceback(error: Exception | None, is_told: bool) -> None:
     info = None if error is None else (type(error), error, None)
     record = logging.LogRecord("n", logging.ERROR, "p", 1, "m", (), info)  # type: ignore[arg-type]
-    assert module._worth_telling(record) is is_told
+    assert module._worth_logging(record) is is_told
 
 
 @pytest.mark.parametrize(

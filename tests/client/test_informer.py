@@ -181,10 +181,10 @@ async def test_a_handler_that_fails_keeps_nothing_from_the_others(
 
 async def test_one_informer_serves_all_who_ask_for_a_kind(server: LocalCluster) -> None:
     informers = Informers(server.client, server.tasks)
-    assert informers.made(core_v1.Namespace) is None
+    assert informers.existing(core_v1.Namespace) is None
     assert informers.of(core_v1.Namespace) is informers.of(core_v1.Namespace)
     await informers.synced()
-    made = informers.made(core_v1.Namespace)
+    made = informers.existing(core_v1.Namespace)
     assert made is not None and informers.held == len(made) > 0
     assert made.get("default") is not None, "what has no namespace goes by its name"
 

@@ -82,7 +82,7 @@ class Bench:
 
     async def seen(self) -> None:
         """Waits until every informer shows what the server holds."""
-        for kind, informer in list(self.informers._made.items()):
+        for kind, informer in list(self.informers._informers.items()):
             written = self.server.server.server.registry.cache(resource_of(kind)).revision
             async with asyncio.timeout(_PATIENCE):
                 await informer.synced.wait()

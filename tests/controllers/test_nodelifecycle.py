@@ -226,7 +226,7 @@ async def test_a_node_that_is_gone_is_forgotten(
     made = await come(bench)
     await bench.change(made, spec={"taints": [{"key": "mine", "effect": "NoExecute"}]})
     await step(bench, nodes)
-    assert bench.namespace in nodes._heard and bench.namespace in nodes._tainted
+    assert bench.namespace in nodes._heartbeats and bench.namespace in nodes._tainted
     await bench.remove(made)
     assert await step(bench, nodes) is None
-    assert bench.namespace not in nodes._heard and bench.namespace not in nodes._tainted
+    assert bench.namespace not in nodes._heartbeats and bench.namespace not in nodes._tainted

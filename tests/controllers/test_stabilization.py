@@ -103,15 +103,15 @@ def test_what_was_taken_away_may_come_back_within_the_period() -> None:
 @pytest.mark.parametrize(("now", "replicas", "able"), [(60, 10, STABLE_DOWN), (301, 2, READY)])
 def test_it_shrinks_only_when_five_minutes_agree(now: float, replicas: int, able: Cause) -> None:
     record = Record()
-    record.found(10, 0)
-    record.found(99, 1)  # only the first that is found counts
+    record.note_initial(10, 0)
+    record.note_initial(99, 1)  # only the first that is found counts
     assert bounded(hpa(), 10, 2, record, now) == (replicas, WITHIN, able)
 
 
 @pytest.mark.parametrize(("now", "replicas", "able"), [(50, 3, STABLE_UP), (120, 6, READY)])
 def test_it_grows_only_when_the_window_agrees(now: float, replicas: int, able: Cause) -> None:
     record = Record()
-    record.found(3, 0)
+    record.note_initial(3, 0)
     slow = hpa(behavior={"scaleUp": {"stabilizationWindowSeconds": 100}})
     found = bounded(slow, 3, 6, record, now)
     assert (found.replicas, found.able) == (replicas, able)

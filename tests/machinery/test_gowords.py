@@ -91,6 +91,6 @@ def test_values_are_printed_as_go_prints_them(value: Any, text: str) -> None:
 
 
 def test_numbers_of_any_length_are_read() -> None:
-    assert gowords.whole("9" * 399) == int("9" * 399)
-    assert gowords.whole("1" + "0" * 399) == float("inf")
-    assert gowords.whole("12") == 12
+    assert gowords.parse_number("9" * 399) == int("9" * 399)
+    assert gowords.parse_number("1" + "0" * 399) == float("inf")
+    assert gowords.parse_number("12") == 12

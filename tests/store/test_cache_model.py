@@ -169,11 +169,11 @@ class WatchCache(RuleBasedStateMachine):
         revision = max(self.revision - back, 0)
         if revision < self.floor:
             with pytest.raises(Expired):
-                self.cache.at(VIEWS[view], revision)
+                self.cache.list_at(VIEWS[view], revision)
             return
         state = self.states[revision]
         expected = sorted(name for name, obj in state.items() if in_view(view, obj))
-        assert names(self.cache.at(VIEWS[view], revision)) == expected
+        assert names(self.cache.list_at(VIEWS[view], revision)) == expected
 
     @rule(view=VIEW, back=st.integers(0, 10))
     def watch(self, view: str, back: int) -> None:

@@ -318,7 +318,7 @@ def test_the_hundred_keys_that_were_used_last_are_shown() -> None:
     metrics = EncryptionMetrics(registry)
     for number in [*range(100), 0, 100]:
         metrics.key_used("to_storage", "v", f"{number}")
-        metrics.key_told("v", f"{number}")
+        metrics.key_reported("v", f"{number}")
     page = generate_latest(registry).decode()
     for name in ("key_id_hash_total", "key_id_hash_last_timestamp_seconds"):
         name = f"apiserver_envelope_encryption_{name}"

@@ -36,9 +36,9 @@ async def opened(tmp_path: Path, *providers: dict[str, Any]) -> tuple[SealedEngi
 async def test_a_changed_file_is_loaded_and_makes_old_values_stale(tmp_path: Path) -> None:
     engine, (reloader, registry), file = await opened(tmp_path, keyed("aesgcm"))
     await engine.commit(Write("/core/secrets/default/x", VALUE))
-    assert not await reloader.look() and not engine.is_stale("/core/secrets/default/x")
+    assert not await reloader.poll() and not engine.is_stale("/core/secrets/default/x")
     file.write_text(document(keyed("aesgcm", "two", OTHER), keyed("aesgcm")))
-    assert await reloader.look() and engine.is_stale("/core/secrets/default/x")
+    assert await reloader.poll() and engine.is_stale("/core/secrets/default/x")
     await engine.commit(Write("/core/secrets/default/x", VALUE))
     assert not engine.is_stale("/core/secrets/default/x")
     page = generate_latest(registry).decode()
@@ -49,12 +49,12 @@ async def test_a_broken_file_changes_nothing_until_it_is_mended(tmp_path: Path) 
     engine, (reloader, registry), file = await opened(tmp_path, keyed("aesgcm"))
     for text in ("", "kind: [", document({"kms": {}})):
         file.write_text(text)
-        assert not await reloader.look()
+        assert not await reloader.poll()
     await engine.commit(Write("/core/secrets/default/x", VALUE))
     page = generate_latest(registry).decode()
     assert 'automatic_reloads_total{apiserver_id_hash="",status="failure"} 3.0' in page
     file.write_text(document(keyed("aesgcm", "two", OTHER)))
-    assert await reloader.look()
+    assert await reloader.poll()
 
 
 def reloads(registry: CollectorRegistry) -> tuple[int, int]:
@@ -71,27 +71,27 @@ async def test_a_file_that_is_gone_is_reported_at_each_look(tmp_path: Path) -> N
     _, (reloader, registry), file = await opened(tmp_path, keyed("aesgcm"))
     content = file.read_text()
     file.unlink()
-    assert not await reloader.look() and not await reloader.look()
+    assert not await reloader.poll() and not await reloader.poll()
     assert reloads(registry) == (0, 2)
     file.write_text(content)
-    assert not await reloader.look() and reloads(registry) == (0, 2), "it is the one in force"
+    assert not await reloader.poll() and reloads(registry) == (0, 2), "it is the one in force"
 
 
 async def test_a_file_whose_times_are_as_they_were_is_not_read(tmp_path: Path) -> None:
     _, (reloader, _), file = await opened(tmp_path, keyed("aesgcm"))
-    assert not await reloader.look()
+    assert not await reloader.poll()
     times = file.stat().st_mtime_ns
     file.write_text(file.read_text().replace(KEY, OTHER))
     os.utime(file, ns=(times, times))
-    assert not await reloader.look()
+    assert not await reloader.poll()
     os.utime(file, ns=(times, times + 1))
-    assert await reloader.look() and not await reloader.look()
+    assert await reloader.poll() and not await reloader.poll()
 
 
 async def test_a_broken_file_is_reported_once(tmp_path: Path) -> None:
     _, (reloader, registry), file = await opened(tmp_path, keyed("aesgcm"))
     file.write_text("kind: Pod")
-    assert not await reloader.look() and not await reloader.look()
+    assert not await reloader.poll() and not await reloader.poll()
     assert reloads(registry) == (0, 1)
 
 
@@ -132,10 +132,10 @@ async def test_a_plugin_that_is_well_is_taken(tmp_path: Path, vault: Vault) -> N
     engine, (reloader, _), file = await opened(tmp_path, keyed("aesgcm"))
     await vault.start()
     file.write_text(document(vault.provider(), keyed("aesgcm")))
-    assert await reloader.look() and not engine.faults
+    assert await reloader.poll() and not engine.faults
     [plugin] = engine.transformers.envelopes.values()
     file.write_text(document(vault.provider(), {"identity": {}}))
-    assert await reloader.look()
+    assert await reloader.poll()
     assert list(engine.transformers.envelopes.values()) == [plugin], "it goes on as it is"
     await engine.close()
 
@@ -151,13 +151,13 @@ async def test_a_plugin_that_is_not_well_is_not_taken_until_it_is(
     engine, (reloader, registry), file = await opened(tmp_path, keyed("aesgcm"))
     file.write_text(document(vault.provider(timeout="10ms"), keyed("aesgcm")))
     with caplog.at_level(logging.ERROR):
-        assert not await reloader.look() and not await reloader.look()
+        assert not await reloader.poll() and not await reloader.poll()
     words = "health check for new transformers failed: kmsv2 Provider vault is not healthy"
     assert words in caplog.text and reloads(registry) == (0, 2)
     assert not engine.transformers.envelopes
     await vault.start()
     monkeypatch.setattr(reloading, "_WELL_WITHIN", 10)
-    assert await reloader.look() and reloads(registry) == (1, 2)
+    assert await reloader.poll() and reloads(registry) == (1, 2)
     await engine.close()
 
 
@@ -171,7 +171,7 @@ async def test_a_plugin_may_become_well_while_it_is_waited_for(
     (vault.folder / "healthz").write_text("tired")
     await vault.start()
     file.write_text(document(vault.provider(), keyed("aesgcm")))
-    look = asyncio.ensure_future(reloader.look())
+    look = asyncio.ensure_future(reloader.poll())
     await until(lambda: vault.asked >= 3)
     (vault.folder / "healthz").unlink()
     assert await look
@@ -192,7 +192,7 @@ async def test_a_plugin_that_is_given_up_is_not_connected_to_any_more(
         "tiphys.store.encryption.envelope.Envelope.close", closing(closed), raising=True
     )
     file.write_text(document(vault.provider(timeout="10ms"), vault.provider("new", "10ms")))
-    assert not await reloader.look()
+    assert not await reloader.poll()
     assert closed == ["new"]
 
 

@@ -2,8 +2,8 @@
 small strategy per resource, admission, discovery, OpenAPI.
 
 A request comes in through `serving`, is named in `request`, passes the filters of `server` (by what
-`requestfacts` read off it), is led by `routing` and ends where `handlers` says: in `reading` (with
-`views`, `lists`, `watching`, whose events go over `watchwires`), `writing` (with `bodies`,
+`requestfacts` read off it), is led by `routing` and ends in a handler (`handlers`): in `reading`
+(with `views`, `lists`, `watching`, whose events go over `watchwires`), `writing` (with `bodies`,
 `patches`, `parts`), `scales`, `actions` (what stores nothing), `pages` (what is no resource),
 `connect` (streams to nodes) or `aggregation` (other servers; `proxying` for both). `custom` has the
 custom resources. Nothing may hold the event loop, which `watchdog` watches: what is large is done

@@ -1,4 +1,4 @@
-"""What a cluster has before anybody asks: namespaces, the default roles and bindings, priority
+"""What a cluster has from the start: namespaces, the default roles and bindings, priority
 classes, the `kubernetes` service. Written at start when missing; what users changed stays, missing
 rules are put back.
 """
@@ -76,7 +76,7 @@ async def bootstrap(
     ranges = registry.strategy_of(resource_of(core_v1.Service)).settings.service_cidrs
     service_range = ranges[0]
     cidr = networking_v1.ServiceCIDR(metadata=metadata("kubernetes"))
-    cidr.spec.cidrs = [str(one) for one in ranges]
+    cidr.spec.cidrs = [str(network) for network in ranges]
     await _ensure(registry, cidr)
     await presence.enter()
     await _kubernetes(registry, presence.addresses(), port)
@@ -112,35 +112,38 @@ async def _roles(registry: Registry) -> None:
     for obj in objects_of_kube_system():
         await _ensure(registry, obj, "kube-system")
     readers = joining.readers()
-    await asyncio.gather(*(_ensure(registry, one.role, one.namespace) for one in readers))
-    await asyncio.gather(*(_ensure(registry, one.binding, one.namespace) for one in readers))
+    await asyncio.gather(*(_ensure(registry, reader.role, reader.namespace) for reader in readers))
+    await asyncio.gather(
+        *(_ensure(registry, reader.binding, reader.namespace) for reader in readers)
+    )
     await asyncio.gather(*(_complete(registry, binding) for binding in cluster_role_bindings()))
 
 
 async def _complete(registry: Registry, wanted: Any) -> None:
     """Makes a role or a binding, or adds to the one there what it lacks (it may be from an older
-    release, or somebody has taken something out), unless its annotation says that it is to be left
-    alone.
+    release, or an administrator removed something), unless its annotation turns auto-update off.
     """
     resource = resource_of(type(wanted))
     meta = wanted.metadata
-    there = registry.lookup(resource.plural, "", meta.name, resource.group)
-    if there is None:
+    stored = registry.lookup(resource.plural, "", meta.name, resource.group)
+    if stored is None:
         return await _ensure(registry, wanted)
     binding = isinstance(wanted, rbac_v1.ClusterRoleBinding)
     repeated = False
     if binding:
         registry.strategy_of(resource).default(wanted)  # as what is stored
-        missing: list[Any] = [one for one in wanted.subjects if one not in there.subjects]
+        missing: list[Any] = [
+            subject for subject in wanted.subjects if subject not in stored.subjects
+        ]
         # Earlier releases added each subject again at every start.
-        repeated = len(_once(there.subjects)) < len(there.subjects)
+        repeated = len(_once(stored.subjects)) < len(stored.subjects)
     else:
         missing = [
             rule
             for rule in wanted.rules
-            if rule not in there.rules and any(Owned(there.rules).missing([rule]))
+            if rule not in stored.rules and any(Owned(stored.rules).missing([rule]))
         ]
-    left_alone = there.metadata.annotations.get(AUTOUPDATE) == "false" or getattr(
+    left_alone = stored.metadata.annotations.get(AUTOUPDATE) == "false" or getattr(
         wanted, "aggregation_rule", None
     )
     if not (missing or repeated) or left_alone:
@@ -196,8 +199,8 @@ async def keep_kubernetes(registry: Registry, presence: Presence, port: int) -> 
 
 def _served(registry: Registry) -> list[str]:
     """The addresses that the endpoints of the service have."""
-    there = registry.lookup("endpoints", "default", "kubernetes", "")
-    return [row.ip for subset in there.subsets for row in subset.addresses] if there else []
+    endpoints = registry.lookup("endpoints", "default", "kubernetes", "")
+    return [row.ip for subset in endpoints.subsets for row in subset.addresses] if endpoints else []
 
 
 async def _kubernetes(registry: Registry, addresses: list[str], port: int) -> None:
@@ -234,7 +237,7 @@ async def _kubernetes(registry: Registry, addresses: list[str], port: int) -> No
 
 
 async def _replace(registry: Registry, obj: Any, namespace: str) -> None:
-    """Makes the object, or makes the one there say the same."""
+    """Creates the object, or updates the existing one to the same content."""
     resource = resource_of(type(obj))
     if registry.lookup(resource.plural, namespace, obj.metadata.name, resource.group) is None:
         return await _ensure(registry, obj, namespace)
@@ -263,7 +266,7 @@ def _dns_service(address: str) -> core_v1.Service:
     }
     service = core_v1.Service(metadata=metadata("kube-dns", labels=labels))
     service.spec.cluster_ip = address
-    # Each node answers its own pods: another one may be lost, and nobody would notice at once.
+    # Each node answers its own pods: the loss of another would not be noticed at once.
     service.spec.internal_traffic_policy = "Local"
     service.spec.ports = [
         core_v1.ServicePort(name="dns", port=53, target_port=53, protocol="UDP"),
@@ -276,7 +279,7 @@ def _dns_service(address: str) -> core_v1.Service:
 
 
 def _dns_configuration() -> core_v1.ConfigMap:
-    """What kubeadm has there, for administrators to change; `addons/dns` says what counts."""
+    """What kubeadm has there, for administrators to change; `addons/dns` lists what is read."""
     corefile = """\
 .:53 {
     errors

@@ -29,7 +29,7 @@ Handler = Callable[[Call, Resource], Awaitable[web.StreamResponse]]
 
 
 class Handlers:
-    """`groups` are those that another part of this process answers for, by name."""
+    """`groups` are those that another part of this process serves, by name."""
 
     def __init__(
         self,

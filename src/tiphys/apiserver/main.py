@@ -1,4 +1,4 @@
-"""`tiphys apiserver`: puts the server together and runs it until it is told to stop."""
+"""`tiphys apiserver`: puts the server together and runs it until a signal stops it."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 _LONGEST_OPTIONS = 1 << 16  # bytes
-_LEAVING = 0.5  # seconds in which clients are told to take new connections
+_LEAVING = 0.5  # seconds in which clients are asked to reconnect
 _LEAVING_AT_MOST = 6  # times that long, while handshakes are not over
 _MAY_ASK_AGAIN = 1.5  # seconds within which a client asks again on a connection, or does not
 _IDLE_AT_MOST = 65.0  # seconds that clients keep a connection which they do not use
@@ -115,7 +115,7 @@ class RunningServer:
         return Store(engine, selectable_fields, metrics, stale)
 
     def _engine(self) -> tuple[Engine, IsStale]:
-        """With what says which keys are to be written again, though nothing about them changes."""
+        """With the check for stale keys, which are rewritten although nothing in them changes."""
         engine = engine_of(self.options)
         sealed = self._sealed(engine)
         return (engine, never_stale) if sealed is None else (sealed, sealed.is_stale)
@@ -145,7 +145,7 @@ class RunningServer:
         serves = self._shared is None
         self._auditor = auditor_of(options.audit, self.collectors) if serves else None
         if not self.store.is_shared:
-            self._say_ready()  # the other has to let go of it first
+            self._report_ready()  # the other has to close it first
         await self.store.open()
         if self._reloader is not None:
             self._tasks.start(self._reloader.run(), "encryption-config")
@@ -211,16 +211,16 @@ class RunningServer:
         self._tasks.start(trimmer.run(), "trim-memory")
         await self._serve()
         if self.store.is_shared:
-            self._say_ready()
+            self._report_ready()
 
-    def _say_ready(self) -> None:
-        """Tells who started this server that the one before may go."""
+    def _report_ready(self) -> None:
+        """Reports to the starter of this server that the previous one may stop."""
         if self.options.ready is not None:
             os.write(self.options.ready, b".")
             os.close(self.options.ready)
 
     async def _bootstrap(self) -> None:
-        """What there is from the beginning, and who keeps it."""
+        """The bootstrap objects, and the tasks that maintain them."""
         options = self.options
         self._presence = Presence(self.store, options.address)
         await bootstrap(
@@ -286,7 +286,7 @@ class RunningServer:
         rounds = _LEAVING_AT_MOST
         kept = _MAY_ASK_AGAIN
         if self._presence is not None and self._presence.is_followed:
-            # Nobody waits for us: there is time for every client to be told.
+            # Nothing waits for this process: there is time to notify every client.
             rounds = round(_IDLE_AT_MOST / _LEAVING)
             kept = _IDLE_AT_MOST
             self.server.reader.watches.end_all()
@@ -334,7 +334,7 @@ async def run(options: Options, parts: Sequence[Part] = ()) -> None:
 
 
 async def run_worker(stream: int, door: int, published: int, parts: Sequence[Part] = ()) -> None:
-    """Serves what the primary hands over, until it says so or ends.
+    """Serves what the primary hands over, until it stops this process or ends.
 
     The arguments are descriptors: of the stream of `store.wire`, of the socket that connections
     come through (`workers.handover`), and of `wire.Published`.
@@ -353,7 +353,7 @@ async def run_worker(stream: int, door: int, published: int, parts: Sequence[Par
 
 
 def _settled() -> asyncio.Event:
-    """Readies the process for serving. Returns what is set when it is told to stop."""
+    """Readies the process for serving. Returns the event that a signal to stop sets."""
     settle_allocator()
     settle_collector()
     stop = stop_event()

@@ -43,7 +43,7 @@ class Options:
     admission_config: Path | None = None  # an AdmissionConfiguration
     encryption_config: Path | None = None  # an EncryptionConfiguration
     inherited: int | None = None  # file descriptor of a socket that listens already
-    ready: int | None = None  # the same of a pipe: who follows another process says when it may go
+    ready: int | None = None  # a pipe's: a successor reports on it when its predecessor may stop
     encryption_reload: bool = False  # whether the file is read again when it changes
     audit: AuditOptions = field(default_factory=AuditOptions)
     authorization: AuthorizationOptions = field(default_factory=AuthorizationOptions)
@@ -74,9 +74,9 @@ def engine_of(options: Options) -> Engine:
 
 def authorities(options: Options) -> dict[str, str]:
     """What servers behind this one need to know whom to believe."""
-    found = {"client-ca-file": options.client_ca.read_text()}
+    data = {"client-ca-file": options.client_ca.read_text()}
     if options.front_proxy is not None:
-        found |= {
+        data |= {
             "requestheader-client-ca-file": options.front_proxy[0].read_text(),
             "requestheader-allowed-names": '["front-proxy-client"]',
             "requestheader-username-headers": '["X-Remote-User"]',
@@ -84,7 +84,7 @@ def authorities(options: Options) -> dict[str, str]:
             "requestheader-group-headers": '["X-Remote-Group"]',
             "requestheader-extra-headers-prefix": '["X-Remote-Extra-"]',
         }
-    return found
+    return data
 
 
 def node_tls(options: Options) -> ssl.SSLContext | None:
@@ -92,9 +92,9 @@ def node_tls(options: Options) -> ssl.SSLContext | None:
         return None
     context = ssl.create_default_context(cafile=str(options.client_ca))
     certfiles.use(context, options.node_certificate, options.node_key)
-    # Nodes are reached by address, but it is the node that has to be there: a node that says
+    # Nodes are reached by address, but it is the node that has to be there: a node that claims
     # another's address, or this
-    # server's own, gets nobody's requests there. The name is given with each connection.
+    # server's own, gets no requests there. The name is given with each connection.
     context.check_hostname = True
     return context
 

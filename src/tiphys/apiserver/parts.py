@@ -1,4 +1,4 @@
-"""Groups of the API that something else than the registry answers: what an add-on that comes with
+"""Groups of the API that are not served by the registry: what an add-on that comes with
 the cluster runs inside the API server.
 
 Requests have been authenticated, authorized and given a seat before; a resource of the group is in

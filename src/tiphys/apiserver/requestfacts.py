@@ -1,4 +1,4 @@
-"""What a request says of itself before it is answered: who sends it, what it asks for, and how long
+"""What is read off a request before it is answered: who sends it, what it asks for, and how long
 it may take. Pure."""
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from tiphys.machinery.cel.conversions import parse_duration
 
 UPGRADED = frozenset(("exec", "attach", "portforward"))
 STREAMING = UPGRADED | {"proxy", "log"}
-# Verbs for which a selector says what is asked for.
+# Verbs for which a selector restricts what is requested.
 _SELECTING = frozenset(("list", "watch", "deletecollection"))
 PATIENCE = 60.0  # seconds that any request may take
-MOST_OBJECTS = 150_000  # in a body: each takes a kilobyte or more, whatever it says
+MOST_OBJECTS = 150_000  # in a body: each takes a kilobyte or more, even an empty one
 _TEXTS = re.compile(rb'"(?:[^"\\]|\\.)*"')
 
 
@@ -39,15 +39,15 @@ def impersonates(headers: Mapping[str, str]) -> bool:
     return False
 
 
-def question_of(call: Call, user: User, whole: bool = False) -> Asked:
-    """What the authorizers are asked about the request. `whole`: with its selectors, whoever asks;
+def question_of(call: Call, user: User, with_selectors: bool = False) -> Asked:
+    """What the authorizers are asked about the request. `with_selectors`: of any user's request;
     else they matter to the nodes' authorizer alone."""
     info = call.info
     if not info.is_resource:
         return Asked(info.verb, path=info.path)
     selects = info.verb in _SELECTING and not info.by_path
     fields = ""
-    if selects and (whole or NODES in user.groups):
+    if selects and (with_selectors or NODES in user.groups):
         fields = call.query.get("fieldSelector", "")
     return Asked(
         info.verb,
@@ -58,7 +58,7 @@ def question_of(call: Call, user: User, whole: bool = False) -> Asked:
         info.name,
         version=info.version,
         fields=fields,
-        labels=call.query.get("labelSelector", "") if selects and whole else "",
+        labels=call.query.get("labelSelector", "") if selects and with_selectors else "",
     )
 
 
@@ -72,7 +72,7 @@ def size_of(request: Any, response: web.StreamResponse) -> int:
 
 
 def attempted_ways(request: Any) -> list[str]:
-    """The ways in which a request tried to say who sends it, as upstream's audit names them."""
+    """The ways in which a request tried to authenticate, as upstream's audit names them."""
     header = request.headers.get(hdrs.AUTHORIZATION, "").strip().lower()
     ways = [way for way in ("basic", "bearer") if header.startswith(f"{way} ")]
     protocol = request.protocol
@@ -118,7 +118,7 @@ def websocket_token(request: web.BaseRequest) -> str:
 
 
 def check_objects(document: bytes) -> None:
-    """Raises 413 for a document of very many objects: a million that say nothing fit into a body,
+    """Raises 413 for a document of very many objects: a million empty ones fit into a body,
     and a gigabyte and ten seconds go into them."""
     if document.count(b"{") > MOST_OBJECTS and _TEXTS.sub(b"", document).count(b"{") > MOST_OBJECTS:
         raise errors.too_large(f"the body has more than {MOST_OBJECTS} objects")

@@ -1,13 +1,13 @@
 """The HTTP front and the order in which a request passes through it.
 
 1. name the request         request.parse
-2. authenticate             certificate, token, anonymous; here its audit record begins
+2. authenticate             certificate, token, anonymous; here its audit record starts
 3. impersonate              if asked and allowed
-4. read the body            of whoever may do what he asks for
+4. read the body            of a user who is authorized
 5. wait for a seat          priority and fairness
    and authorize            RBAC and the node authorizer
 6. route                    discovery and health, or a resource's verb
-7. answer                   errors become a Status here and nowhere else
+7. answer                   errors become a Status only here
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ class APIServer:
         self.ready = False
         # What is wrong with KMS plugins; None where there are none.
         self.kms_faults: Callable[[], list[str]] | None = None
-        self.leaving = False  # whether clients are told to take new connections
+        self.leaving = False  # whether clients are asked to reconnect
         collectors.register(
             StateCollector(
                 VERSION,
@@ -142,7 +142,7 @@ class APIServer:
         began = time.perf_counter()
         self.watchdog.touch(request._message)
         try:
-            if self._lags():  # what others were told of before is known here before we answer
+            if self._lags():  # what others have been answered is known here before we answer
                 await fresh(self.registry.store, "")
             path, query_text = target(request._message.path)
             if len(query_text) > LONG_QUERY:
@@ -168,7 +168,7 @@ class APIServer:
                     call.record.answers(response.body)
                 await self._write_out(response)
         except StatusError as error:
-            # An answer has begun: there is no other way to say that it ends here.
+            # An answer has started: there is no other way to show that it ends here.
             if request._payload_writer.output_size:
                 request.protocol.abort()  # type: ignore[attr-defined]
                 raise ConnectionResetError("the answer was given up") from None
@@ -239,8 +239,8 @@ class APIServer:
     async def _seated(self, call: Call, known: bool = False) -> web.StreamResponse:
         """The answer, once the body is here and there is a seat.
 
-        One of an exempt level takes none. Nobody's body is read who may not do what he asks for,
-        and nobody sits while he is sending. `known`: that he may do it.
+        One of an exempt level takes none. No body is read before the user is authorized, and no
+        seat is taken while it is sent. `known`: that the user is authorized.
         """
         flow = call.flow
         assert flow is not None
@@ -256,7 +256,7 @@ class APIServer:
             if not known:
                 try:
                     self._authorize(call)
-                except Unanswered as question:  # `answered`, without its cost where nobody is asked
+                except Unanswered as question:  # `answered`, but free where nothing is asked
                     await question.ask()
                     await answered(self._authorize, call)
             return await self._router.answer(call)
@@ -306,8 +306,8 @@ class APIServer:
             self._bodies.give_back(account, size)
 
     async def _authenticate(self, call: Call) -> User:
-        """Certificate, then token, then nobody. Who shows one that is not valid, and no other that
-        is, is not nobody: 401."""
+        """Certificate, then token, then anonymous. Invalid credentials, without others that are
+        valid, are not anonymous: 401."""
         request = call.http
         protocol = request.protocol
         fault = protocol.certificate_fault
@@ -348,13 +348,13 @@ class APIServer:
         if not allowed:
             raise self._refusal(call, asked, reason)
         if info.subresource in UPGRADED and info.verb == "get" and info.resource == "pods":
-            # A WebSocket begins with GET; what it does is no read. Upstream asks both since 1.35.
+            # A WebSocket starts with GET; what it does is no read. Upstream asks both since 1.35.
             asked = replace(asked, verb="create")
             if not self._authorizer.authorize(call.user, asked)[0]:
                 raise refusal(call.user, asked)
 
     def _refusal(self, call: Call, asked: Asked, reason: str) -> StatusError:
-        """403, or 500 when nobody allows the request and somebody could not be asked."""
+        """403, or 500 when no authorizer allows the request and one could not be asked."""
         error = self._authorizer.decide(call.user, asked).error
         if not error:
             return refusal(call.user, asked, reason)

@@ -1,5 +1,5 @@
-"""What another server answers, read with a bound: whoever is asked does not decide how much memory
-that takes."""
+"""Responses of other servers, read with a limit: the server does not decide how much memory that
+takes."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 log = logging.getLogger(__name__)
 
-EVERY = 5.0  # seconds between two looks at a certificate's file: two calls of stat
+EVERY = 5.0  # seconds between two checks of a certificate's file: two calls of stat
 
 _Stamp = tuple[int, int, int, int]
 
@@ -78,7 +78,7 @@ class _Follower:
         if stamp is None or stamp == self._loaded:
             return
         try:
-            # A failure would leave the context with half of a pair: one that nobody uses goes
+            # A failure would leave the context with half of a pair: a scratch context loads it
             # first. The two files are replaced one after the other, so this may be too early.
             ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(self._certificate, self._key)
             context.load_cert_chain(self._certificate, self._key)

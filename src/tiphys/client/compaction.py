@@ -55,14 +55,13 @@ _empty: dict[type, Any] = {list: [], dict: {}}
 def compact(obj: Struct) -> None:
     """Puts what is shared in the place of what is equal to it."""
     if _empty[list] or _empty[dict]:
-        log.error("something shared was changed in place: %r", _empty)
+        log.error("A shared object was changed in place: %r", _empty)
         _empty.update({list: [], dict: {}})
     _compact(obj)
 
 
 def changed_parts() -> list[Any]:
-    """What is shared and was changed in place all the same: for tests, which look whether anybody
-    did."""
+    """Shared objects that were changed in place although they must not be: for tests."""
     return [part for part in _empty.values() if part] + [
         v for (_, data), v in _parts.items() if encode(v) != data
     ]
@@ -94,8 +93,8 @@ def _compact(obj: Any) -> None:
 
 def _shared(value: Any) -> Any:
     key = (type(value), encode(value))
-    found = _parts.get(key)
-    if found is None:
+    shared = _parts.get(key)
+    if shared is None:
         if len(_parts) >= _MOST:
             _parts.clear()
         if isinstance(value, Struct):
@@ -104,5 +103,5 @@ def _shared(value: Any) -> Any:
             for item in value:
                 if isinstance(item, Struct):
                     _compact(item)
-        found = _parts[key] = value
-    return found
+        shared = _parts[key] = value
+    return shared

@@ -1,5 +1,5 @@
-"""The life of a component of the control plane: it waits for the lead, works while it has it, and
-ends."""
+"""The life cycle of a control plane component: it waits for the leader lease, works while it holds
+it, and ends."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tiphys.client.leader import LeaderElection
 from tiphys.client.signals import stop_event
 from tiphys.client.tasks import TaskGroup
 
-_CHECK_EVERY = 5.0  # seconds between two looks at how many objects are held
+_CHECK_EVERY = 5.0  # seconds between two checks of how many objects are held
 
 Start = Callable[[TaskGroup], Awaitable[Informers]]
 

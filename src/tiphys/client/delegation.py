@@ -34,7 +34,7 @@ class ReviewError(Exception):
 
 @dataclass(frozen=True)
 class Caller:
-    """Who asks."""
+    """The authenticated caller."""
 
     name: str
     groups: tuple[str, ...]
@@ -82,8 +82,8 @@ def has_ended(certificate: Mapping[str, Any]) -> bool:
 def caller_of(certificate: Mapping[str, Any] | None) -> Caller | None:
     """The user that a verified certificate names (`ssl.SSLSocket.getpeercert`), until it ends.
 
-    Of several common names the last one counts, as for the API server and for whoever signs:
-    somebody who may ask for a certificate of his own name must not come with another's in front.
+    Of several common names the last one counts, as for the API server and for signers:
+    a user who may request a certificate for its own name must not prepend another's.
     """
     if not certificate or has_ended(certificate):
         return None

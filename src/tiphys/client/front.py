@@ -1,10 +1,10 @@
-"""An HTTP server's connections, of clients that nobody knows yet: what a head may be, and how long
-they take.
+"""An HTTP server's connections, from unauthenticated clients: limits on the size of a request's
+head and on the time it takes.
 
 A head is whole within 32 s and 1 MiB, or its connection ends; one that waits for its next request
 ends after 90 s, as upstream's does. A process has a limit of connections, below what it may have of
-open files: who has not asked for anything yet makes room for who has come last. The API server and
-every node's own server are served by these.
+open files: a connection without a request yet is closed to make room for the newest. The API server
+and every node's own server are served by these.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ HEAD_LIMIT = 1 << 20  # bytes of a head: commands go in its request line, tokens
 HEAD_SECONDS = 32.0  # as upstream's ReadHeaderTimeout
 IDLE_SECONDS = 90.0  # as upstream's IdleTimeout
 HANDSHAKE_SECONDS = 10.0
-_SWEEP = 2.0  # seconds between two looks at those who are late
+_SWEEP = 2.0  # seconds between two checks for late connections
 _MOST_HEADERS = 1000
 _MOST_PIECES = 4096  # that a head comes in: each costs a copy of what came before it
 _MOST_QUEUED = 4 << 20  # bytes of heads that one connection sends ahead of the answers
@@ -97,7 +97,7 @@ class Connection(web.RequestHandler):
     def data_received(self, data: bytes) -> None:
         """Counts what belongs to a head that is not whole. Nearly all come in one piece, and no
         account is kept of them."""
-        # aiohttp calls no connection upgraded that speaks SPDY: it is one with a parser of its own
+        # for aiohttp a SPDY connection is not upgraded: it is recognized by a parser of its own
         is_tunnel = self._upgraded or self._payload_parser is not None
         in_head = (self._body is None or self._body.is_eof()) and not is_tunnel
         before = len(self._messages)
@@ -175,7 +175,7 @@ class Front(web.Server):
             max_headers=_MOST_HEADERS,
             **kwargs,
         )
-        logging.getLogger("aiohttp.server").addFilter(_worth_telling)
+        logging.getLogger("aiohttp.server").addFilter(_worth_logging)
         self._connection = connection
         self.unfinished = 0
         self.late: dict[Connection, float] = {}
@@ -200,7 +200,7 @@ class Front(web.Server):
 
     def _sweep(self) -> None:
         now = time.monotonic()
-        for connection in [one for one, until in self.late.items() if until < now]:
+        for connection in [late for late, until in self.late.items() if until < now]:
             connection.abort()
         self._sweeper = self._loop.call_later(_SWEEP, self._sweep) if self.late else None
 
@@ -220,7 +220,7 @@ class Site(web.TCPSite):
         self._listener: Listener | None = None
 
     def take(self, connection: socket.socket) -> None:
-        """A connection whose client has spoken."""
+        """A connection whose client has sent its first bytes."""
         self._handshakes.add(connection)
 
     async def start(self) -> None:
@@ -247,7 +247,7 @@ class Site(web.TCPSite):
 
     @property
     def listens(self) -> bool:
-        """Whether connections can still come: to us, or to who comes after us."""
+        """Whether connections can still come: to us, or to our successor."""
         return self._listener is not None and self._listener.listens
 
     @property
@@ -278,7 +278,7 @@ class Site(web.TCPSite):
         await super().stop()
 
 
-def _worth_telling(record: logging.LogRecord) -> bool:
+def _worth_logging(record: logging.LogRecord) -> bool:
     """What is no HTTP at all has had its answer; it needs no traceback."""
     error = record.exc_info[1] if record.exc_info else None
     return not isinstance(error, HttpProcessingError)

@@ -151,8 +151,8 @@ class Informer(Generic[T]):
     async def relisted(self) -> None:
         """Returns when the copy shows what the server held after this call.
 
-        For who cannot tell whether a write of theirs has arrived. Never returns while nobody runs
-        the informer.
+        For callers that do not know whether their write has arrived. Never returns while the
+        informer is not running.
         """
         number = self._lists_begun + 1
         self._must_list = True
@@ -164,8 +164,8 @@ class Informer(Generic[T]):
     # --- changes ---
 
     def note_written(self, obj: T) -> None:
-        """Takes an object as a write has returned it, so that the next look at the copy shows it
-        already. One that the watch has overtaken stays as the watch has it: it comes only once."""
+        """Stores an object as a write returned it, so that the next read from the cache shows it.
+        An object that the watch delivered in a newer version is kept: the event comes only once."""
         known = self._objects.get(key_of(obj))
         if known is None or _version(known) < _version(obj):
             self._put(obj)
@@ -306,27 +306,27 @@ class Informers:
     def __init__(self, client: Client, tasks: TaskGroup) -> None:
         self.client = client
         self._tasks = tasks
-        self._made: dict[type, Informer[Any]] = {}
+        self._informers: dict[type, Informer[Any]] = {}
 
     def of(self, kind: type[T]) -> Informer[T]:
         """The informer of a kind; it starts when first asked for."""
-        informer = self._made.get(kind)
+        informer = self._informers.get(kind)
         if informer is None:
             informer = Informer(self.client, kind)
-            self._made[kind] = informer
+            self._informers[kind] = informer
             self._tasks.start(informer.run(), f"informer-{resource_of(kind).plural}", vital=True)
         return informer
 
-    def made(self, kind: type[T]) -> Informer[T] | None:
-        """The informer of a kind if somebody has asked for it already."""
-        return self._made.get(kind)
+    def existing(self, kind: type[T]) -> Informer[T] | None:
+        """The informer of a kind if one was requested already."""
+        return self._informers.get(kind)
 
     @property
     def held(self) -> int:
         """How many objects all of them hold."""
-        return sum(map(len, self._made.values()))
+        return sum(map(len, self._informers.values()))
 
     async def synced(self) -> None:
         """Waits until every informer has listed once."""
-        for informer in list(self._made.values()):
+        for informer in list(self._informers.values()):
             await informer.synced.wait()

@@ -76,10 +76,10 @@ class Kinds:
         if not (isinstance(api_version, str) and isinstance(kind, str) and api_version and kind):
             raise ValueError("the dictionary must have apiVersion and kind")
         key = (api_version, kind)
-        found = BY_KIND.get(key) or self._discovered.get(key)
-        if found is None:
-            found = self._discovered[key] = await self._discover(api_version, kind)
-        return found
+        resource = BY_KIND.get(key) or self._discovered.get(key)
+        if resource is None:
+            resource = self._discovered[key] = await self._discover(api_version, kind)
+        return resource
 
     async def _discover(self, api_version: str, kind: str) -> Resource:
         group, _, version = api_version.rpartition("/")

@@ -71,7 +71,7 @@ class LeaderElection:
         """Renews the lease; returns `RENEW` after the last renewal, even if the server has not
         answered by then.
 
-        Another copy may take over `DURATION` after it: in between nobody leads.
+        Another copy may take over `DURATION` after it: in between there is no leader.
         """
         while True:
             left = self._seconds_left()

@@ -1,11 +1,11 @@
-"""The listening socket: connections are taken in a row, and one begins its TLS handshake in a round
-of the event loop.
+"""The listening socket: connections are accepted in batches, and one TLS handshake starts per
+round of the event loop.
 
-A handshake costs the loop 1.5 ms of signing and verifying, and asyncio begins one for every
-connection that has spoken: a thousand at once held everything for 300 to 500 ms. Here a connection
-that is new waits, as a bare socket, until its client speaks, and then for its turn. Addresses have
-their turns one after the other: who comes with a hundred connections keeps nobody else's first one
-waiting. Who never speaks is closed after `seconds`.
+A handshake costs the loop 1.5 ms of signing and verifying, and asyncio starts one for every
+connection with data: a thousand at once blocked the loop for 300 to 500 ms. Here a new connection
+waits, as a bare socket, until its client sends something, and then for its turn. Turns go round
+robin over client addresses: a client with a hundred connections does not delay another's first one.
+A client that sends nothing is disconnected after `seconds`.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from tiphys.client.tasks import TaskGroup
 log = logging.getLogger(__name__)
 
 # Handshakes at a time, of clients that answer at once: each takes a third of a millisecond when it
-# begins and one when the client answers. An established connection waits for three rounds of the
+# starts and one when the client answers. An established connection waits for three rounds of the
 # event loop until its request is answered: there is one step of a handshake in each.
 _UNDER_WAY = 1
-# Seconds after which one does not count any more: clients far away come at 100 each second, and who
-# is slow on purpose keeps out nobody.
+# Seconds after which one does not count any more: clients far away come at 100 each second, and
+# clients that are slow on purpose do not block others.
 _SLOW = 0.01
 _TAKEN = 8  # connections in one round, at 40 µs each: the others wait in the kernel's queue
-_SWEEP = 2.0  # seconds between two looks at those who are late
+_SWEEP = 2.0  # seconds between two checks for late clients
 _PAUSE = 1.0  # seconds without new connections when there are no files left
 
 
@@ -72,9 +72,9 @@ def _address(connection: socket.socket) -> str:
 
 
 class Handshakes:
-    """Begins the TLS of connections whose clients have spoken, a few at a time.
+    """Starts TLS on connections whose clients have sent something, a few at a time.
 
-    `factory` makes a connection's protocol; who has not finished after `seconds` is closed.
+    `factory` makes a connection's protocol; a handshake longer than `seconds` is closed.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class Handshakes:
 
     @property
     def waiting(self) -> int:
-        """How many have not begun."""
+        """How many have not started."""
         return len(self._ready)
 
     @property
@@ -105,7 +105,7 @@ class Handshakes:
             self._begin()
 
     def close(self) -> None:
-        """Those that have not begun are closed."""
+        """Closes those that have not started."""
         while self._ready:
             self._ready.popleft().close()
 
@@ -146,8 +146,8 @@ class Handshakes:
 class Listener:
     """Of the addresses of one host.
 
-    `take` is given each connection whose client has spoken, within `seconds`; `room` says how many
-    more may wait for theirs to.
+    `take` gets each connection whose client sent something within `seconds`; `room` returns how
+    many more may wait.
     """
 
     def __init__(
@@ -159,39 +159,42 @@ class Listener:
         self.sockets: list[socket.socket] = []
         self._silent: dict[
             socket.socket, float
-        ] = {}  # those that have not spoken → until when they may, the oldest first
+        ] = {}  # connections without data → their deadline, the oldest first
         self._loop = asyncio.get_running_loop()
         self._sweeper: asyncio.TimerHandle | None = None
 
     def inherit(self, handle: int) -> None:
-        """Listens on a socket that whoever started this process holds: while this one is replaced
-        by another, connections wait there and none is refused."""
+        """Listens on a socket that the parent process holds: while this process is replaced by
+        another, connections wait there and none is refused."""
         listening = socket.socket(fileno=os.dup(handle))
         listening.setblocking(False)
         self.sockets.append(listening)
         self._loop.add_reader(listening, self._accept, listening)
 
     def pause(self) -> None:
-        """Leaves further connections to whoever listens on the same socket next."""
+        """Leaves further connections to the next process that listens on the same socket."""
         for listening in self.sockets:
             self._loop.remove_reader(listening)
 
     @property
     def listens(self) -> bool:
-        """Whether connections can still come: to us, or to who comes after us."""
-        return any(one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) for one in self.sockets)
+        """Whether connections can still come: to us, or to our successor."""
+        return any(
+            listening.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+            for listening in self.sockets
+        )
 
     @property
     def busy(self) -> bool:
-        """Whether there are connections whose clients have not spoken."""
+        """Whether there are connections whose clients have not sent anything."""
         return bool(self._silent)
 
     async def open(self, host: str, port: int, backlog: int) -> None:
         """Listens. Raises OSError when the port is taken."""
-        found = await self._loop.getaddrinfo(
+        address_rows = await self._loop.getaddrinfo(
             host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
-        for family, address in dict.fromkeys((row[0], row[4]) for row in found):
+        for family, address in dict.fromkeys((row[0], row[4]) for row in address_rows):
             listening = socket.socket(family, socket.SOCK_STREAM)
             self.sockets.append(listening)
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -209,7 +212,7 @@ class Listener:
             self._loop.add_reader(listening, self._accept, listening)
 
     def close(self) -> None:
-        """Takes no more connections; those that have not begun are closed."""
+        """Accepts no more connections; those without a TLS handshake are closed."""
         for listening in self.sockets:
             self._loop.remove_reader(listening)
             listening.close()
@@ -226,10 +229,10 @@ class Listener:
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as error:  # no files, no memory
-                if error.errno == errno.EINVAL:  # whoever held the socket has shut it down
+                if error.errno == errno.EINVAL:  # the holder of the socket has shut it down
                     self._loop.remove_reader(listening)
                     return
-                log.error("cannot accept connections: %s", error)
+                log.error("Cannot accept connections: %s", error)
                 self._loop.remove_reader(listening)
                 self._loop.call_later(_PAUSE, self._resume, listening)
                 return
@@ -240,9 +243,9 @@ class Listener:
             self._loop.add_reader(listening, self._accept, listening)
 
     def _take(self, connection: socket.socket) -> None:
-        """Waits for the client to speak.
+        """Waits for the client to send something.
 
-        When there are too many, the one that has been silent longest goes.
+        When there are too many, the one that has waited longest is closed.
         """
         connection.setblocking(False)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -260,7 +263,7 @@ class Listener:
 
     def _sweep(self) -> None:
         now = time.monotonic()
-        for waiting in [one for one, until in self._silent.items() if until < now]:
+        for waiting in [connection for connection, until in self._silent.items() if until < now]:
             self._drop(waiting)
         self._sweeper = self._loop.call_later(_SWEEP, self._sweep) if self._silent else None
 

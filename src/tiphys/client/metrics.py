@@ -131,7 +131,7 @@ class ComponentMetrics:
     # --- work queues ---
 
     def queue(self, name: str, depth: Callable[[], float]) -> QueueMetrics:
-        """Of the work queue of that name. `depth` is called on a thread, when somebody asks."""
+        """Of the work queue of that name. `depth` is called on a thread, at each scrape."""
         metrics = QueueMetrics(
             self._adds.labels(name),
             self._retries.labels(name),

@@ -63,8 +63,8 @@ class MonitoringServer:
         self._rendering = asyncio.Lock()  # one page at a time: each takes a thread
 
     async def run(self, endpoint: Endpoint) -> None:
-        """Serves until it is cancelled. A port that is taken is tried again: a component works
-        without being looked at, too."""
+        """Serves until it is cancelled. A port that is taken is tried again: a component also
+        works without its metrics."""
         server = web.Server(self._answer, access_log=None)
         runner = web.ServerRunner(server, access_log=None, shutdown_timeout=_SHUTDOWN)
         await runner.setup()
@@ -113,7 +113,7 @@ class MonitoringServer:
         return web.Response(body=page.body, headers=page.headers)
 
     async def _check(self, request: web.BaseRequest, path: str) -> None:
-        """Raises StatusError 401, 403, or 500 if the API server does not say who may."""
+        """Raises StatusError 401, 403, or 500 if the API server does not answer the reviews."""
         verb = request.method.lower()
         try:
             caller = await self._caller(request)

@@ -1,8 +1,8 @@
 """The functions of OpenSSL that Python's `ssl` has no name for.
 
 They are called in the very library that `ssl` uses. All of them are documented by OpenSSL, and
-nothing here knows how a structure is laid out: a context's handle is told by OpenSSL itself, which
-calls back whoever wants to know of new ones (`CRYPTO_get_ex_new_index`). Where Python was built
+nothing here knows how a structure is laid out: a context's handle comes from OpenSSL itself, which
+calls back for each new one (`CRYPTO_get_ex_new_index`). Where Python was built
 with a library that hides its functions, or another one than OpenSSL, there are no handles.
 """
 
@@ -50,11 +50,11 @@ _FUNCTIONS: dict[str, tuple[object, list[object]]] = {
 
 
 class _Thread(threading.local):
-    """What happens in this thread: handles of the contexts that are being made, and who is told
-    what became of a certificate."""
+    """State of this thread: handles of the contexts that are being created, and the callback for
+    the result of a verification."""
 
     created: list[Handle] | None = None
-    told: Callable[[str], None] | None = None
+    report: Callable[[str], None] | None = None
 
 
 _thread = _Thread()
@@ -93,31 +93,31 @@ def with_handle(make: Callable[[], T]) -> tuple[T, Handle | None]:
     created: list[Handle] = []
     _thread.created = created
     try:
-        made = make()
+        context = make()
     finally:
         _thread.created = None
         if index >= 0:
             library.CRYPTO_free_ex_index(_SSL_CTX, index)
-    return made, created[0] if len(created) == 1 else None
+    return context, created[0] if len(created) == 1 else None
 
 
-def keep_no_sessions(context: Handle) -> None:
+def disable_session_cache(context: Handle) -> None:
     """Each connection has a handshake of its own."""
     library = _library()
     assert library is not None
     library.SSL_CTX_ctrl(context, _SESSION_CACHE_MODE, 0, None)
 
 
-def show_no_more_than_the_file(context: Handle) -> None:
-    """A server shows the certificates of its file alone. Else OpenSSL looks for their authorities
-    among those of the clients, and verifies signatures for that, in each handshake anew."""
+def disable_chain_building(context: Handle) -> None:
+    """A server presents only the certificates of its file. Else OpenSSL searches their issuers
+    among the client authorities, and verifies signatures for that, in every handshake."""
     library = _library()
     assert library is not None
     library.SSL_CTX_ctrl(context, _MODE, _NO_AUTO_CHAIN, None)
 
 
-def name_authority(context: Handle, certificate: bytes) -> None:
-    """Clients are told that certificates of this authority (DER) are welcome."""
+def add_client_authority(context: Handle, certificate: bytes) -> None:
+    """Adds an authority (DER) to those whose certificates clients are asked for."""
     library = _library()
     assert library is not None
     read = library.d2i_X509(None, ctypes.c_char_p(certificate), len(certificate))
@@ -126,31 +126,31 @@ def name_authority(context: Handle, certificate: bytes) -> None:
         library.X509_free(read)
 
 
-def let_through(context: Handle) -> None:
-    """Handshakes go on whatever certificate the client shows. It is verified as ever; during
-    `telling`, whoever asked is told what came of it, else a bad one ends the handshake."""
+def accept_any_certificate(context: Handle) -> None:
+    """Handshakes continue with any client certificate. It is verified as usual: a report set by
+    `report_verification` gets the result; without one, a bad certificate ends the handshake."""
     library = _library()
     assert library is not None
     library.SSL_CTX_set_cert_verify_callback(context, _on_certificate, None)
 
 
-def telling(told: Callable[[str], None] | None) -> None:
-    """From here on a certificate that is verified in this thread is told of: "" for a good one, or
-    what is wrong with it."""
-    _thread.told = told
+def report_verification(report: Callable[[str], None] | None) -> None:
+    """Sets the callback for certificates verified in this thread: it gets "" for a good one, or
+    what is wrong with it. None removes it."""
+    _thread.report = report
 
 
 def _verify(store: int, _: object) -> int:
-    """Whether the handshake goes on. What raises here ends it."""
+    """Whether the handshake continues. An exception here ends it."""
     library = _library()
     assert library is not None
     library.ERR_set_mark()
     is_good = library.X509_verify_cert(store) == 1
-    library.ERR_pop_to_mark()  # an error that nobody fetches would be taken for the handshake's
-    told = _thread.told
-    if told is None:
+    library.ERR_pop_to_mark()  # a leftover error would be taken for the handshake's
+    report = _thread.report
+    if report is None:
         return int(is_good)
-    told("" if is_good else _fault(library.X509_STORE_CTX_get_error(store) or _UNSPECIFIED))
+    report("" if is_good else _fault(library.X509_STORE_CTX_get_error(store) or _UNSPECIFIED))
     return 1
 
 

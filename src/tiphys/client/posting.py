@@ -60,8 +60,8 @@ class Poster:
                 data = await body_of(answer, _LIMIT)
                 if not 200 <= answer.status < 300:
                     retry = answer.status in (429, 500, 504) or "Retry-After" in answer.headers
-                    said = data[:200].decode(errors="replace")
-                    text = f"the server responded with status {answer.status}: {said}"
+                    excerpt = data[:200].decode(errors="replace")
+                    text = f"the server responded with status {answer.status}: {excerpt}"
                     raise PostError(text, answer.status, retry)
                 return data
         except TimeoutError:

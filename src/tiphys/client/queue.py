@@ -108,8 +108,8 @@ class WorkQueue(Generic[K]):
     async def get(self) -> K:
         """The next key. It stays taken until `done` is called with it.
 
-        Its appointment is cancelled: whoever works on it now says when it is due again. Raises
-        asyncio.CancelledError once the queue is closed.
+        Its delayed add is cancelled: the worker that has it now decides when it is due again.
+        Raises asyncio.CancelledError once the queue is closed.
         """
         while not self._ready:
             if self._closed:

@@ -17,11 +17,11 @@ from tiphys.client.servers import Servers
 
 log = logging.getLogger(__name__)
 
-EVERY = 2.0  # seconds between two looks
+EVERY = 2.0  # seconds between two probes
 WITHIN = 4.0  # seconds for an answer: a server gives its store two
-# Looks without an answer, after which a server is left: one that has much to do is late, too.
+# Unanswered probes after which another server is used: a busy one is late, too.
 _SILENT = 2
-_SETTLED = 5  # looks that find the preferred server ready, after which it is asked again
+_SETTLED = 5  # successful probes of the preferred server, after which it is used again
 
 Ask = Callable[[str], Awaitable[bool | None]]
 """Whether the server at a URL says that it is ready; None without an answer."""
@@ -45,8 +45,8 @@ class Readiness:
         self._ask = ask
         self._leave = leave
         self._return = return_
-        self._silent = 0  # looks at the current one, without an answer
-        self._settled = 0  # looks at the preferred one, all of them good
+        self._silent = 0  # unanswered probes of the current server
+        self._settled = 0  # successful probes of the preferred server
 
     async def run(self) -> None:
         """Until it is cancelled."""
@@ -71,7 +71,7 @@ class Readiness:
             if server == current or not await self._ask(server):
                 continue
             if self._servers.current == current:
-                log.warning("API server %s is not ready; going to %s", current, server)
+                log.warning("API server %s is not ready; switching to %s", current, server)
                 self._servers.current = server
                 await self._leave()
             self._silent = 0

@@ -54,7 +54,7 @@ class Servers:
         return list(dict.fromkeys([self.preferred, *others]))
 
     def is_away(self, server: str) -> None:
-        """Takes note that a server did not answer. Who comes late with that changes nothing."""
+        """Records that a server did not answer. A late report changes nothing."""
         if server != self.current or self._file is None:
             return
         known = self.known()
@@ -67,10 +67,10 @@ def watchful_socket(address: tuple[Any, ...]) -> socket.socket:
     machine that was switched off or cut off closes no connection. `address` is a row of
     getaddrinfo."""
     family, kind, protocol = address[:3]
-    made = socket.socket(family, kind, protocol)
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _IDLE)
-    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _INTERVAL)
-    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, _PROBES)
-    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNANSWERED)
-    return made
+    tcp_socket = socket.socket(family, kind, protocol)
+    tcp_socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    tcp_socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _IDLE)
+    tcp_socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _INTERVAL)
+    tcp_socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, _PROBES)
+    tcp_socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNANSWERED)
+    return tcp_socket

@@ -23,9 +23,9 @@ _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 
 
 class Handshake(ssl.SSLObject):
-    """The server's side of a connection, which tells the client why its handshake fails.
+    """The server's side of a connection, which sends the client an alert when its handshake fails.
 
-    `fault` says what is wrong with the certificate that the client showed, if anything is.
+    `fault`: what is wrong with the certificate that the client presented, if anything is.
     """
 
     fault = ""
@@ -40,8 +40,8 @@ class Handshake(ssl.SSLObject):
             raise
         except ssl.SSLError as error:
             # asyncio drops the alert that waits to be sent with the connection, and the client
-            # would see a reset. But whoever wants to read sends first; the next time there is
-            # nothing more to say.
+            # would see a reset. But a read sends what is pending first; the next call raises
+            # the error.
             self._failure = error
             raise ssl.SSLWantReadError(ssl.SSL_ERROR_WANT_READ, "an alert is to be sent") from error
 
@@ -50,8 +50,8 @@ class Handshake(ssl.SSLObject):
 
 
 class OpenHandshake(Handshake):
-    """One that goes on whatever certificate the client shows. Only a good one is ever given to
-    anybody."""
+    """A handshake that continues with any client certificate. Only a verified one is ever
+    returned."""
 
     _is_good = False
 
@@ -60,11 +60,11 @@ class OpenHandshake(Handshake):
         return super().getpeercert(binary_form) if self._is_good else None
 
     def _go_on(self) -> None:
-        openssl.telling(self._verified)
+        openssl.report_verification(self._verified)
         try:
             super()._go_on()
         finally:
-            openssl.telling(None)
+            openssl.report_verification(None)
 
     def _verified(self, fault: str) -> None:
         self._is_good = not fault
@@ -99,12 +99,12 @@ class ServerContext(ssl.SSLContext):
         if handle is None:
             log.warning("Client certificates of other authorities end handshakes, not in 401.")
             return
-        # A resumed session would bring a certificate along that nobody has verified again.
-        openssl.keep_no_sessions(handle)
-        openssl.show_no_more_than_the_file(handle)
+        # A resumed session would bring a certificate along that is not verified again.
+        openssl.disable_session_cache(handle)
+        openssl.disable_chain_building(handle)
         for authority in self.get_ca_certs(binary_form=True):
-            openssl.name_authority(handle, authority)
-        openssl.let_through(handle)
+            openssl.add_client_authority(handle, authority)
+        openssl.accept_any_certificate(handle)
         self.sslobject_class = OpenHandshake
 
 

@@ -136,7 +136,7 @@ class Transport:
     async def _close_retired(self, grace: float) -> None:
         """Closes the sessions that were retired more than `grace` seconds ago."""
         now = time.monotonic()
-        for retired in [one for one in self._retired if now - one.since >= grace]:
+        for retired in [candidate for candidate in self._retired if now - candidate.since >= grace]:
             self._retired.remove(retired)
             await retired.session.close()
 
@@ -244,7 +244,7 @@ class Transport:
                     retry_after = response.headers.get("Retry-After", "")
                     if response.status not in _BUSY or not retry_after.isdigit():
                         break
-                    # Not all at once: many are told the same time.
+                    # With jitter: many clients get the same Retry-After.
                     await asyncio.sleep(int(retry_after) * random.uniform(1.0, 1.5))
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             if isinstance(error, TimeoutError):

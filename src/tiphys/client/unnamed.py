@@ -14,7 +14,7 @@ from multidict import CIMultiDict
 
 class _Writer(StreamWriter):
     async def write_headers(self, status_line: str, headers: CIMultiDict[str]) -> None:
-        if headers.get(hdrs.SERVER) is SERVER_SOFTWARE:  # not another's, who may say the same
+        if headers.get(hdrs.SERVER) is SERVER_SOFTWARE:  # not another server's equal one
             del headers[hdrs.SERVER]
         await super().write_headers(status_line, headers)
 

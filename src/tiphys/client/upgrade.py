@@ -101,7 +101,7 @@ async def splice(
     """Passes the answer on and, if it is 101, bytes both ways until either side ends.
 
     `request` is aiohttp's; nothing may have been answered yet. Its connection is closed at the end.
-    `answers` is told the status before the client is.
+    `answers` gets the status before the client does.
     """
     protocol = request.protocol
     transport = request.transport

@@ -29,13 +29,13 @@ _MANAGER = "tiphys-api-address"
 
 
 def service_of(address: str, port: int) -> Service:
-    made = Service(metadata=ObjectMeta(name=NAME, namespace=NAMESPACE))
-    made.spec.type = "LoadBalancer"
-    made.spec.load_balancer_class = CLASS
-    made.spec.external_traffic_policy = "Local"
-    made.spec.ip_families = [_family(address)]
-    made.spec.ports = [ServicePort(name="https", port=port, protocol="TCP")]
-    return made
+    service = Service(metadata=ObjectMeta(name=NAME, namespace=NAMESPACE))
+    service.spec.type = "LoadBalancer"
+    service.spec.load_balancer_class = CLASS
+    service.spec.external_traffic_policy = "Local"
+    service.spec.ip_families = [_family(address)]
+    service.spec.ports = [ServicePort(name="https", port=port, protocol="TCP")]
+    return service
 
 
 def slice_of(servers: EndpointSlice, nodes: Iterable[Node]) -> EndpointSlice:
@@ -46,24 +46,24 @@ def slice_of(servers: EndpointSlice, nodes: Iterable[Node]) -> EndpointSlice:
         for row in node.status.addresses
         if row.type == "InternalIP"
     }
-    made = EndpointSlice(metadata=ObjectMeta(name=NAME, namespace=NAMESPACE))
-    made.metadata.labels = {
+    mirrored = EndpointSlice(metadata=ObjectMeta(name=NAME, namespace=NAMESPACE))
+    mirrored.metadata.labels = {
         "kubernetes.io/service-name": NAME,
         "endpointslice.kubernetes.io/managed-by": _MANAGER,
     }
-    made.address_type = servers.address_type
-    made.ports = [
+    mirrored.address_type = servers.address_type
+    mirrored.ports = [
         EndpointPort(name="https", port=row.port, protocol="TCP") for row in servers.ports
     ]
-    made.endpoints = [
+    mirrored.endpoints = [
         Endpoint(
             addresses=[address],
             conditions=EndpointConditions(ready=True),
             node_name=names.get(address),
         )
-        for address in sorted(row for one in servers.endpoints for row in one.addresses)
+        for address in sorted(row for endpoint in servers.endpoints for row in endpoint.addresses)
     ]
-    return made
+    return mirrored
 
 
 def _family(address: str) -> str:
@@ -71,8 +71,8 @@ def _family(address: str) -> str:
     return f"IPv{known.version}" if known is not None else "IPv4"
 
 
-def _places(one: EndpointSlice) -> list[tuple[list[str], str | None]]:
-    return [(endpoint.addresses, endpoint.node_name) for endpoint in one.endpoints]
+def _places(endpoint_slice: EndpointSlice) -> list[tuple[list[str], str | None]]:
+    return [(endpoint.addresses, endpoint.node_name) for endpoint in endpoint_slice.endpoints]
 
 
 # --- the shell ---
@@ -125,11 +125,11 @@ class APIAddressController(Controller):
         return None
 
     async def _write_slice(self, wanted: EndpointSlice) -> None:
-        there = self._slices.get(_KEY)
-        if there is None:
+        standing = self._slices.get(_KEY)
+        if standing is None:
             await self.client.create(wanted)
-        elif _places(there) != _places(wanted):
-            changed = copy.copy(there)
+        elif _places(standing) != _places(wanted):
+            changed = copy.copy(standing)
             changed.endpoints = wanted.endpoints
             changed.ports = wanted.ports
             await self.client.update(changed)

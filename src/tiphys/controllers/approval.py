@@ -74,7 +74,7 @@ def _is_self_node_client(
 def _is_self_node_server(
     csr: CertificateSigningRequest, subject: Subject, surroundings: Surroundings
 ) -> bool:
-    """A node's own name, and addresses that its Node shows: nobody else's, least of all the API
+    """A node's own name, and addresses that its Node shows: no other's, least of all the API
     server's, whose clients trust the same authority."""
     if csr.spec.signer_name != KUBELET_SERVING or csr.spec.username != subject.common_name:
         return False

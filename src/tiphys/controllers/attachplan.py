@@ -1,4 +1,4 @@
-"""What to attach to a node, and what to let go: the core of `attachdetach`. Pure."""
+"""What to attach to a node, and what to detach: the core of `attachdetach`. Pure."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def unique_name(driver: str, handle: str) -> str:
 class Plan:
     """What to do for one node. `refused` are wishes that another node's hold on the volume forbids,
     `late` those whose attacher is waited for in vain; `attached` is what the node's status should
-    say; `wake` is when to look again, in seconds."""
+    say; `wake` is when to reconcile again, in seconds."""
 
     create: list[Wish] = field(default_factory=list)
     delete: list[Attachment] = field(default_factory=list)
@@ -131,7 +131,7 @@ def _look_whether_late(
 def _wait(
     node: core_v1.Node | None, attachment: Attachment, around: Surroundings, now: float
 ) -> float:
-    """Seconds that an attachment that nobody wants has to stay; 0 or less: it may go."""
+    """Seconds that an unwanted attachment has to stay; 0 or less: it may be detached."""
     since = around.unwanted_since.setdefault(attachment.metadata.name, now)
     if node is None or is_out_of_service(node):
         return 0.0

@@ -93,7 +93,7 @@ class AutoscalerController(Controller):
         path, target = await self._target(hpa)
         now = self.context.now()
         hpa.status.current_replicas = target.current
-        record.found(target.current, now)
+        record.note_initial(target.current, now)
         decision = await self._decide(hpa, target, record, now)
         if decision.replicas != target.current:
             await self._rescale(hpa, path, decision)

@@ -60,8 +60,8 @@ def removed_after(csr: CertificateSigningRequest, now: float) -> float:
 
 
 def until_recognized(signer: str, left: float) -> float:
-    """Seconds until a request that nobody recognized is looked at again: its node, for whose server
-    it may be, may not have come yet."""
+    """Seconds until an unrecognized request is checked again: it may be for the server of a node
+    that has not registered yet."""
     return min(left, _RETRY) if signer == KUBELET_SERVING else left
 
 
@@ -99,7 +99,7 @@ class CertificateController(Controller):
     # --- approval ---
 
     async def _judge(self, csr: CertificateSigningRequest, left: float) -> float:
-        """Approves or denies a request, or leaves it to a person; seconds until the next look."""
+        """Approves or denies a request, or leaves it to a person; seconds until the next check."""
         surroundings = await self._surroundings(csr)
         kinds = approval.recognized(csr, surroundings)
         for kind in kinds:
@@ -125,12 +125,12 @@ class CertificateController(Controller):
 
     def _servers(self) -> frozenset[str]:
         """The addresses of all API servers."""
-        found = self._endpoints.get("default/kubernetes")
-        rows = found.subsets if found is not None else []
+        endpoints = self._endpoints.get("default/kubernetes")
+        rows = endpoints.subsets if endpoints is not None else []
         return frozenset(row.ip for subset in rows for row in subset.addresses)
 
     async def _is_allowed(self, csr: CertificateSigningRequest, subresource: str) -> bool:
-        """Whether whoever asks has the right that this kind of request takes."""
+        """Whether the requester has the permission that this kind of request takes."""
         review = authorization_v1.SubjectAccessReview()
         spec = review.spec
         spec.user = csr.spec.username

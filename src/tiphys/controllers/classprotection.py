@@ -1,4 +1,4 @@
-"""A volume attributes class stays while a claim or a volume has it, or is to have it."""
+"""A volume attributes class stays while a claim or a volume uses it, or is to use it."""
 
 from __future__ import annotations
 

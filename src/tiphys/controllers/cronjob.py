@@ -20,7 +20,7 @@ from tiphys.machinery.finished import job_finished
 
 SCHEDULED = "batch.kubernetes.io/cronjob-scheduled-timestamp"
 _MANY = 100  # missed starts that are worth a warning, as upstream
-_MARGIN = 0.1  # seconds after a scheduled time until it is looked at
+_MARGIN = 0.1  # seconds after a scheduled time until it is checked
 
 
 # --- the core: pure ---
@@ -266,8 +266,8 @@ class CronJobController(Controller):
         return todo.wake
 
     async def _look_for_missing(self, owner: CronJob, todo: Plan) -> None:
-        """A job that the informer does not show may only not have come yet: if the server has it,
-        it stays in the status."""
+        """A job that is missing from the informer may just not have arrived yet: if the server has
+        it, it stays in the status."""
         for ref in todo.missing:
             if await self.live(Job, ref.name, ref.namespace) is not None:
                 todo.status.active.append(ref)

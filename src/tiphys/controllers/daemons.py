@@ -93,7 +93,7 @@ def revision_of(pod: core_v1.Pod) -> str:
 
 @dataclass
 class Plan:
-    """Nodes to create pods on, pods to delete, the status to write, when to look again (seconds).
+    """Nodes to create pods on, pods to delete, the status to write, when to run again (seconds).
     Pods that have failed are apart: they are deleted with a back-off."""
 
     status: DaemonSetStatus
@@ -144,16 +144,16 @@ class _Step:
         if self.owner.metadata.deletion_timestamp:
             return self.result
         for name, fit in self.fits.items():
-            here = self.by_node.get(name, [])
-            if fit.should_run and not here:
+            pods_of_node = self.by_node.get(name, [])
+            if fit.should_run and not pods_of_node:
                 self.result.create.append(name)
             elif fit.may_stay:
-                self._tidy(here)
+                self._tidy(pods_of_node)
             else:
-                self._delete_all(here)
-        for name, here in self.by_node.items():
+                self._delete_all(pods_of_node)
+        for name, pods_of_node in self.by_node.items():
             if name and name not in self.fits:  # the node is gone
-                self._delete_all(here)
+                self._delete_all(pods_of_node)
         if self.owner.spec.update_strategy.type == "RollingUpdate":
             self._roll()
         min_ready = self.owner.spec.min_ready_seconds
@@ -177,11 +177,11 @@ class _Step:
     def _delete_all(self, pods: list[core_v1.Pod]) -> None:
         self.result.delete += [pod for pod in pods if not pod.metadata.deletion_timestamp]
 
-    def _tidy(self, here: list[core_v1.Pod]) -> None:
+    def _tidy(self, pods_of_node: list[core_v1.Pod]) -> None:
         """Of the pods on one node those that have finished go, and of the rest all but the oldest,
         or one of each revision while one replaces the other."""
         running = []
-        for pod in _by_age(here):
+        for pod in _by_age(pods_of_node):
             if pod.metadata.deletion_timestamp:
                 continue
             if pod.status.phase == "Failed":
@@ -219,16 +219,16 @@ class _Step:
         replaced: list[core_v1.Pod] = []
         surging = 0
         unavailable = 0
-        for name, here in self._staying().items():
-            old = [pod for pod in here if revision_of(pod) != self.update]
-            new = [pod for pod in here if revision_of(pod) == self.update]
+        for name, pods_of_node in self._staying().items():
+            old = [pod for pod in pods_of_node if revision_of(pod) != self.update]
+            new = [pod for pod in pods_of_node if revision_of(pod) == self.update]
             if self.bounds.surge and old and new:
                 if self._is_available(new[0]):
                     replaced += old
                 else:
                     surging += 1
                 continue
-            if not any(self._is_available(pod) for pod in here):
+            if not any(self._is_available(pod) for pod in pods_of_node):
                 unavailable += 1
             if old and not new:
                 outdated[name] = old[0]
@@ -254,15 +254,19 @@ class _Step:
         status.number_available = 0
         status.updated_number_scheduled = 0
         for name, fit in self.fits.items():
-            here = self.by_node.get(name, [])
+            pods_of_node = self.by_node.get(name, [])
             if not fit.should_run:
-                status.number_misscheduled += bool(here)
+                status.number_misscheduled += bool(pods_of_node)
                 continue
             status.desired_number_scheduled += 1
-            status.current_number_scheduled += bool(here)
-            status.number_ready += any(map(is_ready, here))
-            status.number_available += any(is_available(pod, min_ready, self.now) for pod in here)
-            status.updated_number_scheduled += any(revision_of(pod) == self.update for pod in here)
+            status.current_number_scheduled += bool(pods_of_node)
+            status.number_ready += any(map(is_ready, pods_of_node))
+            status.number_available += any(
+                is_available(pod, min_ready, self.now) for pod in pods_of_node
+            )
+            status.updated_number_scheduled += any(
+                revision_of(pod) == self.update for pod in pods_of_node
+            )
         status.number_unavailable = status.desired_number_scheduled - status.number_available
         return status
 
@@ -289,13 +293,15 @@ def new_pod(owner: DaemonSet, node: str, revision: str) -> core_v1.Pod:
 def _only_on(node: str, affinity: core_v1.Affinity) -> core_v1.Affinity:
     """The affinity with the node named in each term: that its other requirements hold there was
     seen when the node was chosen, and terms are alternatives."""
-    here = core_v1.NodeSelectorRequirement(key="metadata.name", operator="In", values=[node])
+    by_node_name = core_v1.NodeSelectorRequirement(
+        key="metadata.name", operator="In", values=[node]
+    )
     node_affinity = affinity.node_affinity or core_v1.NodeAffinity()
     required = node_affinity.required_during_scheduling_ignored_during_execution
     if required is None:
         required = core_v1.NodeSelector(node_selector_terms=[core_v1.NodeSelectorTerm()])
     for term in required.node_selector_terms:
-        term.match_fields = [here]
+        term.match_fields = [by_node_name]
     node_affinity.required_during_scheduling_ignored_during_execution = required
     affinity.node_affinity = node_affinity
     return affinity

@@ -72,7 +72,7 @@ class DaemonSetController(Controller):
                 self.enqueue(None, owner)
 
     def _node_changed(self, old: Any, new: Any) -> None:
-        """A node changes with every heartbeat; what it says of who fits there seldom does."""
+        """A node changes with every heartbeat; what decides which pods fit there seldom does."""
         if old is not None and new is not None and _placement(old) == _placement(new):
             return
         for owner in self._sets:

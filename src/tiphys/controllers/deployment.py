@@ -40,7 +40,7 @@ from tiphys.machinery.errors import StatusError, already_exists, is_already_exis
 from tiphys.machinery.selectors import from_label_selector
 
 _NO_DEADLINE = 2147483647  # seconds: the largest value means that there is none, as upstream
-_MARGIN = 1.0  # seconds after the progress deadline until it is looked at again
+_MARGIN = 1.0  # seconds after the progress deadline until it is checked again
 
 
 class DeploymentController(Controller):
@@ -139,7 +139,7 @@ class DeploymentController(Controller):
 
     async def _resolve_collision(self, deployment: Deployment, new: ReplicaSet) -> ReplicaSet:
         """The name is taken: by our own replica set that the informer has not shown yet, or by
-        somebody else's. Then another hash is tried; the conflict that is raised leads to it."""
+        another owner's. Then another hash is tried; the conflict that is raised leads to it."""
         standing = await self.client.get(ReplicaSet, new.metadata.name, new.metadata.namespace)
         owner = controller_of(standing)
         is_ours = owner is not None and owner.uid == deployment.metadata.uid

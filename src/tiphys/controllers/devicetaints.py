@@ -45,12 +45,12 @@ Taints = dict[DeviceID, list[v1.DeviceTaint]]
 def evicting_taints(slices: Iterable[v1.ResourceSlice]) -> Taints:
     """The NoExecute taints of the devices of one pool, of the newest generation of its slices."""
     slices = list(slices)
-    newest = max((one.spec.pool.generation for one in slices), default=0)
+    newest = max((device_slice.spec.pool.generation for device_slice in slices), default=0)
     return {
-        DeviceID(one.spec.driver, one.spec.pool.name, device.name): taints
-        for one in slices
-        if one.spec.pool.generation == newest
-        for device in one.spec.devices
+        DeviceID(device_slice.spec.driver, device_slice.spec.pool.name, device.name): taints
+        for device_slice in slices
+        if device_slice.spec.pool.generation == newest
+        for device in device_slice.spec.devices
         if (taints := [taint for taint in device.taints if taint.effect == _NO_EXECUTE])
     }
 

@@ -154,8 +154,8 @@ class DisruptionController(Controller):
         return disruptions.wake
 
     async def _scale(self, budget: PodDisruptionBudget, pods: list[core_v1.Pod]) -> int:
-        """What the controllers of the pods want altogether. Pods without one are nobody's to
-        count."""
+        """The replicas that the controllers of the pods want altogether. Pods without a controller
+        do not count."""
         namespace = budget.metadata.namespace
         replicas: dict[str, int] = {}  # by uid of the controller
         for pod in pods:
@@ -172,13 +172,13 @@ class DisruptionController(Controller):
 
     def _controller(self, namespace: str, owner: OwnerReference) -> Any | None:
         """The controller of a pod; the deployment, if it is a replica set of one."""
-        found = self._owners[owner.kind].get(f"{namespace}/{owner.name}")
-        if found is None or owner.kind != "ReplicaSet":
-            return found
-        above = controller_of(found)
+        controller = self._owners[owner.kind].get(f"{namespace}/{owner.name}")
+        if controller is None or owner.kind != "ReplicaSet":
+            return controller
+        above = controller_of(controller)
         if above is None:
-            return found
-        return self._owners["Deployment"].get(f"{namespace}/{above.name}") or found
+            return controller
+        return self._owners["Deployment"].get(f"{namespace}/{above.name}") or controller
 
 
 async def replicas_of_scale(scales: Scales, namespace: str, owner: OwnerReference) -> int:

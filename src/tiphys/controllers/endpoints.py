@@ -45,7 +45,7 @@ def target_port(service_port: core_v1.ServicePort, pod: Pod) -> int | None:
 
 
 class Port(NamedTuple):
-    """A port of a service as a pod has it."""
+    """A port of a service, resolved for a pod."""
 
     name: str
     protocol: str
@@ -74,8 +74,10 @@ def families_of(service: Service) -> list[str]:
 def address_of(pod: Pod, family: str) -> str:
     """The pod's address of a family, "" when it has none."""
     status = pod.status
-    addresses = [one.ip for one in status.pod_ips] or [status.pod_ip]
-    return next((one for one in addresses if one and (":" in one) == (family == "IPv6")), "")
+    addresses = [address.ip for address in status.pod_ips] or [status.pod_ip]
+    return next(
+        (address for address in addresses if address and (":" in address) == (family == "IPv6")), ""
+    )
 
 
 def belongs(pod: Pod, family: str = "IPv4") -> bool:
@@ -109,7 +111,7 @@ def endpoint_of(
         serving=serving,
         terminating=terminating,
     )
-    made = discovery_v1.Endpoint(
+    endpoint = discovery_v1.Endpoint(
         addresses=[address_of(pod, family)],
         conditions=conditions,
         hostname=hostname_of(service, pod) or None,
@@ -117,15 +119,15 @@ def endpoint_of(
         target_ref=target_ref(pod),
         zone=zones.get(pod.spec.node_name) or None,
     )
-    made.hints = hints_of(service, made)
-    return made
+    endpoint.hints = hints_of(service, endpoint)
+    return endpoint
 
 
 def hints_of(
     service: Service, endpoint: discovery_v1.Endpoint
 ) -> discovery_v1.EndpointHints | None:
     """For whom a ready endpoint is meant, where the service wants its traffic near: for the zone
-    that it is in, and if the service says so, for its node (upstream's `trafficdist`)."""
+    that it is in, and if the service asks for it, for its node (upstream's `trafficdist`)."""
     distribution = service.spec.traffic_distribution
     if distribution not in _NEAR or not endpoint.conditions.ready:
         return None
@@ -174,7 +176,7 @@ def desired_slices(
 
 
 def desired_subsets(service: Service, pods: list[Pod]) -> list[core_v1.EndpointSubset]:
-    """The same as Endpoints has it, of the service's first family: pods that terminate are left
+    """The same for Endpoints, of the service's first family: pods that terminate are left
     out, unless the service publishes what is not ready."""
     publish = service.spec.publish_not_ready_addresses
     family = families_of(service)[0]
@@ -262,7 +264,7 @@ class _ServiceController(Controller):
 
 
 class _Content(NamedTuple):
-    """Of one slice. `trigger` is when what it tells of has changed, "" for no time."""
+    """Of one slice. `trigger` is when its pods or service last changed, "" if unknown."""
 
     family: str
     wanted: Wanted
@@ -298,10 +300,10 @@ class EndpointSliceController(_ServiceController, SliceController):
         trigger = self._triggers.triggered(key, service, members)
         families = families_of(service)
         for family in families:
-            of_family = [one for one in standing if one.address_type == family]
+            of_family = [current for current in standing if current.address_type == family]
             wanted = desired_slices(service, members, zones, family)
             # Upstream keeps an empty one: the service has no endpoints.
-            content = [_Content(family, one, trigger) for one in wanted or [Wanted([], [])]]
+            content = [_Content(family, desired, trigger) for desired in wanted or [Wanted([], [])]]
             await self._keep(service, of_family, content)
         for superfluous in standing:
             if superfluous.address_type not in families:

@@ -40,7 +40,7 @@ _IGNORED = frozenset(("events", "events.events.k8s.io"))
 
 def is_collected(resource: Resource) -> bool:
     """Whether objects of a resource are in the graph: each kind once, in the version it is stored
-    in. Events own nothing and are owned by nothing, as upstream has it."""
+    in. Events own nothing and are owned by nothing, as upstream."""
     if not resource.stored or not resource.is_storage_version:
         return False
     return "watch" in resource.verbs and resource.group_resource not in _IGNORED
@@ -87,7 +87,7 @@ class GarbageCollector(Controller):
         self._definitions = self.informer(CustomResourceDefinition)
         for resource in filter(is_collected, RESOURCES):
             # What another controller follows is followed already; of the rest the metadata will do.
-            informer: Informer[Any] | None = self.context.informers.made(resource.type)
+            informer: Informer[Any] | None = self.context.informers.existing(resource.type)
             if informer is None:
                 informer = Informer(self.client, PartialObjectMetadata, resource=resource)
                 self._own.append(informer)

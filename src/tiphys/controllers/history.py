@@ -83,13 +83,15 @@ class History:
     def of(self, owner: Any) -> list[ControllerRevision]:
         """The owner's revisions, the oldest first."""
         uid = owner.metadata.uid
-        known = {found.metadata.name: found for found in self._revisions.by("owner", uid)}
+        known = {revision.metadata.name: revision for revision in self._revisions.by("owner", uid)}
         written = self._written.get(uid)
         if written is not None and written.metadata.name in known:
             del self._written[uid]
         elif written is not None:
             known[written.metadata.name] = written
-        return sorted(known.values(), key=lambda found: (found.revision, found.metadata.name))
+        return sorted(
+            known.values(), key=lambda revision: (revision.revision, revision.metadata.name)
+        )
 
     async def current(self, owner: Any) -> Current:
         """The owner's current revision; it is created if need be. An older template that is wanted

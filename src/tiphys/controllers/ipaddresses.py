@@ -18,7 +18,7 @@ _FAMILY = "ipaddress.kubernetes.io/ip-family"
 _ALLOCATOR = "ipallocator.k8s.io"
 # Seconds in which a service may still come whose address is there: as long as a request lasts.
 _GRACE = 60.0
-_ADDRESS = "address/"  # begins the keys of addresses; those of services have their namespace there
+_ADDRESS = "address/"  # prefix of the keys of addresses; those of services start with a namespace
 
 
 # --- the core: pure ---
@@ -36,9 +36,9 @@ def parent_of(service: Service) -> ParentReference:
 def record_of(service: Service, address: str) -> IPAddress:
     """The object that an address of a service should have."""
     labels = {_MANAGED_BY: _ALLOCATOR, _FAMILY: "IPv6" if ":" in address else "IPv4"}
-    made = IPAddress(metadata=ObjectMeta(name=address, labels=labels))
-    made.spec.parent_ref = parent_of(service)
-    return made
+    record = IPAddress(metadata=ObjectMeta(name=address, labels=labels))
+    record.spec.parent_ref = parent_of(service)
+    return record
 
 
 def is_ours(address: IPAddress) -> bool:
@@ -67,7 +67,7 @@ class IPAddressController(Controller):
             self.queue.add(_ADDRESS + address)
 
     def _address_changed(self, old: Any, new: Any) -> None:
-        """A service's key is looked at, too: one whose address is gone gets it back."""
+        """Enqueues the service as well: one whose address was deleted gets it back."""
         changed = new or old
         self.queue.add(_ADDRESS + changed.metadata.name)
         parent = changed.spec.parent_ref
@@ -85,10 +85,10 @@ class IPAddressController(Controller):
 
     async def _ensure(self, service: Service, address: str) -> None:
         family = "IPv6" if ":" in address else "IPv4"
-        found = self._addresses.get(address)
-        if found is None:
-            found = await self._live(address)  # a late informer is no leak
-        if found is None:
+        record = self._addresses.get(address)
+        if record is None:
+            record = await self._live(address)  # a late informer is no leak
+        if record is None:
             # One that is being deleted gives its addresses back.
             if service.metadata.deletion_timestamp or not await self._has(service, address):
                 return
@@ -96,7 +96,7 @@ class IPAddressController(Controller):
             self.event(service, "Warning", "ClusterIPNotAllocated", text)
             await self.client.create(record_of(service, address))
             return
-        parent = found.spec.parent_ref
+        parent = record.spec.parent_ref
         if parent == parent_of(service):
             return
         owner = self._services.get(f"{parent.namespace}/{parent.name}") if parent else None
@@ -113,7 +113,7 @@ class IPAddressController(Controller):
             "has a wrong reference; repairing"
         )
         self.event(service, "Warning", "ClusterIPNotAllocated", text)
-        await self.delete(found)
+        await self.delete(record)
         await self.client.create(record_of(service, address))
 
     async def _live(self, address: str) -> IPAddress | None:

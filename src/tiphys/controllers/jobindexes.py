@@ -19,7 +19,7 @@ def parse_indexes(text: str) -> set[int]:
 
 
 def format_indexes(indexes: Set[int]) -> str:
-    """The shortest way to write a set of indexes; a run of two is no range, as upstream has it."""
+    """The shortest way to write a set of indexes; a run of two is no range, as upstream."""
     runs: list[list[int]] = []
     for index in sorted(indexes):
         if runs and runs[-1][1] == index - 1:

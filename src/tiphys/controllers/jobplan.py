@@ -27,7 +27,7 @@ _DEFAULT_BACKOFF_LIMIT = 6
 # What announces the end of a job while its pods still end, and how the job ends then.
 _ANNOUNCED = {"FailureTarget": "Failed", "SuccessCriteriaMet": "Complete"}
 _UNLIMITED = (1 << 31) - 1  # the backoff limit of a job that has one for each index
-_MARGIN = 0.1  # seconds after a deadline until it is looked at
+_MARGIN = 0.1  # seconds after a deadline until it is checked
 
 
 class Event(NamedTuple):

@@ -17,7 +17,7 @@ from tiphys.controllers.shell import Controller
 from tiphys.machinery.addresses import parsed
 
 CLASS = "tiphys.io/address-pool"  # the loadBalancerClass that is ours, beside none
-_RETRY_SECONDS = 30.0  # for a service that found no address
+_RETRY_SECONDS = 30.0  # for a service that got no address
 _MOST = 1 << 16  # addresses of a pool that are given
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -33,7 +33,7 @@ def is_ours(service: Service) -> bool:
 
 
 def addresses_of(service: Service) -> list[str]:
-    return [one.ip for one in service.status.load_balancer.ingress if one.ip]
+    return [ingress.ip for ingress in service.status.load_balancer.ingress if ingress.ip]
 
 
 def chosen(service: Service, pools: list[Network], taken: set[str]) -> tuple[list[str], list[str]]:
@@ -45,7 +45,7 @@ def chosen(service: Service, pools: list[Network], taken: set[str]) -> tuple[lis
     for family in service.spec.ip_families or ["IPv4"]:
         of_family = [pool for pool in pools if f"IPv{pool.version}" == family]
         candidates = _candidates(service, of_family)
-        address = next((one for one in candidates if one not in taken), None)
+        address = next((candidate for candidate in candidates if candidate not in taken), None)
         if address is not None:
             addresses.append(address)
         elif of_family:
@@ -99,13 +99,13 @@ class LoadBalancerController(Controller):
     def watch(self) -> None:
         texts = self.context.settings.get("pools", "").split(",")
         self._pools = [ipaddress.ip_network(text) for text in texts if text]
-        self._given: dict[str, list[str]] = {}  # by the service's key, before informers show it
+        self._assigned: dict[str, list[str]] = {}  # by the service's key, before informers show it
         self._services = self.informer(Service)
         if self._pools:
             self._services.on_change(self._changed)
 
     def _changed(self, old: Any, new: Any) -> None:
-        """An address that comes free is for whoever waits for one."""
+        """A released address goes to a service that waits for one."""
         self.enqueue(old, new)
         if old is not None and addresses_of(old) and (new is None or not is_ours(new)):
             for service in self._services:
@@ -115,13 +115,13 @@ class LoadBalancerController(Controller):
     async def reconcile(self, key: str) -> float | None:
         service = self._services.get(key)
         if service is None or not is_ours(service):
-            self._given.pop(key, None)
+            self._assigned.pop(key, None)
             return None
         addresses, problems = chosen(service, self._pools, self._taken(key))
         for problem in problems:
             message = f"Error syncing load balancer: {problem}"
             self.event(service, "Warning", "SyncLoadBalancerFailed", message)
-        self._given[key] = addresses
+        self._assigned[key] = addresses
         if addresses != addresses_of(service):
             status = copy.copy(service.status)
             status.load_balancer = copy.copy(status.load_balancer)
@@ -138,5 +138,5 @@ class LoadBalancerController(Controller):
             own = f"{other.metadata.namespace}/{other.metadata.name}"
             if own != key:
                 taken.update(addresses_of(other))
-                taken.update(self._given.get(own, ()))
+                taken.update(self._assigned.get(own, ()))
         return taken

@@ -36,7 +36,7 @@ class MetricsAPIs:
         self, namespace: str, name: str, container: str | None, selector: str
     ) -> dict[str, Sample]:
         """What the pods that a selector chooses use of a resource, by their names: each pod as a
-        whole, or one container of it. Pods of which a container says nothing are left out."""
+        whole, or one container of it. Pods with a container without a value are left out."""
         path = f"/apis/metrics.k8s.io/v1beta1/namespaces/{namespace}/pods"
         try:
             items = await self._items(path, {"labelSelector": selector}, "resource")
@@ -44,8 +44,8 @@ class MetricsAPIs:
             raise ValueError(f"unable to get metrics for resource {name}: {error}") from None
         samples = {}
         for item in items:
-            containers = [each for each in item["containers"] if container in (None, each["name"])]
-            used = [each["usage"].get(name) for each in containers]
+            containers = [row for row in item["containers"] if container in (None, row["name"])]
+            used = [row["usage"].get(name) for row in containers]
             if not used or None in used:
                 continue
             time = timestamps.parse(item["timestamp"])

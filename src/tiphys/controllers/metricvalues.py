@@ -89,17 +89,17 @@ def request_of(pod: core_v1.Pod, container: str | None, name: str) -> int:
         if name not in requests:
             raise ValueError(f"missing pod-level request for {name} in Pod {pod_name}")
         return requests[name] * (1 if name == "cpu" else 1000)
-    sidecars = [each for each in spec.init_containers if each.restart_policy == "Always"]
+    sidecars = [item for item in spec.init_containers if item.restart_policy == "Always"]
     running = [*spec.containers, *sidecars]
-    counted = [each for each in running if container in (None, each.name)]
+    counted = [item for item in running if container in (None, item.name)]
     if container is not None and not counted:
         raise ValueError(f"container {container} not found in Pod {pod_name}")
-    for each in counted:
-        if name not in each.resources.requests:
+    for item in counted:
+        if name not in item.resources.requests:
             raise ValueError(
-                f"missing request for {name} in container {each.name} of Pod {pod_name}"
+                f"missing request for {name} in container {item.name} of Pod {pod_name}"
             )
-    return sum(milli(each.resources.requests[name]) for each in counted)
+    return sum(milli(item.resources.requests[name]) for item in counted)
 
 
 def averaged(
@@ -136,10 +136,10 @@ def shown(selector: LabelSelector | None) -> str:
         return "nil"
     labels = "".join(f"{key}: {value}," for key, value in sorted(selector.match_labels.items()))
     requirements = ""
-    for each in selector.match_expressions:
-        values = " ".join(each.values)
+    for requirement in selector.match_expressions:
+        values = " ".join(requirement.values)
         requirements += (
-            f"LabelSelectorRequirement{{Key:{each.key},Operator:{each.operator},"
+            f"LabelSelectorRequirement{{Key:{requirement.key},Operator:{requirement.operator},"
             f"Values:[{values}],}},"
         )
     return (

@@ -93,7 +93,11 @@ class EndpointSliceMirroringController(SliceController):
         by_hand = service is not None and not service.spec.selector
         if endpoints is not None and by_hand and is_mirrored(endpoints):
             for wanted in mirrored(endpoints):
-                same_type = [each for each in standing if each.address_type == wanted.address_type]
+                same_type = [
+                    candidate
+                    for candidate in standing
+                    if candidate.address_type == wanted.address_type
+                ]
                 if same_type:
                     standing.remove(same_type[0])
                     await self._update(endpoints, same_type[0], wanted)
@@ -116,9 +120,9 @@ class EndpointSliceMirroringController(SliceController):
 
     async def _create(self, endpoints: core_v1.Endpoints, wanted: Wanted) -> None:
         address_type, ports, members = wanted
-        made = Slice(address_type=address_type, ports=ports, endpoints=members)
-        made.metadata = self._meta(endpoints)
-        await self.create_slice(made)
+        mirrored_slice = Slice(address_type=address_type, ports=ports, endpoints=members)
+        mirrored_slice.metadata = self._meta(endpoints)
+        await self.create_slice(mirrored_slice)
 
     async def _update(self, endpoints: core_v1.Endpoints, standing: Slice, wanted: Wanted) -> None:
         meta = self._meta(endpoints)

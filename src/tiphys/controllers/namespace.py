@@ -20,7 +20,7 @@ FINALIZER = "kubernetes"  # of spec.finalizers: what is in the namespace has to 
 _NAMESPACES = resource_of(Namespace)
 _WHILE_EMPTYING = 0.3  # seconds between looks
 _AFTER_FAILURE = 3.0
-_PAGE = "500"  # objects of a resource that are looked at
+_PAGE = "500"  # objects of a resource that are listed
 _BACKGROUND = b'{"propagationPolicy":"Background"}'
 _METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
@@ -31,7 +31,7 @@ _METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 @dataclass
 class Remains:
     """What is left of a namespace: how many objects of each resource, and with each finalizer; the
-    group versions that could not be looked at; and why something could not be deleted."""
+    group versions that could not be listed; and why something could not be deleted."""
 
     objects: dict[str, int] = field(default_factory=dict)
     finalizers: Counter[str] = field(default_factory=Counter)
@@ -40,7 +40,7 @@ class Remains:
 
     @property
     def wait(self) -> float | None:
-        """Seconds until the next look; None when nothing is left."""
+        """Seconds until the next check; None when nothing is left."""
         if self.objects:
             return _WHILE_EMPTYING
         return _AFTER_FAILURE if self.stale or self.failures else None

@@ -27,7 +27,7 @@ def ranges_of(node: core_v1.Node) -> list[Network]:
         try:
             ranges.append(ipaddress.ip_network(text, strict=False))
         except ValueError:
-            log.warning("Node %s has a pod range that is none: %r", node.metadata.name, text)
+            log.warning("Node %s has an invalid pod range: %r", node.metadata.name, text)
     return ranges
 
 
@@ -69,7 +69,7 @@ class NodeRangeController(Controller):
             try:
                 other = pool.occupy(part, name)
             except RangeError as error:
-                log.error("Node %s has a range that it was not given: %s", name, error)
+                log.error("Node %s has a range that was not allocated to it: %s", name, error)
                 continue
             if other:
                 log.error("Nodes %s and %s both have pod range %s", other, name, part)
@@ -99,8 +99,8 @@ class NodeRangeController(Controller):
             message = f"Node {key} status is now: CIDRNotAvailable"
             self.event(node, "Normal", "CIDRNotAvailable", message)
             return _NONE_LEFT_RETRY
-        # What is given stays the node's until it is deleted, whatever becomes of this write: it may
-        # have been done though nobody answered.
+        # The ranges stay allocated until the node is deleted, even if this write fails: it may
+        # have been done without an answer.
         await self._write(node, ranges)
         log.info("Node %s has pod ranges %s", key, ", ".join(ranges))
         return None

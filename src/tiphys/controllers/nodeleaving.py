@@ -1,5 +1,5 @@
-"""Nodes that leave are deleted, and nobody is led to what has gone with them: their pods, and their
-DNS servers.
+"""Nodes that leave the cluster are deleted, and no traffic goes to what left with them: their pods,
+and their DNS servers.
 
 A node may not delete its own Node, so `tiphys leave` asks for it with an annotation once the node
 is drained. The annotation has the Node's uid: one that was copied to another Node asks for nothing.

@@ -26,17 +26,17 @@ from tiphys.machinery.errors import StatusError, is_write_overtaken
 
 GRACE = 50.0  # seconds of silence until a node counts as unreachable (node-monitor-grace-period)
 ZONE = "topology.kubernetes.io/zone"
-_WHILE_SILENT = 5.0  # seconds between looks at a silent node, as node-monitor-period
-_AFTER_GRACE = 1.0  # seconds after the grace period until a node is looked at
-_MARGIN = 0.1  # seconds after a pod's time is up until it is looked at
+_WHILE_SILENT = 5.0  # seconds between checks of a silent node, as node-monitor-period
+_AFTER_GRACE = 1.0  # seconds after the grace period until a node is checked
+_MARGIN = 0.1  # seconds after a pod's toleration ends until it is checked
 _LEASES = "kube-node-lease"  # namespace
 _REPORTED = ("Ready", "MemoryPressure", "DiskPressure", "PIDPressure")  # by the node's agent
 
 
-class _Heard(NamedTuple):
-    """The last sign of life of a node, and when it was first seen here."""
+class _Heartbeat(NamedTuple):
+    """The last heartbeat of a node (lease and condition), and when it was first observed."""
 
-    sign: str
+    renewals: str
     time: float
 
 
@@ -45,7 +45,7 @@ def zone_of(node: core_v1.Node) -> str:
 
 
 def silenced(node: core_v1.Node, now: float) -> core_v1.Node:
-    """The node as it is marked when nothing was heard of it for too long."""
+    """The node with its conditions Unknown, as after too long without a heartbeat."""
     changed = copy.deepcopy(node)
     for kind in _REPORTED:
         standing = conditions.find(node.status.conditions, kind)
@@ -84,7 +84,7 @@ class NodeLifecycleController(Controller):
         self._leases = self.informer(coordination_v1.Lease)
         self._pods = self.informer(core_v1.Pod)
         self._pods.index("node", lambda pod: [pod.spec.node_name])
-        self._heard: dict[str, _Heard] = {}  # by node
+        self._heartbeats: dict[str, _Heartbeat] = {}  # by node
         self._leases.on_change(self._lease_changed)
         self._nodes.on_change(self._node_changed)
         self._pods.on_change(self._pod_changed)
@@ -93,17 +93,17 @@ class NodeLifecycleController(Controller):
         self._next_evicted: dict[str, float] = {}  # by zone: when the next node may be emptied
 
     def _lease_changed(self, old: Any, new: Any) -> None:
-        """A sign of life counts from when it came: a node that was looked at just before it fell
-        silent must not be given the time until the next look as well."""
+        """A heartbeat counts from when it arrived: a node that was checked just before its last one
+        must not get the time until the next check as well."""
         if new is None or new.metadata.namespace != _LEASES:
             return
         node = self._nodes.get(new.metadata.name)
         if node is not None:
-            self._hear(node)
+            self._last_heartbeat(node)
 
     def _node_changed(self, old: Any, new: Any) -> None:
         if new is not None:
-            self._hear(new)
+            self._last_heartbeat(new)
         self.enqueue(old, new)
 
     def _pod_changed(self, old: Any, new: Any) -> None:
@@ -119,7 +119,7 @@ class NodeLifecycleController(Controller):
     async def reconcile(self, key: str) -> float | None:
         node = self._nodes.get(key)
         if node is None:
-            self._heard.pop(key, None)
+            self._heartbeats.pop(key, None)
             self._tainted.pop(key, None)
             return None
         silence = self._silence(node)
@@ -140,21 +140,21 @@ class NodeLifecycleController(Controller):
     # --- silence ---
 
     def _silence(self, node: core_v1.Node) -> float:
-        """Seconds since the node was last heard of, by our own clock: its own may be wrong."""
-        return self.context.now() - self._hear(node).time
+        """Seconds since the node's last heartbeat, by our own clock: the node's may be wrong."""
+        return self.context.now() - self._last_heartbeat(node).time
 
-    def _hear(self, node: core_v1.Node) -> _Heard:
-        """The node's last sign of life."""
+    def _last_heartbeat(self, node: core_v1.Node) -> _Heartbeat:
+        """The last heartbeat of the node, and when it was observed."""
         name = node.metadata.name
         lease = self._leases.get(f"{_LEASES}/{name}")
         ready = conditions.find(node.status.conditions, "Ready")
         renewed = lease.spec.renew_time if lease is not None else ""
         heartbeat = ready.last_heartbeat_time if ready is not None else ""
-        sign = f"{renewed}/{heartbeat}"
-        heard = self._heard.get(name)
-        if heard is None or heard.sign != sign:
-            heard = self._heard[name] = _Heard(sign, self.context.now())
-        return heard
+        renewals = f"{renewed}/{heartbeat}"
+        observed = self._heartbeats.get(name)
+        if observed is None or observed.renewals != renewals:
+            observed = self._heartbeats[name] = _Heartbeat(renewals, self.context.now())
+        return observed
 
     async def _mark_unknown(self, node: core_v1.Node) -> core_v1.Node:
         ready = conditions.find(node.status.conditions, "Ready")

@@ -39,10 +39,10 @@ def member(name: str) -> Member | None:
 
 def ordinal(pod: core_v1.Pod, owner: StatefulSet) -> int:
     """The number in a pod's name, -1 when it has none of this set's."""
-    found = member(pod.metadata.name)
-    if found is None or found.owner != owner.metadata.name:
+    identity = member(pod.metadata.name)
+    if identity is None or identity.owner != owner.metadata.name:
         return -1
-    return found.ordinal
+    return identity.ordinal
 
 
 def start_of(owner: StatefulSet) -> int:
@@ -63,7 +63,8 @@ def revision_of(pod: core_v1.Pod) -> str:
 @dataclass
 class Plan:
     """What to do now: ordinals to create, with the revision of each; pods to delete; the status to
-    write. `condemned` are all pods that are not wanted, `wake` is when to look again (seconds)."""
+    write. `condemned` are all pods that are not wanted, `wake` is when to reconcile again
+    (seconds)."""
 
     status: StatefulSetStatus
     create: list[tuple[int, str]] = field(default_factory=list)

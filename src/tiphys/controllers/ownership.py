@@ -15,7 +15,7 @@ FOREGROUND = "foregroundDeletion"
 
 @dataclass
 class Node:
-    """One object in the graph. `known` is False for an owner that was only heard of."""
+    """One object in the graph. `known` is False for an owner that only references name."""
 
     uid: str
     resource: Resource | None = None
@@ -113,14 +113,14 @@ class Graph:
             self.nodes.pop(node.uid, None)
 
     def known(self, uid: str) -> Node | None:
-        """The object of that uid, None for one that was only heard of."""
+        """The object of that uid, None for one that only references name."""
         node = self.nodes.get(uid)
         return node if node is not None and node.known else None
 
     def dependents(self, node: Node) -> list[Node]:
         """The objects that were seen and are owned by one."""
-        found = [self.known(uid) for uid in node.dependents]
-        return [dependent for dependent in found if dependent is not None]
+        nodes = [self.known(uid) for uid in node.dependents]
+        return [dependent for dependent in nodes if dependent is not None]
 
 
 class OwnerState(Enum):

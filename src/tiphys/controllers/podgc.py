@@ -1,5 +1,5 @@
-"""Pods that nobody will finish: bound to nodes that are gone or out of service, deleted before they
-were bound, or finished and too many."""
+"""Pods that no kubelet will finish: bound to nodes that are gone or out of service, deleted before
+they were bound, or finished and too many."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def collect(
                 lost.append(Lost(pod, orphaned=True))
         elif is_leaving and (not name or is_out_of_service(nodes[name])):
             lost.append(Lost(pod))
-    known = {each.pod.metadata.uid for each in lost}
+    known = {orphan.pod.metadata.uid for orphan in lost}
     too_many = [pod for pod in _beyond_threshold(pods) if pod.metadata.uid not in known]
     return [*lost, *map(Lost, too_many)]
 

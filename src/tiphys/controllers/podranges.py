@@ -66,7 +66,7 @@ class PodRanges:
 
     def release(self, node: str) -> None:
         """Gives back what the node has."""
-        for number in [each for each, holder in self._holders.items() if holder == node]:
+        for number in [held for held, holder in self._holders.items() if holder == node]:
             del self._holders[number]
 
     def overlaps(self, part: Network) -> bool:

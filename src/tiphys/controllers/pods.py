@@ -75,7 +75,7 @@ def from_template(template: core_v1.PodTemplateSpec, owner: Any) -> core_v1.Pod:
 
 class DeletionRank(NamedTuple):
     """What decides which pod of a set is deleted first: the smallest, field by field, as upstream's
-    ActivePodsWithRanks has it."""
+    ActivePodsWithRanks."""
 
     assigned: bool
     phase: int

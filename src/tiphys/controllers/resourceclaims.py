@@ -1,5 +1,5 @@
-"""Claims for devices: created from templates for the pods that want them, and emptied when nobody
-uses them any more."""
+"""Claims for devices: created from templates for the pods that want them, and emptied when they
+are not in use any more."""
 
 from __future__ import annotations
 
@@ -195,7 +195,11 @@ class ResourceClaimController(Controller):
     # --- claims ---
 
     async def _reconcile_claim(self, claim: Claim) -> None:
-        users = [one for one in claim.status.reserved_for if await self._is_user(claim, one)]
+        users = [
+            reference
+            for reference in claim.status.reserved_for
+            if await self._is_user(claim, reference)
+        ]
         has_lost_users = len(users) < len(claim.status.reserved_for)
         is_leaving = bool(claim.metadata.deletion_timestamp)
         is_emptied = not users and (has_lost_users or is_leaving)
@@ -215,10 +219,10 @@ class ResourceClaimController(Controller):
         if not users and not is_leaving and await self._has_served(claim):
             await self.delete(claim)
 
-    async def _is_user(self, claim: Claim, one: v1.ResourceClaimConsumerReference) -> bool:
-        if one.resource != "pods":
+    async def _is_user(self, claim: Claim, reference: v1.ResourceClaimConsumerReference) -> bool:
+        if reference.resource != "pods":
             return True
-        pod = await self._pod(claim.metadata.namespace, one.name, one.uid)
+        pod = await self._pod(claim.metadata.namespace, reference.name, reference.uid)
         return pod is not None and not is_done(pod)
 
     async def _has_served(self, claim: Claim) -> bool:

@@ -1,4 +1,4 @@
-"""Whose the volume claims of a stateful set are: nobody's, the set's, or a pod's that is scaled
+"""Which owner the volume claims of a stateful set have: none, the set, or a pod that is scaled
 away. Pure.
 
 An owner is known by its kind and name as well as its uid: a reference to an earlier set or pod of

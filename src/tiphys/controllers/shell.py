@@ -94,10 +94,10 @@ class Controller:
         raise NotImplementedError
 
     async def reconcile(self, key: str) -> float | None:
-        """Moves the world one step for `key`.
+        """Reconciles `key` by one step.
 
-        Returns the seconds after which to look again without a change, or None. May raise anything:
-        the key is retried with a back-off that doubles from 10 ms up to 30 s.
+        Returns the seconds after which to reconcile again without a change, or None. May raise
+        anything: the key is retried with a back-off that doubles from 10 ms up to 30 s.
         """
         raise NotImplementedError
 
@@ -149,8 +149,7 @@ class Controller:
     ) -> bool:
         """Deletes exactly this object: one that was created since by the same name stays.
 
-        With `unchanged` only if nobody changed it since. Returns whether it was there to be
-        deleted.
+        With `unchanged` only if it has not changed since. Returns whether it existed.
         """
         meta = obj.metadata
         try:
@@ -171,7 +170,7 @@ class Controller:
 
     async def live(self, kind: type[T], name: str, namespace: str = "") -> T | None:
         """The object as the server has it now, None when there is none. For decisions that must not
-        rest on an informer, which may be late."""
+        rely on an informer, which may be stale."""
         try:
             return await self.client.get(kind, name, namespace)
         except StatusError as error:

@@ -25,7 +25,7 @@ NODES = "system:nodes"
 _LONGEST = 365 * 24 * 3600  # seconds that a certificate is valid
 _SHORTEST = 600
 _BACKDATED = datetime.timedelta(minutes=5)  # clocks of others may be behind
-_LONG = 8 * 3600  # seconds from which on a certificate ends five minutes early, as it begins
+_LONG = 8 * 3600  # seconds from which on a certificate ends five minutes early, as it is backdated
 _EXTENDED = {
     "client auth": ExtendedKeyUsageOID.CLIENT_AUTH,
     "server auth": ExtendedKeyUsageOID.SERVER_AUTH,
@@ -51,11 +51,16 @@ class Subject(NamedTuple):
 
 def subject_of(pem: bytes) -> Subject:
     """The subject of a request in PEM. Of several common names the last one counts, as it does for
-    whoever is shown the certificate. Raises ValueError for what is no request."""
+    servers that verify the certificate. Raises ValueError for what is no request."""
     request = x509.load_pem_x509_csr(pem)
     names = request.subject
-    common = [str(each.value) for each in names.get_attributes_for_oid(NameOID.COMMON_NAME)]
-    groups = [str(each.value) for each in names.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)]
+    common = [
+        str(attribute.value) for attribute in names.get_attributes_for_oid(NameOID.COMMON_NAME)
+    ]
+    groups = [
+        str(attribute.value)
+        for attribute in names.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
+    ]
     try:
         extension = request.extensions.get_extension_for_class(x509.SubjectAlternativeName)
     except x509.ExtensionNotFound:

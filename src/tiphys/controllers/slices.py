@@ -1,4 +1,4 @@
-"""Endpoint slices as their two controllers keep them: found by service, told apart by manager."""
+"""Endpoint slices as their two controllers keep them: indexed by service, filtered by manager."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class SliceController(Controller):
     def watch_slices(self) -> None:
         """To be called in `watch`: the slices, with the services of ours that change as keys."""
         self._slices = self.informer(Slice)
-        self._slices.index("service", lambda found: [_service_key(found)])
+        self._slices.index("service", lambda endpoint_slice: [_service_key(endpoint_slice)])
         self._slices.on_change(self._slice_changed)
 
-    def _is_ours(self, found: Slice) -> bool:
-        return found.metadata.labels.get(MANAGED) == self.manager
+    def _is_ours(self, service_slice: Slice) -> bool:
+        return service_slice.metadata.labels.get(MANAGED) == self.manager
 
     def _slice_changed(self, old: Slice | None, new: Slice | None) -> None:
         touched = new or old
@@ -31,18 +31,22 @@ class SliceController(Controller):
 
     def slices_of(self, key: str) -> list[Slice]:
         """Our slices of a service, the oldest first."""
-        ours = [found for found in self._slices.by("service", key) if self._is_ours(found)]
+        ours = [
+            service_slice
+            for service_slice in self._slices.by("service", key)
+            if self._is_ours(service_slice)
+        ]
         return sorted(ours, key=_by_age)
 
-    async def create_slice(self, made: Slice) -> None:
-        """Creates a slice. It is put into the informer at once, so that the next look, which may be
-        before its event, does not create it again."""
-        self._slices.note_written(await self.client.create(made))
+    async def create_slice(self, wanted: Slice) -> None:
+        """Creates a slice. It is put into the informer at once, so that the next reconcile, which
+        may come before its event, does not create it again."""
+        self._slices.note_written(await self.client.create(wanted))
 
 
-def _service_key(found: Slice) -> str:
-    return f"{found.metadata.namespace}/{found.metadata.labels.get(SERVICE, '')}"
+def _service_key(endpoint_slice: Slice) -> str:
+    return f"{endpoint_slice.metadata.namespace}/{endpoint_slice.metadata.labels.get(SERVICE, '')}"
 
 
-def _by_age(found: Slice) -> tuple[str, str]:
-    return found.metadata.creation_timestamp or "", found.metadata.name
+def _by_age(endpoint_slice: Slice) -> tuple[str, str]:
+    return endpoint_slice.metadata.creation_timestamp or "", endpoint_slice.metadata.name

@@ -36,9 +36,9 @@ class Record:
     ups: list[Moment] = field(default_factory=list)
     downs: list[Moment] = field(default_factory=list)
 
-    def found(self, replicas: int, now: float) -> None:
-        """The count that an autoscaler finds at first is its first recommendation: it does not
-        shrink anything just because it was started."""
+    def note_initial(self, replicas: int, now: float) -> None:
+        """The initial count is the first recommendation: a restarted autoscaler does not scale down
+        just because it has no history."""
         if not self.recommended:
             self.recommended = [Moment(now, replicas)]
 
@@ -221,7 +221,7 @@ def _fastest(rules: HPAScalingRules, current: int, record: Record, now: float, r
 
 
 def _limit(policy: HPAScalingPolicy, current: int, record: Record, now: float, rising: bool) -> int:
-    """How far one policy lets the count go, from what it was at the start of its period."""
+    """The limit that one policy sets, from the count at the start of its period."""
     since = now - policy.period_seconds
     added = _total(_after(record.ups, since))
     removed = _total(_after(record.downs, since))

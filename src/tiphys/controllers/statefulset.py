@@ -79,8 +79,8 @@ def new_claim(
 
 
 def _waits(owner: StatefulSet, pod: core_v1.Pod) -> bool:
-    """Whether a pod that the set wants may be waiting for a claim that somebody has deleted: it
-    would never be scheduled."""
+    """Whether a pod that the set wants may be waiting for a claim that was deleted: it would
+    never be scheduled."""
     if owner.metadata.deletion_timestamp or pod.metadata.deletion_timestamp:
         return False
     return pod.status.phase == "Pending" and ordinal(pod, owner) in ordinals_of(owner)
@@ -111,7 +111,7 @@ class StatefulSetController(Controller):
         self._claims.on_change(self._claim_changed)
 
     def _claim_changed(self, old: Any, new: Any) -> None:
-        """A claim that is gone is created anew for the pod that waits for it."""
+        """A deleted claim is recreated for the pod that waits for it."""
         if new is None:
             for pod in self._pods.by("claim", f"{old.metadata.namespace}/{old.metadata.name}"):
                 self.enqueue_owner("StatefulSet")(None, pod)
@@ -120,9 +120,9 @@ class StatefulSetController(Controller):
         """Some set may adopt a pod that has no owner: the one that its name says it is of."""
         if new is None or new.metadata.owner_references or not new.metadata.labels:
             return
-        found = member(new.metadata.name)
-        if found is not None:
-            self.queue.add(f"{new.metadata.namespace}/{found.owner}")
+        identity = member(new.metadata.name)
+        if identity is not None:
+            self.queue.add(f"{new.metadata.namespace}/{identity.owner}")
 
     async def reconcile(self, key: str) -> float | None:
         owner = self._sets.get(key)
@@ -216,8 +216,8 @@ class StatefulSetController(Controller):
     def _claims_of(self, owner: StatefulSet, pod: str) -> list[PersistentVolumeClaim]:
         """The claims that are there of the pod of that name."""
         names = [claim_name(template, pod) for template in owner.spec.volume_claim_templates]
-        found = [self._claims.get(f"{owner.metadata.namespace}/{name}") for name in names]
-        return [standing for standing in found if standing is not None]
+        cached = [self._claims.get(f"{owner.metadata.namespace}/{name}") for name in names]
+        return [standing for standing in cached if standing is not None]
 
     def _waits_for_claims(self, owner: StatefulSet, number: int) -> bool:
         """Whether a claim of the ordinal still goes with an earlier pod of that name: a new one

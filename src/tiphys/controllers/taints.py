@@ -30,8 +30,8 @@ _LARGE = 50  # nodes; in a smaller zone that is not well none is emptied
 
 
 def eviction_rate(zone: list[core_v1.Node], others: list[core_v1.Node]) -> float:
-    """Nodes of a zone that may be emptied each second. None when no node of the cluster is heard
-    of: then it is more likely that it is us who cannot hear them."""
+    """Nodes of a zone that may be emptied each second. 0 when no node of the cluster sends
+    heartbeats: then it is more likely that the control plane is cut off."""
     silent = sum(not is_ready(node) for node in zone)
     if silent == len(zone):
         return _RATE if any(map(is_ready, others)) else 0.0
@@ -88,7 +88,7 @@ def retaint(node: core_v1.Node, stamp: str, evicting: bool = True) -> list[core_
 
 
 class Sighting(NamedTuple):
-    """A NoExecute taint as it is told apart from others of its node."""
+    """What identifies a NoExecute taint among those of its node."""
 
     key: str
     value: str

@@ -1,4 +1,4 @@
-"""When what changed that a service's slices are about, for whoever measures how long the network
+"""When the pods or the service behind endpoint slices changed, to measure how long the network
 takes to follow. Pure; upstream's `TriggerTimeTracker`.
 """
 

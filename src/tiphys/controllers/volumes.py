@@ -150,7 +150,8 @@ class VolumeController(Controller):
         self.event(claim, "Normal", "ExternalProvisioning", message)
 
     async def _bind(self, claim: Claim, volume: Volume) -> None:
-        """The volume first, then the claim: whoever fails in between finds the volume reserved."""
+        """The volume first, then the claim: after a failure in between the volume is found
+        reserved."""
         ref = volume.spec.claim_ref
         if ref is not None and ref.uid not in ("", claim.metadata.uid):
             return
@@ -189,7 +190,7 @@ class VolumeController(Controller):
             status.access_modes = list(volume.spec.access_modes)
             if claim.status.phase != phase:
                 # As upstream: afterwards it may be less than the volume's, whose file system has
-                # not grown yet. Who lets it grow says so.
+                # not grown yet. The resizer reports it.
                 status.capacity = dict(volume.spec.capacity)
         await self.write_status(claim, status)
 
@@ -249,14 +250,14 @@ class VolumeController(Controller):
         elif not ref.uid:  # reserved by hand for a claim, which may be there
             await self._write_volume_phase(volume, "Available")
             self.queue.add(f"claim/{ref.namespace}/{ref.name}")
-        # Whoever provisioned a volume deletes it once it is released, if its policy says so.
+        # The provisioner of a volume deletes it once it is released, if its policy is Delete.
         elif claim is None:
             # Data is not given up because an informer is late.
             live = await self.live(Claim, ref.name, ref.namespace)
             if live is None or live.metadata.uid != ref.uid:
                 await self._write_volume_phase(volume, "Released")
         elif claim.spec.volume_name == volume.metadata.name:
-            # It was written when they were bound, unless somebody else wrote at that moment.
+            # It was written when they were bound, unless another client wrote at that moment.
             await self._write_volume_phase(volume, "Bound")
         elif claim.spec.volume_name:
             await self._write_volume_phase(volume, "Released")

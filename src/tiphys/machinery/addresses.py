@@ -1,5 +1,4 @@
-"""What an address is for: those that lead back to who connects, or nowhere beyond its link, are
-nobody's to give out."""
+"""What an address may be used for: loopback and link-local ones are not valid endpoints."""
 
 from __future__ import annotations
 
@@ -28,7 +27,7 @@ def parsed(text: str) -> Address | None:
 
 
 def is_global_unicast(text: str) -> bool:
-    """Whether somebody else may be reached there: what upstream's proxies connect to (Go's
+    """Whether another machine may be reached there: what upstream's proxies connect to (Go's
     `IsGlobalUnicast`)."""
     address = parsed(text)
     if address is None or address == _BROADCAST:
@@ -46,20 +45,20 @@ def endpoint_problems(text: str) -> list[str]:
     address = parsed(text)
     if address is None:
         return ["must be a valid IP address"]
-    found = []
+    problems = []
     if address.is_unspecified:
-        found.append(f"may not be unspecified ({text})")
+        problems.append(f"may not be unspecified ({text})")
     if address.is_loopback:
-        found.append("may not be in the loopback range (127.0.0.0/8, ::1/128)")
+        problems.append("may not be in the loopback range (127.0.0.0/8, ::1/128)")
     if address.is_link_local:
-        found.append("may not be in the link-local range (169.254.0.0/16, fe80::/10)")
+        problems.append("may not be in the link-local range (169.254.0.0/16, fe80::/10)")
     if is_link_local_multicast(address):
-        found.append("may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)")
-    return found
+        problems.append("may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)")
+    return problems
 
 
 def is_link_local_multicast(address: Address) -> bool:
-    """As Go's netip has it; Python knows no such range."""
+    """As in Go's netip; Python knows no such range."""
     if isinstance(address, ipaddress.IPv4Address):
         return address in ipaddress.IPv4Network("224.0.0.0/24")
     return address.packed[0] == 0xFF and address.packed[1] & 0x0F == 0x02
@@ -86,4 +85,4 @@ def led_by(addresses: tuple[str, ...], first: str) -> tuple[str, ...]:
     first address is of its node's first family (a kubelet's `sortPodIPs`)."""
     if len(addresses) < 2:
         return addresses
-    return tuple(sorted(addresses, key=lambda one: version_of(one) != version_of(first)))
+    return tuple(sorted(addresses, key=lambda address: version_of(address) != version_of(first)))

@@ -33,7 +33,7 @@ _EXTRA_GROUP = re.compile(r"system:bootstrappers:[a-z0-9:-]{0,255}[a-z0-9]")
 
 
 class Token(NamedTuple):
-    """`id` is public, `secret` proves who has it."""
+    """`id` is public, `secret` authenticates its bearer."""
 
     id: str
     secret: str

@@ -55,8 +55,8 @@ def differs(standing: Condition | None, wanted: Condition) -> bool:
     """Whether `wanted` says something else than the standing condition, times aside."""
     if standing is None:
         return True
-    said = (standing.status, standing.reason, standing.message)
-    return said != (wanted.status, wanted.reason, wanted.message)
+    current = (standing.status, standing.reason, standing.message)
+    return current != (wanted.status, wanted.reason, wanted.message)
 
 
 def transition_time(standing: Condition | None, status: str, now: float) -> str:

@@ -16,7 +16,7 @@ T = TypeVar("T", bound=Struct)
 
 
 class ConfigFileError(ValueError):
-    """A file that cannot be used; the text is for whoever wrote it."""
+    """A file that cannot be used; the text is for its author."""
 
 
 def read(data: bytes, versions: Collection[str], kind: type[T]) -> tuple[T, list[str]]:

@@ -33,7 +33,7 @@ _FIELDS = (
 
 
 class ScheduleError(ValueError):
-    """The text is no schedule; it says why."""
+    """The text is no schedule; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +69,11 @@ class Schedule:
         last_year = search.wall.year + 5
         while search.wall.year <= last_year:
             if not search.steps_over():
-                return float(search.at)
+                return float(search.timestamp)
         return None
 
     def _can_strike(self) -> bool:
-        """Whether there is such a day at all: to find none takes a look at each of five years."""
+        """Whether there is such a day at all: to find none takes a search through five years."""
         if not all((self.minutes, self.hours, self.days, self.months, self.weekdays)):
             return False
         if not (self.any_day or self.any_weekday):
@@ -86,15 +86,15 @@ class _Search:
     fit, as upstream does. Where a zone turns its clocks, that decides which hours come twice and
     which never: an hour that is repeated is scheduled twice, one that is left out is not."""
 
-    def __init__(self, schedule: Schedule, zone: datetime.tzinfo, at: int) -> None:
+    def __init__(self, schedule: Schedule, zone: datetime.tzinfo, start: int) -> None:
         self._schedule = schedule
         self._zone = zone
-        self._has_moved = False  # after which what is smaller than a step is at its beginning
-        self.at = at
-        self.wall = datetime.datetime.fromtimestamp(at, zone)
+        self._has_moved = False  # after which the units below the current step are at their start
+        self.timestamp = start
+        self.wall = datetime.datetime.fromtimestamp(start, zone)
 
     def steps_over(self) -> bool:
-        """Whether it has come to the beginning of something larger, where all is to be looked at
+        """Whether it has reached the start of a larger unit, where all fields are to be checked
         again."""
         return self._months() or self._days() or self._hours() or self._minutes() or self._seconds()
 
@@ -114,7 +114,7 @@ class _Search:
             self._go(self._on(day.year, day.month, day.day, self.wall.hour))
             hour = self.wall.hour
             if hour:  # there is no midnight that day
-                self._go(self.at + 3600 * (24 - hour if hour > 12 else -hour))
+                self._go(self.timestamp + 3600 * (24 - hour if hour > 12 else -hour))
             if self.wall.day == 1:
                 return True
         return False
@@ -122,7 +122,7 @@ class _Search:
     def _hours(self) -> bool:
         while self.wall.hour not in self._schedule.hours:
             self._begin(self.wall.year, self.wall.month, self.wall.day, self.wall.hour)
-            self._go(self.at + 3600)
+            self._go(self.timestamp + 3600)
             if self.wall.hour == 0:
                 return True
         return False
@@ -130,16 +130,16 @@ class _Search:
     def _minutes(self) -> bool:
         while self.wall.minute not in self._schedule.minutes:
             self._has_moved = True
-            self._go(self.at - self.at % 60 + 60)
+            self._go(self.timestamp - self.timestamp % 60 + 60)
             if self.wall.minute == 0:
                 return True
         return False
 
     def _seconds(self) -> bool:
-        if self.at % 60 == 0:
+        if self.timestamp % 60 == 0:
             return False
         self._has_moved = True
-        self._go(self.at - self.at % 60 + 60)
+        self._go(self.timestamp - self.timestamp % 60 + 60)
         return True
 
     def _begin(self, year: int, month: int, day: int = 1, hour: int = 0) -> None:
@@ -147,9 +147,9 @@ class _Search:
             self._has_moved = True
             self._go(self._on(year, month, day, hour))
 
-    def _go(self, at: int) -> None:
-        self.at = at
-        self.wall = datetime.datetime.fromtimestamp(at, self._zone)
+    def _go(self, timestamp: int) -> None:
+        self.timestamp = timestamp
+        self.wall = datetime.datetime.fromtimestamp(timestamp, self._zone)
 
     def _on(self, year: int, month: int, day: int, hour: int) -> int:
         """When the zone's clocks show that. Of a time that they show twice, or never, the one that
@@ -159,8 +159,8 @@ class _Search:
         guess = seconds - self._offset(seconds)
         return seconds - self._offset(guess)
 
-    def _offset(self, at: int) -> int:
-        offset = datetime.datetime.fromtimestamp(at, self._zone).utcoffset()
+    def _offset(self, timestamp: int) -> int:
+        offset = datetime.datetime.fromtimestamp(timestamp, self._zone).utcoffset()
         assert offset is not None
         return int(offset.total_seconds())
 
@@ -185,7 +185,7 @@ def parse_schedule(text: str) -> Schedule:
     if len(parts) != 5:
         raise ScheduleError(f"expected exactly 5 fields, found {len(parts)}: [{' '.join(parts)}]")
     fields = [_field(part, *_FIELDS[n][1:]) for n, part in enumerate(parts)]
-    minutes, hours, days, months, weekdays = (each.values for each in fields)
+    minutes, hours, days, months, weekdays = (field.values for field in fields)
     return Schedule(minutes, hours, days, months, weekdays, fields[2].has_star, fields[4].has_star)
 
 
@@ -195,7 +195,7 @@ class _Field(NamedTuple):
 
 
 def _field(text: str, low: int, high: int, names: tuple[str, ...]) -> _Field:
-    found: set[int] = set()
+    values: set[int] = set()
     has_star = False
     for part in text.split(","):
         if not part:
@@ -209,9 +209,9 @@ def _field(text: str, low: int, high: int, names: tuple[str, ...]) -> _Field:
             step = _number(steps[0], ())
             last = high if "-" not in body else last
         _check_range(part, first, last, step, low, high)
-        found.update(range(first, last + 1, step))
+        values.update(range(first, last + 1, step))
         has_star = has_star or (is_star and step == 1)
-    return _Field(frozenset(found), has_star)
+    return _Field(frozenset(values), has_star)
 
 
 def _range(body: str, low: int, high: int, names: tuple[str, ...]) -> tuple[int, int, bool]:

@@ -23,15 +23,15 @@ class NotMade(Exception):
 
 def claims_of(pod: core_v1.Pod) -> Iterator[tuple[str, str]]:
     """(name in the pod, name of the ResourceClaim) of each. Raises NotMade."""
-    made = {
+    claim_names = {
         status.name: status.resource_claim_name for status in pod.status.resource_claim_statuses
     }
     for entry in pod.spec.resource_claims:
         if entry.resource_claim_name:
             yield entry.name, entry.resource_claim_name
-        elif entry.name not in made:
+        elif entry.name not in claim_names:
             raise NotMade(entry.name)
-        elif name := made[entry.name]:  # else the pod turned out to need none
+        elif name := claim_names[entry.name]:  # else the pod turned out to need none
             yield entry.name, name
 
 
@@ -61,7 +61,7 @@ def belongs_to(claim: v1.ResourceClaim, pod: core_v1.Pod) -> bool:
 
 
 def is_reserved_for(claim: v1.ResourceClaim, pod: core_v1.Pod) -> bool:
-    return any(one.uid == pod.metadata.uid for one in claim.status.reserved_for)
+    return any(reference.uid == pod.metadata.uid for reference in claim.status.reserved_for)
 
 
 def consumer(pod: core_v1.Pod) -> v1.ResourceClaimConsumerReference:
@@ -78,18 +78,18 @@ def qualified(name: str, driver: str) -> str:
 
 
 class _Domains(dict[str, dict[str, Any]]):
-    """Names by domain; a domain that nobody uses is empty, not an error."""
+    """Names by domain; an unused domain is empty, not an error."""
 
     def __missing__(self, key: str) -> dict[str, Any]:
         return {}
 
 
 def _by_domain(values: dict[str, Any], driver: str) -> _Domains:
-    found = _Domains()
+    by_domain = _Domains()
     for name, value in values.items():
         domain, _, short = qualified(name, driver).partition("/")
-        found.setdefault(domain, {})[short] = value
-    return found
+        by_domain.setdefault(domain, {})[short] = value
+    return by_domain
 
 
 def values_of(attribute: v1.DeviceAttribute) -> tuple[str, list[Any]]:

@@ -18,7 +18,7 @@ _UNITS = {
 _LONGEST = (2**63 - 1) / 10**9  # seconds: Go counts nanoseconds in an int64
 _NUMBER = re.compile(r"[0-9]+(?:\.[0-9]*)?|\.[0-9]+")
 # Characters. Go reads any number of them; each `1h` of a megabyte takes its microsecond, and a
-# request's `timeout` is read before anybody knows who sends it.
+# request's `timeout` is read before the request is authenticated.
 _MOST = 256
 _UNIT = re.compile(r"[^.0-9]*")
 
@@ -71,19 +71,19 @@ def go_text(seconds: float) -> str:
 
 def human(seconds: float) -> str:
     """A duration as kubectl's AGE column shows it: ``45s``, ``3m5s``, ``2h``, ``5d``."""
-    whole = int(seconds)
-    if whole < -1:
+    whole_seconds = int(seconds)
+    if whole_seconds < -1:
         return "<invalid>"
-    if whole < 0:
+    if whole_seconds < 0:
         return "0s"
-    if whole < 120:
-        return f"{whole}s"
-    minutes = whole // 60
+    if whole_seconds < 120:
+        return f"{whole_seconds}s"
+    minutes = whole_seconds // 60
     if minutes < 10:
-        return _two_units(minutes, "m", whole % 60, "s")
+        return _two_units(minutes, "m", whole_seconds % 60, "s")
     if minutes < 180:
         return f"{minutes}m"
-    hours = whole // 3600
+    hours = whole_seconds // 3600
     if hours < 8:
         return _two_units(hours, "h", minutes % 60, "m")
     if hours < 48:

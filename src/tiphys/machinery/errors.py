@@ -146,7 +146,7 @@ def is_conflict(error: BaseException) -> bool:
 
 
 def is_write_overtaken(error: BaseException) -> bool:
-    """Somebody else was quicker: the object is gone, has changed, or exists already.
+    """A concurrent change came first: the object was deleted, has changed, or exists already.
 
     A controller does nothing about it: the change that overtook its write reaches it by its watch.
     """
@@ -160,12 +160,12 @@ def is_expired(error: BaseException) -> bool:
 
 
 def is_unauthorized(error: BaseException) -> bool:
-    """The server does not know who asks."""
+    """The request is not authenticated."""
     return _is(error, "Unauthorized", 401)
 
 
 def is_forbidden(error: BaseException) -> bool:
-    """Who asks is not allowed to, or admission refused."""
+    """The user is not allowed to do it, or admission denied it."""
     return _is(error, "Forbidden", 403)
 
 
@@ -331,10 +331,10 @@ def invalid(kind: str, group: str, name: str, errors: list[FieldError]) -> Statu
     """422 with every broken rule in one answer, as far as they fit (`first`). Of very many, the
     last are taken out of the list."""
     qualified = f"{kind}.{group}" if group else kind
-    told = first(errors)
+    shown = first(errors)
     drop(errors)
-    texts = list(dict.fromkeys(str(error) for error in told))
+    texts = list(dict.fromkeys(str(error) for error in shown))
     joined = texts[0] if len(texts) == 1 else "[" + ", ".join(texts) + "]"
-    causes = [StatusCause(reason=e.reason, message=e.detail, field=e.field) for e in told]
+    causes = [StatusCause(reason=e.reason, message=e.detail, field=e.field) for e in shown]
     details = StatusDetails(name=name, group=group, kind=kind, causes=causes)
     return _error(422, "Invalid", f'{qualified} "{name}" is invalid: {joined}', details)

@@ -19,7 +19,7 @@ CLAIM_ANNOTATION = "resource.kubernetes.io/extended-resource-claim"
 
 
 def is_extended(name: str) -> bool:
-    """Whether a resource is of somebody else's domain, and can stand in a quota, as upstream."""
+    """Whether a resource is of a domain other than Kubernetes' and may be in a quota."""
     if "/" not in name or "kubernetes.io/" in name or name.startswith("requests."):
         return False
     return not label_key_errors(f"requests.{name}")
@@ -58,7 +58,7 @@ class ExtendedResources:
     """
 
     def __init__(self, classes: Iterable[v1.DeviceClass] = ()) -> None:
-        self._classes = {one.metadata.name: one for one in classes}
+        self._classes = {device_class.metadata.name: device_class for device_class in classes}
         self._by_resource: dict[str, v1.DeviceClass] = {}
         self._resolve()
 
@@ -71,12 +71,16 @@ class ExtendedResources:
         self._resolve()
 
     def _resolve(self) -> None:
-        by_name = sorted(self._classes.values(), key=lambda one: one.metadata.name, reverse=True)
+        by_name = sorted(
+            self._classes.values(),
+            key=lambda device_class: device_class.metadata.name,
+            reverse=True,
+        )
         self._by_resource = {}
-        for one in sorted(by_name, key=_created_at):
-            self._by_resource[CLASS_PREFIX + one.metadata.name] = one
-            if one.spec.extended_resource_name:
-                self._by_resource[one.spec.extended_resource_name] = one
+        for device_class in sorted(by_name, key=_created_at):
+            self._by_resource[CLASS_PREFIX + device_class.metadata.name] = device_class
+            if device_class.spec.extended_resource_name:
+                self._by_resource[device_class.spec.extended_resource_name] = device_class
 
     def class_of(self, resource: str) -> v1.DeviceClass | None:
         return self._by_resource.get(resource)

@@ -17,7 +17,7 @@ from tiphys.api.base import encode
 from tiphys.machinery.goformat import quoted, shortest
 
 T = TypeVar("T")
-ENOUGH = 10_000  # broken rules after which nobody looks for more
+ENOUGH = 10_000  # broken rules after which validation stops
 MOST_TEXT = 256 << 10  # characters of all that an answer says: more than a thousand broken rules
 _AT_ONCE = 1000
 _LONGEST_NAME = 256  # characters of one name in a path,
@@ -27,7 +27,7 @@ _LONGEST_PATH = 4096  # and of a path before its last name
 class FieldError:
     """One broken rule: the cause's reason, the field's path and upstream's sentence for it.
 
-    The sentence may be given as a function, which is called when somebody reads it.
+    The sentence may be given as a function, which is called when it is read.
     """
 
     __slots__ = ("_detail", "field", "reason")
@@ -59,32 +59,32 @@ class FieldError:
         return self.reason, self.field, self.detail
 
 
-def first(found: Sequence[FieldError]) -> list[FieldError]:
+def first(errors: Sequence[FieldError]) -> list[FieldError]:
     """As many as fit into an answer, in their order, and after them that there are more."""
-    told = fitting(found)
-    if len(told) < len(found):
+    shown = fitting(errors)
+    if len(shown) < len(errors):
         detail = "too many errors, the list is truncated"
-        told.append(FieldError("FieldValueTooMany", "<nil>", detail))
-    return told
+        shown.append(FieldError("FieldValueTooMany", "<nil>", detail))
+    return shown
 
 
-def drop(found: list[FieldError]) -> None:
-    """Lets go of errors that nobody reads, a few at a time: a million at once take a second, and
-    nobody else has the interpreter meanwhile."""
-    while len(found) > ENOUGH:
-        del found[-_AT_ONCE:]
+def drop(errors: list[FieldError]) -> None:
+    """Frees errors that are not reported, a few at a time: freeing a million at once takes a
+    second, during which the interpreter is blocked."""
+    while len(errors) > ENOUGH:
+        del errors[-_AT_ONCE:]
 
 
-def fitting(found: Sequence[T]) -> list[T]:
+def fitting(errors: Sequence[T]) -> list[T]:
     """As many as fit into an answer by their texts, in their order, and at least one."""
-    told = list[T]()
+    shown = list[T]()
     room = MOST_TEXT
-    for one in found:
-        told.append(one)
-        room -= len(str(one))
+    for error in errors:
+        shown.append(error)
+        room -= len(str(error))
         if room < 0:
             break
-    return told
+    return shown
 
 
 def field_path(path: str, name: str) -> str:

@@ -47,12 +47,12 @@ def joined(left: FieldSet, right: FieldSet) -> FieldSet:
     result = dict(left)
     grows = False
     for element, below in right.items():
-        there = result.get(element)
-        if there is None:
+        present = result.get(element)
+        if present is None:
             grows = True
             result[element] = below
         elif element != ".":
-            result[element] = _joined(there, below)
+            result[element] = _joined(present, below)
     return dict(sorted(result.items())) if grows else result
 
 

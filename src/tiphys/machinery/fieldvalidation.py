@@ -120,7 +120,7 @@ class _Object(list[tuple[str, Any]]):
 
 
 def _as_given(data: bytes) -> Any:
-    return json.loads(data, object_pairs_hook=_Object, parse_int=gowords.whole)
+    return json.loads(data, object_pairs_hook=_Object, parse_int=gowords.parse_number)
 
 
 def duplicate_fields(data: bytes) -> list[str]:
@@ -220,9 +220,9 @@ def twin_of(kind: type[Struct]) -> Any:
             return None
         fields.append((f"f{len(fields)}", inner, msgspec.field(default=None, name=name)))
     with BUILDING:
-        made = msgspec.defstruct(kind.__name__, fields, forbid_unknown_fields=True)
-        msgspec.json.Decoder(made)
-    return made
+        twin = msgspec.defstruct(kind.__name__, fields, forbid_unknown_fields=True)
+        msgspec.json.Decoder(twin)
+    return twin
 
 
 def _twin_type(nesting: _Nesting) -> Any:

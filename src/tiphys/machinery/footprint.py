@@ -35,9 +35,9 @@ def _own(container: core_v1.Container, least: Mapping[str, int]) -> dict[str, in
 
 
 def requests_of(spec: core_v1.PodSpec, least: Mapping[str, int] = _NOTHING) -> dict[str, int]:
-    """What the pod needs at its neediest moment: all containers together, or one init container
-    beside the sidecars started before it, plus overhead. `least` stands for what a container says
-    nothing of."""
+    """The peak requests of the pod: all containers together, or one init container
+    beside the sidecars started before it, plus overhead. `least` is used for what a container does
+    not request."""
     total: dict[str, int] = {}
     for container in spec.containers:
         for name, value in _own(container, least).items():
@@ -57,10 +57,10 @@ def requests_of(spec: core_v1.PodSpec, least: Mapping[str, int] = _NOTHING) -> d
         name: max(total.get(name, 0), peak.get(name, 0)) for name in total.keys() | peak.keys()
     }
     if spec.resources is not None:
-        told = spec.resources.requests
+        pod_level = spec.resources.requests
         result |= {
             name: units(name, value)
-            for name, value in told.items()
+            for name, value in pod_level.items()
             if name in (CPU, MEMORY) or name.startswith(_HUGE)
         }
     for name, over in spec.overhead.items():
@@ -69,16 +69,16 @@ def requests_of(spec: core_v1.PodSpec, least: Mapping[str, int] = _NOTHING) -> d
 
 
 def occupied(pod: core_v1.Pod, least: Mapping[str, int] = _NOTHING) -> dict[str, int]:
-    """What a pod on a node takes of it: while it is being resized, the most of what it has, what it
-    is let have and what it is to have. A wish that its node can never fulfil does not count.
-    `least` stands for what a container says nothing of."""
+    """What a pod on a node takes of it: while it is being resized, the maximum of actual,
+    allocated and requested resources. An infeasible request does not count.
+    `least` is used for what a container does not request."""
     status = pod.status
-    told = {
+    reported = {
         s.name: s
         for s in [*status.container_statuses, *status.init_container_statuses]
         if s.resources is not None
     }
-    if not told and status.resources is None:
+    if not reported and status.resources is None:
         return requests_of(pod.spec, least)
     pending = conditions.find(status.conditions, "PodResizePending")
     hopeless = pending is not None and pending.reason == "Infeasible"
@@ -90,14 +90,14 @@ def occupied(pod: core_v1.Pod, least: Mapping[str, int] = _NOTHING) -> dict[str,
         return core_v1.ResourceRequirements(requests=quantity.maximum(lists))
 
     def resized(container: core_v1.Container) -> core_v1.Container:
-        seen = told.get(container.name)
+        seen = reported.get(container.name)
         if seen is None or seen.resources is None:
             return container
-        made = copy.copy(container)
-        made.resources = taken(
+        changed = copy.copy(container)
+        changed.resources = taken(
             container.resources.requests, seen.resources, seen.allocated_resources
         )
-        return made
+        return changed
 
     spec = copy.copy(pod.spec)
     spec.containers = [resized(c) for c in spec.containers]
@@ -105,9 +105,11 @@ def occupied(pod: core_v1.Pod, least: Mapping[str, int] = _NOTHING) -> dict[str,
         resized(c) if c.restart_policy == "Always" else c for c in spec.init_containers
     ]
     if spec.resources is not None and status.resources is not None:
-        whole = taken(spec.resources.requests, status.resources, status.allocated_resources)
-        whole.requests = {name: whole.requests.get(name, _ZERO) for name in spec.resources.requests}
-        spec.resources = whole
+        pod_level = taken(spec.resources.requests, status.resources, status.allocated_resources)
+        pod_level.requests = {
+            name: pod_level.requests.get(name, _ZERO) for name in spec.resources.requests
+        }
+        spec.resources = pod_level
     return requests_of(spec, least)
 
 

@@ -27,7 +27,7 @@ _CARD = re.compile(
 )
 _GO_SPAN = re.compile(r"[-+]?(?:(?:\d+(?:\.\d*)?|\.\d+)(?:ns|us|µs|μs|ms|s|m|h))+|[-+]?0")
 _SPAN = re.compile(r"(\d+)\s*([A-Za-zµ]+)")
-# The last of each row may also be but the beginning of a unit: days, seconds.
+# The last of each row may also be just a prefix of the unit: days, seconds.
 _UNITS = (
     ("ns", "nano"),
     ("us", "µs", "micro"),
@@ -54,12 +54,12 @@ def _hostname(text: str) -> bool:
 
 
 def _email(text: str) -> bool:
-    local, at, domain = email.utils.parseaddr(text)[1].rpartition("@")
-    return bool(local and at and domain) and not re.search(r"\s", domain)
+    local, separator, domain = email.utils.parseaddr(text)[1].rpartition("@")
+    return bool(local and separator and domain) and not re.search(r"\s", domain)
 
 
 def _ipv4(text: str) -> bool:
-    """Numbers may begin with zeros here."""
+    """Numbers may start with zeros here."""
     parts = text.split(".")
     return len(parts) == 4 and all(
         part.isascii() and part.isdigit() and int(part) < 256 for part in parts

@@ -36,6 +36,6 @@ def shortest(value: float) -> str:
     if power < 0:
         zeros = "0" * (-power - 1)
         return f"{minus}0.{zeros}{digits}"
-    whole = digits[: power + 1].ljust(power + 1, "0")
+    integer = digits[: power + 1].ljust(power + 1, "0")
     rest = digits[power + 1 :]
-    return f"{minus}{whole}.{rest}" if rest else f"{minus}{whole}"
+    return f"{minus}{integer}.{rest}" if rest else f"{minus}{integer}"

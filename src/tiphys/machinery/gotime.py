@@ -39,7 +39,7 @@ _PARTS = (
     _element("-", "-"),
     _element("01", r"\d\d", "month", 1, 12),
     _element("-", "-"),
-    _element("02", r"\d\d", "day", 0, 99),  # how long the month is, is looked at last
+    _element("02", r"\d\d", "day", 0, 99),  # the length of the month is checked last
     _element("T", "T"),
     _element("15", r"\d\d?", "hour", 0, 23),
     _element(":", ":"),
@@ -94,12 +94,12 @@ def _numbers(text: str, layout: str) -> tuple[list[int], str]:
     numbers = []
     rest = text
     for part in _PARTS:
-        found = part.pattern.match(rest)
-        if found is None:
+        match = part.pattern.match(rest)
+        if match is None:
             raise _unfit(text, layout, rest, part.layout)
-        rest = rest[found.end() :]
+        rest = rest[match.end() :]
         if part.name:
-            number = int(found[0])
+            number = int(match[0])
             if not part.least <= number <= part.most:
                 raise _out_of_range(text, part.name)
             numbers.append(number)
@@ -109,9 +109,9 @@ def _numbers(text: str, layout: str) -> tuple[list[int], str]:
 def _fraction(text: str, rest: str, micro: bool) -> tuple[str, str]:
     """The digits of a second's fraction, and what stands behind them. Of a time in seconds there
     may be any number, of one in microseconds there are six."""
-    found = (_SIX_DIGITS if micro else _FRACTION).match(rest)
-    if found is not None:
-        return found[1], rest[found.end() :]
+    match = (_SIX_DIGITS if micro else _FRACTION).match(rest)
+    if match is not None:
+        return match[1], rest[match.end() :]
     if micro:
         raise _unfit(text, _MICRO_TIME, rest, ".000000")
     return "", rest
@@ -135,8 +135,8 @@ def _unfit(text: str, layout: str, rest: str, element: str) -> ValueError:
     return ValueError(f'{shown}: cannot parse {_quoted(rest)} as "{element}"')
 
 
-def _out_of_range(text: str, what: str) -> ValueError:
-    return ValueError(f"parsing time {_quoted(text)}: {what} out of range")
+def _out_of_range(text: str, part: str) -> ValueError:
+    return ValueError(f"parsing time {_quoted(text)}: {part} out of range")
 
 
 def _quoted(text: str) -> str:

@@ -37,7 +37,7 @@ def name_of(value: Any) -> str:
 def syntax(data: bytes) -> str:
     """What is wrong with bytes that are no JSON, or not an object."""
     try:
-        value = json.loads(data, parse_int=whole)
+        value = json.loads(data, parse_int=parse_number)
     except json.JSONDecodeError as error:
         return _syntax(error)
     except RecursionError:
@@ -50,7 +50,7 @@ def syntax(data: bytes) -> str:
     return f"json: cannot unmarshal {name_of(value)} into Go value of type {_HEAD}"
 
 
-def whole(digits: str) -> int | float:
+def parse_number(digits: str) -> int | float:
     """A number of any length: Python refuses to read one of 4,300 digits, and takes long for those
     that are shorter."""
     return int(digits) if len(digits) < 400 else float(digits)
@@ -72,9 +72,9 @@ def _syntax(error: json.JSONDecodeError) -> str:
     if not rest or error.msg.startswith("Unterminated"):
         return "unexpected end of JSON input"
     shown = json.dumps(rest[0])[1:-1].replace("'", "\\'").replace('\\"', '"')
-    for text, told in _EXPECTED:
+    for text, expected in _EXPECTED:
         if error.msg.startswith(text):
-            return f"invalid character '{shown}' {told}"
+            return f"invalid character '{shown}' {expected}"
     return f"invalid character '{shown}' after {_around(error.doc[: error.pos])}"
 
 
@@ -110,22 +110,22 @@ class _Place(NamedTuple):
     """Where a value is not of the declared type: what stands there, on which path, in which struct
     and field."""
 
-    found: Any
+    value: Any
     steps: list[str]
     owner: type
     field: Field | None
 
 
 def _place(path: str, text: str, value: Any, kind: type) -> _Place:
-    found = value
+    current = value
     steps = list[str]()
     owner = kind
     field = None
     for name, index in _PATH.findall(path.rstrip("`")):
-        found, step = _inside(found, name, index, text)
+        current, step = _inside(current, name, index, text)
         owner, field = _declared(owner, field, name)
         steps += [step] if name else []
-    return _Place(found, steps, owner, field)
+    return _Place(current, steps, owner, field)
 
 
 def type_of(value: Any) -> str:
@@ -143,9 +143,9 @@ def mismatch(error: msgspec.ValidationError, value: Any, kind: type) -> str:
     if "base64" in text:
         return "illegal base64 data at input byte 0"
     place = _place(path, text, value, kind)
-    shown = name_of(place.found)
-    if shown == "number" and ("<=" in text or ">=" in text or isinstance(place.found, float)):
-        shown = f"number {place.found}"
+    shown = name_of(place.value)
+    if shown == "number" and ("<=" in text or ">=" in text or isinstance(place.value, float)):
+        shown = f"number {place.value}"
     if place.field is None:
         return f"json: cannot unmarshal {shown} into Go value of type {_go_struct(place.owner)}"
     where = f"{place.owner.__name__}.{'.'.join(place.steps)}"
@@ -163,28 +163,28 @@ def restoration(error: msgspec.ValidationError, value: Any, kind: type) -> str:
     place = _place(path, text, value, kind)
     if place.field is None or place.field.kind in _OWN_READERS:
         return mismatch(error, value, kind)
-    found = _KINDS.get(type(place.found), "nil")
+    actual = _KINDS.get(type(place.value), "nil")
     wanted = place.field.kind
     match wanted:
         case "dict":
-            return f"cannot restore map from {found}"
+            return f"cannot restore map from {actual}"
         case "struct":
-            return f"cannot restore struct from: {found}"
-        case "bytes" if found == "string":
+            return f"cannot restore struct from: {actual}"
+        case "bytes" if actual == "string":
             return f"error decoding from json: {mismatch(error, value, kind)}"
         case "list" | "bytes":
-            return f"cannot restore slice from {found}"
-    return _unconverted(found, wanted, _go_type(place.field)) or mismatch(error, value, kind)
+            return f"cannot restore slice from {actual}"
+    return _unconverted(actual, wanted, _go_type(place.field)) or mismatch(error, value, kind)
 
 
-def _unconverted(found: str, wanted: str, named: str) -> str:
+def _unconverted(actual: str, wanted: str, named: str) -> str:
     """Go's types convert numbers into strings and each other; what does not convert has no form for
     the converter."""
     numbers = ("int32", "int64", "float", "float64")
-    if found == "int64" and wanted in numbers:
+    if actual == "int64" and wanted in numbers:
         return ""
-    if (found == "int64" and wanted == "string") or (found == "float64" and wanted in numbers):
-        return f"cannot convert {found} to {named}"
+    if (actual == "int64" and wanted == "string") or (actual == "float64" and wanted in numbers):
+        return f"cannot convert {actual} to {named}"
     return f"unrecognized type: {named}"
 
 
@@ -193,9 +193,9 @@ def _inside(value: Any, name: str, index: str, text: str) -> tuple[Any, str]:
         return value.get(name), name
     if isinstance(value, list) and index.isascii() and index.isdigit() and int(index) < len(value):
         return value[int(index)], ""
-    # Which entry of a map it was is not in the message: the first that fits what was found.
+    # Which entry of a map it was is not in the message: the first of the reported type.
     if isinstance(value, dict) and value:
-        got = re.search(r"got `(\w+)`", text)
+        expected = re.search(r"got `(\w+)`", text)
         kinds: dict[str, Any] = {
             "str": str,
             "int": int,
@@ -204,7 +204,7 @@ def _inside(value: Any, name: str, index: str, text: str) -> tuple[Any, str]:
             "array": list,
             "object": dict,
         }
-        wanted = kinds.get(got[1], object) if got else object
+        wanted = kinds.get(expected[1], object) if expected else object
         return next(
             (item for item in value.values() if type(item) is wanted), next(iter(value.values()))
         ), ""
@@ -224,8 +224,8 @@ def _declared(owner: type, field: Field | None, name: str) -> tuple[type, Field 
         return inner, Field(name, name, "struct", False, None, ObjectMeta)  # type: ignore[arg-type]
     if inner is None or not issubclass(inner, Struct):
         return owner, field
-    found = fields_of(inner).get(name)
-    return (inner, found) if found is not None else (owner, field)
+    declared = fields_of(inner).get(name)
+    return (inner, declared) if declared is not None else (owner, field)
 
 
 _SCALARS = {

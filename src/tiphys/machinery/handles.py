@@ -1,8 +1,8 @@
 """Folders as open handles: below a folder that a container can write to, nothing is looked up by
 its path.
 
-Whoever can write to a folder can exchange any part of a path through it for a link, between our
-look at it and our use of it. An open handle stays what it was. Every function here takes handles,
+A process that can write to a folder can replace any part of a path through it by a link, between
+our check and our use of it. An open handle stays what it was. Every function here takes handles,
 opens one part of a path at a time, and follows no link, unless it says so. The one module of this
 room that touches the disk: the node and the provisioner both need it.
 """
@@ -34,18 +34,20 @@ def parts_of(path: str) -> list[str]:
 
 
 @contextlib.contextmanager
-def folder(path: str | Path, at: int | None = None, make: int | None = None) -> Iterator[int]:
-    """An open folder. Without `at` the path is trusted but for its last part; with it, no part may
-    be a link. With `make` (a mode) missing parts are made."""
-    handle = os.open(path, FOLDER) if at is None else _descend(at, parts_of(str(path)), make)
+def folder(path: str | Path, parent: int | None = None, make: int | None = None) -> Iterator[int]:
+    """An open folder. Without `parent` the path is trusted but for its last part; with it, no part
+    may be a link. With `make` (a mode) missing parts are made."""
+    handle = (
+        os.open(path, FOLDER) if parent is None else _descend(parent, parts_of(str(path)), make)
+    )
     try:
         yield handle
     finally:
         os.close(handle)
 
 
-def _descend(at: int, parts: list[str], make: int | None) -> int:
-    handle = os.dup(at)
+def _descend(parent: int, parts: list[str], make: int | None) -> int:
+    handle = os.dup(parent)
     for part in parts:
         try:
             below = _open_or_make(part, handle, make)
@@ -55,33 +57,33 @@ def _descend(at: int, parts: list[str], make: int | None) -> int:
     return handle
 
 
-def _open_or_make(name: str, at: int, make: int | None) -> int:
+def _open_or_make(name: str, parent: int, make: int | None) -> int:
     try:
-        return os.open(name, FOLDER, dir_fd=at)
+        return os.open(name, FOLDER, dir_fd=parent)
     except FileNotFoundError:
         if make is None:
             raise
-    return make_folder(at, name, make)
+    return make_folder(parent, name, make)
 
 
-def make_folder(at: int, name: str, mode: int) -> int:
+def make_folder(parent: int, name: str, mode: int) -> int:
     """Makes a folder with this very mode, whatever the umask says, and opens it. One that came
     meanwhile is taken."""
     try:
-        os.mkdir(name, 0o700, dir_fd=at)
+        os.mkdir(name, 0o700, dir_fd=parent)
     except FileExistsError:
-        return os.open(name, FOLDER, dir_fd=at)
-    handle = os.open(name, FOLDER, dir_fd=at)
+        return os.open(name, FOLDER, dir_fd=parent)
+    handle = os.open(name, FOLDER, dir_fd=parent)
     os.fchmod(handle, mode)
     return handle
 
 
-def open_file(at: int, path: str) -> int:
+def open_file(parent: int, path: str) -> int:
     """A regular file to read. A link, a pipe or a device raises OSError at once."""
     *way, name = parts_of(path) or [""]
-    with folder("/".join(way), at) as here:
+    with folder("/".join(way), parent) as folder_handle:
         handle = os.open(
-            name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=here
+            name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder_handle
         )
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
@@ -89,20 +91,20 @@ def open_file(at: int, path: str) -> int:
     return handle
 
 
-def read_file(at: int, path: str, limit: int) -> bytes:
+def read_file(parent: int, path: str, limit: int) -> bytes:
     """The first `limit` bytes of a regular file."""
-    handle = open_file(at, path)
+    handle = open_file(parent, path)
     with os.fdopen(handle, "rb") as file:
         return file.read(limit)
 
 
 def write_file(
-    at: int, name: str, content: bytes, mode: int, user: int = -1, group: int = -1
+    parent: int, name: str, content: bytes, mode: int, user: int = -1, group: int = -1
 ) -> None:
     """A file in an open folder that holds just this. What stands there already keeps its place:
     others may have it mounted. A link there raises OSError."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    handle = os.open(name, flags, 0o600, dir_fd=at)
+    handle = os.open(name, flags, 0o600, dir_fd=parent)
     with os.fdopen(handle, "wb") as file:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             raise OSError(errno.EINVAL, "not a regular file", name)
@@ -190,37 +192,37 @@ class _Search:
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), self._path)
 
 
-def _itself(at: int) -> int:
-    return os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=at)
+def _itself(folder_handle: int) -> int:
+    return os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder_handle)
 
 
-def _look(at: int, name: str, make: int) -> int:
+def _look(parent: int, name: str, make: int) -> int:
     try:
-        return os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=at)
+        return os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
     except FileNotFoundError:
-        return make_folder(at, name, make)
+        return make_folder(parent, name, make)
 
 
 # --- removal ---
 
 
-def remove_tree(at: int, name: str) -> None:
+def remove_tree(parent: int, name: str) -> None:
     """Removes what `name` is in an open folder, and all below it; nothing when there is nothing.
     Links go and what they lead to stays, and so does whatever is mounted there. Raises OSError for
     what would not go."""
     if name in ("", ".", "..") or "/" in name:
         raise OSError(errno.EINVAL, "not a name", name)
     try:
-        top = os.open(name, FOLDER, dir_fd=at)
+        top = os.open(name, FOLDER, dir_fd=parent)
     except FileNotFoundError:
         return
     except OSError as error:
         if error.errno not in (errno.ENOTDIR, errno.ELOOP):
             raise
-        os.unlink(name, dir_fd=at)
+        os.unlink(name, dir_fd=parent)
         return
     try:
-        if _mount(top) != _mount(at):
+        if _mount(top) != _mount(parent):
             raise OSError(errno.EBUSY, "something is mounted there", name)
         removal = _Removal(top)
         removal.clear(top)
@@ -229,21 +231,21 @@ def remove_tree(at: int, name: str) -> None:
     if removal.error is not None:
         raise removal.error
     with contextlib.suppress(FileNotFoundError):
-        os.rmdir(name, dir_fd=at)
+        os.rmdir(name, dir_fd=parent)
 
 
 def remove_folder(path: Path) -> None:
     """Removes all that is in a folder, and the folder if nothing is mounted there. Its own path is
     trusted. What will not go stays, with a first OSError about it."""
     try:
-        at = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except FileNotFoundError:
         return
-    removal = _Removal(at)
+    removal = _Removal(handle)
     try:
-        removal.clear(at)
+        removal.clear(handle)
     finally:
-        os.close(at)
+        os.close(handle)
     if removal.error is not None:
         raise removal.error
     with contextlib.suppress(OSError):
@@ -274,34 +276,34 @@ class _Removal:
                     self._entry(entry, handle, depth)
                     gone += 1
                 except FileNotFoundError:
-                    pass  # somebody else removes it, too
+                    pass  # removed by another process meanwhile
                 except OSError as error:
                     self.error = self.error or error
         return gone
 
-    def _entry(self, entry: os.DirEntry[str], at: int, depth: int) -> None:
+    def _entry(self, entry: os.DirEntry[str], parent: int, depth: int) -> None:
         if not entry.is_dir(follow_symlinks=False):
-            os.unlink(entry.name, dir_fd=at)
+            os.unlink(entry.name, dir_fd=parent)
         elif depth >= _DEPTH:
             self._moved += 1
             os.rename(
                 entry.name,
                 f"..deep-{os.getpid()}-{self._moved}",
-                src_dir_fd=at,
+                src_dir_fd=parent,
                 dst_dir_fd=self._top,
             )
         else:
-            self._folder(entry.name, at, depth)
+            self._folder(entry.name, parent, depth)
 
-    def _folder(self, name: str, at: int, depth: int) -> None:
-        handle = os.open(name, FOLDER, dir_fd=at)
+    def _folder(self, name: str, parent: int, depth: int) -> None:
+        handle = os.open(name, FOLDER, dir_fd=parent)
         try:
             if _mount(handle) != self._mount:
                 raise OSError(errno.EBUSY, "something is mounted there", name)
             self.clear(handle, depth + 1)
         finally:
             os.close(handle)
-        os.rmdir(name, dir_fd=at)
+        os.rmdir(name, dir_fd=parent)
 
 
 def _mount(handle: int) -> str:

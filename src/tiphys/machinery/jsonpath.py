@@ -36,19 +36,19 @@ def compile_path(text: str) -> Callable[[Any], list[Any]]:
     if text and text[0] not in ".[":
         text = "." + text
     steps: list[Step] = []
-    at = 0
-    while at < len(text):
-        match = _TOKEN.match(text, at)
+    position = 0
+    while position < len(text):
+        match = _TOKEN.match(text, position)
         if match is None:
-            raise PathError(f"invalid JSONPath {text!r} at {at}")
+            raise PathError(f"invalid JSONPath {text!r} at {position}")
         steps.append(_step(match))
-        at = match.end()
+        position = match.end()
 
     def find(document: Any) -> list[Any]:
-        found: Iterable[Any] = [document]
+        values: Iterable[Any] = [document]
         for step in steps:
-            found = step(found)
-        return list(found)
+            values = step(values)
+        return list(values)
 
     return find
 
@@ -92,10 +92,10 @@ def _filter(text: str) -> Step:
     literal = _literal(match["value"] or "")
 
     def keep(value: Any) -> bool:
-        found = find(value)
-        if not found:
+        matches = find(value)
+        if not matches:
             return False
-        return operator is None or _compare(found[0], operator, literal)
+        return operator is None or _compare(matches[0], operator, literal)
 
     return lambda values: (i for v in values if isinstance(v, list) for i in v if keep(i))
 
@@ -130,13 +130,13 @@ def _compare(left: Any, operator: str, right: Any) -> bool:
 def field_path(text: str) -> tuple[str, ...] | None:
     """The names of a path of plain fields (``.spec.replicas``), None when it is anything more."""
     names = []
-    at = 0
-    while at < len(text):
-        match = _TOKEN.match(text, at)
+    position = 0
+    while position < len(text):
+        match = _TOKEN.match(text, position)
         if match is None or match.lastgroup == "index" or match.lastgroup == "filter":
             return None
         names.append(re.sub(r"\\(.)", r"\1", match[match.lastgroup or 0]))
-        at = match.end()
+        position = match.end()
     return tuple(names) or None
 
 
@@ -148,7 +148,7 @@ def schema_path(text: str, facts: Any, arrays: bool = True) -> tuple[str, Any]:
     schema, as rules and selectable fields name them: ``.spec.a`` and, with `arrays`, ``['a.b']``.
     Raises PathError in upstream's words."""
     pieces = iter(_PIECE.findall(text))
-    found = ""
+    usual_form = ""
 
     def take() -> str:
         piece = next(pieces, None)
@@ -171,16 +171,16 @@ def schema_path(text: str, facts: Any, arrays: bool = True) -> tuple[str, Any]:
         if facts.get("properties"):
             if name not in facts["properties"]:
                 raise PathError("does not refer to a valid field")
-            found = f"{found}.{name}" if found else name
+            usual_form = f"{usual_form}.{name}" if usual_form else name
             facts = facts["properties"][name]
         elif isinstance(facts.get("additionalProperties"), dict):
-            found = f"{found}[{name}]"
+            usual_form = f"{usual_form}[{name}]"
             facts = facts["additionalProperties"]
         else:
             raise PathError("does not refer to a valid field")
         if piece == "[" and (closing := take()) != "]":
             raise PathError(f"expected ] but got {closing}")
-    return found, facts
+    return usual_form, facts
 
 
 def get_field(document: Any, path: tuple[str, ...]) -> Any:

@@ -27,11 +27,11 @@ def of_type(path: str, shown: str, want: str) -> FieldError:
     return FieldError("FieldValueTypeInvalid", error.field, error.detail)
 
 
-def _in_body(path: str, value: Any, why: str) -> FieldError:
-    """`why` may have a pattern of a megabyte: it is joined to nothing before it is read."""
+def _in_body(path: str, value: Any, rule: str) -> FieldError:
+    """`rule` may contain a pattern of a megabyte: the text is built only when it is read."""
 
     def detail() -> str:
-        return invalid_value(path, value, f"{path} in body {why}").detail
+        return invalid_value(path, value, f"{path} in body {rule}").detail
 
     return FieldError("FieldValueInvalid", path, detail)
 
@@ -45,13 +45,13 @@ def is_number(value: Any) -> bool:
 
 
 def checks_of(facts: dict[str, Any]) -> list[Check]:
-    found: dict[str, Check] = {}
+    checks: dict[str, Check] = {}
     for keyword, make in _KEYWORDS.items():
-        given = facts.get(keyword)
-        if given is not None and given is not False and given not in ("", []):
-            found[keyword] = make(facts[keyword], facts)
-    of_text = [found.pop(keyword) for keyword in _OF_TEXT if keyword in found]
-    return [*found.values(), *([_first(of_text)] if of_text else [])]
+        value = facts.get(keyword)
+        if value is not None and value is not False and value not in ("", []):
+            checks[keyword] = make(facts[keyword], facts)
+    of_text = [checks.pop(keyword) for keyword in _OF_TEXT if keyword in checks]
+    return [*checks.values(), *([_first(of_text)] if of_text else [])]
 
 
 def _first(checks: list[Check]) -> Check:
@@ -60,15 +60,15 @@ def _first(checks: list[Check]) -> Check:
         return checks[0]
 
     def check(value: Any, path: str) -> FieldError | None:
-        return next(filter(None, (one(value, path) for one in checks)), None)
+        return next(filter(None, (check_one(value, path) for check_one in checks)), None)
 
     return check
 
 
-def _says(fits: Callable[[Any], bool], breaks: Callable[[Any], bool], why: str) -> Check:
+def _check_that(fits: Callable[[Any], bool], breaks: Callable[[Any], bool], rule: str) -> Check:
     def check(value: Any, path: str) -> FieldError | None:
         if fits(value) and breaks(value):
-            return _in_body(path, value, why)
+            return _in_body(path, value, rule)
         return None
 
     return check
@@ -76,18 +76,20 @@ def _says(fits: Callable[[Any], bool], breaks: Callable[[Any], bool], why: str) 
 
 def _maximum(limit: Any, facts: dict[str, Any]) -> Check:
     if facts.get("exclusiveMaximum"):
-        return _says(is_number, lambda v: v >= limit, f"should be less than {number_text(limit)}")
-    return _says(
+        return _check_that(
+            is_number, lambda v: v >= limit, f"should be less than {number_text(limit)}"
+        )
+    return _check_that(
         is_number, lambda v: v > limit, f"should be less than or equal to {number_text(limit)}"
     )
 
 
 def _minimum(limit: Any, facts: dict[str, Any]) -> Check:
     if facts.get("exclusiveMinimum"):
-        return _says(
+        return _check_that(
             is_number, lambda v: v <= limit, f"should be greater than {number_text(limit)}"
         )
-    return _says(
+    return _check_that(
         is_number, lambda v: v < limit, f"should be greater than or equal to {number_text(limit)}"
     )
 
@@ -97,7 +99,7 @@ def _multiple(step: Any, facts: dict[str, Any]) -> Check:
         rest = value / step
         return bool(abs(rest - round(rest)) > 1e-9)
 
-    return _says(is_number, breaks, f"should be a multiple of {number_text(step)}")
+    return _check_that(is_number, breaks, f"should be a multiple of {number_text(step)}")
 
 
 def _max_length(limit: int, facts: dict[str, Any]) -> Check:
@@ -127,8 +129,8 @@ def _too_few(kind: type, things: str) -> Callable[[int, dict[str, Any]], Check]:
     def make(limit: int, facts: dict[str, Any]) -> Check:
         def check(value: Any, path: str) -> FieldError | None:
             if isinstance(value, kind) and len(value) < limit:  # type: ignore[arg-type]
-                why = f"{path} in body should have at least {limit} {things}"
-                return invalid_value(path, len(value), why)  # type: ignore[arg-type]
+                message = f"{path} in body should have at least {limit} {things}"
+                return invalid_value(path, len(value), message)  # type: ignore[arg-type]
             return None
 
         return check
@@ -138,13 +140,13 @@ def _too_few(kind: type, things: str) -> Callable[[int, dict[str, Any]], Check]:
 
 def _pattern(text: str, facts: dict[str, Any]) -> Check:
     expression = compiled(text)
-    return _says(
+    return _check_that(
         lambda v: isinstance(v, str), lambda v: not expression.search(v), f"should match '{text}'"
     )
 
 
 def enum_texts(values: list[Any]) -> list[str]:
-    """Strings as they are, all else in JSON, as upstream's `validate` of apiextensions has it."""
+    """Strings as they are, all else in JSON, as upstream's `validate` of apiextensions."""
     return [_enum_text(value) for value in values]
 
 
@@ -156,20 +158,20 @@ def _enum_text(value: Any) -> str:
 
 def _enum(values: list[Any], facts: dict[str, Any]) -> Check:
     texts = enum_texts(values)
-    plain = {_told_apart(value) for value in values if not isinstance(value, dict | list)}
+    plain = {_json_identity(value) for value in values if not isinstance(value, dict | list)}
     nested = [value for value in values if isinstance(value, dict | list)]
 
     def check(value: Any, path: str) -> FieldError | None:
         if isinstance(value, dict | list):
             is_allowed = value in nested
         else:
-            is_allowed = _told_apart(value) in plain
+            is_allowed = _json_identity(value) in plain
         return None if is_allowed else not_one_of(path, value, texts)
 
     return check
 
 
-def _told_apart(value: Any) -> tuple[bool, Any]:
+def _json_identity(value: Any) -> tuple[bool, Any]:
     """Python takes 1 for true, JSON does not."""
     return isinstance(value, bool), value
 
@@ -178,7 +180,7 @@ def _unique(wanted: bool, facts: dict[str, Any]) -> Check:
     def breaks(value: Any) -> bool:
         return any(item in value[:index] for index, item in enumerate(value))
 
-    return _says(lambda v: isinstance(v, list), breaks, "shouldn't contain duplicates")
+    return _check_that(lambda v: isinstance(v, list), breaks, "shouldn't contain duplicates")
 
 
 def _format(name: str, facts: dict[str, Any]) -> Check:
@@ -203,7 +205,7 @@ _KEYWORDS: dict[str, Callable[[Any, dict[str, Any]], Check]] = {
     "minimum": _minimum,
     "multipleOf": _multiple,
     "maxLength": _max_length,
-    "minLength": lambda n, f: _says(
+    "minLength": lambda n, f: _check_that(
         lambda v: isinstance(v, str), lambda v: len(v) < n, f"should be at least {n} chars long"
     ),
     "pattern": _pattern,

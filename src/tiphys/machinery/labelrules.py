@@ -64,7 +64,9 @@ def requirement(
     violations += label_name(wanted.key, f"{path}.key")
     for index, value in enumerate(wanted.values if strict else ()):
         field = f"{path}.values[{index}]"
-        violations += [invalid_value(field, value, one) for one in label_value_errors(value)]
+        violations += [
+            invalid_value(field, value, message) for message in label_value_errors(value)
+        ]
     return violations
 
 

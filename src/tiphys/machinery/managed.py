@@ -28,7 +28,7 @@ from tiphys.machinery.typed import Node
 APPLY, UPDATE = "Apply", "Update"
 _MAX_UPDATES = 10  # entries of updates that are kept apart; older ones are merged
 _ANCIENT = "ancient-changes"
-# Fields that nobody manages.
+# Fields without a manager.
 _UNMANAGED = (
     "creationTimestamp",
     "selfLink",
@@ -42,9 +42,9 @@ _UNMANAGED = (
 )
 
 
-# What every configuration says and nobody is told to manage: the metadata stays when the last label
-# in it goes.
-_EVERYBODYS: FieldSet = {"f:apiVersion": {}, "f:kind": {}, "f:metadata": {"f:name": {}}}
+# Fields of every configuration, without a manager: the metadata stays when its last label is
+# removed.
+_ALWAYS_OWNED: FieldSet = {"f:apiVersion": {}, "f:kind": {}, "f:metadata": {"f:name": {}}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,18 +94,18 @@ class Managed:
 
     @classmethod
     def decode(cls, entries: list[ManagedFieldsEntry]) -> Managed:
-        made = cls({}, {})
+        managed = cls({}, {})
         for entry in entries:
             if entry.operation not in (APPLY, UPDATE) or not isinstance(entry.fields_v1, dict):
                 continue
             manager = Manager(
                 entry.manager, entry.operation, entry.api_version, entry.subresource
             ).at_any_version()
-            made.versions[manager] = entry.api_version
-            made.sets[manager] = union(made.sets.get(manager, {}), entry.fields_v1)
-            made.times[manager] = entry.time
-            made.entries[manager] = entry
-        return made
+            managed.versions[manager] = entry.api_version
+            managed.sets[manager] = union(managed.sets.get(manager, {}), entry.fields_v1)
+            managed.times[manager] = entry.time
+            managed.entries[manager] = entry
+        return managed
 
     def encode(self, in_order: bool = False) -> list[ManagedFieldsEntry]:
         """`in_order`: the sets are, and one that is still the decoded one is published again."""
@@ -138,7 +138,7 @@ class Managed:
 
 
 def _managed(fields: FieldSet, reset: tuple[str, ...]) -> FieldSet:
-    """Without what nobody manages, and without what this path resets."""
+    """The set without unmanaged fields, and without those that this path resets."""
     if not fields:
         return fields
     result = {
@@ -155,9 +155,9 @@ def _managed(fields: FieldSet, reset: tuple[str, ...]) -> FieldSet:
 
 
 def taken(old: Any, new: Any, node: Node, reset: tuple[str, ...]) -> FieldSet:
-    """The fields that whoever turns `old` into `new` (plain) takes."""
-    made = typed.compare(old, new, node)
-    return _managed(union(made.modified, made.added), reset)
+    """The fields that a change of `old` into `new` (plain) takes over."""
+    changes = typed.compare(old, new, node)
+    return _managed(union(changes.modified, changes.added), reset)
 
 
 def updated(
@@ -169,8 +169,8 @@ def updated(
     now: str,
     reset: tuple[str, ...] = (),
 ) -> list[ManagedFieldsEntry] | None:
-    """The entries after `manager` turned `old` into `new` (plain); None when nobody's fields
-    changed. What is decoded in `managed` is in order."""
+    """The entries after `manager` turned `old` into `new` (plain); None when no
+    manager's fields changed. The sets in `managed` are in order."""
     difference_made = typed.compare(old, new, node)
     if difference_made.same:
         return None
@@ -216,12 +216,12 @@ def apply(
     managed.sets[manager] = wanted
     gone = _abandoned(merged, before, managed, node)
     # What lost all that was in it is not gone as far as its owners are concerned.
-    made = typed.compare(
+    changes = typed.compare(
         live, typed.without(merged, gone, node, nulls=True) if gone else merged, node
     )
     merged = typed.without(merged, gone, node) if gone else merged
-    taken = _managed(union(made.modified, made.added), reset)
-    removed = _managed(made.removed, reset)
+    taken = _managed(union(changes.modified, changes.added), reset)
+    removed = _managed(changes.removed, reset)
     conflicts: dict[Manager, FieldSet] = {}
     for other, fields in managed.sets.items():
         if other != manager and (both := intersection(fields, taken)):
@@ -234,18 +234,19 @@ def apply(
         for other in managed.sets:
             if other != manager:
                 managed.sets[other] = difference(managed.sets[other], removed)
-    if moved or not made.same or manager not in managed.times:
+    if moved or not changes.same or manager not in managed.times:
         managed.times[manager] = now
     return Applied(merged, managed.encode())
 
 
 def _abandoned(merged: dict[str, Any], before: FieldSet, managed: Managed, node: Node) -> FieldSet:
-    """What the applier owned, says no more, and nobody else owns.
+    """What the applier owned, does not apply any more, and no other manager owns.
 
-    In upstream's three steps: all that it owned goes; what anybody owns now comes back, and with it
-    what it is in, as far as the type names it (so an item goes when nobody owns the item itself,
-    whatever others own in it); and of the rest nothing goes that the applier had not owned."""
-    owned: FieldSet = _EVERYBODYS
+    In upstream's three steps: all that it owned is removed; what any manager owns now is restored,
+    with its parents, as far as the type names them (so an item is removed when no manager owns the
+    item itself, whatever they own in it); and of the rest only what the applier had owned is
+    removed."""
+    owned: FieldSet = _ALWAYS_OWNED
     for fields in managed.sets.values():
         owned = union(owned, fields)
     if not difference(before, owned):
@@ -256,10 +257,12 @@ def _abandoned(merged: dict[str, Any], before: FieldSet, managed: Managed, node:
 
     before = typed.with_named_parents(before, node)
     owned = typed.with_named_parents(owned, node)
-    there = present(merged)
+    present_fields = present(merged)
     left = present(typed.without(merged, before, node, nulls=True))
-    left = present(typed.without(merged, difference(there, union(left, owned)), node, nulls=True))
-    return intersection(difference(there, left), before)
+    left = present(
+        typed.without(merged, difference(present_fields, union(left, owned)), node, nulls=True)
+    )
+    return intersection(difference(present_fields, left), before)
 
 
 def _conflict(conflicts: dict[Manager, FieldSet], managed: Managed) -> StatusError:

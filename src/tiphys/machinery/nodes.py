@@ -83,6 +83,6 @@ def is_ready(node: core_v1.Node) -> bool:
 
 
 def is_out_of_service(node: core_v1.Node) -> bool:
-    """Whether somebody has said, by a taint, that a silent node will not come back: nothing on it
+    """Whether a taint declares that an unreachable node will not come back: nothing on it
     need be waited for. The taint on a node that is ready means nothing."""
     return not is_ready(node) and any(taint.key == OUT_OF_SERVICE for taint in node.spec.taints)

@@ -55,11 +55,11 @@ def references(pod: core_v1.Pod) -> References:
             note("persistentvolumeclaims", f"{pod.metadata.name}-{volume.name}")
     # A claim that is made from a template is named in the status, under the name that the pod's own
     # spec has for it.
-    made = {
+    claim_names = {
         status.name: status.resource_claim_name for status in pod.status.resource_claim_statuses
     }
     for claim in spec.resource_claims:
-        note("resourceclaims", claim.resource_claim_name or made.get(claim.name))
+        note("resourceclaims", claim.resource_claim_name or claim_names.get(claim.name))
     if (extended := pod.status.extended_resource_claim_status) is not None:
         note("resourceclaims", extended.resource_claim_name)
     return named
@@ -97,8 +97,8 @@ def _secret(
 
 
 def first_reference(pod: core_v1.Pod) -> str:
-    """What a pod names first of other objects, as users are told it; empty when it names none. A
-    mirror pod must not."""
+    """The first other object that a pod references, as messages name it; empty when there is none.
+    A mirror pod must not."""
     named = references(pod)
     for plural in ("serviceaccounts", "secrets", "configmaps"):
         if plural in named:

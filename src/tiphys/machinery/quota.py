@@ -321,7 +321,7 @@ def listed(amounts: dict[str, Any]) -> str:
 
 def missing_amounts(quota: core_v1.ResourceQuota, pod: core_v1.Pod) -> dict[str, list[str]]:
     """Resources that the quota limits and some containers say nothing of: name → the containers."""
-    found: dict[str, list[str]] = {}
+    missing: dict[str, list[str]] = {}
     containers = [*pod.spec.containers, *pod.spec.init_containers]
     for name in quota.status.hard:
         plain = name.removeprefix("requests.").removeprefix("limits.")
@@ -332,5 +332,5 @@ def missing_amounts(quota: core_v1.ResourceQuota, pod: core_v1.Pod) -> dict[str,
             continue
         silent = sorted({c.name for c in containers if plain not in getattr(c.resources, which)})
         if silent:
-            found[name] = silent
-    return found
+            missing[name] = silent
+    return missing

@@ -12,7 +12,7 @@ from tiphys.machinery.remembered import remembered
 
 
 class RegexpError(ValueError):
-    """The text is no regular expression; says why as Go's parser does."""
+    """The text is no regular expression; the message is that of Go's parser."""
 
 
 _TOO_LARGE = "expression too large"
@@ -80,7 +80,7 @@ def _heavy(pattern: str) -> Any:
 
 
 def _compile(pattern: str, memory: int) -> Any:
-    import re2  # only where somebody uses an expression: not every server does
+    import re2  # imported on first use: not every server needs it
 
     if _room.left is not None and _room.left < 0:
         raise RegexpError("error parsing regexp: expressions too large together")
@@ -94,9 +94,10 @@ def _compile(pattern: str, memory: int) -> Any:
         return expression
     except re2.error as error:
         text = error.args[0].decode() if isinstance(error.args[0], bytes) else str(error)
-        what, colon, where = text.partition(": ")
+        problem, colon, where = text.partition(": ")
         raise RegexpError(
-            f"error parsing regexp: {_NAMES.get(what, what)}" + (f": `{where}`" if colon else "")
+            f"error parsing regexp: {_NAMES.get(problem, problem)}"
+            + (f": `{where}`" if colon else "")
         ) from None
     finally:
         if _room.left is not None:

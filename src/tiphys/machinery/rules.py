@@ -41,15 +41,15 @@ def check_rules(value: Any, schema: Schema, path: str = "", old: Any = _UNSET) -
     left out."""
     if not schema.has_rules:
         return []
-    found = list[FieldError]()
+    errors = list[FieldError]()
     try:
         for error in _walk(value, schema, path, old, Budget()):
-            found.append(error)
-            if len(found) > ENOUGH:
+            errors.append(error)
+            if len(errors) > ENOUGH:
                 break
     except _Spent as spent:
-        found.append(spent.error)
-    return found
+        errors.append(spent.error)
+    return errors
 
 
 class _Spent(Exception):
@@ -130,19 +130,19 @@ def _message(rule: dict[str, Any], variables: dict[str, Any], budget: Budget) ->
     return (rule.get("message") or "").strip() or f"failed rule: {rule['rule'].strip()}"
 
 
-def _broken(rule: dict[str, Any], path: str, kind: str, value: Any, why: str) -> FieldError:
+def _broken(rule: dict[str, Any], path: str, kind: str, value: Any, message: str) -> FieldError:
     reason = rule.get("reason") or "FieldValueInvalid"
     if reason == "FieldValueRequired":
-        return required(path, why)
+        return required(path, message)
     if reason == "FieldValueForbidden":
-        return forbidden_field(path, why)
+        return forbidden_field(path, message)
     if reason == "FieldValueDuplicate":
         if kind in ("object", "array"):
             return FieldError(reason, path, "Duplicate value")
         return duplicate(path, value)
     if kind in ("object", "array"):  # upstream shows no value of these
-        return FieldError("FieldValueInvalid", path, lambda: f"Invalid value: {why}")
-    return invalid_value(path, value, why)
+        return FieldError("FieldValueInvalid", path, lambda: f"Invalid value: {message}")
+    return invalid_value(path, value, message)
 
 
 def cel_value(value: Any, schema: Schema | None) -> Any:
@@ -208,17 +208,17 @@ class RuleCosts:
         if self.total <= _TOTAL_LIMIT:
             return []
         dear = sorted(self.rows, key=lambda row: -row[0])[:_NAMED]
-        what = "x-kubernetes-validations estimated rule cost total for entire OpenAPIv3 schema"
-        return [forbidden_field(at, _CONTRIBUTED) for _, at in dear] + _over(
-            path, what, self.total, _TOTAL_LIMIT
+        subject = "x-kubernetes-validations estimated rule cost total for entire OpenAPIv3 schema"
+        return [forbidden_field(rule_path, _CONTRIBUTED) for _, rule_path in dear] + _over(
+            path, subject, self.total, _TOTAL_LIMIT
         )
 
 
-def _over(path: str, what: str, cost: int, limit: int) -> list[FieldError]:
+def _over(path: str, subject: str, cost: int, limit: int) -> list[FieldError]:
     if cost <= limit:
         return []
     factor = _factor(cost / limit)
-    return [forbidden_field(path, f"{what} exceeds budget by factor of {factor}{_HINT}")]
+    return [forbidden_field(path, f"{subject} exceeds budget by factor of {factor}{_HINT}")]
 
 
 def _factor(ratio: float) -> str:
@@ -236,13 +236,13 @@ def node_errors(
     root: bool = False,
 ) -> list[FieldError]:
     """What is wrong with the expressions of one node's rules. times: how often the value may be
-    there, None if only the size of a request bounds it; uncorrelated: the place above it that keeps
-    old values from being told apart, if any; root: whether it is the schema of a whole resource."""
-    found = list[FieldError]()
+    there, None if only the size of a request bounds it; uncorrelated: the path above it where old
+    values cannot be correlated, if any; root: whether it is the schema of a whole resource."""
+    errors = list[FieldError]()
     schema = schema.as_seen(root)
     if not is_exposed(schema):
-        why = "Internal error: internal error: failed to construct type information for x-kubernetes-validations rules: unable to convert structural schema to CEL declarations"
-        return [FieldError("InternalError", f"{path}.x-kubernetes-validations", why)]
+        message = "Internal error: internal error: failed to construct type information for x-kubernetes-validations rules: unable to convert structural schema to CEL declarations"
+        return [FieldError("InternalError", f"{path}.x-kubernetes-validations", message)]
     own = type_of(schema)
     sizes = dict.fromkeys(("self", "oldSelf"), declared(schema))
     times = at_most(schema) if times is None else times
@@ -258,19 +258,19 @@ def node_errors(
             detail = f"compilation failed: {error}"
             if str(error).startswith("must evaluate"):
                 detail = "cel expression must evaluate to a bool"
-            found.append(invalid_value(f"{where}.rule", _shown(rule), detail))
+            errors.append(invalid_value(f"{where}.rule", _shown(rule), detail))
         else:
             changes = "oldSelf" in compile_expression(text).names
             costs.add(f"{where}.rule", cost)
-            found += _over(f"{where}.rule", "estimated rule cost", cost, ESTIMATE_LIMIT)
-            found += _message_errors(rule, variables, sizes, where, costs)
+            errors += _over(f"{where}.rule", "estimated rule cost", cost, ESTIMATE_LIMIT)
+            errors += _message_errors(rule, variables, sizes, where, costs)
         if changes and uncorrelated:
-            why = f"oldSelf cannot be used on the uncorrelatable portion of the schema within {uncorrelated}"
-            found.append(invalid_value(f"{where}.rule", text, why))
+            message = f"oldSelf cannot be used on the uncorrelatable portion of the schema within {uncorrelated}"
+            errors.append(invalid_value(f"{where}.rule", text, message))
         elif not changes and optional is not None:
-            why = "may not be set if oldSelf is not used in rule"
-            found.append(invalid_value(f"{where}.optionalOldSelf", optional, why))
-    return found
+            message = "may not be set if oldSelf is not used in rule"
+            errors.append(invalid_value(f"{where}.optionalOldSelf", optional, message))
+    return errors
 
 
 def _message_errors(
@@ -280,20 +280,20 @@ def _message_errors(
     where: str,
     costs: RuleCosts,
 ) -> list[FieldError]:
-    at = f"{where}.messageExpression"
+    message_path = f"{where}.messageExpression"
     expression = rule.get("messageExpression")
     if not expression:
         return []
     try:
         cost = check(expression, variables, "string", sizes)
     except CelError as error:
-        told = str(error)
-        why = f"messageExpression compilation failed: {told}"
-        if told.startswith("must evaluate"):
-            why = "messageExpression must evaluate to a string"
-        return [invalid_value(at, _shown(rule), why)]
-    costs.add(at, cost)
-    return _over(at, "estimated messageExpression cost", cost, ESTIMATE_LIMIT)
+        text = str(error)
+        message = f"messageExpression compilation failed: {text}"
+        if text.startswith("must evaluate"):
+            message = "messageExpression must evaluate to a string"
+        return [invalid_value(message_path, _shown(rule), message)]
+    costs.add(message_path, cost)
+    return _over(message_path, "estimated messageExpression cost", cost, ESTIMATE_LIMIT)
 
 
 def _shown(rule: dict[str, Any]) -> dict[str, Any]:

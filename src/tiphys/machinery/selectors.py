@@ -68,7 +68,7 @@ class Requirement:
                 return f"{self.key}{operator}{self.values[0]}"
 
 
-_FEW = 16  # terms and values that are looked at one by one
+_FEW = 16  # terms and values that are checked one by one
 _NEGATIVE = frozenset(("!=", "notin", "!"))
 
 
@@ -82,18 +82,18 @@ class _Index:
         self._refused: dict[str, set[str]] = {}
         self._absent: set[str] = set()
         self._compared: dict[str, list[Requirement]] = {}
-        for one in requirements:
-            if one.operator not in _NEGATIVE:
-                self._needed.add(one.key)
-            if one.operator in ("=", "in"):
-                values = frozenset(one.values)
-                self._allowed[one.key] = self._allowed.get(one.key, values) & values
-            elif one.operator in ("!=", "notin"):
-                self._refused.setdefault(one.key, set()).update(one.values)
-            elif one.operator == "!":
-                self._absent.add(one.key)
-            elif one.operator in ("gt", "lt"):
-                self._compared.setdefault(one.key, []).append(one)
+        for requirement in requirements:
+            if requirement.operator not in _NEGATIVE:
+                self._needed.add(requirement.key)
+            if requirement.operator in ("=", "in"):
+                values = frozenset(requirement.values)
+                self._allowed[requirement.key] = self._allowed.get(requirement.key, values) & values
+            elif requirement.operator in ("!=", "notin"):
+                self._refused.setdefault(requirement.key, set()).update(requirement.values)
+            elif requirement.operator == "!":
+                self._absent.add(requirement.key)
+            elif requirement.operator in ("gt", "lt"):
+                self._compared.setdefault(requirement.key, []).append(requirement)
 
     def matches(self, labels: Mapping[str, str]) -> bool:
         if len(self._needed) > len(labels) or not all(key in labels for key in self._needed):
@@ -104,7 +104,7 @@ class _Index:
             allowed = self._allowed.get(key)
             if allowed is not None and value not in allowed:
                 return False
-            if not all(one.matches(labels) for one in self._compared.get(key, ())):
+            if not all(requirement.matches(labels) for requirement in self._compared.get(key, ())):
                 return False
         return True
 
@@ -133,7 +133,7 @@ class Selector:
         return ",".join(str(requirement) for requirement in self.requirements)
 
     def exact(self, key: str) -> str | None:
-        """The value that `key` must equal, when the selector says so."""
+        """The value that `key` must equal, if the selector requires one."""
         for requirement in self.requirements:
             if (
                 requirement.key == key
@@ -160,22 +160,22 @@ def _tokens(text: str) -> list[str]:
 def parse_labels(text: str) -> Selector:
     """Parses ``a=b,c!=d,e in (f,g),h,!i``; raises SelectorError."""
     tokens = _tokens(text)
-    found = []
-    at = 0
+    requirements = []
+    position = 0
 
     def take() -> str:
-        nonlocal at
-        at += 1
-        return tokens[at - 1] if at <= len(tokens) else ""
+        nonlocal position
+        position += 1
+        return tokens[position - 1] if position <= len(tokens) else ""
 
     def peek() -> str:
-        return tokens[at] if at < len(tokens) else ""
+        return tokens[position] if position < len(tokens) else ""
 
     if peek() in _NO_NAMES - {"", "!"}:
         raise SelectorError(f"found '{peek()}', expected: !, identifier, or 'end of string'")
-    while at < len(tokens):
+    while position < len(tokens):
         try:
-            found.append(_requirement(take, peek))
+            requirements.append(_requirement(take, peek))
         except SelectorError as error:
             raise SelectorError(f"unable to parse requirement: {error}") from None
         separator = take()
@@ -183,7 +183,7 @@ def parse_labels(text: str) -> Selector:
             raise SelectorError(f"found '{separator}', expected: ',' or 'end of string'")
         if separator == "," and peek() in _NO_NAMES - {"!"}:
             raise SelectorError(f"found '{peek()}', expected: identifier after ','")
-    return Selector(tuple(sorted(found, key=lambda requirement: requirement.key)))
+    return Selector(tuple(sorted(requirements, key=lambda requirement: requirement.key)))
 
 
 def _requirement(take: Callable[[], str], peek: Callable[[], str]) -> Requirement:
@@ -261,12 +261,12 @@ def from_label_selector(selector: LabelSelector | None) -> Selector | None:
     (None)."""
     if selector is None:
         return None
-    found = [Requirement(key, "=", (value,)) for key, value in selector.match_labels.items()]
-    found += [
+    requirements = [Requirement(key, "=", (value,)) for key, value in selector.match_labels.items()]
+    requirements += [
         Requirement(e.key, _OPERATORS[e.operator], tuple(e.values))
         for e in selector.match_expressions
     ]
-    return Selector(tuple(sorted(found, key=lambda requirement: requirement.key)))
+    return Selector(tuple(sorted(requirements, key=lambda requirement: requirement.key)))
 
 
 def from_labels(labels: Mapping[str, str]) -> Selector:
@@ -281,11 +281,11 @@ def node_requirement(key: str, operator: str, values: list[str]) -> Requirement:
 def parse_fields(text: str) -> Selector:
     """Parses ``metadata.name=a,spec.nodeName!=b``; a backslash escapes comma, equals sign and
     itself."""
-    found = []
+    requirements = []
     for term in re.findall(r"(?:[^,\\]|\\.)+", text):
         match = re.match(r"((?:[^=!\\]|\\.)+?)(==|!=|=)(.*)$", term, re.S)
         if not match:
             raise SelectorError(f"invalid selector: '{text}'; can't understand '{term}'")
         value = re.sub(r"\\([\\,=])", r"\1", match[3])
-        found.append(Requirement(match[1], "!=" if match[2] == "!=" else "=", (value,)))
-    return Selector(tuple(found))
+        requirements.append(Requirement(match[1], "!=" if match[2] == "!=" else "=", (value,)))
+    return Selector(tuple(requirements))

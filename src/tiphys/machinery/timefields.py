@@ -73,8 +73,8 @@ def _steps(kind: type[Struct], within: tuple[type, ...]) -> _Plan:
     known = _plans.get(kind)
     if known is not None:
         return known
-    found = (_step(field, (*within, kind)) for field in fields_of(kind).values())
-    return tuple(step for step in found if step is not None)
+    steps = (_step(field, (*within, kind)) for field in fields_of(kind).values())
+    return tuple(step for step in steps if step is not None)
 
 
 def _step(field: Field, within: tuple[type, ...]) -> _Step | None:

@@ -28,7 +28,7 @@ def reserved_for(volume: Volume, claim: Claim) -> bool:
 
 
 def fits(volume: Volume, claim: Claim) -> bool:
-    """Whether a claim could have a volume, whoever has it now."""
+    """Whether a claim could be bound to a volume, whatever it is bound to now."""
     spec = volume.spec
     wanted = claim.spec
     if volume.metadata.deletion_timestamp or (spec.storage_class_name or "") != (
@@ -57,7 +57,7 @@ def reachable(volume: Volume, node: core_v1.Node) -> bool:
 
 
 def allowed(kind: StorageClass, node: core_v1.Node) -> bool:
-    """Whether a class lets volumes be made where a node is."""
+    """Whether a class allows volumes in the topology of a node."""
     labels = node.metadata.labels
     return not kind.allowed_topologies or any(
         all(labels.get(want.key) in want.values for want in term.match_label_expressions)
@@ -70,7 +70,7 @@ def best(
 ) -> Volume | None:
     """The volume a claim should get: the one kept for it, else the smallest free one that fits (and
     that the node can reach, when one is given)."""
-    found: list[tuple[int, str, Volume]] = []
+    candidates: list[tuple[int, str, Volume]] = []
     for volume in volumes:
         if reserved_for(volume, claim):
             return volume
@@ -83,21 +83,21 @@ def best(
             and fits(volume, claim)
             and (node is None or reachable(volume, node))
         ):
-            found.append(
+            candidates.append(
                 (nano(volume.spec.capacity.get("storage", "0")), volume.metadata.name, volume)
             )
-    return min(found, key=lambda row: row[:2])[2] if found else None
+    return min(candidates, key=lambda row: row[:2])[2] if candidates else None
 
 
 def claims_of(pod: core_v1.Pod) -> list[str]:
     """Names of the claims a pod mounts, those of its ephemeral volumes too."""
-    found = []
+    names = []
     for volume in pod.spec.volumes:
         if volume.persistent_volume_claim is not None:
-            found.append(volume.persistent_volume_claim.claim_name)
+            names.append(volume.persistent_volume_claim.claim_name)
         elif volume.ephemeral is not None:
-            found.append(f"{pod.metadata.name}-{volume.name}")
-    return found
+            names.append(f"{pod.metadata.name}-{volume.name}")
+    return names
 
 
 def claim_index(pod: core_v1.Pod) -> list[str]:

@@ -25,7 +25,7 @@ _MOST_TEXT = (
 
 
 class YamlError(ValueError):
-    """The text is no YAML that can be JSON; says why, for the user."""
+    """The text is no YAML that can be converted to JSON; the message is for the user."""
 
 
 _WORDS: dict[str, Any] = {
@@ -68,9 +68,9 @@ def resolved(text: str) -> Any:
     if text[0] not in "+-.0123456789":
         return text
     plain = text.replace("_", "") if text[0] != "." else text
-    whole = _integer(plain) if plain else None
-    if whole is not None:
-        return whole
+    integer = _integer(plain) if plain else None
+    if integer is not None:
+        return integer
     if _FLOAT.fullmatch(plain) and len(plain) <= _LONGEST_NUMBER:
         value = float(plain)
         return text if math.isinf(value) else value
@@ -134,10 +134,10 @@ def _key(value: Any, line: int) -> str:
         return str(value)
     if isinstance(value, float):
         return f"{value:g}"
-    what = "<nil>"
+    type_name = "<nil>"
     if value is not None:
-        what = "[]interface {}" if isinstance(value, list) else "map[interface {}]interface {}"
-    raise YamlError(f"unsupported map key of type: {what}, line {line}")
+        type_name = "[]interface {}" if isinstance(value, list) else "map[interface {}]interface {}"
+    raise YamlError(f"unsupported map key of type: {type_name}, line {line}")
 
 
 def _share(nodes: int) -> float:
@@ -232,7 +232,7 @@ class _Reader:
     def _alias(self, event: yaml.AliasEvent) -> None:
         known = self._anchors.get(event.anchor or "")
         if known is None:
-            if any(one.anchor == event.anchor for one in self._open):
+            if any(collection.anchor == event.anchor for collection in self._open):
                 raise YamlError(f"yaml: anchor '{event.anchor}' value contains itself")
             raise YamlError(f"yaml: unknown anchor '{event.anchor}' referenced")
         value, nodes, text = known
@@ -282,7 +282,7 @@ def read(data: bytes) -> tuple[Any, list[str]]:
     except YamlError:
         raise
     except yaml.YAMLError as error:
-        raise YamlError(_told(error)) from None
+        raise YamlError(_message_of(error)) from None
     except (UnicodeDecodeError, ValueError, RecursionError) as error:
         raise YamlError(f"yaml: {error}") from None
     if not reader.twice:
@@ -290,7 +290,7 @@ def read(data: bytes) -> tuple[Any, list[str]]:
     return reader.value, ["\n".join(["yaml: unmarshal errors:", *reader.twice])]
 
 
-def _told(error: yaml.YAMLError) -> str:
+def _message_of(error: yaml.YAMLError) -> str:
     mark = getattr(error, "problem_mark", None)
     problem = getattr(error, "problem", None)
     if mark is None or not problem:

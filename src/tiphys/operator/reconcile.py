@@ -26,7 +26,7 @@ K = TypeVar("K", bound=Struct)
 
 
 class Reconciler(Generic[R]):
-    """Keeps the world as objects of one kind say.
+    """Reconciles the cluster with objects of one kind.
 
     `kind` is what it reconciles, `owns` are kinds it makes: their changes bring their owner back.
     With a `finalizer` (``domain/name``) no object goes before `finalize` has returned for it.
@@ -50,11 +50,11 @@ class Reconciler(Generic[R]):
         ``namespace/name``."""
 
     async def reconcile(self, obj: R) -> float | None:
-        """Moves the world one step towards what `obj` says.
+        """Moves the cluster one step towards the state that `obj` declares.
 
-        Returns the seconds after which to look again without a change, or None. `obj` is a copy:
-        what is changed in it is not written. An exception is logged and the key comes back after a
-        growing pause.
+        Returns the seconds after which to reconcile again without a change, or None. `obj` is a
+        copy: what is changed in it is not written. An exception is logged and the key comes back
+        after a growing pause.
         """
         raise NotImplementedError
 
@@ -175,7 +175,7 @@ class Shell(Controller):
         return await self.reconciler.reconcile(obj)
 
     async def _set_finalizers(self, obj: Any, adding: str = "", without: str = "") -> None:
-        """Bound to the version that was read: nobody else's finalizer is lost."""
+        """Bound to the version that was read: no other controller's finalizer is lost."""
         kept = [name for name in obj.metadata.finalizers if name != without]
         patch = {
             "metadata": {

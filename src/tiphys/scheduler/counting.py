@@ -90,7 +90,7 @@ class PodCounts:
     def by_domain(
         self, domains: TopologyDomains, counted_rows: Bools | None = None, key: Hashable = None
     ) -> DomainCounts:
-        """The counts of each domain. `key` tells apart the ways in which rows may be counted."""
+        """The counts of each domain. `key` distinguishes the ways in which rows may be counted."""
         cache_key = (domains.topology_key, key)
         counts = self._by_domain.get(cache_key)
         if (

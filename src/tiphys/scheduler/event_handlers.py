@@ -26,7 +26,7 @@ from tiphys.scheduler.state import SchedulerState
 
 
 class EventHandlers:
-    """Handles pods that name one of `scheduler_names`, and pods on nodes whoever put them there."""
+    """Handles pods that name one of `scheduler_names`, and pods on nodes whatever bound them."""
 
     def __init__(
         self,

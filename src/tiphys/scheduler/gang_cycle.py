@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 @dataclass
 class _Round:
-    """One attempt: `assumed` members have a node, `failed` ones have none, `untried` were not
-    looked at any more once it was clear that the gang does not fit."""
+    """One attempt: `assumed` members have a node, `failed` ones have none, `untried` were
+    skipped once it was clear that the gang does not fit."""
 
     gang: Gang
     needed: int
@@ -129,11 +129,15 @@ class GangCycle:
 
     def _forget_gone(self, attempt: _Round) -> None:
         """Those that were deleted meanwhile."""
-        there = [(one, node) for one, node in attempt.assumed if self._queue.has(one.uid)]
+        remaining = [
+            (candidate, node)
+            for candidate, node in attempt.assumed
+            if self._queue.has(candidate.uid)
+        ]
         for member, node in attempt.assumed:
-            if (member, node) not in there:
+            if (member, node) not in remaining:
                 self._cycle.unreserve(member)
-        attempt.assumed = there
+        attempt.assumed = remaining
 
     # --- bind ---
 
@@ -195,8 +199,8 @@ class GangCycle:
         is_error = any(placement.error for _, placement in attempt.failed)
         reason = FailureReason.SCHEDULER_ERROR if is_error else FailureReason.UNSCHEDULABLE
         hint = self._hint_of(attempt)
-        why = attempt.failed[0][1].message if attempt.failed else "its pods are gone"
-        message = f"pod group {attempt.gang.key} needs nodes for {size} pods at once: {why}"
+        cause = attempt.failed[0][1].message if attempt.failed else "its pods are gone"
+        message = f"pod group {attempt.gang.key} needs nodes for {size} pods at once: {cause}"
         waiting = [
             *(member for member, _ in attempt.assumed),
             *attempt.untried,

@@ -41,7 +41,7 @@ def gang_of(namespace: str, labels: Mapping[str, str]) -> Gang | None:
 
 class Gangs:
     """Which pods of each gang are on nodes, as the API server shows them. One that is being deleted
-    does not count: it will not be there when the others begin."""
+    does not count: it will not run when the others start."""
 
     def __init__(self) -> None:
         self._placed: dict[str, set[str]] = {}  # uids by gang

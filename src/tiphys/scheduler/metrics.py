@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from tiphys.client.exposition import exponential_buckets
 
 _ATTEMPT_BUCKETS = exponential_buckets(0.001, 2, 15)
-_MOST_ATTEMPTS = 15  # that the label `attempts` tells apart, as upstream's
+_MOST_ATTEMPTS = 15  # distinct values of the label `attempts`, as upstream's
 
 
 class Result(StrEnum):

@@ -18,10 +18,10 @@ class Placement:
     """The node of a pod, or the diagnosis of why it has none (upstream's `ScheduleResult` and
     `Diagnosis`).
 
-    `node` is empty when the pod fits nowhere. Then `reasons` counts nodes by what speaks against
-    them, of `node_count`; `unschedulable_plugins` are the plugins that rejected some node, whose
-    queueing hints say what may help the pod. `unresolvable_rows` are the nodes where the pod would
-    not fit if pods there were preempted (None: no such node).
+    `node` is empty when the pod fits nowhere. Then `reasons` counts nodes by why they were
+    rejected, of `node_count`; `unschedulable_plugins` are the plugins that rejected some node,
+    whose queueing hints say what may help the pod. `unresolvable_rows` are the nodes where the pod
+    would not fit if pods there were preempted (None: no such node).
     """
 
     node: str = ""
@@ -70,7 +70,7 @@ class Placement:
         return snapshot.alive & ~self.unresolvable_rows
 
     def queueing_hint(self, snapshot: Snapshot, pod: PodInfo) -> QueueingHint | None:
-        """Says which events may help the pod: those of which a plugin that rejected it says so.
+        """Which events may help the pod: those that a rejecting plugin's hint accepts.
         None when that is not known, so that any event may help."""
         plugins = tuple(self.unschedulable_plugins)
         if not plugins:

@@ -17,8 +17,8 @@ from tiphys.scheduler.podrules import PodRules, rules_of
 EPHEMERAL_STORAGE = "ephemeral-storage"
 PODS = "pods"
 
-# The most of a resource that is counted, of pods and of nodes: sums fit into 64 bits. Who asks for
-# more asks for what no node has, and anybody may write ``9000E`` into a pod.
+# The most of a resource that is counted, of pods and of nodes: sums fit into 64 bits. A larger
+# request fits no node, and any user may write ``9000E`` into a pod.
 MOST = 1 << 55
 # What a container that requests nothing counts as when nodes are scored (upstream's
 # DefaultMilliCPURequest and DefaultMemoryRequest).

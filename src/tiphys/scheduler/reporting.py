@@ -115,7 +115,7 @@ class Reporter:
 def condition_patch(
     pod: core_v1.Pod, condition_type: str, value: str, reason: str, message: str, now: float
 ) -> dict[str, Any] | None:
-    """A condition as the pod is to have it, in JSON; None when it has it already. The transition
+    """A condition that the pod should have, in JSON; None when it is set already. The transition
     time stays as long as the value does; `now` is in seconds since 1970."""
     current = conditions.find(pod.status.conditions, condition_type)
     generation = pod.metadata.generation

@@ -36,7 +36,7 @@ class SelectorCounts(PodCounts):
 
 def anchor_of(selector: Selector) -> Label | None:
     """A label that every object has that the selector matches, if there is one. Pods without it
-    need not be looked at."""
+    need not be checked."""
     for requirement in selector.requirements:
         if requirement.operator in ("=", "in") and len(requirement.values) == 1:
             return requirement.key, requirement.values[0]

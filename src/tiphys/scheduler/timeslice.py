@@ -9,14 +9,14 @@ _SECONDS = 0.01
 
 
 class TimeSlice:
-    """Begins when it is made. `now` is a monotonic clock in seconds."""
+    """Starts when it is created. `now` is a monotonic clock in seconds."""
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
         self._started = now()
 
     async def yield_if_over(self) -> None:
-        """Lets other tasks run if the slice is over, and begins the next one."""
+        """Yields to other tasks if the slice is over, and starts the next one."""
         if self._now() - self._started > _SECONDS:
             await asyncio.sleep(0)
             self._started = self._now()

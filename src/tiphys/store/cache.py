@@ -71,9 +71,9 @@ class Watcher:
     """A place in the history of a resource. It holds no events itself.
 
     filter:     the view whose events it takes
-    position:   of the next event that it looks at, see `History`
-    wake:       called with the first change after it has looked at everything
-    overflowed: there is no more to take: events it had not looked at were dropped, or a value came
+    position:   of the next event that it takes, see `History`
+    wake:       called with the first change after it has taken everything
+    overflowed: there is no more to take: events it had not taken were dropped, or a value came
                 that cannot be shown. Its client has to list again (upstream closes such a watch,
                 and a resumption gets 410).
     """
@@ -92,14 +92,14 @@ class Watcher:
 
     @property
     def behind(self) -> bool:
-        """Whether there are events that it has not looked at."""
+        """Whether there are events that it has not taken."""
         return self.position < self._cache.written
 
     def take(self, most: int = _LIMITS.events, size: int = _UNBOUNDED) -> list[tuple[str, Event]]:
         """The next events of its view, each with its type in that view (see `Filter.kind`).
 
-        Looks at no more than `most` events, and ends with the one that exceeds `size` bytes of
-        objects in sum. Once it has looked at everything, the next change wakes it.
+        Takes no more than `most` events, and ends with the one that exceeds `size` bytes of
+        objects in sum. Once it has taken everything, the next change wakes it.
         """
         cache = self._cache
         events = cache.events
@@ -126,7 +126,7 @@ class Watcher:
 class ResourceCache:
     """All objects of one resource, and the events that led to them.
 
-    prefix:     ``/group/plural/``, which every key begins with
+    prefix:     ``/group/plural/``, which every key starts with
     selectable: what field selectors of this resource may name
     floor:      changes up to this revision are the past: they make objects, but no events
     limits:     of the history
@@ -153,7 +153,7 @@ class ResourceCache:
         self._version = Version(0, 0, 0)
         self.corrupt: dict[str, Corrupt] = {}
         self.corruptions = 0
-        self.idle: set[Watcher] = set()  # the watchers that have looked at everything
+        self.idle: set[Watcher] = set()  # the watchers that have taken everything
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -335,7 +335,7 @@ class ResourceCache:
         """The first `limit` objects below a view's prefix after the key `start`, and how many
         follow them.
 
-        Of a view without selectors; an empty `start` begins at the first object.
+        Of a view without selectors; an empty `start` means the first object.
         """
         keys = self._keys_below(view.prefix)
         first = bisect.bisect_right(keys, start) if start else 0
@@ -360,7 +360,7 @@ class ResourceCache:
         end = bisect.bisect_left(self._keys, prefix + _AFTER_ANY_NAME, lo=first)
         return first, end
 
-    def at(self, view: Filter, revision: int) -> list[Entry]:
+    def list_at(self, view: Filter, revision: int) -> list[Entry]:
         """A view as it was at a revision: the present with the newer events undone. Raises
         Expired."""
         if revision < self._floor:

@@ -1,7 +1,7 @@
-"""Values that are not objects: what a broken disk, or somebody who edits the store by hand, leaves
+"""Values that are not objects: what a broken disk, or an edit of the store by hand, leaves
 under a key.
 
-They are found when they come in, at the start and from other writers, so that no read has to look:
+They are found when they come in, at the start and from other writers, so that no read has to check:
 a list joins bytes, and one such value would make the whole response something that no client can
 read.
 """
@@ -15,7 +15,7 @@ import msgspec
 from tiphys.store.engine import Change
 
 _CODE = 7  # upstream's storage.ErrCodeCorruptObj
-ENCRYPTED = b"k8s:enc:"  # what every encrypted value begins with
+ENCRYPTED = b"k8s:enc:"  # the prefix of every encrypted value
 IDENTITY_FAULT = "identity transformer tried to read encrypted data"
 _NOT_DECODABLE = "object not decodable"
 
@@ -44,10 +44,10 @@ class Corrupt:
     sealed: bool = False
 
     def __str__(self) -> str:
-        what = "data from the storage is not transformable" if self.sealed else _NOT_DECODABLE
+        fault = "data from the storage is not transformable" if self.sealed else _NOT_DECODABLE
         return (
             f"StorageError: corrupt object, Code: {_CODE}, Key: {self.key}, ResourceVersion: 0,"
-            f" AdditionalErrorMsg: {what} revision={self.revision}: {self.fault}"
+            f" AdditionalErrorMsg: {fault} revision={self.revision}: {self.fault}"
         )
 
 

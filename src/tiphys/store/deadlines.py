@@ -1,7 +1,7 @@
 """Deadlines that are all equally far away: of every request to a server, of every write.
 
 `asyncio.timeout` sets a timer and takes it back for each, 3 µs of a read of 100. Here one timer
-looks at the oldest that is still open.
+checks the oldest that is still open.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Deadline:
 
 
 class Deadlines:
-    """Those of one event loop that are `seconds` away when they begin."""
+    """Those of one event loop that are `seconds` away when they start."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -64,17 +64,17 @@ class Deadlines:
         deadline = Deadline(self, task, loop.time() + self._seconds)
         self.open[deadline] = None
         if self._timer is None:
-            self._timer = loop.call_at(deadline.ends, self._look)
+            self._timer = loop.call_at(deadline.ends, self._expire_overdue)
         return deadline
 
-    def _look(self) -> None:
-        """Ends what is overdue, and comes again when the oldest of the others will be."""
+    def _expire_overdue(self) -> None:
+        """Ends what is overdue, and sets the timer for the oldest of the others."""
         loop = asyncio.get_running_loop()
         self._timer = None
         while self.open:
             oldest = next(iter(self.open))
             if oldest.ends > loop.time():
-                self._timer = loop.call_at(oldest.ends, self._look)
+                self._timer = loop.call_at(oldest.ends, self._expire_overdue)
                 return
             del self.open[oldest]
             oldest.expire()

@@ -3,7 +3,7 @@ share.
 
 A dump is a SQLite file as `sqlite` has it, with the live keys alone and a table of how long those
 live that end by themselves. It is read and written past the API server: values stay sealed if they
-are. History is not in it, so whoever resumes a watch from before lists again (410).
+are. History is not in it, so a client that resumes an older watch lists again (410).
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ def from_sqlite(source: Path, target: Path) -> Dump:
     try:
         with _reading(source) as database:
             newer_format(source, database)
-            # Of one moment: a reader of SQLite's log sees what was committed when it began, and
-            # keeps nobody from writing.
+            # Of one moment: a reader of SQLite's log sees what was committed when it started, and
+            # blocks no writer.
             database.execute("VACUUM INTO ?", (str(target),))
         os.chmod(target, 0o600)
         return _settle(target, 0)
@@ -248,10 +248,10 @@ class EtcdCopy(EtcdEngine):
         request = pb.RangeRequest(
             key=self._first_key, range_end=self._end_key, limit=1, count_only=True
         )
-        found = await self._etcd.range(request, timeout=30, wait_for_ready=True)
-        if found.count:
+        existing = await self._etcd.range(request, timeout=30, wait_for_ready=True)
+        if existing.count:
             raise StoreError(
-                f"etcd at {self._target} has {found.count} keys below {self._prefix.decode()} "
+                f"etcd at {self._target} has {existing.count} keys below {self._prefix.decode()} "
                 "already, which are somebody's: remove them first, or use another etcd"
             )
 

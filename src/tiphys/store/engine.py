@@ -14,7 +14,7 @@ class Write:
     expected: the revision at which the key must be now; 0: the key must not exist; None: whatever
               it is at. A key that does not exist cannot be deleted in any case.
     seconds:  how long the key may live, 0 for ever. A hint: etcd deletes the key itself (a lease),
-              with the other engines whoever owns such keys does (`apiserver.expiry`).
+              with the other engines the owner of such keys does (`apiserver.expiry`).
     """
 
     key: str
@@ -61,7 +61,8 @@ TOO_LARGE = "etcdserver: request is too large"  # as clients of Kubernetes know 
 
 
 class TooLarge(StoreError):
-    """The value has more bytes than the engine takes: etcd 1.5 MiB, if it is not told otherwise."""
+    """The value has more bytes than the engine takes: etcd 1.5 MiB, if it is not configured
+    otherwise."""
 
     def __init__(self) -> None:
         super().__init__(TOO_LARGE)
@@ -79,7 +80,7 @@ class Snapshot:
     compacted: history up to and including this revision is gone (live keys older than it are in
                `changes`)
     changes:   the live keys and the history that is still kept, in revision order
-    floors:    by ``/group/plural/``, where the history of one resource begins later, or earlier,
+    floors:    by ``/group/plural/``, where the history of one resource starts later, or earlier,
                than at `compacted`
     corrupt:   (key, revision, fault) of values that are not objects and are not in `changes`
     """
@@ -98,7 +99,7 @@ class Engine(Protocol):
     """A durable, ordered map. Each write has a revision of its own, larger than that of any write
     before it.
 
-    shared: other processes write to it, too, so a read has to ask it how far it is (`barrier`)
+    shared: other processes write to it, too, so a read has to ask for its revision (`barrier`)
     """
 
     shared: bool
@@ -125,7 +126,7 @@ class Engine(Protocol):
 
     def lags(self) -> bool:
         """Whether writes were acknowledged somewhere that the listener has not seen: what can be
-        said of that at once, 0.1 µs."""
+        known of that at once, 0.1 µs."""
         ...
 
     async def barrier(self) -> int:

@@ -125,8 +125,8 @@ class Entry:
     key:      ``/group/plural/namespace/name``
     revision: of the write that made it
     data:     its JSON with resourceVersion, ready to be sent
-    shown:    the object in other forms (another version, a table row), kept by whoever made them,
-              None if nobody has
+    shown:    the object in other forms (another version, a table row), kept by their maker,
+              None if there are none
     """
 
     __slots__ = ("_fields", "_labels", "_selectable", "data", "key", "revision", "shown")

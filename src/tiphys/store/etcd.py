@@ -1,8 +1,8 @@
 """The engine for many machines: an etcd cluster over gRPC. Several API servers may share one.
 
 Changes come from one watch over the whole prefix, so this server sees other servers' writes in
-etcd's order. A commit returns once the watch has delivered its own change, so that whoever wrote
-reads what it wrote.
+etcd's order. A commit returns once the watch has delivered its own change, so that a client that
+wrote reads what it wrote.
 
 Revisions are etcd's. Where a cluster was restored or moved into an etcd that had not counted so
 far, a key outside the prefix says by how much ours are ahead of them (`_offset`).
@@ -44,7 +44,7 @@ _TIMEOUT = 30  # seconds for a request
 _PING_TIMEOUT = 10  # seconds; for questions that cost etcd next to nothing, too
 _FIRST_DELAY = 0.05  # seconds before a broken watch is opened again; doubled with each failure
 _LONGEST_DELAY = 2.0
-_MARK_DELAY = 0.2  # seconds that somebody waits before the watch is asked how far it is
+_MARK_DELAY = 0.2  # seconds that a caller waits before the watch is asked for its progress
 _DELETE = 1  # Event.EventType.DELETE
 
 
@@ -84,7 +84,7 @@ class EtcdEngine:
         self._applied = 0  # the newest revision that the listener has seen
         self._live: dict[str, int] = {}  # live key → revision
         self._waiters: list[tuple[int, asyncio.Future[None]]] = []
-        self._somebody_waits = asyncio.Event()
+        self._has_waiters = asyncio.Event()
 
     # --- opening ---
 
@@ -133,7 +133,7 @@ class EtcdEngine:
         self._leases = Leases(self._etcd.grant_lease, self._etcd.revoke_lease)
 
     async def _load_past(self, newest: int) -> _Page:
-        """What was live where the history begins that watches may resume from."""
+        """What was live at the start of the history that watches may resume from."""
         oldest = await self._oldest(newest)
         try:
             return await self._load(oldest)
@@ -150,8 +150,8 @@ class EtcdEngine:
     async def _oldest(self, newest: int) -> int:
         """The oldest revision that can still be read, but at most `_RESUMED` ago.
 
-        etcd does not say how far it was compacted, so this is searched for: some fifteen requests
-        of a millisecond.
+        etcd does not report how far it was compacted, so this is searched for: some fifteen
+        requests of a millisecond.
         """
         low = max(newest - _RESUMED, 1)
         high = newest
@@ -228,7 +228,7 @@ class EtcdEngine:
             response = await self._etcd.txn(request, timeout=_TIMEOUT)
         except grpc.aio.AioRpcError as error:
             raise self._failure(error) from None
-        # After a conflict, too: whoever gets one reads again, and must then read what it conflicted
+        # After a conflict, too: the caller reads again, and must then read what it conflicted
         # with.
         await self._reached(response.header.revision)
         if not response.succeeded:
@@ -264,7 +264,7 @@ class EtcdEngine:
             return
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiters.append((revision, waiter))
-        self._somebody_waits.set()
+        self._has_waiters.set()
         try:
             await asyncio.wait_for(waiter, _TIMEOUT)
         except TimeoutError:
@@ -297,21 +297,21 @@ class EtcdEngine:
         )
         yield pb.WatchRequest(create_request=create)
         while True:
-            await self._somebody_waits.wait()
-            self._somebody_waits.clear()
+            await self._has_waiters.wait()
+            self._has_waiters.clear()
             await asyncio.sleep(_MARK_DELAY)
             if self._waiters:
                 if not await self._mark():
                     yield pb.WatchRequest(progress_request=pb.WatchProgressRequest())
-                self._somebody_waits.set()
+                self._has_waiters.set()
 
     async def _mark(self) -> bool:
         """Writes what the watch will bring after all that is there. False if etcd takes no writes.
 
-        A write outside our prefix moves the revision without an event, so whoever waits for that
-        revision would wait for ever. To ask etcd how far the watch is would be cheaper; but before
-        3.4.31 and 3.5.13 it answers with its newest revision, also while older changes have yet to
-        be sent (etcd's issue 15220), and who believes that reads what is not the newest.
+        A write outside our prefix moves the revision without an event, so a caller that waits
+        for that revision would wait for ever. To ask etcd how far the watch is would be cheaper.
+        But before 3.4.31 and 3.5.13 it answers with its newest revision, also while older changes
+        have yet to be sent (etcd's issue 15220), and a read that trusted it would be stale.
         """
         operation = pb.RequestOp(request_put=pb.PutRequest(key=self._mark_key))
         try:
@@ -351,8 +351,8 @@ class EtcdEngine:
         if changes:
             self._listener(changes)
         if events:
-            # The header may be ahead of what this response carries: only the events say how far the
-            # watch is.
+            # The header may be ahead of what this response carries: only the events show how far
+            # the watch is.
             self._advance(events[-1].kv.mod_revision)
         elif not response.created:
             self._advance(response.header.revision)

@@ -13,7 +13,7 @@ Source = Literal["field", "label"]
 
 
 class Filter:
-    """The objects whose key begins with `prefix` and that both selectors match."""
+    """The objects whose key starts with `prefix` and that both selectors match."""
 
     __slots__ = ("fields", "labels", "matches_all", "prefix")
 

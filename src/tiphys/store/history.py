@@ -108,7 +108,7 @@ class History:
     """The last events of one resource, in revision order.
 
     A position counts events from the first that there ever was. `written` is the position after the
-    newest event; the oldest that is kept stands at ``written - len(events)``.
+    newest event; the oldest that is kept is at ``written - len(events)``.
 
     dropped: revision of the newest event that is no longer kept. A watch cannot resume from before
              it.

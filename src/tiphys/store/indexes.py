@@ -58,7 +58,7 @@ class Indexes:
         return index
 
     def update(self, previous: Entry | None, entry: Entry | None) -> None:
-        """Takes note that `entry` replaced `previous`; None stands for "does not exist"."""
+        """Notes that `entry` replaced `previous`; None means "does not exist"."""
         for (source, key), index in self._indexes.items():
             old_value = _value(previous, source, key)
             new_value = _value(entry, source, key)

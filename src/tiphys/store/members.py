@@ -1,4 +1,4 @@
-"""The members of an etcd cluster: who they are, and how one comes and goes.
+"""The members of an etcd cluster: the list, and how one joins and leaves.
 
 A new one is a learner first: it is sent everything and has no vote, so that the others go on as
 before however long that takes.
@@ -59,7 +59,7 @@ class Members:
         return response.members
 
     def add(self, peer_url: str, seconds: float) -> pb.MemberAddResponse:
-        """A new learner, and all there are with it. Only one may be coming at a time: another one
+        """A new learner, and all there are with it. Only one may be joining at a time: another one
         is waited for up to `seconds`."""
         request = pb.MemberAddRequest(peer_urls=[peer_url], is_learner=True)
         response: pb.MemberAddResponse = self._patiently(
@@ -77,7 +77,7 @@ class Members:
         self._patiently("MemberRemove", request, pb.MemberRemoveResponse, seconds)
 
     def move(self, id: int, peer_url: str) -> None:
-        """Tells the others where a member is to be found from now on."""
+        """Sets a member's peer address."""
         request = pb.MemberUpdateRequest(id=id, peer_urls=[peer_url])
         self._call("MemberUpdate", request, pb.MemberUpdateResponse)
 

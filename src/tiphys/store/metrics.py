@@ -19,7 +19,7 @@ class StoreMetrics(Collector):
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._durations: dict[tuple[str, ...], Tally] = {}  # by labels
-        self._found: dict[tuple[str, str], Tally] = {}  # by operation and prefix
+        self._by_prefix: dict[tuple[str, str], Tally] = {}  # by operation and prefix
         self._errors = Counter(
             "etcd_request_errors_total",
             "Writes that the store could not make, by operation and resource.",
@@ -31,11 +31,11 @@ class StoreMetrics(Collector):
     def written(self, operation: str, prefix: str, seconds: float) -> None:
         """operation: create, update or delete; prefix: ``/group/plural/`` of the resource"""
         key = (operation, prefix)
-        duration = self._found.get(key)
+        duration = self._by_prefix.get(key)
         if duration is None:
             labels = (operation, *_place(prefix))
             duration = self._durations.setdefault(labels, Tally(LATENCY_BUCKETS))
-            self._found[key] = duration
+            self._by_prefix[key] = duration
         duration.observe(seconds)
 
     def failed(self, operation: str, prefix: str) -> None:

@@ -40,7 +40,7 @@ def pack(entry: Entry, packed: Packed) -> None:
 
 
 class _PackedEntry(Entry):
-    """An object as it once was, whose bytes are compressed and made anew on request."""
+    """An object as it once was, whose bytes are compressed, and restored on request."""
 
     __slots__ = ()
 

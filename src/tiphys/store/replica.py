@@ -1,6 +1,6 @@
 """The engine of a worker process: the store is the primary's, and its changes come over a stream.
 
-A write is sent there, and its change comes back before its answer does, so that whoever wrote reads
+A write is sent there, and its change comes back before its answer does, so that the writer reads
 what it wrote. Writes of other workers are known to have happened (`wire.Published`) before anybody
 is told of them; a read waits until they have come.
 """
@@ -35,7 +35,7 @@ class ReplicaEngine:
     def __init__(
         self, stream: socket.socket, published: wire.Published, lost: Callable[[], None]
     ) -> None:
-        self.shared = False  # until the primary says otherwise
+        self.shared = False  # until the primary's first message
         self.forget: Callable[[int], None] = lambda revision: None
         """Called when the primary forgets history up to and including a revision."""
         self._socket = stream
@@ -57,7 +57,7 @@ class ReplicaEngine:
         self._stream = stream
         return await self._loaded
 
-    # --- what the primary says ---
+    # --- messages of the primary ---
 
     def _received(self, message: wire.ToReplica) -> None:
         if isinstance(message, wire.Changes):
@@ -95,7 +95,7 @@ class ReplicaEngine:
 
     def _answered(self, message: wire.Revision | wire.Conflicted | wire.Failed) -> None:
         future, key = self._asked.pop(message.id)
-        if future.done():  # whoever asked was cancelled
+        if future.done():  # the caller was cancelled
             return
         if isinstance(message, wire.Revision):
             future.set_result(message.revision)
@@ -114,7 +114,7 @@ class ReplicaEngine:
         if not self._closing:
             self._on_lost()
 
-    # --- what is asked of it ---
+    # --- requests to it ---
 
     async def _ask(self, id: int, message: wire.FromReplica, key: str = "") -> int:
         if self._stream.closed:
@@ -166,7 +166,7 @@ class ReplicaEngine:
 
 
 def _failure(message: wire.Failed) -> StoreError:
-    """What the primary's engine said, as the error that it was."""
+    """The error of the primary's engine."""
     if message.error == TOO_LARGE:
         return TooLarge()
     return StoreTimeout(message.error) if message.late else StoreError(message.error)

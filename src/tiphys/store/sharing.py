@@ -1,6 +1,6 @@
 """The primary's side of a store that worker processes have replicas of (`replica`).
 
-Every change is sent to every replica before anybody is told that it was made. A replica begins with
+Every change is sent to every replica before it is acknowledged. A replica starts with
 what the primary's caches hold, history included, so that watches can be resumed there.
 """
 
@@ -100,7 +100,7 @@ class _Replica:
     def __init__(self, engine: Engine, tasks: TaskGroup) -> None:
         self._engine = engine
         self._tasks = tasks
-        self._held: list[bytes] | None = []  # what happens before it has what was there
+        self._held: list[bytes] | None = []  # changes until it has the image
         self._held_size = 0
 
     async def connect(self, end: socket.socket, lost: Callable[[], None]) -> None:
@@ -141,7 +141,7 @@ class _Replica:
     async def _answer(self, message: wire.FromReplica) -> None:
         answer: wire.Revision | wire.Conflicted | wire.Failed
         try:
-            answer = wire.Revision(message.id, await self._asked(message))
+            answer = wire.Revision(message.id, await self._handle(message))
         except Conflict as conflict:
             answer = wire.Conflicted(message.id, conflict.current)
         except StoreError as error:
@@ -149,7 +149,7 @@ class _Replica:
         if not self._stream.closed:
             self._stream.send(wire.frame(answer))
 
-    async def _asked(self, message: wire.FromReplica) -> int:
+    async def _handle(self, message: wire.FromReplica) -> int:
         if isinstance(message, wire.Commit):
             write = Write(message.key, message.value, message.expected, message.seconds)
             return await self._engine.commit(write)
@@ -176,8 +176,8 @@ class _Image(NamedTuple):
 
 def _image_of(store: Store, shared: bool) -> _Image:
     contents = store.contents()
-    floors = {one.prefix: one.dropped for one in contents}
-    corrupt = [(c.key, c.revision, c.fault) for one in contents for c in one.corrupt]
+    floors = {content.prefix: content.dropped for content in contents}
+    corrupt = [(c.key, c.revision, c.fault) for content in contents for c in content.corrupt]
     loaded = wire.Loaded(store.revision, store.history_begins, floors, corrupt, shared)
     return _Image(loaded, contents)
 
@@ -186,14 +186,14 @@ def _changes_in_order(contents: list[Contents]) -> Iterator[Change]:
     """Everything as changes. Those of the past are what live objects, and events that are kept,
     need to have been there before."""
     rows: dict[tuple[int, str], Entry | None] = {}
-    for one in contents:
-        for event in one.events:
+    for content in contents:
+        for event in content.events:
             if event.previous is not None:
                 rows.setdefault((event.previous.revision, event.key), event.previous)
             rows[event.revision, event.key] = event.entry
-        for entry in one.entries:
+        for entry in content.entries:
             rows[entry.revision, entry.key] = entry
     for revision, key in sorted(rows):
-        found = rows[revision, key]
-        value = without_revision(found.data) if found is not None else None
+        row = rows[revision, key]
+        value = without_revision(row.data) if row is not None else None
         yield Change(revision, key, value, 0)

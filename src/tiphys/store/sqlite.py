@@ -31,7 +31,7 @@ CREATE TABLE IF NOT EXISTS log (
 );
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
 """
-_LOCK_AGAIN = 0.02  # seconds between two looks at whether another process has closed the file
+_LOCK_AGAIN = 0.02  # seconds between two attempts to open a file that another process holds
 _FREED = 100  # pages of 4 KiB that are given back in one step, 40 ms at the most; writes go between
 _SPARE = 4  # a quarter of the file may be free: the next minutes' history fills it again
 _GROUP = 512  # writes that share one commit at the most: bounds how long the first of them waits
@@ -87,7 +87,7 @@ def newer_format(path: Path, database: sqlite3.Connection) -> None:
 
 
 def _change(row: tuple[int, Any, Any, int]) -> Change:
-    """A row as a change. Somebody who edited the file by hand may have left a text in place of
+    """A row as a change. An edit of the file by hand may have left a text in place of
     bytes."""
     revision, key, value, previous = row
     if value is not None and not isinstance(value, bytes):
@@ -178,7 +178,7 @@ class SQLiteEngine:
                 answer.set_result(function())
             except sqlite3.Error as error:
                 answer.set_exception(StoreError(f"{self._path}: {error}"))
-            except Exception as error:  # whoever asked hears it, and this thread goes on
+            except Exception as error:  # the caller gets it, and this thread goes on
                 answer.set_exception(error)
 
         self._jobs.put(run)
@@ -275,12 +275,12 @@ class SQLiteEngine:
             changes = []
         for change in changes:
             self._note(change)
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits for an answer
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nothing waits for an answer
             self._loop.call_soon_threadsafe(self._publish, changes, answers)
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
-        """One durable transaction. One that fails is rolled back, so that the next can begin."""
+        """One durable transaction. One that fails is rolled back, so that the next can start."""
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield
@@ -323,7 +323,7 @@ class SQLiteEngine:
             self._listener(changes)
             self._published = changes[-1].revision
         for future, result in answers:
-            if future.done():  # whoever asked was cancelled
+            if future.done():  # the caller was cancelled
                 continue
             if isinstance(result, int):
                 future.set_result(result)
@@ -332,4 +332,4 @@ class SQLiteEngine:
 
 
 def _NO_JOB() -> None:
-    """Stands for "no job is waiting" in the writer thread."""
+    """Means "no job is waiting" in the writer thread."""

@@ -40,7 +40,7 @@ class Retention:
         self._revisions: deque[int] = deque([revision])  # as each round found it
 
     def next_round(self, revision: int) -> int | None:
-        """Begins a round at the store's `revision`; returns the revision to compact to, None for
+        """Starts a round at the store's `revision`; returns the revision to compact to, None for
         none yet."""
         self._revisions.append(revision)
         return self._revisions.popleft() if len(self._revisions) > KEEP else None
@@ -77,7 +77,7 @@ class Store:
         self._checks_changes = True
         self.history_begins = 0
         """Every change after this revision has come by."""
-        self._floors: dict[str, int] = {}  # where it begins otherwise
+        self._floors: dict[str, int] = {}  # where it starts otherwise
         self._compacted = 0
         self._ping: asyncio.Task[bool] | None = None
         self._waiters: list[tuple[int, asyncio.Future[None]]] = []
@@ -170,7 +170,7 @@ class Store:
         """Waits until the caches show every write acknowledged anywhere before the call; returns
         their revision.
 
-        Raises StoreError if the engine does not say how far it is.
+        Raises StoreError if the engine does not report its revision.
         """
         if self.must_ask:
             self.revision = max(self.revision, await self._engine.barrier())

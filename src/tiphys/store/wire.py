@@ -1,4 +1,4 @@
-"""What a store and its replicas say to each other: messages in MessagePack, each with its length
+"""The protocol of a store and its replicas: messages in MessagePack, each with its length
 before it, over a stream between two processes of one server.
 """
 
@@ -172,8 +172,8 @@ class Stream(asyncio.Protocol):
 
 
 class Published:
-    """The newest revision that anybody may have been told of, in memory that the processes of a
-    server share: who reads it knows at once whether it lags behind. 8 bytes that are aligned are
+    """The newest revision that a client may have seen, in memory that the processes of a
+    server share: a reader sees at once whether it lags behind. 8 bytes that are aligned are
     written and read as a whole.
     """
 

@@ -158,7 +158,7 @@ class LocalCluster:
 
         async def ready() -> bool:
             listed = (await self.client.list(types.Addon)).items
-            return all(conditions.is_true(one.status.conditions, "Ready") for one in listed)
+            return all(conditions.is_true(item.status.conditions, "Ready") for item in listed)
 
         await self.eventually(ready, 60)
 
@@ -176,11 +176,11 @@ class LocalCluster:
         TimeoutError."""
         async with asyncio.timeout(seconds):
             while True:
-                found = check()
-                if asyncio.iscoroutine(found):
-                    found = await found
-                if found:
-                    return found
+                result = check()
+                if asyncio.iscoroutine(result):
+                    result = await result
+                if result:
+                    return result
                 await asyncio.sleep(0.02)
 
     async def pods(self, namespace: str = "default", labels: str = "") -> list[core_v1.Pod]:

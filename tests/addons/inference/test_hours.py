@@ -71,7 +71,7 @@ class Hour:
     def _autoscaled(self, under_way: int, replicas: int, now: int) -> int:
         tolerance = tolerance_of(self._autoscaler)
         wanted = average_replicas(under_way, replicas, _PER_REPLICA, tolerance)
-        self._record.found(replicas, now)
+        self._record.note_initial(replicas, now)
         scaled = bounded(self._autoscaler, replicas, wanted, self._record, now).replicas
         if scaled != replicas:
             self._record.scaled(scaled - replicas, now)

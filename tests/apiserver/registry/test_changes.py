@@ -10,7 +10,7 @@ from tiphys.api.catalog import BY_PATH
 from tiphys.api.core_v1 import ConfigMap
 from tiphys.api.meta_v1 import ObjectMeta
 from tiphys.apiserver.http.request import collect_warnings
-from tiphys.apiserver.registry.changes import Apply, Patched, Replace, Upsert, whole
+from tiphys.apiserver.registry.changes import Apply, Patched, Replace, Upsert, whole_object
 from tiphys.apiserver.registry.kinds import FieldValidation
 from tiphys.apiserver.registry.ownership import Author
 from tiphys.apiserver.registry.patches import Patch, offered, read_patch
@@ -34,7 +34,7 @@ def patch(media: str, text: bytes) -> Patch:
 
 
 def patched(media: str, text: bytes, mode: str = "Warn") -> Patched:
-    return Patched(WRITE, patch(media, text), whole, FieldValidation(mode), [])
+    return Patched(WRITE, patch(media, text), whole_object, FieldValidation(mode), [])
 
 
 def refused(change: Any, old: Any = None) -> StatusError:
@@ -120,7 +120,7 @@ def test_strategic_patches_are_offered_for_built_in_types_alone() -> None:
 
 
 def test_a_replacement_is_a_new_object_each_time() -> None:
-    change = Replace(config_map(k="new"), whole)
+    change = Replace(config_map(k="new"), whole_object)
     first = change.new(config_map(), NOW)
     first.data["k"] = "spoilt"
     assert change.new(config_map(), NOW).data == {"k": "new"}

@@ -11,7 +11,7 @@ from tests.builders import pod
 from tiphys.api.base import decode
 from tiphys.api.catalog import resource_of
 from tiphys.api.core_v1 import Pod
-from tiphys.apiserver.registry.changes import Patched, whole
+from tiphys.apiserver.registry.changes import Patched, whole_object
 from tiphys.apiserver.registry.kinds import FieldValidation
 from tiphys.apiserver.registry.patches import read_patch
 from tiphys.apiserver.registry.writes import Write
@@ -29,7 +29,9 @@ async def fields_after(media: str, text: bytes, manager: str) -> dict[str, Any]:
         namespace = obj.metadata.namespace
         await objects.create(Write(PODS, namespace, manager="maker"), obj)
         write = Write(PODS, namespace, "a", manager=manager)
-        change = Patched(write, read_patch(media, text, Pod), whole, FieldValidation("Warn"), [])
+        change = Patched(
+            write, read_patch(media, text, Pod), whole_object, FieldValidation("Warn"), []
+        )
         written = await objects.update(write, change)
     entries = decode(written.entry.data, Pod).metadata.managed_fields
     return {entry.manager: entry.fields_v1 for entry in entries}

@@ -1,4 +1,4 @@
-"""What is asked of the authorizers, and the answer to who may not."""
+"""The question put to the authorizers, and the 403 when they refuse."""
 
 from __future__ import annotations
 
@@ -25,13 +25,12 @@ class Asked(msgspec.Struct, frozen=True, gc=False):
     name: str = ""
     path: str = ""
     version: str = ""
-    fields: str = ""  # the field selector of a list or watch, where somebody looks at it
+    fields: str = ""  # the field selector of a list or watch, where an authorizer reads it
     labels: str = ""  # likewise the label selector
 
 
 def refusal(user: User, asked: Asked, reason: str = "") -> StatusError:
-    """The 403 for a user who may not do what was asked, with the `reason` where there is more to
-    say."""
+    """The 403 for a refused request, with the `reason` where an authorizer gave one."""
     if asked.path:
         error = errors.forbidden("", "", "")
         error.status.message = (
@@ -39,10 +38,10 @@ def refusal(user: User, asked: Asked, reason: str = "") -> StatusError:
         )
         error.status.details = None
         return error
-    what = f"{asked.resource}/{asked.subresource}" if asked.subresource else asked.resource
+    target = f"{asked.resource}/{asked.subresource}" if asked.subresource else asked.resource
     where = f'in the namespace "{asked.namespace}"' if asked.namespace else "at the cluster scope"
     sentence = (
-        f'User "{user.name}" cannot {asked.verb} resource "{what}" '
+        f'User "{user.name}" cannot {asked.verb} resource "{target}" '
         f'in API group "{asked.group}" {where}'
     )
     if reason:

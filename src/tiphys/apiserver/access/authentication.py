@@ -23,7 +23,7 @@ from tiphys.apiserver.access.tokenwebhooks import TokenWebhook, WebhookRefusal
 from tiphys.apiserver.http.request import ANONYMOUS, AUTHENTICATED, User
 
 _BELIEVED = 10.0  # seconds that another's token is not verified again
-_LONGEST_TOKEN = 64 << 10  # characters, of whoever comes: an issuer's with 500 groups has 20,000
+_LONGEST_TOKEN = 64 << 10  # characters; an issuer's token with 500 groups has 20,000
 _MOST_REMEMBERED = 4096  # tokens, and certificates, that are not read again
 
 
@@ -49,7 +49,7 @@ class Authenticator:
         self._others: dict[bytes, tuple[User, float]] = {}
         anonymous = anonymous or Anonymous(enabled=True)
         self._lets_anybody = anonymous.enabled and not anonymous.conditions
-        self._open_paths = frozenset(one.path for one in anonymous.conditions)
+        self._open_paths = frozenset(condition.path for condition in anonymous.conditions)
 
     async def close(self) -> None:
         await self.issuers.close()
@@ -57,14 +57,14 @@ class Authenticator:
             await self._webhook.close()
 
     async def trust(self, issuers: Issuers) -> None:
-        """From here on these issuers are believed, and no others."""
+        """Replaces the trusted issuers."""
         before = self.issuers
         self.issuers = issuers
         self._others.clear()
         await before.close()
 
     def anonymous(self, path: str) -> User:
-        """The user of a request that does not say who sends it. Raises InvalidToken where such are
+        """The user of a request without credentials. Raises InvalidToken where such are
         not let in."""
         if self._lets_anybody or path in self._open_paths:
             return ANONYMOUS
@@ -72,7 +72,7 @@ class Authenticator:
 
     def certificate(self, der: bytes) -> User | None:
         """The user named by a client certificate that TLS has already verified: CN and O. None when
-        it names nobody. Raises InvalidToken when it has ended since: connections live longer."""
+        it names no user. Raises InvalidToken when it has ended since: connections live longer."""
         user, ends = self._certificates.get(der, (None, 0.0))
         if user is None:
             user, ends = _read_certificate(der)
@@ -97,23 +97,23 @@ class Authenticator:
         if len(token) > _LONGEST_TOKEN:
             raise InvalidToken
         digest = hashlib.sha256(token.encode(errors="surrogatepass")).digest()
-        here = self.tokens.issuer
-        is_meant_here = here in (audiences or [here])
+        own_issuer = self.tokens.issuer
+        is_meant_here = own_issuer in (audiences or [own_issuer])
         for known, user in self._static:
             if hmac.compare_digest(known, digest) and is_meant_here:
-                return user, [here]
+                return user, [own_issuer]
         joining = self._bootstrap.user(token) if self._bootstrap is not None else None
         if joining is not None and is_meant_here:
-            return joining, [here]
+            return joining, [own_issuer]
         try:
             return self.tokens.review(token, audiences)
         except InvalidToken as error:
             problem = error
         if is_meant_here and (other := await self._of_issuer(token, digest)) is not None:
-            return other, [here]
+            return other, [own_issuer]
         if self._webhook is not None:
             try:
-                user, shared = await self._webhook.user(token, audiences or [here])
+                user, shared = await self._webhook.user(token, audiences or [own_issuer])
                 return _authenticated(user), shared
             except WebhookRefusal as refusal:
                 raise InvalidToken(str(refusal)) from None
@@ -130,15 +130,15 @@ class Authenticator:
         if user is not None and now < until:
             return user
         try:
-            found = await self.issuers.user(token)
+            verified = await self.issuers.user(token)
         except TokenError as error:
             raise InvalidToken(str(error)) from None
-        if found is None:
+        if verified is None:
             return None
         if len(self._others) >= _MOST_REMEMBERED:
             self._others.clear()
-        user = _authenticated(found[0])
-        self._others[digest] = user, min(found[1], now + _BELIEVED)
+        user = _authenticated(verified[0])
+        self._others[digest] = user, min(verified[1], now + _BELIEVED)
         return user
 
 
@@ -147,7 +147,7 @@ def _authenticated(user: User) -> User:
 
 
 def _read_certificate(der: bytes) -> tuple[User | None, float]:
-    """(user, end in seconds since the epoch). None when it names nobody."""
+    """(user, end in seconds since the epoch). None when it names no user."""
     certificate = x509.load_der_x509_certificate(der)
     names = _values(certificate, x509.NameOID.COMMON_NAME)
     # Of several names the last one counts, as for everybody who reads certificates with Go.

@@ -1,7 +1,7 @@
 """AuthenticationConfiguration (apiserver.config.k8s.io): whose tokens are believed beside this
-server's own, what their claims mean, and whether those who say nothing are let in.
+server's own, what their claims mean, and whether anonymous requests are allowed.
 
-What may stand in it, and the sentences about what may not, are upstream's (`validation.go`).
+The validation rules and their messages are upstream's (`validation.go`).
 """
 
 from __future__ import annotations
@@ -247,7 +247,7 @@ def _mapping_errors(authenticator: JWTAuthenticator, path: str) -> Iterator[Fiel
 
 
 def _verifies_email(authenticator: JWTAuthenticator) -> bool:
-    """Whether an expression that decides looks at whether the address is verified."""
+    """Whether a deciding expression reads `email_verified`."""
     expressions = [
         authenticator.claim_mappings.username.expression,
         *(mapping.value_expression for mapping in authenticator.claim_mappings.extra),
@@ -343,7 +343,7 @@ def _uses(expression: str, claim: str) -> bool:
 
 def _selects(node: Any, claim: str) -> bool:
     if isinstance(node, list | tuple):
-        return any(_selects(one, claim) for one in node)
+        return any(_selects(child, claim) for child in node)
     if not isinstance(node, Node):
         return False
     if node.kind == "select" and node.value == claim:

@@ -97,7 +97,7 @@ class Authentication:
         self.authenticator = Authenticator(tokens, static, issuers, webhook, anonymous, bootstrap)
 
     def start(self) -> None:
-        """The issuers are asked for their keys in the background: who is away holds up nobody."""
+        """Fetches the issuers' keys in the background: an issuer that is down delays no request."""
         issuers = self.authenticator.issuers
         self._tasks.start(issuers.are_reached(_UPDATE_SECONDS), "issuers")
         if self._file is not None:
@@ -116,7 +116,9 @@ class Authentication:
             ) from None
 
     def _issuers(self, configuration: AuthenticationConfiguration) -> Issuers:
-        return Issuers([TokenIssuer(one, self._algorithms) for one in configuration.jwt])
+        return Issuers(
+            [TokenIssuer(authenticator, self._algorithms) for authenticator in configuration.jwt]
+        )
 
     async def _update(self, data: bytes) -> None:
         """A changed file: its issuers take over once they are all reached, as upstream has it."""
@@ -158,7 +160,7 @@ def _anonymous(configured: Anonymous | None, flag: bool | None) -> Anonymous:
 
 
 def _of_flags(oidc: OIDCOptions) -> JWTAuthenticator:
-    """What the flags say, as a configuration says it."""
+    """The flags as a configuration."""
     prefix = oidc.username_prefix
     if not prefix and oidc.username_claim != "email":
         prefix = f"{oidc.issuer_url}#"

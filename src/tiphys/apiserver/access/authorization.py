@@ -1,7 +1,7 @@
 """Who may do what: system:masters everything, others what RBAC allows, and nodes what
 `nodeauthorizer` does.
 
-There are no rules that deny: what nothing allows is refused.
+There are no deny rules: what no rule allows is refused.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ B = TypeVar("B", rbac_v1.RoleBinding, rbac_v1.ClusterRoleBinding)
 _MOST_ROLES = 20_000  # whose rules are remembered, deleted ones included
 _MOST_ANSWERS = 50_000  # that are remembered until a role or binding changes
 _MOST_USERS = 10_000  # likewise, whose grants are
-_LONGEST = 4096  # characters of what is remembered by: anybody may ask about anything
+_LONGEST = 4096  # characters of a cache key: clients choose most of it
 _NODE = "system:node:"
 _NODES = "system:nodes"  # the group of every node
 _DEFAULT = frozenset(("Node", "RBAC"))  # who is asked where no chain is configured
@@ -126,7 +126,7 @@ class _Known:
 
 
 def _is_long(user: User, asked: Asked | None = None) -> bool:
-    """Whether nothing should be remembered by what they say."""
+    """Whether they are too long for a cache key."""
     length = len(user.name) + sum(map(len, user.groups))
     if asked is not None:
         texts = (asked.group, asked.resource, asked.subresource, asked.namespace, asked.name)
@@ -164,12 +164,12 @@ class Authorizer:
         return self.chain.decide(user, asked)
 
     def by_node(self, user: User, asked: Asked) -> tuple[bool, str]:
-        """What the nodes' authorizer says by itself."""
+        """The node authorizer's decision alone."""
         return _NODES in user.groups and self._nodes(user, asked), ""
 
     def authorize(self, user: User, asked: Asked) -> tuple[bool, str]:
         """(allowed, reason). Raises Unanswered when a webhook has to be asked."""
-        # For masters as well: changes that nobody has asked about would pile up until they take
+        # For masters as well: unread changes would pile up until they take
         # long.
         known = self._known.get()
         if MASTERS in user.groups:
@@ -183,7 +183,7 @@ class Authorizer:
         return answer
 
     def by_rules(self, user: User, asked: Asked) -> tuple[bool, str]:
-        """What RBAC says by itself."""
+        """RBAC's decision alone."""
         return self._by_rules(user, asked, self._known.get())
 
     def _by_rules(self, user: User, asked: Asked, known: _Known) -> tuple[bool, str]:
@@ -250,12 +250,12 @@ class Authorizer:
     def unknown_rules(self, user: User) -> list[str]:
         """Why `grants` is not all that a user may do; empty if it is."""
         kinds = self.chain.kinds if self.chain is not None else _DEFAULT
-        told = []
+        reasons = []
         if "Node" in kinds and _NODES in user.groups and user.name.startswith(_NODE):
-            told.append("node authorizer does not support user rule resolution")
+            reasons.append("node authorizer does not support user rule resolution")
         if "Webhook" in kinds:
-            told.append("webhook authorizer does not support user rule resolution")
-        return told
+            reasons.append("webhook authorizer does not support user rule resolution")
+        return reasons
 
     def _granted_to(self, user: User, known: _Known) -> _Granted:
         key = (user.name, user.groups)

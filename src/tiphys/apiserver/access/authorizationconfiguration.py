@@ -1,5 +1,5 @@
 """AuthorizationConfiguration (apiserver.config.k8s.io): who is asked what a user may do, in which
-order. What may stand in it, and the sentences about what may not, are upstream's."""
+order. The validation rules and their messages are upstream's."""
 
 from __future__ import annotations
 

@@ -104,15 +104,15 @@ class Authorization:
     ) -> tuple[Chain, list[AuthorizationWebhook]]:
         steps: list[Named] = []
         webhooks: list[AuthorizationWebhook] = []
-        for one in configuration.authorizers:
+        for authorizer in configuration.authorizers:
             step: Step
-            if one.webhook is not None:
-                webhook = self._webhook(one.name, one.webhook)
+            if authorizer.webhook is not None:
+                webhook = self._webhook(authorizer.name, authorizer.webhook)
                 webhooks.append(webhook)
                 step = webhook
             else:
-                step = self._built_in(one.type)
-            steps.append(Named(one.type, one.name, step))
+                step = self._built_in(authorizer.type)
+            steps.append(Named(authorizer.type, authorizer.name, step))
         return Chain(steps, self._metrics), webhooks
 
     def _built_in(self, kind: str) -> Step:
@@ -162,7 +162,7 @@ def _from_file(config: ConfigFile, file: Path) -> AuthorizationConfiguration:
 
 
 def _of_flags(options: AuthorizationOptions) -> AuthorizationConfiguration | None:
-    """What the flags say, as a configuration says it; None for the default."""
+    """The flags as a configuration; None for the default."""
     modes = options.modes
     file = options.webhook_config_file
     if modes == DEFAULT_MODES and file is None:

@@ -1,8 +1,8 @@
 """A webhook that decides what users may do: it is asked with a SubjectAccessReview, where match
-conditions say so, and its answers are kept for a while.
+conditions match, and its answers are cached for a while.
 
-Whoever asks does not wait: what is not known is an `Unanswered` question, which the request awaits
-where it can, to begin its work again. Equal questions are asked once.
+The caller does not wait: without a cached answer it gets an `Unanswered` question, which the
+request awaits where it can, and then starts again. Equal questions are asked once.
 """
 
 from __future__ import annotations
@@ -33,8 +33,10 @@ _LONGEST_KEPT = 10_000  # characters of what a client may choose in a question w
 _TRIES, _PAUSE, _FACTOR, _JITTER = 5, 0.5, 1.5, 0.2  # upstream's backoff
 _BUDGET = 10_000_000  # units of CEL's cost that all conditions have together
 
-# Answers of this request: it goes by what it was told when it asked, whatever is kept meanwhile.
-_told: ContextVar[dict[tuple[int, bytes], Decision] | None] = ContextVar("told", default=None)
+# Decisions of this request: they hold for all of it, whatever the cache does meanwhile.
+_request_decisions: ContextVar[dict[tuple[int, bytes], Decision] | None] = ContextVar(
+    "told", default=None
+)
 
 
 @dataclass(frozen=True)
@@ -82,8 +84,8 @@ class AuthorizationWebhook:
             key = msgspec.json.encode(spec)
         except UnicodeEncodeError:  # bytes of a path that are no UTF-8
             return self._failed("the question is no text")
-        told = _told.get()
-        if told is not None and (decision := told.get((id(self), key))) is not None:
+        decisions = _request_decisions.get()
+        if decisions is not None and (decision := decisions.get((id(self), key))) is not None:
             return decision
         kept = self._kept.get(key)
         if kept is not None and self._now() < kept[1]:
@@ -92,10 +94,10 @@ class AuthorizationWebhook:
 
         async def ask() -> None:
             decision = await self._asked_once(key, spec, asked)
-            answers = _told.get()
+            answers = _request_decisions.get()
             if answers is None:
                 answers = {}
-                _told.set(answers)
+                _request_decisions.set(answers)
             answers[id(self), key] = decision
 
         raise Unanswered(ask)
@@ -200,7 +202,7 @@ def matches(conditions: tuple[str, ...], spec: dict[str, Any]) -> bool:
     evaluated."""
     if not conditions:
         return True
-    variables = {"request": _seen(spec)}
+    variables = {"request": _with_empty_fields(spec)}
     budget = Budget(_BUDGET)
     failures = []
     for expression in conditions:
@@ -216,7 +218,7 @@ def matches(conditions: tuple[str, ...], spec: dict[str, Any]) -> bool:
     return True
 
 
-def _seen(spec: dict[str, Any]) -> dict[str, Any]:
+def _with_empty_fields(spec: dict[str, Any]) -> dict[str, Any]:
     """The spec as conditions see it: with the fields that are empty."""
     seen = {"user": "", "groups": [], "uid": "", "extra": {}, **spec}
     if "resourceAttributes" in spec:
@@ -246,8 +248,13 @@ def spec_of(user: User, asked: Asked) -> dict[str, Any]:
             "labelSelector": _requirements(asked.labels, parse_labels),
         }
         spec["resourceAttributes"] = {name: value for name, value in attributes.items() if value}
-    said = {"user": user.name, "groups": list(user.groups), "extra": user.extra, "uid": user.uid}
-    return spec | {name: value for name, value in said.items() if value}
+    identity = {
+        "user": user.name,
+        "groups": list(user.groups),
+        "extra": user.extra,
+        "uid": user.uid,
+    }
+    return spec | {name: value for name, value in identity.items() if value}
 
 
 _OPERATORS = {
@@ -261,8 +268,8 @@ _OPERATORS = {
 
 
 def _requirements(text: str, parse: Callable[[str], Selector]) -> dict[str, Any] | None:
-    """A selector as a review has it. What a review cannot say, and what is too long to be read in
-    passing, is left out, which asks for more, never for less."""
+    """A selector as a review has it. What a review cannot express, and what is too long to be read
+    in passing, is left out, which asks for more, never for less."""
     if not text or len(text) > LONG_SELECTOR:
         return None
     try:
@@ -270,8 +277,13 @@ def _requirements(text: str, parse: Callable[[str], Selector]) -> dict[str, Any]
     except SelectorError:
         return None
     rows: list[dict[str, Any]] = []
-    for one in selector.requirements:
-        if one.operator in _OPERATORS:
-            row: dict[str, Any] = {"key": one.key, "operator": _OPERATORS[one.operator]}
-            rows.append({**row, "values": sorted(one.values)} if one.values else row)
+    for requirement in selector.requirements:
+        if requirement.operator in _OPERATORS:
+            row: dict[str, Any] = {
+                "key": requirement.key,
+                "operator": _OPERATORS[requirement.operator],
+            }
+            rows.append(
+                {**row, "values": sorted(requirement.values)} if requirement.values else row
+            )
     return {"requirements": rows} if rows else None

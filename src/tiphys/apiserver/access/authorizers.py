@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 
 class Decision(NamedTuple):
-    """What became of a question. Neither allowed nor denied: nobody has an opinion, which allows
-    nothing either. `error`: what went wrong meanwhile."""
+    """The outcome of a question. Neither allowed nor denied is "no opinion", which allows nothing
+    either. `error`: what went wrong meanwhile."""
 
     allowed: bool = False
     denied: bool = False
@@ -81,7 +81,7 @@ class Step(Protocol):
 
 
 class Always:
-    """One that says the same to everything."""
+    """Gives the same decision to every question."""
 
     def __init__(self, decision: Decision) -> None:
         self._decision = decision
@@ -118,7 +118,7 @@ class Chain:
         self.kinds = frozenset(step.kind for step in steps)
 
     def decide(self, user: User, asked: Asked) -> Decision:
-        """The first decision; when nobody has an opinion, all that was said about that."""
+        """The first decision; without one, "no opinion" with all the reasons."""
         reasons: list[str] = []
         problems: list[str] = []
         for kind, name, step in self._steps:

@@ -1,8 +1,8 @@
 """Which rules give everything that others give.
 
-A rule stands for each of its verbs on each of its resources in each of its groups under each of its
+A rule expands to each of its verbs on each of its resources in each of its groups under each of its
 names: a body of a few kilobytes for millions of them. They are not counted out: values that the
-same owned rules give are looked at as one.
+same owned rules give are treated as one.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class _Index:
 
 
 class Owned:
-    """The rules that somebody has."""
+    """The rules that a user has."""
 
     def __init__(self, rules: list[rbac_v1.PolicyRule]) -> None:
         def starred(values: list[str]) -> bool:

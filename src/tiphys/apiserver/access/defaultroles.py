@@ -162,7 +162,7 @@ NODE_RULES = [
         "resourceslices",
     ),
 ]
-# What the proxy and the name server of a node look at; they share the node's identity.
+# What the proxy and the name server of a node read; they share the node's identity.
 _NETWORK = [
     _rule(["list", "watch"], "", "endpoints", "services", "namespaces"),
     _rule(["create", "patch", "update"], ["", "events.k8s.io"], "events"),
@@ -411,7 +411,7 @@ def objects_of_kube_system() -> list[rbac_v1.Role | rbac_v1.RoleBinding]:
     publish = _role(
         "tiphys:dns", _rule(["create", "get", "update"], "discovery.k8s.io", "endpointslices")
     )
-    # ... and follows what administrators say of names.
+    # ... and follows the administrators' DNS configuration.
     follow = _role(
         "tiphys:dns-configuration", _rule(READ, "", "configmaps", names=["coredns", "kube-dns"])
     )

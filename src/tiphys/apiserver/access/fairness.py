@@ -48,7 +48,7 @@ _METRICS: tuple[tuple[str, type[GaugeMetricFamily | CounterMetricFamily], str, s
 _SCHEMAS, _LEVELS = resource_of(v1.FlowSchema), resource_of(v1.PriorityLevelConfiguration)
 
 
-# --- the whole ---
+# --- all levels ---
 
 
 class Seat:
@@ -99,7 +99,7 @@ class Fairness:
         key = (user.name, user.groups, info.verb, about)
         flow = self._known.get(key)
         if flow is None:
-            if info.is_long:  # anybody may ask for anything, in paths of a megabyte
+            if info.is_long:  # clients may send paths of a megabyte
                 return self._classify(user, info)
             if len(self._known) > _MOST_KNOWN:
                 self._known.clear()
@@ -134,12 +134,12 @@ class Fairness:
         configured = [
             decode(entry.data, v1.PriorityLevelConfiguration) for entry in self._caches[1]
         ]
-        total = sum(shares(one) for one in configured) or 1
+        total = sum(shares(configuration) for configuration in configured) or 1
         previous = self.levels
         self.levels = {}
-        for one in configured:
-            level = previous.get(one.metadata.name) or Level(one.metadata.name)
-            configure(level, one, self._seats, total)
+        for configuration in configured:
+            level = previous.get(configuration.metadata.name) or Level(configuration.metadata.name)
+            configure(level, configuration, self._seats, total)
             self.levels[level.name] = level
 
     # --- seats ---

@@ -1,6 +1,6 @@
 """The flow schemas and priority levels a cluster starts with, as upstream names and numbers them.
 
-`fairness` keeps requests to them as they stand in the store.
+`fairness` keeps requests to them as they are in the store.
 """
 
 from __future__ import annotations

@@ -28,8 +28,8 @@ def _is_subject(subject: v1.Subject, user: User) -> bool:
 
 def _is_about(rule: v1.PolicyRulesWithSubjects, info: RequestInfo) -> bool:
     if info.is_resource:
-        return any(_is_about_resource(one, info) for one in rule.resource_rules)
-    return any(_is_about_path(one, info) for one in rule.non_resource_rules)
+        return any(_is_about_resource(resource_rule, info) for resource_rule in rule.resource_rules)
+    return any(_is_about_path(resource_rule, info) for resource_rule in rule.non_resource_rules)
 
 
 def _is_about_resource(rule: v1.ResourcePolicyRule, info: RequestInfo) -> bool:
@@ -53,6 +53,6 @@ def _is_about_path(rule: v1.NonResourcePolicyRule, info: RequestInfo) -> bool:
 def matches(schema: v1.FlowSchema, user: User, info: RequestInfo) -> bool:
     """Whether a schema is about a request."""
     for rule in schema.spec.rules:
-        if _is_about(rule, info) and any(_is_subject(one, user) for one in rule.subjects):
+        if _is_about(rule, info) and any(_is_subject(subject, user) for subject in rule.subjects):
             return True
     return False

@@ -1,4 +1,4 @@
-"""Who somebody acts as: the Impersonate headers, each part of which the user has to be allowed to
+"""Whom a user acts as: the Impersonate headers, each part of which the user has to be allowed to
 take on.
 
 Five modes are tried, the narrowest first (KEP-5284). The four constrained ones ask two questions:
@@ -48,10 +48,10 @@ class Impersonation:
     def user(self, headers: CIMultiDictProxy[str], user: User, request: Asked) -> User:
         """The user that the headers name, `user` when they name none.
 
-        `request` is what `user` wants to do as somebody else. Raises 400 for headers without a
+        `request` is what `user` wants to do as another user. Raises 400 for headers without a
         user's name, and the 403 of the mode that was tried first when none allows it.
         """
-        wanted = _wanted(headers)
+        wanted = _requested_user(headers)
         if not wanted.name:
             if wanted.groups or wanted.extra or wanted.uid:
                 raise errors.bad_request(
@@ -87,7 +87,7 @@ class Impersonation:
         self._last[user.name] = mode
 
 
-def _wanted(headers: CIMultiDictProxy[str]) -> User:
+def _requested_user(headers: CIMultiDictProxy[str]) -> User:
     extra: dict[str, list[str]] = {}
     for header, value in headers.items():
         if header.lower().startswith(_EXTRA):
@@ -174,7 +174,7 @@ class _Mode:
         return f"impersonate:{self.name}" if self.name else "impersonate"
 
     def impersonate(self, wanted: User, user: User, request: Asked, authorizer: Authorizer) -> User:
-        """The whole user. Raises 403 for the first thing that `user` may not."""
+        """The impersonated user. Raises 403 for the first part that `user` may not impersonate."""
 
         def require(question: Asked) -> None:
             if not authorizer.authorize(user, question)[0]:

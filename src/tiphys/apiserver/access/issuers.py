@@ -1,5 +1,5 @@
-"""Tokens of other issuers: whether they are genuine and for this server, and who their claims say
-that it is. The rules, and their order, are upstream's (`oidc.go`).
+"""Tokens of other issuers: whether they are genuine and for this server, and which user their
+claims that it is. The rules, and their order, are upstream's (`oidc.go`).
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ _LIST = "expression must return a string or a list of strings"
 
 
 class TokenError(Exception):
-    """Why a token is not believed."""
+    """Why a token is not accepted."""
 
 
 def untrusted_issuer(token: str) -> str:
-    """Who a token says that it is from; nothing is verified. Empty for what is no token."""
+    """The issuer that a token claims, unverified. Empty for what is no token."""
     parts = token.split(".")
     if len(parts) != 3 or len(token) > _LONGEST:
         return ""
@@ -41,7 +41,7 @@ def untrusted_issuer(token: str) -> str:
     except TokenError:
         return ""
     issuer = claims.get("iss")
-    if issuer == "accounts.google.com":  # which says so without a scheme
+    if issuer == "accounts.google.com":  # which omits the scheme
         return "https://accounts.google.com"
     return issuer if isinstance(issuer, str) else ""
 
@@ -104,12 +104,12 @@ class TokenIssuer:
         return _decoded(payload)
 
     def _check(self, claims: dict[str, Any]) -> float:
-        """When the token ends. Raises TokenError for one that is not for here and now."""
+        """When the token ends. Raises TokenError for another audience or outside its validity."""
         now = self._now()
         audience = claims.get("aud")
         audiences = audience if isinstance(audience, list) else [audience]
         wanted = self._configured.issuer.audiences
-        if not any(one in wanted for one in audiences if isinstance(one, str)):
+        if not any(name in wanted for name in audiences if isinstance(name, str)):
             raise TokenError(f"oidc: verify token: oidc: expected audience in {wanted}")
         end = _moment(claims, "exp")
         if end is None or not end > now:
@@ -162,13 +162,13 @@ class TokenIssuer:
         if mapping.claim and mapping.claim in claims:
             value = claims[mapping.claim]
             listed = [value] if isinstance(value, str) else value
-            if not isinstance(listed, list) or not all(isinstance(one, str) for one in listed):
+            if not isinstance(listed, list) or not all(isinstance(group, str) for group in listed):
                 raise TokenError(f'oidc: parse groups claim "{mapping.claim}": no list of strings')
-            return [(mapping.prefix or "") + one for one in listed]
+            return [(mapping.prefix or "") + group for group in listed]
         if not mapping.expression:
             return []
-        what = "group claim expression"
-        return _texts(await _evaluated(mapping.expression, claims, what), what)
+        source = "group claim expression"
+        return _texts(await _evaluated(mapping.expression, claims, source), source)
 
     async def _uid(self, claims: dict[str, Any]) -> str:
         mapping = self._configured.claim_mappings.uid
@@ -190,8 +190,8 @@ class TokenIssuer:
         if isinstance(identifier, str) and identifier:
             extra[CREDENTIAL] = [f"JTI={identifier}"]
         for mapping in self._configured.claim_mappings.extra:
-            what = "extra claim expression"
-            values = _texts(await _evaluated(mapping.value_expression, claims, what), what)
+            source = "extra claim expression"
+            values = _texts(await _evaluated(mapping.value_expression, claims, source), source)
             if values:
                 extra[mapping.key] = values
         return extra
@@ -224,7 +224,7 @@ def _is_signed(token: str, algorithm: str, name: str, keys: list[Key]) -> bool:
 
 
 def _moment(claims: dict[str, Any], claim: str) -> float | None:
-    """Seconds since the epoch; None where nothing is said, an error where it is no number."""
+    """Seconds since the epoch; None if absent. Raises TokenError when it is no number."""
     value = claims.get(claim)
     if value is None:
         return None
@@ -233,45 +233,45 @@ def _moment(claims: dict[str, Any], claim: str) -> float | None:
     return float(value)
 
 
-def _text(claims: dict[str, Any], claim: str, what: str) -> str:
+def _text(claims: dict[str, Any], claim: str, claim_use: str) -> str:
     value = claims.get(claim)
     if claim not in claims:
-        raise TokenError(f"oidc: parse {what}: claim not present")
+        raise TokenError(f"oidc: parse {claim_use}: claim not present")
     if not isinstance(value, str):
-        raise TokenError(f"oidc: parse {what}: no string")
+        raise TokenError(f"oidc: parse {claim_use}: no string")
     return value
 
 
-def _texts(value: Any, what: str) -> list[str]:
+def _texts(value: Any, source: str) -> list[str]:
     """A string, or a list of some, without empty ones."""
     if value is None:
         return []
     listed = [value] if isinstance(value, str) else value
-    if not isinstance(listed, list) or not all(isinstance(one, str) for one in listed):
-        raise TokenError(f"oidc: error evaluating {what}: {_LIST}")
-    return [one for one in listed if one]
+    if not isinstance(listed, list) or not all(isinstance(text, str) for text in listed):
+        raise TokenError(f"oidc: error evaluating {source}: {_LIST}")
+    return [text for text in listed if text]
 
 
-async def _evaluated(expression: str, claims: dict[str, Any], what: str) -> Any:
+async def _evaluated(expression: str, claims: dict[str, Any], source: str) -> Any:
     try:
         return await aside(Budget().run, expression, {"claims": claims})
     except CelError as error:
         raise TokenError(
-            f"oidc: error evaluating {what}: expression '{expression}' resulted in error: {error}"
+            f"oidc: error evaluating {source}: expression '{expression}' resulted in error: {error}"
         ) from None
 
 
-async def _must_hold(rule: Any, variables: dict[str, Any], what: str) -> None:
+async def _must_hold(rule: Any, variables: dict[str, Any], source: str) -> None:
     try:
         value = await aside(Budget().run, rule.expression, variables)
     except CelError as error:
         raise TokenError(
-            f"oidc: error evaluating {what}: expression '{rule.expression}' resulted in error: "
+            f"oidc: error evaluating {source}: expression '{rule.expression}' resulted in error: "
             f"{error}"
         ) from None
     if value is not True:
         raise TokenError(
-            f"oidc: error evaluating {what}: validation expression '{rule.expression}' failed: "
+            f"oidc: error evaluating {source}: validation expression '{rule.expression}' failed: "
             f"{rule.message}"
         )
 
@@ -283,7 +283,7 @@ class Issuers:
         self._by_url = {issuer.url: issuer for issuer in issuers}
 
     async def user(self, token: str) -> tuple[User, float] | None:
-        """As `TokenIssuer.user`; None for a token of somebody else."""
+        """As `TokenIssuer.user`; None for a token of an unknown issuer."""
         if not self._by_url:
             return None
         issuer = self._by_url.get(untrusted_issuer(token))
@@ -300,8 +300,8 @@ class Issuers:
                         if not issuer.keys.known():
                             await asyncio.sleep(1)
         except TimeoutError:
-            problems = [one.keys.problem for one in self._by_url.values() if one.keys.problem]
-            return ", ".join(problems) or "an issuer has no keys"
+            problems = (issuer.keys.problem for issuer in self._by_url.values())
+            return ", ".join(filter(None, problems)) or "an issuer has no keys"
         return ""
 
     async def close(self) -> None:

@@ -27,7 +27,7 @@ def _rule(
 
 
 def _approved(kind: str) -> rbac_v1.PolicyRule:
-    """Whoever may create this made-up subresource has requests of that kind approved."""
+    """A user who may create this made-up subresource has CSRs of that kind approved."""
     return _rule(["create"], _CERTIFICATES, f"{_REQUESTS}/{kind}")
 
 
@@ -71,7 +71,7 @@ class Reader(NamedTuple):
 
 
 def readers() -> list[Reader]:
-    """Who reads what a joining machine has to know, before and after it is a node."""
+    """Who may read what a joining machine needs, before and after it is a node."""
     everybody = rbac_v1.Subject(kind="User", name="system:anonymous", api_group=_RBAC)
     groups = [rbac_v1.Subject(kind="Group", name=name, api_group=_RBAC) for name in _CONFIG_READERS]
     return [

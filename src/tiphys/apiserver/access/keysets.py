@@ -1,7 +1,7 @@
 """The public keys of an issuer: discovered, fetched and kept.
 
 What an issuer answers is bounded in time, bytes and keys; redirects are not followed, and what a
-token's head says of keys elsewhere (`jku`, `x5u`, `jwk`) is not looked at. However many tokens wait
+token's header names of other keys (`jku`, `x5u`, `jwk`) is ignored. However many tokens wait
 for keys, they are fetched once, and not more often than every second; keys that are older than ten
 minutes are fetched again behind the requests that use them.
 """
@@ -81,7 +81,7 @@ class KeySet:
             await self._session.close()
 
     def known(self) -> list[Key]:
-        """The keys that there are. Old ones are fetched anew meanwhile."""
+        """The keys at hand. Old ones are refetched meanwhile."""
         now = self._now()
         if self._keys and now - self._fetched > _FRESH and now - self._tried > _PAUSE:
             self._begin()
@@ -163,15 +163,15 @@ def read_keys(data: bytes) -> list[Key]:
         raise IssuerError("the answer has no keys")
     if len(listed) > _MOST_KEYS:
         raise IssuerError(f"the answer has more than {_MOST_KEYS} keys")
-    return [key for one in listed if (key := _key(one)) is not None]
+    return [key for web_key in listed if (key := _key(web_key)) is not None]
 
 
-def _key(one: Any) -> Key | None:
+def _key(web_key: Any) -> Key | None:
     """A key, None for one of another kind, and for a private one: it is none any more."""
-    if not isinstance(one, dict) or one.get("kty") not in ("RSA", "EC") or "d" in one:
+    if not isinstance(web_key, dict) or web_key.get("kty") not in ("RSA", "EC") or "d" in web_key:
         return None
     try:
-        public = jwt.PyJWK(one, algorithm=_algorithm(one)).key
+        public = jwt.PyJWK(web_key, algorithm=_algorithm(web_key)).key
     except (jwt.PyJWTError, ValueError, TypeError, KeyError):
         return None
     if isinstance(public, rsa.RSAPublicKey):
@@ -179,11 +179,11 @@ def _key(one: Any) -> Key | None:
             return None
     elif not isinstance(public, ec.EllipticCurvePublicKey):
         return None
-    name = one.get("kid", "")
+    name = web_key.get("kid", "")
     return Key(name if isinstance(name, str) else "", public)
 
 
-def _algorithm(one: dict[str, Any]) -> str:
+def _algorithm(web_key: dict[str, Any]) -> str:
     """An algorithm to read the key by. Which ones it is good for is decided by its kind."""
     curves = {"P-256": "ES256", "P-384": "ES384", "P-521": "ES512"}
-    return "RS256" if one["kty"] == "RSA" else curves[str(one.get("crv"))]
+    return "RS256" if web_key["kty"] == "RSA" else curves[str(web_key.get("crv"))]

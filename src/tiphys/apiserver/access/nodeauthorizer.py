@@ -1,7 +1,7 @@
 """The node authorizer: a node reads what the pods bound to it name, and writes its own objects.
 
-The common name of its certificate says which node it is. What only the object can decide (a pod's
-status, a token's binding) is allowed here and judged by the admission plugin NodeRestriction. The
+The common name of its certificate is the node's. What only the object can decide (a pod's
+status, a token's binding) is allowed here and checked by the admission plugin NodeRestriction. The
 rules are those of upstream's plugin/pkg/auth/authorizer/node; where upstream keeps a graph, the
 watch caches are asked.
 """
@@ -60,7 +60,7 @@ _DECIDED_HERE = frozenset(
 
 
 def node_of(user: User) -> str:
-    """The name of the node that a user is, empty for anybody else."""
+    """The node's name of a node user, empty for any other."""
     if GROUP in user.groups and user.name.startswith(PREFIX):
         return user.name.removeprefix(PREFIX)
     return ""
@@ -172,8 +172,8 @@ class NodeAuthorizer:
             if data is None or quoted not in data:
                 continue
             volume = decode(data, core_v1.PersistentVolume)
-            # A claim says which volume it wants: only a volume that names the claim, too, is its
-            # own.
+            # A claim names the volume that it wants: only a volume that names the claim, too, is
+            # its own.
             ref = volume.spec.claim_ref
             if ref is None or (ref.namespace, ref.name) != claim:
                 continue
@@ -193,7 +193,7 @@ class NodeAuthorizer:
         return claims
 
     def _volume_of(self, claim: tuple[str, str]) -> bytes | None:
-        """The volume that a claim says it is bound to, as it is stored."""
+        """The volume that the stored claim names."""
         entry = self._store.cache(_CLAIMS.prefix).get(_CLAIMS.key(*claim))
         if entry is None:
             return None

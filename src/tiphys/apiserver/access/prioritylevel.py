@@ -36,7 +36,7 @@ class Counts:
 @dataclass(eq=False)
 class Level:
     """`nominal` seats are its own, of which `lendable` may be lent; it may borrow `borrowing`.
-    Without queues whatever finds no seat is refused."""
+    Without queues a request that finds no seat is refused."""
 
     name: str
     uid: str = ""
@@ -76,7 +76,7 @@ class Level:
         return max(1, min(most, math.ceil(objects / PER_SEAT)))
 
     def in_turn(self) -> Iterator[deque[Waiter]]:
-        """The queues, beginning with the one after that which was looked at last."""
+        """The queues, starting after the one that was served last."""
         count = len(self.queues)
         for _ in range(count):
             number = self._next % count
@@ -110,22 +110,24 @@ class Flow:
     counts: Counts = field(default_factory=Counts)
 
 
-def shares(one: v1.PriorityLevelConfiguration) -> int:
+def shares(configuration: v1.PriorityLevelConfiguration) -> int:
     """Upstream's defaults: none for an exempt level, 30 for a limited one."""
-    if one.spec.type == "Exempt":
-        exempt = one.spec.exempt
+    if configuration.spec.type == "Exempt":
+        exempt = configuration.spec.exempt
         return (exempt.nominal_concurrency_shares or 0) if exempt is not None else 0
-    limited = one.spec.limited
+    limited = configuration.spec.limited
     shares = limited.nominal_concurrency_shares if limited is not None else None
     return 30 if shares is None else shares
 
 
-def configure(level: Level, one: v1.PriorityLevelConfiguration, seats: int, total: int) -> None:
+def configure(
+    level: Level, configuration: v1.PriorityLevelConfiguration, seats: int, total: int
+) -> None:
     """Sets a level as it is configured. `total` are the shares of all levels."""
-    level.uid = one.metadata.uid
-    level.exempt = one.spec.type == "Exempt"
-    level.nominal = math.ceil(seats * shares(one) / total)
-    limited = one.spec.limited
+    level.uid = configuration.metadata.uid
+    level.exempt = configuration.spec.type == "Exempt"
+    level.nominal = math.ceil(seats * shares(configuration) / total)
+    limited = configuration.spec.limited
     if limited is None:
         return
     level.lendable = level.nominal * (limited.lendable_percent or 0) // 100
@@ -144,8 +146,8 @@ def configure(level: Level, one: v1.PriorityLevelConfiguration, seats: int, tota
 
 
 def _requeue(level: Level, count: int) -> None:
-    """Gives a level `count` queues. Who waits is spread over the new ones, or refused when there
-    are none."""
+    """Gives a level `count` queues. Waiting requests are spread over the new ones, or refused when
+    there are none."""
     if len(level.queues) == count:
         return
     waiting = [waiter for queue in level.queues for waiter in queue]

@@ -45,8 +45,8 @@ def rule_allows(rule: rbac_v1.PolicyRule, asked: Asked) -> bool:
         return True
     if not asked.subresource:
         return asked.resource in rule.resources
-    whole = f"{asked.resource}/{asked.subresource}"
-    return whole in rule.resources or f"*/{asked.subresource}" in rule.resources
+    resource = f"{asked.resource}/{asked.subresource}"
+    return resource in rule.resources or f"*/{asked.subresource}" in rule.resources
 
 
 def _is_path(url: str, path: str) -> bool:

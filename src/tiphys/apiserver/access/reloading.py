@@ -1,6 +1,6 @@
 """Configuration files that are read again when they change, while the server runs.
 
-What cannot be used is told in the log and counted, and the server goes on with what it has.
+A file that cannot be used is logged and counted, and the server keeps the one it has.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from tiphys.client.reloadmetrics import ReloadMetrics, sha256_of
 from tiphys.machinery.configfiles import ConfigFileError
 
 log = logging.getLogger(__name__)
-_EVERY = 2.0  # seconds between two looks at a file
+_EVERY = 2.0  # seconds between two checks of a file
 
 
 class NotYet(Exception):
@@ -47,7 +47,7 @@ class ConfigFile:
         return self._seen
 
     async def run(self) -> None:
-        """Looks at the file for as long as the server runs."""
+        """Watches the file for as long as the server runs."""
         stamp = self._stamp()
         while True:
             await asyncio.sleep(_EVERY)
@@ -57,10 +57,10 @@ class ConfigFile:
 
     def _stamp(self) -> tuple[int, ...] | None:
         try:
-            found = self._file.stat()
+            status = self._file.stat()
         except OSError:
             return None
-        return found.st_mtime_ns, found.st_size, found.st_ino
+        return status.st_mtime_ns, status.st_size, status.st_ino
 
     async def _reload(self) -> bool:
         """Whether the file need not be tried again as it is."""

@@ -1,4 +1,4 @@
-"""Tokens of service accounts: what they say, how they are signed, and whether they still hold."""
+"""Tokens of service accounts: their claims, their signatures, and whether they are still valid."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class _Private(msgspec.Struct):
 
 
 class _Claims(msgspec.Struct):
-    """What a token says. Times are seconds since the epoch."""
+    """The claims of a token. Times are seconds since the epoch."""
 
     sub: str
     exp: float

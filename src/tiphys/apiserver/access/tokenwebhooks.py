@@ -1,4 +1,4 @@
-"""Tokens that another server knows: it is asked with a TokenReview, and its answers are kept for a
+"""Tokens that a webhook authenticates: it gets a TokenReview, and its answers are cached for a
 while. Upstream's `--authentication-token-webhook-config-file`."""
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class TokenWebhook:
         status = await self._status(token, audiences)
         if not status.authenticated:
             raise WebhookRefusal(status.error or "the token is not known")
-        # Of a webhook that knows nothing of audiences, tokens are for this server.
+        # From a webhook without audience support, tokens are for this server.
         meant = status.audiences or self._audiences
         shared = [audience for audience in meant if audience in audiences]
         if not shared:
@@ -96,14 +96,14 @@ class TokenWebhook:
         key = hashlib.sha256("\0".join([token, *audiences]).encode(errors="surrogatepass")).digest()
         status, end = self._kept.get(key, (None, 0.0))
         if status is None or self._now() >= end:
-            status = await self._asked(token, audiences)
+            status = await self._review(token, audiences)
             if len(self._kept) >= _MOST_KEPT:
                 self._kept.clear()
             if self._ttl > 0:
                 self._kept[key] = status, self._now() + self._ttl
         return status
 
-    async def _asked(self, token: str, audiences: list[str]) -> _Status:
+    async def _review(self, token: str, audiences: list[str]) -> _Status:
         spec: dict[str, Any] = {"token": token}
         if self._version == "v1" or audiences != self._audiences:
             spec["audiences"] = audiences

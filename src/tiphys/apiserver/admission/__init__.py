@@ -1,4 +1,4 @@
-"""Admission: the plugins that every write passes, first to change it, then to judge it.
+"""Admission: the plugins that every write passes, first mutating, then validating.
 
 One file for each; `chain` is the ordered list. What a plugin is, and what it is shown, stands in
 `registry.admission`, since the registry is who asks them.

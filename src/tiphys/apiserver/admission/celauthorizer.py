@@ -70,10 +70,10 @@ class Decision:
     """The answer."""
 
     is_allowed: bool
-    why: str
+    reason: str
 
     def cel_call(self, name: str, *args: Any) -> Any:
-        answers = {"allowed": self.is_allowed, "reason": self.why, "errored": False, "error": ""}
+        answers = {"allowed": self.is_allowed, "reason": self.reason, "errored": False, "error": ""}
         if name in answers and not args:
             return answers[name]
         raise CelError("no such overload")

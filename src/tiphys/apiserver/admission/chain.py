@@ -78,7 +78,7 @@ def admission_chain(
         "MutatingAdmissionWebhook": MutatingWebhooks(registry, authorizer, caller),
         "ValidatingAdmissionPolicy": ValidatingPolicies(registry, authorizer),
         "ValidatingAdmissionWebhook": ValidatingWebhooks(registry, authorizer, caller),
-        "ResourceQuota": ResourceQuotas(registry),  # last: it takes what nobody else refused
+        "ResourceQuota": ResourceQuotas(registry),  # last: it charges what no other plugin refused
     }
     unknown = sorted({*enable, *disable} - set(plugins) - _IMPLIED)
     if unknown:

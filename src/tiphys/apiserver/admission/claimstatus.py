@@ -1,8 +1,8 @@
 """ResourceClaimStatus: who may write which part of the status of a claim for devices, beyond who
 may write any of it (upstream's gate DRAResourceClaimGranularStatusAuthorization, in its storage).
 
-What a claim is given, and who uses it, is the scheduler's to say: it takes the right to
-``resourceclaims/binding``. What is said of a device takes the right to ``resourceclaims/driver``
+Allocation and consumers are the scheduler's: they need the right to
+``resourceclaims/binding``. The status of a device needs the right to ``resourceclaims/driver``
 of the driver's name, with a verb of its own for an account whose pod runs on the claim's node.
 """
 
@@ -37,7 +37,7 @@ class ResourceClaimStatus(Base):
         violations = []
         if new.allocation != old.allocation or new.reserved_for != old.reserved_for:
             violations += self._binding_errors(a)
-        if new.allocation is not None:  # without one all that was said of devices goes
+        if new.allocation is not None:  # without one all device statuses go
             violations += [
                 error
                 for driver in sorted(_changed_drivers(new, old))
@@ -81,7 +81,7 @@ class ResourceClaimStatus(Base):
 
 
 def _changed_drivers(new: v1.ResourceClaimStatus, old: v1.ResourceClaimStatus) -> set[str]:
-    """Those of the devices of which something else is said than before."""
+    """The devices whose status has changed."""
     before = {_key(device): device for device in old.devices}
     after = {_key(device): device for device in new.devices}
     changed = {key for key in before.keys() | after.keys() if before.get(key) != after.get(key)}

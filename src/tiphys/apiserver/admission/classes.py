@@ -1,4 +1,4 @@
-"""What classes say of the objects that name them, or name none: runtimes, storage, ingresses."""
+"""What classes set in the objects that name them, or name none: runtimes, storage, ingresses."""
 
 from __future__ import annotations
 
@@ -75,7 +75,9 @@ def default_class(registry: Any, resource: Resource, annotation: str) -> str | N
     several."""
     classes = [decode(entry.data, resource.type) for entry in registry.cache(resource)]
     defaults = [
-        one.metadata for one in classes if one.metadata.annotations.get(annotation) == "true"
+        storage_class.metadata
+        for storage_class in classes
+        if storage_class.metadata.annotations.get(annotation) == "true"
     ]
     defaults.sort(key=lambda meta: (meta.creation_timestamp or "", meta.name))
     return defaults[-1].name if defaults else None

@@ -62,16 +62,16 @@ def _document(file: Path, kind: str, group: str) -> dict[str, Any]:
 
 
 def _pod_security(file: Path, document: dict[str, Any]) -> PodSecurityConfiguration:
-    given = document.get("defaults") or {}
+    configured = document.get("defaults") or {}
     exempt = document.get("exemptions") or {}
     defaults = {}
     for mode in MODES:
-        level = given.get(mode, "privileged")
+        level = configured.get(mode, "privileged")
         if level not in LEVELS:
             raise ConfigurationError(
                 f"{file}: defaults.{mode}: {level!r} is none of {', '.join(LEVELS)}"
             )
-        version = str(given.get(f"{mode}-version", "latest"))
+        version = str(configured.get(f"{mode}-version", "latest"))
         if not is_version(version):
             raise ConfigurationError(
                 f"{file}: defaults.{mode}-version: {version!r} is neither latest nor v1.x"

@@ -1,7 +1,7 @@
 """NodeRestriction: a node changes its own Node, Lease, CSINode and ResourceSlices and the pods
 bound to it, nothing of its neighbours'.
 
-The node authorizer lets through what only the object can decide; here the object is looked at.
+The node authorizer lets through what only the object can decide; here the object is checked.
 """
 
 from __future__ import annotations
@@ -250,7 +250,7 @@ def _own_node(a: Attributes, node: str) -> None:
     not_allowed = f'node "{node}" is not allowed to'
     source = a.obj.spec.config_source
     if source is not None and a.old is None:
-        # Upstream's sentence speaks of pods.
+        # Upstream's message is about pods.
         raise _refused(a, f"{not_allowed} create pods with a non-nil configSource")
     if source is not None and source != a.old.spec.config_source:
         raise _refused(a, f"{not_allowed} update configSource to a new non-nil configSource")
@@ -278,7 +278,7 @@ def _lease(a: Attributes, node: str) -> None:
 
 
 def _slice(a: Attributes, node: str) -> None:
-    """The authorizer has looked at what is updated."""
+    """The authorizer has checked the object that is updated."""
     if a.operation not in ("CREATE", "DELETE"):
         return
     resource_slice = a.old if a.operation == "DELETE" else a.obj
@@ -304,7 +304,7 @@ def _is_forbidden(label: str) -> bool:
 
 
 def _claim(a: Attributes, node: str) -> None:
-    """A node that has resized a volume says so, and nothing else."""
+    """A node that has resized a volume writes that into the status, and nothing else."""
     if (a.operation, a.subresource) != ("UPDATE", "status"):
         raise _refused(a, "may only update PVC status")
     if _unresized(a.old) != _unresized(a.obj):

@@ -9,7 +9,7 @@ _NOT_READY = "node.kubernetes.io/not-ready"
 
 
 class TaintNodesByCondition(Base):
-    """A node that registers is not ready yet: nothing lands on it before it says it is."""
+    """A node that registers is not ready: it gets no pods until it reports that it is."""
 
     resources = frozenset(("nodes",))
 

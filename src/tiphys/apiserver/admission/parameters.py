@@ -1,5 +1,5 @@
-"""Who writes a policy does not read by it what he may not: parameters are shown to expressions, and
-these to whoever is refused.
+"""A policy does not let its writer read what he is not allowed to: parameters are shown to
+expressions, and these to a user who is refused.
 
 Upstream's storage of policies and bindings asks this (`authz.go`); the sentences are its.
 """
@@ -47,8 +47,8 @@ class PolicyParameters(Base):
         if self._authorizer().authorize(a.user, asked)[0]:
             return
         shown = f"kind={kind.kind}, apiVersion={kind.api_version}"
-        why = f'must have "get" permission on all objects of the referenced paramKind ({shown})'
-        raise _refused(a, "spec.paramKind", why)
+        reason = f'must have "get" permission on all objects of the referenced paramKind ({shown})'
+        raise _refused(a, "spec.paramKind", reason)
 
     def _check_binding(self, a: Attributes) -> None:
         spec = a.obj.spec
@@ -61,21 +61,21 @@ class PolicyParameters(Base):
         plural = _BINDINGS[a.resource.plural]
         policy = self._registry().lookup(plural, "", spec.policy_name, _GROUP)
         kind = policy.spec.param_kind if policy is not None else None
-        # As long as nobody knows what it will be about, it may be about anything.
+        # While the kind is unknown, it may be any.
         group, version, resource = self._read(kind) if kind is not None else ("*", "*", "*")
         verb = "get" if ref.name else "list"
         asked = Asked(verb, group, resource, "", ref.namespace, ref.name, version=version)
         if self._authorizer().authorize(a.user, asked)[0]:
             return
         if policy is None:
-            why = f'does not have "{verb}" permission for all groups, versions and resources'
+            reason = f'does not have "{verb}" permission for all groups, versions and resources'
             start = (
                 f"unable to get policy {spec.policy_name} to determine minimum required "
                 f"permissions and "
             )
-            raise _refused(a, "spec.paramRef", why, start)
-        why = f'does not have "{verb}" permission on the object referenced by paramRef'
-        raise _refused(a, "spec.paramRef", why)
+            raise _refused(a, "spec.paramRef", reason, start)
+        reason = f'does not have "{verb}" permission on the object referenced by paramRef'
+        raise _refused(a, "spec.paramRef", reason)
 
     def _read(self, kind: Any) -> tuple[str, str, str]:
         """(group, version, resource) that a kind is read as: any resource when there is no such
@@ -85,6 +85,6 @@ class PolicyParameters(Base):
         return group, version, resource.plural if resource is not None else "*"
 
 
-def _refused(a: Attributes, path: str, why: str, start: str = "") -> errors.StatusError:
-    found = errors.forbidden_field(path, f"{start}user {a.user.name} {why}")
-    return errors.invalid(a.resource.kind, _GROUP, a.name or a.obj.metadata.name, [found])
+def _refused(a: Attributes, path: str, reason: str, start: str = "") -> errors.StatusError:
+    violation = errors.forbidden_field(path, f"{start}user {a.user.name} {reason}")
+    return errors.invalid(a.resource.kind, _GROUP, a.name or a.obj.metadata.name, [violation])

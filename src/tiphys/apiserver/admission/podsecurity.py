@@ -1,4 +1,4 @@
-"""PodSecurity: a namespace's labels say which level its pods must keep, and which they are warned
+"""PodSecurity: a namespace's labels set the level its pods must keep, and the one they are warned
 about."""
 
 from __future__ import annotations
@@ -88,7 +88,9 @@ class PodSecurity(Base):
             annotate(f"{PREFIX}enforce-policy", str(policy.enforce))
         if policy == _PRIVILEGED:
             return
-        broken = {one: _broken(pod, one) for one in {policy.enforce, policy.audit, policy.warn}}
+        broken = {
+            level: _broken(pod, level) for level in {policy.enforce, policy.audit, policy.warn}
+        }
         if broken[policy.audit]:
             annotate(f"{PREFIX}audit-violations", f"would violate {broken[policy.audit]}")
         if enforce and broken[policy.enforce]:
@@ -98,7 +100,7 @@ class PodSecurity(Base):
             warn(f"would violate {broken[policy.warn]}")
 
     def _namespace(self, a: Attributes) -> None:
-        """Labels that nobody can read are refused, but for those that were there before."""
+        """Invalid labels are refused, except those that were there before."""
         new, problems = policy_of(a.obj.metadata.labels, self._config.defaults)
         before = a.old.metadata.labels if a.old is not None else {}
         old, problems_before = policy_of(before, self._config.defaults)

@@ -28,7 +28,7 @@ from tiphys.machinery.selectors import from_label_selector
 
 
 class PolicyError(Exception):
-    """A policy that cannot be evaluated: its failure policy says what that means."""
+    """A policy that cannot be evaluated: its failure policy decides."""
 
 
 @dataclass
@@ -180,16 +180,18 @@ class Policies(Base):
 class Composed:
     """`variables` of a policy: each is evaluated when it is first asked for."""
 
-    def __init__(self, declared: list[v1.Variable], given: dict[str, Any], budget: Budget) -> None:
+    def __init__(
+        self, declared: list[v1.Variable], variables: dict[str, Any], budget: Budget
+    ) -> None:
         self._budget = budget
         self._declared = {variable.name: variable.expression for variable in declared}
-        self._given = given
+        self._variables = variables
         self._values: dict[str, Any] = {}
 
     def cel_field(self, name: str) -> Any:
         if name not in self._values:
             if name not in self._declared:
                 raise CelError(f"no such key: {name}")
-            variables = {**self._given, "variables": self}
+            variables = {**self._variables, "variables": self}
             self._values[name] = self._budget.run(self._declared[name], variables)
         return self._values[name]

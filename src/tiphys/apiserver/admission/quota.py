@@ -152,7 +152,7 @@ def _counts(a: Attributes) -> bool:
 
 
 def _exceeded(resource_quota: ResourceQuota, added: dict[str, int]) -> list[str]:
-    """What there is too little left of. Who uses less than before is not refused."""
+    """What there is too little left of. An object that uses less than before is not refused."""
     hard = resource_quota.status.hard
     used = resource_quota.status.used
     exceeded = []

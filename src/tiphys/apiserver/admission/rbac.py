@@ -1,4 +1,4 @@
-"""Nobody gives away more than they have: a role's rules are compared with what its writer may do.
+"""Escalation check: a role's rules are compared with what its writer may do.
 
 The verbs `escalate` (on roles) and `bind` (on the role that is bound) lift this.
 """
@@ -20,7 +20,7 @@ from tiphys.apiserver.http.request import MASTERS
 from tiphys.machinery import errors
 
 _GROUP = "rbac.authorization.k8s.io"
-_LARGE = 5_000  # names and words in rules that take some milliseconds to look at
+_LARGE = 5_000  # names and words in rules that take some milliseconds to check
 _MOST_LISTED = 200  # rules that an error lists
 _FULL = [
     rbac_v1.PolicyRule(verbs=["*"], api_groups=["*"], resources=["*"]),
@@ -95,7 +95,7 @@ class RBACEscalation(Base):
             if grant.namespace is None or (a.namespace and grant.namespace == a.namespace):
                 owned += grant.rules
         if sum(map(size, rules)) > _LARGE:
-            # On a thread: the event loop answers others meanwhile.
+            # On a thread: the event loop goes on meanwhile.
             return await asyncio.to_thread(_missing_rules, owned, rules)
         return _missing_rules(owned, rules)
 

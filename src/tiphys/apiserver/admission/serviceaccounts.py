@@ -18,7 +18,7 @@ _ACCOUNTS = BY_PATH["", "v1", "serviceaccounts"]
 _RETRIES = 9  # upstream looks ten times for a new namespace's account
 _BETWEEN = (0.1, 0.2)  # seconds between two looks
 _VOLUME_PREFIX = "kube-api-access-"
-_LIFETIME = 3607  # seconds: an hour, and seven by which upstream tells its own tokens
+_LIFETIME = 3607  # seconds: an hour, and seven that mark upstream's own tokens
 
 
 class ServiceAccount(Asking):
@@ -68,7 +68,7 @@ class ServiceAccount(Asking):
         return registry.lookup("serviceaccounts", namespace, "default")
 
     async def validate(self, a: Attributes) -> None:
-        """Nobody but the node writes a mirror pod's token or secrets into it, so it may have
+        """Only the node writes a mirror pod's token or secrets into it, so it may have
         none."""
         if a.operation != "CREATE" or a.subresource or MIRROR not in a.obj.metadata.annotations:
             return

@@ -79,7 +79,7 @@ class ValidatingPolicies(Policies):
         attributes: Attributes,
         denials: list[Any],
     ) -> None:
-        """What a policy has to say to audit events. A failure denies, whatever the binding says."""
+        """Adds a policy's audit annotations. A failure denies, whatever the binding's actions."""
         policy = bound.policy
         try:
             value = bound.budget.run(annotation.value_expression, bound.variables)
@@ -99,17 +99,17 @@ class ValidatingPolicies(Policies):
             self._act(failure, attributes, denials)
 
     def _act(self, failure: Failure, attributes: Attributes, denials: list[Any]) -> None:
-        """Warns, tells audit events or denies, as the binding says."""
+        """Warns, audits or denies, as the binding's actions demand."""
         actions = failure.binding.spec.validation_actions
         if "Warn" in actions:
-            warn(f"Validation failed for {_named(failure)}: {failure.message}")
+            warn(f"Validation failed for {_name_of(failure)}: {failure.message}")
         if "Audit" in actions:
             annotate(_FAILURE, _audited(failure))
         if "Deny" in actions:
             denials.append(_denial(failure, attributes))
 
 
-def _named(failure: Failure) -> str:
+def _name_of(failure: Failure) -> str:
     return (
         f"ValidatingAdmissionPolicy '{failure.policy.metadata.name}' with binding "
         f"'{failure.binding.metadata.name}'"
@@ -117,7 +117,7 @@ def _named(failure: Failure) -> str:
 
 
 def _denial(failure: Failure, attributes: Attributes) -> errors.StatusError:
-    text = f"{_named(failure)} denied request: {failure.message}"
+    text = f"{_name_of(failure)} denied request: {failure.message}"
     refusal = errors.forbidden(attributes.resource.group_resource, attributes.name, text)
     refusal.status.reason = failure.reason or "Invalid"
     refusal.status.code = _CODES.get(refusal.status.reason, 422)
@@ -127,15 +127,15 @@ def _denial(failure: Failure, attributes: Attributes) -> errors.StatusError:
 
 
 def _audited(failure: Failure) -> str:
-    """A failed validation as audit events tell it."""
-    told = {
+    """A failed validation as an audit annotation."""
+    annotation = {
         "message": failure.message,
         "policy": failure.policy.metadata.name,
         "binding": failure.binding.metadata.name,
         "expressionIndex": failure.index,
         "validationActions": list(failure.binding.spec.validation_actions),
     }
-    return msgspec.json.encode([told]).decode()
+    return msgspec.json.encode([annotation]).decode()
 
 
 def _message(validation: v1.Validation, bound: Bound) -> str:

@@ -45,7 +45,7 @@ class _Webhooks(Base):
     """What both kinds share: `kind` is the configuration's type."""
 
     kind: Any
-    prefix = ""  # of what audit events are told
+    prefix = ""  # of its audit annotations
     step = ""  # as metrics name it
 
     def __init__(
@@ -188,10 +188,10 @@ class _Webhooks(Base):
         return await conversion_of(resource).converted(plain, self._caller())
 
 
-def _refusal(name: str, given: dict[str, Any]) -> StatusError:
+def _refusal(name: str, result: dict[str, Any]) -> StatusError:
     """A webhook's no, as the client gets it."""
     try:
-        status = from_builtins({k: v for k, v in given.items() if v is not None}, Status)
+        status = from_builtins({k: v for k, v in result.items() if v is not None}, Status)
     except msgspec.ValidationError:
         status = Status()
     denied = f'admission webhook "{name}" denied the request'
@@ -203,8 +203,8 @@ def _refusal(name: str, given: dict[str, Any]) -> StatusError:
 
 
 class MutatingWebhooks(_Webhooks):
-    """One after the other; those that ask for it once more when somebody changed the object after
-    them."""
+    """One after the other; those that ask for reinvocation once more when the object was changed
+    after them."""
 
     kind = v1.MutatingWebhookConfiguration
     prefix = "mutation.webhook.admission.k8s.io/"
@@ -228,12 +228,12 @@ class MutatingWebhooks(_Webhooks):
         rounds.left(seen.plain("obj"))
 
     def _annotate(self, hook: Any, attributes: Attributes, changed: bool) -> None:
-        told = {
+        annotation = {
             "configuration": self._configuration_of(hook),
             "webhook": hook.name,
             "mutated": changed,
         }
-        value = msgspec.json.encode(told).decode()
+        value = msgspec.json.encode(annotation).decode()
         annotate(f"{self.prefix}{self._place(attributes, hook)}", value)
 
     async def _apply(
@@ -252,13 +252,13 @@ class MutatingWebhooks(_Webhooks):
                 f'failed to apply the patch of webhook "{hook.name}": {error}'
             ) from None
         key = f"patch.webhook.admission.k8s.io/{self._place(attributes, hook)}"
-        told = {
+        annotation = {
             "configuration": self._configuration_of(hook),
             "webhook": hook.name,
             "patch": operations,
             "patchType": "JSONPatch",
         }
-        annotate(key, msgspec.json.encode(told).decode(), with_objects=True)
+        annotate(key, msgspec.json.encode(annotation).decode(), with_objects=True)
         if after == before:
             return False
         own = attributes.resource
@@ -290,7 +290,7 @@ class ValidatingWebhooks(_Webhooks):
 
 
 def replaced(attributes: Attributes, after: Any, strategy: Strategy[Any], by: str) -> Any:
-    """The object that somebody's patch made, typed and defaulted like one that a client sent.
+    """The object that a webhook's patch made, typed and defaulted like one that a client sent.
     Raises StatusError."""
     try:
         patched = decoding.convert(after, type(attributes.obj))

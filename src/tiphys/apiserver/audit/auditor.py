@@ -52,7 +52,7 @@ class Backend(Protocol):
 
 
 class Auditor:
-    """Begins the records of requests, and hands their events to the backends."""
+    """Starts the records of requests, and hands their events to the backends."""
 
     def __init__(self, rules: Rules, backends: list[Backend], metrics: AuditMetrics) -> None:
         self._rules = rules
@@ -69,7 +69,7 @@ class Auditor:
             await backend.stop()
 
     async def begin(self, call: Call, user: User, is_long: bool) -> Record | None:
-        """The record of a request, None when the policy has it that nothing is told. Raises 500
+        """The record of a request, None when its level is None. Raises 500
         when it must be stored and cannot be."""
         applied = self._rules.applied_to(user, call.info)
         self._metrics.levels[applied.level].inc()
@@ -82,7 +82,7 @@ class Auditor:
         return record
 
     async def refuse(self, call: Call, attempted: list[str]) -> Record | None:
-        """Tells of a request whose sender could not be found out. `attempted`: the ways that were
+        """Audits a request whose authentication failed. `attempted`: the ways that were
         tried for that."""
         applied = self._rules.applied_to(None, call.info)
         self._metrics.levels[applied.level].inc()

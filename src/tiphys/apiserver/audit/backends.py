@@ -77,9 +77,9 @@ class _Taking:
     async def _put(self, data: bytes) -> bool:
         raise NotImplementedError
 
-    def lose(self, count: int, why: object) -> None:
+    def lose(self, count: int, reason: object) -> None:
         self._lost.inc(count)
-        log.error("Audit backend %s lost %d events: %s", self.name, count, why)
+        log.error("Audit backend %s lost %d events: %s", self.name, count, reason)
 
 
 class Log(_Taking):
@@ -263,7 +263,7 @@ class Buffer:
         self._done.set()
 
     async def _fill(self) -> None:
-        """Waits for a full batch, or for what there is to have waited long enough."""
+        """Waits for a full batch, or for the oldest event to have waited long enough."""
         deadline: float | None = None
         while len(self._lines) < self._batches.most and not self._stopping:
             if self._lines and deadline is None:

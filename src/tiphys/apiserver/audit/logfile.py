@@ -19,8 +19,8 @@ _STAMP = "%Y-%m-%dT%H-%M-%S.%f"
 class LogFile:
     """Appends to a file that its owner alone may read; ``-`` is the standard output.
 
-    most_bytes: from which the file is moved aside, 0: never
-    most_days, most_backups: how long, and how many files that were moved aside are kept, 0: all
+    most_bytes: from which the file is rotated, 0: never
+    most_days, most_backups: how long, and how many rotated files are kept, 0: all
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class LogFile:
         return file
 
     def _rotate(self, path: Path) -> None:
-        """The file gets a name with the time, as upstream's do, and a new one begins."""
+        """Rotates the file: it gets a name with the time, as upstream's do."""
         stamp = datetime.datetime.now(datetime.UTC).strftime(_STAMP)[:-3]
         aside = path.with_name(f"{path.stem}-{stamp}{path.suffix}")
         path.rename(aside)
@@ -80,7 +80,7 @@ class LogFile:
             self._tidying.start()
 
     def backups(self) -> list[Path]:
-        """The files that were moved aside, the newest first."""
+        """The rotated files, the newest first."""
         if self._path is None:
             return []
         return _backups(self._path)

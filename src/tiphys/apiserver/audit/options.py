@@ -52,7 +52,7 @@ class AuditOptions:
 
 
 def auditor_of(options: AuditOptions, collectors: CollectorRegistry) -> Auditor | None:
-    """The auditor, None when there is no policy or nobody to tell. Raises ValueError in upstream's
+    """The auditor, None when there is no policy or no backend. Raises ValueError in upstream's
     words, and OSError for a log that cannot be opened."""
     _check(options)
     if options.policy_file is None:
@@ -115,10 +115,10 @@ def _check_backend(name: str, mode: str, batches: Batches, truncation: Truncatio
         ]
         if batches.throttled:
             numbers += [("throttle QPS", batches.rate), ("throttle burst", batches.burst)]
-        for what, number in numbers:
+        for setting, number in numbers:
             if number <= 0:
                 raise ValueError(
-                    f"invalid audit batch {name} {what} {number}, must be a positive number"
+                    f"invalid audit batch {name} {setting} {number}, must be a positive number"
                 )
     if truncation is None:
         return

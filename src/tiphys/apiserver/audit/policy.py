@@ -1,4 +1,4 @@
-"""The audit policy: how much is told of a request. The first rule that is about it decides."""
+"""The audit policy: the level of a request. The first rule that matches decides."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MOST_KNOWN = 20_000  # kinds of requests whose rule is remembered
 
 
 class Level(IntEnum):
-    """How much is told. The names are those of the API."""
+    """How much is recorded. The names are those of the API."""
 
     NONE = 0
     METADATA = 1
@@ -66,7 +66,7 @@ class Policy(Struct):
 
 
 def load(file: Path) -> Policy:
-    """The policy of a file. Unknown fields are told in the log, as upstream does it. Raises
+    """The policy of a file. Unknown fields are logged, as upstream does it. Raises
     ConfigFileError."""
     try:
         data = file.read_bytes()
@@ -123,7 +123,7 @@ def _url_errors(urls: list[str], path: str) -> Iterator[FieldError]:
 
 
 def _resource_errors(rows: list[GroupResources], path: str) -> Iterator[FieldError]:
-    """Upstream's paths do not say which of the rows it is."""
+    """Upstream's paths have no index of the row."""
     for row in rows:
         if row.group not in ("", "*") and (problems := dns_subdomain_errors(row.group)):
             yield errors.invalid_value(f"{path}.group", row.group, ",".join(problems))
@@ -143,7 +143,7 @@ def _stage_errors(stages: list[str], path: str) -> Iterator[FieldError]:
 
 
 class Applied(NamedTuple):
-    """What a policy says of a request: how much is told, at which stages nothing is, and whether
+    """What a policy decides for a request: its level, the omitted stages, and whether
     managed fields are left out of objects."""
 
     level: Level
@@ -168,7 +168,7 @@ class Rules:
         self._known: dict[tuple[Any, ...], Applied] = {}
 
     def applied_to(self, user: User | None, info: RequestInfo) -> Applied:
-        """What is to be told of a request; `user` is None when nobody knows who asks."""
+        """The decision for a request; `user` is None when it is not authenticated."""
         key = (
             (user.name, user.groups) if user is not None else None,
             info.verb,
@@ -236,8 +236,8 @@ def _has_resource(row: GroupResources, info: RequestInfo) -> bool:
         return True
     if row.resource_names and info.name not in row.resource_names:
         return False
-    whole = f"{info.resource}/{info.subresource}" if info.subresource else info.resource
-    wanted = {whole, "*", f"{info.resource}/*"}
+    requested = f"{info.resource}/{info.subresource}" if info.subresource else info.resource
+    wanted = {requested, "*", f"{info.resource}/*"}
     if info.subresource:
         wanted.add(f"*/{info.subresource}")
     return any(resource in wanted for resource in row.resources)

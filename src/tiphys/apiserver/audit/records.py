@@ -1,4 +1,4 @@
-"""One request's record: what is known of it so far. Each stage makes an event of it."""
+"""One request's audit record. Each stage makes an event of it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Line(msgspec.Struct):
 
 
 class Record:
-    """What is told of one request, which is audited. `emit` hands on the event of a stage."""
+    """The record of one audited request. `emit` hands on the event of a stage."""
 
     __slots__ = (
         "_call",
@@ -110,7 +110,7 @@ class Record:
 
     @property
     def header(self) -> str:
-        """The id as a header may have it: bytes that are no UTF-8 are not said back."""
+        """The id as a header may have it: bytes that are no UTF-8 are dropped."""
         return self.audit_id.encode(errors="replace").decode()
 
     # --- what becomes known on the way ---
@@ -120,12 +120,12 @@ class Record:
         self.impersonated_by = constraint
 
     def decided(self, allowed: bool, reason: str) -> None:
-        """What the authorizers said of the request."""
+        """The authorizers' decision."""
         self.annotate("authorization.k8s.io/decision", "allow" if allowed else "forbid")
         self.annotate("authorization.k8s.io/reason", reason)
 
     def annotate(self, key: str, value: str) -> None:
-        """What was said first stands, as upstream has it."""
+        """The first value of a key is kept, as upstream does."""
         self.annotations.setdefault(key, value)
 
     def posted(self, obj: Any, data: Callable[[], bytes]) -> None:
@@ -174,7 +174,7 @@ class Record:
     # --- stages ---
 
     async def received(self) -> bool:
-        return await self._at("RequestReceived")
+        return await self._emit_stage("RequestReceived")
 
     async def prepares(self, response: web.StreamResponse) -> None:
         """The head of the answer is about to go out."""
@@ -191,7 +191,7 @@ class Record:
             self.status = ResponseStatus()
         self.status.code = code
         if self.is_long:
-            await self._at("ResponseStarted")
+            await self._emit_stage("ResponseStarted")
 
     async def completed(self) -> None:
         """The request is over, whether or not its client has waited for that."""
@@ -201,22 +201,22 @@ class Record:
             message = "Connection closed early"
             self.status = ResponseStatus(status="Success", message=message, code=200)
             if self.is_long:
-                await self._at("ResponseStarted")
-        await self._at("ResponseComplete")
+                await self._emit_stage("ResponseStarted")
+        await self._emit_stage("ResponseComplete")
         self.is_over = True
 
     async def panicked(self, error: BaseException) -> None:
-        """The server failed. That it did is told instead of the completion."""
+        """The server failed. The event is Panic instead of ResponseComplete."""
         self.status = ResponseStatus(
             status="Failure",
             message=f"APIServer panic'd: {error}",
             reason="InternalError",
             code=500,
         )
-        await self._at("Panic")
+        await self._emit_stage("Panic")
         self.is_over = True
 
-    async def _at(self, stage: str) -> bool:
+    async def _emit_stage(self, stage: str) -> bool:
         if stage in self.applied.omitted:
             return True
         return await self._emit(self, stage)
@@ -255,7 +255,7 @@ def _agent(text: str) -> str:
 
 
 def source_ips(headers: Any, peer: Any) -> list[str]:
-    """Where a request came from: who proxies say it is from, which they may say of anybody, and
+    """Where a request came from: the addresses that proxies claim, which may be any, and
     last the other end of the connection."""
     addresses: list[str] = []
     if "X-Forwarded-For" in headers:

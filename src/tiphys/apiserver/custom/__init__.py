@@ -1,6 +1,6 @@
 """Custom resources: what a CustomResourceDefinition makes the server serve.
 
-`resource.py` turns a definition into rows like those of the built-in table, `strategy.py` says what
+`resource.py` turns a definition into rows like those of the built-in table, `strategy.py` has what
   its objects obey,
 `conversion.py` moves objects between versions, `openapi.py` publishes the schemas, and
   `controller.py` watches the

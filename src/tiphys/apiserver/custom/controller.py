@@ -81,7 +81,7 @@ class DefinitionController:
         return self._registry.served
 
     async def run(self, settles: bool = True) -> None:
-        """`settles`: whether this process writes what the definitions' statuses say, and empties
+        """`settles`: whether this process writes the definitions' statuses, and empties
         those that go; one of a server's does."""
 
         def changed() -> None:
@@ -148,7 +148,7 @@ class DefinitionController:
         )
         if before is not None and same and crd.metadata.deletion_timestamp == _going(before.rows):
             known.rows = before.rows
-        elif before is not None and same:  # it began to go: those who watch go on
+        elif before is not None and same:  # it is being deleted: watches go on
             known.rows = [row.of(crd) for row in before.rows]
         else:
             known.rows = rows_of(crd, entry.revision)
@@ -159,16 +159,16 @@ class DefinitionController:
         self._groups[group] = self._groups.get(group, 0) + 1
 
     def _replaced(self, before: list[CustomResource], after: list[CustomResource]) -> None:
-        """Watches of a version that is gone end; those that go on are told by a fresh start, as
+        """Watches of a version that is gone end; the others restart, as
         upstream does.
         """
         if before:
             self._end_watches_of(before[0].prefix)
         for row in after[:1]:
-            paths = dict.fromkeys(path for each in after for path in each.selectable)
+            paths = dict.fromkeys(path for version in after for path in version.selectable)
             self._registry.cache(row).select_by((*NAMES, *paths))
 
-    # --- what a definition's status says ---
+    # --- a definition's status ---
 
     async def _settle(self, crd: Sketch) -> None:
         try:
@@ -211,7 +211,7 @@ class DefinitionController:
         return crd
 
     def _accept_names(self, crd: Sketch) -> tuple[bool, str, str]:
-        """Accepts each name that nobody else in the group has; says of the last that was refused,
+        """Accepts each name that is free in the group; reports of the last that was refused,
         as upstream does.
         """
         taken: dict[str, str] = {}
@@ -272,7 +272,7 @@ class DefinitionController:
     # --- removal ---
 
     async def _finalize(self, crd: Sketch) -> None:
-        """Deletes every object, waits until they are gone, and lets the definition go."""
+        """Deletes every object, waits until they are gone, and removes the finalizer."""
         name = crd.metadata.name
         try:
             await self._terminating(

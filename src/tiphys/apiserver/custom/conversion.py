@@ -1,4 +1,4 @@
-"""Custom objects between the versions of their definition: by name alone, or as a webhook says.
+"""Custom objects between the versions of their definition: by name alone, or by a webhook.
 
 Objects that an older definition wrote are pruned and defaulted when they are read.
 """
@@ -55,7 +55,7 @@ class ServedVersion(Protocol):
 
 
 class CustomConversion:
-    """How the objects of one version of a definition stand in the store, and how they are shown."""
+    """How the objects of one version of a definition are stored, and how they are shown."""
 
     def __init__(self, resource: ServedVersion) -> None:
         self._resource = resource
@@ -75,7 +75,7 @@ class CustomConversion:
         return data
 
     async def present(self, entries: Sequence[Entry], caller: Caller) -> None:
-        """Asks the webhook for all that `shown` could not tell, once for all: then it can."""
+        """Asks the webhook once for all that `shown` cannot convert itself: then it can."""
         plain = [self._stored(entry) for entry in entries]
         converted = await convert(self._resource, plain, self._resource.api_version, caller)
         for entry, obj in zip(entries, converted, strict=True):
@@ -105,14 +105,14 @@ class CustomConversion:
         return plain
 
     def _fit(self, plain: dict[str, Any]) -> None:
-        """Prunes and defaults, in place, an object of any version as its own version says."""
+        """Prunes and defaults, in place, an object of any version by that version's schema."""
         schema = self._resource.schema_of(plain["apiVersion"])
         if schema is not None:
             structural.prune(plain, schema, root=True)
             structural.apply_defaults(plain, schema)
 
     def _finished(self, entry: Entry, plain: dict[str, Any]) -> bytes:
-        """Pruned as this version's schema says, and kept beside the stored bytes."""
+        """Pruned by this version's schema, and cached beside the stored bytes."""
         structural.prune(plain, self._resource.schema, root=True)
         data = numbers.encoded(plain, msgspec.json.encode)
         if entry.shown is None or len(entry.shown) > _KEPT_FORMS:

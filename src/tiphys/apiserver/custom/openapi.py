@@ -19,7 +19,7 @@ def model_name(resource: Resource, kind: str) -> str:
     return ".".join([*reversed(resource.group.split(".")), resource.version, kind])
 
 
-def custom_definitions(resource: Resource, found: dict[str, dict[str, Any]]) -> None:
+def custom_definitions(resource: Resource, definitions: dict[str, dict[str, Any]]) -> None:
     """Adds the models of a resource and of its list."""
     name = model_name(resource, resource.kind)
     schema: dict[str, Any] = published(resource.schema.facts) or {"type": "object"}
@@ -35,8 +35,8 @@ def custom_definitions(resource: Resource, found: dict[str, dict[str, Any]]) -> 
     }
     schema["properties"] = properties
     schema["x-kubernetes-group-version-kind"] = [_gvk(resource, resource.kind)]
-    found[name] = schema
-    found[model_name(resource, resource.list_kind)] = {
+    definitions[name] = schema
+    definitions[model_name(resource, resource.list_kind)] = {
         "type": "object",
         "description": f"{resource.list_kind} is a list of {resource.kind}.",
         "required": ["items"],
@@ -65,7 +65,7 @@ def _gvk(resource: Resource, kind: str) -> dict[str, str]:
 
 
 def published(schema: Any) -> Any:
-    """Embedded resources say what they have in common."""
+    """Embedded resources declare the fields of every object."""
     if isinstance(schema, list):
         return [published(item) for item in schema]
     if not isinstance(schema, dict):

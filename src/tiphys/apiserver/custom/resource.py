@@ -90,7 +90,7 @@ class CustomResource(Resource):
     """A row made from a definition.
 
     `since` is the store's revision from which objects were written under it: older ones are pruned
-    and defaulted anew when they are read.
+    and defaulted again when they are read.
     """
 
     definition: Sketch = field(default_factory=Sketch, repr=False)
@@ -207,7 +207,7 @@ class CustomResource(Resource):
 
     @cached_property
     def head(self) -> bytes:
-        """How the bytes of an object of this version begin."""
+        """The first bytes of an object of this version."""
         return f'{{"apiVersion":"{self.api_version}",'.encode()
 
     @_once
@@ -228,11 +228,11 @@ class CustomResource(Resource):
             return ""
         if version.deprecation_warning is not None:
             return version.deprecation_warning
-        told = f"{self.api_version} {self.kind} is deprecated"
+        warning = f"{self.api_version} {self.kind} is deprecated"
         rank = version_rank(self.version)
         better = [v.name for v in self.definition.spec.versions if v.served and not v.deprecated]
         better = sorted((name for name in better if version_rank(name) < rank), key=version_rank)
-        return f"{told}; use {self.group}/{better[0]} {self.kind}" if better else told
+        return f"{warning}; use {self.group}/{better[0]} {self.kind}" if better else warning
 
     @property
     def webhook(self) -> v1.WebhookConversion | None:

@@ -41,7 +41,7 @@ _UNCHECKED = FieldError(
     " errors to complete validation",
 )
 _MOST = 2**31 - 1  # replicas
-# seconds that rules may take on the event loop; once they took longer, they are run aside
+# seconds that rules may take on the event loop; once they took longer, they are run on a thread
 _LONG = 0.005
 
 
@@ -74,12 +74,12 @@ class ScalePaths(ScaleView[CustomObject]):
         """What a Scale could not show, in the specification or in the status."""
         if not status:
             return _replica_errors(content, self.replicas)
-        found = _replica_errors(content, self.observed)
+        violations = _replica_errors(content, self.observed)
         if self.selector is not None:
             value = get_field(content, self.selector)
             if value is not None and not isinstance(value, str):
-                found.append(_accessor(self.selector, "", value, "string"))
-        return found
+                violations.append(_accessor(self.selector, "", value, "string"))
+        return violations
 
 
 def _replica_errors(content: dict[str, Any], path: tuple[str, ...]) -> list[FieldError]:
@@ -99,10 +99,10 @@ def _replica_errors(content: dict[str, Any], path: tuple[str, ...]) -> list[Fiel
 def _accessor(path: tuple[str, ...], zero: Any, value: Any, wanted: str) -> FieldError:
     field = "." + ".".join(path)
     kinds = {str: "string", bool: "bool", float: "float64", int: "int64", list: "[]interface {}"}
-    found = kinds.get(type(value), "map[string]interface {}")
+    go_type = kinds.get(type(value), "map[string]interface {}")
     shown = gowords.formatted(value)
     return invalid_value(
-        field, zero, f"{field} accessor error: {shown} is of the type {found}, expected {wanted}"
+        field, zero, f"{field} accessor error: {shown} is of the type {go_type}, expected {wanted}"
     )
 
 
@@ -141,7 +141,7 @@ class CustomStrategy(Strategy[CustomObject]):
             weigh_object(growth.size)
 
     def prepare_for_create(self, obj: CustomObject) -> None:
-        """What a client says of the status is dropped, and not what the schema does: upstream reads
+        """A client's status is dropped, and not what the schema does: upstream reads
         its defaults (those of Gateway API's conditions, say) when it decodes what it has stored.
         """
         if self._has_status and obj.content.pop("status", None) is not None:
@@ -178,19 +178,19 @@ class CustomStrategy(Strategy[CustomObject]):
         """
         value = rules.as_seen(obj, self.schema)
         before = rules.as_seen(old, self.schema) if old is not None else structural.UNSET
-        found = structural.validate(value, self.schema, "", before)
+        violations = structural.validate(value, self.schema, "", before)
         if self._paths is not None:
             for part in (True,) if status else (False, True):
-                found += self._paths.content_errors(obj.content, part)
+                violations += self._paths.content_errors(obj.content, part)
         if not self.schema.has_rules:
-            return found
-        if any(error.reason in _BLOCKING for error in found):
-            return [*found, _UNCHECKED]
+            return violations
+        if any(error.reason in _BLOCKING for error in violations):
+            return [*violations, _UNCHECKED]
         began = time.thread_time()
-        found += rules.check_rules(value, self.schema, "", before)
+        violations += rules.check_rules(value, self.schema, "", before)
         if time.thread_time() - began > _LONG:
             self.costly = True
-        return found
+        return violations
 
     def desired(self, obj: CustomObject) -> Any:
         if not self._has_status:

@@ -41,8 +41,8 @@ def _resource(resource: Resource) -> dict[str, Any]:
 
 
 def _storage_hash(resource: Resource) -> str:
-    """Tells clients when the stored version of a resource has changed: they may want to write
-    everything anew."""
+    """Shows clients when the stored version of a resource has changed: they may want to rewrite
+    all objects."""
     stored = f"{resource.group}/{resource.stored_version}/{resource.kind}"
     digest = hashlib.sha256(stored.encode()).digest()
     return base64.b64encode(digest[:8]).decode()
@@ -81,7 +81,7 @@ class Discovery:
     def _versions(self) -> dict[str, list[GroupVersion]]:
         """Group → versions, as upstream lists them: by the priority that their APIServices have,
         then by name."""
-        found = self._served.group_versions()
+        versions_by_group = self._served.group_versions()
         remotes = sorted(
             self._aggregator.remotes.values(),
             key=lambda r: (
@@ -91,14 +91,16 @@ class Discovery:
             ),
         )
         for remote in remotes:
-            versions = found.setdefault(remote.gv.group, [])
+            versions = versions_by_group.setdefault(remote.gv.group, [])
             if remote.gv not in versions:
                 versions.append(remote.gv)
         priorities = PRIORITIES | {
             r.gv.group: r.service.spec.group_priority_minimum for r in remotes
         }
-        names = sorted(found, key=lambda name: (-priorities.get(name, CUSTOM_PRIORITY), name))
-        return {name: found[name] for name in names}
+        names = sorted(
+            versions_by_group, key=lambda name: (-priorities.get(name, CUSTOM_PRIORITY), name)
+        )
+        return {name: versions_by_group[name] for name in names}
 
     def paths(self) -> list[str]:
         """Of every group and version."""
@@ -178,7 +180,7 @@ class Discovery:
         return self._once(("aggregated", core), make)  # type: ignore[no-any-return]
 
     def _group(self, name: str, versions: Iterable[GroupVersion]) -> dict[str, Any]:
-        """The core group has no name, and none is shown of it."""
+        """The core group has no name, and shows none."""
         metadata: dict[str, Any] = {"name": name} if name else {}
         metadata["creationTimestamp"] = None
         return {"metadata": metadata, "versions": [self._version(gv) for gv in versions]}
@@ -189,27 +191,27 @@ class Discovery:
 
 
 def _remote_version(remote: Remote) -> dict[str, Any]:
-    """What another server says of itself, in the form of the aggregated document."""
+    """Another server's discovery, in the form of the aggregated document."""
     rows: dict[str, dict[str, Any]] = {}
-    for said in remote.resources:
-        plural, _, sub = said["name"].partition("/")
+    for listed in remote.resources:
+        plural, _, sub = listed["name"].partition("/")
         kind = {
-            "group": said.get("group") or remote.gv.group,
-            "version": said.get("version") or remote.gv.version,
-            "kind": said.get("kind", ""),
+            "group": listed.get("group") or remote.gv.group,
+            "version": listed.get("version") or remote.gv.version,
+            "kind": listed.get("kind", ""),
         }
         if sub:
             if plural in rows:
-                below = {"subresource": sub, "responseKind": kind, "verbs": said.get("verbs", [])}
+                below = {"subresource": sub, "responseKind": kind, "verbs": listed.get("verbs", [])}
                 rows[plural].setdefault("subresources", []).append(below)
             continue
         rows[plural] = {
             "resource": plural,
             "responseKind": kind,
-            "scope": "Namespaced" if said.get("namespaced") else "Cluster",
-            "singularResource": said.get("singularName") or kind["kind"].lower(),
-            "verbs": said.get("verbs", []),
-            **{key: said[key] for key in ("shortNames", "categories") if said.get(key)},
+            "scope": "Namespaced" if listed.get("namespaced") else "Cluster",
+            "singularResource": listed.get("singularName") or kind["kind"].lower(),
+            "verbs": listed.get("verbs", []),
+            **{key: listed[key] for key in ("shortNames", "categories") if listed.get(key)},
         }
     freshness = "Current" if remote.available else "Stale"
     return {"version": remote.gv.version, "resources": list(rows.values()), "freshness": freshness}

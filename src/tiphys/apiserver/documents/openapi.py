@@ -109,18 +109,18 @@ def _schema(field: Field) -> dict[str, Any]:
             return dict(_SCALARS[kind])
 
 
-def _referred(kind: type[Struct], found: dict[str, dict[str, Any]]) -> None:
+def _referred(kind: type[Struct], definitions: dict[str, dict[str, Any]]) -> None:
     """Adds a type and everything it refers to."""
     name = model_name(kind)
-    if name in found:
+    if name in definitions:
         return
-    found[name] = definition(kind)
+    definitions[name] = definition(kind)
     for field in fields_of(kind).values():
         inner: Field | None = field
         while inner is not None and inner.kind in ("list", "dict"):
             inner = inner.item
         if inner is not None and inner.kind in ("struct", "union") and inner.item is not None:
-            _referred(inner.item, found)
+            _referred(inner.item, definitions)
 
 
 _BASIC = {
@@ -151,39 +151,39 @@ def _list_type(resource: Resource) -> type[Struct]:
 
 
 def _definitions(gv: GroupVersion, rows: Iterable[Resource]) -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = {}
+    definitions: dict[str, dict[str, Any]] = {}
     for resource in rows:
         if resource.gv != gv:
             continue
         if not resource.built_in:
-            custom_definitions(resource, found)
+            custom_definitions(resource, definitions)
             continue
-        _add(found, resource, resource.type)
+        _add(definitions, resource, resource.type)
         if "list" in resource.verbs:
-            _add(found, resource, _list_type(resource))
-            _describe_items(found, resource)
+            _add(definitions, resource, _list_type(resource))
+            _describe_items(definitions, resource)
         for sub in resource.subresources:
             if sub.kind and (kind := _subresource_type(resource, sub)) is not None:
-                _referred(kind, found)
+                _referred(kind, definitions)
     from tiphys.api import meta_v1
 
     for kind in (meta_v1.DeleteOptions, meta_v1.Status, meta_v1.ObjectMeta, meta_v1.ListMeta):
-        _referred(kind, found)
-    found.update(_BASIC)  # type: ignore[arg-type]
-    return found
+        _referred(kind, definitions)
+    definitions.update(_BASIC)  # type: ignore[arg-type]
+    return definitions
 
 
-def _add(found: dict[str, dict[str, Any]], resource: Resource, kind: type[Struct]) -> None:
-    _referred(kind, found)
+def _add(definitions: dict[str, dict[str, Any]], resource: Resource, kind: type[Struct]) -> None:
+    _referred(kind, definitions)
     gvk = {"group": resource.group, "version": resource.version, "kind": kind.__name__}
-    found[model_name(kind)] = {**definition(kind), "x-kubernetes-group-version-kind": [gvk]}
+    definitions[model_name(kind)] = {**definition(kind), "x-kubernetes-group-version-kind": [gvk]}
 
 
-def _describe_items(found: dict[str, dict[str, Any]], resource: Resource) -> None:
+def _describe_items(definitions: dict[str, dict[str, Any]], resource: Resource) -> None:
     name = model_name(_list_type(resource))
-    properties = found[name]["properties"]
+    properties = definitions[name]["properties"]
     items = {**properties["items"], "description": f"List of {resource.plural}."}
-    found[name] = {**found[name], "properties": {**properties, "items": items}}
+    definitions[name] = {**definitions[name], "properties": {**properties, "items": items}}
 
 
 def _subresource_type(resource: Resource, sub: Subresource) -> type[Struct] | None:
@@ -219,7 +219,7 @@ _V2, _INDEX = "v2", "index"
 
 class OpenAPI:
     """The documents for a catalogue. Those of groups without custom resources are made once for all
-    time, the others anew when their own definitions change. Making one takes long: `prepare` does
+    time, the others again when their own definitions change. Making one takes long: `prepare` does
     it on a thread, before a page is answered."""
 
     def __init__(self, served: ServedResources, aggregator: Aggregator) -> None:
@@ -227,7 +227,7 @@ class OpenAPI:
         self._aggregator = aggregator
         self._groups: dict[GroupVersion, tuple[tuple[Resource, ...], tuple[bytes, str]]] = {}
         self._models: dict[Resource, dict[str, Any]] = {}  # v2 models of a custom resource
-        self._whole: dict[str, Any] = {}
+        self._documents: dict[str, Any] = {}
         self._generation = (-1, -1)
         self._making = asyncio.Lock()
 
@@ -236,18 +236,18 @@ class OpenAPI:
 
     async def prepare(self, proto: bool = False) -> None:
         """Has every document ready for what is served now; `proto`: that of v2 in protobuf, too."""
-        if self._generation == self._now() and (not proto or "proto" in self._whole):
+        if self._generation == self._now() and (not proto or "proto" in self._documents):
             return
         async with self._making:
             now = self._now()
             if self._generation != now:
                 added = tuple(self._served.added)
-                self._whole = await asyncio.to_thread(self._made, added)
+                self._documents = await asyncio.to_thread(self._build, added)
                 self._generation = now
             if proto:
                 await asyncio.to_thread(self.v2_proto)
 
-    def _made(self, added: tuple[Resource, ...]) -> dict[str, Any]:
+    def _build(self, added: tuple[Resource, ...]) -> dict[str, Any]:
         """The documents that are about everything. Keeps those of groups and of single resources
         whose rows are the same."""
         for gone in [resource for resource in self._models if resource not in added]:
@@ -257,8 +257,8 @@ class OpenAPI:
             del self._groups[gv]
         paths: dict[str, str] = {}
         for gv in dict.fromkeys(resource.gv for resource in (*RESOURCES, *added)):
-            made = self._of_group(gv, tuple(r for r in added if r.gv == gv))
-            paths[gv.path[1:]] = made[1]
+            published = self._of_group(gv, tuple(r for r in added if r.gv == gv))
+            paths[gv.path[1:]] = published[1]
         document = self._v2(added)
         return {_INDEX: paths, _V2: document, "bytes": _in_pieces(document)}
 
@@ -282,7 +282,7 @@ class OpenAPI:
     def v3_index(self) -> bytes:
         paths = {
             path: {"serverRelativeURL": f"/openapi/v3/{path}?hash={mark}"}
-            for path, mark in self._whole[_INDEX].items()
+            for path, mark in self._documents[_INDEX].items()
         }
         for remote in self._aggregator.remotes.values():  # asked for there, and passed on
             paths.setdefault(
@@ -294,9 +294,9 @@ class OpenAPI:
         """The same in protobuf."""
         from tiphys.apiserver.documents import openapi_proto
 
-        if "proto" not in self._whole:
-            self._whole["proto"] = openapi_proto.v2(self._whole[_V2])
-        return self._whole["proto"]  # type: ignore[no-any-return]
+        if "proto" not in self._documents:
+            self._documents["proto"] = openapi_proto.v2(self._documents[_V2])
+        return self._documents["proto"]  # type: ignore[no-any-return]
 
     def _v2(self, added: tuple[Resource, ...]) -> dict[str, Any]:
         base = _builtin_v2()
@@ -322,15 +322,15 @@ class OpenAPI:
         return known
 
     def _with_remotes(self, document: dict[str, Any]) -> dict[str, Any]:
-        found = [
+        documents = [
             (remote.gv.path, remote.swagger)
             for remote in self._aggregator.remotes.values()
             if remote.swagger
         ]
-        return merged(document, found) if found else document
+        return merged(document, documents) if documents else document
 
     def v2(self) -> bytes:
-        return self._whole["bytes"]  # type: ignore[no-any-return]
+        return self._documents["bytes"]  # type: ignore[no-any-return]
 
 
 def _in_pieces(document: dict[str, Any]) -> bytes:

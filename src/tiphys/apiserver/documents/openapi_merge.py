@@ -36,7 +36,7 @@ def _paths_below(prefix: str, document: dict[str, Any]) -> dict[str, Any]:
 
 
 def _free(name: str, model: Any, models: dict[str, Any]) -> str:
-    """A name under which there is no other model than this one."""
+    """A name that no other model has."""
     number = 1
     free = name
     while free in models and models[free] != model:
@@ -57,22 +57,22 @@ def _references(value: Any) -> set[str]:
 
 def _reachable(paths: dict[str, Any], models: dict[str, Any]) -> list[str]:
     """The models that the paths need, and those that these need."""
-    found: dict[str, None] = {}
+    reachable: dict[str, None] = {}
     waiting = sorted(_references(paths))
     while waiting:
         name = waiting.pop()
-        if name in models and name not in found:
-            found[name] = None
+        if name in models and name not in reachable:
+            reachable[name] = None
             waiting += sorted(_references(models[name]))
-    return list(found)
+    return list(reachable)
 
 
 def _renamed(value: Any, names: dict[str, str]) -> Any:
     if isinstance(value, dict):
-        made = {key: _renamed(item, names) for key, item in value.items()}
-        ref = made.get("$ref")
+        renamed = {key: _renamed(item, names) for key, item in value.items()}
+        ref = renamed.get("$ref")
         if isinstance(ref, str) and ref.startswith(_REF):
             name = ref.removeprefix(_REF)
-            made["$ref"] = _REF + names.get(name, name)
-        return made
+            renamed["$ref"] = _REF + names.get(name, name)
+        return renamed
     return [_renamed(item, names) for item in value] if isinstance(value, list) else value

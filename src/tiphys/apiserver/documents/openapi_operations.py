@@ -133,17 +133,17 @@ def shared_parameters() -> dict[str, Any]:
 
 def paths(gv: GroupVersion, v2: bool, rows: Iterable[Resource], model: Models) -> dict[str, Any]:
     """path → method → operation of one group and version."""
-    found: dict[str, Any] = {}
+    operations: dict[str, Any] = {}
     for resource in (r for r in rows if r.gv == gv):
         prefix = "namespaces/{namespace}/" if resource.namespaced else ""
         base = f"{gv.path}/{prefix}{resource.plural}"
         for verb in resource.verbs:
             if verb in _ACTIONS:
                 path = base if verb in _ON_COLLECTION else base + "/{name}"
-                _add(found, path, _operation(path, verb, resource, "", gv, v2, model), verb)
+                _add(operations, path, _operation(path, verb, resource, "", gv, v2, model), verb)
         if resource.namespaced and "list" in resource.verbs:
             path = f"{gv.path}/{resource.plural}"
-            _add(found, path, _operation(path, "list", resource, "", gv, v2, model), "list")
+            _add(operations, path, _operation(path, "list", resource, "", gv, v2, model), "list")
         for sub in resource.subresources:
             target = GroupVersion(
                 gv.group if sub.group is None else sub.group, sub.version or gv.version
@@ -151,13 +151,16 @@ def paths(gv: GroupVersion, v2: bool, rows: Iterable[Resource], model: Models) -
             path = f"{base}/{{name}}/{sub.name}"
             for verb in sub.verbs:
                 _add(
-                    found, path, _operation(path, verb, resource, sub.name, target, v2, model), verb
+                    operations,
+                    path,
+                    _operation(path, verb, resource, sub.name, target, v2, model),
+                    verb,
                 )
-    return found
+    return operations
 
 
-def _add(found: dict[str, Any], path: str, operation: dict[str, Any], verb: str) -> None:
-    found.setdefault(path, {})[_ACTIONS[verb][0]] = operation
+def _add(operations: dict[str, Any], path: str, operation: dict[str, Any], verb: str) -> None:
+    operations.setdefault(path, {})[_ACTIONS[verb][0]] = operation
 
 
 def _operation(
@@ -208,16 +211,16 @@ def _reference(model: str, v2: bool) -> dict[str, str]:
 
 
 def _responses(verb: str, model: str, v2: bool) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    responses: dict[str, Any] = {}
     for code in _CODES.get(verb, (200,)):
-        found[str(code)] = {"description": _TEXT[code]}
+        responses[str(code)] = {"description": _TEXT[code]}
         if model and v2:
-            found[str(code)]["schema"] = _reference(model, v2)
+            responses[str(code)]["schema"] = _reference(model, v2)
         elif model:
-            found[str(code)]["content"] = {
+            responses[str(code)]["content"] = {
                 media: {"schema": _reference(model, v2)} for media in _MEDIA
             }
-    return {**found, "401": {"description": "Unauthorized"}}
+    return {**responses, "401": {"description": "Unauthorized"}}
 
 
 def _add_body(

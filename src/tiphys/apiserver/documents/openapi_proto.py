@@ -25,12 +25,12 @@ def v2(document: dict[str, Any]) -> bytes:
         for path, item in document["paths"].items()
     )
     definitions = b"".join(
-        _bytes(1, _named(name, schema)) for name, schema in document["definitions"].items()
+        _bytes(1, _named_schema(name, schema)) for name, schema in document["definitions"].items()
     )
     return _text(1, "2.0") + _bytes(2, info) + _bytes(8, paths) + _bytes(9, definitions)
 
 
-def _named(name: str, schema: dict[str, Any]) -> bytes:
+def _named_schema(name: str, schema: dict[str, Any]) -> bytes:
     return _text(1, name) + _bytes(2, _schema(schema))
 
 
@@ -49,7 +49,7 @@ def _schema(schema: dict[str, Any]) -> bytes:
         out += _bytes(23, _bytes(1, _schema(schema["items"])))
     if "properties" in schema:
         properties = schema["properties"].items()
-        named = [_bytes(1, _named(name, each)) for name, each in properties]
+        named = [_bytes(1, _named_schema(name, inner)) for name, inner in properties]
         out += _bytes(25, b"".join(named))
     return out + _extensions(31, schema)
 
@@ -82,7 +82,7 @@ def _path(item: dict[str, Any], shared: dict[str, Any]) -> bytes:
 
 def _operation(operation: dict[str, Any], shared: dict[str, Any]) -> bytes:
     """Parameters are written out: readers of this form look for their names."""
-    # Documents of other servers, which are joined to ours, need not say all of this.
+    # Documents of other servers, which are joined to ours, may lack some of this.
     out = _text(3, operation.get("description", "")) + _text(5, operation.get("operationId", ""))
     for parameter in operation.get("parameters") or ():
         parameter = shared.get(parameter.get("$ref", "").removeprefix("#/parameters/"), parameter)

@@ -36,8 +36,8 @@ def _custom_column(column: v1.CustomResourceColumnDefinition) -> Column:
 
     def cell(obj: Any) -> Any:
         document = obj.content if not column.json_path.startswith(".metadata") else to_builtins(obj)
-        found = find(document)
-        return _shown(found[0], column.type) if found else None
+        values = find(document)
+        return _shown(values[0], column.type) if values else None
 
     return Column(column.name, cell, column.type, column.format, column.priority, about)
 
@@ -59,7 +59,7 @@ def _shown(value: Any, kind: str) -> Any:
 
 
 class Printer:
-    """Makes Tables of one resource. `include` is Metadata, Object or None: what stands beside each
+    """Makes Tables of one resource. `include` is Metadata, Object or None: what accompanies each
     row."""
 
     def __init__(self, resource: Resource, include: str, version: bytes = META) -> None:

@@ -1,5 +1,5 @@
 """What keeps the one event loop free: turns, threads, worker processes, and the watchdog that
 measures it.
 
-Knows nothing of resources; everything else in the API server may use it.
+Independent of resources; everything else in the API server may use it.
 """

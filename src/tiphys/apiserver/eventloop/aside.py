@@ -1,7 +1,7 @@
 """Work on large objects, on a thread of its own.
 
 Decoding, defaulting, comparing and checking a megabyte takes a second. So does an expression about
-a small one (`patience`): it is begun at once, and done on the thread if it goes on.
+a small one (`patience`): it starts at once, and is done on the thread if it goes on.
 
 It is pure work: nothing that runs here may touch what belongs to the event loop. There is one such
 thread, so that the loop has to share the interpreter with one other at most; whoever brings the
@@ -32,13 +32,13 @@ _object_is_large = contextvars.ContextVar("object_is_large", default=False)
 
 
 def weigh_body(size: int) -> None:
-    """Says how many bytes the body of the request has that this task answers."""
+    """Sets the bytes of the body of the request that this task answers."""
     if size > LARGE:
         _body_is_large.set(True)
 
 
 def weigh_object(size: int) -> None:
-    """Says how many bytes the stored object has that this task works on now."""
+    """Sets the bytes of the stored object that this task works on now."""
     if size > LARGE or _object_is_large.get():
         _object_is_large.set(size > LARGE)
 
@@ -50,7 +50,7 @@ def _is_large() -> bool:
 def free_aside(*objects: Any) -> None:
     """Has objects that are done with freed on the thread, if what this task works on is large.
 
-    To free the structs of a megabyte takes 7 ms, and who lets go of the last reference pays for
+    To free the structs of a megabyte takes 7 ms, and the holder of the last reference pays for
     it: without this, the loop, when the frames that worked on them end.
     """
     if _is_large():
@@ -68,7 +68,7 @@ class Unanswered(BaseException):
     """Work cannot go on before another server has been asked, which takes time. Nothing that
     handles errors of the work itself may stop this one.
 
-    `ask` gets the answer; then the work begins again, and finds it.
+    `ask` gets the answer; then the work starts again, and finds it.
     """
 
     def __init__(self, ask: Callable[[], Awaitable[None]]) -> None:

@@ -1,14 +1,14 @@
 """Memory trimming: what a burst of requests took goes back to the system after it.
 
-Three things keep it. glibc keeps pages that are free between others until somebody asks for them
+Three things keep it. glibc keeps pages that are free between others until they are requested
 (`malloc_trim`, some 10 ms for each 100 MiB, so it is asked from a thread). The watch history keeps
 objects that are gone: they are compressed. Both are done when the process has stopped growing.
 
-And Python's collector of cycles stops everything while it looks at what there is: 1 µs for each
+And Python's collector of cycles stops everything while it walks the objects: 1 µs for each
 object, 150 ms after a minute of random requests, though it finds next to nothing (1 % of what has
 lived for a while): what stays is held by the cache, and what goes is freed without it. So it looks
 at young objects alone, 30,000 at a time at the most. What survives that is frozen: it is freed as
-ever when nothing refers to it, but it is looked at for cycles only in a thorough collection, in a
+ever when nothing refers to it, but it is searched for cycles only in a thorough collection, in a
 moment with few requests.
 """
 
@@ -64,14 +64,14 @@ def settle_allocator() -> None:
 
 
 def settle_collector() -> None:
-    """Has the collector look at young objects alone. The `MemoryTrimmer` does the rest."""
+    """Has the collector walk young objects alone. The `MemoryTrimmer` does the rest."""
     gc.set_threshold(*_THRESHOLDS)
     if _freeze_survivors not in gc.callbacks:
         gc.callbacks.append(_freeze_survivors)
 
 
 def _freeze_survivors(phase: str, collection: dict[str, int]) -> None:
-    """What has lived through two collections is not looked at again. Freezing costs nothing."""
+    """What has survived two collections is not walked again. Freezing costs nothing."""
     if phase == "stop" and collection["generation"] == 1:
         gc.freeze()
 
@@ -86,7 +86,7 @@ def _trim() -> None:
 class MemoryTrimmer:
     """Looks after the memory of one server.
 
-    `compress_history` takes as long as it likes, in small steps. `requests` says how many came
+    `compress_history` takes as long as it likes, in small steps. `requests` returns how many came
     so far. `resident` gives the bytes of memory that the process has, `trim` gives back those that
     are free.
     """
@@ -114,10 +114,10 @@ class MemoryTrimmer:
         """Until it is cancelled."""
         while True:
             await asyncio.sleep(_EVERY)
-            await self.look()
+            await self.check()
 
-    async def look(self) -> None:
-        """One look, of those that `run` has every few seconds."""
+    async def check(self) -> None:
+        """One check, of those that `run` makes every few seconds."""
         now = self._resident()
         calm = now - self._before < _GROWTH
         self._before = now

@@ -3,8 +3,8 @@
 
 A body of three megabytes takes a hundred as an object, and is worked on by the one thread for large
 objects, in ten steps between which others have theirs. Two hundred of them at once, which the seats
-of a priority level would let in, had all memory, and whoever else wrote something large waited for
-all of them. Whoever waits here has its bytes alone.
+of a priority level would let in, had all memory, and other clients' large writes waited for
+all of them. A request that waits here holds its own bytes alone.
 """
 
 from __future__ import annotations

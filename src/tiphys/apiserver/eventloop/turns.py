@@ -1,8 +1,8 @@
-"""Whose turn it is to hold the event loop.
+"""Turns of tasks on the event loop.
 
 Every request is answered by one thread. What takes long is done in steps of a few milliseconds, and
-between two steps the loop looks at its sockets: `Turns` are for what a request waits for (lists),
-`Rounds` for what nobody waits for (watches).
+between two steps the loop polls its sockets: `Turns` are for what a request waits for (lists),
+`Rounds` for what no request waits for (watches).
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from typing import TypeVar
 
 T = TypeVar("T")
 _STEP = 0.001  # seconds of one step
-_ROUND = 0.003  # seconds that callbacks may take before the loop looks at its sockets again
+_ROUND = 0.003  # seconds that callbacks may take before the loop polls its sockets again
 
 
 class Turns:
-    """One step for each round of the event loop, flows in turn: who asks for much waits behind
+    """One step for each round of the event loop, flows in turn: who requests much waits behind
     itself.
     """
 
@@ -28,7 +28,7 @@ class Turns:
         self._scheduled = False
 
     async def take(self, flow: str) -> None:
-        """Returns when the caller may do its next step. At once if nobody did one in this round."""
+        """Returns when the caller may do its next step. At once in a round without one."""
         loop = asyncio.get_running_loop()
         if not self._scheduled:
             self._scheduled = True

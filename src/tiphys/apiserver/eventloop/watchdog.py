@@ -3,9 +3,9 @@
 While requests come in, a beat runs on the loop every 5 ms, and every 50 ms for a second after them:
 with quick ones alone, a client that asked once a second kept 2.7 % of a core busy. A beat that
 comes late was held up. What counts is the processor time of the loop's thread since the beat was
-due: on a busy machine the clock goes on while others run, and what it shows is told beside
+due: on a busy machine the clock goes on while others run, and its time is reported beside
 (`lateness`). It is known since the beat before, so that a hold may be shown longer than it was, by
-what the loop did since then. A thread beside the loop looks at the stack once a beat is overdue, so
+what the loop did since then. A thread beside the loop samples the stack once a beat is overdue, so
 that the culprit can be named.
 """
 
@@ -61,14 +61,14 @@ class Watchdog:
         self._sample: tuple[float, str, str] | None = (
             None  # (beat that was due, what ran, the stack)
         )
-        self._told = -_AGAIN
+        self._warned_at = -_AGAIN
         self._last: object = None
 
     def start(self) -> None:
         """Watches the running loop, from the first request on."""
         self._loop = asyncio.get_running_loop()
         self._loop_thread = threading.get_ident()
-        threading.Thread(target=self._look, name="loop-watchdog", daemon=True).start()
+        threading.Thread(target=self._sample_stacks, name="loop-watchdog", daemon=True).start()
 
     def stop(self) -> None:
         self._stopped = True
@@ -77,9 +77,9 @@ class Watchdog:
             self._handle.cancel()
         self._beating.set()  # the thread wakes and ends
 
-    def touch(self, what: object) -> None:
-        """A request is here: beats go on, or begin. `what` has its `method` and `path`."""
-        self._last = what
+    def touch(self, request: object) -> None:
+        """A request came: beats go on, or start. `request` has `method` and `path`."""
+        self._last = request
         self.requests += 1
         calm = self._quiet >= _CALM
         self._quiet = 0
@@ -87,7 +87,7 @@ class Watchdog:
             return
         if self._handle is not None:
             if time.monotonic() > self._due:
-                return  # held up: this beat says by how much, and the next one is a quick one
+                return  # held up: this beat measures by how much, and the next one is a quick one
             self._handle.cancel()
         self._schedule()
         self._beating.set()
@@ -113,17 +113,19 @@ class Watchdog:
             self._schedule()
 
     def _note(self, held: float) -> None:
-        place = next((at for at, limit in enumerate(_BUCKETS) if held <= limit), len(_BUCKETS))
-        self.counts[place] += 1
+        bucket = next(
+            (index for index, limit in enumerate(_BUCKETS) if held <= limit), len(_BUCKETS)
+        )
+        self.counts[bucket] += 1
         self.total += held
         sample = self._sample if self._sample is not None and self._sample[0] == self._due else None
         if held > self.longest:
             self.longest = held
             self.during = sample[1] if sample is not None else self._after()
-        if held > LIMIT and time.monotonic() - self._told > _AGAIN:
-            self._told = time.monotonic()
-            what, stack = sample[1:] if sample is not None else (self._after(), "")
-            log.warning("the event loop was held for %.0f ms by %s\n%s", held * 1000, what, stack)
+        if held > LIMIT and time.monotonic() - self._warned_at > _AGAIN:
+            self._warned_at = time.monotonic()
+            work, stack = sample[1:] if sample is not None else (self._after(), "")
+            log.warning("the event loop was held for %.0f ms by %s\n%s", held * 1000, work, stack)
 
     def _after(self) -> str:
         """What can be said of work that let no other thread run, as one long call of C: when it
@@ -134,7 +136,7 @@ class Watchdog:
 
     # --- the thread beside the loop ---
 
-    def _look(self) -> None:
+    def _sample_stacks(self) -> None:
         while not self._stopped:
             self._beating.wait()
             due = self._due
@@ -192,15 +194,15 @@ class Watchdog:
 def _what_runs(frame: FrameType) -> str:
     """The request whose handler is on the stack, else the outermost function of ours that is."""
     outermost = ""
-    at = frame
-    while at is not None:
-        code = at.f_code
+    caller = frame
+    while caller is not None:
+        code = caller.f_code
         if "/tiphys/" in code.co_filename:
             if code.co_name == "handle" and code.co_filename.endswith("apiserver/server.py"):
-                request = at.f_locals.get("request")
+                request = caller.f_locals.get("request")
                 return f"{getattr(request, 'method', '')} {getattr(request, 'path', '')[:200]}"
             outermost = code.co_qualname
-        if at.f_back is None:
+        if caller.f_back is None:
             break
-        at = at.f_back
+        caller = caller.f_back
     return outermost or frame.f_code.co_qualname

@@ -1,5 +1,5 @@
 """The process that does for the API server what takes long in plain Python: reads and writes YAML,
-judges definitions.
+validates definitions.
 
 It speaks over its standard input and output, one job after the other. A job is a kind (one byte),
 the length of its input (four bytes, big-endian) and the input; its answer a state (one byte: 0
@@ -68,8 +68,8 @@ def judge_definition(data: bytes) -> bytes:
 
     warnings: list[str] = []
     collect_warnings(warnings)
-    found = first(judged(decode(data, CustomResourceDefinition)))
-    return msgspec.json.encode(([(e.reason, e.field, e.detail) for e in found], warnings))
+    violations = first(judged(decode(data, CustomResourceDefinition)))
+    return msgspec.json.encode(([(e.reason, e.field, e.detail) for e in violations], warnings))
 
 
 JOBS: dict[int, Callable[[bytes], bytes]] = {

@@ -48,7 +48,7 @@ class Workers:
             process = self._free.pop() if self._free else await self._started()
             try:
                 async with asyncio.timeout(_PATIENCE):
-                    answer = await _asked(process, kind, data)
+                    answer = await _exchange(process, kind, data)
             except TimeoutError:
                 await _ended(process)
                 raise errors.timeout("Timeout: the body took too long to be read") from None
@@ -58,7 +58,7 @@ class Workers:
                     raise errors.timeout("Timeout: the body took too long to be read") from None
                 raise errors.internal("the process that was to read the body ended") from None
             except BaseException:
-                process.kill()  # it is in the middle of what nobody waits for
+                process.kill()  # nothing waits for its job any more
                 raise
             self._free.append(process)
             self._end_idle_later()
@@ -126,7 +126,9 @@ class Workers:
         return (await self.run(worker.INDENT, data))[1]
 
 
-async def _asked(process: asyncio.subprocess.Process, kind: int, data: bytes) -> tuple[int, bytes]:
+async def _exchange(
+    process: asyncio.subprocess.Process, kind: int, data: bytes
+) -> tuple[int, bytes]:
     assert process.stdin is not None and process.stdout is not None
     process.stdin.write(worker.HEAD.pack(kind, len(data)))
     process.stdin.write(data)

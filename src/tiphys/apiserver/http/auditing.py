@@ -1,4 +1,4 @@
-"""The door of a server that is audited: whatever becomes of a request, its record ends."""
+"""Wraps a server that is audited: however a request ends, its record is completed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tiphys.apiserver.http.serving import Answering
 
 
 class Audited:
-    """Answers as `server` does, and completes the record that it began, if there is one."""
+    """Answers as `server` does, and completes the record that it started, if there is one."""
 
     def __init__(self, server: Answering) -> None:
         self._server = server

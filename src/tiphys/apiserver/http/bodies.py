@@ -76,7 +76,7 @@ def check_patch_type(call: Call, resource: Resource) -> None:
     )
 
 
-_MOST_PARAMETERS = 16  # of a media type that are looked at
+_MOST_PARAMETERS = 16  # of a media type that are read
 _READ = ("application/json", "application/yaml", protobuf.MEDIA_TYPE)
 
 
@@ -143,9 +143,9 @@ def _read_object(call: Call, data: bytes, kind: Any, resource: Resource) -> Any:
 
 
 def _unreadable(
-    why: str, data: bytes, kind: Any, resource: Resource, unread: bool = False
+    reason: str, data: bytes, kind: Any, resource: Resource, unread: bool = False
 ) -> errors.StatusError:
-    """400 that says which object could not be read, or how the body begins if not even that is
+    """400 that says which object could not be read, or the start of the body if not even that is
     known.
     """
     if unread:
@@ -154,16 +154,16 @@ def _unreadable(
             " ..." if len(data) > _SHOWN else ""
         )
         return errors.bad_request(
-            f"the object provided is unrecognized (must be of type {kind.__name__}): {why} "
+            f"the object provided is unrecognized (must be of type {kind.__name__}): {reason} "
             f"({summary or '<empty>'})"
         )
     name = kind.__name__
     return errors.bad_request(
-        f'{name} in version "{resource.version}" cannot be handled as a {name}: {why}'
+        f'{name} in version "{resource.version}" cannot be handled as a {name}: {reason}'
     )
 
 
-_SHOWN = 30  # bytes of an unreadable body that are told
+_SHOWN = 30  # bytes of an unreadable body that are shown
 
 
 def _from_protobuf(data: bytes, kind: Any) -> Any:
@@ -185,7 +185,7 @@ def _check_fields(call: Call, data: bytes, value: Any, kind: Any, resource: Reso
     duplicates: list[str] = []
     if value is None:
         value = msgspec.json.decode(data)
-    else:  # it came as YAML: its duplicate fields were found when it was read
+    else:  # of YAML, duplicate fields were found when it was read
         duplicates = _problems(call)
         data = b""
     schema = _schema_of(resource, kind)
@@ -219,8 +219,8 @@ def configuration(call: Call, resource: Resource, data: bytes) -> dict[str, Any]
     try:
         config = plain_body(call, data)
     except DecodeError as error:
-        why = call.document.error if call.document is not None else str(error)
-        raise errors.bad_request(f"error decoding YAML: {why or error}") from None
+        reason = call.document.error if call.document is not None else str(error)
+        raise errors.bad_request(f"error decoding YAML: {reason or error}") from None
     if not isinstance(config, dict | None):
         problem = f"json: cannot unmarshal {gowords.name_of(config)} into Go value of type {_MAP}"
         raise errors.bad_request(
@@ -238,28 +238,28 @@ def configuration(call: Call, resource: Resource, data: bytes) -> dict[str, Any]
     if meta.get("managedFields") is not None:
         raise errors.bad_request("metadata.managedFields must be nil")
     if meta.setdefault("name", call.info.name) != call.info.name:
-        why = (
+        reason = (
             f"the name of the object ({meta['name']}) does not match the name on the URL "
             f"({call.info.name})"
         )
-        raise errors.bad_request(why)
-    said = meta.get("namespace") or ""
+        raise errors.bad_request(reason)
+    namespace = meta.get("namespace") or ""
     if (
         resource.namespaced
         and meta.setdefault("namespace", call.info.namespace) != call.info.namespace
     ):
-        why = (
+        reason = (
             f"the namespace of the object ({meta['namespace']}) does not match the namespace on "
             f"the URL ({call.info.namespace})"
         )
-        raise errors.bad_request(why)
+        raise errors.bad_request(reason)
     unknown = fieldvalidation.field_problems(b"", config, resource.type, resource.schema)
     if unknown:
         paths = [problem.removeprefix('unknown field "').rstrip('"') for problem in unknown]
-        told = [f".{path}: field not declared in schema" for path in paths]
-        where = f"{said}/{call.info.name}; {resource.api_version}, Kind={resource.kind}"
-        why = told[0] if len(told) == 1 else "\n  ".join(["errors:", *told])
-        raise errors.bad_request(f"failed to create typed patch object ({where}): {why}")
+        problems = [f".{path}: field not declared in schema" for path in paths]
+        where = f"{namespace}/{call.info.name}; {resource.api_version}, Kind={resource.kind}"
+        reason = problems[0] if len(problems) == 1 else "\n  ".join(["errors:", *problems])
+        raise errors.bad_request(f"failed to create typed patch object ({where}): {reason}")
     double = _problems(call)
     if double:
         validation = field_validation(call)

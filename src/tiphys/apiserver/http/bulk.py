@@ -29,7 +29,7 @@ PATIENCE = 30.0  # seconds that a client may leave everything unread
 _AT_ONCE = (
     64  # large answers that one user is written at a time: the others are not even put together
 )
-# seconds that an answer stays for whoever asks for the same; a Table's ages are no older than this
+# seconds that an answer is kept for equal requests; a Table's ages are no older than this
 _KEPT = 1.0
 _QUEUED = 2  # answers that wait to be compressed; further ones go out as they are
 
@@ -78,7 +78,7 @@ class Body:
             before = self._between
             start = end
 
-    def whole(self) -> bytes:
+    def joined(self) -> bytes:
         return b"".join(self.pieces())
 
 
@@ -98,16 +98,16 @@ class Patience:
     def __init__(self, transport: Any) -> None:
         self._transport = transport
         self._seen = 0
-        self.written = 0  # pieces, for whoever writes to count
-        self._timer = asyncio.get_running_loop().call_later(PATIENCE, self._look)
+        self.written = 0  # pieces, counted by the writer
+        self._timer = asyncio.get_running_loop().call_later(PATIENCE, self._check_progress)
 
-    def _look(self) -> None:
+    def _check_progress(self) -> None:
         if self.written == self._seen:
             if self._transport is not None:
                 self._transport.abort()
             return
         self._seen = self.written
-        self._timer = asyncio.get_running_loop().call_later(PATIENCE, self._look)
+        self._timer = asyncio.get_running_loop().call_later(PATIENCE, self._check_progress)
 
     def end(self) -> None:
         self._timer.cancel()
@@ -147,23 +147,23 @@ class Bulk:
 
     def place(self, user: str) -> asyncio.Semaphore:
         """One of a user's places. A request holds it until its answer is written."""
-        found = self._places.get(user)
-        if found is None:
-            found = self._places[user] = asyncio.Semaphore(_AT_ONCE)
-        return found
+        slots = self._places.get(user)
+        if slots is None:
+            slots = self._places[user] = asyncio.Semaphore(_AT_ONCE)
+        return slots
 
     async def shared(self, key: Any, make: Callable[[], Awaitable[Body]]) -> Body:
         """What `make` gives, or gave to another who asked for the same just now.
 
         The first one's going hurts no other.
         """
-        made = self._making.get(key)
-        if made is None:
+        body = self._making.get(key)
+        if body is None:
             loop = asyncio.get_running_loop()
-            made = self._making[key] = loop.create_future()
-            made.add_done_callback(lambda _: loop.call_later(_KEPT, self._making.pop, key, None))
-            self._tasks.start(_fulfil(made, make), "body")
-        return await asyncio.shield(made)
+            body = self._making[key] = loop.create_future()
+            body.add_done_callback(lambda _: loop.call_later(_KEPT, self._making.pop, key, None))
+            self._tasks.start(_fulfil(body, make), "body")
+        return await asyncio.shield(body)
 
     async def compressed(self, key: Any, body: Body) -> Body | None:
         """The body in gzip; None when too much waits to be compressed."""
@@ -220,14 +220,14 @@ class Bulk:
             patience.written += 1
 
 
-async def _fulfil(made: asyncio.Future[Body], make: Callable[[], Awaitable[Body]]) -> None:
-    made.add_done_callback(
+async def _fulfil(body: asyncio.Future[Body], make: Callable[[], Awaitable[Body]]) -> None:
+    body.add_done_callback(
         lambda done: done.cancelled() or done.exception()
-    )  # whether or not anybody still waits
+    )  # whether or not a request still waits
     try:
-        made.set_result(await make())
+        body.set_result(await make())
     except asyncio.CancelledError:
-        made.cancel()
+        body.cancel()
         raise
     except Exception as error:
-        made.set_exception(error)
+        body.set_exception(error)

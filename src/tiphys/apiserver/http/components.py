@@ -35,8 +35,8 @@ class ComponentStatuses:
         if name:
             if name not in COMPONENTS:
                 raise errors.not_found("componentstatuses", name)
-            return respond.one(call, resource, encode(await component_status(name, self)))
-        objects = [encode(await component_status(each, self)) for each in COMPONENTS]
+            return respond.object_answer(call, resource, encode(await component_status(name, self)))
+        objects = [encode(await component_status(component, self)) for component in COMPONENTS]
         want = respond.accepted(call.http.headers.get("Accept", ""))
         if want.shape == "Table":
             include = call.query.get("includeObject", "")

@@ -13,7 +13,7 @@ _WAIT = 3.0  # seconds a read waits for a revision that this server has not seen
 
 
 def revision(text: str, doing: str = "") -> int:
-    """The number of a `resourceVersion`. Raises 400; `doing` stands before the message."""
+    """The number of a `resourceVersion`. Raises 400; `doing` precedes the message."""
     if text.isascii() and text.isdigit() and len(text) <= 20:
         return int(text)
     shown = json.dumps(text, ensure_ascii=False)

@@ -66,7 +66,9 @@ class Listing:
         if want.shape:
             kind = b"PartialObjectMetadataList"
             version = want.version
-            objects = await self._each(objects, lambda data: tables.partial(data, want.version))
+            objects = await self._converted(
+                objects, lambda data: tables.partial(data, want.version)
+            )
         typed = 0 if want.shape else self._typed(objects)
         if want.form in ("yaml", "pretty"):
             objects = [b"{" + data[typed:] for data in objects] if typed else objects
@@ -76,7 +78,7 @@ class Listing:
         return _joined(list_head(kind, version, meta), objects, typed)
 
     def _typed(self, objects: list[bytes]) -> int:
-        """How many bytes say of which type each object is: those of a built-in kind leave it to the
+        """How many bytes name the type of each object: those of a built-in kind leave it to the
         list, as upstream's do. 0 when that shall be said, or is not said in the same way by all
         (what others wrote into the store)."""
         if not self._resource.built_in:
@@ -96,18 +98,20 @@ class Listing:
             shown += await self._converter.present(resource, some)
         return shown
 
-    async def _each(self, objects: Iterable[bytes], make: Callable[[bytes], bytes]) -> list[bytes]:
+    async def _converted(
+        self, objects: Iterable[bytes], make: Callable[[bytes], bytes]
+    ) -> list[bytes]:
         """Each in another form, in steps of a millisecond; large objects on the thread for them."""
-        made: list[bytes] = []
+        converted: list[bytes] = []
         pace = Pace(self._turns, self._user)
         for data in objects:
-            made.append(make(data) if len(data) <= LARGE else await _made_aside(make, data))
+            converted.append(make(data) if len(data) <= LARGE else await _made_aside(make, data))
             await pace.next()
-        return made
+        return converted
 
     async def _table(self, meta: dict[str, Any], objects: list[bytes]) -> Body:
         table = tables.Printer(self._resource, self._include or "Metadata", self._want.version)
-        rows = await self._each(objects, table.row)
+        rows = await self._converted(objects, table.row)
         head = table.head(meta)
         if self._want.form == "pretty":
             return await self._pretty(head, rows)
@@ -119,7 +123,7 @@ class Listing:
         return Body(first + b"rows:\n", await self._documents(rows), b"")
 
     async def _pretty(self, head: bytes, items: list[bytes]) -> Body:
-        """Indented; `head` ends where the items begin."""
+        """Indented; `head` ends where the items start."""
         shown = msgspec.json.format(head + b"]}")
         if not items:
             return Body(b"", [shown])
@@ -134,7 +138,7 @@ class Listing:
     async def _yaml(
         self, kind: bytes, version: bytes, meta: dict[str, Any], objects: list[bytes]
     ) -> Body:
-        """Items stand between `apiVersion` and `kind`: keys are in order."""
+        """Items are between `apiVersion` and `kind`: keys are in order."""
         if not objects:
             return Body(b"", [await self._to_yaml(list_head(kind, version, meta) + b"]}")])
         items = await self._documents(objects)
@@ -144,10 +148,10 @@ class Listing:
 
     async def _documents(self, objects: list[bytes]) -> list[bytes]:
         """Each as an item of a list in YAML. Large ones are written by another process."""
-        made: list[bytes] = []
+        documents: list[bytes] = []
         async for [data] in self._turns.sliced(self._user, objects, 1):
-            made.append(await self._to_yaml(b"[%b]" % data))
-        return made
+            documents.append(await self._to_yaml(b"[%b]" % data))
+        return documents
 
     async def _protobuf(
         self, meta: dict[str, Any], entries: list[Entry], objects: list[bytes]
@@ -204,7 +208,7 @@ def _in_go(resource: Resource) -> str:
 
 
 def list_meta(resource: Resource, revision: int, shaped: bool) -> dict[str, Any]:
-    """The metadata of a list. Upstream's lists of plain custom objects always say `continue`."""
+    """The metadata of a list. Upstream's lists of plain custom objects always have `continue`."""
     meta: dict[str, Any] = {"resourceVersion": str(revision)}
     if not resource.built_in and not shaped:
         meta["continue"] = ""
@@ -216,9 +220,9 @@ def media_of(want: Accepted) -> str:
 
 
 def short_list(resource: Resource, objects: list[bytes]) -> bytes:
-    """A list of a built-in kind that is not stored; every object begins with its type."""
+    """A list of a built-in kind that is not stored; every object starts with its type."""
     head = list_head(resource.list_kind.encode(), resource.api_version.encode(), {})
-    return _joined(head, objects, len(_opening(resource))).whole()
+    return _joined(head, objects, len(_opening(resource))).joined()
 
 
 def _opening(resource: Resource) -> bytes:

@@ -3,7 +3,7 @@
 
 What happens with every request is tallied by series that are found once (`_Series`): to look one up
 by the strings of a request's path costs less than half a microsecond, as does each tally. What can
-be read off the server's own state is read when somebody asks (`StateCollector`).
+be read off the server's own state is read at the scrape (`StateCollector`).
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _CONNECTING = frozenset(("log", "exec", "portforward", "attach", "proxy"))
 _MUTATING = frozenset(("create", "update", "patch", "delete", "deletecollection"))
 _HEALTH = frozenset(("/healthz", "/livez", "/readyz"))  # upstream counts these pages, too
 _SIZES = exponential_buckets(1000, 10, 7)  # bytes
-_WINDOW = 1.0  # seconds over which the most requests at a time are told
+_WINDOW = 1.0  # seconds over which the most requests at a time are reported
 
 
 class _Place(NamedTuple):
@@ -69,10 +69,10 @@ class _Place(NamedTuple):
 
 class _Series:
     """The requests of one verb about one resource. `codes`: how many there were, by the status of
-    the answer. `sizes`: of answers to reads. `whole` and `own` are about requests
+    the answer. `sizes`: of answers to reads. `elapsed` and `own` are about requests
     that have waited for others: how long they took, and how long without that."""
 
-    __slots__ = ("codes", "dry_run", "duration", "own", "place", "sizes", "verb", "whole")
+    __slots__ = ("codes", "dry_run", "duration", "elapsed", "own", "place", "sizes", "verb")
 
     def __init__(self, verb: str, dry_run: str, place: _Place) -> None:
         self.verb = verb
@@ -81,14 +81,14 @@ class _Series:
         self.duration = Tally(LATENCY_BUCKETS)
         self.codes: dict[int, int] = {}
         self.sizes = Tally(_SIZES) if verb in ("GET", "LIST") else None
-        self.whole: Tally | None = None
+        self.elapsed: Tally | None = None
         self.own: Tally | None = None
 
     def waited(self, seconds: float, waited: float) -> None:
-        if self.whole is None or self.own is None:
-            self.whole = Tally(LATENCY_BUCKETS)
+        if self.elapsed is None or self.own is None:
+            self.elapsed = Tally(LATENCY_BUCKETS)
             self.own = Tally(LATENCY_BUCKETS)
-        self.whole.observe(seconds)
+        self.elapsed.observe(seconds)
         self.own.observe(max(seconds - waited, 0.0))
 
 
@@ -134,8 +134,8 @@ class SentEvents:
 
 
 class RequestMetrics:
-    """What is counted of requests. `served` says which names of a path become labels: whoever asks
-    for what there is not must not make series."""
+    """What is counted of requests. `served` decides which names of a path become labels: requests
+    for what does not exist must not create series."""
 
     def __init__(self, registry: CollectorRegistry, served: ServedResources) -> None:
         self._served = served
@@ -173,7 +173,7 @@ class RequestMetrics:
             series.waited(seconds, call.warnings.waited)
 
     def families(self) -> Iterator[Metric]:
-        """What is put together when somebody asks. May be called on any thread."""
+        """What is put together at a scrape. May be called on any thread."""
         requests = CounterMetricFamily(
             "apiserver_request_total",
             "Requests by verb, dry run, resource, scope and status.",
@@ -275,11 +275,11 @@ def _sli(series: _Series) -> tuple[list[tuple[str, float]], float]:
     replaced, so that the others are observed once."""
     buckets = series.duration.buckets()
     total = series.duration.sum
-    if series.whole is None or series.own is None:
+    if series.elapsed is None or series.own is None:
         return buckets, total
-    rows = zip(buckets, series.whole.buckets(), series.own.buckets(), strict=True)
-    corrected = [(bound, count - whole + own) for (bound, count), (_, whole), (_, own) in rows]
-    return corrected, total - series.whole.sum + series.own.sum
+    rows = zip(buckets, series.elapsed.buckets(), series.own.buckets(), strict=True)
+    corrected = [(bound, count - elapsed + own) for (bound, count), (_, elapsed), (_, own) in rows]
+    return corrected, total - series.elapsed.sum + series.own.sum
 
 
 def _scope(info: RequestInfo) -> str:

@@ -17,7 +17,7 @@ class OpenWatch(Protocol):
     user: str
     resource: Resource
     ended: bool
-    """Set for a watch that has to end; it looks when `wake` is set."""
+    """Set for a watch that has to end; it checks when `wake` is set."""
     wake: asyncio.Event
 
 
@@ -30,7 +30,7 @@ class OpenWatches:
         self.rounds = Rounds()
         self.closing = asyncio.Event()
         self.requests = 0
-        """Requests for watches that are being answered, those that have yet to begin among them."""
+        """Requests for watches that are being answered, including those that have yet to start."""
         self._open: set[OpenWatch] = set()
 
     def add(self, watch: OpenWatch) -> None:

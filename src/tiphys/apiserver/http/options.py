@@ -28,33 +28,35 @@ def check_write(call: Call, kind: str, apply: bool = False) -> None:
     if not query and not apply:
         return
     manager = query.get("fieldManager", "")
-    found = list[FieldError]()
+    violations = list[FieldError]()
     if apply and not manager:
-        found.append(errors.required("fieldManager", "is required for apply patch"))
+        violations.append(errors.required("fieldManager", "is required for apply patch"))
     if kind == "PatchOptions" and not apply and "force" in query:
-        found.append(errors.forbidden_field("force", "may not be specified for non-apply patch"))
-    found += manager_errors(manager, "fieldManager")
+        violations.append(
+            errors.forbidden_field("force", "may not be specified for non-apply patch")
+        )
+    violations += manager_errors(manager, "fieldManager")
     if "dryRun" in query:
-        found += _dry_run_errors([query["dryRun"]])
+        violations += _dry_run_errors([query["dryRun"]])
     if query.get("fieldValidation", "") not in _VALIDATIONS:
-        found.append(
+        violations.append(
             errors.not_supported("fieldValidation", query["fieldValidation"], _VALIDATIONS)
         )
-    _refuse(kind, found)
+    _refuse(kind, violations)
 
 
 def manager_errors(name: str, field: str) -> list[FieldError]:
-    """What is wrong with the name of a field manager. One that is too long is not looked at."""
+    """What is wrong with the name of a field manager. A too long one is not checked further."""
     if len(name.encode()) > _MANAGER_LENGTH:
         return [errors.too_long(field, _MANAGER_LENGTH)]
-    found = []
-    at = 0  # in bytes
+    violations = []
+    position = 0  # in bytes
     for character in name:
         if not character.isprintable():
-            told = f"invalid character U+{ord(character):04X} (at position {at})"
-            found.append(errors.invalid_value(field, name, told))
-        at += len(character.encode())
-    return found
+            detail = f"invalid character U+{ord(character):04X} (at position {position})"
+            violations.append(errors.invalid_value(field, name, detail))
+        position += len(character.encode())
+    return violations
 
 
 def _dry_run_errors(values: list[str]) -> list[FieldError]:
@@ -74,10 +76,10 @@ def check_list(call: Call) -> None:
     initial = query.get("sendInitialEvents")
     if not match and initial is None:
         return
-    found = list[FieldError]()
+    violations = list[FieldError]()
 
-    def forbid(why: str, field: str = "resourceVersionMatch") -> None:
-        found.append(errors.forbidden_field(field, why))
+    def forbid(detail: str, field: str = "resourceVersionMatch") -> None:
+        violations.append(errors.forbidden_field(field, detail))
 
     if call.info.verb == "watch":
         if initial is not None and match != "NotOlderThan":
@@ -87,12 +89,12 @@ def check_list(call: Call) -> None:
                 "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"
             )
         if match and match != "NotOlderThan":
-            found.append(errors.not_supported("resourceVersionMatch", match, ["NotOlderThan"]))
+            violations.append(errors.not_supported("resourceVersionMatch", match, ["NotOlderThan"]))
     else:
         if match and not query.get("resourceVersion"):
             forbid("resourceVersionMatch is forbidden unless resourceVersion is provided")
         if match not in ("", "Exact", "NotOlderThan"):
-            found.append(
+            violations.append(
                 errors.not_one_of("resourceVersionMatch", match, ["Exact", "NotOlderThan", ""])
             )
         if match == "Exact" and query.get("resourceVersion") == "0":
@@ -101,16 +103,16 @@ def check_list(call: Call) -> None:
             forbid("sendInitialEvents is forbidden for list", "sendInitialEvents")
     if match and query.get("continue"):
         forbid("resourceVersionMatch is forbidden when continue is provided")
-    _refuse("ListOptions", found)
+    _refuse("ListOptions", violations)
 
 
 def check_included(text: str) -> None:
-    """What is to stand beside the rows of a Table. Raises 400."""
+    """What accompanies the rows of a Table. Raises 400."""
     if text not in _INCLUDED:
-        why = errors.invalid_value(
+        violation = errors.invalid_value(
             "includeObject", text, "must be 'Metadata', 'Object', 'None', or empty"
         )
-        raise errors.bad_request(f"Unable to convert to Table as requested: {why}")
+        raise errors.bad_request(f"Unable to convert to Table as requested: {violation}")
 
 
 _SCHEME = "k8s.io/apimachinery/pkg/apis/meta/internalversion/scheme/register.go:27"
@@ -155,19 +157,19 @@ def complete_delete(options: DeleteOptions, call: Call) -> None:
     too: upstream would delete what was not to be."""
     if call.dry_run and not options.dry_run:
         options.dry_run = ["All"]
-    found = list[FieldError]()
+    violations = list[FieldError]()
     policy = options.propagation_policy
     if policy is not None and options.orphan_dependents is not None:
-        why = "orphanDependents and deletionPropagation cannot be both set"
-        found.append(errors.invalid_value("propagationPolicy", policy, why))
+        detail = "orphanDependents and deletionPropagation cannot be both set"
+        violations.append(errors.invalid_value("propagationPolicy", policy, detail))
     if policy is not None and policy not in _PROPAGATIONS:
-        found.append(errors.not_one_of("propagationPolicy", policy, [*_PROPAGATIONS, "nil"]))
-    found += _dry_run_errors(options.dry_run)
+        violations.append(errors.not_one_of("propagationPolicy", policy, [*_PROPAGATIONS, "nil"]))
+    violations += _dry_run_errors(options.dry_run)
     if options.grace_period_seconds is not None and options.grace_period_seconds < 0:
         options.grace_period_seconds = 1
-    _refuse("DeleteOptions", found)
+    _refuse("DeleteOptions", violations)
 
 
-def _refuse(kind: str, found: list[FieldError]) -> None:
-    if found:
-        raise errors.invalid(kind, _GROUP, "", found)
+def _refuse(kind: str, violations: list[FieldError]) -> None:
+    if violations:
+        raise errors.invalid(kind, _GROUP, "", violations)

@@ -80,7 +80,7 @@ _CHECK = 2.0  # seconds that the store has to answer a check, as upstream gives 
 _HEALTH = frozenset(("healthz", "livez", "readyz"))
 _ANY_METHOD = frozenset(
     ("healthz", "livez", "readyz", "metrics", "openapi", "")
-)  # pages that look at none
+)  # pages that read none
 
 
 class ServerState(Protocol):
@@ -117,12 +117,12 @@ class Pages:
             return await self._health(call, parts[0], parts[1:])
         if parts == ["metrics"]:
             return await self._metrics(call)
-        found = self._found(call, parts)
-        if call.http.method != "GET" and parts[0] not in _ANY_METHOD and found.status == 200:
+        page = self._page(call, parts)
+        if call.http.method != "GET" and parts[0] not in _ANY_METHOD and page.status == 200:
             raise errors.method_refused()
-        return found
+        return page
 
-    def _found(self, call: Call, parts: list[str]) -> web.Response:
+    def _page(self, call: Call, parts: list[str]) -> web.Response:
         match parts:
             case ["version"]:
                 return respond.answer(msgspec.json.format(msgspec.json.encode(VERSION)))
@@ -196,8 +196,8 @@ class Pages:
             response.headers["ETag"] = f'"{tag}"'
             response.headers["Vary"] = "Accept"
             return response
-        found = self._server.discovery
-        body = found.api_versions(self._server.address) if core else found.api_groups()
+        served = self._server.discovery
+        body = served.api_versions(self._server.address) if core else served.api_groups()
         return respond.formed(call, body, respond.PLAIN)
 
     def _openapi(self, call: Call, rest: list[str]) -> web.Response:
@@ -212,15 +212,15 @@ class Pages:
             return respond.answer(self._server.documents.v2())
         if rest == ["v3"]:
             return respond.answer(self._server.documents.v3_index())
-        made = None
+        document = None
         if rest[:2] == ["v3", "api"] and len(rest) == 3:
-            made = self._server.documents.v3("", rest[2])
+            document = self._server.documents.v3("", rest[2])
         elif rest[:2] == ["v3", "apis"] and len(rest) == 4:
-            made = self._server.documents.v3(rest[2], rest[3])
-        if made is None:
+            document = self._server.documents.v3(rest[2], rest[3])
+        if document is None:
             return web.Response(status=404) if rest[:1] == ["v3"] else no_page()
-        response = respond.answer(made[0])
-        response.headers["ETag"] = f'"{made[1]}"'
+        response = respond.answer(document[0])
+        response.headers["ETag"] = f'"{document[1]}"'
         return response
 
     def _issuer(self) -> bytes:

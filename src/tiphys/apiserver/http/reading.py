@@ -15,7 +15,7 @@ from tiphys.apiserver.http.metrics import RequestMetrics
 from tiphys.apiserver.http.openwatches import OpenWatches
 from tiphys.apiserver.http.options import check_list
 from tiphys.apiserver.http.request import Call
-from tiphys.apiserver.http.respond import HEADERS, Accepted, answer, one, wanted, warn_of
+from tiphys.apiserver.http.respond import HEADERS, Accepted, answer, object_answer, wanted, warn_of
 from tiphys.apiserver.http.validators import is_known, list_etag, not_modified
 from tiphys.apiserver.http.watching import Stream
 from tiphys.apiserver.registry.registry import Registry
@@ -25,8 +25,8 @@ from tiphys.machinery import errors
 from tiphys.store.cache import Entry, Expired, Filter, ResourceCache
 
 _FEW = 100  # objects that a list reads at once; one that reads more goes in turns
-_EXAMINED = 250  # objects looked at in one step
-# Parameters that say what is in a list.
+_EXAMINED = 250  # objects examined in one step
+# Parameters that select what is in a list.
 _SHAPING = (
     "labelSelector",
     "fieldSelector",
@@ -37,7 +37,7 @@ _SHAPING = (
     "includeObject",
 )
 
-_LISTING = "invalid resource version: "  # how a list begins to tell of one
+_LISTING = "invalid resource version: "  # prefix of a list's error about one
 
 
 class Reader:
@@ -59,7 +59,7 @@ class Reader:
         if data is None:
             data = (await self.registry.converter.present(resource, [entry]))[0]
         weigh_object(len(data))
-        return await aside(one, call, resource, data)
+        return await aside(object_answer, call, resource, data)
 
     # --- list ---
 
@@ -96,7 +96,7 @@ class Reader:
         if self.examined(call, resource) <= _FEW:
             body = await self._listed(call, resource, listing, view, limit)
             if body.length <= (COMPRESSED if gzip else LARGE):
-                response = answer(body.whole(), 200, call.warnings, media_of(want))
+                response = answer(body.joined(), 200, call.warnings, media_of(want))
                 if etag:
                     response.headers["ETag"] = etag
                 return response
@@ -118,7 +118,7 @@ class Reader:
         gzip: bool,
         etag: str,
     ) -> web.StreamResponse:
-        """A list that takes long, shared with whoever asks for the same at one revision."""
+        """A list that takes long, shared with equal requests at one revision."""
         query = call.query
         info = call.info
         asked = tuple(query.get(name, "") for name in _SHAPING)
@@ -138,7 +138,7 @@ class Reader:
 
         body = await self.bulk.shared(key, make)
         if call.record is not None and want.form != "protobuf":
-            call.record.lists(body.length, body.whole)
+            call.record.lists(body.length, body.joined)
         response = web.StreamResponse(headers=HEADERS)
         response.headers["Content-Type"] = media_of(want)
         warn_of(response, call.warnings)
@@ -186,7 +186,7 @@ class Reader:
         # A token ends with its revision's history even if nothing of this resource has changed
         # since: clients rely on it.
         if past and (past < cache.revision or past < cache.floor):
-            entries = self.at(cache, view, past, start)
+            entries = self.list_at(cache, view, past, start)
             if view.stored is not view:
                 await self.registry.converter.present(resource, entries)
                 entries = [entry for entry in entries if view.matches(entry)]
@@ -207,7 +207,7 @@ class Reader:
         return page, revision, token, len(entries) - limit
 
     async def matching(self, call: Call, resource: Resource, view: Filter) -> list[Entry]:
-        """The view as it stands when this is called. Looks at objects in short steps."""
+        """The view as of this call. Examines objects in short steps."""
         turns = self.registry.turns
         user = call.user.name
         cache = self.registry.cache(resource)
@@ -217,17 +217,17 @@ class Reader:
             await self.registry.converter.present(resource, entries)
         if view.matches_all:
             return entries
-        found: list[Entry] = []
+        matches: list[Entry] = []
         async for some in turns.sliced(user, entries, _EXAMINED):
-            found += [entry for entry in some if view.matches(entry)]
-        if len(found) < len(entries) and not converted:
+            matches += [entry for entry in some if view.matches(entry)]
+        if len(matches) < len(entries) and not converted:
             cache.candidates(view)  # makes the index, if one is of use: all labels are read now
-        return found
+        return matches
 
     @staticmethod
-    def at(cache: ResourceCache, view: Filter, revision: int, start: str) -> list[Entry]:
+    def list_at(cache: ResourceCache, view: Filter, revision: int, start: str) -> list[Entry]:
         try:
-            return cache.at(view, revision)
+            return cache.list_at(view, revision)
         except Expired as error:
             if not start:
                 raise errors.too_old(revision, error.floor) from None

@@ -31,7 +31,7 @@ class Notes(list[str]):
 
 
 def _random_uuid() -> str:
-    """Of version 4. Nobody needs to be unable to guess it, and each request has one: this takes a
+    """Of version 4. It need not be unguessable, and each request has one: this takes a
     quarter of what `uuid.uuid4` does."""
     digits = f"{random.getrandbits(128):032x}"
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
@@ -43,7 +43,7 @@ def collect_warnings(into: list[str]) -> None:
 
 
 def waited(began: float) -> float:
-    """Notes that the request has waited for somebody else since then, a time of
+    """Notes that the request has waited for others since then, a time of
     `time.perf_counter`; returns how long."""
     spent = time.perf_counter() - began
     into = _warnings.get()
@@ -63,7 +63,7 @@ _MOST_WARNINGS = 500  # that are kept: about 20 of them fit into an answer
 
 
 def add_warning(into: list[str], text: str) -> None:
-    """Adds what has not been said."""
+    """Adds those that are new."""
     if len(into) < _MOST_WARNINGS and text not in into:
         into.append(text)
 
@@ -74,8 +74,8 @@ def collect_annotations(record: Any) -> None:
 
 
 def annotate(key: str, value: str, with_objects: bool = False) -> None:
-    """Adds to what audit events say of the request that is being answered. `with_objects`: only
-    to those that tell objects, too."""
+    """Adds to the audit annotations of the current request. `with_objects`: only
+    to those that record objects, too."""
     record = _record.get()
     if record is not None and (record.wants_request or not with_objects):
         record.annotate(key, value)
@@ -90,7 +90,7 @@ def annotate_more(key: str, value: str) -> None:
 
 
 def note_impersonation(user: User, constraint: str) -> None:
-    """Tells audit events whom the request acts as, and by which right (`impersonate:MODE`)."""
+    """Notes for audit events whom the request acts as, and by which right (`impersonate:MODE`)."""
     record = _record.get()
     if record is not None:
         record.impersonates(user, constraint)
@@ -130,12 +130,12 @@ class RequestInfo:
     subresource: str = ""
     name: str = ""
     parts: tuple[str, ...] = ()
-    by_path: bool = False  # whether the path begins with `watch`, as clients of long ago write it
+    by_path: bool = False  # whether the path starts with `watch`, the deprecated form
 
     @property
     def is_long(self) -> bool:
-        """Whether nothing should be remembered by what it says. Anybody may ask for anything: of
-        20,000 paths of a megabyte, nobody has had to log in for one."""
+        """Whether it is too long for a cache key: without a login, a client could fill a cache with
+        20,000 paths of a megabyte."""
         return len(self.path) > _LONG_PATH
 
     @property
@@ -197,8 +197,8 @@ def parse(method: str, path: str, query: dict[str, str]) -> RequestInfo:
 
 
 def _name_collection_verb(info: RequestInfo, query: dict[str, str]) -> None:
-    """A read without a name is a list, or a watch if it says so; with a name it is a get, whatever
-    it says.
+    """A read without a name is a list, or a watch if the query asks for one; with a name it is a
+    get in any case.
     """
     if info.name:
         return
@@ -241,7 +241,7 @@ def whole_number(text: str) -> int:
 
 
 MAX_BODY = 3 * 1024 * 1024  # bytes, as upstream's limit for requests
-_SHOWN = 100  # characters of a bad path that are told
+_SHOWN = 100  # characters of a bad path that are shown
 _NO_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _MOST_PARAMETERS = 1000  # commands of kubectl exec are the longest: one parameter for each word
 
@@ -250,8 +250,8 @@ def target(text: str) -> tuple[str, str]:
     """(path, query) of a request line. Raises 400 for a path with an escape that is none."""
     path, _, query = text.partition("?")
     if path[:1] != "/":  # as one writes to a proxy: ``http://HOST/PATH``
-        scheme, found, rest = path.partition("://")
-        if found and scheme.isalpha():
+        scheme, separator, rest = path.partition("://")
+        if separator and scheme.isalpha():
             path = f"/{rest.partition('/')[2]}"
     if "%" in path and _NO_ESCAPE.search(path):
         raise errors.bad_request(f"the path has an escape that is none: {path[:_SHOWN]}")
@@ -317,7 +317,7 @@ class Call:
     @property
     def audit_id(self) -> str:
         """What names the request in logs, as a header may have it: the client's own name for it, or
-        a new one. Bytes that are no UTF-8 are not said back."""
+        a new one. Bytes that are no UTF-8 are dropped."""
         own: str = self.http.headers.get(AUDIT_ID, "")
         return own.encode(errors="replace").decode() if own else _random_uuid()
 

@@ -35,7 +35,7 @@ class Accepted:
     version: bytes = tables.META
 
 
-# Custom resources are not to be had in protobuf, but upstream says this of them, too.
+# Custom resources are not to be had in protobuf, but upstream's message names it for them, too.
 OFFERED = f"application/json, application/yaml, {protobuf.MEDIA_TYPE}"
 _ONLY = "only the following media types are accepted: "
 PLAIN = Accepted()
@@ -49,19 +49,19 @@ def accepted(header: str, declared: bool = False, shapes: bool = True) -> Accept
     """
     if header in ("", "*/*", JSON):
         return PLAIN
-    found = _known.get((header, declared, shapes))
-    if found is None:
-        found = _parse(header, declared, shapes)
+    alternative = _known.get((header, declared, shapes))
+    if alternative is None:
+        alternative = _parse(header, declared, shapes)
         if len(_known) < 1000 and len(header) < 1000:
-            _known[header, declared, shapes] = found
-    return found
+            _known[header, declared, shapes] = alternative
+    return alternative
 
 
 _PEOPLE = (
     "curl",
     "Wget",
     "Mozilla/5.0",
-)  # how the User-Agents begin that upstream takes for people
+)  # prefixes of the User-Agents that upstream takes for people
 _TRUE = frozenset(("1", "t", "T", "true", "TRUE", "True"))
 
 
@@ -69,8 +69,10 @@ def is_read_by_people(call: Call) -> bool:
     """Whether JSON is to be indented: as the query says, or because a browser or a command line
     tool asks.
     """
-    said = call.query.get("pretty", "")
-    return said in _TRUE if said else call.http.headers.get("User-Agent", "").startswith(_PEOPLE)
+    pretty = call.query.get("pretty", "")
+    return (
+        pretty in _TRUE if pretty else call.http.headers.get("User-Agent", "").startswith(_PEOPLE)
+    )
 
 
 def wanted(call: Call, resource: Resource) -> Accepted:
@@ -116,16 +118,16 @@ _LONGEST_ACCEPT = 8 << 10  # characters: a browser's has 200
 def _alternatives(header: str) -> list[tuple[str, dict[str, str]]]:
     """(media type, parameters) of an Accept header, the one that the client likes best first. What
     stands behind the first 8 KiB is not read."""
-    found = []
+    alternatives = []
     for alternative in header[:_LONGEST_ACCEPT].split(","):
         media, *parameters = [part.strip() for part in alternative.split(";")]
         options = dict(p.split("=", 1) for p in parameters if "=" in p)
         try:
-            liking = float(options.get("q", "1"))
+            quality = float(options.get("q", "1"))
         except ValueError:
-            liking = 1.0
-        found.append((-liking, media, options))
-    return [(media, options) for _, media, options in sorted(found, key=lambda row: row[0])]
+            quality = 1.0
+        alternatives.append((-quality, media, options))
+    return [(media, options) for _, media, options in sorted(alternatives, key=lambda row: row[0])]
 
 
 def _parse(header: str, declared: bool, shapes: bool) -> Accepted:
@@ -161,7 +163,7 @@ def answer(
 class Unwritten(web.Response):
     """An answer in another form.
 
-    Its body is JSON until `server` has it written anew, outside of the event loop when that is
+    Its body is JSON until `server` has it converted, outside of the event loop when that is
     long.
     """
 
@@ -186,20 +188,20 @@ _MOST_WARNED, _LONGEST_WARNING = (
 
 
 def shortened(warnings: list[str]) -> list[str]:
-    """What of the warnings is told: all of it, or when that is too much a piece of each until it
+    """The warnings that are sent: all of them, or when that is too much a piece of each until it
     is, as upstream cuts them.
     """
     texts = [text for text in dict.fromkeys(warnings) if text]
     if sum(map(len, texts)) <= _MOST_WARNED:
         return texts
-    told: list[str] = []
+    shown: list[str] = []
     written = 0
     for text in texts:
         if written >= _MOST_WARNED:
             break
-        told.append(text[:_LONGEST_WARNING])
-        written += len(told[-1])
-    return told
+        shown.append(text[:_LONGEST_WARNING])
+        written += len(shown[-1])
+    return shown
 
 
 _STATUS = b'{"apiVersion":"v1","kind":"Status",'
@@ -247,7 +249,7 @@ def _as_written(error: StatusError) -> bytes:
     )
 
 
-def one(call: Call, resource: Resource, data: bytes, code: int = 200) -> web.Response:
+def object_answer(call: Call, resource: Resource, data: bytes, code: int = 200) -> web.Response:
     """A single object in the shape the client asked for. `data` is as the version shows it."""
     want = accepted(call.http.headers.get("Accept", ""), resource.built_in)
     if want.shape == "Table":

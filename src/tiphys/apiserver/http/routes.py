@@ -40,7 +40,7 @@ def check_name(info: RequestInfo) -> None:
 
 
 def has_empty_part(info: RequestInfo) -> bool:
-    """Whether nothing stands between two slashes of a path, where no router would find it. What is
+    """Whether a path has an empty segment, which no router would match. What is
     behind a proxy is the other server's."""
     own = info.path.partition("/proxy/")[0].rstrip("/")
     return "//" in own.replace("/namespaces//", "/", 1)

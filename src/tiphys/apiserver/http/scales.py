@@ -51,7 +51,7 @@ class Scales:
 
     async def _answer(self, call: Call, resource: Resource, entry: Entry) -> web.Response:
         obj = await self._registry.converter.read(resource, entry)
-        return respond.one(call, _SCALES, encode(self._view(resource).of(obj)))
+        return respond.object_answer(call, _SCALES, encode(self._view(resource).of(obj)))
 
     async def get(self, call: Call, resource: Resource) -> web.Response:
         entry = self._registry.entry(resource, call.info.namespace, call.info.name)
@@ -88,7 +88,7 @@ class Scales:
         return await self._change(call, resource, wanted)
 
     async def _apply(self, call: Call, resource: Resource) -> web.Response:
-        """An applied Scale is an applied object that says nothing but the number of replicas."""
+        """An applied Scale is an applied object that sets nothing but the number of replicas."""
         data = await body(call)
         check_write(call, "PatchOptions", apply=True)
         try:
@@ -110,7 +110,7 @@ class Scales:
     async def _change(
         self, call: Call, resource: Resource, wanted: Callable[[Any], Scale]
     ) -> web.Response:
-        """Writes the Scale that `wanted` gives for the object as it stands."""
+        """Writes the Scale that `wanted` gives for the current object."""
         view = self._view(resource)
 
         def change(old: Any) -> Any:

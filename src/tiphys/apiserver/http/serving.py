@@ -1,7 +1,7 @@
 """The socket: TLS, connections that know the client's certificate, limits of what a request may be
 and how long it takes.
 
-What a head may be, and how many connections there are, `client/front` says.
+The limits of heads and connections are in `client/front`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _LINGERING = 1.0  # seconds in which the rest of a refused body is thrown away
 
 
 class Request(web.BaseRequest):
-    """A request whose body may be as large as upstream allows. `record` is what is told of it
+    """A request whose body may be as large as upstream allows. `record` is its audit record
     where requests are audited."""
 
     record: Any = None  # of audit.records.Record
@@ -66,8 +66,8 @@ class _Connection(Connection):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """A method that no parser knows is one that no path has; who has gone needs no answer, and
-        the log no word of it."""
+        """A method that no parser knows is one that no path has. A client that has gone needs
+        neither an answer nor a log line."""
         if isinstance(exc, ConnectionError):
             gone = web.Response(status=499)
             gone.force_close()
@@ -81,7 +81,7 @@ class _Connection(Connection):
 
 
 class Answering(Protocol):
-    """Who answers requests."""
+    """What answers requests."""
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse: ...
 
@@ -115,7 +115,7 @@ async def serve(
 async def listen(
     take: Callable[[socket.socket], None], host: str, port: int, inherited: int | None = None
 ) -> Listener:
-    """Accepts connections for others: `take` is given each, once its client has spoken."""
+    """Accepts connections for others: `take` is given each, once its client has sent something."""
     most = room_for_connections()
     listener = Listener(take, HANDSHAKE_SECONDS, lambda: most)
     if inherited is not None:

@@ -1,4 +1,4 @@
-"""ETags of lists: who asks again for a list that has not changed is told so, in a few bytes.
+"""ETags of lists: a repeated request for an unchanged list gets a 304, a few bytes.
 
 A list's own resourceVersion moves with every write to anything, its items do not: hence the ETag is
 a weak one, of the request and of how far the resource's cache is. Upstream's lists have none; its

@@ -32,7 +32,7 @@ from tiphys.store.cache import Entry, Event, Expired
 
 _BOOKMARK = 50.0  # seconds between bookmarks
 _REPLAYED = 20  # objects that a new watcher is sent at once
-_AT_ONCE = 500  # events looked at for one watcher before it is another's turn
+_AT_ONCE = 500  # events processed for one watcher before it is another's turn
 _PIECE = 64 << 10  # bytes of events sent to one watcher before it is another's turn, about
 INITIAL_EVENTS_END = "k8s.io/initial-events-end"
 
@@ -100,7 +100,7 @@ class Stream:
                     self._send([self._bookmark(since, initial_end=True)])
             await self._follow(watcher)
             if watcher.overflowed:
-                self._say_why()
+                self._send_error()
             await self._finish()
         except ConnectionError:
             pass  # the client went away
@@ -121,7 +121,7 @@ class Stream:
             self._transport.abort()
 
     async def _fail(self, error: errors.StatusError) -> web.StreamResponse:
-        """A watch that may be had, but not from there, begins, and ends with an event that says so:
+        """A watch that is allowed, but not from that revision, starts and ends with an error event:
         as upstream has it, and as clients expect it.
         """
         response = await self._open()
@@ -129,8 +129,8 @@ class Stream:
         await self._wire.end()
         return response
 
-    def _say_why(self) -> None:
-        """A watch that ends because something came that cannot be read says so; one that was too
+    def _send_error(self) -> None:
+        """A watch that ends because of an unreadable object sends an error event; one that was too
         slow just ends.
         """
         try:
@@ -176,7 +176,7 @@ class Stream:
             if self._plain:
                 lines.append(event.line("ADDED"))
             else:
-                lines.append(await self._made("ADDED", event))
+                lines.append(await self._line_aside("ADDED", event))
                 await pace.next()
             size += len(lines[-1])
             if size > _PIECE:
@@ -217,7 +217,7 @@ class Stream:
             or self._stalled
             or watcher.overflowed
             or self.ended
-            or self._gone()
+            or self._is_closed()
         ):
             now = loop.time()
             if now >= ends:
@@ -253,7 +253,7 @@ class Stream:
         watcher = self._flushing
         if watcher is None or self._waiting:  # None: the watch has ended meanwhile
             return
-        if self._gone() or self._watches.closing.is_set():
+        if self._is_closed() or self._watches.closing.is_set():
             self.wake.set()
             return
         if self._call.http.protocol.writing_paused:
@@ -275,19 +275,19 @@ class Stream:
         elif watcher.behind:
             self._awake()
 
-    def _wait(self, what: Coroutine[Any, Any, None]) -> None:
+    def _wait(self, task: Coroutine[Any, Any, None]) -> None:
         self._waiting = True
-        self._watches.tasks.start(self._waited(what), "watch")
+        self._watches.tasks.start(self._run_waiting(task), "watch")
 
-    async def _waited(self, what: Coroutine[Any, Any, None]) -> None:
+    async def _run_waiting(self, task: Coroutine[Any, Any, None]) -> None:
         try:
-            await what
+            await task
         finally:
             self._waiting = False
         self._awake()
 
     async def _room(self) -> None:
-        """Until the client has read what it was sent; one that reads nothing is let go."""
+        """Until the client has read what it was sent; one that reads nothing is disconnected."""
         try:
             async with asyncio.timeout(PATIENCE):
                 # Shielded: the protocol has one future for all who wait.
@@ -323,15 +323,15 @@ class Stream:
 
     async def _send_made(self, taken: list[tuple[str, Event]]) -> None:
         """Events with large objects, which are made on the thread for these. Later ones wait."""
-        lines = [await self._made(kind, event) for kind, event in taken]
+        lines = [await self._line_aside(kind, event) for kind, event in taken]
         if self._flushing is not None:  # else the watch has ended meanwhile, and its answer
             self._send(lines)
 
-    def _gone(self) -> bool:
+    def _is_closed(self) -> bool:
         return self._transport is None or self._transport.is_closing()
 
     def _send(self, lines: list[bytes]) -> None:
-        if lines and not self._gone():
+        if lines and not self._is_closed():
             self._wire.put(lines)
 
     def _line(self, kind: str, event: Event) -> bytes:
@@ -339,24 +339,24 @@ class Stream:
         if self._plain:
             return event.line(kind)
         key = self._form(kind)
-        made = event.lines.get(key) if key is not None else None
-        if made is None:
-            made = self._shaped(kind, self._shown(kind, event), event.revision)
+        line = event.lines.get(key) if key is not None else None
+        if line is None:
+            line = self._shaped(kind, self._shown(kind, event), event.revision)
             if key is not None:
-                event.lines[key] = made
-        return made
+                event.lines[key] = line
+        return line
 
-    async def _made(self, kind: str, event: Event) -> bytes:
+    async def _line_aside(self, kind: str, event: Event) -> bytes:
         """As `_line`, of a large object on the thread for these."""
         key = self._form(kind)
         if self._plain or event.size <= LARGE or (key is not None and key in event.lines):
             return self._line(kind, event)
         data = self._shown(kind, event)
         weigh_object(len(data))
-        made = await aside(self._shaped, kind, data, event.revision)
+        line = await aside(self._shaped, kind, data, event.revision)
         if key is not None:
-            event.lines[key] = made
-        return made
+            event.lines[key] = line
+        return line
 
     def _form(self, kind: str) -> Hashable:
         """By which an event remembers a line that is not plain; None for those of tables."""

@@ -14,7 +14,7 @@ from tiphys.apiserver.http.request import Call
 from tiphys.apiserver.proxying.forwarding import TOKEN_PROTOCOL
 from tiphys.client.websockets import framed, upgrade, wants_socket
 
-_LONGEST_MESSAGE = 4096  # bytes of what a client says, which nobody listens to
+_LONGEST_MESSAGE = 4096  # bytes of a client's message, which is discarded
 _LENGTH = 4  # bytes before an event in protobuf, which a message does without
 
 
@@ -26,7 +26,7 @@ class Wire(Protocol):
     transport: Any
 
     async def open(self) -> web.StreamResponse:
-        """Begins the answer. Raises StatusError, ConnectionError."""
+        """Starts the answer. Raises StatusError, ConnectionError."""
         ...
 
     def put(self, events: list[bytes]) -> None:
@@ -76,7 +76,7 @@ class Chunks:
 
 
 class Messages:
-    """A WebSocket. What the client says is thrown away; the watch ends when it goes."""
+    """A WebSocket. The client's messages are discarded; the watch ends when it disconnects."""
 
     takes_chunks = False
     transport: Any = None

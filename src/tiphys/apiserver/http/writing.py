@@ -35,7 +35,7 @@ from tiphys.apiserver.http.options import (
     read_delete_options,
 )
 from tiphys.apiserver.http.request import Call
-from tiphys.apiserver.registry.changes import Apply, Change, Patched, Replace, whole
+from tiphys.apiserver.registry.changes import Apply, Change, Patched, Replace, whole_object
 from tiphys.apiserver.registry.changes import Part as Merge
 from tiphys.apiserver.registry.conversion import as_stored
 from tiphys.apiserver.registry.metadata import check_identity
@@ -54,7 +54,7 @@ _UNSAFE_DELETE = "unsafe-delete-ignore-read-errors"
 
 
 def manager_of(call: Call) -> str:
-    """Who manages what this request writes: as it says itself, or the program's name in its
+    """Who manages what this request writes: `fieldManager`, or the program's name in its
     User-Agent.
     """
     return (
@@ -104,7 +104,7 @@ class Writer:
     def _part(self, call: Call, resource: Resource) -> Merge:
         """(new, old) → what is written through the path."""
         declared = self._registry.strategy_of(resource).subresources.get(call.info.subresource)
-        return declared.merge if isinstance(declared, Part) else whole
+        return declared.merge if isinstance(declared, Part) else whole_object
 
     def _check_create(self, call: Call, resource: Resource) -> None:
         """A write that would create the object needs that right, too. Raises 403."""
@@ -126,7 +126,7 @@ class Writer:
         data = converter.shown(resource, entry)
         if data is None:
             [data] = await converter.present(resource, [entry])
-        return await aside(respond.one, call, resource, data, code)
+        return await aside(respond.object_answer, call, resource, data, code)
 
     async def _change(self, call: Call, resource: Resource, change: Change) -> web.Response:
         entry, created = await self._registry.update(self.write_of(call, resource), change)
@@ -203,7 +203,7 @@ class Writer:
 
     @staticmethod
     def _deletion(call: Call, resource: Resource, options: DeleteOptions) -> Write:
-        """Of one object, or of a collection's. A dry run stands in the options."""
+        """Of one object, or of a collection's. A dry run is in the options."""
         info = call.info
         namespace = info.namespace if resource.namespaced else ""
         return Write(resource, namespace, info.name, call.user, bool(options.dry_run))
@@ -226,8 +226,8 @@ class Writer:
         )
         allowed, reason = self._authorizer.authorize(call.user, asked)
         if not allowed:
-            why = f'not permitted to do "{_UNSAFE_DELETE}", reason: {reason}'
-            raise errors.forbidden(resource.group_resource, info.name, why)
+            message = f'not permitted to do "{_UNSAFE_DELETE}", reason: {reason}'
+            raise errors.forbidden(resource.group_resource, info.name, message)
 
     async def delete_collection(self, call: Call, resource: Resource) -> web.StreamResponse:
         want = respond.wanted(call, resource)
@@ -240,11 +240,11 @@ class Writer:
         meta = list_meta(resource, self._registry.store.revision, bool(want.shape))
         answer = await listing.body(meta, deleted)
         if answer.length <= LARGE_ANSWER:
-            return respond.answer(answer.whole(), 200, call.warnings, media_of(want))
+            return respond.answer(answer.joined(), 200, call.warnings, media_of(want))
         response = web.StreamResponse(headers={**respond.HEADERS, "Content-Type": media_of(want)})
         respond.warn_of(response, call.warnings)
         if call.record is not None:
-            call.record.lists(answer.length, answer.whole)
+            call.record.lists(answer.length, answer.joined)
         call.seat.release()  # all is deleted, what is left is the client's to take
         return await self._bulk.write(call, response, answer)
 

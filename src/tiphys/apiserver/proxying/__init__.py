@@ -1,2 +1,2 @@
-"""Requests that other servers answer: aggregated API servers, nodes, pods and services,
+"""Requests to other servers: aggregated API servers, nodes, pods and services,
 webhooks."""

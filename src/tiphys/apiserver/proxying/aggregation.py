@@ -53,14 +53,14 @@ _AGAIN = 1.0  # seconds between checks of one that does not
 # What a header's name may hold beside letters and digits; the rest is percent-encoded.
 _HEADER_SAFE = "!#$&'*+-.^_`|~"
 AUTOMANAGED = "kube-aggregator.kubernetes.io/automanaged"
-_LONGEST_RESOURCES = 1 << 20  # bytes of what another server says that it serves
+_LONGEST_RESOURCES = 1 << 20  # bytes of another server's resource list
 _MOST_CONTEXTS = 100
 _LONGEST_OPENAPI = 16 << 20
 _DISCOVERY = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 
 
 class Aggregator:
-    """`remotes` are those that have been looked at; `changed` is called when what they serve has
+    """`remotes` are those that have been checked; `changed` is called when what they serve has
     changed."""
 
     def __init__(self, registry: Registry, caller: WebhookCaller, proxy: FrontProxy | None) -> None:
@@ -95,14 +95,14 @@ class Aggregator:
         if not remote.available:
             raise errors.unavailable("service unavailable")
         try:
-            url, name, context = self._where(remote.service)
+            url, name, context = self._backend_of(remote.service)
         except WebhookError:
             raise errors.unavailable("service unavailable") from None
         target = yarl.URL(f"{url}{raw_target(call.http._message.path)}", encoded=True)
         if is_upgrade(call.http.headers):
             assert target.host is not None and target.port is not None
-            there = Backend(target.host, target.port, context, name)
-            return await tunnel(call, there, target.raw_path_qs, self._identity(call))
+            backend = Backend(target.host, target.port, context, name)
+            return await tunnel(call, backend, target.raw_path_qs, self._identity(call))
         return await relay(self._http(), call, target, self._identity(call), context, name)
 
     @staticmethod
@@ -116,7 +116,7 @@ class Aggregator:
             rows += [(name, value) for value in values]
         return rows
 
-    def _where(self, service: APIService) -> tuple[str, str, ssl.SSLContext]:
+    def _backend_of(self, service: APIService) -> tuple[str, str, ssl.SSLContext]:
         """(base URL, name in the certificate, TLS). Raises WebhookError."""
         target = service.spec.service
         assert target is not None
@@ -173,7 +173,9 @@ class Aggregator:
             service = decode(entry.data, APIService)
             key = (service.spec.group, service.spec.version)
             if service.spec.service is None:
-                await self._say(service, True, "Local", "Local APIServices are always available")
+                await self._set_available(
+                    service, True, "Local", "Local APIServices are always available"
+                )
                 continue
             seen.add(key)
             if self._due.get(entry.key, 0) > now and key in self.remotes:
@@ -199,7 +201,7 @@ class Aggregator:
         if known is None or not unchanged or known.available != remote.available:
             self.generation += 1
         self.remotes[key] = remote
-        await self._say(service, remote.available, reason, message)
+        await self._set_available(service, remote.available, reason, message)
         return remote.available
 
     async def _state(self, service: APIService) -> tuple[str, str, list[dict[str, Any]]]:
@@ -207,7 +209,7 @@ class Aggregator:
         assert target is not None
         where = f'service/{target.name} in "{target.namespace}"'
         try:
-            url, name, context = self._where(service)
+            url, name, context = self._backend_of(service)
         except WebhookError as error:
             if "not found" in str(error):
                 return "ServiceNotFound", f"{where} is not present", []
@@ -253,7 +255,7 @@ class Aggregator:
 
     async def _swagger(self, service: APIService) -> dict[str, Any]:
         try:
-            url, name, context = self._where(service)
+            url, name, context = self._backend_of(service)
             headers = [*_SYSTEM_IDENTITY, ("Accept", "application/json")]
             async with (
                 asyncio.timeout(10),
@@ -284,7 +286,9 @@ class Aggregator:
             return {}
         return document
 
-    async def _say(self, service: APIService, available: bool, reason: str, message: str) -> None:
+    async def _set_available(
+        self, service: APIService, available: bool, reason: str, message: str
+    ) -> None:
         """Keeps the condition Available."""
         if not self._leads:
             return
@@ -301,7 +305,7 @@ class Aggregator:
         def change(old: APIService) -> APIService:
             new = copy.deepcopy(old)
             now = self._registry.now()
-            wanted = copy.copy(condition)  # for a write that lost is made again
+            wanted = copy.copy(condition)  # a write that conflicts is retried
             new.status.conditions = conditions.updated(old.status.conditions, wanted, now)
             return new
 

@@ -96,8 +96,8 @@ class Connector:
         )
 
     def _node_address(self, name: str) -> tuple[str, int]:
-        """Where a node's own server listens. Names are not resolved: a node says its address.
-        Raises 404 and 503."""
+        """Where a node's own server listens. Names are not resolved: a node's status has its
+        address. Raises 404 and 503."""
         node = decode(self._registry.entry(_NODES, "", name).data, core_v1.Node)
         addresses = {a.type: a.address for a in reversed(node.status.addresses)}  # the first
         known = (addresses.get(kind, "") for kind in ("InternalIP", "ExternalIP"))
@@ -208,13 +208,13 @@ class Connector:
         target = path + ("?" + call.query_text if call.query_text else "")
         if not is_upgrade(call.http.headers):
             raise errors.bad_request("Upgrade request required")
-        there = Backend(host, port, self._tls or self._plain_tls, pod.spec.node_name)
-        return await tunnel(call, there, target, [])
+        backend = Backend(host, port, self._tls or self._plain_tls, pod.spec.node_name)
+        return await tunnel(call, backend, target, [])
 
     async def _admit(
         self, call: Call, resource: Resource, kind: Any, path: str | None = None
     ) -> None:
-        """A stream is a request like others: what judges writes may judge it."""
+        """A stream passes admission, as a CONNECT."""
         info = call.info
         options = kind()
         for field, name in zip(kind.__struct_fields__, kind.__struct_encode_fields__, strict=True):
@@ -261,8 +261,8 @@ class Connector:
             extra.append(("X-Forwarded-For", ", ".join([*forwarded, plain(peer)])))
         if is_upgrade(call.http.headers):
             tls = target.tls if target.scheme == "https" else None
-            there = Backend(target.host, target.port, tls, target.server_name)
-            return await tunnel(call, there, url.raw_path_qs, extra)
+            backend = Backend(target.host, target.port, tls, target.server_name)
+            return await tunnel(call, backend, url.raw_path_qs, extra)
         return await relay(self._http(), call, url, extra, target.tls, target.server_name, links)
 
     def _target(self, info: RequestInfo, named: Named) -> _Target:
@@ -291,16 +291,16 @@ class Connector:
         wanted = next((p for p in service.spec.ports if port in ("", p.name, str(p.port))), None)
         if wanted is None:
             raise errors.unavailable(f'no service port "{port}" found for service "{name}"')
-        found = endpoint_of(
+        address = endpoint_of(
             self._registry.cache(_SLICES),
             namespace,
             name,
             wanted.name,
             lambda endpoint: self._is_a_pods(namespace, endpoint),
         )
-        if found is None:
+        if address is None:
             raise errors.unavailable(f'no endpoints available for service "{name}"')
-        return found
+        return address
 
     def _is_a_pods(self, namespace: str, endpoint: discovery_v1.Endpoint) -> bool:
         """Whether an endpoint is a pod of the namespace: the author of endpoints does not choose
@@ -329,22 +329,22 @@ class _Target:
 def _check_log_options(query: Mapping[str, str], pod: str) -> None:
     """Raises 400 for what is no number, 422 for one that is too small, as upstream's
     `ValidatePodLogOptions`."""
-    found = []
+    violations = []
     for name, least in _LEAST_OF_LOGS.items():
         text = query.get(name)
         if text is None:
             continue
         if _INTEGER.fullmatch(text) is None:
-            why = f"strconv.ParseInt: parsing {goformat.quoted(text[:100])}: invalid syntax"
-            raise errors.bad_request(why)
+            detail = f"strconv.ParseInt: parsing {goformat.quoted(text[:100])}: invalid syntax"
+            raise errors.bad_request(detail)
         if int(text) < least:
             rule = "greater than 0" if least else "greater than or equal to 0"
-            found.append(errors.invalid_value(name, int(text), f"must be {rule}"))
+            violations.append(errors.invalid_value(name, int(text), f"must be {rule}"))
     if "sinceSeconds" in query and "sinceTime" in query:
-        why = "at most one of `sinceTime` or `sinceSeconds` may be specified"
-        found.append(errors.forbidden_field("", why))
-    if found:
-        raise errors.invalid("PodLogOptions", "", pod, found)
+        detail = "at most one of `sinceTime` or `sinceSeconds` may be specified"
+        violations.append(errors.forbidden_field("", detail))
+    if violations:
+        raise errors.invalid("PodLogOptions", "", pod, violations)
 
 
 def _check_address(host: str) -> None:

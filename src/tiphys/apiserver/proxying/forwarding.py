@@ -51,7 +51,7 @@ _SAFE = "/%:@!$&()*+,;=~-._'"  # of a path, beside letters and digits
 
 
 def without_identity(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """The headers without those which say who the client is, or whom it acts as: the server behind
+    """The headers without those of the client's identity and impersonation: the server behind
     the proxy must not be able to act as the client."""
     kept = []
     for name, value in headers:
@@ -84,7 +84,7 @@ def passed_headers(call: Call) -> list[tuple[str, str]]:
 
 @dataclass(frozen=True)
 class Named:
-    """What a proxied name says: ``[scheme:]name[:port]``."""
+    """The parts of a proxied name: ``[scheme:]name[:port]``."""
 
     scheme: str
     name: str
@@ -163,7 +163,7 @@ async def tunnel(
     granted.
 
     `target` is the path with its query, `extra` are headers that this server adds. Raises 500 when
-    there is nobody at the other end.
+    there is no server at the other end.
     """
     server_name = backend.server_name if backend.tls is not None else None
     try:
@@ -178,8 +178,8 @@ async def tunnel(
     headers["Upgrade"] = call.http.headers["Upgrade"]
     host = authority(backend.host, backend.port)
     writer.write(request_head(call.http.method, target, host, headers))
-    told = call.record.started if call.record is not None else None
-    await splice(call.http, reader, writer, told)
+    on_start = call.record.started if call.record is not None else None
+    await splice(call.http, reader, writer, on_start)
     return web.StreamResponse()
 
 
@@ -206,7 +206,8 @@ async def relay(
             ssl=tls,
             server_hostname=server_name,
             allow_redirects=False,
-            skip_auto_headers=("Content-Type", "User-Agent"),  # what the client did not say
+            # headers that the client did not send
+            skip_auto_headers=("Content-Type", "User-Agent"),
         )
     except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
         raise errors.unavailable(f"error trying to reach service: {error}") from None
@@ -239,7 +240,7 @@ async def _page(
         while len(body) <= MOST and (chunk := await answer.content.readany()):
             body += chunk
     if len(body) <= MOST:
-        # On a thread: the event loop answers others meanwhile.
+        # On a thread: the event loop goes on meanwhile.
         changed = await asyncio.to_thread(
             _rewritten, body, answer.headers.get("Content-Encoding", ""), links
         )

@@ -84,29 +84,29 @@ class Rewriter:
     def page(self, text: str) -> str:
         """A page of HTML with its links rewritten. Takes time in proportion to its length."""
         done: list[str] = []
-        at = kept = 0
-        while (at := text.find("<", at)) >= 0:
-            if text.startswith("<!--", at):
-                at = _after(text, "-->", at + 4)
+        position = kept = 0
+        while (position := text.find("<", position)) >= 0:
+            if text.startswith("<!--", position):
+                position = _after(text, "-->", position + 4)
                 continue
-            name = _NAME.match(text, at + 1)
+            name = _NAME.match(text, position + 1)
             if name is None:
-                at += 1
+                position += 1
                 continue
             element = name[0].lower()
-            at = name.end()
-            while (attribute := _ATTRIBUTE.match(text, at)) is not None:
-                at = attribute.end()
+            position = name.end()
+            while (attribute := _ATTRIBUTE.match(text, position)) is not None:
+                position = attribute.end()
                 if attribute[2] and attribute[1].lower() in _ATTRIBUTES.get(element, ()):
                     done += [text[kept : attribute.start(2)], self._value(attribute[2])]
-                    kept = at
-            end = _SPACE.match(text, at).end()  # type: ignore[union-attr]  # it matches nothing, too
+                    kept = position
+            end = _SPACE.match(text, position).end()  # type: ignore[union-attr]  # it matches nothing, too
             if text[end : end + 1] == ">":
-                at = end + 1
+                position = end + 1
                 if element in _RAW:
-                    at = _end_of_raw(text, element, at)
+                    position = _end_of_raw(text, element, position)
             else:
-                at = max(end, at)
+                position = max(end, position)
         return "".join([*done, text[kept:]])
 
     def _value(self, written: str) -> str:
@@ -116,14 +116,14 @@ class Rewriter:
         return written if changed == value else f'"{html.escape(changed)}"'
 
 
-def _after(text: str, end: str, at: int) -> int:
-    found = text.find(end, at)
-    return len(text) if found < 0 else found + len(end)
+def _after(text: str, end: str, position: int) -> int:
+    index = text.find(end, position)
+    return len(text) if index < 0 else index + len(end)
 
 
-def _end_of_raw(text: str, element: str, at: int) -> int:
-    found = re.compile(f"</{re.escape(element)}", re.IGNORECASE).search(text, at)
-    return len(text) if found is None else found.start() + 1
+def _end_of_raw(text: str, element: str, position: int) -> int:
+    closing = re.compile(f"</{re.escape(element)}", re.IGNORECASE).search(text, position)
+    return len(text) if closing is None else closing.start() + 1
 
 
 def unpacked(data: bytes, encoding: str) -> bytes | None:

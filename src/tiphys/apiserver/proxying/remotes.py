@@ -43,7 +43,7 @@ class FrontProxy:
 
 @dataclass(slots=True)
 class Remote:
-    """One served group and version of another server. `resources` is what it said of itself, as an
+    """One served group and version of another server. `resources` is its own discovery, as an
     APIResourceList; `swagger` the part of its OpenAPI v2 document that is about them, {} when it
     has none."""
 
@@ -68,12 +68,12 @@ def client_context(spec: APIServiceSpec) -> ssl.SSLContext:
 
 def resources(body: bytes) -> list[dict[str, Any]]:
     listed = msgspec.json.decode(body, type=_Resources).resources or []
-    return [msgspec.to_builtins(one) for one in listed]
+    return [msgspec.to_builtins(resource) for resource in listed]
 
 
 def swagger_of(body: bytes, prefix: str) -> dict[str, Any]:
     """The document that another server answered. Raises ValueError for one that cannot be joined to
-    ours: tried here, or it would take everybody's with it."""
+    ours: tried here, or it would break everyone's."""
     document: dict[str, Any] = msgspec.json.decode(body, type=dict[str, Any])
     info = {"title": "", "version": ""}
     empty = {"info": info, "paths": {}, "definitions": {}}

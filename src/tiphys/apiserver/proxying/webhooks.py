@@ -98,7 +98,7 @@ class WebhookCaller:
 
     def locate(self, config: Any) -> tuple[str, str, str]:
         """(URL to post to, name its certificate must carry when that is not the URL's host, URL as
-        users are told it)."""
+        it is shown to users)."""
         if config.url:
             return config.url, "", config.url
         service = config.service
@@ -119,7 +119,7 @@ class WebhookCaller:
             raise WebhookError(f'service "{name}" not found')
         service = decode(entry.data, core_v1.Service)
         if service.spec.type == "ExternalName":
-            # Names are not resolved for anybody: they could lead anywhere.
+            # Names are not resolved: they could lead anywhere.
             raise WebhookError(f'unsupported service type "{service.spec.type}"')
         wanted = next((p for p in service.spec.ports if p.port == port), None)
         if wanted is None:
@@ -138,7 +138,7 @@ def endpoint_of(
     fits: Callable[[discovery_v1.Endpoint], bool] = lambda endpoint: True,
 ) -> tuple[str, int] | None:
     """The address and port of a ready endpoint behind a service's port, by the port's name.
-    Addresses that lead back to this machine are none, whoever wrote them, and neither are names."""
+    Addresses that lead back to this machine are refused, whoever wrote them, and so are names."""
     for row in slices.select(Filter(f"{_SLICES.prefix}{namespace}/")):
         slice_ = decode(row.data, discovery_v1.EndpointSlice)
         if slice_.metadata.labels.get("kubernetes.io/service-name") != service:

@@ -1,5 +1,5 @@
-"""What admission is to the registry: plugins that are shown every write, to change it and to judge
-it.
+"""What admission is to the registry: plugins that are shown every write, to change it and to
+validate it.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Attributes:
 
 
 class Plugin(Protocol):
-    """One rule. `resources` names the group resources it looks at; empty: all."""
+    """One rule. `resources` names the group resources it applies to; empty: all."""
 
     resources: frozenset[str]
 
@@ -73,7 +73,7 @@ class Plugin(Protocol):
 
 
 class Base:
-    """A plugin that looks at everything and objects to nothing."""
+    """A plugin for every resource that refuses nothing."""
 
     resources: frozenset[str] = frozenset()
 
@@ -109,7 +109,7 @@ class Admission:
         self.metrics = AdmissionMetrics(CollectorRegistry())
 
     def count_in(self, metrics: AdmissionMetrics) -> None:
-        """From here on what plugins take is told there."""
+        """Sets where the plugins' durations are observed."""
         self.metrics = metrics
         self._chains.clear()
 
@@ -124,7 +124,7 @@ class Admission:
         return chain
 
     def _links(self, resource: str, operation: str, method: str, kind: str) -> list[_Link]:
-        """The plugins that look at a resource and have a method of their own."""
+        """The plugins that apply to a resource and implement the method."""
         links = []
         for plugin in self._plugins:
             cares = not plugin.resources or resource in plugin.resources
@@ -199,7 +199,7 @@ class Admission:
 
 async def _validate_again(plugin: Plugin, attributes: Attributes, question: Unanswered) -> None:
     """Lets a plugin go on that wants to know what a user may do, which another server decides. It
-    begins anew: judging changes nothing."""
+    starts again: validation changes nothing."""
     while True:
         await question.ask()
         try:

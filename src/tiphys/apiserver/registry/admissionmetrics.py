@@ -1,7 +1,7 @@
 """What admission takes, by upstream's names (`apiserver/pkg/admission/metrics`).
 
 Every write passes some twenty plugins: what they take is added up in tallies, which cost a fifth
-of what a histogram costs, and become histograms when somebody asks.
+of what a histogram costs, and become histograms at the scrape.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tiphys.client.exposition import Tally
 
 _BUCKETS = (0.005, 0.025, 0.1, 0.5, 1.0, 2.5)
 _PREFIX = "apiserver_admission"
-_MOST_CODE = 600  # what is greater is told as this
+_MOST_CODE = 600  # greater codes are counted as this
 
 
 class AdmissionMetrics(Collector):
@@ -61,10 +61,10 @@ class AdmissionMetrics(Collector):
         self, name: str, kind: str, operation: str, seconds: float, code: int, rejected: bool
     ) -> None:
         """An answer of a webhook. `code` is its status, or that of the failure."""
-        told = "true" if rejected else "false"
+        rejected_label = "true" if rejected else "false"
         code = min(code, _MOST_CODE)
-        self._webhooks.labels(name, kind, operation, told).observe(seconds)
-        self._requests.labels(name, kind, operation, str(code), told).inc()
+        self._webhooks.labels(name, kind, operation, rejected_label).observe(seconds)
+        self._requests.labels(name, kind, operation, str(code), rejected_label).inc()
 
     def rejection(self, name: str, kind: str, operation: str, error: str, code: int) -> None:
         """`error`: no_error, or who failed (calling_webhook_error, apiserver_internal_error)."""

@@ -1,4 +1,4 @@
-"""The ways from an object as it stands to the one to store: each is a value with one method, `new`.
+"""The ways from the current object to the one to store: each is a value with one method, `new`.
 
 They touch nothing but what they are given.
 """
@@ -25,7 +25,7 @@ Part = Callable[[Any, Any], Any]
 """What of a new object a subresource may change: (new, old) to old with just that changed."""
 
 
-def whole(new: Any, old: Any) -> Any:
+def whole_object(new: Any, old: Any) -> Any:
     """For paths that may change everything, but for what the strategy keeps."""
     return new
 
@@ -57,7 +57,7 @@ class Change(ABC):
 
     @abstractmethod
     def new(self, old: Any | None, stamp: str) -> Any:
-        """The object to store. It is called again when somebody else wrote in between.
+        """The object to store. It is called again after a conflicting write.
 
         `old` is None when there is no object (see `upsert`); `stamp` is the time, as objects
         carry it. Raises StatusError.
@@ -178,7 +178,7 @@ class Apply(Change):
             new = self._part(new, new)
         if old is None and new.metadata.uid:
             name = self._config["metadata"]["name"]
-            why = _NO_SUCH_UID.format(new.metadata.uid)
-            raise errors.conflict(self._resource.group_resource, name, why)
+            detail = _NO_SUCH_UID.format(new.metadata.uid)
+            raise errors.conflict(self._resource.group_resource, name, detail)
         new.metadata.managed_fields = applied.entries
         return new

@@ -10,13 +10,13 @@ from typing import Any
 
 from tiphys.store.cache import Entry
 
-_MOST = 32 << 20  # bytes; further items are coded for each list anew
+_MOST = 32 << 20  # bytes; further items are encoded again for each list
 _UNUSED = 10.0  # seconds without a list that takes any, after which all are dropped
 _DROPPED = 1000  # items that are dropped in one round of the event loop: half a millisecond
 
 
 class CodedItems:
-    """Of one server. `key` says in which form an item shows its object."""
+    """Of one server. `key` names the form in which an item shows its object."""
 
     def __init__(self, most: int = _MOST, unused: float = _UNUSED) -> None:
         self._most = most
@@ -38,18 +38,18 @@ class CodedItems:
         self._size += len(item)
 
     def use(self) -> None:
-        """A list begins to take items: they stay for a while."""
+        """A list starts to take items: they are kept for a while."""
         loop = asyncio.get_running_loop()
         self._used = loop.time()
         if not self._waits:
             self._waits = True
-            loop.call_later(self._unused, self._look)
+            loop.call_later(self._unused, self._drop_unused)
 
-    def _look(self) -> None:
+    def _drop_unused(self) -> None:
         loop = asyncio.get_running_loop()
         left = self._used + self._unused - loop.time()
         if left > 0:
-            loop.call_later(left, self._look)
+            loop.call_later(left, self._drop_unused)
             return
         self._waits = False
         self._size = 0

@@ -116,19 +116,19 @@ class Caller(Protocol):
     """Calls the webhook that a client configuration names (`proxying.webhooks`)."""
 
     async def call(self, client_config: Any, review: Any, seconds: float) -> Any:
-        """The webhook's answer, plain. Raises an error that says what went wrong."""
+        """The webhook's answer, plain. Raises StatusError."""
         ...
 
 
 class Conversion(Protocol):
-    """How the objects of one served version stand in the store, and how they are shown."""
+    """How the objects of one served version are stored, and how they are shown."""
 
     def shown(self, entry: Entry) -> bytes | None:
         """An object's bytes as this version shows them; None when a webhook must be asked first."""
         ...
 
     async def present(self, entries: Sequence[Entry], caller: Caller) -> None:
-        """Asks the webhook for all that `shown` could not tell, once for all: then it can."""
+        """Asks the webhook once for all that `shown` cannot convert itself: then it can."""
         ...
 
     async def stored(self, obj: Any, caller: Caller) -> bytes:

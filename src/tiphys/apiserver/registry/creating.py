@@ -30,7 +30,7 @@ _GENERATED = 8  # names that are tried for a generateName, as upstream does
 async def create(objects: Objects, write: Write, obj: Any, fields_known: bool = False) -> Entry:
     """Creates the object and returns its entry. Raises StatusError.
 
-    `fields_known` says that the object comes with its managed fields (of server-side apply).
+    `fields_known`: the object comes with its managed fields (of server-side apply).
     """
     strategy = objects.strategy_of(write.requested)
     meta: ObjectMeta = obj.metadata
@@ -128,7 +128,7 @@ def _attributes(write: Write, obj: Any) -> Attributes:
 
 
 def _set_system_fields(objects: Objects, strategy: Strategy[Any], meta: ObjectMeta) -> None:
-    """What only the server says of a new object."""
+    """The metadata that only the server sets on a new object."""
     meta.uid = names.new_uid()
     meta.creation_timestamp = objects.stamp()
     meta.deletion_timestamp = None
@@ -152,7 +152,7 @@ def _validate(objects: Objects, resource: Resource, strategy: Strategy[Any], obj
 def _check_unversioned(meta: ObjectMeta) -> None:
     """What is to be created has no version yet. Raises 400.
 
-    Upstream's store looks at it last, and does not see what is no number.
+    Upstream's store checks it last, and ignores what is no number.
     """
     version = meta.resource_version
     if version.isascii() and version.isdigit() and 0 < int(version) < 1 << 64:

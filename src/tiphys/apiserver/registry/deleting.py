@@ -19,7 +19,7 @@ from tiphys.store.cache import Entry, Filter, with_revision
 from tiphys.store.engine import Conflict, StoreError
 
 _ATTEMPTS = 20  # after which a deletion that always comes late is a conflict
-_EXAMINED = 250  # objects that a deletion of many looks at in one step
+_EXAMINED = 250  # objects that a collection's deletion examines in one step
 ORPHAN = "orphan"
 FOREGROUND = "foregroundDeletion"
 
@@ -51,7 +51,7 @@ async def delete(objects: Objects, write: Write, options: DeleteOptions) -> Dele
         try:
             return await _delete(objects, resource, strategy, obj, entry, options, dry_run)
         except Conflict:
-            continue  # somebody else wrote in between
+            continue  # another writer was faster
         finally:
             free_aside(obj)
     raise errors.conflict(resource.group_resource, write.name, errors.MODIFIED)
@@ -69,11 +69,11 @@ def _check_preconditions(
         ("ResourceVersion", preconditions.resource_version, meta.resource_version, "modified"),
     ):
         if wanted is not None and wanted != actual:
-            why = (
+            detail = (
                 f"the {label} in the precondition ({wanted}) does not match the {label} in record"
                 f" ({actual}). The object might have been {event}"
             )
-            raise errors.conflict(kind, meta.name, why)
+            raise errors.conflict(kind, meta.name, detail)
 
 
 async def _delete(
@@ -85,7 +85,7 @@ async def _delete(
     options: DeleteOptions,
     dry_run: bool,
 ) -> Deleted:
-    """Removes the object, or marks it. Raises Conflict when somebody else wrote in between."""
+    """Removes the object, or marks it. Raises Conflict when another writer was faster."""
     meta = obj.metadata
     finalizers = _finalizers(strategy, meta, options)
     grace = strategy.grace(obj, options.grace_period_seconds)
@@ -153,7 +153,7 @@ async def remove(
     entry: Entry,
     dry_run: bool,
 ) -> Entry:
-    """Takes the object out of the store. Raises Conflict when somebody else wrote in between."""
+    """Takes the object out of the store. Raises Conflict when another writer was faster."""
     obj.metadata.resource_version = ""
     if dry_run:
         return unwritten(entry.key, await objects.converter.write(resource, obj), entry)
@@ -176,8 +176,10 @@ async def delete_corrupt(objects: Objects, write: Write) -> None:
     if corrupt is None:
         objects.entry(resource, write.namespace, write.name)
         field = "ignoreStoreReadErrorWithClusterBreakingPotential"
-        why = "is exclusively used to delete corrupt object(s), try again by removing this option"
-        problem = errors.invalid_value(field, True, why)
+        detail = (
+            "is exclusively used to delete corrupt object(s), try again by removing this option"
+        )
+        problem = errors.invalid_value(field, True, detail)
         raise errors.invalid(resource.plural, resource.group, write.name, [problem])
     if write.dry_run:
         return
@@ -200,9 +202,9 @@ async def delete_collection(
     async for some in objects.turns.sliced(write.user.name, entries, _EXAMINED):
         for entry in filter(view.matches, some):
             namespace, name = split_key(resource, entry.key)
-            one = replace(write, namespace=namespace, name=name)
+            deletion = replace(write, namespace=namespace, name=name)
             try:
-                deleted.append((await delete(objects, one, options)).entry)
+                deleted.append((await delete(objects, deletion, options)).entry)
             except StatusError as error:
                 if not is_not_found(error):
                     raise

@@ -1,4 +1,4 @@
-"""Events end after an hour, as upstream's do: what nobody reads any more must not fill the store.
+"""Events end after an hour, as upstream's do: old events must not fill the store.
 
 etcd ends them by itself; on the other engines this loop does."""
 

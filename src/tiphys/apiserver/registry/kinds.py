@@ -56,7 +56,7 @@ def _built_in() -> frozenset[tuple[str, str]]:
 
 def check_kind(obj: Any, kind: Any) -> None:
     """Raises 400, or 422 for an object of a custom resource, in upstream's words. A built-in one
-    that does not say what it is, is what it was sent as."""
+    without a kind is of the path's kind."""
     version, name = _version_and_kind(kind)
     if not issubclass(kind, CustomObject):
         obj.kind = obj.kind or name
@@ -77,8 +77,8 @@ def check_kind(obj: Any, kind: Any) -> None:
     cannot = f'{obj.kind} in version "{sent_version}" cannot be handled as a {name}: '
     if (obj.api_version, obj.kind) in _built_in():
         group = version.partition(".")[0].partition("/")[0] if "/" in version else "core"
-        why = f"converting ({sent_version}.{obj.kind}) to ({group}.{name}): unknown conversion"
-        raise errors.bad_request(cannot + why)
+        reason = f"converting ({sent_version}.{obj.kind}) to ({group}.{name}): unknown conversion"
+        raise errors.bad_request(cannot + reason)
     raise errors.bad_request(
         f'{cannot}no kind "{obj.kind}" is registered for version "{obj.api_version}"'
         ' in scheme "tiphys"'

@@ -78,20 +78,20 @@ def validate_metadata(
     strict = resource.path_key in BY_PATH and resource.group != "apiextensions.k8s.io"
     for index, finalizer in enumerate(meta.finalizers):
         if strict and "/" not in finalizer and finalizer not in STANDARD_FINALIZERS:
-            why = "name is neither a standard finalizer name nor is it fully qualified"
-            problems.append(invalid_value(f"metadata.finalizers[{index}]", finalizer, why))
+            detail = "name is neither a standard finalizer name nor is it fully qualified"
+            problems.append(invalid_value(f"metadata.finalizers[{index}]", finalizer, detail))
         problems += [
             invalid_value("metadata.finalizers", finalizer, problem)
             for problem in label_key_errors(finalizer)
         ]
     if {"orphan", "foregroundDeletion"} <= set(meta.finalizers):
-        why = "finalizer orphan and foregroundDeletion cannot be both set"
-        problems.append(invalid_value("metadata.finalizers", meta.finalizers, why))
+        detail = "finalizer orphan and foregroundDeletion cannot be both set"
+        problems.append(invalid_value("metadata.finalizers", meta.finalizers, detail))
     return problems
 
 
 def _owners(meta: ObjectMeta) -> list[FieldError]:
-    """Upstream's paths do not say which of the references it is."""
+    """Upstream's paths have no index of the reference."""
     problems = []
     path = "metadata.ownerReferences"
     controller = ""
@@ -111,11 +111,11 @@ def _owners(meta: ObjectMeta) -> list[FieldError]:
             continue
         name = f"{owner.kind}/{owner.name}"
         if controller:
-            why = (
+            detail = (
                 f'Only one reference can have Controller set to true. Found "true" in references '
                 f"for {controller} and {name}"
             )
-            problems.append(invalid_value(path, meta.owner_references, why))
+            problems.append(invalid_value(path, meta.owner_references, detail))
         controller = controller or name
     return problems
 
@@ -158,9 +158,9 @@ def validate_metadata_update(new: ObjectMeta, old: ObjectMeta) -> list[FieldErro
             problems.append(invalid_value(f"metadata.{name}", left, "field is immutable"))
     if old.deletion_timestamp and (added := set(new.finalizers) - set(old.finalizers)):
         shown = ", ".join(f'"{name}"' for name in sorted(added))
-        why = (
+        detail = (
             f"no new finalizers can be added if the object is being deleted, found new finalizers "
             f"[]string{{{shown}}}"
         )
-        problems.append(forbidden_field("metadata.finalizers", why))
+        problems.append(forbidden_field("metadata.finalizers", detail))
     return problems

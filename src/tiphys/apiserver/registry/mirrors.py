@@ -1,6 +1,6 @@
 """Decoded objects of a resource that every request asks for: bindings, policies, webhooks.
 
-A change is decoded when somebody looks next; one of thousands costs no look at the others.
+A change is decoded at the next refresh; one of thousands does not touch the others.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _UNCHANGED: Changes[Any] = ([], [])
 
 
 class Mirror(Generic[T]):
-    """The objects of one cache. Nobody changes them."""
+    """The objects of one cache. They are not to be changed."""
 
     def __init__(self, cache: ResourceCache, kind: type[T]) -> None:
         self._cache = cache
@@ -37,14 +37,14 @@ class Mirror(Generic[T]):
         changed = None if self._version.revision < 0 else cache.keys_changed_since(self._version)
         self._version = version
         if changed is None:
-            return self._taken({entry.key: entry for entry in cache}, whole=True)
-        return self._taken({key: cache.get(key) for key in changed})
+            return self._apply({entry.key: entry for entry in cache}, relist=True)
+        return self._apply({key: cache.get(key) for key in changed})
 
-    def _taken(self, entries: dict[str, Entry | None], whole: bool = False) -> Changes[T]:
+    def _apply(self, entries: dict[str, Entry | None], relist: bool = False) -> Changes[T]:
         """Takes what stands now under some keys, or under all there are."""
         gone: list[tuple[str, T]] = []
         come: list[tuple[str, T]] = []
-        if whole:
+        if relist:
             deleted = [key for key in self._known if key not in entries]
             for key in deleted:
                 _, obj = self._known.pop(key)

@@ -33,7 +33,7 @@ _NAMESPACES = BY_PATH["", "v1", "namespaces"]
 
 
 class Objects(ABC):
-    """Every stored object: what the verbs work on, and what rules see of it.
+    """Every stored object: what the verbs work on, and what rules may look up.
 
     `strategies` gives the rules of a resource; `now` gives seconds since the epoch.
     """
@@ -114,7 +114,7 @@ class Objects(ABC):
     def entry(self, resource: Resource, namespace: str, name: str) -> Entry:
         """A stored object's bytes.
 
-        Raises 404, and 500 when there is something that cannot be read.
+        Raises 404, and 500 for a value that cannot be read.
         """
         cache = self.cache(resource)
         key = resource.key(namespace, name)

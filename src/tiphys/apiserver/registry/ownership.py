@@ -30,7 +30,7 @@ class Author(NamedTuple):
     force: bool = False
 
 
-# Nothing here remembers rows of custom resources, nor their types: a definition that changes makes
+# Nothing here caches rows of custom resources, nor their types: a definition that changes makes
 # new ones, and the old ones have to go.
 
 
@@ -41,7 +41,7 @@ def node_for(resource: Resource) -> Node:
 
 
 def _empty(resource: Resource) -> Any:
-    """What a new object is compared with: what is written even when nobody says it."""
+    """What a new object is compared with: what is written even when no one sets it."""
     return _empty_built_in(resource) if resource.built_in else {"metadata": {}}
 
 
@@ -69,11 +69,11 @@ def _reset(resource: Resource, subresource: str) -> tuple[str, ...]:
 def created(resource: Resource, obj: Any, name: str, now: str) -> list[ManagedFieldsEntry]:
     """The entries of a new object: its maker has all of it."""
     manager = Manager(name, UPDATE, resource.api_version)
-    whole = to_builtins(obj)
-    spec = whole.pop("spec", None)
+    plain = to_builtins(obj)
+    spec = plain.pop("spec", None)
     node = node_for(resource)
     reset = _reset(resource, "")
-    took = ordered(managed.taken(_empty_beside_spec(resource), whole, node, reset))
+    took = ordered(managed.taken(_empty_beside_spec(resource), plain, node, reset))
     if spec:
         # Many objects have the spec of another: pods of one template, claims of one set.
         data = msgspec.json.encode(spec)
@@ -155,11 +155,11 @@ def updated(
     A request may bring its own, or ask for a fresh start with one that is empty.
     """
     before = old.metadata.managed_fields
-    given = new.metadata.managed_fields
-    if given and all(not entry.manager and not entry.operation for entry in given):
+    requested = new.metadata.managed_fields
+    if requested and all(not entry.manager and not entry.operation for entry in requested):
         before = []
-    elif given and not author.subresource and given != before:
-        before = [_in_order(entry) for entry in given]
+    elif requested and not author.subresource and requested != before:
+        before = [_in_order(entry) for entry in requested]
     new.metadata.managed_fields = old.metadata.managed_fields
     manager = Manager(author.manager, UPDATE, resource.api_version, author.subresource)
     reset = _reset(resource, author.subresource)

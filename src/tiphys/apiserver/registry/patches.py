@@ -88,7 +88,7 @@ class MergePatch(Patch):
 
 
 class StrategicPatch(Patch):
-    """The fields that change, lists merged by their keys as the type says."""
+    """The fields that change, lists merged by the keys of their type."""
 
     media = "application/strategic-merge-patch+json"
 
@@ -156,8 +156,8 @@ def _read(data: bytes) -> Any:
 
 def _wrong_type(body: Any, wanted: str) -> errors.StatusError:
     name = gowords.name_of(body)
-    why = f"json: cannot unmarshal {name} into Go value of type {wanted}"
-    return errors.bad_request(f"error decoding patch: {why}")
+    reason = f"json: cannot unmarshal {name} into Go value of type {wanted}"
+    return errors.bad_request(f"error decoding patch: {reason}")
 
 
 def _unprocessable() -> errors.StatusError:

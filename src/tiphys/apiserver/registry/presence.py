@@ -29,8 +29,7 @@ class Presence:
 
     @property
     def cache(self) -> ResourceCache:
-        """Of the keys; it changes when a server comes or goes, and with each that is written
-        anew."""
+        """Of the keys; it changes when a server comes or goes, and with each renewal."""
         return self._store.cache(PREFIX)
 
     def addresses(self) -> list[str]:
@@ -62,7 +61,7 @@ class Presence:
             try:
                 await self.enter()
             except (StoreError, Conflict) as error:
-                log.warning("The store does not hear that this server is there: %s", error)
+                log.warning("This server cannot renew its key in the store: %s", error)
 
     async def leave(self) -> None:
         """Has clients go elsewhere at once, where there is another server. Who follows this one at
@@ -72,4 +71,4 @@ class Presence:
         try:
             await self._store.delete(self._key, self._written)
         except (StoreError, Conflict) as error:
-            log.info("The others will notice later that this server is gone: %s", error)
+            log.info("The key of this server is left to expire in the store: %s", error)

@@ -25,7 +25,7 @@ class Registry(Objects):
         return await creating.create(self, write, obj)
 
     async def update(self, write: Write, change: Change) -> Written:
-        """Replaces, patches or applies an object, as the change says."""
+        """Replaces, patches or applies an object, according to the change."""
         return await updating.update(self, write, change)
 
     async def delete(self, write: Write, options: DeleteOptions) -> Deleted:

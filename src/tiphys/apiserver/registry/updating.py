@@ -26,7 +26,7 @@ from tiphys.machinery.errors import StatusError, is_already_exists
 from tiphys.store.cache import Entry, with_revision
 from tiphys.store.engine import Conflict, StoreError
 
-ATTEMPTS = 20  # after which a write that always comes late is a conflict
+ATTEMPTS = 20  # after which a write that always conflicts fails
 # What the system does on these paths is no change of what the user wants: a pod that gets its
 # node is the pod its author wanted.
 _UNCOUNTED = ("binding",)
@@ -35,7 +35,7 @@ _UNCOUNTED = ("binding",)
 async def update(objects: Objects, write: Write, change: Change) -> Written:
     """Takes the object from what it is to what it should be. Raises StatusError.
 
-    The change is made again, of the object as it is then, when somebody else wrote in between;
+    The change is made again, of the object as it is then, when another writer was faster;
     unless it insists on a version.
     """
     resource = write.resource
@@ -50,7 +50,7 @@ async def update(objects: Objects, write: Write, change: Change) -> Written:
             except StatusError as error:
                 if not is_already_exists(error):
                     raise
-            continue  # somebody else created it in between
+            continue  # another writer created it in between
         old = await _read(objects, resource, entry)
         new = await _changed(change, old, objects.stamp())
         versioned = _check_preconditions(resource, strategy, new, old)
@@ -66,7 +66,7 @@ async def update(objects: Objects, write: Write, change: Change) -> Written:
 
 
 async def _create(objects: Objects, write: Write, strategy: Strategy[Any], change: Change) -> Entry:
-    """Creates what is not there, where the change and the resource have it so. Raises 404."""
+    """Creates what is not there, where the change and the resource allow it. Raises 404."""
     by_strategy = change.upsert is Upsert.BY_STRATEGY and strategy.create_on_update
     creates = change.upsert is Upsert.ALWAYS or by_strategy
     if not creates or write.subresource:
@@ -94,15 +94,15 @@ def _check_preconditions(resource: Resource, strategy: Strategy[Any], new: Any, 
     meta = new.metadata
     before = old.metadata
     if meta.uid and meta.uid != before.uid:
-        why = (
+        detail = (
             f"Precondition failed: UID in precondition: {meta.uid},"
             f" UID in object meta: {before.uid}"
         )
-        raise errors.conflict(resource.group_resource, before.name, why)
+        raise errors.conflict(resource.group_resource, before.name, detail)
     if meta.resource_version in ("", "0"):  # whatever there is
         if not strategy.unconditional_update:
-            why = "must be specified for an update"
-            problem = errors.invalid_value("metadata.resourceVersion", 0, why)
+            detail = "must be specified for an update"
+            problem = errors.invalid_value("metadata.resourceVersion", 0, detail)
             # Upstream puts the resource where the kind should be.
             raise errors.invalid(resource.plural, resource.group, before.name, [problem])
         return False
@@ -120,7 +120,7 @@ async def _update(
     old: Any,
     new: Any,
 ) -> Entry:
-    """The steps of one attempt. Raises Conflict when somebody else wrote in between."""
+    """The steps of one attempt. Raises Conflict when another writer was faster."""
     resource = write.resource
     subresource = write.subresource
     _keep_system_fields(new.metadata, old.metadata)
@@ -150,7 +150,7 @@ async def _update(
 
 
 def _keep_system_fields(meta: ObjectMeta, before: ObjectMeta) -> None:
-    """What an update may not change, whatever it says."""
+    """Restores what an update may not change."""
     meta.name = meta.name or before.name
     meta.namespace = meta.namespace or before.namespace
     meta.uid = before.uid

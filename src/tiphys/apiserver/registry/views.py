@@ -49,10 +49,10 @@ def _stored_view(call: Call, resource: Resource, labels: Selector, fields: Selec
     if resource.namespaced and call.info.namespace:
         prefix += call.info.namespace + "/"
     if call.info.path_name:
-        return _named(call, prefix, labels, fields)
+        return _of_name(call, prefix, labels, fields)
     name = fields.exact("metadata.name")
     if name and (call.info.namespace or not resource.namespaced):
-        # The key says it already; another name that is asked for besides still has to match.
+        # The key has it already; another name that is asked for besides still has to match.
         chosen = Requirement("metadata.name", "=", (name,))
         fields = Selector(
             tuple(requirement for requirement in fields.requirements if requirement != chosen)
@@ -64,7 +64,7 @@ def _stored_view(call: Call, resource: Resource, labels: Selector, fields: Selec
     return Filter(prefix, labels, fields)
 
 
-def _named(call: Call, prefix: str, labels: Selector, fields: Selector) -> Filter:
+def _of_name(call: Call, prefix: str, labels: Selector, fields: Selector) -> Filter:
     """The view of a watch whose path names an object: that one alone. Raises 400."""
     name = call.info.path_name
     if fields.requirements and fields.exact("metadata.name") != name:
@@ -169,7 +169,7 @@ def _fields(call: Call, resource: Resource, selectable: tuple[Selectable, ...]) 
     return selector
 
 
-# Kinds whose fields upstream converts by a rule of their own say it in other words.
+# Kinds whose fields upstream converts by a rule of their own word it differently.
 _WORDED = frozenset(
     ("Pod", "Node", "Namespace", "Secret", "Event", "ReplicationController", "Service")
 )

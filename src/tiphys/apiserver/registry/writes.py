@@ -1,6 +1,6 @@
-"""A write as a value: what is written, by whom and how, and what came of it.
+"""A write as a value: what is written, by whom and how, and its outcome.
 
-Preconditions stand where clients put them: in the object (`resourceVersion`, `uid`) or in a
+Preconditions are where clients put them: in the object (`resourceVersion`, `uid`) or in a
 deletion's options.
 """
 
@@ -38,7 +38,7 @@ class Write:
     requested: Resource
     namespace: str = ""
     name: str = ""
-    """Empty for a creation: the object says its name."""
+    """Empty for a creation: the object has its name."""
     user: User = SYSTEM
     dry_run: bool = False
     manager: str = ""

@@ -1,4 +1,4 @@
-"""What each resource says for itself: one slice for each, a file or folder named after it.
+"""The rules of each resource: one slice for each, a file or folder named after it.
 
 A slice is a `base.Strategy`: defaults, rules, warnings, columns, the paths below its objects, what
 a deletion answers. The generic registry and `http/` ask it, and know no resource by name. `SLICES`
@@ -130,7 +130,7 @@ SLICES: dict[str, type[Strategy[Any]]] = {
     "services": ServiceStrategy,
     # events in their newer form are stored as those of the core group, and obey more rules
     "events.events.k8s.io": EventsV1Strategy,
-    # who somebody is, and what they may do: asked, never stored
+    # who a user is, and what they may do: answered, never stored
     "tokenreviews.authentication.k8s.io": TokenReviewStrategy,
     "selfsubjectreviews.authentication.k8s.io": SelfSubjectReviewStrategy,
     "localsubjectaccessreviews.authorization.k8s.io": LocalSubjectAccessReviewStrategy,

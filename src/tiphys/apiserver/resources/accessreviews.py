@@ -1,4 +1,4 @@
-"""Access reviews, in their three kinds: what one of them may say, and the question that it puts
+"""Access reviews, in their three kinds: what one of them may contain, and the question that it puts
 to the authorizers.
 """
 
@@ -30,7 +30,7 @@ from tiphys.apiserver.resources.base import Strategy
 from tiphys.machinery import errors
 from tiphys.machinery.errors import FieldError
 
-_MANY = 1000  # groups: more than anybody is in
+_MANY = 1000  # groups: more than any user is in
 _ONE_OF = "exactly one of nonResourceAttributes or resourceAttributes must be specified"
 AnyReview = SubjectAccessReview | LocalSubjectAccessReview | SelfSubjectAccessReview
 AnySpec = SubjectAccessReviewSpec | SelfSubjectAccessReviewSpec
@@ -92,9 +92,9 @@ def review_errors(review: AnyReview, namespace: str) -> list[FieldError]:
         detail = "at least one of user or group must be specified"
         violations.append(errors.invalid_value("spec.user", "", detail))
     if resource is not None:
-        at = "spec.resourceAttributes"
-        violations += _selector_errors(resource.field_selector, f"{at}.fieldSelector")
-        violations += _selector_errors(resource.label_selector, f"{at}.labelSelector")
+        field = "spec.resourceAttributes"
+        violations += _selector_errors(resource.field_selector, f"{field}.fieldSelector")
+        violations += _selector_errors(resource.label_selector, f"{field}.labelSelector")
     if isinstance(review, LocalSubjectAccessReview):
         violations += _local_errors(spec, namespace)
     return violations + _metadata_errors(review)
@@ -147,15 +147,15 @@ def _selector_errors(
         detail = f"when {path} is specified, requirements or rawSelector is required"
         violations.append(errors.required(f"{path}.requirements", detail))
     for index, requirement in enumerate(_requirements(selector)):
-        at = f"{path}.requirements[{index}]"
+        field = f"{path}.requirements[{index}]"
         if not requirement.key:
-            violations.append(errors.required(f"{at}.key", "must be specified"))
+            violations.append(errors.required(f"{field}.key", "must be specified"))
         if requirement.operator in ("In", "NotIn") and not requirement.values:
             detail = "must be specified when `operator` is 'In' or 'NotIn'"
-            violations.append(errors.required(f"{at}.values", detail))
+            violations.append(errors.required(f"{field}.values", detail))
         if requirement.operator in ("Exists", "DoesNotExist") and requirement.values:
             detail = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"
-            violations.append(errors.forbidden_field(f"{at}.values", detail))
+            violations.append(errors.forbidden_field(f"{field}.values", detail))
     return violations
 
 
@@ -178,7 +178,7 @@ def question_of(spec: AnySpec) -> Asked:
 
 
 def _fields(selector: FieldSelectorAttributes | None) -> str:
-    """A field selector as text. What field selectors cannot say is left out, which asks for
+    """A field selector as text. What field selectors cannot express is left out, which asks for
     more, never for less."""
     if selector is None:
         return ""

@@ -49,14 +49,14 @@ class ActionContext(Objects, Protocol):
         """The server's time, in RFC 3339."""
 
     async def admit(self, posted: B, name: str) -> B:
-        """Has admission judge what was posted; returns it as admission left it. Raises
+        """Has admission check what was posted; returns it as admission left it. Raises
         StatusError."""
 
     async def update(
         self, kind: type[T], namespace: str, name: str, change: Callable[[T], T], subresource: str
     ) -> Entry:
         """Changes an object. No plugin is asked: the action itself was admitted. `change` must
-        not touch what it is given, and may be called again when somebody else wrote in between.
+        not touch what it is given, and may be called again after a conflicting write.
         Raises StatusError."""
 
     async def delete(

@@ -83,7 +83,7 @@ class MutatingAdmissionPolicyStrategy(_PolicyStrategy[MutatingAdmissionPolicy]):
         field = "spec.reinvocationPolicy"
         violations += checks.one_of(spec.reinvocation_policy, REINVOCATION_POLICIES, field)
         detail = "mutations must contain at least one item"
-        violations += checks.given(spec.mutations, "spec.mutations", detail)
+        violations += checks.required(spec.mutations, "spec.mutations", detail)
         for index, mutation in enumerate(spec.mutations):
             violations += _mutation(mutation, f"spec.mutations[{index}]")
         return violations
@@ -99,26 +99,26 @@ def _policy_errors(
         violations.append(errors.not_supported("spec.failurePolicy", policy, FAILURE_POLICIES))
     kind = spec.param_kind
     if kind is not None:
-        violations += checks.given(kind.api_version, "spec.paramKind.apiVersion")
-        violations += checks.given(kind.kind, "spec.paramKind.kind")
+        violations += checks.required(kind.api_version, "spec.paramKind.apiVersion")
+        violations += checks.required(kind.kind, "spec.paramKind.kind")
     constraints = spec.match_constraints
     field = "spec.matchConstraints"
     if constraints is None:
         violations.append(errors.required(field))
     else:
-        violations += checks.given(constraints.resource_rules, f"{field}.resourceRules")
+        violations += checks.required(constraints.resource_rules, f"{field}.resourceRules")
         violations += match_errors(constraints, field)
     variables = CONDITION_VARIABLES | {"params"}
     violations += condition_errors(spec.match_conditions, "spec.matchConditions", variables)
     for index, variable in enumerate(spec.variables):
         field = f"spec.variables[{index}]"
-        violations += checks.given(variable.name, f"{field}.name", "name is not specified")
+        violations += checks.required(variable.name, f"{field}.name", "name is not specified")
         violations += expression_errors(variable.expression, f"{field}.expression", _VARIABLES)
     return violations
 
 
 def _audit_annotation(annotation: AuditAnnotation, path: str) -> list[FieldError]:
-    violations = checks.given(annotation.key, f"{path}.key")
+    violations = checks.required(annotation.key, f"{path}.key")
     violations += checks.qualified_name(annotation.key, f"{path}.key")
     field = f"{path}.valueExpression"
     if not annotation.value_expression.strip():

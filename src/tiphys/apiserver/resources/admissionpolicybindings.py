@@ -41,7 +41,7 @@ class _BindingStrategy(Strategy[B]):
 
     def validate(self, obj: B) -> list[FieldError]:
         spec = obj.spec
-        violations = checks.given(spec.policy_name, "spec.policyName")
+        violations = checks.required(spec.policy_name, "spec.policyName")
         if spec.match_resources is not None:
             violations += match_errors(spec.match_resources, "spec.matchResources")
         violations += self.action_errors(obj)
@@ -50,7 +50,7 @@ class _BindingStrategy(Strategy[B]):
         return violations
 
     def action_errors(self, obj: B) -> list[FieldError]:
-        """What is wrong with what the binding says is done."""
+        """What is wrong with the binding's actions."""
         return []
 
 
@@ -65,7 +65,7 @@ class ValidatingAdmissionPolicyBindingStrategy(_BindingStrategy[ValidatingAdmiss
     def action_errors(self, obj: ValidatingAdmissionPolicyBinding) -> list[FieldError]:
         actions = obj.spec.validation_actions
         path = "spec.validationActions"
-        violations = checks.given(actions, path, "at least one validation action is required")
+        violations = checks.required(actions, path, "at least one validation action is required")
         for index, action in enumerate(actions):
             if action not in _ACTIONS:
                 violations.append(errors.not_supported(f"{path}[{index}]", action, _ACTIONS))

@@ -55,7 +55,7 @@ def rule_errors(rule: RuleWithOperations | NamedRuleWithOperations, path: str) -
     violations = _or_all(rule.operations, "operations", f"{path}.operations")
     violations += _or_all(rule.api_groups, "API groups", f"{path}.apiGroups")
     violations += _or_all(rule.api_versions, "API versions", f"{path}.apiVersions")
-    violations += checks.given(rule.resources, f"{path}.resources")
+    violations += checks.required(rule.resources, f"{path}.resources")
     for index, operation in enumerate(rule.operations):
         if operation not in _OPERATIONS:
             field = f"{path}.operations[{index}]"
@@ -88,7 +88,7 @@ def condition_errors(
     seen: set[str] = set()
     for index, condition in enumerate(conditions):
         field = f"{path}[{index}]"
-        violations += checks.given(condition.name, f"{field}.name")
+        violations += checks.required(condition.name, f"{field}.name")
         violations += checks.named(condition.name, label_key_errors, f"{field}.name")
         if condition.name in seen:
             violations.append(errors.duplicate(f"{field}.name", condition.name))

@@ -29,7 +29,7 @@ def _available(api_service: APIService) -> str:
 
 
 class APIServiceStrategy(Strategy[APIService]):
-    """The name says what is served: ``v1.apps``, and ``v1.`` for the group without a name."""
+    """The name is that of what is served: ``v1.apps``, and ``v1.`` for the group without a name."""
 
     columns = (NAME, Column("Service", _service), Column("Available", _available), AGE)
     name_errors = staticmethod(path_segment_errors)
@@ -67,8 +67,8 @@ def _service_errors(spec: APIServiceSpec) -> list[FieldError]:
     service = spec.service
     if service is None:
         return _local_errors(spec)
-    violations = checks.given(service.namespace, "spec.service.namespace")
-    violations += checks.given(service.name, "spec.service.name")
+    violations = checks.required(service.namespace, "spec.service.namespace")
+    violations += checks.required(service.name, "spec.service.name")
     violations += [
         errors.invalid_value(error.field, service.port, f"port is not valid: {checks.PORT_RANGE}")
         for error in checks.port(service.port, "spec.service.port")

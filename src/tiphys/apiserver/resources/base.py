@@ -1,4 +1,4 @@
-"""A resource's slice: what it says for itself. Everything else is the generic registry's, and that
+"""A resource's slice: its own rules. Everything else is the generic registry's, and that
 of `http/`.
 
 Hooks run in this order. Create: default, (mutating admission), prepare_for_create, validate,
@@ -81,7 +81,7 @@ class Strategy(Generic[T]):
     lifetime = 0
     """Seconds after its last change at which an object ends by itself; 0: never."""
     orphans_dependents = False
-    """Whether a deletion that does not say what becomes of the dependents orphans them."""
+    """Whether a deletion without a propagation policy orphans the dependents."""
     returns_deleted = False
     """Whether a deletion that removes the object answers with it. Most answer with a Status."""
     costly = False
@@ -92,7 +92,7 @@ class Strategy(Generic[T]):
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
 
-    # --- what a request may leave out, and what it may not say ---
+    # --- defaults and validation ---
 
     def default(self, obj: T) -> None:
         """Fills in what the user left out. Idempotent."""

@@ -275,7 +275,7 @@ def _condition_errors(
 def _removed(
     new: v1.CertificateSigningRequest, old: v1.CertificateSigningRequest
 ) -> list[FieldError]:
-    """What was decided stays decided, for whoever changes it."""
+    """A decision is final, whoever changes the request."""
     return [
         errors.forbidden_field(_CONDITIONS, f'updates may not remove a condition of type "{kind}"')
         for kind in (_APPROVED, _DENIED, _FAILED)
@@ -286,7 +286,7 @@ def _removed(
 def _decided(
     new: v1.CertificateSigningRequest, old: v1.CertificateSigningRequest
 ) -> list[FieldError]:
-    """Who may sign does not approve by that."""
+    """The right to sign is not the right to approve."""
     return [
         errors.forbidden_field(_CONDITIONS, f'updates may not add a condition of type "{kind}"')
         for kind in (_APPROVED, _DENIED)

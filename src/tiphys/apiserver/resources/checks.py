@@ -37,13 +37,13 @@ Rule = Callable[[str], list[str]]
 # --- presence and choice ---
 
 
-def given(value: Any, path: str, detail: str = "") -> list[FieldError]:
-    """It must be there."""
+def required(value: Any, path: str, detail: str = "") -> list[FieldError]:
+    """The value must be set."""
     return [] if value else [errors.required(path, detail)]
 
 
 def one_of(value: Any, allowed: Iterable[str], path: str) -> list[FieldError]:
-    """What is absent is no error."""
+    """Absence is no error."""
     if not value or value in allowed:
         return []
     return [errors.not_supported(path, value, allowed)]
@@ -66,7 +66,7 @@ def within(value: int | None, least: int, most: int, path: str) -> list[FieldErr
 
 
 def port(value: Any, path: str) -> list[FieldError]:
-    """A number; names of ports are not looked at."""
+    """A number; names of ports are not checked."""
     if isinstance(value, int) and not 0 < value < 65536:
         return [errors.invalid_value(path, value, PORT_RANGE)]
     return []
@@ -79,15 +79,15 @@ def file_mode(value: int | None, path: str) -> list[FieldError]:
 
 
 def amounts(
-    values: Mapping[str, str], path: str, whole: Callable[[str], bool] | None = None
+    values: Mapping[str, str], path: str, is_integral: Callable[[str], bool] | None = None
 ) -> list[FieldError]:
-    """Quantities that are not negative, and whole numbers of what `whole` says."""
+    """Quantities that are not negative, and integers where `is_integral` is true of the name."""
     violations = []
     for name, value in values.items():
         nano = quantity.nano(value)
         if nano < 0:
             violations.append(errors.invalid_value(f"{path}[{name}]", value, NATURAL))
-        elif whole is not None and whole(name) and nano % quantity.NANO:
+        elif is_integral is not None and is_integral(name) and nano % quantity.NANO:
             detail = "must be an integer"
             violations.append(errors.invalid_value(f"{path}[{name}]", value, detail))
     return violations
@@ -118,18 +118,18 @@ def qualified(value: str | None, path: str) -> list[FieldError]:
 
 
 def subdomain(value: str | None, path: str) -> list[FieldError]:
-    """What is absent is no error."""
+    """Absence is no error."""
     return named(value or "", dns_subdomain_errors, path)
 
 
 def segment(value: str, path: str) -> list[FieldError]:
     """What can stand between the slashes of a URL's path. It must be there."""
-    return given(value, path) + named(value, path_segment_errors, path)
+    return required(value, path) + named(value, path_segment_errors, path)
 
 
 def driver(value: str, path: str) -> list[FieldError]:
     """The name of a driver of volumes or of devices. It must be there."""
-    violations = given(value, path)
+    violations = required(value, path)
     for problem in dns_subdomain_errors(value.lower()):
         violations.append(errors.invalid_value(path, value, problem))
     if len(value) > _LONGEST_DRIVER:
@@ -184,7 +184,7 @@ def local_path(value: str, path: str) -> list[FieldError]:
 
 
 def unreserved_path(value: str, path: str) -> list[FieldError]:
-    """A path of a file in a volume that the node fills: names that begin with two dots are the
+    """A path of a file in a volume that the node fills: names that start with two dots are the
     node's own."""
     violations = local_path(value, path)
     if value.startswith("..") and not value.startswith("../"):
@@ -196,7 +196,7 @@ def unreserved_path(value: str, path: str) -> list[FieldError]:
 
 
 def token_seconds(value: int | None, path: str) -> list[FieldError]:
-    """How long a token is to last. What is absent is no error."""
+    """How long a token is to last. Absence is no error."""
     if value is not None and value < _LEAST_TOKEN_SECONDS:
         detail = "may not specify a duration less than 10 minutes"
         return [errors.invalid_value(path, value, detail)]

@@ -9,11 +9,11 @@ from typing import Any
 from tiphys.api import resource_v1 as v1
 from tiphys.api.base import to_builtins
 from tiphys.api.core_v1 import Namespace
-from tiphys.apiserver.resources.checks import amounts, given, named
+from tiphys.apiserver.resources.checks import amounts, named, required
 from tiphys.apiserver.resources.devices import (
     attribute_name,
+    check_items,
     configuration,
-    each,
     full_name,
     itself,
     label,
@@ -35,11 +35,11 @@ def default_claim(spec: v1.ResourceClaimSpec) -> None:
             *request.first_available,
             *([request.exactly] if request.exactly is not None else []),
         ]
-        for one in asked:
-            one.allocation_mode = one.allocation_mode or "ExactCount"
-            if one.allocation_mode == "ExactCount":
-                one.count = one.count or 1
-            for toleration in one.tolerations:
+        for device_request in asked:
+            device_request.allocation_mode = device_request.allocation_mode or "ExactCount"
+            if device_request.allocation_mode == "ExactCount":
+                device_request.count = device_request.count or 1
+            for toleration in device_request.tolerations:
                 toleration.operator = toleration.operator or "Equal"
 
 
@@ -57,7 +57,7 @@ def claim_errors(spec: v1.ResourceClaimSpec, path: str) -> list[FieldError]:
     """What is wrong with what a claim asks for."""
     path = f"{path}.devices"
     names = request_names(spec)
-    violations = each(
+    violations = check_items(
         spec.devices.requests,
         f"{path}.requests",
         _request,
@@ -65,10 +65,10 @@ def claim_errors(spec: v1.ResourceClaimSpec, path: str) -> list[FieldError]:
         lambda r: r.name,
         "name",
     )
-    violations += each(
+    violations += check_items(
         spec.devices.constraints,
         f"{path}.constraints",
-        lambda one, field: _constraint(one, field, names),
+        lambda constraint, field: _constraint(constraint, field, names),
         32,
     )
 
@@ -77,13 +77,13 @@ def claim_errors(spec: v1.ResourceClaimSpec, path: str) -> list[FieldError]:
             config, field
         )
 
-    return violations + each(spec.devices.config, f"{path}.config", for_requests, 32)
+    return violations + check_items(spec.devices.config, f"{path}.config", for_requests, 32)
 
 
 def _request(request: v1.DeviceRequest, path: str) -> list[FieldError]:
     violations = label(request.name, f"{path}.name")
     if request.first_available:
-        violations += each(
+        violations += check_items(
             request.first_available,
             f"{path}.firstAvailable",
             _subrequest,
@@ -92,7 +92,7 @@ def _request(request: v1.DeviceRequest, path: str) -> list[FieldError]:
             "name",
         )
     if request.exactly is not None:
-        violations += _asked(request.exactly, f"{path}.exactly")
+        violations += _device_request(request.exactly, f"{path}.exactly")
     kinds = bool(request.first_available) + (request.exactly is not None)
     detail = "exactly one of `exactly` or `firstAvailable` is required"
     if kinds == 0:
@@ -105,12 +105,14 @@ def _request(request: v1.DeviceRequest, path: str) -> list[FieldError]:
 
 
 def _subrequest(request: v1.DeviceSubRequest, path: str) -> list[FieldError]:
-    return label(request.name, f"{path}.name") + _asked(request, path)
+    return label(request.name, f"{path}.name") + _device_request(request, path)
 
 
-def _asked(request: v1.ExactDeviceRequest | v1.DeviceSubRequest, path: str) -> list[FieldError]:
+def _device_request(
+    request: v1.ExactDeviceRequest | v1.DeviceSubRequest, path: str
+) -> list[FieldError]:
     field = f"{path}.deviceClassName"
-    violations = given(request.device_class_name, field) + named(
+    violations = required(request.device_class_name, field) + named(
         request.device_class_name, dns_subdomain_errors, field
     )
     violations += selectors(request.selectors, f"{path}.selectors")
@@ -129,7 +131,7 @@ def _asked(request: v1.ExactDeviceRequest | v1.DeviceSubRequest, path: str) -> l
                 f"{path}.allocationMode", request.allocation_mode, ("All", "ExactCount")
             )
         )
-    violations += each(request.tolerations, f"{path}.tolerations", toleration_errors, 16)
+    violations += check_items(request.tolerations, f"{path}.tolerations", toleration_errors, 16)
     if request.capacity is not None:
         for name in request.capacity.requests:
             violations += attribute_name(name, f"{path}.capacity.requests[{name}]")
@@ -146,7 +148,7 @@ def named_requests(names: list[str], path: str, known: set[str]) -> list[FieldEr
     def rule(name: str, field: str) -> list[FieldError]:
         return [] if name in known else [errors.invalid_value(field, name, detail)]
 
-    return each(names, path, rule, MOST_REQUESTS, itself)
+    return check_items(names, path, rule, MOST_REQUESTS, itself)
 
 
 def _constraint(constraint: v1.DeviceConstraint, path: str, names: set[str]) -> list[FieldError]:

@@ -24,7 +24,7 @@ _PATIENCE = 2.0  # seconds that the store has to answer
 
 
 class Health(Protocol):
-    """What a server knows of the components around it."""
+    """A server's view of the components around it."""
 
     async def store_answers(self, seconds: float) -> bool:
         """Whether the store answers within that time."""

@@ -26,7 +26,7 @@ class ControllerRevisionStrategy(Strategy[ControllerRevision]):
     )
 
     def validate(self, obj: ControllerRevision) -> list[FieldError]:
-        violations = checks.given(obj.data, "data", "data is mandatory")
+        violations = checks.required(obj.data, "data", "data is mandatory")
         return violations + checks.natural(obj.revision, "revision")
 
     def validate_update(self, new: ControllerRevision, old: ControllerRevision) -> list[FieldError]:

@@ -1,4 +1,4 @@
-"""CSI drivers: what a driver of volumes says of itself."""
+"""CSI drivers: the capabilities of volume drivers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tiphys.machinery.errors import FieldError
 
 
 class CSIDriverStrategy(Strategy[storage_v1.CSIDriver]):
-    """What a driver of volumes says of itself."""
+    """The capabilities of a volume driver."""
 
     unconditional_update = False
     columns = (

@@ -21,27 +21,27 @@ class CSINodeStrategy(Strategy[storage_v1.CSINode]):
     def validate(self, obj: storage_v1.CSINode) -> list[FieldError]:
         violations: list[FieldError] = []
         seen: set[str] = set()
-        for index, one in enumerate(obj.spec.drivers):
+        for index, driver in enumerate(obj.spec.drivers):
             path = f"spec.drivers[{index}]"
-            violations += checks.driver(one.name, f"{path}.name") + checks.given(
-                one.node_id, f"{path}.nodeID"
+            violations += checks.driver(driver.name, f"{path}.name") + checks.required(
+                driver.node_id, f"{path}.nodeID"
             )
-            if one.name in seen:
-                violations.append(errors.duplicate(f"{path}.name", one.name))
-            seen.add(one.name)
-            if len(one.node_id) > 192:
+            if driver.name in seen:
+                violations.append(errors.duplicate(f"{path}.name", driver.name))
+            seen.add(driver.name)
+            if len(driver.node_id) > 192:
                 violations.append(
                     errors.invalid_value(
-                        f"{path}.nodeID", one.node_id, "must be 192 characters or less"
+                        f"{path}.nodeID", driver.node_id, "must be 192 characters or less"
                     )
                 )
-            if one.allocatable is not None:
-                violations += checks.natural(one.allocatable.count, f"{path}.allocatable.count")
-            for number, key in enumerate(one.topology_keys):
+            if driver.allocatable is not None:
+                violations += checks.natural(driver.allocatable.count, f"{path}.allocatable.count")
+            for number, key in enumerate(driver.topology_keys):
                 violations += [
                     errors.invalid_value(f"{path}.topologyKeys", key, detail)
                     for detail in label_key_errors(key)
                 ]
-                if key in one.topology_keys[:number]:
+                if key in driver.topology_keys[:number]:
                     violations.append(errors.duplicate(f"{path}.topologyKeys", key))
         return violations

@@ -19,7 +19,7 @@ class CSIStorageCapacityStrategy(Strategy[storage_v1.CSIStorageCapacity]):
     )
 
     def validate(self, obj: storage_v1.CSIStorageCapacity) -> list[FieldError]:
-        violations = checks.given(obj.storage_class_name, "storageClassName")
+        violations = checks.required(obj.storage_class_name, "storageClassName")
         violations += checks.subdomain(obj.storage_class_name, "storageClassName")
         for name, amount in (
             ("capacity", obj.capacity),

@@ -18,7 +18,7 @@ _TEMPLATE_GENERATION = "deprecated.daemonset.template.generation"
 
 
 def _template_generation(daemon_set: DaemonSet) -> int:
-    """How many templates it has had; of what nobody has counted, one."""
+    """How many templates it has had; one where the count is missing."""
     text = daemon_set.metadata.annotations.get(_TEMPLATE_GENERATION, "")
     return max(1, int(text)) if text.isascii() and text.isdigit() else 1
 

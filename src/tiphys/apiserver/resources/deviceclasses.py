@@ -5,7 +5,7 @@ from __future__ import annotations
 from tiphys.api import resource_v1 as v1
 from tiphys.apiserver.resources.base import Strategy
 from tiphys.apiserver.resources.columns import AGE, NAME
-from tiphys.apiserver.resources.devices import configuration, each, selectors
+from tiphys.apiserver.resources.devices import check_items, configuration, selectors
 from tiphys.machinery import errors
 from tiphys.machinery.errors import FieldError
 from tiphys.machinery.names import label_key_errors
@@ -17,7 +17,7 @@ class DeviceClassStrategy(Strategy[v1.DeviceClass]):
     generation = True
 
     def validate(self, obj: v1.DeviceClass) -> list[FieldError]:
-        violations = selectors(obj.spec.selectors, "spec.selectors") + each(
+        violations = selectors(obj.spec.selectors, "spec.selectors") + check_items(
             obj.spec.config, "spec.config", configuration, 32
         )
         name = obj.spec.extended_resource_name

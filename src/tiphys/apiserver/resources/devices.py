@@ -9,7 +9,7 @@ from typing import Any
 
 from tiphys.api import resource_v1 as v1
 from tiphys.api.base import to_builtins
-from tiphys.apiserver.resources.checks import driver, given, named, one_of
+from tiphys.apiserver.resources.checks import driver, named, one_of, required
 from tiphys.apiserver.resources.podspec.placement import validate_node_selector
 from tiphys.machinery import errors
 from tiphys.machinery.cel.checker import check, type_of
@@ -35,7 +35,7 @@ _IDENTIFIER_WORDS = (
     " (e.g. 'my_name',  or 'MY_NAME',  or 'MyName', regex used for validation"
     " is '[A-Za-z_][A-Za-z0-9_]*')"
 )
-_WHATEVER = {"x-kubernetes-int-or-string": True}  # of a type that only its value tells
+_WHATEVER = {"x-kubernetes-int-or-string": True}  # of a type that only its value shows
 _BY_DOMAIN = {
     "type": "object",
     "additionalProperties": {"type": "object", "additionalProperties": _WHATEVER},
@@ -78,7 +78,7 @@ _SIZES = {"device": _sizes()}
 _WIDER = re.compile(r"\bcel\.bind\(|\.includes\(")
 
 
-def each(
+def check_items(
     items: Sequence[Any],
     path: str,
     rules: Callable[[Any, str], Iterable[FieldError]],
@@ -106,7 +106,7 @@ def itself(value: Any) -> Any:
 
 
 def label(value: str, path: str) -> list[FieldError]:
-    return given(value, path) + named(value, dns_label_errors, path)
+    return required(value, path) + named(value, dns_label_errors, path)
 
 
 def pool_name(value: str, path: str) -> list[FieldError]:
@@ -128,7 +128,7 @@ def _identifier(value: str, path: str) -> list[FieldError]:
 
 
 def attribute_name(value: str, path: str) -> list[FieldError]:
-    """A C identifier, after the domain of whoever defines it and a slash if that is not the
+    """A C identifier, after the domain of its vendor and a slash if that is not the
     driver."""
     if not value:
         return [errors.required(path, "name required")]
@@ -177,7 +177,7 @@ def parameter_errors(value: Any, path: str, most: int = _MOST_BYTES) -> list[Fie
 
 
 def selectors(selectors: list[v1.DeviceSelector], path: str) -> list[FieldError]:
-    return each(selectors, path, _selector, 32)
+    return check_items(selectors, path, _selector, 32)
 
 
 def _selector(selector: v1.DeviceSelector, path: str) -> list[FieldError]:
@@ -223,7 +223,7 @@ def toleration_errors(toleration: v1.DeviceToleration, path: str) -> list[FieldE
             )
     elif toleration.operator == "Equal":
         violations += named(toleration.value, label_value_errors, f"{path}.value")
-    violations += given(toleration.operator, f"{path}.operator") + one_of(
+    violations += required(toleration.operator, f"{path}.operator") + one_of(
         toleration.operator, ("Equal", "Exists"), f"{path}.operator"
     )
     return violations + one_of(toleration.effect, EFFECTS, f"{path}.effect")

@@ -53,7 +53,7 @@ class EndpointsStrategy(Strategy[Endpoints]):
 
 def _port(port: EndpointPort, named: bool, path: str) -> list[FieldError]:
     """`named`: it must have a name, as there are several."""
-    violations = checks.given(port.name, f"{path}.name") if named else []
+    violations = checks.required(port.name, f"{path}.name") if named else []
     violations += checks.named(port.name, dns_label_errors, f"{path}.name")
     violations += checks.port(port.port, f"{path}.port")
     violations += checks.one_of(port.protocol, _PROTOCOLS, f"{path}.protocol")

@@ -68,7 +68,7 @@ class EndpointSliceStrategy(Strategy[EndpointSlice]):
 
 def _endpoint(endpoint: Endpoint, endpoint_slice: EndpointSlice, path: str) -> list[FieldError]:
     detail = "must contain at least 1 address"
-    violations = checks.given(endpoint.addresses, f"{path}.addresses", detail)
+    violations = checks.required(endpoint.addresses, f"{path}.addresses", detail)
     if endpoint_slice.address_type != "FQDN":
         violations += _addresses(endpoint.addresses, endpoint_slice, f"{path}.addresses")
     violations += checks.named(endpoint.node_name or "", dns_subdomain_errors, f"{path}.nodeName")

@@ -66,7 +66,7 @@ def _count(event: Any) -> int:
 
 
 class EventStrategy(Strategy[Event]):
-    # An event's name says nothing: it stands last, and only with -o wide.
+    # An event's name is arbitrary: it comes last, and only with -o wide.
     columns = (
         Column("Last Seen", _last_seen),
         Column("Type", lambda o: o.type),
@@ -109,7 +109,7 @@ class EventStrategy(Strategy[Event]):
     def _reporter_errors(self, event: Event) -> list[FieldError]:
         """Of an event that came through the newer API, or is written as one: it has a time of
         its own."""
-        violations = checks.given(event.reporting_component, self.component_field)
+        violations = checks.required(event.reporting_component, self.component_field)
         violations += checks.qualified_name(event.reporting_component, self.component_field)
         words = {
             "reportingInstance": event.reporting_instance,
@@ -117,7 +117,7 @@ class EventStrategy(Strategy[Event]):
             "reason": event.reason,
         }
         for field, word in words.items():
-            violations += checks.given(word, field)
+            violations += checks.required(word, field)
         for field, word in words.items():
             violations += _length_errors(word, _LONGEST_WORD, field)
         return violations + _length_errors(event.message, _LONGEST_MESSAGE, "message")

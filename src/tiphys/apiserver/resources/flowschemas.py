@@ -76,7 +76,7 @@ class FlowSchemaStrategy(Strategy[FlowSchema]):
             violations.append(errors.not_supported(field, method.type, _DISTINGUISHERS))
         level = spec.priority_level_configuration.name
         field = "spec.priorityLevelConfiguration.name"
-        violations += checks.given(level, field, "must reference a priority level")
+        violations += checks.required(level, field, "must reference a priority level")
         violations += checks.subdomain(level, field)
         for index, rules in enumerate(spec.rules):
             violations += _rules(rules, f"spec.rules[{index}]")
@@ -97,7 +97,7 @@ def _precedence(precedence: int, name: str) -> list[FieldError]:
 
 def _rules(rules: PolicyRulesWithSubjects, path: str) -> list[FieldError]:
     detail = "subjects must contain at least one value"
-    violations = checks.given(rules.subjects, f"{path}.subjects", detail)
+    violations = checks.required(rules.subjects, f"{path}.subjects", detail)
     for index, subject in enumerate(rules.subjects):
         violations += _subject(subject, f"{path}.subjects[{index}]")
     if not rules.resource_rules and not rules.non_resource_rules:
@@ -119,7 +119,7 @@ def _or_all(values: list[str], noun: str, path: str) -> list[FieldError]:
 
 
 def _verbs(verbs: list[str], path: str) -> list[FieldError]:
-    violations = checks.given(verbs, path, "verbs must contain at least one value")
+    violations = checks.required(verbs, path, "verbs must contain at least one value")
     violations += _or_all(verbs, "verbs", path)
     if "*" not in verbs and any(verb not in _VERBS for verb in verbs):
         violations.append(errors.not_supported(path, verbs, _VERBS))
@@ -129,10 +129,10 @@ def _verbs(verbs: list[str], path: str) -> list[FieldError]:
 def _resource_rule(rule: ResourcePolicyRule, path: str) -> list[FieldError]:
     violations = _verbs(rule.verbs, f"{path}.verbs")
     detail = "resource rules must supply at least one api group"
-    violations += checks.given(rule.api_groups, f"{path}.apiGroups", detail)
+    violations += checks.required(rule.api_groups, f"{path}.apiGroups", detail)
     violations += _or_all(rule.api_groups, "api groups", f"{path}.apiGroups")
     detail = "resource rules must supply at least one resource"
-    violations += checks.given(rule.resources, f"{path}.resources", detail)
+    violations += checks.required(rule.resources, f"{path}.resources", detail)
     violations += _or_all(rule.resources, "resources", f"{path}.resources")
     if not rule.namespaces and not rule.cluster_scope:
         detail = "resource rules that are not cluster scoped must supply at least one namespace"
@@ -149,7 +149,7 @@ def _path_rule(rule: NonResourcePolicyRule, path: str) -> list[FieldError]:
     violations = _verbs(rule.verbs, f"{path}.verbs")
     urls = rule.non_resource_urls
     field = f"{path}.nonResourceURLs"
-    violations += checks.given(urls, field, "nonResourceURLs must contain at least one value")
+    violations += checks.required(urls, field, "nonResourceURLs must contain at least one value")
     violations += _or_all(urls, "non-resource URLs", field)
     for index, url in enumerate(urls):
         if url != "*" and (detail := _path_problem(url)):
@@ -198,9 +198,9 @@ def _subject(subject: Subject, path: str) -> list[FieldError]:
             detail = f"{name} is forbidden when subject kind is not '{kind}'"
             violations.append(errors.forbidden_field(field, detail))
     if subject.kind == "User" and subject.user is not None:
-        violations += checks.given(subject.user.name, f"{path}.user.name")
+        violations += checks.required(subject.user.name, f"{path}.user.name")
     if subject.kind == "Group" and subject.group is not None:
-        violations += checks.given(subject.group.name, f"{path}.group.name")
+        violations += checks.required(subject.group.name, f"{path}.group.name")
     if subject.kind == "ServiceAccount" and subject.service_account is not None:
         violations += _account(subject.service_account, f"{path}.serviceAccount")
     return violations
@@ -208,9 +208,9 @@ def _subject(subject: Subject, path: str) -> list[FieldError]:
 
 def _account(account: ServiceAccountSubject, path: str) -> list[FieldError]:
     """`*` is every account of the namespace."""
-    violations = checks.given(account.name, f"{path}.name")
+    violations = checks.required(account.name, f"{path}.name")
     if account.name != "*":
         violations += checks.named(account.name, dns_subdomain_errors, f"{path}.name")
     detail = "must specify namespace for service account"
-    violations += checks.given(account.namespace, f"{path}.namespace", detail)
+    violations += checks.required(account.namespace, f"{path}.namespace", detail)
     return violations + checks.named(account.namespace, dns_label_errors, f"{path}.namespace")

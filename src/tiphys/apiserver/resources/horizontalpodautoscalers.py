@@ -6,7 +6,7 @@ from typing import Any
 
 from tiphys.api import autoscaling_v2 as v2
 from tiphys.apiserver.resources.base import Strategy
-from tiphys.apiserver.resources.checks import NATURAL, given, label_selector, one_of, segment
+from tiphys.apiserver.resources.checks import NATURAL, label_selector, one_of, required, segment
 from tiphys.apiserver.resources.columns import AGE, NAME, Column
 from tiphys.machinery import errors, quantity
 from tiphys.machinery.errors import FieldError
@@ -146,10 +146,10 @@ def _policy(kind: str, value: int) -> v2.HPAScalingPolicy:
 
 
 def _rules(
-    given: v2.HPAScalingRules | None, window: int | None, policies: list[v2.HPAScalingPolicy]
+    configured: v2.HPAScalingRules | None, window: int | None, policies: list[v2.HPAScalingPolicy]
 ) -> v2.HPAScalingRules:
-    """What the user said of one direction, and for the rest what holds without a word."""
-    rules = given or v2.HPAScalingRules()
+    """What the user configured for one direction, and defaults for the rest."""
+    rules = configured or v2.HPAScalingRules()
     if rules.stabilization_window_seconds is None:
         rules.stabilization_window_seconds = window
     rules.select_policy = rules.select_policy or "Max"
@@ -178,7 +178,7 @@ def _target_errors(
 
 
 def _metric(metric: v2.MetricSpec, path: str) -> list[FieldError]:
-    violations = given(metric.type, f"{path}.type", "must specify a metric source type")
+    violations = required(metric.type, f"{path}.type", "must specify a metric source type")
     violations += one_of(metric.type, tuple(_SOURCES), f"{path}.type")
     present = {kind: getattr(metric, attribute) for kind, (_, attribute) in _SOURCES.items()}
     for kind, source in present.items():
@@ -203,9 +203,11 @@ def _source(source: Any, kind: str, path: str) -> list[FieldError]:
     target = source.target
     violations: list[FieldError] = []
     if kind in ("Resource", "ContainerResource"):
-        violations += given(source.name, f"{path}.name", "must specify a resource name")
+        violations += required(source.name, f"{path}.name", "must specify a resource name")
         if kind == "ContainerResource":
-            violations += given(source.container, f"{path}.container", "must specify a container")
+            violations += required(
+                source.container, f"{path}.container", "must specify a container"
+            )
     else:
         violations += segment(source.metric.name, f"{path}.metric.name")
         violations += label_selector(source.metric.selector, f"{path}.metric.selector")
@@ -244,7 +246,7 @@ def _source(source: Any, kind: str, path: str) -> list[FieldError]:
 
 
 def _target(target: v2.MetricTarget, path: str) -> list[FieldError]:
-    violations = given(target.type, f"{path}.type", "must specify a metric target type")
+    violations = required(target.type, f"{path}.type", "must specify a metric target type")
     if target.type not in ("", "AverageValue", "Utilization", "Value"):
         detail = "must be either Utilization, Value, or AverageValue"
         violations.append(errors.invalid_value(f"{path}.type", target.type, detail))

@@ -12,7 +12,7 @@ _DETAIL = "field is immutable when `immutable` is set"
 def immutability_errors(
     new: ConfigMap | Secret, old: ConfigMap | Secret, fields: dict[str, str]
 ) -> list[FieldError]:
-    """What was changed of an object that `old` says is immutable. `fields`: attribute → JSON
+    """What was changed of an object that is immutable in `old`. `fields`: attribute → JSON
     name."""
     if not old.immutable:
         return []

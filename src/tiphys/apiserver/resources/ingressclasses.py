@@ -51,11 +51,11 @@ def _parameter_errors(parameters: IngressClassParametersReference, path: str) ->
     violations = checks.subdomain(parameters.api_group, f"{path}.apiGroup")
     violations += checks.segment(parameters.kind, f"{path}.kind")
     violations += checks.segment(parameters.name, f"{path}.name")
-    violations += checks.given(scope, f"{path}.scope")
+    violations += checks.required(scope, f"{path}.scope")
     violations += checks.one_of(scope, ("Cluster", "Namespace"), f"{path}.scope")
     field = f"{path}.namespace"
     if scope == "Namespace":
-        violations += checks.given(namespace, field, "`parameters.scope` is set to 'Namespace'")
+        violations += checks.required(namespace, field, "`parameters.scope` is set to 'Namespace'")
         violations += checks.named(namespace or "", dns_label_errors, field)
     elif scope == "Cluster" and namespace is not None:
         detail = "`parameters.scope` is set to 'Cluster'"

@@ -79,7 +79,7 @@ def _host(name: str, path: str) -> list[FieldError]:
 
 def _path(http_path: HTTPIngressPath, path: str) -> list[FieldError]:
     kind = http_path.path_type
-    violations = checks.given(kind, f"{path}.pathType", "pathType must be specified")
+    violations = checks.required(kind, f"{path}.pathType", "pathType must be specified")
     violations += checks.one_of(kind, _PATH_TYPES, f"{path}.pathType")
     if kind in ("Exact", "Prefix") and not http_path.path.startswith("/"):
         detail = "must be an absolute path"
@@ -110,7 +110,7 @@ def _resource_backend(resource: TypedLocalObjectReference, path: str) -> list[Fi
 
 
 def _service_backend(service: IngressServiceBackend, path: str) -> list[FieldError]:
-    violations = checks.given(service.name, f"{path}.service.name")
+    violations = checks.required(service.name, f"{path}.service.name")
     violations += checks.named(service.name, dns_label_errors, f"{path}.service.name")
     port = service.port
     if port is None or not (port.name or port.number):

@@ -100,7 +100,7 @@ class JobStrategy(WorkloadStrategy[Job]):
 
 
 def _select_by_uid(job: Job) -> None:
-    """The controller tells a job's pods by its uid, which no other job can have."""
+    """The controller selects a job's pods by its uid, which no other job can have."""
     uid = job.metadata.uid or str(uuid.uuid4())
     labels = job.spec.template.metadata.labels
     for label in (_OLDER_UID_LABEL, _UID_LABEL):

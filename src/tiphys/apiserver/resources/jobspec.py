@@ -170,7 +170,7 @@ def _success_policy(spec: JobSpec, path: str) -> list[FieldError]:
         return []
     rules = spec.success_policy.rules
     detail = "at least one rules must be specified when the successPolicy is specified"
-    violations = checks.given(rules, f"{path}.rules", detail)
+    violations = checks.required(rules, f"{path}.rules", detail)
     if len(rules) > _MOST_RULES:
         violations.append(errors.too_many(f"{path}.rules", len(rules), _MOST_RULES))
     for index, rule in enumerate(rules):
@@ -236,7 +236,7 @@ def _failure_policy(spec: JobSpec, path: str) -> list[FieldError]:
 
 
 def _failure_action(rule: PodFailurePolicyRule, spec: JobSpec, path: str) -> list[FieldError]:
-    violations = checks.given(rule.action, path)
+    violations = checks.required(rule.action, path)
     violations += checks.one_of(rule.action, _FAILURE_ACTIONS, path)
     if rule.action == "FailIndex" and spec.backoff_limit_per_index is None:
         detail = "requires the backoffLimitPerIndex to be set"
@@ -267,7 +267,7 @@ def _failure_rule(rule: PodFailurePolicyRule, containers: set[str], path: str) -
 def _exit_codes(
     codes: PodFailurePolicyOnExitCodesRequirement, containers: set[str], path: str
 ) -> list[FieldError]:
-    violations = checks.given(codes.operator, f"{path}.operator")
+    violations = checks.required(codes.operator, f"{path}.operator")
     violations += checks.one_of(codes.operator, ("In", "NotIn"), f"{path}.operator")
     name = codes.container_name
     if name is not None and name not in containers:
@@ -295,5 +295,5 @@ def _condition_pattern(
     pattern: PodFailurePolicyOnPodConditionsPattern, path: str
 ) -> list[FieldError]:
     violations = checks.qualified_name(pattern.type, f"{path}.type")
-    violations += checks.given(pattern.status, f"{path}.status")
+    violations += checks.required(pattern.status, f"{path}.status")
     return violations + checks.one_of(pattern.status, _CONDITION_STATES, f"{path}.status")

@@ -39,7 +39,7 @@ class LimitRangeStrategy(Strategy[LimitRange]):
 
 
 def _default_container(item: LimitRangeItem) -> None:
-    """What is not said follows from what is: a default from the most, a default request from the
+    """What is absent follows from what is set: a default from the most, a default request from the
     default or the least."""
     for name, amount in item.max.items():
         item.default.setdefault(name, amount)

@@ -77,7 +77,7 @@ def _ports(ports: list[NetworkPolicyPort], path: str) -> list[FieldError]:
 
 
 def _end_port(port: NetworkPolicyPort, path: str) -> list[FieldError]:
-    """The last port of a range that begins at `port.port`."""
+    """The last port of a range that starts at `port.port`."""
     end = port.end_port
     if end is None:
         return []

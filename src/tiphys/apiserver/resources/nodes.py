@@ -38,7 +38,7 @@ def _address(node: Node, kind: str) -> str:
     return next((a.address for a in node.status.addresses if a.type == kind), "<none>")
 
 
-def _known(text: str) -> str:
+def _or_unknown(text: str) -> str:
     return text or "<unknown>"
 
 
@@ -51,13 +51,15 @@ class NodeStrategy(Strategy[Node]):
         Column("Version", lambda o: o.status.node_info.kubelet_version),
         Column("Internal-IP", lambda o: _address(o, "InternalIP"), priority=WIDE),
         Column("External-IP", lambda o: _address(o, "ExternalIP"), priority=WIDE),
-        Column("OS-Image", lambda o: _known(o.status.node_info.os_image), priority=WIDE),
+        Column("OS-Image", lambda o: _or_unknown(o.status.node_info.os_image), priority=WIDE),
         Column(
-            "Kernel-Version", lambda o: _known(o.status.node_info.kernel_version), priority=WIDE
+            "Kernel-Version",
+            lambda o: _or_unknown(o.status.node_info.kernel_version),
+            priority=WIDE,
         ),
         Column(
             "Container-Runtime",
-            lambda o: _known(o.status.node_info.container_runtime_version),
+            lambda o: _or_unknown(o.status.node_info.container_runtime_version),
             priority=WIDE,
         ),
     )
@@ -109,7 +111,7 @@ def _pod_ranges(ranges: list[str]) -> list[FieldError]:
 
 
 def _taint(taint: Taint, path: str) -> list[FieldError]:
-    violations = checks.given(taint.key, f"{path}.key")
+    violations = checks.required(taint.key, f"{path}.key")
     if taint.effect not in _EFFECTS:
         violations.append(errors.not_supported(f"{path}.effect", taint.effect, _EFFECTS))
     violations += checks.qualified(taint.key, f"{path}.key")

@@ -57,7 +57,7 @@ class PersistentVolumeClaimStrategy(Strategy[PersistentVolumeClaim]):
     def validate(self, obj: PersistentVolumeClaim) -> list[FieldError]:
         spec = obj.spec
         detail = "at least 1 access mode is required"
-        violations = checks.given(spec.access_modes, "spec.accessModes", detail)
+        violations = checks.required(spec.access_modes, "spec.accessModes", detail)
         violations += mode_errors(spec)
         violations += _size_errors(spec)
         violations += checks.subdomain(spec.storage_class_name, "spec.storageClassName")
@@ -111,8 +111,8 @@ def _source_errors(
     source: TypedLocalObjectReference | TypedObjectReference, path: str
 ) -> list[FieldError]:
     """Of what a claim's volume is to be filled from."""
-    violations = checks.given(source.name, f"{path}.name")
-    violations += checks.given(source.kind, f"{path}.kind")
+    violations = checks.required(source.name, f"{path}.name")
+    violations += checks.required(source.kind, f"{path}.kind")
     if not source.api_group and source.kind != "PersistentVolumeClaim":
         detail = "must be 'PersistentVolumeClaim' when referencing the default apiGroup"
         violations.append(errors.invalid_value(path, source.kind, detail))
@@ -141,7 +141,7 @@ def _resize_errors(new: PersistentVolumeClaim, old: PersistentVolumeClaim) -> li
 def _mutable_parts_as(
     new: PersistentVolumeClaim, old: PersistentVolumeClaim
 ) -> PersistentVolumeClaimSpec:
-    """The spec of `new` with what may change, or has been judged, put back as it was."""
+    """The spec of `new` with what may change, or has been checked, put back as it was."""
     spec = copy.deepcopy(new.spec)
     requests = spec.resources.requests
     before = old.spec.resources.requests.get("storage")

@@ -76,7 +76,7 @@ class PersistentVolumeStrategy(Strategy[PersistentVolume]):
 
     def validate(self, obj: PersistentVolume) -> list[FieldError]:
         spec = obj.spec
-        violations = checks.given(spec.access_modes, "spec.accessModes")
+        violations = checks.required(spec.access_modes, "spec.accessModes")
         violations += _capacity_errors(spec.capacity)
         violations += mode_errors(spec)
         violations += checks.amounts(spec.capacity, "spec.capacity")
@@ -115,7 +115,7 @@ class PersistentVolumeStrategy(Strategy[PersistentVolume]):
 def _capacity_errors(capacity: dict[str, Any]) -> list[FieldError]:
     if "storage" in capacity:
         return []
-    violations = checks.given(capacity, "spec.capacity")
+    violations = checks.required(capacity, "spec.capacity")
     shown = dict(capacity) or None
     return [*violations, errors.not_supported("spec.capacity", shown, ("storage",))]
 
@@ -128,7 +128,7 @@ def _sources(spec: PersistentVolumeSpec) -> dict[str, Any]:
 
 def _source_errors(spec: PersistentVolumeSpec) -> list[FieldError]:
     sources = list(_sources(spec))
-    violations = checks.given(sources, "spec", "must specify a volume type")
+    violations = checks.required(sources, "spec", "must specify a volume type")
     for name in sources[1:]:
         detail = "may not specify more than 1 volume type"
         violations.append(errors.forbidden_field(f"spec.{name}", detail))
@@ -150,7 +150,7 @@ def _topology_errors(spec: PersistentVolumeSpec) -> list[FieldError]:
         else:
             violations += validate_node_selector(affinity.required, field)
     if spec.local is not None:
-        violations += checks.given(spec.local.path, "spec.local.path")
+        violations += checks.required(spec.local.path, "spec.local.path")
         if affinity is None:
             detail = "Local volume requires node affinity"
             violations.append(errors.required("spec.nodeAffinity", detail))
@@ -163,7 +163,7 @@ def _class_errors(spec: PersistentVolumeSpec) -> list[FieldError]:
     name = spec.volume_attributes_class_name
     if name is not None:
         field = "spec.volumeAttributesClassName"
-        violations += checks.given(name, field, "an empty string is disallowed")
+        violations += checks.required(name, field, "an empty string is disallowed")
         violations += checks.subdomain(name, field)
         if spec.csi is None:
             detail = "has to be specified when using volumeAttributesClassName"
@@ -175,4 +175,4 @@ def _class_errors(spec: PersistentVolumeSpec) -> list[FieldError]:
 
 def _csi_errors(source: CSIPersistentVolumeSource, path: str) -> list[FieldError]:
     violations = checks.driver(source.driver, f"{path}.driver")
-    return violations + checks.given(source.volume_handle, f"{path}.volumeHandle")
+    return violations + checks.required(source.volume_handle, f"{path}.volumeHandle")

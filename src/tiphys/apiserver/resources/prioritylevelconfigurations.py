@@ -103,7 +103,7 @@ def _response(response: LimitResponse, path: str) -> list[FieldError]:
             detail = "must not be empty if limited.limitResponse.type is Limited"
             return [errors.required(f"{path}.queuing", detail)]
         return _queuing(queuing, f"{path}.queuing")
-    violations = checks.given(response.type, f"{path}.type")
+    violations = checks.required(response.type, f"{path}.type")
     return violations + checks.one_of(response.type, ("Queue", "Reject"), f"{path}.type")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from tiphys.api import resource_v1 as v1
 from tiphys.apiserver.resources.base import Strategy, immutable
-from tiphys.apiserver.resources.checks import driver, given, one_of
+from tiphys.apiserver.resources.checks import driver, one_of, required
 from tiphys.apiserver.resources.claimspec import (
     MOST_REQUESTS,
     admin_errors,
@@ -18,8 +18,8 @@ from tiphys.apiserver.resources.claimspec import (
 )
 from tiphys.apiserver.resources.columns import AGE, NAME, Column
 from tiphys.apiserver.resources.devices import (
+    check_items,
     configuration,
-    each,
     itself,
     label,
     one_term,
@@ -59,10 +59,15 @@ class ResourceClaimStrategy(Strategy[v1.ResourceClaim]):
         status = new.status
         before = old.status
         names = request_names(new.spec)
-        violations = each(
-            status.reserved_for, "status.reservedFor", _consumer, 256, lambda one: one.uid, "uid"
+        violations = check_items(
+            status.reserved_for,
+            "status.reservedFor",
+            _consumer,
+            256,
+            lambda consumer: consumer.uid,
+            "uid",
         )
-        violations += each(
+        violations += check_items(
             status.devices, "status.devices", _device_status, MOST_REQUESTS * 8, _device_key
         )
         if status.allocation is None:
@@ -70,7 +75,9 @@ class ResourceClaimStrategy(Strategy[v1.ResourceClaim]):
                 detail = "may not be specified when `allocated` is not set"
                 violations.append(errors.forbidden_field("status.reservedFor", detail))
         elif new.metadata.deletion_timestamp is not None:
-            if {one.uid for one in status.reserved_for} - {one.uid for one in before.reserved_for}:
+            if {consumer.uid for consumer in status.reserved_for} - {
+                consumer.uid for consumer in before.reserved_for
+            }:
                 detail = (
                     "new entries may not be added while `deallocationRequested` or"
                     " `deletionTimestamp` are set"
@@ -83,11 +90,11 @@ class ResourceClaimStrategy(Strategy[v1.ResourceClaim]):
         return violations
 
 
-def _consumer(one: v1.ResourceClaimConsumerReference, path: str) -> list[FieldError]:
+def _consumer(consumer: v1.ResourceClaimConsumerReference, path: str) -> list[FieldError]:
     return (
-        given(one.resource, f"{path}.resource")
-        + given(one.name, f"{path}.name")
-        + given(one.uid, f"{path}.uid")
+        required(consumer.resource, f"{path}.resource")
+        + required(consumer.name, f"{path}.name")
+        + required(consumer.uid, f"{path}.uid")
     )
 
 
@@ -119,7 +126,7 @@ def _device_status(device: v1.AllocatedDeviceStatus, path: str) -> list[FieldErr
             violations.append(errors.too_long(f"{path}.interfaceName", 256))
         if len(network.hardware_address) > 128:
             violations.append(errors.too_long(f"{path}.hardwareAddress", 128))
-        violations += each(network.ips, f"{path}.ips", lambda value, field: [], 16, itself)
+        violations += check_items(network.ips, f"{path}.ips", lambda value, field: [], 16, itself)
     return violations
 
 
@@ -129,26 +136,28 @@ def _allocation(result: v1.AllocationResult, path: str, names: set[str]) -> list
         " subrequest separated by '/'"
     )
 
-    def allocated(one: v1.DeviceRequestAllocationResult, field: str) -> list[FieldError]:
+    def allocated(result: v1.DeviceRequestAllocationResult, field: str) -> list[FieldError]:
         violations: list[FieldError] = []
-        if one.request not in names:
-            violations.append(errors.invalid_value(f"{field}.request", one.request, detail))
-        violations += _device_reference(one, field)
-        violations += each(one.tolerations, f"{field}.tolerations", toleration_errors, 16)
+        if result.request not in names:
+            violations.append(errors.invalid_value(f"{field}.request", result.request, detail))
+        violations += _device_reference(result, field)
+        violations += check_items(result.tolerations, f"{field}.tolerations", toleration_errors, 16)
         return violations
 
-    def for_requests(one: v1.DeviceAllocationConfiguration, field: str) -> list[FieldError]:
-        violations = given(one.source, f"{field}.source") + one_of(
-            one.source, ("FromClaim", "FromClass"), f"{field}.source"
+    def for_requests(config: v1.DeviceAllocationConfiguration, field: str) -> list[FieldError]:
+        violations = required(config.source, f"{field}.source") + one_of(
+            config.source, ("FromClaim", "FromClass"), f"{field}.source"
         )
         return (
             violations
-            + named_requests(one.requests, f"{field}.requests", names)
-            + configuration(one, field)
+            + named_requests(config.requests, f"{field}.requests", names)
+            + configuration(config, field)
         )
 
-    violations = each(result.devices.results, f"{path}.devices.results", allocated, MOST_REQUESTS)
-    violations += each(result.devices.config, f"{path}.devices.config", for_requests, 64)
+    violations = check_items(
+        result.devices.results, f"{path}.devices.results", allocated, MOST_REQUESTS
+    )
+    violations += check_items(result.devices.config, f"{path}.devices.config", for_requests, 64)
     if result.node_selector is not None:
         violations += one_term(result.node_selector, f"{path}.nodeSelector")
     return violations

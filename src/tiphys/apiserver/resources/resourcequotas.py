@@ -69,7 +69,7 @@ class ResourceQuotaStrategy(Strategy[ResourceQuota]):
 
 
 def _requirement(wanted: ScopedResourceSelectorRequirement, path: str) -> list[FieldError]:
-    """Upstream does not say which of the requirements it is."""
+    """Upstream's path has no index of the requirement."""
     scope = wanted.scope_name
     violations = []
     if scope not in _SCOPES:
@@ -83,7 +83,7 @@ def _operator(wanted: ScopedResourceSelectorRequirement, path: str) -> list[Fiel
         return [errors.invalid_value(f"{path}.operator", operator, _EXISTS_ONLY)]
     if operator in ("In", "NotIn"):
         detail = "must be at least one value when `operator` is 'In' or 'NotIn' for scope selector"
-        return checks.given(wanted.values, f"{path}.values", detail)
+        return checks.required(wanted.values, f"{path}.values", detail)
     if operator not in ("Exists", "DoesNotExist"):
         detail = "not a valid selector operator"
         return [errors.invalid_value(f"{path}.operator", operator, detail)]

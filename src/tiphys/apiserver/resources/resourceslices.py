@@ -8,12 +8,12 @@ import time
 from tiphys.api import resource_v1 as v1
 from tiphys.api.base import to_builtins
 from tiphys.apiserver.resources.base import Strategy, immutable
-from tiphys.apiserver.resources.checks import driver, given, named, natural, one_of
+from tiphys.apiserver.resources.checks import driver, named, natural, one_of, required
 from tiphys.apiserver.resources.columns import AGE, NAME, Column
 from tiphys.apiserver.resources.devices import (
     EFFECTS,
     attribute_name,
-    each,
+    check_items,
     itself,
     label,
     one_term,
@@ -66,7 +66,7 @@ class ResourceSliceStrategy(Strategy[v1.ResourceSlice]):
                 )
             )
         violations += natural(spec.pool.generation, "spec.pool.generation")
-        chosen, misplaced = _where(spec, "spec")
+        chosen, misplaced = _location(spec, "spec")
         violations += misplaced
         detail = (
             "exactly one of `nodeName`, `nodeSelector`, `allNodes`,"
@@ -84,7 +84,7 @@ class ResourceSliceStrategy(Strategy[v1.ResourceSlice]):
             violations.append(errors.invalid_value("spec", "{`sharedCounters`, `devices`}", detail))
         wide = any(d.taints or d.consumes_counters or _lists(d) for d in spec.devices)
         per_device = bool(spec.per_device_node_selection)
-        violations += each(
+        violations += check_items(
             spec.devices,
             "spec.devices",
             lambda d, path: _device(d, path, per_device),
@@ -92,12 +92,12 @@ class ResourceSliceStrategy(Strategy[v1.ResourceSlice]):
             lambda device: device.name,
             "name",
         )
-        return violations + each(
+        return violations + check_items(
             spec.shared_counters,
             "spec.sharedCounters",
             _counter_set,
             8,
-            lambda one: one.name,
+            lambda counter_set: counter_set.name,
             "name",
         )
 
@@ -109,8 +109,10 @@ class ResourceSliceStrategy(Strategy[v1.ResourceSlice]):
         ]
 
 
-def _where(spec: v1.ResourceSliceSpec | v1.Device, path: str) -> tuple[list[str], list[FieldError]]:
-    """(the fields that say where devices are, what is wrong with them)."""
+def _location(
+    spec: v1.ResourceSliceSpec | v1.Device, path: str
+) -> tuple[list[str], list[FieldError]]:
+    """(the fields of where devices are, what is wrong with them)."""
     chosen = []
     violations: list[FieldError] = []
     if spec.node_name is not None:
@@ -158,23 +160,23 @@ def _device(device: v1.Device, path: str, per_device: bool) -> list[FieldError]:
             else:
                 detail = "allowMultipleAllocations must be true"
                 violations.append(errors.forbidden_field(f"{field}.requestPolicy", detail))
-    violations += each(device.taints, f"{path}.taints", _taint, 16)
+    violations += check_items(device.taints, f"{path}.taints", _taint, 16)
 
-    def consumption(one: v1.DeviceCounterConsumption, field: str) -> list[FieldError]:
-        return label(one.counter_set, f"{field}.counterSet") + _counters(
-            one.counters, f"{field}.counters"
+    def consumption(consumed: v1.DeviceCounterConsumption, field: str) -> list[FieldError]:
+        return label(consumed.counter_set, f"{field}.counterSet") + _counters(
+            consumed.counters, f"{field}.counters"
         )
 
     key = "counterSet"
-    violations += each(
+    violations += check_items(
         device.consumes_counters,
         f"{path}.consumesCounters",
         consumption,
         2,
-        lambda one: one.counter_set,
+        lambda consumed: consumed.counter_set,
         key,
     )
-    chosen, misplaced = _where(device, path)
+    chosen, misplaced = _location(device, path)
     violations += misplaced
     detail = "exactly one of `nodeName`, `nodeSelector`, or `allNodes` is required"
     if per_device and not chosen:
@@ -201,7 +203,7 @@ def _device(device: v1.Device, path: str, per_device: bool) -> list[FieldError]:
         ("bindingConditions", device.binding_conditions),
         ("bindingFailureConditions", device.binding_failure_conditions),
     ):
-        violations += each(
+        violations += check_items(
             values, f"{path}.{name}", lambda v, field: named(v, label_key_errors, field), 4, itself
         )
     return violations
@@ -235,7 +237,7 @@ def _attribute(attribute: v1.DeviceAttribute, path: str) -> list[FieldError]:
 def _request_policy(capacity: v1.DeviceCapacity, path: str) -> list[FieldError]:
     """What a part of a shared device's capacity may be."""
     policy = capacity.request_policy
-    whole = quantity.nano(capacity.value)
+    total = quantity.nano(capacity.value)
     violations: list[FieldError] = []
     assert policy is not None
     default = policy.default
@@ -243,7 +245,7 @@ def _request_policy(capacity: v1.DeviceCapacity, path: str) -> list[FieldError]:
         violations.append(
             errors.required(f"{path}.default", "required when validValues or validRange is defined")
         )
-    if default is not None and quantity.nano(default) > whole:
+    if default is not None and quantity.nano(default) > total:
         violations.append(
             errors.invalid_value(
                 f"{path}.default",
@@ -271,7 +273,7 @@ def _request_policy(capacity: v1.DeviceCapacity, path: str) -> list[FieldError]:
             violations.append(
                 errors.invalid_value(field, shown, "values must be sorted in ascending order")
             )
-        if value > whole:
+        if value > total:
             violations.append(
                 errors.invalid_value(
                     field, shown, f"option is larger than capacity value: {capacity.value}"
@@ -291,17 +293,17 @@ def _request_policy(capacity: v1.DeviceCapacity, path: str) -> list[FieldError]:
 
 
 def _range(
-    bounds: v1.CapacityRequestPolicyRange, default: str | None, whole: str, path: str
+    bounds: v1.CapacityRequestPolicyRange, default: str | None, total: str, path: str
 ) -> list[FieldError]:
     if bounds.min is None:
         return [errors.required(f"{path}.min", "required when validRange is defined")]
     violations: list[FieldError] = []
     least = quantity.nano(bounds.min)
-    most = quantity.nano(bounds.max or whole)
-    if least > quantity.nano(whole):
+    most = quantity.nano(bounds.max or total)
+    if least > quantity.nano(total):
         violations.append(
             errors.invalid_value(
-                f"{path}.min", bounds.min, f"min is larger than capacity value: {whole}"
+                f"{path}.min", bounds.min, f"min is larger than capacity value: {total}"
             )
         )
     if bounds.max is not None:
@@ -311,10 +313,10 @@ def _range(
                     f"{path}.min", bounds.min, f"min is larger than max value: {bounds.max}"
                 )
             )
-        if most > quantity.nano(whole):
+        if most > quantity.nano(total):
             violations.append(
                 errors.invalid_value(
-                    f"{path}.max", bounds.max, f"max is larger than capacity value: {whole}"
+                    f"{path}.max", bounds.max, f"max is larger than capacity value: {total}"
                 )
             )
     wanted = quantity.nano(default) if default is not None else least
@@ -327,10 +329,10 @@ def _range(
             errors.invalid_value(f"{path}.max", default, f"default is more than max: {bounds.max}")
         )
     if bounds.step is not None and (step := quantity.nano(bounds.step)) > 0:
-        if least + step > quantity.nano(whole):
+        if least + step > quantity.nano(total):
             violations.append(
                 errors.invalid_value(
-                    f"{path}.step", bounds.step, f"one step is larger than capacity value: {whole}"
+                    f"{path}.step", bounds.step, f"one step is larger than capacity value: {total}"
                 )
             )
         for value, shown in ((most, bounds.max), (wanted, default)):
@@ -356,7 +358,7 @@ def _taint(taint: v1.DeviceTaint, path: str) -> list[FieldError]:
     violations += named(taint.value, label_value_errors, f"{path}.value")
     return (
         violations
-        + given(taint.effect, f"{path}.effect")
+        + required(taint.effect, f"{path}.effect")
         + one_of(taint.effect, EFFECTS, f"{path}.effect")
     )
 
@@ -366,7 +368,7 @@ def _counter_set(counters: v1.CounterSet, path: str) -> list[FieldError]:
 
 
 def _counters(counters: dict[str, v1.Counter], path: str) -> list[FieldError]:
-    violations = given(counters, path)
+    violations = required(counters, path)
     for name in counters:
         violations += [
             errors.invalid_value(path, name, detail) for detail in dns_label_errors(name)

@@ -66,14 +66,14 @@ class RoleBindingStrategy(Strategy[AnyBinding]):
 
 
 def _subject_errors(subject: Subject, namespaced: bool, path: str) -> list[FieldError]:
-    violations = checks.given(subject.name, f"{path}.name")
-    violations += checks.given(subject.kind, f"{path}.kind")
+    violations = checks.required(subject.name, f"{path}.name")
+    violations += checks.required(subject.kind, f"{path}.kind")
     violations += checks.one_of(subject.kind, _SUBJECT_KINDS, f"{path}.kind")
     if subject.kind == "ServiceAccount":
         violations += checks.subdomain(subject.name, f"{path}.name")
         violations += checks.one_of(subject.api_group, ("",), f"{path}.apiGroup")
         if not namespaced:
-            violations += checks.given(subject.namespace, f"{path}.namespace")
+            violations += checks.required(subject.namespace, f"{path}.namespace")
     elif subject.kind in ("Group", "User"):
         violations += checks.one_of(subject.api_group, (_GROUP,), f"{path}.apiGroup")
     return violations

@@ -36,7 +36,7 @@ def _aggregation_errors(aggregation: AggregationRule | None) -> list[FieldError]
     if aggregation is None:
         return []
     path = "aggregationRule.clusterRoleSelectors"
-    violations = checks.given(
+    violations = checks.required(
         aggregation.cluster_role_selectors,
         path,
         "at least one clusterRoleSelector required if aggregationRule is non-nil",
@@ -51,7 +51,7 @@ def _rule_errors(rules: list[PolicyRule], namespaced: bool) -> list[FieldError]:
     for index, rule in enumerate(rules):
         path = f"rules[{index}]"
         detail = "verbs must contain at least one value"
-        violations += checks.given(rule.verbs, f"{path}.verbs", detail)
+        violations += checks.required(rule.verbs, f"{path}.verbs", detail)
         urls = rule.non_resource_urls
         if urls and namespaced:
             detail = "namespaced rules cannot apply to non-resource URLs"
@@ -59,7 +59,7 @@ def _rule_errors(rules: list[PolicyRule], namespaced: bool) -> list[FieldError]:
         if urls:
             continue
         detail = "resource rules must supply at least one api group"
-        violations += checks.given(rule.api_groups, f"{path}.apiGroups", detail)
+        violations += checks.required(rule.api_groups, f"{path}.apiGroups", detail)
         detail = "resource rules must supply at least one resource"
-        violations += checks.given(rule.resources, f"{path}.resources", detail)
+        violations += checks.required(rule.resources, f"{path}.resources", detail)
     return violations

@@ -23,7 +23,7 @@ class ScaleView(ABC, Generic[T]):
     @property
     @abstractmethod
     def path(self) -> tuple[str, ...]:
-        """Where the object says how many replicas it wants, by JSON names from its root."""
+        """The path of the number of replicas wanted, by JSON names from the root."""
 
     @abstractmethod
     def fill(self, scale: Scale, obj: T) -> None:

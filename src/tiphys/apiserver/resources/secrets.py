@@ -43,7 +43,7 @@ class SecretStrategy(Strategy[Secret]):
                 violations.append(errors.required(f"data[{key}]"))
         if obj.type == _TOKEN_TYPE:
             account = obj.metadata.annotations.get(_ACCOUNT)
-            violations += checks.given(account, f"metadata.annotations[{_ACCOUNT}]")
+            violations += checks.required(account, f"metadata.annotations[{_ACCOUNT}]")
         if sum(map(len, obj.data.values())) > _MOST_BYTES:
             violations.append(errors.too_long("data", _MOST_BYTES))
         return violations

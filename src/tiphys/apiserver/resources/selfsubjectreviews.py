@@ -1,4 +1,4 @@
-"""Self subject reviews: who the server takes somebody for."""
+"""Self subject reviews: who the server takes the user for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Self subject rules reviews: what somebody may do in a namespace."""
+"""Self subject rules reviews: what a user may do in a namespace."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ class StorageClassStrategy(Strategy[storage_v1.StorageClass]):
         obj.volume_binding_mode = obj.volume_binding_mode or "Immediate"
 
     def validate(self, obj: storage_v1.StorageClass) -> list[FieldError]:
-        violations = checks.given(obj.provisioner, "provisioner") + checks.qualified(
+        violations = checks.required(obj.provisioner, "provisioner") + checks.qualified(
             obj.provisioner.lower(), "provisioner"
         )
         violations += parameter_errors(obj.parameters)
@@ -60,17 +60,17 @@ def _topology(term: Any, path: str) -> list[FieldError]:
         return [errors.required(path)]
     violations: list[FieldError] = []
     seen: set[str] = set()
-    for index, one in enumerate(term.match_label_expressions):
+    for index, expression in enumerate(term.match_label_expressions):
         field = f"{path}.matchLabelExpressions[{index}]"
-        violations += checks.given(one.values, f"{field}.values")
-        for number, value in enumerate(one.values):
-            if value in one.values[:number]:
+        violations += checks.required(expression.values, f"{field}.values")
+        for number, value in enumerate(expression.values):
+            if value in expression.values[:number]:
                 violations.append(errors.duplicate(f"{field}.values[{number}]", value))
         violations += [
-            errors.invalid_value(f"{field}.key", one.key, detail)
-            for detail in label_key_errors(one.key)
+            errors.invalid_value(f"{field}.key", expression.key, detail)
+            for detail in label_key_errors(expression.key)
         ]
-        if one.key in seen:
-            violations.append(errors.duplicate(f"{field}.key", one.key))
-        seen.add(one.key)
+        if expression.key in seen:
+            violations.append(errors.duplicate(f"{field}.key", expression.key))
+        seen.add(expression.key)
     return violations

@@ -1,6 +1,6 @@
 """The paths below an object. What each of them is, its resource's strategy declares by name.
 
-`status` and `scale` need no declaration: what the former may change is said by
+`status` and `scale` need no declaration: what the former may change is decided by
 `prepare_for_status`, what the latter shows by `Strategy.scale`.
 """
 
@@ -16,7 +16,7 @@ from tiphys.apiserver.resources.actions import Action
 T = TypeVar("T")
 
 
-def whole(new: T, old: T) -> T:
+def whole_object(new: T, old: T) -> T:
     """For paths that may change everything but what the strategy keeps."""
     return new
 
@@ -27,7 +27,7 @@ class Part(Generic[T]):
 
     `merge(new, old)` gives `old` with that part of `new`; it may raise StatusError."""
 
-    merge: Callable[[T, T], T] = whole
+    merge: Callable[[T, T], T] = whole_object
 
 
 class Connection(Enum):

@@ -1,4 +1,4 @@
-"""How reviews show who somebody is."""
+"""How reviews show a user."""
 
 from __future__ import annotations
 

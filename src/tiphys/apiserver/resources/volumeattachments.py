@@ -40,7 +40,7 @@ class VolumeAttachmentStrategy(Strategy[storage_v1.VolumeAttachment]):
             violations += checks.subdomain(
                 source.persistent_volume_name, "spec.source.persistentVolumeName"
             )
-        violations += checks.given(obj.spec.node_name, "spec.nodeName")
+        violations += checks.required(obj.spec.node_name, "spec.nodeName")
         return violations + checks.subdomain(obj.spec.node_name, "spec.nodeName")
 
     def validate_update(

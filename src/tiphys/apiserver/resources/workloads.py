@@ -62,7 +62,7 @@ def is_zero(value: int | str | None) -> bool:
 
 
 def replica_errors(spec: Any) -> list[FieldError]:
-    """Of a spec that may say how many pods there are, and how long each has to be ready."""
+    """Of a spec with a number of pods, and the time for which each has to be ready."""
     violations = checks.natural(getattr(spec, "replicas", None), "spec.replicas")
     seconds = getattr(spec, "min_ready_seconds", None)
     return violations + checks.natural(seconds, "spec.minReadySeconds")

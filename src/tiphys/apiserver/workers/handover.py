@@ -22,7 +22,7 @@ def doors() -> tuple[socket.socket, socket.socket]:
 
 
 class Giving:
-    """The primary's end. `ready` is called when the worker says that it serves."""
+    """The primary's end. `ready` is called when the worker reports that it serves."""
 
     def __init__(self, end: socket.socket, ready: Callable[[], None]) -> None:
         end.setblocking(False)
@@ -35,12 +35,12 @@ class Giving:
 
     def _read(self) -> None:
         try:
-            said = self._end.recv(_NOTE)
+            note = self._end.recv(_NOTE)
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
-            said = b""
-        if said:
+            note = b""
+        if note:
             self._ready()
         else:  # it has ended
             self._loop.remove_reader(self._end)
@@ -100,13 +100,13 @@ class Taking:
     def _read(self) -> None:
         for _ in range(_TAKEN):
             try:
-                said, files, _, _ = socket.recv_fds(self._end, 1, 1)
+                note, files, _, _ = socket.recv_fds(self._end, 1, 1)
             except (BlockingIOError, InterruptedError):
                 return
             except OSError:
-                said = b""
+                note = b""
                 files = []
-            if not said:
+            if not note:
                 self._loop.remove_reader(self._end)
                 self._lost()
                 return

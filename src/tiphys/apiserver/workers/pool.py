@@ -1,4 +1,4 @@
-"""The primary's side: starts the workers and keeps them running, and says which of them serves a
+"""The primary's side: starts the workers and keeps them running, and chooses which of them serves a
 connection.
 """
 
@@ -32,7 +32,7 @@ _MOST_ADDRESSES = 10_000
 
 
 class Bursts:
-    """Tells clients that keep their connections from those that come anew for each request.
+    """Distinguishes clients that keep their connections from those that reconnect for each request.
 
     Each address may bring `_BURST` connections at once and some more each second; what is beyond
     that is a burst.
@@ -50,7 +50,7 @@ class Bursts:
         burst = left < 1
         self._left[address] = (left if burst else left - 1, now)
         if len(self._left) > _MOST_ADDRESSES:
-            del self._left[next(iter(self._left))]  # whoever has not come for longest
+            del self._left[next(iter(self._left))]  # the client that was absent for longest
         return burst
 
 
@@ -94,9 +94,9 @@ class Pool:
             await self._serving.wait()
 
     async def stop(self) -> None:
-        """Has the workers end as if they were told to, and waits for that."""
+        """Stops the workers gracefully, and waits for their end."""
         self._stopping = True
-        processes = [one.process for one in self._workers if one.process is not None]
+        processes = [worker.process for worker in self._workers if worker.process is not None]
         for process in processes:
             if process.returncode is None:
                 process.terminate()

@@ -34,7 +34,7 @@ def comparison_cost(left: Any, right: Any) -> int:
 
 
 def search_cost(item: Any, container: Any) -> int:
-    """Of `in`: a list is gone through."""
+    """Of `in`: a list is scanned."""
     return len(container) * (1 + weight(item) // 10) if isinstance(container, list) else 0
 
 

@@ -88,10 +88,10 @@ def check(
     checker = _Checker(text)
     tree = parse(text)
     try:
-        found = checker.visit(tree, variables)
+        result_type = checker.visit(tree, variables)
     except RecursionError:
         raise CelError(TOO_DEEP) from None
-    if wanted and found.name not in ("dyn", wanted):
+    if wanted and result_type.name not in ("dyn", wanted):
         raise CelError(f"must evaluate to a {wanted}")
     return Coster(checker.types, sizes or {}).cost(tree)[0].high
 
@@ -108,13 +108,13 @@ class _Checker:
         self._text = text
         self.types: dict[int, Type] = {}  # of every node that has one, by its identity
 
-    def _fail(self, at: int, why: str) -> CelError:
-        return CelError(explain(why, max(at, 0), self._text))
+    def _fail(self, position: int, message: str) -> CelError:
+        return CelError(explain(message, max(position, 0), self._text))
 
     def visit(self, node: Node, known: dict[str, Type]) -> Type:
-        found: Type = getattr(self, "_" + node.kind)(node, known)
-        self.types[id(node)] = found
-        return found
+        inferred: Type = getattr(self, "_" + node.kind)(node, known)
+        self.types[id(node)] = inferred
+        return inferred
 
     # --- leaves and selections ---
 
@@ -141,34 +141,34 @@ class _Checker:
     def _select(self, node: Node, known: dict[str, Type]) -> Type:
         if (dotted := _dotted(node)) in _TYPE_NAMES:
             return Type("type", (Type(dotted),))
-        return self._selected(node, known, node.at)
+        return self._selected(node, known, node.position)
 
-    def _selected(self, node: Node, known: dict[str, Type], at: int) -> Type:
+    def _selected(self, node: Node, known: dict[str, Type], position: int) -> Type:
         operand = self.visit(node.args[0], known)
         optional = node.optional or operand.name == "optional_type"
         if operand.name == "optional_type":
             operand = operand.of[0]
-        found = self._field(operand, node.value, at)
-        return Type("optional_type", (found,)) if optional else found
+        field_type = self._field(operand, node.value, position)
+        return Type("optional_type", (field_type,)) if optional else field_type
 
-    def _field(self, operand: Type, name: str, at: int) -> Type:
+    def _field(self, operand: Type, name: str, position: int) -> Type:
         if operand.name == "map":
             return operand.of[1]
         if operand.name == "dyn" or is_open(operand):
             return DYN
         if operand.name != "object":
-            raise self._fail(at, f"type '{operand}' does not support field selection")
+            raise self._fail(position, f"type '{operand}' does not support field selection")
         schema = operand.schema
         if schema is None:
             return DYN
         inner = field_schema(schema, name)
         if inner is not None:
             return type_of(inner)
-        raise self._fail(at, f"undefined field '{name}'")
+        raise self._fail(position, f"undefined field '{name}'")
 
     def _index(self, node: Node, known: dict[str, Type]) -> Type:
         types = [self.visit(arg, known) for arg in node.args]
-        return self._applied("_[?_]" if node.optional else "_[_]", node.at, types)
+        return self._applied("_[?_]" if node.optional else "_[_]", node.position, types)
 
     # --- containers ---
 
@@ -178,7 +178,7 @@ class _Checker:
         return Type("list", (self._alike(entries) if entries else Type("_var0"),))
 
     def _map(self, node: Node, known: dict[str, Type]) -> Type:
-        keys = self._alike([(key.at, self.visit(key, known)) for key in node.args[::2]])
+        keys = self._alike([(key.position, self.visit(key, known)) for key in node.args[::2]])
         rows = zip(node.args[1::2], node.optional, strict=True)
         values = [self._entry(value, maybe, known) for value, maybe in rows]
         return Type(
@@ -191,23 +191,26 @@ class _Checker:
         return DYN
 
     def _entry(self, node: Node, maybe: bool, known: dict[str, Type]) -> tuple[int, Type]:
-        found = self.visit(node, known)
+        value_type = self.visit(node, known)
         if not maybe:
-            return node.at, found
-        if found.name not in ("optional_type", "dyn"):
-            raise self._fail(node.at, f"expected type 'optional_type({found})' but found '{found}'")
-        return node.at, found.of[0] if found.of else DYN
+            return node.position, value_type
+        if value_type.name not in ("optional_type", "dyn"):
+            raise self._fail(
+                node.position,
+                f"expected type 'optional_type({value_type})' but found '{value_type}'",
+            )
+        return node.position, value_type.of[0] if value_type.of else DYN
 
     def _alike(self, entries: list[tuple[int, Type]]) -> Type:
         """The one type of all entries of a literal. Kubernetes has no literals of several."""
         if not entries:
             return DYN
         first = entries[0][1]
-        for at, found in entries[1:]:
-            if (first != found and not (is_open(first) or is_open(found))) or not fits(
-                first, found, {}
+        for position, entry_type in entries[1:]:
+            if (first != entry_type and not (is_open(first) or is_open(entry_type))) or not fits(
+                first, entry_type, {}
             ):
-                raise self._fail(at, f"expected type '{first}' but found '{found}'")
+                raise self._fail(position, f"expected type '{first}' but found '{entry_type}'")
         return first
 
     # --- calls ---
@@ -217,19 +220,21 @@ class _Checker:
         target = node.target
         if target is None:
             if name == "has" and len(node.args) == 1 and node.args[0].kind == "select":
-                self._selected(node.args[0], known, node.at)
+                self._selected(node.args[0], known, node.position)
                 return BOOL
             types = [self.visit(arg, known) for arg in node.args]
             self._check_literal(name, node.args)
             if name in ("_&&_", "_||_"):
-                for arg, found in zip(node.args, types, strict=True):
-                    if found.name not in ("bool", "dyn"):
-                        raise self._fail(arg.at, f"expected type 'bool' but found '{found}'")
-            return self._applied(name, node.at, types)
+                for arg, arg_type in zip(node.args, types, strict=True):
+                    if arg_type.name not in ("bool", "dyn"):
+                        raise self._fail(
+                            arg.position, f"expected type 'bool' but found '{arg_type}'"
+                        )
+            return self._applied(name, node.position, types)
         space = _dotted(target)
         if space and f"{space}.{name}" in overloads() and space.partition(".")[0] not in known:
             return self._applied(
-                f"{space}.{name}", node.at, [self.visit(arg, known) for arg in node.args]
+                f"{space}.{name}", node.position, [self.visit(arg, known) for arg in node.args]
             )
         macro = _MACROS.get((name, len(node.args)))
         if macro is not None and node.args[0].kind == "name":
@@ -239,7 +244,7 @@ class _Checker:
             return self._format(node, known)
         types = [self.visit(inner, known) for inner in (target, *node.args)]
         self._check_literal(name, node.args)
-        return self._applied(name, node.at, types, method=True)
+        return self._applied(name, node.position, types, method=True)
 
     def _check_literal(self, name: str, args: list[Node]) -> None:
         """Arguments that stand there in full must be what the function can read."""
@@ -251,39 +256,39 @@ class _Checker:
         try:
             read(args[-1].value)
         except (CelError, RegexpError):
-            raise self._fail(args[-1].at, f"invalid {name} argument") from None
+            raise self._fail(args[-1].position, f"invalid {name} argument") from None
 
     def _format(self, node: Node, known: dict[str, Type]) -> Type:
         """Its list alone may have entries of several types."""
         assert node.target is not None
         target = self.visit(node.target, known)
-        given = node.args[0]
-        for item in given.args:
+        values = node.args[0]
+        for item in values.args:
             self.visit(item, known)
-        found = self._applied("format", node.at, [target, Type("list", (DYN,))], method=True)
+        result = self._applied("format", node.position, [target, Type("list", (DYN,))], method=True)
         wanted = len(_CLAUSE.findall(str(node.target.value).replace("%%", "")))
-        if len(given.args) > wanted:
-            why = (
+        if len(values.args) > wanted:
+            message = (
                 f"too many arguments supplied to string.format (expected {wanted}, got "
-                f"{len(given.args)})"
+                f"{len(values.args)})"
             )
-            raise self._fail(given.at, why)
-        if len(given.args) < wanted:
-            raise self._fail(given.at, f"index {len(given.args)} out of range")
-        return found
+            raise self._fail(values.position, message)
+        if len(values.args) < wanted:
+            raise self._fail(values.position, f"index {len(values.args)} out of range")
+        return result
 
-    def _applied(self, name: str, at: int, types: list[Type], method: bool = False) -> Type:
+    def _applied(self, name: str, position: int, types: list[Type], method: bool = False) -> Type:
         """The type of a function's value. Raises CelError when no overload fits."""
         rows = overloads().get(name)
         if rows is None:
-            raise self._fail(at, f"undeclared reference to '{name}' (in container '')")
+            raise self._fail(position, f"undeclared reference to '{name}' (in container '')")
         results: list[Type] = []
         for row in rows:
             bound: dict[str, Type] = {}
             if row.method is method and len(row.args) == len(types):
                 if all(
-                    fits(wanted, given, bound)
-                    for wanted, given in zip(row.args, types, strict=True)
+                    fits(wanted, actual, bound)
+                    for wanted, actual in zip(row.args, types, strict=True)
                 ):
                     results.append(filled(row.result, bound))
         if results:
@@ -291,7 +296,7 @@ class _Checker:
         inner = ", ".join(map(str, types[1:] if method else types))
         shown = f"{types[0]}.({inner})" if method else f"({inner})"
         label = "@in" if name == "_in_" else name
-        raise self._fail(at, f"found no matching overload for '{label}' applied to '{shown}'")
+        raise self._fail(position, f"found no matching overload for '{label}' applied to '{shown}'")
 
     # --- macros ---
 
@@ -302,59 +307,61 @@ class _Checker:
         assert node.target is not None
         over = self.visit(node.target, known)
         if over.name not in ("list", "map", "dyn"):
-            why = (
+            message = (
                 f"expression of type '{over}' cannot be range of a comprehension (must be list, "
                 f"map, or dynamic)"
             )
-            raise self._fail(node.target.at, why)
+            raise self._fail(node.target.position, message)
         names = [arg.value for arg in node.args[:count]]
         if over.name == "dyn":
-            found = [DYN, DYN]
+            bound = [DYN, DYN]
         elif count == 1:
-            found = [over.of[0]]
+            bound = [over.of[0]]
         else:
-            found = [INT, over.of[0]] if over.name == "list" else list(over.of)
-        return over, {**known, **dict(zip(names, found, strict=False))}
+            bound = [INT, over.of[0]] if over.name == "list" else list(over.of)
+        return over, {**known, **dict(zip(names, bound, strict=False))}
 
     def _quantifier(self, node: Node, known: dict[str, Type]) -> Type:
         _, inner = self._elements(node, known, len(node.args) - 1)
-        [found] = [self.visit(body, inner) for body in node.args[-1:]]
+        [body_type] = [self.visit(body, inner) for body in node.args[-1:]]
         if node.value in ("all", "exists"):
-            self._applied("_&&_" if node.value == "all" else "_||_", node.at, [BOOL, found])
+            self._applied(
+                "_&&_" if node.value == "all" else "_||_", node.position, [BOOL, body_type]
+            )
         else:
-            self._applied("_?_:_", node.at, [found, INT, INT])
+            self._applied("_?_:_", node.position, [body_type, INT, INT])
         return BOOL
 
     def _filter(self, node: Node, known: dict[str, Type]) -> Type:
         over, inner = self._elements(node, known, 1)
-        [found] = [self.visit(body, inner) for body in node.args[-1:]]
+        [condition] = [self.visit(body, inner) for body in node.args[-1:]]
         result = Type(
             "list", (over.of[0] if over.of else DYN,), over.schema if over.name == "list" else None
         )
-        self._applied("_?_:_", node.at, [found, result, result])
+        self._applied("_?_:_", node.position, [condition, result, result])
         return result
 
     def _mapping(self, node: Node, known: dict[str, Type]) -> Type:
         count = 1 if node.value == "map" else 2
         over, inner = self._elements(node, known, count)
-        *conditions, found = [self.visit(body, inner) for body in node.args[count:]]
+        *conditions, body_type = [self.visit(body, inner) for body in node.args[count:]]
         if node.value == "transformMapEntry":
-            result = found if found.name == "map" else DYN
+            result = body_type if body_type.name == "map" else DYN
         elif node.value == "transformMap":
-            result = Type("map", (_key_of(over), found))
+            result = Type("map", (_key_of(over), body_type))
         else:
-            result = Type("list", (found,))
+            result = Type("list", (body_type,))
         for condition in conditions:
-            self._applied("_?_:_", node.at, [condition, result, result])
+            self._applied("_?_:_", node.position, [condition, result, result])
         return result
 
     def _optional(self, node: Node, known: dict[str, Type]) -> Type:
         assert node.target is not None
         target = self.visit(node.target, known)
-        self._applied("hasValue", node.at, [target], method=True)
+        self._applied("hasValue", node.position, [target], method=True)
         held = target.of[0] if target.of else DYN
-        found = self.visit(node.args[1], {**known, node.args[0].value: held})
-        return found if node.value == "optFlatMap" else Type("optional_type", (found,))
+        body_type = self.visit(node.args[1], {**known, node.args[0].value: held})
+        return body_type if node.value == "optFlatMap" else Type("optional_type", (body_type,))
 
     def _sort_by(self, node: Node, known: dict[str, Type]) -> Type:
         over, inner = self._elements(node, known, 1)
@@ -369,8 +376,8 @@ _MACROS = {
     ("map", 2): _Checker._mapping,
     ("map", 3): _Checker._mapping,
     **{
-        (f"transform{what}", count): _Checker._mapping
-        for what in ("List", "Map", "MapEntry")
+        (f"transform{suffix}", count): _Checker._mapping
+        for suffix in ("List", "Map", "MapEntry")
         for count in (3, 4)
     },
     ("optMap", 2): _Checker._optional,

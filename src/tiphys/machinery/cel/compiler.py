@@ -89,18 +89,18 @@ class Program:
     def measured(self, variables: dict[str, Any], limit: int = COST_LIMIT) -> tuple[Any, int]:
         """(value, cost)."""
         allowed = patience.allowed()
-        given = limit if allowed is None else min(limit, allowed)
-        cost = [given]
+        granted = limit if allowed is None else min(limit, allowed)
+        cost = [granted]
         try:
             value = self._evaluate({**variables, COST: cost})
         except RecursionError:
             raise CelError("expression is nested too deeply") from None
         except CostExceeded:
-            if given < limit:
+            if granted < limit:
                 raise patience.Unfinished from None
             raise
-        patience.take(given - cost[0])
-        return value, given - cost[0]
+        patience.take(granted - cost[0])
+        return value, granted - cost[0]
 
 
 def compile_expression(text: str, variables: frozenset[str] | None = None) -> Program:
@@ -109,8 +109,10 @@ def compile_expression(text: str, variables: frozenset[str] | None = None) -> Pr
     program = _compiled(text)
     if variables is not None:
         for name in sorted(program.names - variables):
-            at = _place(parse(text), name)
-            raise CelError(explain(f"undeclared reference to '{name}' (in container '')", at, text))
+            position = _place(parse(text), name)
+            raise CelError(
+                explain(f"undeclared reference to '{name}' (in container '')", position, text)
+            )
     return program
 
 
@@ -125,11 +127,11 @@ def _compiled(text: str) -> Program:
 
 def _place(node: Node, name: str) -> int:
     if node.kind == "name" and node.value == name:
-        return node.at
+        return node.position
     for inner in [*([node.target] if node.target else []), *node.args]:
-        at = _place(inner, name)
-        if at >= 0:
-            return at
+        position = _place(inner, name)
+        if position >= 0:
+            return position
     return -1
 
 
@@ -157,8 +159,8 @@ class Compiler:
         self._bound: list[str] = []
         self.free: set[str] = set()
 
-    def fail(self, node: Node, why: str) -> CelError:
-        return CelError(explain(why, max(node.at, 0), self._text))
+    def fail(self, node: Node, message: str) -> CelError:
+        return CelError(explain(message, max(node.position, 0), self._text))
 
     def compile(self, node: Node) -> Evaluate:
         return getattr(self, "_" + node.kind)(node)  # type: ignore[no-any-return]
@@ -206,11 +208,11 @@ class Compiler:
         index = self.compile(node.args[1])
         look = optional_index if node.optional else index_of
 
-        def at(frame: Frame) -> Any:
+        def lookup(frame: Frame) -> Any:
             spend(frame, 1)
             return look(operand(frame), index(frame))
 
-        return at
+        return lookup
 
     def _list(self, node: Node) -> Evaluate:
         items = [
@@ -220,14 +222,14 @@ class Compiler:
 
         def build(frame: Frame) -> list[Any]:
             spend(frame, 10)
-            made = []
+            values = []
             for item, maybe in items:
                 value = item(frame)
                 if not maybe:
-                    made.append(value)
+                    values.append(value)
                 elif value.present:
-                    made.append(value.value)
-            return made
+                    values.append(value.value)
+            return values
 
         return build
 
@@ -237,17 +239,17 @@ class Compiler:
 
         def build(frame: Frame) -> dict[Any, Any]:
             spend(frame, 30)
-            made: dict[Any, Any] = {}
+            entries: dict[Any, Any] = {}
             for key, item, maybe in rows:
                 name = key(frame)
                 value = item(frame)
-                if name in made:
+                if name in entries:
                     raise CelError(f"repeated key: {name}")
                 if not maybe:
-                    made[name] = value
+                    entries[name] = value
                 elif value.present:
-                    made[name] = value.value
-            return made
+                    entries[name] = value.value
+            return entries
 
         return build
 
@@ -287,7 +289,7 @@ class Compiler:
             raise self.fail(
                 node.target, f"undeclared reference to '{node.target.value}' (in container '')"
             )
-        return self._function(Node("call", name, node.args, at=node.at))
+        return self._function(Node("call", name, node.args, position=node.position))
 
     def _function(self, node: Node) -> Evaluate:
         args = [self.compile(arg) for arg in node.args]

@@ -144,10 +144,10 @@ def parse_timestamp(value: Any) -> datetime.datetime:
             raise CelError("timestamp overflow")
         return datetime.datetime.fromtimestamp(value, datetime.UTC)
     try:
-        made = datetime.datetime.fromisoformat(value.replace("Z", "+00:00"))
+        timestamp = datetime.datetime.fromisoformat(value.replace("Z", "+00:00"))
     except ValueError:
         raise CelError(f'parsing time "{value}"') from None
-    return made if made.tzinfo else made.replace(tzinfo=datetime.UTC)
+    return timestamp if timestamp.tzinfo else timestamp.replace(tzinfo=datetime.UTC)
 
 
 FUNCTIONS: dict[str, Function] = {

@@ -39,7 +39,7 @@ class Coster:
 
     def __init__(self, types: Mapping[int, Type], sizes: Mapping[str, Declared]) -> None:
         self._types = types
-        self._whole = sizes.get("self")
+        self._self_size = sizes.get("self")
         self._locals: dict[str, Operand] = {
             name: Operand(None, Type("dyn"), None, place) for name, place in sizes.items()
         }
@@ -79,7 +79,7 @@ class Coster:
             return cost + ONE, Operand(node, self._type(node))
         if operand.type.name in ("map", "object") or operand.type.name.startswith("_var"):
             cost += ONE
-        place = self._whole
+        place = self._self_size
         if operand.place is not None:
             place = operand.place.named(node.value) or NOWHERE
         return cost, Operand(node, self._type(node), None, place)
@@ -96,7 +96,7 @@ class Coster:
     def _inside(self, operand: Operand) -> Declared | None:
         """Where an element of the operand is declared."""
         if operand.place is None:
-            return self._whole
+            return self._self_size
         return operand.place.item() or NOWHERE
 
     # --- containers ---
@@ -206,7 +206,7 @@ class Coster:
     def _bound(self, over: Operand, count: int) -> list[Operand]:
         """What a comprehension's names stand for."""
         listed = over.entry.listed if over.entry is not None else over.type.name == "list"
-        key_place = self._whole
+        key_place = self._self_size
         if over.place is not None:
             key_place = (None if listed else over.place.key) or NOWHERE
         key_size = over.entry.key if over.entry else None
@@ -240,10 +240,10 @@ class Coster:
             kept = self.cost(node.args[0])[1].sized
             return cost + Range(1, 3 + LIST), Entry(True, ONE, Range(0, 0) | kept)
 
-        return self._made(node, *self._loop(node, target, 1, body))
+        return self._list_result(node, *self._loop(node, target, 1, body))
 
     def _mapping(self, node: Node, target: Node) -> tuple[Range, Operand]:
-        """accu + [made], or an insertion into a map; under a condition, or accu itself."""
+        """accu + [element], or an insertion into a map; under a condition, or accu itself."""
         count = 1 if node.value == "map" else 2
         listed = node.value in ("map", "transformList")
         if listed:
@@ -254,8 +254,8 @@ class Coster:
             accumulated = Range(2, 2)
 
         def body(over: Operand) -> tuple[Range, Entry | None]:
-            *conditions, made = node.args[count:]
-            cost, operand = self.cost(made)
+            *conditions, element = node.args[count:]
+            cost, operand = self.cost(element)
             entry = Entry(True, ONE, Range(0, 0) | operand.sized) if listed else None
             step = cost + accumulated
             for condition in conditions:
@@ -267,7 +267,7 @@ class Coster:
         cost += Range(LIST, LIST) if listed else Range(MAP, MAP)
         return cost + ONE, Operand(node, self._type(node), over.sized, entry=entry)
 
-    def _made(
+    def _list_result(
         self, node: Node, cost: Range, over: Operand, entry: Entry | None
     ) -> tuple[Range, Operand]:
         cost += Range(LIST + 1, LIST + 1)
@@ -298,8 +298,8 @@ class Coster:
     def _sort_by(self, node: Node, target: Node) -> tuple[Range, Operand]:
         """bind(x, target, x.sortByAssociatedKeys(x.map(e, key)))."""
         cost, over = self.cost(target)
-        keys, made = self._mapping(Node("call", "map", node.args, target), target)
-        keyed = Operand(None, Type("list", (self._type(node.args[1]),)), made.size)
+        keys, mapped = self._mapping(Node("call", "map", node.args, target), target)
+        keyed = Operand(None, Type("list", (self._type(node.args[1]),)), mapped.size)
         own, size = estimate("sort", keyed, [])
         # The range is a name there, twice, where it stands in full here.
         keys = Range(keys.low - cost.low, keys.high - cost.high) + ONE

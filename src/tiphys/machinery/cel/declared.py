@@ -109,7 +109,7 @@ def _string(schema: Schema) -> Declared:
 
 
 def _most_items(schema: Schema) -> int:
-    """How many elements a list or map has at most: as it says, or as many as a request holds."""
+    """How many elements a list or map has at most: as declared, or as many as a request holds."""
     listed = schema.type == "array"
     limit = schema.facts.get("maxItems" if listed else "maxProperties")
     if limit is not None:

@@ -115,10 +115,10 @@ def is_scalar(kind: Type) -> bool:
 def spread(sizes: list[Range]) -> Range:
     if not sizes:
         return NONE
-    found = sizes[0]
+    spanned = sizes[0]
     for size in sizes[1:]:
-        found |= size
-    return found
+        spanned |= size
+    return spanned
 
 
 def _could_be(operand: Operand, *names: str) -> bool:
@@ -195,10 +195,10 @@ def _compared_elements(target: Operand) -> Range:
     element = target.element()
     if element is None:  # a text
         return target.sized.times(TRAVERSAL)
-    each = ONE
+    per_element = ONE
     if element.type.name in ("string", "bytes"):
-        each += element.sized.times(TRAVERSAL)
-    return target.sized * each
+        per_element += element.sized.times(TRAVERSAL)
+    return target.sized * per_element
 
 
 def _allocating(factor: float, size: Range) -> Estimate:
@@ -222,7 +222,8 @@ def _sliced(target: Operand, args: list[Operand]) -> Estimate:
 
 
 def _replaced(target: Operand, args: list[Operand]) -> Estimate:
-    """A text is read, and made anew; it is longest when the shortest parts become the longest."""
+    """A text is read, and a new one is built; it is longest when the shortest parts become the
+    longest."""
     size = target.sized
     old = args[0].sized
     new = args[1].sized

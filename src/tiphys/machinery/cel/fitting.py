@@ -8,31 +8,31 @@ DYN, BOOL, INT, STRING, NULL = (Type(name) for name in ("dyn", "bool", "int", "s
 _NULLABLE = frozenset(("null", "dyn", "object", "timestamp", "duration", "optional_type"))
 
 
-def fits(wanted: Type, given: Type, bound: dict[str, Type]) -> bool:
+def fits(wanted: Type, actual: Type, bound: dict[str, Type]) -> bool:
     """Whether a value of the one type may stand where the other is wanted; `bound` keeps what
     letters stand for."""
     if len(wanted.name) == 1 and wanted.name.isupper():
         before = bound.get(wanted.name)
-        if before is None or fits(given, before, {}):
+        if before is None or fits(actual, before, {}):
             # Of two types that fit each other the one that says less.
-            bound[wanted.name] = given if before is None or before != DYN else DYN
+            bound[wanted.name] = actual if before is None or before != DYN else DYN
             return True
-        return fits(before, given, {})
+        return fits(before, actual, {})
     if (
-        "dyn" in (wanted.name, given.name)
+        "dyn" in (wanted.name, actual.name)
         or wanted.name.startswith("_var")
-        or given.name.startswith("_var")
+        or actual.name.startswith("_var")
     ):
         return True
-    if given.name == "null" or wanted.name == "null":
-        return all(name in _NULLABLE or "." in name for name in (given.name, wanted.name))
-    if wanted.name != given.name or len(wanted.of) != len(given.of):
+    if actual.name == "null" or wanted.name == "null":
+        return all(name in _NULLABLE or "." in name for name in (actual.name, wanted.name))
+    if wanted.name != actual.name or len(wanted.of) != len(actual.of):
         return False
     if wanted.name == "object":
-        return wanted.schema is given.schema
+        return wanted.schema is actual.schema
     if wanted.name == "type":
         return True
-    return all(fits(a, b, bound) for a, b in zip(wanted.of, given.of, strict=True))
+    return all(fits(a, b, bound) for a, b in zip(wanted.of, actual.of, strict=True))
 
 
 def is_open(kind: Type) -> bool:

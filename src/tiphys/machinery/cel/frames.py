@@ -40,9 +40,9 @@ def field_of(value: Any, name: str) -> Any:
         if plain in value:
             return value[plain]
         raise CelError(f"no such key: {name}")
-    found = getattr(value, "cel_field", None)
-    if found is not None:
-        return found(name)
+    read_field = getattr(value, "cel_field", None)
+    if read_field is not None:
+        return read_field(name)
     raise CelError("no such overload" if value is not None else f"no such key: {name}")
 
 

@@ -77,8 +77,8 @@ class NamedFormat:
         self.check = check
 
     def validate(self, text: str) -> Optional:
-        found = self.check(text)
-        return Optional(True, found) if found else NONE
+        problems = self.check(text)
+        return Optional(True, problems) if problems else NONE
 
 
 def _formats() -> dict[str, Callable[[str], list[str]]]:
@@ -128,8 +128,8 @@ _FORMATS = (
 
 
 def _named_format(name: str) -> Optional:
-    found = _formats().get(name)
-    return Optional(True, NamedFormat(found)) if found else NONE
+    format_check = _formats().get(name)
+    return Optional(True, NamedFormat(format_check)) if format_check else NONE
 
 
 FUNCTIONS: dict[str, Function] = {

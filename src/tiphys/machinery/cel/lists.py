@@ -53,11 +53,11 @@ def _is_sorted(items: list[Any]) -> bool:
 
 
 def _distinct(items: list[Any]) -> list[Any]:
-    found: list[Any] = []
+    distinct: list[Any] = []
     for item in items:
-        if not any(equal(item, other) for other in found):
-            found.append(item)
-    return found
+        if not any(equal(item, other) for other in distinct):
+            distinct.append(item)
+    return distinct
 
 
 def _flatten(items: list[Any], depth: int = 1) -> list[Any]:
@@ -133,6 +133,6 @@ METHODS: dict[str, Function] = {
     "last": _last,
     # Selectors of devices alone: attributes that may be lists.
     "includes": lambda v, item: any(
-        equal(one, item) for one in (v if isinstance(v, list) else [v])
+        equal(other, item) for other in (v if isinstance(v, list) else [v])
     ),
 }

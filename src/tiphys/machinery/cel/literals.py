@@ -36,14 +36,14 @@ class LiteralError(ValueError):
     """The literal stands for nothing; cel-go's words."""
 
 
-def begun(text: str, at: int) -> str:
-    """What the lexer has read of a literal when it sees that it is none, with the character that
-    it stops at; "" where no literal begins."""
-    match = _BEGUN.match(text, at)
+def partial_literal(text: str, position: int) -> str:
+    """What the lexer has read of a literal when it finds it malformed, with the character that
+    it stops at; "" where no literal starts."""
+    match = _BEGUN.match(text, position)
     if match is None:
         return ""
     is_escape = text[match.end() : match.end() + 1] == "\\"
-    return text[at : match.end() + (2 if is_escape else 1)]
+    return text[position : match.end() + (2 if is_escape else 1)]
 
 
 def value_of(literal: str) -> str | bytes:

@@ -115,11 +115,11 @@ def _transform_entry(compiler: Compiler, node: Node) -> Evaluate:
     frames, keep, body = _transform(compiler, node, 2)
 
     def run(frame: Frame) -> dict[Any, Any]:
-        made: dict[Any, Any] = {}
+        entries: dict[Any, Any] = {}
         for inner in frames(frame):
             if as_bool(keep(inner)):
-                made |= body(inner)
-        return made
+                entries |= body(inner)
+        return entries
 
     return run
 

@@ -95,14 +95,14 @@ def _arithmetic(operator: str) -> Callable[[Any, Any], Any]:
                 or isinstance(a, Uint) is not isinstance(b, Uint)
             ):
                 raise CelError("no such overload")
-            made = {
+            operations = {
                 "+": lambda: a + b,
                 "-": lambda: a - b,
                 "*": lambda: a * b,
                 "/": lambda: divide(a, b),
                 "%": lambda: modulo(a, b),
             }
-            return ranged(int(made[operator]()), isinstance(a, Uint))  # type: ignore[no-untyped-call]
+            return ranged(int(operations[operator]()), isinstance(a, Uint))  # type: ignore[no-untyped-call]
         return plus(operator, a, b)
 
     return run
@@ -119,7 +119,7 @@ def _float(operator: str, a: float, b: float) -> float:
 
 
 def _divided_by_zero(a: float, zero: float) -> float:
-    """As IEEE 754 has it: zero has a sign, too."""
+    """As in IEEE 754: zero has a sign, too."""
     if a == 0 or a != a:
         return float("nan")
     zero_is_positive = str(zero)[0] != "-"

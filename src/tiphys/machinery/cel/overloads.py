@@ -194,11 +194,11 @@ class Overload:
 def _split(text: str) -> Iterator[str]:
     """The parts of a list of types, apart from those inside of others."""
     depth = start = 0
-    for at, character in enumerate(text):
+    for position, character in enumerate(text):
         depth += (character == "(") - (character == ")")
         if character == "," and not depth:
-            yield text[start:at].strip()
-            start = at + 1
+            yield text[start:position].strip()
+            start = position + 1
     if text[start:].strip():
         yield text[start:].strip()
 
@@ -212,21 +212,21 @@ def _type(text: str) -> Type:
 @functools.cache
 def overloads() -> dict[str, tuple[Overload, ...]]:
     """Every function's overloads."""
-    found = {}
+    by_name = {}
     for line in _TABLE.strip().splitlines():
         name, _, rows = line.partition(": ")
-        found[name] = tuple(_overload(row) for row in rows.split(" | "))
-    return found
+        by_name[name] = tuple(_overload(row) for row in rows.split(" | "))
+    return by_name
 
 
 def _overload(text: str) -> Overload:
     method = text.startswith(".")
     text = text.lstrip(".")
     depth = 0
-    at = 0
-    for at, character in enumerate(text):  # noqa: B007 - where the arguments end
+    position = 0
+    for position, character in enumerate(text):  # noqa: B007 - where the arguments end
         depth += (character == "(") - (character == ")")
         if not depth:
             break
-    args = tuple(_type(part) for part in _split(text[1:at]))
-    return Overload(method, args, _type(text[at + 1 :].strip()))
+    args = tuple(_type(part) for part in _split(text[1:position]))
+    return Overload(method, args, _type(text[position + 1 :].strip()))

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from tiphys.machinery.cel.literals import LITERAL, LiteralError, begun, value_of
+from tiphys.machinery.cel.literals import LITERAL, LiteralError, partial_literal, value_of
 from tiphys.machinery.cel.values import CelError, Uint
 from tiphys.machinery.remembered import remembered
 
@@ -70,49 +70,49 @@ class Node:
     args: list[Node] = field(default_factory=list)
     target: Node | None = None
     optional: Any = False
-    at: int = 0
+    position: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class _Token:
     kind: str
     text: str
-    at: int
+    position: int
 
 
 class ParseError(CelError):
-    """The text is not CEL; `at` is where."""
+    """The text is not CEL; `position` is where."""
 
-    def __init__(self, why: str, at: int, text: str) -> None:
-        super().__init__(explain(why, at, text, "Syntax error: "))
-        self.at = at
+    def __init__(self, message: str, position: int, text: str) -> None:
+        super().__init__(explain(message, position, text, "Syntax error: "))
+        self.position = position
 
 
-def explain(why: str, at: int, text: str, label: str = "") -> str:
+def explain(message: str, position: int, text: str, label: str = "") -> str:
     """An error with the place it points to, as CEL's own tools print it."""
-    line = text.count("\n", 0, at) + 1
-    start = text.rfind("\n", 0, at) + 1
+    line = text.count("\n", 0, position) + 1
+    start = text.rfind("\n", 0, position) + 1
     shown = text[start:].split("\n", 1)[0]
-    column = at - start
-    return f"ERROR: <input>:{line}:{column + 1}: {label}{why}\n | {shown}\n | {'.' * column}^"
+    column = position - start
+    return f"ERROR: <input>:{line}:{column + 1}: {label}{message}\n | {shown}\n | {'.' * column}^"
 
 
 def _tokens(text: str) -> list[_Token]:
-    found = []
-    at = 0
-    while at < len(text):
-        match = _TOKEN.match(text, at)
+    tokens = []
+    position = 0
+    while position < len(text):
+        match = _TOKEN.match(text, position)
         if match is None:
-            unknown = begun(text, at) or text[at]
-            raise ParseError(f"token recognition error at: '{unknown}'", at, text)
+            unknown = partial_literal(text, position) or text[position]
+            raise ParseError(f"token recognition error at: '{unknown}'", position, text)
         if match.lastgroup != "space":
-            found.append(_Token(match.lastgroup or "", match[0], at))
-        at = match.end()
-    found.append(_Token("end", "<EOF>", len(text)))
-    return found
+            tokens.append(_Token(match.lastgroup or "", match[0], position))
+        position = match.end()
+    tokens.append(_Token("end", "<EOF>", len(text)))
+    return tokens
 
 
-TOO_DEEP = "expression recursion limit exceeded: 250"  # as upstream's parser says it
+TOO_DEEP = "expression recursion limit exceeded: 250"  # upstream's message
 _LONGEST_INTEGER = 400  # digits, most of them zeros: one of more than 4,300 Python refuses to read
 
 _BINARY = {
@@ -137,21 +137,21 @@ class _Parser:
     def __init__(self, text: str) -> None:
         self._text = text
         self._tokens = _tokens(text)
-        self._at = 0
+        self._index = 0
         self._depth = 0
 
     @property
     def _now(self) -> _Token:
-        return self._tokens[self._at]
+        return self._tokens[self._index]
 
     def _fail(self, token: _Token) -> ParseError:
-        return ParseError(f"mismatched input '{token.text}'", token.at, self._text)
+        return ParseError(f"mismatched input '{token.text}'", token.position, self._text)
 
     def _take(self, text: str = "") -> _Token:
         token = self._now
         if text and (token.text != text or token.kind in ("string", "quoted")):
             raise self._fail(token)
-        self._at += 1
+        self._index += 1
         return token
 
     def _is(self, text: str) -> bool:
@@ -166,13 +166,13 @@ class _Parser:
     def _expression(self) -> Node:
         self._depth += 1
         if self._depth > _MAX_DEPTH:
-            raise ParseError("expression recursion limit exceeded", self._now.at, self._text)
+            raise ParseError("expression recursion limit exceeded", self._now.position, self._text)
         node = self._binary(1)
         if self._is("?"):
-            at = self._take().at
+            position = self._take().position
             yes = self._binary(1)
             self._take(":")
-            node = Node("call", "_?_:_", [node, yes, self._expression()], at=at)
+            node = Node("call", "_?_:_", [node, yes, self._expression()], position=position)
         self._depth -= 1
         return node
 
@@ -184,7 +184,9 @@ class _Parser:
             if power < least or not power:
                 return left
             self._take()
-            left = Node("call", f"_{token.text}_", [left, self._binary(power + 1)], at=token.at)
+            left = Node(
+                "call", f"_{token.text}_", [left, self._binary(power + 1)], position=token.position
+            )
 
     def _unary(self) -> Node:
         token = self._now
@@ -192,12 +194,14 @@ class _Parser:
             self._take()
             self._depth += 1
             if self._depth > _MAX_DEPTH:
-                raise ParseError("expression recursion limit exceeded", token.at, self._text)
+                raise ParseError("expression recursion limit exceeded", token.position, self._text)
             inner = self._unary()
             self._depth -= 1
             if token.text == "-" and _is_signed_number(inner):
-                return Node("literal", -inner.value, at=token.at)
-            return Node("call", "!_" if token.text == "!" else "-_", [inner], at=token.at)
+                return Node("literal", -inner.value, position=token.position)
+            return Node(
+                "call", "!_" if token.text == "!" else "-_", [inner], position=token.position
+            )
         return self._member()
 
     def _member(self) -> Node:
@@ -212,31 +216,43 @@ class _Parser:
                 self._take()
                 label = name.text.strip("`")
                 if token.text == "." and self._is("("):
-                    at = self._now.at  # where upstream's messages point to
-                    node = Node("call", label, self._arguments(), target=node, at=at)
+                    position = self._now.position  # where upstream's messages point to
+                    node = Node("call", label, self._arguments(), target=node, position=position)
                 else:
-                    node = Node("select", label, [node], optional=token.text == ".?", at=token.at)
+                    node = Node(
+                        "select",
+                        label,
+                        [node],
+                        optional=token.text == ".?",
+                        position=token.position,
+                    )
             elif token.kind == "op" and token.text in ("[", "[?"):
                 self._take()
                 index = self._expression()
                 self._take("]")
-                node = Node("index", None, [node, index], optional=token.text == "[?", at=token.at)
+                node = Node(
+                    "index",
+                    None,
+                    [node, index],
+                    optional=token.text == "[?",
+                    position=token.position,
+                )
             elif token.kind == "op" and token.text == "{" and (dotted := _dotted(node)):
                 self._take()
-                node = self._message(dotted, token.at)
+                node = self._message(dotted, token.position)
             else:
                 return node
 
     def _arguments(self, close: str = ")") -> list[Node]:
         self._take("(")
-        found = []
+        arguments = []
         while not self._is(close):
-            found.append(self._expression())
+            arguments.append(self._expression())
             if not self._is(","):
                 break
             self._take()
         self._take(close)
-        return found
+        return arguments
 
     def _primary(self) -> Node:
         token = self._take()
@@ -245,26 +261,28 @@ class _Parser:
             self._take(")")
             return node
         if token.kind == "op" and token.text in ("[", "[?"):
-            return self._list(token.at, first_optional=token.text == "[?")
+            return self._list(token.position, first_optional=token.text == "[?")
         if token.kind == "op" and token.text == "{":
-            return self._map(token.at)
+            return self._map(token.position)
         if token.kind == "op" and token.text == ".":
             token = self._take()
         if token.kind == "name":
             return self._name(token)
-        return Node("literal", self._literal(token), at=token.at)
+        return Node("literal", self._literal(token), position=token.position)
 
     def _name(self, token: _Token) -> Node:
         if token.text in ("true", "false", "null"):
             return Node(
-                "literal", {"true": True, "false": False, "null": None}[token.text], at=token.at
+                "literal",
+                {"true": True, "false": False, "null": None}[token.text],
+                position=token.position,
             )
         if token.text in RESERVED or token.text == "in":
-            raise ParseError(f"reserved identifier: {token.text}", token.at, self._text)
+            raise ParseError(f"reserved identifier: {token.text}", token.position, self._text)
         if self._is("("):
-            at = self._now.at
-            return Node("call", token.text, self._arguments(), at=at)
-        return Node("name", token.text, at=token.at)
+            position = self._now.position
+            return Node("call", token.text, self._arguments(), position=position)
+        return Node("name", token.text, position=token.position)
 
     def _literal(self, token: _Token) -> Any:
         text = token.text
@@ -272,10 +290,10 @@ class _Parser:
             return float(text)
         if token.kind in ("int", "hex"):
             if len(text) > _LONGEST_INTEGER:
-                raise ParseError("invalid int literal", token.at, self._text)
+                raise ParseError("invalid int literal", token.position, self._text)
             number = int(text.rstrip("uU"), 16 if token.kind == "hex" else 10)
             if number >= 2**64 or (number > 2**63 and text[-1] not in "uU"):
-                raise ParseError("invalid int literal", token.at, self._text)
+                raise ParseError("invalid int literal", token.position, self._text)
             return Uint(number) if text[-1] in "uU" else number
         if token.kind == "string":
             return self._value_of(token)
@@ -285,9 +303,9 @@ class _Parser:
         try:
             return value_of(token.text)
         except LiteralError as error:
-            raise CelError(explain(str(error), token.at, self._text)) from None
+            raise CelError(explain(str(error), token.position, self._text)) from None
 
-    def _list(self, at: int, first_optional: bool) -> Node:
+    def _list(self, position: int, first_optional: bool) -> Node:
         items: list[Node] = []
         optional: list[bool] = []
         while not self._is("]"):
@@ -300,9 +318,9 @@ class _Parser:
                 break
             self._take()
         self._take("]")
-        return Node("list", None, items, optional=optional, at=at)
+        return Node("list", None, items, optional=optional, position=position)
 
-    def _message(self, name: str, at: int) -> Node:
+    def _message(self, name: str, position: int) -> Node:
         entries = []
         optional = []
         while not self._is("}"):
@@ -312,16 +330,16 @@ class _Parser:
             label = self._take()
             if label.kind not in ("name", "quoted"):
                 raise self._fail(label)
-            entries.append(Node("literal", label.text.strip("`"), at=label.at))
+            entries.append(Node("literal", label.text.strip("`"), position=label.position))
             self._take(":")
             entries.append(self._expression())
             if not self._is(","):
                 break
             self._take()
         self._take("}")
-        return Node("message", name, entries, optional=optional, at=at)
+        return Node("message", name, entries, optional=optional, position=position)
 
-    def _map(self, at: int) -> Node:
+    def _map(self, position: int) -> Node:
         entries = []
         optional = []
         while not self._is("}"):
@@ -335,7 +353,7 @@ class _Parser:
                 break
             self._take()
         self._take("}")
-        return Node("map", None, entries, optional=optional, at=at)
+        return Node("map", None, entries, optional=optional, position=position)
 
 
 def _dotted(node: Node) -> str:

@@ -33,10 +33,10 @@ def _substring(text: str, start: int, end: int | None = None) -> str:
     return text[start:end]
 
 
-def _char_at(text: str, at: int) -> str:
-    if not 0 <= at <= len(text):
-        raise CelError(f"index out of range: {at}")
-    return text[at : at + 1]
+def _char_at(text: str, index: int) -> str:
+    if not 0 <= index <= len(text):
+        raise CelError(f"index out of range: {index}")
+    return text[index : index + 1]
 
 
 def _split(text: str, by: str, limit: int = -1) -> list[str]:
@@ -60,10 +60,10 @@ def _index(value: Any, item: Any, start: int = 0) -> int:
     return next((n for n, other in enumerate(value) if equal(other, item)), -1)
 
 
-def _within(at: int) -> int:
-    if at < 0:
-        raise CelError(f"index out of range: {at}")
-    return at
+def _within(index: int) -> int:
+    if index < 0:
+        raise CelError(f"index out of range: {index}")
+    return index
 
 
 def _last_index(value: Any, item: Any, last: int | None = None) -> int:
@@ -75,13 +75,13 @@ def _last_index(value: Any, item: Any, last: int | None = None) -> int:
 
 
 def _format(template: str, values: list[Any]) -> str:
-    given = iter(values)
+    remaining = iter(values)
 
     def fill(match: re.Match[str]) -> str:
         if match[0] == "%%":
             return "%"
         try:
-            value = next(given)
+            value = next(remaining)
         except StopIteration:
             raise CelError("index out of range") from None
         return _clause(match[2], match[1], value)
@@ -129,8 +129,8 @@ def _find(text: str, pattern: str) -> str:
 
 
 def _find_all(text: str, pattern: str, limit: int = -1) -> list[str]:
-    found = [match[0] for match in _regex(pattern).finditer(text)]
-    return found if limit < 0 else found[:limit]
+    matches = [match[0] for match in _regex(pattern).finditer(text)]
+    return matches if limit < 0 else matches[:limit]
 
 
 def _quote(text: str) -> str:

@@ -152,7 +152,7 @@ def host_ports(pod: core_v1.Pod) -> Violation | None:
 
 
 def host_probes(pod: core_v1.Pod) -> Violation | None:
-    """A probe is the node's request: with a host, it could be one to anybody."""
+    """A probe is the node's request: with a host, it could go to any server."""
     names = set()
     hosts: set[str] = set()
     for container in containers_of(pod):

@@ -1,5 +1,5 @@
-"""Which standards the pods of a namespace have to keep: what its labels say, and what holds where
-they say nothing."""
+"""Which standards the pods of a namespace have to keep: those of its labels, and the defaults where
+it has none."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ def policy_of(
 ) -> tuple[Policy, tuple[FieldError, ...]]:
     """The policy of a namespace, and what is wrong with its labels.
 
-    What cannot be read fails closed where it is enforced, and open where it is told alone, as
-    upstream. Who enforces a level is warned by it as well, but for a label that says otherwise.
+    What cannot be parsed fails closed for enforce, and open for audit and warn, as upstream.
+    An enforced level also warns, unless a label sets another one.
     """
     return _policy_of(tuple(map(labels.get, _KEYS)), defaults)
 

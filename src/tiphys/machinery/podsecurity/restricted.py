@@ -86,7 +86,7 @@ def volume_types(pod: core_v1.Pod) -> Violation | None:
 
 
 def _forbidden_type(volume: core_v1.Volume) -> str:
-    """ "" where it is allowed, `unknown` where the volume says nothing of what it is."""
+    """ "" where it is allowed, `unknown` where the volume has no type."""
     sources = {
         attribute: json_name
         for attribute, json_name in zip(

@@ -1,4 +1,4 @@
-"""What checks look at, and how they name what breaks a rule."""
+"""What the checks examine, and how they name what violates a rule."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Rule:
 
 
 def unless_in_user_namespace(check: Check) -> Check:
-    """Root of a user namespace is nobody on the node (KEP-127)."""
+    """Root of a user namespace has no privileges on the node (KEP-127)."""
 
     def relaxed(pod: core_v1.Pod) -> Violation | None:
         return None if pod.spec.host_users is False else check(pod)
@@ -51,7 +51,7 @@ def unless_in_user_namespace(check: Check) -> Check:
 
 
 def unless_windows(check: Check) -> Check:
-    """Validation lets a Windows pod say nothing about what Linux alone has."""
+    """Validation forbids Windows pods to set the fields that only Linux has."""
 
     def relaxed(pod: core_v1.Pod) -> Violation | None:
         is_windows = pod.spec.os is not None and pod.spec.os.name == "windows"

@@ -157,7 +157,7 @@ def _quantity_bytes(value: str) -> bytes:
 def _time_bytes(text: str) -> bytes:
     try:
         seconds, micros = timestamps.split(text)
-    except ValueError:  # stored before times were looked at: no time, as for a reader
+    except ValueError:  # stored before times were validated: no time, as for a reader
         return b""
     return b"\x08" + varint(seconds) + b"\x10" + varint(micros * 1000)
 

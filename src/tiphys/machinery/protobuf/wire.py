@@ -30,17 +30,17 @@ def varint(value: int) -> bytes:
     return bytes(out)
 
 
-def read_varint(data: bytes | memoryview, at: int) -> tuple[int, int]:
+def read_varint(data: bytes | memoryview, position: int) -> tuple[int, int]:
     """(unsigned value, next position). Raises WireError."""
     value = 0
     shift = 0
     try:
         while True:
-            byte = data[at]
-            at += 1
+            byte = data[position]
+            position += 1
             value |= (byte & 0x7F) << shift
             if byte < 0x80:
-                return value, at
+                return value, position
             shift += 7
             if shift > 63:
                 raise WireError("varint is too long")
@@ -75,17 +75,17 @@ def union_tags(field: Field) -> UnionTags:
     return UnionTags(struct=1, other=2)
 
 
-def read_field(data: bytes, at: int, wire: int) -> tuple[Any, int]:
+def read_field(data: bytes, position: int, wire: int) -> tuple[Any, int]:
     """(what a field of this wire type holds, next position). Raises WireError."""
     if wire == VARINT:
-        return read_varint(data, at)
+        return read_varint(data, position)
     if wire == BYTES:
-        size, at = read_varint(data, at)
+        size, position = read_varint(data, position)
     else:
         size = {FIXED64: 8, FIXED32: 4}.get(wire, -1)
-    if size < 0 or at + size > len(data):
+    if size < 0 or position + size > len(data):
         raise WireError("message ends within a field")
-    return data[at : at + size], at + size
+    return data[position : position + size], position + size
 
 
 def tagged(raw: bytes) -> list[tuple[int, Any]]:

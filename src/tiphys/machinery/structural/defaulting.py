@@ -32,7 +32,7 @@ class Growth:
 
 def apply_defaults(value: Any, schema: Schema, growth: Growth | None = None) -> None:
     """Fills in, in place, what is missing and has a default. Nulls that the schema does not allow
-    count as missing. `growth` is told how much that was; it may raise TooMuch."""
+    count as missing. `growth` is called with the size of what was added; it may raise TooMuch."""
     if not schema.has_defaults:
         return
     _apply(value, schema, growth if growth is not None else Growth())

@@ -15,7 +15,7 @@ _MOST = 2**63  # from here on Go reads an integer as a float, too
 
 def encoded(obj: Any, encode: Callable[[Any], bytes]) -> bytes:
     """The JSON of an object, as `encode` makes it, with whole floats as integers: Go's encoder
-    writes 100.0 as ``100``, and it is an integer for whoever reads it then."""
+    writes 100.0 as ``100``, and its readers see an integer."""
     data = encode(obj)
     if _PARTS[0] not in data and _PARTS[1] not in data:
         return data
@@ -29,7 +29,7 @@ def with_integers(value: Any) -> Any:
     if isinstance(value, float):
         return int(value) if value.is_integer() and abs(value) < _MOST else value
     if isinstance(value, dict):
-        return {key: with_integers(each) for key, each in value.items()}
+        return {key: with_integers(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [with_integers(each) for each in value]
+        return [with_integers(item) for item in value]
     return value

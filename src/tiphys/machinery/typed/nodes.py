@@ -96,7 +96,7 @@ def _field_node(field: Field) -> Node:
 
 
 def _key_default(kind: type[Struct], key: str) -> Any:
-    """What an item is taken to say that leaves a key out, None if it says nothing."""
+    """The value that an item without a key is taken to have, None if there is no default."""
     if (kind, key) in _KEY_DEFAULTS:
         return _KEY_DEFAULTS[kind, key]
     declared = next(field for field in msgspec.structs.fields(kind) if field.encode_name == key)

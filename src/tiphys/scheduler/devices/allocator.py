@@ -185,7 +185,7 @@ class Allocator:
     # --- taking a device, and putting it back ---
 
     def _take(self, state: _ClaimState, request: RequestData, candidate: _Candidate) -> bool:
-        """Gives a device to a claim, if nothing speaks against it."""
+        """Assigns a device to a claim, if it may have it."""
         pool, offer = candidate
         self._steps_left -= 1
         if self._steps_left < 0 or len(state.grants) == MAX_DEVICES_PER_CLAIM:
@@ -233,7 +233,7 @@ class Allocator:
         """Whether enough of each capacity of a shared device is left."""
         offer = grant.offer
         used = self._used.get(offer.id, Used())
-        if used.whole:
+        if used.exclusive:
             return False
         taken = [used.amounts]
         for other in self._grants_of_device.get(offer.id, ()):

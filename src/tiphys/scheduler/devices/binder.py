@@ -43,7 +43,7 @@ class DeviceBinder:
         StatusError, Unreachable."""
         special = self._tracker.extended.reserved(pod.pod)
         if special is not None:
-            self._tracker.made_special(pod.pod, await self._make(special.claim))
+            self._tracker.special_created(pod.pod, await self._make(special.claim))
         for claim in self._claims_of(pod):
             await self._change(claim, lambda current: self._allocate(current, pod))
         if special is not None:
@@ -54,9 +54,9 @@ class DeviceBinder:
             await self._wait_until_ready(pod)
 
     async def _make(self, claim: v1.ResourceClaim) -> v1.ResourceClaim:
-        made = copy.deepcopy(claim)
-        made.metadata.uid = ""
-        return await self._client.create(made)
+        new_claim = copy.deepcopy(claim)
+        new_claim.metadata.uid = ""
+        return await self._client.create(new_claim)
 
     async def _show_special(
         self, pod: PodInfo, mappings: list[core_v1.ContainerExtendedResourceRequest]
@@ -98,7 +98,7 @@ class DeviceBinder:
         return False
 
     async def _current(self, claim: v1.ResourceClaim) -> v1.ResourceClaim:
-        """As it was written, for the watch may not have told it yet."""
+        """The claim as it was written: the watch may not have delivered it yet."""
         if claim.status.allocation is not None or not self._has_conditions(claim):
             return claim
         return await self._client.get(
@@ -128,8 +128,8 @@ class DeviceBinder:
     # --- unreserve ---
 
     async def unreserve(self, pod: PodInfo) -> None:
-        """The pod is not bound: what was reserved for it is free, and its special claim is of no
-        use to anybody. Raises StatusError, Unreachable."""
+        """The pod is not bound: what was reserved for it is free, and its special claim is
+        not needed. Raises StatusError, Unreachable."""
         special = self._tracker.special_of(pod.pod)
         self._tracker.unreserve(pod.pod)
         if special is not None:

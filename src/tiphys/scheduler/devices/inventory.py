@@ -164,7 +164,7 @@ class Inventory:
         return self._wide_pools
 
     def offer(self, device_id: DeviceID) -> Offer | None:
-        """The device, as the newest generation of its pool has it."""
+        """The device in the newest generation of its pool."""
         for _, offers in self._newest_slices(PoolID(device_id.driver, device_id.pool)):
             for offer in offers:
                 if offer.id == device_id:

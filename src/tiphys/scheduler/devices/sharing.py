@@ -19,7 +19,7 @@ class Used:
     """What is taken of a device: how many claims have all of it or a share, and how much the shares
     take."""
 
-    whole: int = 0
+    exclusive: int = 0
     shares: int = 0
     amounts: Amounts = field(default_factory=dict)
 

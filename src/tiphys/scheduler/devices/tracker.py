@@ -134,12 +134,12 @@ class DeviceTracker:
             used_of_pool = self._used.setdefault(pool_id, {})
             used = used_of_pool.setdefault(device_id, Used())
             if result.share_id is None:
-                used.whole += sign
+                used.exclusive += sign
             else:
                 used.shares += sign
             for name, amount in result.consumed_capacity.items():
                 used.amounts[name] = used.amounts.get(name, 0) + sign * nano(amount)
-            if not used.whole and not used.shares:
+            if not used.exclusive and not used.shares:
                 del used_of_pool[device_id]
 
     def _consumed_counters(self, pool: Pool) -> dict[tuple[str, str], int]:
@@ -322,15 +322,15 @@ class DeviceTracker:
             self._drop_reservation(uid)
         self.extended.forget(pod)
 
-    def made_special(self, pod: core_v1.Pod, made: v1.ResourceClaim) -> None:
+    def special_created(self, pod: core_v1.Pod, created: v1.ResourceClaim) -> None:
         """The API server has made the special claim that is reserved for a pod."""
         special = self.extended.reserved(pod)
         if special is None:
             return
-        self.extended.reserve(pod, special._replace(claim=made))
+        self.extended.reserve(pod, special._replace(claim=created))
         reservation = self._reserved.pop(special.claim.metadata.uid, None)
         if reservation is not None:
-            self._reserved[made.metadata.uid] = reservation
+            self._reserved[created.metadata.uid] = reservation
 
     def special_of(self, pod: core_v1.Pod) -> v1.ResourceClaim | None:
         """The special claim that was made for a pod, as it is known now."""

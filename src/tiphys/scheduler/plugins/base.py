@@ -97,8 +97,8 @@ class Plugin:
         return []
 
     def feasible_rows(self, snapshot: Snapshot, pod: PodInfo, among: Bools) -> Bools | None:
-        """The rows that `filter` lets pass; None: all. Most pods fit somewhere, and then nobody
-        asks for reasons: a plugin that knows the rows sooner than the reasons overrides this.
+        """The rows that `filter` lets pass; None: all. Most pods fit somewhere, and then reasons
+        are not needed: a plugin that knows the rows sooner than the reasons overrides this.
         Raises PluginError."""
         verdicts = self.filter(snapshot, pod, among)
         if not verdicts:

@@ -179,7 +179,7 @@ class PodTopologySpread(Plugin):
         if not soft:
             return None
         # Nodes that lack a label count for nothing and score nothing, unless the labels are only
-        # those of the system's defaults, which nobody has asked for (upstream's
+        # those of the system's defaults, which no pod asks for (upstream's
         # requireAllTopologies).
         requires_labels = bool(pod.spec.topology_spread_constraints) or not self._system_defaults
         candidates = feasible & snapshot.alive

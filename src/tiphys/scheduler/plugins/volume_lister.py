@@ -13,7 +13,7 @@ NO_PROVISIONER = "kubernetes.io/no-provisioner"
 
 
 class CSIVolume(NamedTuple):
-    """A volume of a CSI driver. The `handle` tells it from others of the driver."""
+    """A volume of a CSI driver. The `handle` identifies it within the driver."""
 
     driver: str
     handle: str

@@ -1,7 +1,7 @@
 """The ciphers of upstream's providers, byte for byte: what one server seals, the other opens.
 
-Each seals one value; the nonce stands before the sealed bytes. `context` is the value's key in the
-store: only AES-GCM binds a value to it, so that nobody who writes to the store can put one Secret's
+Each seals one value; the nonce precedes the sealed bytes. `context` is the value's key in the
+store: only AES-GCM binds a value to it, so that no writer to the store can put one Secret's
 value in another's place.
 """
 
@@ -104,5 +104,5 @@ class SecretBox:
         try:
             return bytes(self._box.decrypt(sealed))
         except CryptoError:
-            # Upstream's words for a value that another key has sealed, or nobody.
+            # Upstream's words for a value that no key at hand has sealed.
             raise OpenError("output array was not large enough for encryption") from None

@@ -80,7 +80,7 @@ class EncryptionConfiguration(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class GroupResource(NamedTuple):
-    """What a rule is about; `*` stands for all."""
+    """What a rule is about; `*` means all."""
 
     resource: str
     group: str
@@ -191,9 +191,9 @@ def _overlaps(path: str, texts: list[str]) -> Iterator[FieldError]:
     if len(set(named)) < len(named):
         problem = "the same resource cannot be specified multiple times"
         yield invalid_value(path, texts, problem)
-    wide = {one.group for one in named if one.resource == "*"}
+    wide = {target.group for target in named if target.resource == "*"}
     any_of_any = _ANY in named and len(named) > 1
-    if any_of_any or any(one.resource != "*" and one.group in wide for one in named):
+    if any_of_any or any(target.resource != "*" and target.group in wide for target in named):
         problem = (
             "using overlapping resources such as 'secrets' and '*.' in the same resource list is "
             "not allowed as they will be masked"
@@ -227,15 +227,15 @@ def _name_problem(text: str) -> str:
 
 def _provider_violations(path: str, provider: Provider) -> Iterator[FieldError]:
     names = provider.__struct_fields__
-    given = [name for name in names if getattr(provider, name) is not None]
-    if not given:
+    configured = [name for name in names if getattr(provider, name) is not None]
+    if not configured:
         problem = (
             "provider does not contain any of the expected providers: KMS, AESGCM, AESCBC, "
             "Secretbox, Identity"
         )
         yield invalid_value(path, {}, problem)
         return
-    if len(given) > 1:
+    if len(configured) > 1:
         problem = (
             "more than one provider specified in a single element, should split into different "
             "list elements"

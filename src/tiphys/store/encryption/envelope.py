@@ -1,8 +1,8 @@
 """Values sealed by a KMS plugin's key, as upstream's KMS v2 has it, byte for byte.
 
 The plugin encrypts one seed; from that, each write derives a key of its own (HKDF) for AES-GCM. The
-encrypted seed stands with each value, so a server asks the plugin once for each seed there is, and
-for none when it writes. A new seed is made when the plugin's key changes.
+encrypted seed is stored with each value, so a server asks the plugin once for each seed there is,
+and for none when it writes. A new seed is made when the plugin's key changes.
 """
 
 from __future__ import annotations
@@ -160,23 +160,23 @@ class Envelope:
 
     def opened(self, sealed: bytes, context: bytes) -> tuple[bytes, bytes]:
         """The value, and the mark of the key. Raises OpenError, also when the seed is not known."""
-        found = _read(sealed)
-        cipher = self._ciphers.get(_cache_key(found))
+        encrypted = _read(sealed)
+        cipher = self._ciphers.get(_cache_key(encrypted))
         if cipher is None:
             raise OpenError(f"failed to decrypt DEK, error: {self.fault or 'not asked for'}")
-        value = cipher.open(found.data, context)
-        self._metrics.key_used(FROM_STORAGE, self.name, hashed(found.key_id))
-        return value, self._mark_of(found.key_id)
+        value = cipher.open(encrypted.data, context)
+        self._metrics.key_used(FROM_STORAGE, self.name, hashed(encrypted.key_id))
+        return value, self._mark_of(encrypted.key_id)
 
     # --- the plugin ---
 
     def unknown(self, sealed: bytes) -> pb.EncryptedObject | None:
         """What has to be learned before a value can be opened; None when nothing has."""
         try:
-            found = _read(sealed)
+            encrypted = _read(sealed)
         except OpenError:
             return None
-        return None if _cache_key(found) in self._ciphers else found
+        return None if _cache_key(encrypted) in self._ciphers else encrypted
 
     async def learn(self, source: pb.EncryptedObject) -> None:
         """Has the plugin open a seed. Raises PluginError."""
@@ -228,7 +228,7 @@ class Envelope:
             faults.append(f'got invalid KMSv2 KeyID hash "{hashed(status.key_id)}": {fault}')
             self._metrics.key_invalid(self.name, "too_long" if status.key_id else "empty")
         else:
-            self._metrics.key_told(self.name, hashed(status.key_id))
+            self._metrics.key_reported(self.name, hashed(status.key_id))
             await self._keep_seed(status.key_id, until)
         if faults:
             raise PluginError("; ".join(faults))
@@ -265,13 +265,13 @@ class Envelope:
 def _read(sealed: bytes) -> pb.EncryptedObject:
     """Raises OpenError."""
     try:
-        found = protobuf.decode(sealed, kind=pb.EncryptedObject)
+        encrypted = protobuf.decode(sealed, kind=pb.EncryptedObject)
     except WireError as error:
         raise OpenError(f"proto: {error}") from None
-    fault = "encrypted data is empty" if not found.data else _source_fault(found)
+    fault = "encrypted data is empty" if not encrypted.data else _source_fault(encrypted)
     if fault:
         raise OpenError(fault)
-    return found
+    return encrypted
 
 
 def _source_fault(source: pb.EncryptedObject) -> str:
@@ -310,6 +310,6 @@ def _id_fault(key_id: str) -> str:
 
 
 def _cache_key(source: pb.EncryptedObject) -> bytes:
-    """The same for the same encrypted seed, with all that the plugin is told of it."""
+    """The same for the same encrypted seed, with all that the plugin is given of it."""
     rows = [source.source_type, source.source, source.key_id, sorted(source.annotations.items())]
     return msgspec.msgpack.encode(rows)

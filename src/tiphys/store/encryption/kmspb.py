@@ -1,4 +1,4 @@
-"""The protocol of KMS plugins (package v2 of k8s.io/kms), and what stands in the store of values
+"""The protocol of KMS plugins (package v2 of k8s.io/kms), and the stored form of values
 that they have a part in (upstream's kmsv2.EncryptedObject)."""
 
 from __future__ import annotations

@@ -154,7 +154,7 @@ class EncryptionMetrics:
     def asked(self, provider: str, method: str, status: str, seconds: float) -> None:
         self._latency.labels(provider, method, status).observe(seconds)
 
-    def key_told(self, provider: str, key_hash: str) -> None:
+    def key_reported(self, provider: str, key_hash: str) -> None:
         labels = (provider, key_hash, self._server)
         self._keys_told.touch(labels)
         self._told_last.labels(*labels).set_to_current_time()

@@ -1,4 +1,4 @@
-"""A KMS plugin: a process beside the server, at a Unix socket, that has the key of keys, or knows
+"""A KMS plugin: a process beside the server, at a Unix socket, that has the key of keys, or reaches
 who has. It is asked over gRPC."""
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ _OPTIONS = [("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_bac
 
 class Plugin:
     """`endpoint` is a URL as ``unix:///run/kms.sock`` (or ``unix:///@name`` for a name that is no
-    file), `timeout` in seconds for each question. `answered` is told of each question: its method,
-    the name of the answer's code, and the seconds that it took."""
+    file), `timeout` in seconds for each question. `answered` is called for each question: its
+    method, the name of the answer's code, and the seconds that it took."""
 
     def __init__(
         self, endpoint: str, timeout: float, answered: Callable[[str, str, float], None]

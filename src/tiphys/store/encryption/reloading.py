@@ -1,6 +1,6 @@
 """Follows the file of an EncryptionConfiguration: keys are rotated without a restart.
 
-Upstream looks every minute, and so do its metrics say what came of it.
+Upstream checks every minute, and its metrics have the outcome of each check.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tiphys.store.engine import Engine
 
 log = logging.getLogger(__name__)
 
-EVERY = 1.0  # seconds between two looks at the file's times: a few microseconds each
+EVERY = 1.0  # seconds between two checks of the file's times: a few microseconds each
 # Seconds that plugins of a new configuration have to be well, and between two questions: upstream's
 # `validateNewTransformersHealth`. Beyond that, twice the longest of their own timeouts.
 _WELL_WITHIN, _ASKED_EVERY = 10.0, 0.1
@@ -32,8 +32,8 @@ _WELL_WITHIN, _ASKED_EVERY = 10.0, 0.1
 def encrypted(
     engine: Engine, file: Path, registry: CollectorRegistry, server: str = ""
 ) -> tuple[SealedEngine, Reloader]:
-    """An engine with encryption around it, and who keeps that as the file says; in metrics it is
-    the `server`'s. Raises ConfigurationError."""
+    """An engine with encryption around it, and what keeps that in line with the file; in metrics it
+    is the `server`'s. Raises ConfigurationError."""
     loaded = configuration.read(file)
     metrics = EncryptionMetrics(registry, server)
     sealed = SealedEngine(engine, Transformers(loaded.configuration, metrics=metrics))
@@ -46,7 +46,7 @@ class Reloader:
     """Gives the engine a file's configuration when it has changed.
 
     A file that cannot be used changes nothing, nor does one with a plugin that is not well: it is
-    reported, and looked at again.
+    reported, and read again.
     """
 
     def __init__(self, file: Path, engine: SealedEngine, hash: str, metrics: ReloadMetrics) -> None:
@@ -61,9 +61,9 @@ class Reloader:
         """Until it is cancelled."""
         while True:
             await asyncio.sleep(EVERY)
-            await self.look()
+            await self.poll()
 
-    async def look(self) -> bool:
+    async def poll(self) -> bool:
         """Loads the file if it is not the one in force; returns whether it did."""
         stamp = self._stamp()
         if stamp is not None and stamp == self._seen:
@@ -87,8 +87,8 @@ class Reloader:
         return True
 
     async def _check(self, transformers: Transformers) -> None:
-        """Returns once every plugin says that it is well. Raises PluginError when one does not in
-        time: then the file is looked at again, whether or not it changes."""
+        """Returns once every plugin reports that it is healthy. Raises PluginError when one does
+        not in time: then the file is read again, whether or not it changes."""
         known = self._engine.transformers.envelopes
         plugins = transformers.envelopes
         longest = max((kms.seconds for kms in plugins), default=0.0)
@@ -98,19 +98,19 @@ class Reloader:
                     await _well(envelope)
         except TimeoutError:
             self._seen = None
-            faults = "; ".join(one.fault for one in plugins.values() if one.fault)
+            faults = "; ".join(plugin.fault for plugin in plugins.values() if plugin.fault)
             for kms, envelope in plugins.items():
                 if kms not in known:
                     await envelope.close()
             raise PluginError(f"health check for new transformers failed: {faults}") from None
 
     def _stamp(self) -> tuple[int, int, int] | None:
-        """What changes when the file does; None when it cannot be looked at."""
+        """What changes when the file does; None when it cannot be read."""
         try:
-            found = os.stat(self._file)
+            status = os.stat(self._file)
         except OSError:
             return None
-        return found.st_mtime_ns, found.st_ino, found.st_size
+        return status.st_mtime_ns, status.st_ino, status.st_size
 
 
 async def _well(envelope: Envelope) -> None:

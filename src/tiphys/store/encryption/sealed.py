@@ -32,13 +32,13 @@ log = logging.getLogger(__name__)
 
 _PATIENCE = 30.0  # seconds for a plugin to open a seed that is needed
 _SOON = 0.5  # seconds until a plugin that was not there yet is asked again
-PREFIX = "/tiphys"  # what etcd's keys begin with
+PREFIX = "/tiphys"  # the prefix of etcd's keys
 
 
 class SealedEngine:
     """An `Engine` that keeps values encrypted in another one.
 
-    prefix: stands before each key in what a value is bound to, as upstream binds it to the whole
+    prefix: precedes each key in what a value is bound to, as upstream binds it to the whole
             key in etcd. SQLite has the same, so that values can move between stores unopened.
     """
 
@@ -200,7 +200,7 @@ class SealedEngine:
                 await asyncio.sleep(_SOON)
 
     def _unknown(self, changes: Sequence[Change]) -> list[tuple[Envelope, EncryptedObject]]:
-        found = []
+        unknown = []
         if not self._transformers.envelopes:
             return []
         for change in changes:
@@ -212,8 +212,8 @@ class SealedEngine:
             if envelope is not None:
                 source = envelope.unknown(stored[len(envelope.prefix) :])
                 if source is not None:
-                    found.append((envelope, source))
-        return found
+                    unknown.append((envelope, source))
+        return unknown
 
     # --- changes ---
 
@@ -244,14 +244,14 @@ class SealedEngine:
         self._waiters.clear()
 
     async def _delivered(self) -> None:
-        """Returns once the listener has every change that the engine has told of."""
+        """Returns once the listener has every change that the engine has delivered."""
         if self._waiting:
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiters.append(waiter)
             await waiter
 
     def unseal(self, change: Change) -> None:
-        """Puts the plain value in the place of the sealed one, or says why it cannot."""
+        """Puts the plain value in the place of the sealed one, or records why it cannot."""
         stored = change.value
         if stored is None:
             self._marks.pop(change.key, None)

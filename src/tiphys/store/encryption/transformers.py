@@ -1,7 +1,7 @@
 """Which key seals and which keys open the values of a resource: the providers of a configuration,
 in order.
 
-The first seals; on reading, the prefix of the stored bytes says who may open them:
+The first seals; on reading, the prefix of the stored bytes selects those that may open them:
 ``k8s:enc:PROVIDER:v1:KEY:``, or ``k8s:enc:kms:v2:NAME:``. Values without one are plain, for whom
 `identity` is.
 """
@@ -133,7 +133,9 @@ class Transformers:
         self._known = known.envelopes if known is not None else {}
         for rule in configuration.resources:
             transformers = [
-                one for provider in rule.providers for one in self._of_provider(provider)
+                transformer
+                for provider in rule.providers
+                for transformer in self._of_provider(provider)
             ]
             for text in rule.resources:
                 rules.setdefault(group_resource(text), []).extend(transformers)

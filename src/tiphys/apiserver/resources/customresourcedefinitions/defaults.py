@@ -18,7 +18,7 @@ def default_errors(
     facts: dict[str, Any], schema: Schema, path: str, root: bool = False
 ) -> list[FieldError]:
     """Defaults must be what their own schema allows. `facts` is a schema as it is published,
-    `schema` the same compiled, `path` where it stands in the definition."""
+    `schema` the same compiled, `path` where it is in the definition."""
     violations: list[FieldError] = []
     if facts.get("default") is not None:
         value = facts["default"]
@@ -43,7 +43,7 @@ def default_errors(
 
 
 def _relative(error: FieldError, path: str) -> FieldError:
-    """Upstream's sentences about defaults begin where the default does."""
+    """Upstream's messages about defaults have the path of the default."""
 
     def detail() -> str:
         return error.detail.replace(f"{path}.", "").replace(f"{path} in body", " in body")

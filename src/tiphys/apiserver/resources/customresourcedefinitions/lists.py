@@ -2,7 +2,7 @@
 say.
 
 Source: upstream's `apiextensions/validation/validation.go`. `facts` is a schema as it is published,
-`path` where it stands in the definition.
+`path` where it is in the definition.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def _set_items(items: dict[str, Any], path: str) -> list[FieldError]:
 
 
 def _map_keys(facts: dict[str, Any], path: str) -> list[FieldError]:
-    """The keys by which the items of a list are told apart."""
+    """The keys by which the items of a list are identified."""
     kind = facts.get(_LIST_TYPE)
     if kind not in ("map", "set"):
         return []

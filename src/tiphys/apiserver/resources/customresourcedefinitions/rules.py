@@ -117,7 +117,7 @@ def _group(obj: v1.CustomResourceDefinition) -> list[FieldError]:
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """What a definition's annotation says of its review, in the words of the condition about it."""
+    """The condition about a definition's API approval, from its annotation."""
 
     status: str
     reason: str
@@ -191,7 +191,7 @@ def _spec(spec: v1.CustomResourceDefinitionSpec) -> list[FieldError]:
 
 
 def _shown(spec: v1.CustomResourceDefinitionSpec) -> list[dict[str, Any]] | None:
-    """The versions as upstream prints them: what all of them say in the same words stands
+    """The versions as upstream prints them: what all of them have in common stands
     outside of them."""
     kept = not _alike(spec, "schema")
     return [
@@ -211,7 +211,7 @@ def _shown(spec: v1.CustomResourceDefinitionSpec) -> list[dict[str, Any]] | None
 
 
 def _alike(spec: v1.CustomResourceDefinitionSpec, name: str) -> bool:
-    """Whether all versions say the same of it. Upstream tells of errors in it once then, as if
+    """Whether all versions have the same. Upstream reports errors in it once then, as if
     it stood in the spec."""
     values = [getattr(version, name) for version in spec.versions]
     return all(value == values[0] for value in values)
@@ -222,7 +222,7 @@ def _versions(spec: v1.CustomResourceDefinitionSpec) -> list[FieldError]:
     for index, version in enumerate(spec.versions):
 
         def place(name: str, attribute: str, outside: str = "", index: int = index) -> str | None:
-            """Where what the version says stands; None where it has been looked at."""
+            """The path of the version's value; None where it has been checked."""
             if not _alike(spec, attribute):
                 return f"spec.versions[{index}].{name}"
             return f"spec.{outside or name}" if index == 0 else None
@@ -347,7 +347,7 @@ def _selectable(
 
 
 def _conversion(spec: v1.CustomResourceDefinitionSpec) -> list[FieldError]:
-    """Upstream names these fields as they stood in an older version."""
+    """Upstream names these fields as in an older version."""
     conversion = spec.conversion
     path = "spec.conversion"
     if conversion is None:

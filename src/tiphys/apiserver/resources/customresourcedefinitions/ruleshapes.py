@@ -19,7 +19,7 @@ _NOT_BLANK = "must be non-empty if specified"
 
 
 def rule_shape_errors(rule: dict[str, Any], facts: dict[str, Any], path: str) -> list[FieldError]:
-    """`facts` is the schema that the rule is about, `path` where the rule stands."""
+    """`facts` is the schema that the rule is about, `path` where the rule is."""
     violations = _texts(rule, path)
     expression = rule.get("messageExpression")
     if expression and not expression.strip():

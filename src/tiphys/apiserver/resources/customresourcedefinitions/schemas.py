@@ -2,7 +2,7 @@
 that they cannot mean.
 
 Source: upstream's validation of definitions, of structural schemas and of their defaults.
-`facts` is a schema as it is published, `path` where it stands in the definition.
+`facts` is a schema as it is published, `path` where it is in the definition.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tiphys.machinery.structural import Schema
 _TYPES = ("array", "boolean", "integer", "number", "object", "string")
 _META = ("apiVersion", "kind", "metadata")
 _JUNCTORS = ("allOf", "anyOf", "oneOf")
-# Beside a status subresource the root says nothing that would be lost when the status' schema is
+# Beside a status subresource the root has nothing that would be lost when the status' schema is
 # taken out of it.
 _BESIDE_STATUS = frozenset(
     (
@@ -61,7 +61,7 @@ _UNSUPPORTED = (
     "dependencies",
     "$ref",
 )
-# With one of these there is no structural schema to look at; the errors about them come from
+# With one of these there is no structural schema to check; the errors about them come from
 # elsewhere.
 _UNBUILT = (*_UNSUPPORTED, "$schema")
 _NUMBERS = {"integer": ("int32", "int64"), "number": ("float", "double")}
@@ -96,7 +96,7 @@ def schema_errors(facts: dict[str, Any], path: str, has_status: bool) -> list[Fi
 
 def _unbuilt(facts: dict[str, Any]) -> str:
     """What keeps a schema from being a structural one at all; "" if nothing does."""
-    for inner in _everywhere(facts):
+    for inner in _walk(facts):
         for name in _UNBUILT:
             if inner.get(name):
                 return name
@@ -129,7 +129,7 @@ def _root_errors(facts: dict[str, Any], path: str, has_status: bool) -> list[Fie
 
 
 def _warn_of_formats(facts: dict[str, Any]) -> None:
-    for inner in _everywhere(facts):
+    for inner in _walk(facts):
         name = inner.get("format")
         kind = inner.get("type", "string")
         known = _NUMBERS.get(kind, ()) if kind != "string" else FORMATS
@@ -137,13 +137,13 @@ def _warn_of_formats(facts: dict[str, Any]) -> None:
             warn(f'unrecognized format "{name}"')
 
 
-def _everywhere(facts: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _walk(facts: dict[str, Any]) -> Iterator[dict[str, Any]]:
     yield facts
     for inner in (facts.get("properties") or {}).values():
-        yield from _everywhere(inner)
+        yield from _walk(inner)
     for key in ("items", "additionalProperties"):
         if isinstance(facts.get(key), dict):
-            yield from _everywhere(facts[key])
+            yield from _walk(facts[key])
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,14 +174,14 @@ class _Node:
 
 
 @dataclass(slots=True)
-class _Found:
-    """Errors of the schema, and those of rules in CEL, which are only looked at where there are
+class _Violations:
+    """Errors of the schema, and those of rules in CEL, which are only checked where there are
     none of the others."""
 
     schema: list[FieldError]
     rules: list[FieldError]
 
-    def add(self, other: _Found) -> None:
+    def add(self, other: _Violations) -> None:
         self.schema += other.schema
         self.rules += other.rules
 
@@ -189,28 +189,30 @@ class _Found:
         return self.schema + self.rules
 
 
-def _openapi(facts: dict[str, Any], path: str, node: _Node, root: bool = False) -> _Found:
-    found = _Found(_unsupported(facts, path, node), [])
+def _openapi(facts: dict[str, Any], path: str, node: _Node, root: bool = False) -> _Violations:
+    violations = _Violations(_unsupported(facts, path, node), [])
     if facts.get("uniqueItems"):
         detail = "uniqueItems cannot be set to true since the runtime complexity becomes quadratic"
-        found.schema.append(errors.forbidden_field(f"{path}.uniqueItems", detail))
+        violations.schema.append(errors.forbidden_field(f"{path}.uniqueItems", detail))
     for inner in _below(facts, path, node, root):
-        found.add(inner)
+        violations.add(inner)
     if facts.get("x-kubernetes-preserve-unknown-fields") is False:
         field = f"{path}.x-kubernetes-preserve-unknown-fields"
-        found.schema.append(errors.invalid_value(field, False, "must be true or undefined"))
-    found.schema += merge_errors(facts, path)
+        violations.schema.append(errors.invalid_value(field, False, "must be true or undefined"))
+    violations.schema += merge_errors(facts, path)
     rules = facts.get("x-kubernetes-validations") or []
     for index, rule in enumerate(rules):
         field = f"{path}.x-kubernetes-validations[{index}]"
-        found.schema += rule_shape_errors(rule, facts, field)
+        violations.schema += rule_shape_errors(rule, facts, field)
     schema = node.schema
-    if rules and not found.schema and schema is not None and node.costs is not None:
-        found.rules += node_errors(schema, path, node.times, node.uncorrelated, node.costs, root)
-    return found
+    if rules and not violations.schema and schema is not None and node.costs is not None:
+        violations.rules += node_errors(
+            schema, path, node.times, node.uncorrelated, node.costs, root
+        )
+    return violations
 
 
-def _below(facts: dict[str, Any], path: str, node: _Node, root: bool) -> Iterator[_Found]:
+def _below(facts: dict[str, Any], path: str, node: _Node, root: bool) -> Iterator[_Violations]:
     """Of the schemas inside of this one, in upstream's order."""
     schema = node.schema
     if facts.get("additionalProperties") is not None:
@@ -235,20 +237,20 @@ def _below(facts: dict[str, Any], path: str, node: _Node, root: bool) -> Iterato
         yield _openapi(facts["items"], f"{path}.items", below)
 
 
-def _additional(facts: dict[str, Any], path: str, node: _Node) -> _Found:
+def _additional(facts: dict[str, Any], path: str, node: _Node) -> _Violations:
     extra = facts["additionalProperties"]
     field = f"{path}.additionalProperties"
-    found = _Found([], [])
+    violations = _Violations([], [])
     if facts.get("properties") and extra is not True:
         detail = "additionalProperties and properties are mutual exclusive"
-        found.schema.append(errors.forbidden_field(field, detail))
+        violations.schema.append(errors.forbidden_field(field, detail))
     if isinstance(extra, dict):
         below = node.below(node.schema.additional if node.schema is not None else None, facts)
         if node.in_meta:
             forbidden = "inside additionalProperties applying to object metadata"
             below = replace(below, forbidden=forbidden)
-        found.add(_openapi(extra, field, below))
-    return found
+        violations.add(_openapi(extra, field, below))
+    return violations
 
 
 def _unsupported(facts: dict[str, Any], path: str, node: _Node) -> list[FieldError]:

@@ -40,7 +40,7 @@ class CustomResourceDefinitionStrategy(Strategy[v1.CustomResourceDefinition]):
         old: v1.CustomResourceDefinition | None,
         workers: Workers,
     ) -> None:
-        """Has a large definition judged in a worker process."""
+        """Has a large definition validated in a worker process."""
         if old is not None and await aside(_same_spec, new, old):
             return
         data = await aside(encode, new)

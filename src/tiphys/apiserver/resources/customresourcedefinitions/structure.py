@@ -1,7 +1,7 @@
-"""Structural schemas: every field has a type that is said once, outside of allOf and its kin.
+"""Structural schemas: every field has a type that is declared once, outside of allOf and its kin.
 
 Source: upstream's `apiextensions-apiserver/pkg/apiserver/schema/validation.go` and
-`complete.go`. `facts` is a schema as it is published, `path` where it stands in the definition.
+`complete.go`. `facts` is a schema as it is published, `path` where it is in the definition.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from tiphys.machinery.regexp import RegexpError, compiled
 
 _JUNCTORS = ("allOf", "anyOf", "oneOf")
 _INT_OR_STRING = [{"type": "integer"}, {"type": "string"}]
-# Where a schema stands, in the words of the error about its type.
+# Where a schema is, in the words of the error about its type.
 _PLACES = {
     "root": "at the root",
     "item": "for specified array items",
@@ -102,7 +102,7 @@ def _type_invariants(facts: dict[str, Any], path: str, level: str) -> list[Field
 def _meta_invariants(
     properties: dict[str, Any], path: str, checked: bool, root: bool
 ) -> list[FieldError]:
-    """What a schema may say of the fields that every object has."""
+    """What a schema may declare of the fields that every object has."""
     violations = []
     for name in ("kind", "apiVersion"):
         if checked and name in properties and properties[name].get("type") != "string":
@@ -118,9 +118,9 @@ def _meta_invariants(
         violations.append(
             errors.invalid_value(f"{field}.type", meta.get("type", ""), "must be object")
         )
-    said = {key for key, value in meta.items() if key not in ("type", "default") and value}
+    declared = {key for key, value in meta.items() if key not in ("type", "default") and value}
     names = set(meta.get("properties") or {})
-    if root and (said - {"properties"} or not names <= {"name", "generateName"}):
+    if root and (declared - {"properties"} or not names <= {"name", "generateName"}):
         detail = (
             "must not specify anything other than name and generateName, but metadata"
             " is implicitly specified"
@@ -132,8 +132,8 @@ def _meta_invariants(
 def _values(
     facts: dict[str, Any], path: str, is_either: bool, is_either_first: bool = False
 ) -> list[FieldError]:
-    """Below allOf and its kin stand rules on values alone: what the fields are is said outside.
-    Excepted is how a field says that it is a number or a string: by its anyOf (`is_either`), or
+    """Below allOf and its kin are rules on values alone: the fields are declared outside.
+    Excepted is how a field declares that it is a number or a string: by its anyOf (`is_either`), or
     that of the first of its allOf (`is_either_first`)."""
     violations = []
     for key in _JUNCTORS:
@@ -189,7 +189,7 @@ def _nested(facts: dict[str, Any], path: str, is_either: bool = False) -> list[F
 
 
 def _completeness(values: dict[str, Any], facts: Any, field: str, path: str) -> list[FieldError]:
-    """Whether the fields that the root's allOf and its kin speak of are declared outside."""
+    """Whether the fields in the root's allOf and its kin are declared outside."""
     violations = []
     for key in _JUNCTORS:
         for index, inner in enumerate(values.get(key) or ()):

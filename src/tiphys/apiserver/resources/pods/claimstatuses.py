@@ -1,5 +1,5 @@
-"""What the status of a pod may say of claims for devices: nodes let containers have the devices of
-the claims that it names."""
+"""What the status of a pod may hold about claims for devices: nodes let containers have the devices
+of the claims that it names."""
 
 from __future__ import annotations
 
@@ -53,14 +53,14 @@ def _extended_errors(status: PodExtendedResourceClaimStatus, spec: PodSpec) -> l
     for index, mapping in enumerate(status.request_mappings):
         place = f"{path}[{index}]"
         violations += _mapping_errors(mapping, spec, place)
-        said = (mapping.container_name, mapping.resource_name, mapping.request_name)
-        if said in seen:
+        identity = (mapping.container_name, mapping.resource_name, mapping.request_name)
+        if identity in seen:
             fields = ("containerName", "resourceName", "requestName")
             violations += [
                 errors.duplicate(f"{place}.{field}", value)
-                for field, value in zip(fields, said, strict=True)
+                for field, value in zip(fields, identity, strict=True)
             ]
-        seen.add(said)
+        seen.add(identity)
     path = f"{_EXTENDED}.resourceClaimName"
     if not status.resource_claim_name:
         return [*violations, errors.required(path, "")]
@@ -72,7 +72,8 @@ def _mapping_errors(
 ) -> list[FieldError]:
     violations = []
     requests = {
-        one.name: one.resources.requests for one in (*spec.init_containers, *spec.containers)
+        container.name: container.resources.requests
+        for container in (*spec.init_containers, *spec.containers)
     }
     if mapping.container_name not in requests:
         detail = (

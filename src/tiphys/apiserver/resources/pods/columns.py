@@ -88,7 +88,7 @@ def _exit_reason(terminated: ContainerStateTerminated) -> str:
 
 
 def _container_reason(pod: Pod, reason: str) -> str:
-    """The first container that waits or has ended says how the pod does; `reason` if none does."""
+    """The reason of the first container that waits or has ended; `reason` if none has."""
     running = False
     failure = ""
     for status in reversed(pod.status.container_statuses):
@@ -115,7 +115,10 @@ def _counted(pod: Pod) -> list[ContainerStatus]:
     if current is not None and not _has(pod, "Initialized"):
         return inits[: current + 1]
     sidecars = _sidecars(pod)
-    return [*pod.status.container_statuses, *(one for one in inits if one.name in sidecars)]
+    return [
+        *pod.status.container_statuses,
+        *(status for status in inits if status.name in sidecars),
+    ]
 
 
 def _restarts(pod: Pod) -> str:

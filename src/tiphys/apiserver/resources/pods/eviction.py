@@ -52,7 +52,7 @@ async def _mark_as_target(pod: Pod, options: DeleteOptions, context: ActionConte
 
     def mark(stored: Pod) -> Pod:
         if preconditions is not None and not _meets(stored, preconditions):
-            return stored  # the deletion will say so
+            return stored  # the deletion will fail with that
         if conditions.is_true(stored.status.conditions, condition.type):
             return stored
         marked = copy.deepcopy(stored)

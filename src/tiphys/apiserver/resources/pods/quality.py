@@ -10,10 +10,10 @@ from tiphys.machinery import quantity
 
 def qos_class(spec: PodSpec) -> str:
     """Guaranteed, Burstable or BestEffort, from the requests and limits of cpu and memory: those of
-    the pod as a whole where it says some, else those of its containers."""
+    the pod as a whole where it sets some, else those of its containers."""
     guaranteed = True
     asks_for_something = False
-    containers = [each.resources for each in (*spec.containers, *spec.init_containers)]
+    containers = [container.resources for container in (*spec.containers, *spec.init_containers)]
     for resources in containers if spec.resources is None else [spec.resources]:
         for name in ("cpu", "memory"):
             request = _nano(resources.requests, name)

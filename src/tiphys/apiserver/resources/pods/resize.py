@@ -50,8 +50,10 @@ def resize_errors(new: v1.Pod, old: v1.Pod, quality: str) -> list[FieldError]:
     if quality != old.status.qos_class:
         detail = "Pod QOS Class may not change as a result of resizing"
         violations.append(errors.invalid_value("spec", old.status.qos_class, detail))
-    told = [*old.status.container_statuses, *old.status.init_container_statuses]
-    if old.status.phase == "Running" and not any(status.resources is not None for status in told):
+    statuses = [*old.status.container_statuses, *old.status.init_container_statuses]
+    if old.status.phase == "Running" and not any(
+        status.resources is not None for status in statuses
+    ):
         violations.append(
             errors.forbidden_field("spec", "Pod running on node without support for resize")
         )

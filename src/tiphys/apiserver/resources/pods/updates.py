@@ -1,4 +1,4 @@
-"""What may change of a pod once it is there, as upstream's ValidatePodUpdate has it."""
+"""What may change of a pod once it is there, as in upstream's ValidatePodUpdate."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ def _toleration_errors(new: list[v1.Toleration], old: list[v1.Toleration]) -> li
     def timeless(toleration: v1.Toleration) -> tuple[str, ...]:
         return (toleration.key, toleration.operator, toleration.value, toleration.effect)
 
-    there = {timeless(toleration) for toleration in new}
-    if all(timeless(toleration) in there for toleration in old):
+    remaining = {timeless(toleration) for toleration in new}
+    if all(timeless(toleration) in remaining for toleration in old):
         return validate_tolerations(new, "spec.tolerations")
     detail = "existing toleration can not be modified except its tolerationSeconds"
     return [errors.forbidden_field("spec.tolerations", detail)]
@@ -85,7 +85,7 @@ def _gate_errors(
 
 
 def _mutable_parts_as(new: v1.PodSpec, old: v1.PodSpec) -> v1.PodSpec:
-    """`new` with the parts that may change, or have been judged, put back as they were."""
+    """`new` with the parts that may change, or have been checked, put back as they were."""
     spec = copy.deepcopy(new)
     for containers, before in (
         (spec.containers, old.containers),
@@ -104,7 +104,7 @@ def _mutable_parts_as(new: v1.PodSpec, old: v1.PodSpec) -> v1.PodSpec:
 
 
 def _placement_errors(spec: v1.PodSpec, old: v1.PodSpec) -> list[FieldError]:
-    """While a pod is gated, where it may go can become narrower. What is judged here is put back
+    """While a pod is gated, where it may go can become narrower. What is checked here is put back
     as it was."""
     violations = []
     if any(spec.node_selector.get(key) != value for key, value in old.node_selector.items()):
@@ -181,12 +181,12 @@ def _lines(value: Any) -> list[str]:
 
 def _spelled(value: Any) -> Any:
     if isinstance(value, Struct):
-        found = {}
+        fields = {}
         for name, field in fields_of(type(value)).items():
             inner = getattr(value, field.attribute)
             empty = inner is None or (isinstance(inner, list | dict) and not inner)
-            found[name[0].upper() + name[1:]] = None if empty else _spelled(inner)
-        return found
+            fields[name[0].upper() + name[1:]] = None if empty else _spelled(inner)
+        return fields
     if isinstance(value, list):
         return [_spelled(item) for item in value]
     if isinstance(value, dict):

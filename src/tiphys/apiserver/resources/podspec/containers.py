@@ -58,7 +58,7 @@ def validate_containers(spec: PodSpec, volumes: set[str], path: str) -> list[Fie
     return violations
 
 
-# Most pods ask for little. What a container leaves out is not looked at: this is the longest part
+# Most pods ask for little. What a container leaves out is not checked: this is the longest part
 # of a pod's creation.
 def _container(
     container: Container | EphemeralContainer,
@@ -165,7 +165,7 @@ def _host_ports(spec: PodSpec, path: str) -> list[FieldError]:
 
 
 def _restarts(container: Container | EphemeralContainer, path: str) -> list[FieldError]:
-    """When a container restarts, whatever its pod says."""
+    """When a container restarts, in spite of its pod's policy."""
     policy = container.restart_policy
     rules = container.restart_policy_rules
     violations = checks.one_of(policy, _RESTART_POLICIES, f"{path}.restartPolicy")

@@ -1,4 +1,4 @@
-"""What a pod's spec is when its author does not say, shared by pods and every template of pods."""
+"""The defaults of a pod's spec, shared by pods and every template of pods."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the downward API tells a pod of itself, in variables and in files: which fields and amounts
+"""What the downward API exposes to a pod, in variables and in files: which fields and amounts
 there are."""
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ IN_FILES = frozenset(
         "metadata.uid",
     )
 )
-_MAPS = ("metadata.labels", "metadata.annotations")  # single entries can be told, too
-# Fields that have a name in this API, whether or not they can be told somewhere.
+_MAPS = ("metadata.labels", "metadata.annotations")  # single entries can be exposed, too
+# Fields that have a name in this API, whether or not they can be exposed.
 _KNOWN = IN_VARIABLES | IN_FILES | {"spec.restartPolicy", "spec.schedulerName", "status.phase"}
 
 _AMOUNTS = frozenset(
@@ -87,7 +87,7 @@ def _subscripted(name: str) -> tuple[str, str]:
 def amount_errors(
     selector: ResourceFieldSelector, path: str, of_file: bool = False
 ) -> list[FieldError]:
-    """A file's has to say of which container."""
+    """A file's has to name the container."""
     name = selector.resource
     violations = []
     if of_file and not selector.container_name:

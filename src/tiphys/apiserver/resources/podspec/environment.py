@@ -53,7 +53,9 @@ def validate_variable_files(spec: PodSpec, path: str) -> list[FieldError]:
     if not _reads_files(spec):  # hardly any pod does
         return violations
     for field, volume_name in _variable_files(spec, path):
-        volume = next((one for one in spec.volumes if one.name == volume_name), None)
+        volume = next(
+            (candidate for candidate in spec.volumes if candidate.name == volume_name), None
+        )
         if volume is None:
             violations.append(errors.field_not_found(field, volume_name))
         elif volume.empty_dir is None:
@@ -120,7 +122,7 @@ def _value_from(source: EnvVarSource, value: str, path: str) -> list[FieldError]
         if reference is not None:
             present += 1
             violations += checks.obeys(reference.name, dns_subdomain_errors, f"{path}.{name}.name")
-            violations += checks.given(reference.key, f"{path}.{name}.key")
+            violations += checks.required(reference.key, f"{path}.{name}.key")
             violations += checks.named(reference.key, config_key_errors, f"{path}.{name}.key")
     if source.file_key_ref is not None:
         present += 1
@@ -136,11 +138,11 @@ def _value_from(source: EnvVarSource, value: str, path: str) -> list[FieldError]
 
 
 def _file_key(reference: FileKeySelector, path: str) -> list[FieldError]:
-    violations = checks.given(reference.key, f"{path}.key")
+    violations = checks.required(reference.key, f"{path}.key")
     violations += checks.named(reference.key, _name_errors, f"{path}.key")
-    violations += checks.given(reference.volume_name, f"{path}.volumeName")
+    violations += checks.required(reference.volume_name, f"{path}.volumeName")
     violations += checks.named(reference.volume_name, dns_label_errors, f"{path}.volumeName")
-    violations += checks.given(reference.path, f"{path}.path")
+    violations += checks.required(reference.path, f"{path}.path")
     if ".." in reference.path.split("/"):
         detail = "must not contain '..'"
         violations.append(errors.invalid_value(f"{path}.path", reference.path, detail))
@@ -152,6 +154,6 @@ def _source(source: EnvFromSource, path: str) -> list[FieldError]:
     references = {"configMapRef": source.config_map_ref, "secretRef": source.secret_ref}
     for name, reference in references.items():
         if reference is not None:
-            violations += checks.given(reference.name, f"{path}.{name}.name")
+            violations += checks.required(reference.name, f"{path}.{name}.name")
             violations += checks.subdomain(reference.name, f"{path}.{name}.name")
     return violations

@@ -145,7 +145,7 @@ def _actions(handler: Any, kinds: dict[str, str], path: str) -> list[FieldError]
         detail = "may not specify more than 1 handler type"
         violations.append(errors.forbidden_field(f"{path}.{kinds[kind]}", detail))
     if handler.exec is not None:
-        violations += checks.given(handler.exec.command, f"{path}.exec.command")
+        violations += checks.required(handler.exec.command, f"{path}.exec.command")
     if handler.http_get is not None:
         violations += checks.port(handler.http_get.port, f"{path}.httpGet.port")
     if handler.tcp_socket is not None:
@@ -159,7 +159,7 @@ def _actions(handler: Any, kinds: dict[str, str], path: str) -> list[FieldError]
 
 
 def validate_lifecycle_in_pod(lifecycle: Lifecycle, spec: PodSpec, path: str) -> list[FieldError]:
-    """What a container's life cycle says, and its pod must go with."""
+    """The parts of a container's life cycle that depend on its pod."""
     violations = _stop_signal(lifecycle.stop_signal, spec, f"{path}.stopSignal")
     grace = spec.termination_grace_period_seconds
     if grace is None:

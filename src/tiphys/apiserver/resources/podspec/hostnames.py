@@ -34,7 +34,7 @@ def validate_dns(spec: PodSpec, path: str) -> list[FieldError]:
     violations = []
     if spec.dns_policy == "None":
         detail = "must provide at least one DNS nameserver when `dnsPolicy` is None"
-        violations += checks.given(config.nameservers, f"{path}.nameservers", detail)
+        violations += checks.required(config.nameservers, f"{path}.nameservers", detail)
     if len(config.nameservers) > _MOST_NAMESERVERS:
         detail = "must not have more than 3 nameservers"
         field = f"{path}.nameservers"
@@ -43,7 +43,7 @@ def validate_dns(spec: PodSpec, path: str) -> list[FieldError]:
         violations += checks.address(server, f"{path}.nameservers[{index}]")
     violations += _searches(config, f"{path}.searches")
     for index, option in enumerate(config.options):
-        violations += checks.given(option.name, f"{path}.options[{index}]", "must not be empty")
+        violations += checks.required(option.name, f"{path}.options[{index}]", "must not be empty")
     return violations
 
 

@@ -60,7 +60,7 @@ def _apart_from_devices(
 
 
 def _sub_paths(mount: VolumeMount, mounts: str, path: str) -> list[FieldError]:
-    """`mounts` is the path of the list: upstream does not say which of the mounts it is."""
+    """`mounts` is the path of the list: upstream's path has no index of the mount."""
     violations = []
     if mount.sub_path and mount.sub_path_expr:
         detail = "subPathExpr and subPath are mutually exclusive"
@@ -115,7 +115,7 @@ def _device_volume(
 
 
 def _device_path(device_path: str, mount_paths: set[str], path: str) -> list[FieldError]:
-    violations = checks.given(device_path, path)
+    violations = checks.required(device_path, path)
     if ".." in device_path.split("/"):
         detail = "can not contain backsteps ('..')"
         violations.append(errors.invalid_value(path, device_path, detail))

@@ -2,7 +2,7 @@
 object that does nothing is a trap.
 
 A node that carries one of them out takes its line away. Volumes of kinds that nodes do not know,
-unsafe sysctls, users of the pod's own and the like are not here: nodes refuse such pods, and say
+unsafe sysctls, users of the pod's own and the like are not here: nodes refuse such pods, and report
 so.
 """
 
@@ -49,7 +49,7 @@ def _empty_dir(source: EmptyDirVolumeSource, path: str) -> Iterator[str]:
 
 
 def _is_plain(container: Container) -> bool:
-    """Whether there is nothing to warn of, as of nearly all: asked of every container that is
+    """Whether there is nothing to warn of, as of nearly all: called for every container that is
     created."""
     return container.security_context is None and container.lifecycle is None
 

@@ -117,7 +117,7 @@ def _weight(weight: int, path: str) -> list[FieldError]:
 
 
 def _pod_term(term: PodAffinityTerm, path: str) -> list[FieldError]:
-    violations = checks.given(term.topology_key, f"{path}.topologyKey", "can not be empty")
+    violations = checks.required(term.topology_key, f"{path}.topologyKey", "can not be empty")
     violations += checks.qualified_name(term.topology_key, f"{path}.topologyKey")
     for namespace in term.namespaces:
         violations += checks.named(namespace, dns_label_errors, f"{path}.namespace")
@@ -191,7 +191,9 @@ def _constraint(constraint: TopologySpreadConstraint, path: str) -> list[FieldEr
     if constraint.max_skew <= 0:
         field = f"{path}.maxSkew"
         violations.append(errors.invalid_value(field, constraint.max_skew, _POSITIVE))
-    violations += checks.given(constraint.topology_key, f"{path}.topologyKey", "can not be empty")
+    violations += checks.required(
+        constraint.topology_key, f"{path}.topologyKey", "can not be empty"
+    )
     violations += checks.qualified(constraint.topology_key, f"{path}.topologyKey")
     violations += checks.label_selector(constraint.label_selector, f"{path}.labelSelector")
     when = constraint.when_unsatisfiable

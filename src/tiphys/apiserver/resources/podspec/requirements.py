@@ -25,7 +25,7 @@ def validate_resources(resources: ResourceRequirements, path: str) -> list[Field
     for name, request in resources.requests.items():
         limit = resources.limits.get(name)
         if name not in STANDARD:
-            violations += _whole(name, request, limit, path)
+            violations += _indivisible(name, request, limit, path)
         elif limit is not None and quantity.nano(request) > quantity.nano(limit):
             detail = f"must be less than or equal to {name} limit of {limit}"
             violations.append(errors.invalid_value(f"{path}.requests", request, detail))
@@ -52,7 +52,7 @@ def _amounts(amounts: Mapping[str, str], path: str) -> list[FieldError]:
     return violations
 
 
-def _whole(name: str, request: str, limit: str | None, path: str) -> list[FieldError]:
+def _indivisible(name: str, request: str, limit: str | None, path: str) -> list[FieldError]:
     """What cannot be shared is given whole or not at all."""
     if limit is None:
         detail = "Limit must be set for non overcommitable resources"
@@ -149,9 +149,9 @@ def validate_resize_policies(
         if name in seen:
             violations.append(errors.duplicate(f"{path}[{index}]", name))
         seen.add(name)
-        violations += checks.given(name, path)
+        violations += checks.required(name, path)
         violations += checks.one_of(name, ("cpu", "memory"), path)
-        violations += checks.given(policy.restart_policy, path)
+        violations += checks.required(policy.restart_policy, path)
         violations += checks.one_of(policy.restart_policy, _RESIZE_POLICIES, path)
         if spec.restart_policy == "Never" and policy.restart_policy == "RestartContainer":
             detail = "must be 'NotRequired' when `restartPolicy` is 'Never'"

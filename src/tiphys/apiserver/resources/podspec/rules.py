@@ -34,7 +34,7 @@ def validate_template(template: PodTemplateSpec, path: str) -> list[FieldError]:
 def validate_pod_spec(spec: PodSpec, path: str) -> list[FieldError]:
     """In upstream's order, which is that of the causes in the answer."""
     violations = validate_volumes(spec.volumes, f"{path}.volumes")
-    violations += checks.given(spec.containers, f"{path}.containers")
+    violations += checks.required(spec.containers, f"{path}.containers")
     volumes = {volume.name for volume in spec.volumes}
     violations += validate_containers(spec, volumes, path)
     violations += _policies(spec, path)
@@ -103,7 +103,7 @@ def _host(spec: PodSpec, path: str) -> list[FieldError]:
     """Which nodes a pod can run on, and what it may share with its node."""
     violations = []
     if spec.os is not None:
-        violations += checks.given(spec.os.name, f"{path}.os.name")
+        violations += checks.required(spec.os.name, f"{path}.os.name")
         violations += checks.one_of(spec.os.name, ("linux", "windows"), f"{path}.os.name")
     if spec.host_users is not False:
         return violations
@@ -124,7 +124,7 @@ def _claims(claims: list[PodResourceClaim], path: str) -> list[FieldError]:
     seen: set[str] = set()
     for index, claim in enumerate(claims):
         field = f"{path}[{index}]"
-        violations += checks.given(claim.name, f"{field}.name")
+        violations += checks.required(claim.name, f"{field}.name")
         violations += checks.named(claim.name, dns_label_errors, f"{field}.name")
         if claim.name in seen:
             violations.append(errors.duplicate(f"{field}.name", claim.name))

@@ -78,12 +78,12 @@ def _identity(context: SecurityContext | PodSecurityContext, path: str) -> list[
 def _seccomp(profile: SeccompProfile, path: str) -> list[FieldError]:
     violations = checks.one_of(profile.type, _PROFILES, f"{path}.type")
     detail = "type is required when seccompProfile is set"
-    violations += checks.given(profile.type, f"{path}.type", detail)
+    violations += checks.required(profile.type, f"{path}.type", detail)
     field = f"{path}.localhostProfile"
     name = profile.localhost_profile
     if profile.type == "Localhost":
         detail = "must be set when seccomp type is Localhost"
-        violations += checks.given(name, field, detail)
+        violations += checks.required(name, field, detail)
     elif name:
         detail = "can only be set when seccomp type is Localhost"
         violations.append(errors.invalid_value(field, name, detail))
@@ -93,12 +93,12 @@ def _seccomp(profile: SeccompProfile, path: str) -> list[FieldError]:
 def _app_armor(profile: AppArmorProfile, path: str) -> list[FieldError]:
     violations = checks.one_of(profile.type, _PROFILES, f"{path}.type")
     detail = "type is required when appArmorProfile is set"
-    violations += checks.given(profile.type, f"{path}.type", detail)
+    violations += checks.required(profile.type, f"{path}.type", detail)
     field = f"{path}.localhostProfile"
     name = profile.localhost_profile
     if profile.type == "Localhost":
         detail = "must be set when AppArmor type is Localhost"
-        violations += checks.given(name, field, detail)
+        violations += checks.required(name, field, detail)
     elif name is not None:
         detail = "can only be set when AppArmor type is Localhost"
         violations.append(errors.invalid_value(field, name, detail))

@@ -120,8 +120,8 @@ def host_path_errors(source: HostPathVolumeSource, path: str) -> list[FieldError
 
 
 def nfs_errors(source: NFSVolumeSource, path: str) -> list[FieldError]:
-    violations = checks.given(source.server, f"{path}.server")
-    violations += checks.given(source.path, f"{path}.path")
+    violations = checks.required(source.server, f"{path}.server")
+    violations += checks.required(source.path, f"{path}.path")
     if source.path and not source.path.startswith("/"):
         detail = "must be an absolute path"
         violations.append(errors.invalid_value(f"{path}.path", source.path, detail))
@@ -136,27 +136,27 @@ def _empty_dir(source: EmptyDirVolumeSource, path: str) -> list[FieldError]:
 
 
 def _image(source: ImageVolumeSource, path: str) -> list[FieldError]:
-    violations = checks.given(source.reference, f"{path}.reference")
+    violations = checks.required(source.reference, f"{path}.reference")
     return violations + checks.one_of(source.pull_policy, _PULL_POLICIES, f"{path}.pullPolicy")
 
 
 def _claim(source: PersistentVolumeClaimVolumeSource, path: str) -> list[FieldError]:
-    return checks.given(source.claim_name, f"{path}.claimName")
+    return checks.required(source.claim_name, f"{path}.claimName")
 
 
 def _csi(source: CSIVolumeSource, path: str) -> list[FieldError]:
-    return checks.given(source.driver, f"{path}.driver")
+    return checks.required(source.driver, f"{path}.driver")
 
 
 # --- volumes of files that the node writes ---
 
 
 def _secret(source: SecretVolumeSource, path: str) -> list[FieldError]:
-    return checks.given(source.secret_name, f"{path}.secretName") + _files(source, path)
+    return checks.required(source.secret_name, f"{path}.secretName") + _files(source, path)
 
 
 def _config_map(source: ConfigMapVolumeSource, path: str) -> list[FieldError]:
-    return checks.given(source.name, f"{path}.name") + _files(source, path)
+    return checks.required(source.name, f"{path}.name") + _files(source, path)
 
 
 def _files(source: SecretVolumeSource | ConfigMapVolumeSource, path: str) -> list[FieldError]:
@@ -168,7 +168,7 @@ def _items(items: list[KeyToPath], path: str) -> list[FieldError]:
     violations = []
     for index, item in enumerate(items):
         field = f"{path}[{index}]"
-        violations += checks.given(item.key, f"{field}.key")
+        violations += checks.required(item.key, f"{field}.key")
         violations += checks.unreserved_path(item.path, f"{field}.path")
         violations += checks.file_mode(item.mode, f"{field}.mode")
     return violations
@@ -212,7 +212,7 @@ def _projected(source: ProjectedVolumeSource, path: str) -> list[FieldError]:
             token = projection.service_account_token
             lifetime = f"{field}.serviceAccountToken.expirationSeconds"
             violations += checks.token_seconds(token.expiration_seconds, lifetime)
-            # Upstream does not say of which source it is.
+            # Upstream's path has no index of the source.
             violations += checks.unreserved_path(token.path, f"{path}.path")
     return violations
 
@@ -220,10 +220,10 @@ def _projected(source: ProjectedVolumeSource, path: str) -> list[FieldError]:
 def _projection(source: VolumeProjection, path: str) -> list[FieldError]:
     violations = []
     if source.secret is not None:
-        violations += checks.given(source.secret.name, f"{path}.secret.name")
+        violations += checks.required(source.secret.name, f"{path}.secret.name")
         violations += _items(source.secret.items, f"{path}.secret.items")
     if source.config_map is not None:
-        violations += checks.given(source.config_map.name, f"{path}.configMap.name")
+        violations += checks.required(source.config_map.name, f"{path}.configMap.name")
         violations += _items(source.config_map.items, f"{path}.configMap.items")
     if source.downward_api is not None:
         violations += _pod_facts(source.downward_api.items, f"{path}.downwardAPI")

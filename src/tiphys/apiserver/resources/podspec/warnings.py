@@ -61,7 +61,7 @@ def template_warnings(
 
 def hostname_warnings(name: str, use: str) -> Iterator[str]:
     """Of a name that becomes part of hostnames, which can hold less than the names of objects.
-    `use` says how."""
+    `use` names the use."""
     if problems := dns_label_errors(name):
         yield (
             f"metadata.name: this is used in {use}, which can result in surprising behavior;"

@@ -20,7 +20,7 @@ _DEFAULT_SECONDS = 3600
 
 
 class Bound(NamedTuple):
-    """What a token ends with, and what it says beside that."""
+    """What a token is bound to, and its other claims."""
 
     reference: tuple[str, str, str] | None  # kind, name, uid
     extra: dict[str, Any]
@@ -128,7 +128,7 @@ def _bound(
 
 
 def _node_of(pod: Pod, account: ServiceAccount, context: ActionContext) -> dict[str, Any]:
-    """What a pod's token says of the node. Raises 400 for a pod of another account."""
+    """The claims of a pod's token about the node. Raises 400 for a pod of another account."""
     if pod.spec.service_account_name != account.metadata.name:
         raise errors.bad_request(
             f'cannot bind token for serviceaccount "{account.metadata.name}"'

@@ -171,8 +171,8 @@ async def take_ports(
 async def take_health_check_port(
     objects: Allocator, new: Service, old: Service | None, taken: list[str]
 ) -> None:
-    """Gives a service whose traffic stays on its nodes a port at which they say whether they have
-    pods of it. Raises 500 for one that cannot be had, as upstream."""
+    """Gives a service whose traffic stays on its nodes a port for its health checks on each
+    node. Raises 500 for one that cannot be had, as upstream."""
     if not needs_health_check(new.spec):
         return
     if old is not None and needs_health_check(old.spec) and old.spec.health_check_node_port:
@@ -229,13 +229,13 @@ async def _record_port(objects: Allocator, service: Service, port: int) -> bool:
 
 
 async def release(objects: Allocator, key: str) -> None:
-    """Removes a record. One that is gone already is no error."""
+    """Removes a record. A missing one is no error."""
     with contextlib.suppress(Conflict):
         await objects.store.delete(key, None)
 
 
 async def release_unused(objects: Allocator, new: ServiceSpec | None, old: ServiceSpec) -> None:
-    """Gives back what a service had and has no more; `new` is None when it is gone."""
+    """Releases what a service had and has no more; `new` is None when it is gone."""
     addresses = set(old.cluster_ips) - {"None"}
     ports = {port.node_port for port in old.ports} | {old.health_check_node_port}
     ports.discard(0)

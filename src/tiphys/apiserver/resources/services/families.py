@@ -23,7 +23,7 @@ def family_of(address: str) -> str:
 def initialize(
     new: ServiceSpec, old: ServiceSpec | None, configured: list[str]
 ) -> list[FieldError]:
-    """Sets what `new` does not say of its policy and families. `configured` are the cluster's
+    """Defaults the policy and families of `new`. `configured` are the cluster's
     families, its first one first. Returns why it cannot be."""
     if new.type == "ExternalName" or (old is not None and _prefers_what_it_has(new, old)):
         return []
@@ -38,7 +38,7 @@ def initialize(
     violations += _infer(new, configured)
     if violations:
         return violations
-    if _is_nobodys(new):
+    if _is_headless_without_selector(new):
         # Its endpoints are kept by hand: it may have families that the cluster has not.
         new.ip_families = new.ip_families or configured[:1]
         if len(new.ip_families) == 1 and new.ip_family_policy != SINGLE:
@@ -59,7 +59,7 @@ def _prefers_what_it_has(new: ServiceSpec, old: ServiceSpec) -> bool:
     )
 
 
-def _is_nobodys(spec: ServiceSpec) -> bool:
+def _is_headless_without_selector(spec: ServiceSpec) -> bool:
     """A headless service without a selector."""
     return spec.cluster_ip == "None" and not spec.selector
 
@@ -67,11 +67,11 @@ def _is_nobodys(spec: ServiceSpec) -> bool:
 def _policy(new: ServiceSpec, old: ServiceSpec | None) -> str:
     if old is not None and old.ip_family_policy is not None:
         return old.ip_family_policy
-    return REQUIRE if _is_nobodys(new) else SINGLE
+    return REQUIRE if _is_headless_without_selector(new) else SINGLE
 
 
 def _released(new: ServiceSpec, old: ServiceSpec) -> list[FieldError]:
-    """The second family goes when the policy says so, and only then."""
+    """The second family is removed when the policy demands it, and only then."""
     if new.ip_family_policy == SINGLE:
         if new.cluster_ips == old.cluster_ips:
             new.cluster_ips = new.cluster_ips[:1]

@@ -26,7 +26,7 @@ def service_ranges(objects: Objects, own: Iterable[Network], family: str) -> lis
         cidr = decode(entry.data, ServiceCIDR)
         if _in_force(cidr):
             ranges += [ipaddress.ip_network(text) for text in cidr.spec.cidrs]
-    return [one for one in dict.fromkeys(ranges) if f"IPv{one.version}" == family]
+    return [network for network in dict.fromkeys(ranges) if f"IPv{network.version}" == family]
 
 
 def _in_force(cidr: ServiceCIDR) -> bool:
@@ -35,8 +35,8 @@ def _in_force(cidr: ServiceCIDR) -> bool:
 
 
 def candidates(network: Network) -> Iterator[str]:
-    """Addresses to try, at random. Those at the start of a range are for who asks for one by
-    name, and come last, as upstream's bands have it. The network's own address is no service's,
+    """Addresses to try, at random. Those at the start of a range are for clients that ask for one
+    by name, and come last, as upstream's bands have it. The network's own address is no service's,
     nor is the last one of IPv4."""
     count = min(network.num_addresses, _MOST)
     usable = range(1, count - 1 if network.version == 4 else count)

@@ -58,12 +58,12 @@ def _external_name(name: str, path: str) -> list[FieldError]:
 def _without_addresses(spec: ServiceSpec) -> list[FieldError]:
     """An ExternalName has none of its own."""
     detail = "may not be set for ExternalName services"
-    said = {
+    fields = {
         "spec.clusterIPs": spec.cluster_ips,
         "spec.ipFamilies": spec.ip_families,
         "spec.ipFamilyPolicy": spec.ip_family_policy,
     }
-    return [errors.forbidden_field(path, detail) for path, value in said.items() if value]
+    return [errors.forbidden_field(path, detail) for path, value in fields.items() if value]
 
 
 def _headless(spec: ServiceSpec) -> list[FieldError]:
@@ -142,18 +142,18 @@ def _ports(spec: ServiceSpec, path: str) -> list[FieldError]:
     names: set[str] = set()
     numbers: set[tuple[int, str]] = set()
     for index, port in enumerate(spec.ports):
-        at = f"{path}[{index}]"
+        field = f"{path}[{index}]"
         if len(spec.ports) > 1 or port.name:
-            violations += _port_name(port.name, names, f"{at}.name")
-        violations += _port(port, at)
+            violations += _port_name(port.name, names, f"{field}.name")
+        violations += _port(port, field)
         number = (port.port, port.protocol)
         if number in numbers:
             shown = {"port": port.port, "protocol": port.protocol}
-            violations.append(errors.duplicate(at, shown))
+            violations.append(errors.duplicate(field, shown))
         numbers.add(number)
         if port.node_port and spec.type in ("ClusterIP", "ExternalName"):
             detail = "may not be used when `type` is 'ClusterIP'"
-            violations.append(errors.forbidden_field(f"{at}.nodePort", detail))
+            violations.append(errors.forbidden_field(f"{field}.nodePort", detail))
     return violations
 
 
@@ -179,7 +179,7 @@ def _port(port: ServicePort, path: str) -> list[FieldError]:
 
 
 def _traffic(spec: ServiceSpec) -> list[FieldError]:
-    """Which addresses there are, and where what comes to them goes."""
+    """The addresses, and the traffic policies."""
     policy = spec.external_traffic_policy
     path = "spec.externalTrafficPolicy"
     violations = checks.one_of(policy, _TRAFFIC_POLICIES, path)

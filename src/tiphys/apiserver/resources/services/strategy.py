@@ -1,4 +1,4 @@
-"""Services: what a service may say, and what it keeps when it changes."""
+"""Services: what a service may contain, and what it keeps when it changes."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class ServiceStrategy(Strategy[Service]):
         Column("Selector", lambda o: selector_text(o.spec.selector), priority=WIDE),
     )
     fields = (Selectable("spec.clusterIP"), Selectable("spec.type"))
-    name_errors = staticmethod(dns_label_errors)  # may begin with a digit since 1.36 (KEP-5311)
+    name_errors = staticmethod(dns_label_errors)  # may start with a digit since 1.36 (KEP-5311)
     returns_deleted = True
     subresources = {"proxy": Connection.PROXY}
 
