@@ -3,7 +3,7 @@
 Each is a folder that knows none of the others: a README whose commands a test runs, `__init__` with
 its `ADDON`, its custom resources in `types` where it has any, a pure core, and a controller or a
 component around it. May import every room below `cluster`; no room below imports an add-on.
-`docs/checklists.md` says how to add one.
+`docs/checklists.md` describes how to add one.
 
 What several of them need stands beside the folders: `optional` and `host` (what an add-on is, and
 the process that runs it), `installing` and `removing`, `machines` (nodes that the supervisor

@@ -1,6 +1,6 @@
 """The shape of an add-on: its name, and what it runs where.
 
-An add-on's `__init__` says this in one `ADDON` and imports its own modules only when they are
+An add-on's `__init__` declares this in one `ADDON` and imports its own modules only when they are
 started, so that a process loads no more than what it runs.
 """
 

@@ -44,20 +44,20 @@ class Pool:
     def assign(
         self, wanted: Iterable[tuple[str, Sequence[str], Sequence[str]]]
     ) -> dict[str, list[str]]:
-        """Addresses for each (key, asked for, had before), in the order of who comes first.
+        """Addresses for each (key, requested, had before), in the order of arrival.
 
-        Who asks has what it asks for, as far as that is in the range and nobody else has it; the
+        A request is met as far as it is in the range and no other has the address; the
         rest have the one that they had, or the next free one. Who gets none has an empty list.
         """
         listed = list(wanted)
         if self.is_shared:
             return {key: [self.first] if self._is_met(asked) else [] for key, asked, _ in listed}
-        given: dict[str, list[str]] = {key: [] for key, _, _ in listed}
+        assigned: dict[str, list[str]] = {key: [] for key, _, _ in listed}
         used = {self.first}
 
         def give(key: str, address: str) -> None:
             if self.has(address) and address not in used:
-                given[key].append(address)
+                assigned[key].append(address)
                 used.add(address)
 
         for key, asked, _ in listed:
@@ -69,9 +69,9 @@ class Pool:
                 give(key, address)
         free = (str(self._first + offset) for offset in range(1, self._network.num_addresses))
         for key, _ in unasked:
-            while not given[key] and (address := next(free, "")):
+            while not assigned[key] and (address := next(free, "")):
                 give(key, address)
-        return given
+        return assigned
 
     def _is_met(self, asked: Sequence[str]) -> bool:
         """Of the one address that there is."""

@@ -1,9 +1,9 @@
 """A server of an add-on behind the API server: it answers an API of its own (an APIService), and
 reviews where it has any, over TLS.
 
-Nobody but the API server is told anything: it shows a certificate of the front proxy's authority,
+Only the API server gets answers: it shows a certificate of the front proxy's authority,
 which the cluster publishes in ``kube-system/extension-apiserver-authentication``. Who may ask is
-decided there, before. Open paths are answered to anybody: webhooks are called without a
+decided there, before. Open paths need no authentication: webhooks are called without a
 certificate.
 """
 
@@ -71,7 +71,7 @@ class AggregatedServer:
     async def announce(
         self, client: Client, address: str, port: int, api_services: Sequence[str]
     ) -> None:
-        """Says in the cluster where the server is, and by which authority it is known."""
+        """Publishes the server's address and authority in the cluster."""
         slice_ = {
             "endpoints": [{"addresses": [address], "conditions": {"ready": True}}],
             "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
@@ -82,10 +82,10 @@ class AggregatedServer:
             await client.patch(apiregistration_v1.APIService, name, patch, media=MERGE)
 
     async def _trust(self, client: Client, context: ServerContext) -> None:
-        found = await client.get(core_v1.ConfigMap, _TRUST, "kube-system")
-        names = json.loads(found.data.get("requestheader-allowed-names", "[]"))
+        config_map = await client.get(core_v1.ConfigMap, _TRUST, "kube-system")
+        names = json.loads(config_map.data.get("requestheader-allowed-names", "[]"))
         self._allowed = frozenset(names)
-        authority = found.data.get("requestheader-client-ca-file", "")
+        authority = config_map.data.get("requestheader-client-ca-file", "")
         context.ask(text=authority)
 
     @web.middleware
@@ -168,7 +168,7 @@ def objects(name: str, address: str, group: str, versions: Sequence[str]) -> lis
         ),
         address_type="IPv6" if ":" in address else "IPv4",
     )
-    made: list[Struct] = [service, slice_]
+    manifests: list[Struct] = [service, slice_]
     for place, version in enumerate(versions):
         api = apiregistration_v1.APIService(metadata=ObjectMeta(name=f"{version}.{group}"))
         api.spec = apiregistration_v1.APIServiceSpec(
@@ -178,5 +178,5 @@ def objects(name: str, address: str, group: str, versions: Sequence[str]) -> lis
             group_priority_minimum=100,
             version_priority=100 * (len(versions) - place),
         )
-        made.append(api)
-    return made
+        manifests.append(api)
+    return manifests

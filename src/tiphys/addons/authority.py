@@ -32,7 +32,7 @@ _CLIENT_AND_SERVER = (ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVE
 
 
 class AuthorityError(ValueError):
-    """What is kept is no authority; the text says what is wrong."""
+    """The stored data is no authority; the text is the reason."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class Authority:
 
     def server(self, address: str, now: float, lifetime: float, *more: str) -> Pair:
         """A certificate of who listens at an address (of IP, or a name), and at `more` of them. It
-        is nobody's identity."""
+        is no identity."""
         names = [_general_name(one) for one in (address, *more)]
         return self._issue(names, (ExtendedKeyUsageOID.SERVER_AUTH,), now, lifetime)
 
@@ -199,14 +199,14 @@ async def kept_authority(
             return Authority(secret.data.get("tls.crt", b""), secret.data.get("tls.key", b""))
         except AuthorityError as error:
             raise AuthorityError(f"Secret {NAMESPACE}/{secret_name} holds {error}") from None
-    made, data = Authority.new(domain, now, name)
+    new_authority, data = Authority.new(domain, now, name)
     filled = core_v1.Secret(data=data)
     patch = {
         "metadata": {"resourceVersion": secret.metadata.resource_version},
         "data": to_builtins(filled)["data"],
     }
     await client.patch(core_v1.Secret, secret_name, patch, NAMESPACE, media=MERGE)
-    return made
+    return new_authority
 
 
 def show(context: ssl.SSLContext, pair: Pair, folder: Path) -> None:

@@ -61,7 +61,7 @@ def pause_after(failures: int) -> float:
 
 class Host:
     """`client` is the host's own identity; `data_dir` has a folder for each add-on, `machines` is
-    the socket where nodes are asked for."""
+    the socket where nodes are requested."""
 
     def __init__(
         self,

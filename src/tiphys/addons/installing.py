@@ -29,7 +29,7 @@ _RBAC = "rbac.authorization.k8s.io"
 
 
 class AddonError(Exception):
-    """The user can do something about it; the text says what."""
+    """The user can do something about it; the text is what."""
 
 
 # --- settings and dependencies ---
@@ -155,18 +155,18 @@ def _cluster_role(name: str) -> rbac_v1.RoleRef:
 
 
 async def enable(client: Client, addon: OptionalAddon, settings: Any) -> types.Addon:
-    """Installs the add-on and says in the cluster that it is enabled. Safe to repeat; settings
+    """Installs the add-on and records in the cluster that it is enabled. Safe to repeat; settings
     replace earlier ones."""
     objects = manifest(addon, settings)
     definitions = [o for o in objects if isinstance(o, apiextensions_v1.CustomResourceDefinition)]
     await _apply(client, [objects[0], *host_rights()])
     await install_definitions(client, (definition(types.Addon), *definitions), _MANAGER)
     await _apply(client, [o for o in objects[1:] if o not in definitions])
-    made = types.Addon(
+    custom_resource = types.Addon(
         metadata=ObjectMeta(name=addon.name),
         spec=types.AddonSpec(settings=to_builtins(settings)),
     )
-    return await client.apply(made, manager=_MANAGER, force=True)
+    return await client.apply(custom_resource, manager=_MANAGER, force=True)
 
 
 async def _apply(client: Client, objects: Sequence[Struct]) -> None:
@@ -197,13 +197,13 @@ def deployment(addon: OptionalAddon, settings: Any, image: str = "") -> apps_v1.
             capabilities=core_v1.Capabilities(drop=["ALL"]),
         ),
     )
-    made = apps_v1.Deployment(
+    manifest = apps_v1.Deployment(
         metadata=ObjectMeta(name=addon.name, namespace=NAMESPACE, labels=dict(labels))
     )
-    made.spec.replicas = 1
-    made.spec.strategy.type = "Recreate"  # two of one would work against each other
-    made.spec.selector = LabelSelector(match_labels=labels)
-    made.spec.template = core_v1.PodTemplateSpec(
+    manifest.spec.replicas = 1
+    manifest.spec.strategy.type = "Recreate"  # two of one would work against each other
+    manifest.spec.selector = LabelSelector(match_labels=labels)
+    manifest.spec.template = core_v1.PodTemplateSpec(
         metadata=ObjectMeta(labels=dict(labels)),
         spec=core_v1.PodSpec(
             service_account_name=addon.name,
@@ -211,7 +211,7 @@ def deployment(addon: OptionalAddon, settings: Any, image: str = "") -> apps_v1.
             volumes=[core_v1.Volume(name="data", empty_dir=core_v1.EmptyDirVolumeSource())],
         ),
     )
-    return made
+    return manifest
 
 
 def _as_json(settings: Any) -> str:

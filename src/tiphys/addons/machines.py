@@ -1,8 +1,8 @@
 """Real machines for add-ons that make nodes: sandboxes with a containerd and a node's process of
 their own, on the machine of the cluster.
 
-The supervisor makes them (`tiphys.cluster.machines`), for whoever may open its socket. A request
-and its answer are a line of JSON each, and a connection has one of both.
+The supervisor makes them (`tiphys.cluster.machines`), for processes that may open its socket. A
+request and its answer are a line of JSON each, and a connection has one of both.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _PATIENCE = 180.0  # seconds for an answer: a machine that goes first ends its c
 
 
 class MachineError(Exception):
-    """It cannot be had; the text says why, for the user."""
+    """It is not available; the text is the reason, for the user."""
 
 
 class Machine(msgspec.Struct):

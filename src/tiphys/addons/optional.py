@@ -1,7 +1,8 @@
-"""Add-ons that are enabled by name: what one declares, and what it is given when it runs.
+"""Add-ons that are enabled by name: what one declares, and what it gets when it runs.
 
-`tiphys addon enable NAME` installs the objects of the declaration with the rights of whoever calls
-it; then the add-on runs with an account of its own that has the declared rights and no others.
+`tiphys addon enable NAME` installs the objects of the declaration with the rights of the user who
+calls it; then the add-on runs with an account of its own that has the declared rights and no
+others.
 """
 
 from __future__ import annotations

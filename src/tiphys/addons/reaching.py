@@ -1,5 +1,5 @@
 """Where an add-on connects to when a user names the place. Names of Services are those of the
-cluster, wherever the add-on runs; what they lead to is looked at before anything connects to it.
+cluster, wherever the add-on runs; what they resolve to is checked before anything connects to it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _SERVICE = "kubernetes.io/service-name"
 
 
 class ReachError(OSError):
-    """Nothing may or can be reached there; the text says why."""
+    """The target is not allowed or not reachable; the text is the reason."""
 
 
 class Place(NamedTuple):
@@ -102,10 +102,10 @@ def _is_any(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
 async def _looked_up(host: str) -> str:
     loop = asyncio.get_running_loop()
     try:
-        found = await loop.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        addresses = await loop.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except OSError as error:
         raise ReachError(f"dial tcp: lookup {host}: no such host ({error})") from None
-    return str(found[0][4][0])
+    return str(addresses[0][4][0])
 
 
 class HostResolver(AbstractResolver):

@@ -27,7 +27,7 @@ from tiphys.client.client import Client
 from tiphys.machinery.errors import StatusError, is_not_found
 
 _GOING = 60.0  # seconds in which something of an add-on has to go
-_LOOK = 0.1  # seconds between looks at what is left
+_LOOK = 0.1  # seconds between checks of what is left
 _KINDS: tuple[type[Struct], ...] = (
     admissionregistration_v1.MutatingWebhookConfiguration,
     admissionregistration_v1.ValidatingWebhookConfiguration,
@@ -70,9 +70,10 @@ async def disable(client: Client, addon: OptionalAddon) -> None:
                 await _delete_labelled(client, kind, addon.name)
     except TimeoutError:
         left = await custom_objects(client, addon)
-        what = shortened(left) if left else "something of it"
+        remaining = shortened(left) if left else "something of it"
         raise AddonError(
-            f"{addon.name}: {what} does not go; is it ready (tiphys addon status {addon.name})? "
+            f"{addon.name}: {remaining} does not go; "
+            f"is it ready (tiphys addon status {addon.name})? "
             f"Look at: kubectl get crd,deploy,svc -A -l {LABEL}={addon.name}"
         ) from None
 
@@ -103,7 +104,7 @@ async def _remove_objects(client: Client, definitions: Iterable[CustomResourceDe
 
     Every definition stays meanwhile, also of a kind without objects: a controller that starts just
     now, after a restart of the cluster, does nothing before it has seen all the kinds it follows.
-    Objects that a controller makes anew, as a queue does for a job, go with their definitions.
+    Objects that a controller recreates, as a queue does for a job, go with their definitions.
     """
     going = set()
     for crd in definitions:

@@ -17,11 +17,11 @@ from tiphys.api.base import decode, encode
 from tiphys.api.meta_v1 import Status, StatusCause, StatusDetails
 from tiphys.machinery.fielderrors import FieldError, first
 
-_LONGEST = 500  # characters of what is said of an object that cannot be converted
+_LONGEST = 500  # characters of the message for an object that cannot be converted
 
 
 class Refused(Exception):
-    """What is asked for is not done; `status` says why to whoever asked for it."""
+    """The request is refused; `status` is the reason for its client."""
 
     def __init__(self, status: Status) -> None:
         super().__init__(status.message)
@@ -29,7 +29,7 @@ class Refused(Exception):
 
 
 class Verdict(NamedTuple):
-    """`operations` are those of a JSON patch (RFC 6902) for the object that is asked about,
+    """`operations` are those of a JSON patch (RFC 6902) for the object under review,
     `warnings` are for its author."""
 
     operations: Sequence[dict[str, Any]] = ()
@@ -47,16 +47,16 @@ def refusal(message: str, code: int = 422, reason: str = "Invalid") -> Refused:
 
 
 def invalid(group: str, kind: str, name: str, errors: Sequence[FieldError]) -> Refused:
-    """Of fields that may not be so, with their paths, as the API server says it of its own."""
+    """Of fields that may not be so, with their paths, as the API server reports it of its own."""
     errors = first(errors)
-    said = ", ".join(map(str, errors))
+    details = ", ".join(map(str, errors))
     causes = [
         StatusCause(reason=error.reason, message=error.detail, field=error.field)
         for error in errors
     ]
     return Refused(
         Status(
-            message=said if len(errors) == 1 else f"[{said}]",
+            message=details if len(errors) == 1 else f"[{details}]",
             code=422,
             reason="Invalid",
             details=StatusDetails(name=name, group=group, kind=kind, causes=causes),
@@ -66,8 +66,8 @@ def invalid(group: str, kind: str, name: str, errors: Sequence[FieldError]) -> R
 
 def denied(errors: Sequence[FieldError]) -> Refused:
     """The same as operators in Go say it, whose library (controller-runtime) knows no better."""
-    said = ", ".join(dict.fromkeys(map(str, errors)))
-    return refusal(said if len(errors) == 1 else f"[{said}]", 403, "Forbidden")
+    details = ", ".join(dict.fromkeys(map(str, errors)))
+    return refusal(details if len(errors) == 1 else f"[{details}]", 403, "Forbidden")
 
 
 # --- admission ---
@@ -91,7 +91,7 @@ def request_of(body: bytes) -> admission_v1.AdmissionRequest:
 
 
 def object_of(asked: admission_v1.AdmissionRequest) -> dict[str, Any]:
-    """The object that is asked about; a deletion has none. Raises msgspec.DecodeError."""
+    """The object under review; a deletion has none. Raises msgspec.DecodeError."""
     if not isinstance(asked.object, dict):
         raise msgspec.DecodeError("a review holds a request with an object")
     return asked.object

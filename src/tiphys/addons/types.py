@@ -41,7 +41,7 @@ class AddonStatus(Struct):
     ),
 )
 class Addon(Object):
-    """An add-on that is enabled in this cluster. Its name says which."""
+    """An add-on that is enabled in this cluster. Its name is the add-on's."""
 
     api_version: str = always(f"{GROUP}/{VERSION}")
     kind: str = always("Addon")

@@ -15,7 +15,7 @@ from tiphys.machinery.errors import StatusError
 _LARGEST = 4 << 20  # bytes of a review: twice what an object may have
 _READ = 10.0  # seconds in which a review must have come
 _AT_ONCE = 16
-# What comes of a body that no API server sends: it has looked at its objects before.
+# Errors of a body that no API server sends: it has validated its objects before.
 _NO_REVIEW = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 _LOOPBACK = "127.0.0.1"
 
@@ -61,7 +61,7 @@ async def api_server_address(client: Client) -> str:
     """Where pods and the API server reach the machine that add-ons run on, unless a setting says
     so."""
     try:
-        found = await client.get(discovery_v1.EndpointSlice, "kubernetes", "default")
+        slice_ = await client.get(discovery_v1.EndpointSlice, "kubernetes", "default")
     except StatusError:
         return _LOOPBACK
-    return next((one.addresses[0] for one in found.endpoints if one.addresses), _LOOPBACK)
+    return next((one.addresses[0] for one in slice_.endpoints if one.addresses), _LOOPBACK)

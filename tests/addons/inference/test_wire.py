@@ -17,7 +17,7 @@ from tiphys.addons.inference.wire import (
     pieces,
     read_body,
     read_head,
-    whole,
+    read_to_end,
 )
 
 
@@ -239,12 +239,12 @@ async def test_the_body_of_an_answer(
     method: str, status: str, fields: Any, raw: bytes, body: bytes
 ) -> None:
     """RFC 9112, 6.3."""
-    assert await whole(stream(raw), answer(status, *fields), method) == body
+    assert await read_to_end(stream(raw), answer(status, *fields), method) == body
 
 
 async def test_an_answer_that_ends_early_is_no_answer() -> None:
     with pytest.raises(Malformed, match="the answer ends early") as refused:
-        await whole(stream(b"ab"), answer("200", ("Content-Length", "3")), "GET")
+        await read_to_end(stream(b"ab"), answer("200", ("Content-Length", "3")), "GET")
     assert refused.value.status == 502
 
 
@@ -252,9 +252,9 @@ async def test_an_answer_that_should_be_short_is_not_read_for_ever(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(wire, "LARGEST", 3)
-    assert await whole(stream(b"abc"), answer(), "GET") == b"abc"
+    assert await read_to_end(stream(b"abc"), answer(), "GET") == b"abc"
     with pytest.raises(Malformed, match="the answer is too large") as refused:
-        await whole(stream(b"abcd"), answer(), "GET")
+        await read_to_end(stream(b"abcd"), answer(), "GET")
     assert refused.value.status == 502
 
 

@@ -95,7 +95,7 @@ def test_a_node_without_a_claim_is_nobodys() -> None:
     one = state("n", TYPE)
     no_claim(one)
     found = candidates(cluster([pool()], [one]))
-    assert (found.found, found.notes) == ([], [])
+    assert (found.nodes, found.notes) == ([], [])
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_pods_that_want_peace_keep_a_node_unless_its_grace_ends(
 ) -> None:
     one = state("n", TYPE, [pod("a"), pod("b", annotations=QUIET)], grace=grace)
     found = candidates(cluster([pool()], [one]), eventually=eventually)
-    assert bool(found.found) is taken
+    assert bool(found.nodes) is taken
     if not taken:
         text = f'Pod has "{names.DO_NOT_DISRUPT}" annotation (Pod=default/b)'
         assert found.notes[0].message == text
@@ -117,7 +117,7 @@ def test_a_node_costs_as_much_as_its_pods_to_move() -> None:
     deletion = "controller.kubernetes.io/pod-deletion-cost"
     cheap = pod("c", annotations={deletion: str(-(2**29))})
     empty, full = state("a", TYPE), state("b", TYPE, [pod("a"), pod("b"), cheap])
-    first, second = candidates(cluster([pool()], [empty, full])).found
+    first, second = candidates(cluster([pool()], [empty, full])).nodes
     assert second.cost - first.cost == 2.0, "none of less than nothing"
     assert second.price == first.price and first.price
     assert [one.metadata.name for one in second.pods] == ["a", "b", "c"]

@@ -289,7 +289,7 @@ def test_never_dearer_never_over_the_budget_never_below_a_pdb(
 def test_a_trial_leaves_no_trace_for_the_next(facts: list, limit: str | None, spread: str) -> None:
     limits = {"nodes": canonical_quantity(limit)} if limit else {}
     world = cluster([pool("default", ON_DEMAND, limits=limits)], a_fleet(facts, spread))
-    tried = candidates(world, eventually=True).found
+    tried = candidates(world, eventually=True).nodes
     one_after_the_other = Trials(world)
     for gone in (*([each] for each in tried), tried[:2], tried):
         result = one_after_the_other.without(gone)

@@ -37,11 +37,11 @@ async def test_the_same_is_said_again_after_a_while(bench: Bench) -> None:
 
 async def test_what_was_said_is_not_kept_for_ever(bench: Bench) -> None:
     claim = bench.claim()
-    bench.shared.said = {("u", "r", str(n)): 0.0 for n in range(10_000)}
+    bench.shared.quiet_until = {("u", "r", str(n)): 0.0 for n in range(10_000)}
     bench.shared.event_once(claim, "R", "m")
-    assert len(bench.shared.said) == 10_001
+    assert len(bench.shared.quiet_until) == 10_001
     bench.shared.event_once(claim, "R", "n")
-    assert len(bench.shared.said) == 1
+    assert len(bench.shared.quiet_until) == 1
 
 
 @pytest.mark.parametrize(("batch", "window"), [(1.0, 10.0), (5.0, 10.0), (6.0, 12.0)])

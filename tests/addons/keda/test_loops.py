@@ -11,7 +11,7 @@ import pytest
 from tests.addons.pretended import Pretended
 from tiphys.addons.keda import facts, statuses
 from tiphys.addons.keda.building import Built
-from tiphys.addons.keda.deciding import Said
+from tiphys.addons.keda.deciding import ConditionState
 from tiphys.addons.keda.loops import Loops, Watched
 from tiphys.addons.keda.scaler import ScalerError
 from tiphys.addons.keda.types import ScaledObject, TriggerAuthentication
@@ -310,7 +310,7 @@ def scaled(**status: Any) -> ScaledObject:
 
 
 def ready(status: Any) -> None:
-    statuses.set_conditions(status, {"Ready": Said("True", "R", "m")})
+    statuses.set_conditions(status, {"Ready": ConditionState("True", "R", "m")})
 
 
 async def test_a_status_is_written_if_it_says_something_new() -> None:

@@ -211,7 +211,7 @@ def test_a_workload_asks_for_its_pods() -> None:
     made = item_of(workload(labels={"kueue.x-k8s.io/job-uid": "j"}), "q")
     assert (made.key, made.uid, made.queue, made.job_uid) == ("lab/w", "u", "q", "j")
     (pods,) = made.pod_sets
-    assert (pods.name, pods.count, pods.each["cpu"]) == ("main", 2, 1000)
+    assert (pods.name, pods.count, pods.per_pod["cpu"]) == ("main", 2, 1000)
     assert not made.evicted and item_of(workload(evicted("Preempted")), "q").evicted
     fewer = workload({"reclaimablePods": [{"name": "main", "count": 3}]})
     assert item_of(fewer, "q").pod_sets[0].count == 0
@@ -221,7 +221,7 @@ def test_what_is_limited_and_not_requested_is_requested() -> None:
     resources = {"limits": {"cpu": "2", "memory": "1Ki"}, "requests": {"cpu": "1"}}
     spec = {"containers": [{"name": "c", "image": "i", "resources": resources}]}
     (pods,) = item_of(workload(template={"spec": spec}), "q").pod_sets
-    assert (pods.each["cpu"], pods.each["memory"]) == (1000, 1024)
+    assert (pods.per_pod["cpu"], pods.per_pod["memory"]) == (1000, 1024)
 
 
 def test_workloads_are_alike_by_what_decides_of_them() -> None:
@@ -279,7 +279,7 @@ def test_an_admitted_workload_has_its_places() -> None:
     }
     made = item_of(workload(admitted(topologyAssignment=places)), "q")
     (holding,) = made.holdings
-    assert holding.flavors == {"f"} and holding.each["cpu"] == 1000
+    assert holding.flavors == {"f"} and holding.per_pod["cpu"] == 1000
     assert [(one.values, one.pods) for one in holding.places] == [(("n1",), 2)]
     assert item_of(workload(admitted(name="gone", topologyAssignment=places)), "q").holdings == ()
     assert item_of(workload(admitted()), "q").holdings == ()

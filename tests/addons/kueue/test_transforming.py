@@ -58,4 +58,4 @@ def test_workloads_are_counted_so() -> None:
         "spec": {"podSets": [pods]},
     }
     made = item_of(from_builtins(plain, Workload), "queue", parse(f"{SLICE}=memory:5Gi"))
-    assert made.pod_sets[0].each == {"memory": 5 * 2**30}
+    assert made.pod_sets[0].per_pod == {"memory": 5 * 2**30}

@@ -151,7 +151,7 @@ def test_a_port_of_udp_is_none() -> None:
         (Scheme(), None, "http"),
         (Scheme(), "kubernetes.io/h2c", "h2c"),
         (Scheme(), "kubernetes.io/ws", "http"),
-        (Scheme("https", said=True), "kubernetes.io/h2c", "https"),
+        (Scheme("https", is_explicit=True), "kubernetes.io/h2c", "https"),
     ],
 )
 def test_an_annotation_counts_more_than_the_protocol_of_a_port(

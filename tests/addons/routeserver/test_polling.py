@@ -61,7 +61,7 @@ async def test_a_table_is_made_when_something_changes_and_not_before(
     await polled.client.request("POST", INGRESSES, ingress())
     assert await polled.poller.poll()
     current = polled.tables.current
-    assert current is not None and current.whole.count == 1
+    assert current is not None and current.complete.count == 1
     assert not await polled.poller.poll()
     assert polled.tables.current is current and polled.tables.empty == 2
     assert (polled.poller.polls, polled.poller.failures) == (4, 0)

@@ -26,15 +26,15 @@ TEN = tuple(f"10.0.0.{number}" for number in range(10))
 
 def test_the_digest_is_of_the_text_alone() -> None:
     one, two = table(*TEN), table(*TEN)
-    assert one.whole == two.whole
-    assert one.whole.digest != table(*TEN[:9]).whole.digest
+    assert one.complete == two.complete
+    assert one.complete.digest != table(*TEN[:9]).complete.digest
 
 
 def test_a_zone_gets_its_own_endpoints_and_no_zone_all() -> None:
     made = table(*TEN, zone="near")
     [near] = read_routes(made.body("near").text.decode())
     assert near.backend.endpoints == tuple(Endpoint(f"http://{ip}:8080", "near") for ip in TEN[5:])
-    assert made.body("nowhere") == made.whole
+    assert made.body("nowhere") == made.complete
 
 
 def test_a_zone_with_two_endpoints_gets_all() -> None:
@@ -56,5 +56,5 @@ def test_an_empty_table_stands_for_no_other() -> None:
     assert not tables.load(table_of(())) and tables.current is None
     assert tables.load(table_of((Route("a"),)))
     assert not tables.load(table_of(()))
-    assert tables.current is not None and tables.current.whole.text == b"a: * -> <shunt>;"
+    assert tables.current is not None and tables.current.complete.text == b"a: * -> <shunt>;"
     assert (tables.empty, tables.updates) == (2, 1)

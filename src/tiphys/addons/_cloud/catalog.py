@@ -109,8 +109,8 @@ class Catalog:
 
     def price(self, type_name: str, zone: str, capacity_type: str) -> float | None:
         """Dollars an hour; None for what is not offered."""
-        found = self.by_name.get(type_name)
-        for offering in found.offerings if found is not None else ():
+        instance_type = self.by_name.get(type_name)
+        for offering in instance_type.offerings if instance_type is not None else ():
             if (offering.zone, offering.capacity_type) == (zone, capacity_type):
                 return offering.price
         return None

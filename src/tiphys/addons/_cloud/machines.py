@@ -40,18 +40,18 @@ INTERRUPT = "cloud.tiphys.dev/interrupt"
 FAIL = "cloud.tiphys.dev/fail"
 """Annotation of a Node, ``true``: its machine goes silent."""
 
-_LOOK = 0.2  # seconds between looks at the clock, for machines that are to be taken away
+_LOOK = 0.2  # seconds between checks for machines that are to be terminated
 
 
 class InsufficientCapacity(Exception):
-    """Nothing of what was asked for can be had now."""
+    """None of the requested offerings has capacity now."""
 
 
 class Machine(msgspec.Struct):
     """A machine. `token` is who ordered it: the same order gives the same machine.
 
     ends_at: when it is taken away, seconds since the epoch; None: it is not
-    silent: it runs no more, but nobody has said so
+    silent: it no longer runs, and no event reports it
     extra: what it has besides its type's capacity, in units of `footprint`
     """
 
@@ -73,7 +73,7 @@ class Machine(msgspec.Struct):
 
 class Order(msgspec.Struct):
     """What is wanted: any of `options`, the first first. `name` becomes the node's. A hollow
-    machine has what its option says, also where that is more than the catalog knows of."""
+    machine has what its option declares, even where that is more than the catalog lists."""
 
     name: str
     token: str
@@ -98,7 +98,7 @@ class _Host:
 
 class Cloud:
     """`client` may do what nodes do. What runs is remembered in `folder`: after a restart the same
-    machines run again, and the pods of hollow ones begin anew. `sandboxes` are those of the
+    machines run again, and the pods of hollow ones restart. `sandboxes` are those of the
     cluster's machine, where there can be some."""
 
     def __init__(
@@ -142,7 +142,7 @@ class Cloud:
         self._on_notice.append(handler)
 
     def make_unavailable(self, rule: Callable[[str, Offering], bool]) -> None:
-        """`rule(type, offering)` says what cannot be had."""
+        """`rule(type, offering)` decides what has no capacity."""
         self._unavailable = rule
 
     async def create(self, order: Order) -> Machine:
@@ -178,7 +178,7 @@ class Cloud:
             handler(machine)
 
     async def silence(self, id: str) -> None:
-        """The machine stops answering, and nobody is told."""
+        """The machine stops answering; no event reports it."""
         machine = self._machines.get(id)
         if machine is not None and not machine.silent:
             machine.silent = True
@@ -387,8 +387,8 @@ class Cloud:
             now = self._now()
             for machine in self.machines():
                 if machine.ends_at is not None and machine.ends_at <= now:
-                    log.info("machine %s is taken away", machine.id)
+                    log.info("machine %s is terminated", machine.id)
                     try:
                         await self.delete(machine.id)
                     except MachineError as error:
-                        log.warning("machine %s: %s; it is tried again", machine.id, error)
+                        log.warning("machine %s: %s; retrying", machine.id, error)

@@ -1,10 +1,10 @@
 """Accelerators that are not there: GPUs of several kinds on hollow nodes, with zones, NVLink
 domains, failures and interruptions as data.
 
-For whoever builds or tries schedulers, queues and operators for GPUs and has none. Names are those
+For users who build or try schedulers, queues and operators for GPUs and have none. Names are those
 of NVIDIA's device plugin, feature discovery and DRA driver: what is written for them works.
 
-`types` is the Fleet, which says what there is and what happens when; `planning` works out what that
+`types` is the Fleet, which declares the nodes and what happens when; `planning` works out what that
 comes to at a time (pure), `controller` writes it to nodes and resource slices, `demo` is the fleet
 that comes with it.
 """

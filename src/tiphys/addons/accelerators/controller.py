@@ -1,4 +1,4 @@
-"""Makes nodes look as their fleet says."""
+"""Makes nodes match their fleet's spec."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ class FleetReconciler(Reconciler[Fleet]):
         nodes = {one.metadata.name: one for one in self.informer(core_v1.Node) if _suits(obj, one)}
         age = self.now - timestamps.parse(obj.metadata.creation_timestamp)
         plan = plan_of(obj.spec, nodes, age)
-        for one in plan.nodes:
-            await self._put(obj, nodes[one.node], one)
+        for node_plan in plan.nodes:
+            await self._put(obj, nodes[node_plan.node], node_plan)
         await self.set_status(obj, self._status(obj, plan))
         return plan.again
 
@@ -57,8 +57,8 @@ class FleetReconciler(Reconciler[Fleet]):
         if changes:
             await self.client.patch(core_v1.Node, name, changes, media=MERGE)
             if "spec" in changes:
-                said = plan.taint.value if plan.taint is not None else "over"
-                self.event(fleet, "Interruption", f"Node {name}: {said}", warning=True)
+                description = plan.taint.value if plan.taint is not None else "over"
+                self.event(fleet, "Interruption", f"Node {name}: {description}", warning=True)
         capacity = to_builtins(capacity_changes(node, plan))
         if capacity:
             await self.client.patch(core_v1.Node, name, capacity, "", "status", media=MERGE)

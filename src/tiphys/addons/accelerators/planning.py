@@ -84,11 +84,11 @@ def _moments(spec: FleetSpec) -> Iterator[float]:
         yield failure.after
         if failure.repaired_after is not None:
             yield failure.after + failure.repaired_after
-    for one in spec.interruptions:
-        yield one.after
-        yield one.after + one.notice
-        if one.returns_after is not None:
-            yield one.after + one.notice + one.returns_after
+    for interruption in spec.interruptions:
+        yield interruption.after
+        yield interruption.after + interruption.notice
+        if interruption.returns_after is not None:
+            yield interruption.after + interruption.notice + interruption.returns_after
 
 
 def _node(spec: FleetSpec, pool: Pool, index: int, name: str, age: float) -> NodePlan:
@@ -165,11 +165,11 @@ def _failed(spec: FleetSpec, pool: Pool, index: int, age: float) -> dict[int, st
 
 def _taint(spec: FleetSpec, pool: Pool, index: int, age: float) -> core_v1.Taint | None:
     """From the notice on nothing is put on a node; when it is over, nothing stays."""
-    for one in spec.interruptions:
-        if (one.pool, one.node) != (pool.name, index) or age < one.after:
+    for interruption in spec.interruptions:
+        if (interruption.pool, interruption.node) != (pool.name, index) or age < interruption.after:
             continue
-        gone = one.after + one.notice
-        if one.returns_after is not None and age >= gone + one.returns_after:
+        gone = interruption.after + interruption.notice
+        if interruption.returns_after is not None and age >= gone + interruption.returns_after:
             continue
         effect = "NoExecute" if age >= gone else "NoSchedule"
         value = "gone" if age >= gone else "notice"

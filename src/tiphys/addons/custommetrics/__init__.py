@@ -1,7 +1,7 @@
 """custommetrics: metrics of objects out of a Prometheus, for autoscalers with metrics of type Pods
 and Object.
 
-For whoever scales by what pods and objects say of themselves (requests a second, lengths of
+For users who scale by what pods and objects export (requests a second, lengths of
 queues). The model is prometheus-adapter (kubernetes-sigs, release 0.12): its rules are read
 unchanged, and custom.metrics.k8s.io is answered as it answers.
 
@@ -30,7 +30,7 @@ class Settings(Struct):
     """`prometheus` is the URL of the server; its host may be a Service (``prometheus.monitoring``).
     `rules` names a ConfigMap of the add-ons' namespace with rules of prometheus-adapter (its key
     config.yaml); without one, every series with a label namespace is a metric of what its other
-    labels name. `relist` is after how many seconds Prometheus is asked anew what it has, `timeout`
+    labels name. `relist` is after how many seconds Prometheus' series are listed again, `timeout`
     how many it has to answer. `address` and `port` are where the API server reaches the add-on; by
     default this machine's address and a port that is free.
     """

@@ -1,4 +1,4 @@
-"""What custom.metrics.k8s.io says, in both of its versions. Pure."""
+"""The answers of custom.metrics.k8s.io, in both of its versions. Pure."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def value_list(
     time: str,
     selector: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
-    """A MetricValueList. `time` is in RFC 3339, `selector` the LabelSelector that was asked for."""
+    """A MetricValueList. `time` is in RFC 3339, `selector` the requested LabelSelector."""
     return {
         "kind": "MetricValueList",
         "apiVersion": f"{GROUP}/{version}",

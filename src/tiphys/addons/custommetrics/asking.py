@@ -19,7 +19,7 @@ _LOCAL = ("localhost", "127.0.0.1", "::1")
 
 
 class PrometheusError(Exception):
-    """It does not answer, or refuses; the text says why."""
+    """It does not answer, or refuses; the text is the reason."""
 
 
 class Sample(NamedTuple):
@@ -29,8 +29,8 @@ class Sample(NamedTuple):
 
 
 class Prometheus:
-    """Whoever enables the add-on says where it is: on this machine's loopback only if that is what
-    the URL says, wherever a name may lead. Redirects are not followed."""
+    """The user who enables the add-on sets the URL: this machine's loopback only if that is what
+    the URL names, wherever a name may resolve. Redirects are not followed."""
 
     def __init__(self, client: Client, url: str, timeout: float) -> None:
         self._url = yarl.URL(url.rstrip("/"))
@@ -67,9 +67,9 @@ class Prometheus:
         except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
             raise PrometheusError(f"unexpected answer: {error}") from None
 
-    async def _asked(self, what: str, form: Mapping[str, str]) -> Any:
+    async def _asked(self, endpoint: str, form: Mapping[str, str]) -> Any:
         """By POST: names of thousands of pods are longer than a URL may be."""
-        url = self._url / "api/v1" / what
+        url = self._url / "api/v1" / endpoint
         try:
             async with self._session.post(url, data=form, allow_redirects=False) as answer:
                 document = msgspec.json.decode(await body_of(answer, _LONGEST))

@@ -36,10 +36,12 @@ class Question(NamedTuple):
 class Catalog:
     """Of several series that would be the same metric, the last one is it, as in the adapter."""
 
-    def __init__(self, known: Resources, found: Iterable[tuple[Rule, Sequence[Series]]]) -> None:
+    def __init__(
+        self, known: Resources, series_by_rule: Iterable[tuple[Rule, Sequence[Series]]]
+    ) -> None:
         self.known = known
         self._sources: dict[Metric, Source] = {}
-        for rule, series in found:
+        for rule, series in series_by_rule:
             for metric, source in _of_rule(rule, series, known):
                 self._sources[metric] = source
 

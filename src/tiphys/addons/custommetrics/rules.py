@@ -36,7 +36,7 @@ rules:
 
 
 class RuleError(ValueError):
-    """A rule, or what is asked of it, cannot be; the text says why."""
+    """A rule, or a query by it, is invalid; the text is the reason."""
 
 
 class Filter(Struct):
@@ -77,11 +77,11 @@ class Rule(Struct):
     def metric_name(self, series: str) -> str:
         """Empty when the rule has none for it."""
         pattern = compiled(self.name.matches or ".*")
-        found = pattern.search(series)
-        if found is None:
+        match = pattern.search(series)
+        if match is None:
             return ""
         as_ = self.name.as_ or ("$1" if pattern.groups == 1 else "$0")
-        return _expanded(as_, found)
+        return _expanded(as_, match)
 
     def label_of(self, resource: Resource) -> str:
         """The label whose values are names of a resource. Raises RuleError."""
@@ -99,13 +99,13 @@ class Rule(Struct):
 
     def resources_in(self, labels: Sequence[str], known: Resources) -> list[Resource]:
         """What labels name, each once."""
-        found = {}
+        by_name = {}
         pattern = _label_pattern(self.resources.template) if self.resources.template else None
         for label in labels:
             resource = self._named_by(label, pattern, known)
             if resource is not None:
-                found[resource.name] = resource
-        return list(found.values())
+                by_name[resource.name] = resource
+        return list(by_name.values())
 
     def _named_by(
         self, label: str, pattern: re.Pattern[str] | None, known: Resources
@@ -151,9 +151,9 @@ def read(text: str) -> list[Rule]:
         rules = from_builtins(yaml.safe_load(text) or {}, Configuration).rules
     except (yaml.YAMLError, msgspec.ValidationError, RecursionError) as error:
         raise RuleError(f"unable to load metrics discovery config: {error}") from None
-    for number, one in enumerate(rules):
+    for number, parsed_rule in enumerate(rules):
         try:
-            _check(one)
+            _check(parsed_rule)
         except (RuleError, RegexpError, KeyError) as error:
             raise RuleError(f"rules[{number}]: {error}") from None
     return rules
@@ -171,8 +171,10 @@ def _check(rule: Rule) -> None:
     if rule.resources.template:
         _label_pattern(rule.resources.template)
         rule.label_of(_POD)
-    for one in rule.series_filters:
-        rule_patterns = [pattern for pattern in (one.is_, one.is_not) if pattern]
+    for series_filter in rule.series_filters:
+        rule_patterns = [
+            pattern for pattern in (series_filter.is_, series_filter.is_not) if pattern
+        ]
         for pattern in rule_patterns:
             compiled(pattern)
     if not rule.name.as_ and compiled(rule.name.matches or ".*").groups > 1:
@@ -185,11 +187,11 @@ def _check(rule: Rule) -> None:
 
 
 def _filled(template: str, value_of: Callable[[str], str]) -> str:
-    def value(found: re.Match[str]) -> str:
+    def value(action: re.Match[str]) -> str:
         try:
-            return value_of(found[1])
+            return value_of(action[1])
         except KeyError:
-            raise RuleError(f"the template's action <<{found[1]}>> is not supported") from None
+            raise RuleError(f"the template's action <<{action[1]}>> is not supported") from None
 
     return _ACTION.sub(value, template)
 
@@ -212,7 +214,7 @@ def _label_pattern(template: str) -> re.Pattern[str]:
     return re.compile(pattern + r"\Z")
 
 
-def _expanded(template: str, found: re.Match[str]) -> str:
+def _expanded(template: str, match: re.Match[str]) -> str:
     """As Go's Regexp.Expand: ``$1``, ``${1}``, ``${name}``; a name is as long as it can be, and
     what there is not is empty."""
 
@@ -221,7 +223,7 @@ def _expanded(template: str, found: re.Match[str]) -> str:
         if name == "$":
             return "$"
         try:
-            return found.group(int(name) if name.isdecimal() else name) or ""
+            return match.group(int(name) if name.isdecimal() else name) or ""
         except (IndexError, KeyError):
             return ""
 

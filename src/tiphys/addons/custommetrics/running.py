@@ -47,14 +47,14 @@ async def run(context: Context) -> None:
 async def _rules(context: Context, name: str) -> list[rules.Rule]:
     if not name:
         return rules.read(rules.DEFAULT)
-    found = await context.client.get(core_v1.ConfigMap, name, NAMESPACE)
-    if _FILE not in found.data:
+    config_map = await context.client.get(core_v1.ConfigMap, name, NAMESPACE)
+    if _FILE not in config_map.data:
         raise rules.RuleError(f"ConfigMap {NAMESPACE}/{name} has no {_FILE}")
-    return rules.read(found.data[_FILE])
+    return rules.read(config_map.data[_FILE])
 
 
 async def _keep_listing(context: Context, server: Server, where: str, period: float) -> None:
-    said = ""
+    reported = ""
     while True:
         try:
             await server.relist()
@@ -62,7 +62,7 @@ async def _keep_listing(context: Context, server: Server, where: str, period: fl
         except (PrometheusError, StatusError, Unreachable) as error:
             message = f"metrics at {where}: Prometheus was not listed: {error}"
             log.warning("%s", message)
-        if message != said:
+        if message != reported:
             context.ready(message)
-            said = message
+            reported = message
         await asyncio.sleep(period)

@@ -73,13 +73,13 @@ class Server:
             self._listed = now
             known = await discovered(self._client)
             start = now - _AGE
-            found = [
+            series_by_rule = [
                 (rule, await self._prometheus.series(rule.series_query, start))
                 for rule in self._rules
             ]
-            self.catalog = Catalog(known, found)
+            self.catalog = Catalog(known, series_by_rule)
 
-    # --- what is asked ---
+    # --- queries ---
 
     async def _versions(self, request: web.Request) -> web.Response:
         return group_document(GROUP, VERSIONS)
@@ -164,8 +164,8 @@ class Server:
     ) -> list[Value]:
         """Those of the objects that Prometheus knows, in the order of their names."""
         asked = self.catalog.question(source, resource, namespace, names, selector)
-        found = await self._prometheus.query(asked.query, self._now())
-        numbers = {sample.labels.get(asked.label, ""): sample.value for sample in found}
+        samples = await self._prometheus.query(asked.query, self._now())
+        numbers = {sample.labels.get(asked.label, ""): sample.value for sample in samples}
         return [
             Value(resource, namespace, name, numbers[name]) for name in names if name in numbers
         ]

@@ -91,7 +91,7 @@ def _turned(rrset: RRset, number: int) -> RRset:
 
 
 def only(question: Question, rows: Iterable[Rdata]) -> Answer:
-    """Of the records of a name those that are asked for, one set for each type."""
+    """Of the records of a name those of the queried types, one set for each type."""
     by_type: dict[RdataType, list[Rdata]] = {}
     for row in rows:
         if question.accepts(row.rdtype):

@@ -32,8 +32,8 @@ HEADER = 12  # bytes
 MAX_TCP = 65535
 _LONGEST_QUERY = 4096  # bytes; a name has 255, and what EDNS options have is a few hundred
 _MIN_UDP = 512
-_MAX_UDP = 4096  # what the server is ready to send over UDP, whatever a client offers
-_OFFERED_UDP = 1232  # what the server says it takes: no fragments on any path (dnsflagday.net/2020)
+_MAX_UDP = 4096  # what the server sends over UDP at most, whatever a client offers
+_OFFERED_UDP = 1232  # what the server advertises: no fragments on any path (dnsflagday.net/2020)
 _OPT_SIZE = 11  # bytes of an OPT record without options
 _OPCODE = 0x7800
 _DO = 0x8000  # in the flags of an OPT record
@@ -159,8 +159,8 @@ def _add(renderer: Renderer, section: int, rrset: RRset) -> None:
     try:
         renderer.add_rrset(section, rrset, want_shuffle=False)
     except dns.exception.TooBig:
-        for one in _one_by_one(rrset):
-            renderer.add_rdataset(section, rrset.name, one)
+        for rdataset in _one_by_one(rrset):
+            renderer.add_rdataset(section, rrset.name, rdataset)
         raise AssertionError("what did not fit as a whole fits in parts") from None
 
 

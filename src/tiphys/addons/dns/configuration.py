@@ -1,7 +1,7 @@
-"""What an administrator says about names, in the two ConfigMaps that Kubernetes documents:
+"""An administrator's settings for names, in the two ConfigMaps that Kubernetes documents:
 ``coredns`` with a Corefile, and ``kube-dns`` with stub domains, both in kube-system. Pure.
 
-Of a Corefile count: which servers are asked about which zone (forward), names with addresses of
+Of a Corefile count: which servers resolve which zone (forward), names with addresses of
 their own (hosts), and for how long answers are kept (cache). What else kubeadm's has is what this
 server does anyway. Directives that it does not carry out are named in `problems`.
 
@@ -32,7 +32,7 @@ LONGEST = 30  # seconds that answers are kept with kubeadm's Corefile (``cache 3
 _LONGEST_COREFILE = 64 << 10  # characters
 _MOST_SERVERS = 15  # for one zone, as CoreDNS
 _THIS_MACHINE = "/etc/resolv.conf"
-# What this server does whether it is said or not, or what concerns the process of CoreDNS alone.
+# What this server does in any case, or what concerns the process of CoreDNS alone.
 _SETTLED = frozenset(
     (
         *("errors", "health", "ready", "kubernetes", "prometheus", "loop", "reload"),
@@ -49,7 +49,7 @@ _SETTLED_OF_FORWARD = frozenset(
 
 
 class Server(NamedTuple):
-    """A name server of somebody else."""
+    """An external name server."""
 
     address: str
     port: int = DNS_PORT
@@ -57,9 +57,9 @@ class Server(NamedTuple):
 
 @dataclass(frozen=True)
 class Forwarding:
-    """Who is asked about the names below `zone`. No servers: those of the machine.
+    """The servers for names below `zone`. No servers: those of the machine.
 
-    excepted:  zones below it that nobody is asked about
+    excepted:  zones below it that are not forwarded
     force_tcp: whatever protocol the client has used
     """
 
@@ -71,7 +71,7 @@ class Forwarding:
 
 @dataclass
 class Hosts:
-    """Names with addresses, as in /etc/hosts. `fallthrough`: others are asked about names that are
+    """Names with addresses, as in /etc/hosts. `fallthrough`: others resolve names that are
     not among them; else those do not exist."""
 
     zone: Name
@@ -106,8 +106,8 @@ _MACHINES_OWN = Forwarding(dns.name.root)
 
 
 def read(coredns: Mapping[str, str], kube_dns: Mapping[str, str]) -> Configuration:
-    """Out of the data of both ConfigMaps; an empty one says nothing. What cannot be read becomes a
-    problem, and the rest holds."""
+    """Out of the data of both ConfigMaps; an empty one changes nothing. What cannot be read becomes
+    a problem, and the rest holds."""
     configuration = Configuration()
     _read_corefile(coredns.get(COREFILE, ""), configuration)
     _read_stub_domains(kube_dns, configuration)
@@ -235,7 +235,7 @@ def _read_hosts(directive: Directive, zone: Name, configuration: Configuration) 
 
 
 def _read_cache(directive: Directive, zone: Name, configuration: Configuration) -> None:
-    """``cache [SECONDS] [ZONE...]``; its own block says how much and what is asked for again ahead
+    """``cache [SECONDS] [ZONE...]``; its own block sets how much, and what is prefetched ahead
     of time, which this server decides for itself."""
     seconds = LONGEST
     zones = directive.arguments

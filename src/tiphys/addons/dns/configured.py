@@ -38,7 +38,7 @@ class Followed:
 
 
 def follow(client: Client, tasks: TaskGroup, configure: Callable[[Configuration], None]) -> None:
-    """Until the tasks end. A ConfigMap that is deleted says nothing any more."""
+    """Until the tasks end. A deleted ConfigMap has no effect any more."""
     followed = Followed(configure)
     for name in (COREDNS, KUBE_DNS):
         fields = f"metadata.name={name}"

@@ -36,7 +36,7 @@ class Directive:
 
 @dataclass
 class ServerBlock:
-    """What is said about some zones; `zones` are as written, with a port perhaps."""
+    """The directives for some zones; `zones` are as written, with a port perhaps."""
 
     zones: list[str]
     directives: list[Directive]

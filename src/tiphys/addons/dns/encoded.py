@@ -1,7 +1,7 @@
 """The bytes of answers that were given before, until what they say changes.
 
 dnspython takes some 100 µs to read a query and write its reply; most of a cluster's queries are the
-same few names. A query that differs from an earlier one in nothing but its id and the case of its
+same few names. A query that differs from an earlier one only in its id and the case of its
 name has the same reply but for these two, which are put in place (decision 0013).
 """
 
@@ -54,7 +54,7 @@ class EncodedAnswers:
         return len(self._replies)
 
     def find(self, wire: bytes) -> bytes | None:
-        """The reply to a query, or None when nobody has asked the same."""
+        """The reply to a query, or None when it is not cached."""
         end = wire.find(0, HEADER)
         name = wire[HEADER:end]
         replies = self._replies.get(wire[2:HEADER] + name.lower() + wire[end:])

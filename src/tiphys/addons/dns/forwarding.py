@@ -1,10 +1,10 @@
-"""Names that are not the cluster's: asked of the name servers that the configuration has for them,
-or of the machine's own, and remembered for a while.
+"""Names that are not the cluster's: resolved by the name servers that the configuration has for
+them, or of the machine's own, and remembered for a while.
 
 The rules are those of CoreDNS' plugins forward and cache with kubeadm's Corefile (``cache 30``): a
 query goes out over the protocol it came in over, answers are kept for 5 to 30 seconds as their TTL
-says, failures of a server for 5. An answer that is asked for again near the end of its life is
-fetched anew before it ends, so that nobody waits for it.
+says, failures of a server for 5. An answer that is queried again near the end of its life is
+refreshed before it ends, so that no client waits for it.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class _Key(NamedTuple):
 @dataclass
 class _Kept:
     """An answer, when it came and until when it holds, in seconds of the forwarder's clock, and how
-    often it was asked for since."""
+    often it was queried since."""
 
     message: Message
     received: float
@@ -81,13 +81,13 @@ def lifetime(reply: Message, longest: int = LONGEST) -> int:
         return 0
     negative = not _answers_question(reply)
     if negative and not _has_start_of_authority(reply):
-        return 0  # RFC 2308, section 5: nothing says for how long
+        return 0  # RFC 2308, section 5: no SOA gives the time
     shortest = min(_ttls(reply, negative), default=0)
     return min(max(shortest, _SHORTEST), longest) if shortest else 0
 
 
 def _answers_question(reply: Message) -> bool:
-    """Whether there is a record of the type that was asked for; an alias alone is none (RFC 2308,
+    """Whether there is a record of the queried type; an alias alone is none (RFC 2308,
     section 2.2)."""
     asked = reply.question[0].rdtype
     if reply.rcode() != Rcode.NOERROR:
@@ -135,7 +135,7 @@ def _aged(rrset: RRset, age: int) -> RRset:
 
 
 class Forwarder:
-    """`name_servers` are the machine's, asked one after the other on `port`. `now` is a monotonic
+    """`name_servers` are the machine's, queried one after the other on `port`. `now` is a monotonic
     clock, in seconds. `configuration` may be replaced at any time: `configure`."""
 
     def __init__(
@@ -155,7 +155,7 @@ class Forwarder:
         self._metrics.cache_entries = lambda: len(self._kept)
 
     def configure(self, configuration: Configuration) -> None:
-        """Answers of the servers that were asked before are forgotten."""
+        """Answers of the former servers are forgotten."""
         self._configuration = configuration
         self._kept.clear()
 
@@ -163,7 +163,7 @@ class Forwarder:
         await self._tasks.stop()
 
     async def ask(self, query: Message, over_tcp: bool) -> Answer:
-        """What the first server that replies says; SERVFAIL when none does."""
+        """The answer of the first server that replies; SERVFAIL when none does."""
         key = _key(query)
         now = self._now()
         kept = self._kept.get(key)
@@ -247,8 +247,8 @@ def _key(query: Message) -> _Key:
 
 
 def _request(query: Message) -> Message:
-    """A query of our own with an id of its own: nobody can guess it from the client's. EDNS options
-    are between the client and us (RFC 6891, section 6.1.1), so they stay behind."""
+    """A query of our own with an id of its own: it cannot be guessed from the client's. EDNS
+    options are between the client and us (RFC 6891, section 6.1.1), so they stay behind."""
     asked = query.question[0]
     request = dns.message.make_query(asked.name, asked.rdtype, use_edns=False)
     request.flags = query.flags & (Flag.RD | Flag.CD | Flag.AD)

@@ -24,7 +24,7 @@ from tiphys.addons.dns.configuration import Hosts
 
 def answer_of_hosts(question: Question, configured: Sequence[Hosts]) -> Answer | None:
     """None for a name that none of them has and that others may have. Where one of them has the
-    name, but no record of the type that is asked for, there is none."""
+    name, but no record of the queried type, there is none."""
     name = question.name
     for hosts in configured:
         if not name.is_subdomain(hosts.zone):
@@ -51,9 +51,9 @@ def _names_of_address(name: Name, hosts: Hosts) -> Answer | None:
         address = ipaddress.ip_address(dns.reversename.to_address(name))
     except (dns.exception.DNSException, ValueError):
         return None
-    found = [
+    names = [
         PTR(IN, RdataType.PTR, host)
         for host, addresses in hosts.addresses.items()
         if str(address) in addresses
     ]
-    return Answer(records=[records(name, found, hosts.ttl)]) if found else None
+    return Answer(records=[records(name, names, hosts.ttl)]) if names else None

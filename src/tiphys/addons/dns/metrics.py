@@ -1,7 +1,7 @@
 """What the server counts, under the names that CoreDNS' metrics have.
 
 A reply that was given before takes the server ten microseconds, most of them in the kernel. So it
-counts with plain numbers, and they become metrics when somebody looks (`collect`).
+counts with plain numbers, and they become metrics at a scrape (`collect`).
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Tally:
 
 
 class DNSMetrics(Collector):
-    """`registry` has them all; `cache_entries` is asked when somebody looks."""
+    """`registry` has them all; `cache_entries` is called at each scrape."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()

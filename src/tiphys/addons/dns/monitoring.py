@@ -18,7 +18,7 @@ from tiphys.client.exposition import render
 
 log = logging.getLogger(__name__)
 
-_RETRY = 10.0  # seconds until a port that somebody else has is tried again
+_RETRY = 10.0  # seconds until a port in use is retried
 
 
 class Page:

@@ -155,7 +155,7 @@ class DNSServer:
     # --- both ---
 
     def _own_answer(self, question: Question) -> Answer | None:
-        """None for a name that others are asked about. Hosts come first, as in CoreDNS' chain."""
+        """None for a name that is forwarded. Hosts come first, as in CoreDNS' chain."""
         if self._configuration.hosts:
             answer = answer_of_hosts(question, self._configuration.hosts)
             if answer is not None:

@@ -87,7 +87,7 @@ class Zone:
         self._soa = _start_of_authority(domain)
 
     def answer(self, question: Question) -> Answer | None:
-        """None for a name of somebody else. An alias may lead out of the zone: the caller follows
+        """None for a name outside the zone. An alias may lead out of the zone: the caller follows
         it."""
         labels = question.labels
         if labels[-2:] in (_REVERSE, _REVERSE_IPV6):
@@ -312,7 +312,7 @@ def _pod(question: Question, dashed: str) -> Answer:
 
 
 def _start_of_authority(domain: str) -> RRset:
-    """The record that says how long a negative answer holds: five seconds, as CoreDNS."""
+    """The record that sets how long a negative answer holds: five seconds, as CoreDNS."""
     zone = dns.name.from_text(domain)
     server = dns.name.from_text("ns.dns", zone)
     mailbox = dns.name.from_text("hostmaster", zone)

@@ -1,7 +1,7 @@
 """Echo: keeps a ConfigMap for every Echo object. The smallest add-on there can be, to copy from and
 to try things with.
 
-For whoever writes an add-on, or wants to see that add-ons work in a cluster. It has no original
+For authors of add-ons, and to see that add-ons work in a cluster. It has no original
 elsewhere.
 """
 

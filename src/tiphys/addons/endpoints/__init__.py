@@ -3,7 +3,7 @@
 For stateless gRPC services, whose connections live long: the service proxy chooses once for a
 connection, and one pod gets everything. Clients subscribe over xDS; unchanged grpc clients resolve
 ``xds:///NAME.NAMESPACE:PORT``, and `channel` is a client of ours that takes the less loaded of two,
-stays in its zone, and goes on with what it knew when the server is away. The model is Databricks'
+stays in its zone, and continues with what it knew when the server is away. The model is Databricks'
 endpoint discovery service (no code of theirs is public); the API is xDS v3 and gRFCs A27 to A88.
 
 `server` serves what `tiphys.network.xds` compiles; `discovery` follows one service, `balancing`

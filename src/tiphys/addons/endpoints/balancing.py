@@ -75,7 +75,7 @@ class Balancer:
     def update(self, addresses: Iterable[Address], now: float) -> list[Address]:
         """Takes the endpoints over and returns those that are gone.
 
-        Those that come while all are new need no slow start: there is nobody else to take their
+        Those that come while all are new need no slow start: there are no others to take their
         share.
         """
         wanted = dict.fromkeys(addresses)

@@ -26,7 +26,7 @@ _LINGER = 30.0
 _LOOK = 0.05  # seconds between two looks whether a connection is still in use
 _OPTIONS = (("grpc.initial_reconnect_backoff_ms", 200),)
 _UNANSWERED = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
-"""Nobody was there, or a server that is stopping dropped the request: a client that cancels its own
+"""There was no server, or one that is stopping dropped the request: a client that cancels its own
 sees no status."""
 
 

@@ -68,13 +68,13 @@ async def _stream(channel: grpc.aio.Channel, service: str, node_id: str) -> Any:
 
 def addresses_of(assignment: endpoint_pb2.ClusterLoadAssignment) -> list[Address]:
     """The endpoints that take new requests."""
-    found = []
+    addresses = []
     for group in assignment.endpoints:
-        for one in group.lb_endpoints:
-            if one.health_status in _USED:
-                socket = one.endpoint.address.socket_address
+        for endpoint in group.lb_endpoints:
+            if endpoint.health_status in _USED:
+                socket = endpoint.endpoint.address.socket_address
                 target = f"{socket.address}:{socket.port_value}"
                 if ":" in socket.address:
                     target = f"[{socket.address}]:{socket.port_value}"
-                found.append(Address(target, group.locality.zone))
-    return found
+                addresses.append(Address(target, group.locality.zone))
+    return addresses

@@ -10,7 +10,7 @@ from tiphys.network.xds.cache import CLUSTER, Cache
 from tiphys.network.xds.server import XdsServer
 from tiphys.network.xds.source import ServiceSource
 
-_PERIOD = 5.0  # seconds between two looks at what `tiphys addon status` should say
+_PERIOD = 5.0  # seconds between updates of what `tiphys addon status` reports
 
 
 async def run(context: Context) -> None:
@@ -23,13 +23,13 @@ async def run(context: Context) -> None:
     settings = context.settings
     port = await server.start(authority(settings.address, settings.port))
     where = f"xDS at {authority(settings.address, port)}"
-    said = ""
+    reported = ""
     try:
         while True:
             message = f"{where}: {len(cache.all(CLUSTER))} ports, {len(server.connections)} clients"
-            if message != said:
+            if message != reported:
                 context.ready(message)
-                said = message
+                reported = message
             await asyncio.sleep(_PERIOD)
     finally:
         await server.stop()

@@ -1,12 +1,12 @@
 """Gateway: Ingress v1 and Gateway API v1 on a real Envoy.
 
-For whoever wants requests from outside to reach services by host and path, with TLS. The originals
+For users who want requests from outside to reach services by host and path, with TLS. The originals
 are the specification of Ingress in Kubernetes and kubernetes-sigs/gateway-api, and the many
 controllers for both.
 
 `ingress` and `attachment` with `routes` compile objects to one `model` (pure), `envoy` makes that
-Envoy's resources (pure), `network/xds` hands them over and keeps Envoy alive, `statuses` says how
-everything is, `programming` takes one step after the other, `controller` joins them.
+Envoy's resources (pure), `network/xds` hands them over and keeps Envoy alive, `statuses` reports
+how everything is, `programming` takes one step after the other, `controller` joins them.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ class Settings(Struct):
 
 
 def definitions() -> tuple[CustomResourceDefinition, ...]:
-    from tiphys.addons.gateway.objects import definitions as made
+    from tiphys.addons.gateway.objects import definitions as crd_definitions
 
-    return made()
+    return crd_definitions()
 
 
 def objects(settings: Settings) -> Sequence[Struct]:

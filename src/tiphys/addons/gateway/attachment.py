@@ -1,4 +1,4 @@
-"""Which routes attach to which listeners, and what is to be said of it.
+"""Which routes attach to which listeners, and the verdicts.
 
 Source: the documentation of CommonRouteSpec and of the conditions of routes in gateway-api.
 """
@@ -18,7 +18,7 @@ from tiphys.addons.gateway.types.shared import ParentReference
 
 @dataclass
 class RouteState:
-    """What is to be said of a route for each parent that is a Gateway of ours."""
+    """The verdicts on a route for each parent that is a Gateway of ours."""
 
     route: Route
     parents: list[tuple[ParentReference, list[Verdict]]] = field(default_factory=list)
@@ -47,18 +47,18 @@ def attach(
     refusal = None
     serving = {
         f"{one.listener.gateway.metadata.namespace}/{one.listener.gateway.metadata.name}"
-        for _, found in attached
-        if not isinstance(found, Verdict)
-        for one in found
+        for _, outcome in attached
+        if not isinstance(outcome, Verdict)
+        for one in outcome
     }
     try:
         compiled = compile_route(route, resolver, serving)
     except Unsupported as error:
         refusal = Verdict("Accepted", False, "UnsupportedValue", str(error))
-    for ref, found in attached:
-        verdict = refusal or (found if isinstance(found, Verdict) else None)
-        if verdict is None and not isinstance(found, Verdict):
-            _serve(route, found, compiled)
+    for ref, outcome in attached:
+        verdict = refusal or (outcome if isinstance(outcome, Verdict) else None)
+        if verdict is None and not isinstance(outcome, Verdict):
+            _serve(route, outcome, compiled)
         accepted = verdict or Verdict("Accepted", True, "Accepted")
         state.parents.append((ref, [accepted, compiled.resolved]))
     return state, compiled
@@ -82,12 +82,12 @@ def _attach(
     ]
     if not allowing:
         return Verdict("Accepted", False, "NotAllowedByListeners", "no listener allows this route")
-    found = [_Attached(one, _common_names(route, one)) for one in allowing]
-    found = [one for one in found if one.names]
-    if not found:
+    attachments = [_Attached(one, _common_names(route, one)) for one in allowing]
+    attachments = [one for one in attachments if one.names]
+    if not attachments:
         message = "no listener has a host name of this route"
         return Verdict("Accepted", False, "NoMatchingListenerHostname", message)
-    return found
+    return attachments
 
 
 def _common_names(route: Route, state: State) -> list[str]:
@@ -97,14 +97,14 @@ def _common_names(route: Route, state: State) -> list[str]:
 
 
 def _serve(route: Route, attached: list[_Attached], compiled: Compiled) -> None:
-    for one in attached:
-        if route not in one.listener.attached:
-            one.listener.attached.append(route)
-        for name in one.names:
+    for attachment in attached:
+        if route not in attachment.listener.attached:
+            attachment.listener.attached.append(route)
+        for name in attachment.names:
             if route.kind in ("HTTPRoute", "GRPCRoute"):
-                one.listener.rules.setdefault(name, []).extend(compiled.rules)
+                attachment.listener.rules.setdefault(name, []).extend(compiled.rules)
             else:
-                one.listener.streams.setdefault(name, compiled.backends)
+                attachment.listener.streams.setdefault(name, compiled.backends)
 
 
 def owner(name: str, listeners: list[State]) -> State | None:

@@ -31,7 +31,7 @@ class Unresolved(Exception):
 
 @dataclass
 class PolicyState:
-    """What is to be said of a BackendTLSPolicy, and for which Gateways (``namespace/name``)."""
+    """The verdicts on a BackendTLSPolicy, and for which Gateways (``namespace/name``)."""
 
     policy: BackendTLSPolicy
     verdicts: list[Verdict]
@@ -79,7 +79,7 @@ class Resolver:
         for state in claims:
             state.gateways |= gateways
         if claims[0].tls is None:
-            raise Unresolved("ResolvedRefs", "")  # the policy says what is wrong
+            raise Unresolved("ResolvedRefs", "")  # the policy's condition has the reason
         return claims[0].tls
 
     # --- policies ---
@@ -105,7 +105,7 @@ class Resolver:
         )
         if validation.well_known_ca_certificates:
             return _good(policy, BackendTLS(validation.hostname, names))
-        found = []
+        authorities = []
         problem: Verdict | None = None
         for ref in validation.ca_certificate_refs:
             key = f"{policy.metadata.namespace}/{ref.name}"
@@ -115,7 +115,7 @@ class Resolver:
                 continue
             config_map = self._objects.config_maps.get(key)
             try:
-                found.append(
+                authorities.append(
                     authorities_of(config_map.data.get("ca.crt", "") if config_map else "")
                 )
             except CertificateError as error:
@@ -123,11 +123,13 @@ class Resolver:
                 problem = problem or Verdict(
                     "ResolvedRefs", False, "InvalidCACertificateRef", message
                 )
-        if found:
-            made = _good(policy, BackendTLS(validation.hostname, names, "\n".join(found)))
+        if authorities:
+            policy_state = _good(
+                policy, BackendTLS(validation.hostname, names, "\n".join(authorities))
+            )
             if problem is not None:
-                made.verdicts[1] = problem
-            return made
+                policy_state.verdicts[1] = problem
+            return policy_state
         refused = Verdict("Accepted", False, "NoValidCACertificate", "no authority can be used")
         return PolicyState(policy, [refused, *([problem] if problem else [])], None)
 

@@ -1,4 +1,4 @@
-"""Everything at once: the objects of a moment to one world, and what is to be said of them."""
+"""Everything at once: the objects of a moment to one world, and their verdicts."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ async def _run(context: Context, path: str, sockets: Path) -> None:
     await context.informers.synced()
     await server.start(f"unix:{sockets / 'xds'}")
     try:
-        await programmer.program()  # Envoy begins with all there is
+        await programmer.program()  # Envoy starts with all there is
         context.tasks.start(envoy.run(), "envoy", vital=True)
         async with asyncio.timeout(_STARTING):
             await envoy.ready()
@@ -62,11 +62,11 @@ async def _run(context: Context, path: str, sockets: Path) -> None:
 
 
 async def _follow(context: Context, programmer: Programmer, watcher: Watcher) -> None:
-    said = ""
+    reported = ""
     while True:
         message = await programmer.step()
-        if message != said:
+        if message != reported:
             context.ready(message)
-            said = message
+            reported = message
         await watcher.changed.wait()
         await asyncio.sleep(_PAUSE + programmer.took)  # half of the time at most

@@ -41,33 +41,33 @@ class ResourceMaker:
 
     def __init__(self) -> None:
         self._world: World | None = None
-        self._made: Resources = {}
+        self._resources: Resources = {}
         self._hosts = MadeHosts()
         self._clusters: dict[Target, Message] = {}
 
     def resources_of(self, world: World) -> Resources:
         """All but the endpoints, which services have; the very same for a world that is equal."""
         if world != self._world:
-            self._made = self._make(world)
+            self._resources = self._make(world)
             self._world = world
-        return self._made
+        return self._resources
 
     def _make(self, world: World) -> Resources:
-        made: Resources = {CLUSTER: {}, LISTENER: {}, ROUTE: {}, SECRET: {}}
+        resources: Resources = {CLUSTER: {}, LISTENER: {}, ROUTE: {}, SECRET: {}}
         self._hosts.begin()
         for name, certificate in world.secrets:
-            made[SECRET][name] = secret(name, certificate)
+            resources[SECRET][name] = secret(name, certificate)
         targets = world.targets()
         self._clusters = {one: self._clusters.get(one) or cluster(one) for one in targets}
         by_name = {target.cluster: message for target, message in self._clusters.items()}
-        made[CLUSTER] = dict(sorted(by_name.items()))
+        resources[CLUSTER] = dict(sorted(by_name.items()))
         for port in world.ports:
-            made[LISTENER][port.name] = listener(port)
+            resources[LISTENER][port.name] = listener(port)
             for site in port.sites:
                 if site.hosts is not None:
                     name = route_name(port, site)
-                    made[ROUTE][name] = route_configuration(name, port.port, site, self._hosts)
-        return made
+                    resources[ROUTE][name] = route_configuration(name, port.port, site, self._hosts)
+        return resources
 
 
 def route_name(port: Port, site: Site) -> str:
@@ -78,7 +78,7 @@ def route_name(port: Port, site: Site) -> str:
 
 
 def listener(port: Port) -> listener_pb2.Listener:
-    made = listener_pb2.Listener(
+    config = listener_pb2.Listener(
         name=port.name,
         address=services.socket(port.address, port.port),
         filter_chains=[_chain(port, site) for site in port.sites],
@@ -87,34 +87,34 @@ def listener(port: Port) -> listener_pb2.Listener:
         ),  # as Envoy advises at an edge
     )
     if any(site.names or site.secrets for site in port.sites):
-        inspector = made.listener_filters.add(name="envoy.filters.listener.tls_inspector")
+        inspector = config.listener_filters.add(name="envoy.filters.listener.tls_inspector")
         inspector.typed_config.CopyFrom(services.packed(tls_inspector_pb2.TlsInspector()))
-    return made
+    return config
 
 
 def _chain(port: Port, site: Site) -> listener_components_pb2.FilterChain:
-    made = listener_components_pb2.FilterChain(name=site.name)
+    chain = listener_components_pb2.FilterChain(name=site.name)
     if site.names:
-        made.filter_chain_match.server_names.extend(site.names)
+        chain.filter_chain_match.server_names.extend(site.names)
     elif site.hosts is None and not site.secrets and len(port.sites) > 1:
-        made.filter_chain_match.transport_protocol = "tls"
+        chain.filter_chain_match.transport_protocol = "tls"
     if site.secrets:
-        made.transport_socket.name = _TLS
-        made.transport_socket.typed_config.CopyFrom(services.packed(_downstream(site)))
+        chain.transport_socket.name = _TLS
+        chain.transport_socket.typed_config.CopyFrom(services.packed(_downstream(site)))
     if site.hosts is None:
         proxy = services.packed(_tcp_proxy(site))
-        made.filters.add(name="envoy.filters.network.tcp_proxy").typed_config.CopyFrom(proxy)
+        chain.filters.add(name="envoy.filters.network.tcp_proxy").typed_config.CopyFrom(proxy)
     else:
         manager = services.packed(_http_manager(route_name(port, site)))
-        filter_ = made.filters.add(name="envoy.filters.network.http_connection_manager")
+        filter_ = chain.filters.add(name="envoy.filters.network.http_connection_manager")
         filter_.typed_config.CopyFrom(manager)
-    return made
+    return chain
 
 
 def _http_manager(route: str) -> Any:
     """As Envoy's documentation advises for an edge: clients are not believed, and slow ones do not
     hold anything."""
-    made = _MANAGER(
+    manager = _MANAGER(
         stat_prefix="http",
         rds=http_connection_manager_pb2.Rds(
             route_config_name=route, config_source=services.over_ads()
@@ -132,23 +132,23 @@ def _http_manager(route: str) -> Any:
             idle_timeout=Duration(seconds=3600),
         ),
     )
-    made.upgrade_configs.add(upgrade_type="websocket")
+    manager.upgrade_configs.add(upgrade_type="websocket")
     for name, message in (("cors", cors_pb2.Cors()), ("router", router_pb2.Router())):
-        filter_ = made.http_filters.add(name=f"envoy.filters.http.{name}")
+        filter_ = manager.http_filters.add(name=f"envoy.filters.http.{name}")
         filter_.typed_config.CopyFrom(services.packed(message))
-    return made
+    return manager
 
 
 def _tcp_proxy(site: Site) -> tcp_proxy_pb2.TcpProxy:
-    made = tcp_proxy_pb2.TcpProxy(stat_prefix="tcp")
+    proxy = tcp_proxy_pb2.TcpProxy(stat_prefix="tcp")
     shares = [one for one in site.backends if one.weight]
     if len(shares) == 1:
-        made.cluster = _cluster_of(shares[0])
-    for one in shares if len(shares) > 1 else ():
-        made.weighted_clusters.clusters.add(name=_cluster_of(one), weight=one.weight)
+        proxy.cluster = _cluster_of(shares[0])
+    for backend in shares if len(shares) > 1 else ():
+        proxy.weighted_clusters.clusters.add(name=_cluster_of(backend), weight=backend.weight)
     if not shares:
-        made.cluster = _NOWHERE
-    return made
+        proxy.cluster = _NOWHERE
+    return proxy
 
 
 def _cluster_of(backend: Backend) -> str:
@@ -162,7 +162,7 @@ def _downstream(site: Site) -> tls_pb2.DownstreamTlsContext:
     common.tls_params.tls_minimum_protocol_version = common_pb2.TlsParameters.TLSv1_2
     if site.hosts is not None:
         common.alpn_protocols.extend(("h2", "http/1.1"))
-    made = tls_pb2.DownstreamTlsContext()
+    tls_context = tls_pb2.DownstreamTlsContext()
     if site.clients is not None:
         context = common.validation_context
         context.trusted_ca.inline_string = site.clients.authorities
@@ -170,9 +170,9 @@ def _downstream(site: Site) -> tls_pb2.DownstreamTlsContext:
             context.trust_chain_verification = (
                 common_pb2.CertificateValidationContext.ACCEPT_UNTRUSTED
             )
-        made.require_client_certificate.value = not site.clients.is_optional
-    made.common_tls_context.CopyFrom(common)
-    return made
+        tls_context.require_client_certificate.value = not site.clients.is_optional
+    tls_context.common_tls_context.CopyFrom(common)
+    return tls_context
 
 
 def _by_name(secret_name: str) -> secret_pb2.SdsSecretConfig:
@@ -191,9 +191,9 @@ def secret(name: str, certificate: Certificate) -> secret_pb2.Secret:
 
 
 def cluster(target: Target) -> cluster_pb2.Cluster:
-    made = services.cluster(target.cluster)
+    config = services.cluster(target.cluster)
     # Endpoints that end are never used, however few others there are.
-    made.common_lb_config.healthy_panic_threshold.value = 0.0
+    config.common_lb_config.healthy_panic_threshold.value = 0.0
     options = http_protocol_options_pb2.HttpProtocolOptions()
     # Below what servers wait for the next request on a connection (aiohttp and nginx: 75 s,
     # gunicorn and Go: longer).
@@ -202,18 +202,18 @@ def cluster(target: Target) -> cluster_pb2.Cluster:
         options.explicit_http_config.http2_protocol_options.SetInParent()
     else:
         options.explicit_http_config.http_protocol_options.SetInParent()
-    made.typed_extension_protocol_options[_HTTP_OPTIONS].CopyFrom(services.packed(options))
+    config.typed_extension_protocol_options[_HTTP_OPTIONS].CopyFrom(services.packed(options))
     if target.tls is not None:
-        made.transport_socket.name = _TLS
-        made.transport_socket.typed_config.CopyFrom(services.packed(_upstream(target)))
-    return made
+        config.transport_socket.name = _TLS
+        config.transport_socket.typed_config.CopyFrom(services.packed(_upstream(target)))
+    return config
 
 
 def _upstream(target: Target) -> tls_pb2.UpstreamTlsContext:
     tls = target.tls
     assert tls is not None
-    made = tls_pb2.UpstreamTlsContext(sni=tls.hostname)
-    context = made.common_tls_context.validation_context
+    tls_context = tls_pb2.UpstreamTlsContext(sni=tls.hostname)
+    context = tls_context.common_tls_context.validation_context
     if tls.authorities:
         context.trusted_ca.inline_string = tls.authorities
     else:
@@ -225,9 +225,9 @@ def _upstream(target: Target) -> tls_pb2.UpstreamTlsContext:
             san_type=san_type, matcher=string_pb2.StringMatcher(exact=name)
         )
     if target.protocol == "h2c":
-        made.common_tls_context.alpn_protocols.append("h2")
+        tls_context.common_tls_context.alpn_protocols.append("h2")
     if tls.client_secret:
-        made.common_tls_context.tls_certificate_sds_secret_configs.append(
+        tls_context.common_tls_context.tls_certificate_sds_secret_configs.append(
             _by_name(tls.client_secret)
         )
-    return made
+    return tls_context

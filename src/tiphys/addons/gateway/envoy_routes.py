@@ -30,7 +30,7 @@ from tiphys.addons.gateway.model import (
 from tiphys.network.xds.services import packed
 
 _RETRY_ON = "connect-failure,refused-stream,reset-before-request"
-"""What is safe to send again whatever the method: none of it reached a server."""
+"""What is safe to retry with any method: none of it reached a server."""
 _RETRIES = 3
 _MILLION = 1_000_000
 _APPEND = base_pb2.HeaderValueOption.HeaderAppendAction.APPEND_IF_EXISTS_OR_ADD
@@ -41,7 +41,7 @@ _REDIRECTS = {301: 0, 302: 1, 303: 2, 307: 3, 308: 4}
 class MadeHosts:
     """Virtual hosts as they were made the last time: a change of one host leaves the others.
 
-    Call `begin` before the configurations of a world are made: what is not asked for in it is
+    Call `begin` before the configurations of a world are made: what is not requested in it is
     forgotten after the next one.
     """
 
@@ -57,11 +57,11 @@ class MadeHosts:
         self, configuration: str, host: Host, port: int, secure: bool
     ) -> route_components_pb2.VirtualHost:
         key = (configuration, host.name)
-        made = self._before.get(key)
-        if made is None or (made.host, made.port, made.secure) != (host, port, secure):
-            made = _Made(host, port, secure, _virtual_host(host, port, secure))
-        self._now[key] = made
-        return made.message
+        cached = self._before.get(key)
+        if cached is None or (cached.host, cached.port, cached.secure) != (host, port, secure):
+            cached = _Made(host, port, secure, _virtual_host(host, port, secure))
+        self._now[key] = cached
+        return cached.message
 
 
 class _Made(NamedTuple):
@@ -72,7 +72,7 @@ class _Made(NamedTuple):
 
 
 def route_configuration(
-    name: str, port: int, site: Site, made: MadeHosts
+    name: str, port: int, site: Site, hosts_cache: MadeHosts
 ) -> route_pb2.RouteConfiguration:
     """Of a site that speaks HTTP. What no host has is not found."""
     secure = bool(site.secrets)
@@ -81,71 +81,71 @@ def route_configuration(
         hosts.append(Host(EVERYTHING))
     return route_pb2.RouteConfiguration(
         name=name,
-        virtual_hosts=[made.virtual_host(name, host, port, secure) for host in hosts],
+        virtual_hosts=[hosts_cache.virtual_host(name, host, port, secure) for host in hosts],
         ignore_port_in_host_matching=True,
     )
 
 
 def _virtual_host(host: Host, port: int, secure: bool) -> route_components_pb2.VirtualHost:
-    made = route_components_pb2.VirtualHost(name=host.name, domains=[host.name])
+    virtual_host = route_components_pb2.VirtualHost(name=host.name, domains=[host.name])
     for rule in host.rules:
-        made.routes.extend(routes(rule, port, secure))
-    rest = made.routes.add()
+        virtual_host.routes.extend(routes(rule, port, secure))
+    rest = virtual_host.routes.add()
     rest.match.prefix = "/"
     rest.direct_response.status = host.status
-    return made
+    return virtual_host
 
 
 def routes(rule: Rule, port: int, secure: bool) -> Iterable[Any]:
     """One route, or two when a share of the requests has no backend that resolves."""
-    made = route_components_pb2.Route(match=_match(rule))
-    _change(made, rule.request, rule.response)
+    route = route_components_pb2.Route(match=_match(rule))
+    _change(route, rule.request, rule.response)
     if rule.cors is not None:
-        made.typed_per_filter_config["envoy.filters.http.cors"].CopyFrom(packed(_cors(rule.cors)))
+        route.typed_per_filter_config["envoy.filters.http.cors"].CopyFrom(packed(_cors(rule.cors)))
     if rule.redirect is not None:
-        _redirect(made.redirect, rule.redirect, rule.match.path, port, secure)
-        return [made]
+        _redirect(route.redirect, rule.redirect, rule.match.path, port, secure)
+        return [route]
     total = sum(one.weight for one in rule.backends)
     resolved = [one for one in rule.backends if one.target is not None and one.weight]
     missing = total - sum(one.weight for one in resolved)
     if not resolved:
-        made.direct_response.status = 500
-        return [made]
-    _forward(made.route, rule, resolved)
+        route.direct_response.status = 500
+        return [route]
+    _forward(route.route, rule, resolved)
     if not missing:
-        return [made]
-    failing = route_components_pb2.Route(match=made.match)
+        return [route]
+    failing = route_components_pb2.Route(match=route.match)
     failing.match.runtime_fraction.default_value.CopyFrom(_share(round(_MILLION * missing / total)))
     failing.direct_response.status = 500
-    return [failing, made]
+    return [failing, route]
 
 
 # --- matching ---
 
 
 def _match(rule: Rule) -> route_components_pb2.RouteMatch:
-    made = route_components_pb2.RouteMatch()
+    match = route_components_pb2.RouteMatch()
     path = rule.match.path
     if path.kind == "Exact":
-        made.path = path.value
+        match.path = path.value
     elif path.kind == "RegularExpression":
-        made.safe_regex.CopyFrom(_regex(path.value))
+        match.safe_regex.CopyFrom(_regex(path.value))
     elif path.value.rstrip("/"):
-        made.path_separated_prefix = path.value.rstrip("/")
+        match.path_separated_prefix = path.value.rstrip("/")
     else:
-        made.prefix = "/"
+        match.prefix = "/"
     if rule.single_level:
         pattern = rf"[^.]+{re.escape(rule.single_level[1:])}(:\d+)?"
-        made.headers.add(name=":authority").string_match.safe_regex.CopyFrom(
+        match.headers.add(name=":authority").string_match.safe_regex.CopyFrom(
             _regex(f"(?i){pattern}")
         )
     if rule.match.method:
-        made.headers.add(name=":method").string_match.exact = rule.match.method
+        match.headers.add(name=":method").string_match.exact = rule.match.method
     for header in rule.match.headers:
-        made.headers.add(name=header.name).string_match.CopyFrom(_text(header))
+        match.headers.add(name=header.name).string_match.CopyFrom(_text(header))
     for parameter in rule.match.query:
-        made.query_parameters.add(name=parameter.name).string_match.CopyFrom(_text(parameter))
-    return made
+        match.query_parameters.add(name=parameter.name).string_match.CopyFrom(_text(parameter))
+    return match
 
 
 def _text(match: NamedMatch) -> string_pb2.StringMatcher:
@@ -161,19 +161,19 @@ def _regex(pattern: str) -> regex_pb2.RegexMatcher:
 # --- changing ---
 
 
-def _change(made: Any, request: HeaderChange, response: HeaderChange) -> None:
+def _change(route: Any, request: HeaderChange, response: HeaderChange) -> None:
     """Of a route or of one cluster of it."""
-    made.request_headers_to_add.extend(_added(request))
-    made.request_headers_to_remove.extend(_allowed(request.remove))
-    made.response_headers_to_add.extend(_added(response))
-    made.response_headers_to_remove.extend(_allowed(response.remove))
+    route.request_headers_to_add.extend(_added(request))
+    route.request_headers_to_remove.extend(_allowed(request.remove))
+    route.response_headers_to_add.extend(_added(response))
+    route.response_headers_to_remove.extend(_allowed(response.remove))
 
 
 def _added(change: HeaderChange) -> Iterable[base_pb2.HeaderValueOption]:
     for action, headers in ((_SET, change.set), (_APPEND, change.add)):
         for name, value in headers:
             if _allowed((name,)):
-                # A percent sign would begin one of Envoy's own variables.
+                # A percent sign would start one of Envoy's own variables.
                 header = base_pb2.HeaderValue(key=name, value=value.replace("%", "%%"))
                 yield base_pb2.HeaderValueOption(header=header, append_action=action)
 
@@ -262,20 +262,20 @@ def _redirect(
 
 
 def _cors(cors: Cors) -> cors_pb2.CorsPolicy:
-    made = cors_pb2.CorsPolicy(
+    policy = cors_pb2.CorsPolicy(
         allow_methods=",".join(cors.methods),
         allow_headers=",".join(cors.headers),
         expose_headers=",".join(cors.exposed),
         max_age=str(cors.max_age),
     )
-    made.allow_credentials.value = cors.credentials
+    policy.allow_credentials.value = cors.credentials
     for origin in cors.origins:
         if "*" in origin:
             pattern = ".*" if origin == "*" else re.escape(origin).replace(r"\*", "[^/]+")
-            made.allow_origin_string_match.add().safe_regex.CopyFrom(_regex(pattern))
+            policy.allow_origin_string_match.add().safe_regex.CopyFrom(_regex(pattern))
         else:
-            made.allow_origin_string_match.add().exact = origin
-    return made
+            policy.allow_origin_string_match.add().exact = origin
+    return policy
 
 
 def _share(millionths: int) -> percent_pb2.FractionalPercent:
@@ -286,6 +286,6 @@ def _share(millionths: int) -> percent_pb2.FractionalPercent:
 
 def _seconds(value: float) -> Duration:
     """0 is no limit."""
-    made = Duration()
-    made.FromNanoseconds(round(value * 1e9))
-    return made
+    duration = Duration()
+    duration.FromNanoseconds(round(value * 1e9))
+    return duration

@@ -1,4 +1,4 @@
-"""Gateway API as ports and sites of the model, with what is to be said of every object of it."""
+"""Gateway API as ports and sites of the model, with the verdicts on every object."""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ class Report:
 
 def compile_gateways(objects: Objects, pool: Pool, taken: set[tuple[str, int]]) -> Report:
     """`taken` are addresses and ports that Ingresses have."""
-    made = Report()
-    for one in objects.gateway_classes:
-        if one.spec.controller_name == CONTROLLER:
-            made.classes.append((one, _class_verdict(one)))
-    ours = {one.metadata.name for one, verdict in made.classes if verdict.ok}
+    report = Report()
+    for gateway_class in objects.gateway_classes:
+        if gateway_class.spec.controller_name == CONTROLLER:
+            report.classes.append((gateway_class, _class_verdict(gateway_class)))
+    ours = {one.metadata.name for one, verdict in report.classes if verdict.ok}
     gateways = oldest_first(one for one in objects.gateways if one.spec.gateway_class_name in ours)
     addresses = pool.assign([(_key(one), _asked(one), _had(one)) for one in gateways])
     by_key: dict[str, list[State]] = {}
@@ -63,26 +63,30 @@ def compile_gateways(objects: Objects, pool: Pool, taken: set[tuple[str, int]]) 
     for gateway in gateways:
         key = _key(gateway)
         mine = addresses[key]
-        unavailable = {port for (at, port), who in claimed.items() if at in mine and who != key}
+        unavailable = {
+            port
+            for (bound_address, port), who in claimed.items()
+            if bound_address in mine and who != key
+        }
         listeners = states(gateway, objects, unavailable)
         by_key[key] = listeners
         ports = [one.listener.port for one in listeners if not one.accepted]
         claimed |= {(address, port): key for address in mine for port in ports}
-        made.gateways.append(GatewayState(gateway, mine, listeners, []))
+        report.gateways.append(GatewayState(gateway, mine, listeners, []))
     resolver = Resolver(objects)
     for route in oldest_first(objects.routes):
         state, _ = attach(route, by_key, objects, resolver)
-        made.routes.append(state)
-    for gateway_state in made.gateways:
+        report.routes.append(state)
+    for gateway_state in report.gateways:
         judge(gateway_state)
         if gateway_state.addresses and gateway_state.verdicts[0].ok:
-            _serve(gateway_state, made)
-    made.policies = resolver.policies
-    return made
+            _serve(gateway_state, report)
+    report.policies = resolver.policies
+    return report
 
 
-def _class_verdict(one: GatewayClass) -> Verdict:
-    if one.spec.parameters_ref is not None:
+def _class_verdict(gateway_class: GatewayClass) -> Verdict:
+    if gateway_class.spec.parameters_ref is not None:
         message = "parameters of a class are not read"
         return Verdict("Accepted", False, "InvalidParameters", message)
     return Verdict("Accepted", True, "Accepted")
@@ -118,9 +122,9 @@ def judge(state: GatewayState) -> None:
 def refuse(report: Report, ports: dict[str, str]) -> None:
     """Notes which ports Envoy refuses, by name: what is served there is not programmed."""
     for state in report.gateways:
-        for one in state.listeners:
-            names = (f"{address}:{one.listener.port}" for address in state.addresses)
-            one.refused = next((ports[name] for name in names if name in ports), "")
+        for listener_state in state.listeners:
+            names = (f"{address}:{listener_state.listener.port}" for address in state.addresses)
+            listener_state.refused = next((ports[name] for name in names if name in ports), "")
         judge(state)
 
 
@@ -159,16 +163,16 @@ def _programmed(state: GatewayState, accepted: Verdict) -> Verdict:
 # --- serving ---
 
 
-def _serve(state: GatewayState, made: Report) -> None:
+def _serve(state: GatewayState, report: Report) -> None:
     by_port: dict[int, list[State]] = {}
-    for one in state.listeners:
-        if one.is_served:
-            by_port.setdefault(one.listener.port, []).append(one)
-            made.secrets |= one.secrets
+    for listener_state in state.listeners:
+        if listener_state.is_served:
+            by_port.setdefault(listener_state.listener.port, []).append(listener_state)
+            report.secrets |= listener_state.secrets
     for number, listeners in sorted(by_port.items()):
         sites = _sites(state, listeners)
         if sites:
-            made.ports += [Port(address, number, sites) for address in state.addresses]
+            report.ports += [Port(address, number, sites) for address in state.addresses]
 
 
 def _sites(state: GatewayState, listeners: list[State]) -> tuple[Site, ...]:
@@ -181,12 +185,12 @@ def _sites(state: GatewayState, listeners: list[State]) -> tuple[Site, ...]:
         backends = listeners[0].streams.get(EVERYTHING)
         return (Site(name, backends=tuple(backends)),) if backends else ()
     sites = []
-    for one in sorted(listeners, key=lambda one: specificity(one.hostname)):
-        site_name = f"{name}/{one.listener.name}"
-        if one.listener.protocol == "HTTPS":
-            sites.append(_https(site_name, one, listeners))
+    for listener_state in sorted(listeners, key=lambda one: specificity(one.hostname)):
+        site_name = f"{name}/{listener_state.listener.name}"
+        if listener_state.listener.protocol == "HTTPS":
+            sites.append(_https(site_name, listener_state, listeners))
         else:
-            sites.extend(_tls(site_name, one, listeners))
+            sites.extend(_tls(site_name, listener_state, listeners))
     return tuple(sites)
 
 
@@ -194,13 +198,13 @@ def _hosts(state: State, listeners: list[State]) -> list[Host]:
     """The hosts of a listener: a rule of a wider name is for what no rule of a narrower one
     matches."""
     mine = {name for name in state.rules if owner(name, listeners) is state}
-    made = []
+    hosts = []
     for name in mine | {state.hostname}:
         rules: list[Rule] = []
-        for one in covering(name):
-            rules += sorted(state.rules.get(one, ()), key=precedence)
-        made.append(Host(name, tuple(rules)))
-    return made
+        for covering_name in covering(name):
+            rules += sorted(state.rules.get(covering_name, ()), key=precedence)
+        hosts.append(Host(name, tuple(rules)))
+    return hosts
 
 
 def _https(name: str, state: State, listeners: list[State]) -> Site:

@@ -50,8 +50,8 @@ def is_ours(
     """By its class, by the old annotation, or because it names none and ours is the default."""
     name = ingress.spec.ingress_class_name or ingress.metadata.annotations.get(_ANNOTATION)
     if name:
-        found = classes.get(name)
-        return found is not None and found.spec.controller == CONTROLLER
+        ingress_class = classes.get(name)
+        return ingress_class is not None and ingress_class.spec.controller == CONTROLLER
     defaults = [
         one for one in classes.values() if one.metadata.annotations.get(_IS_DEFAULT) == "true"
     ]
@@ -68,20 +68,20 @@ def compile_ingresses(
     http_port: int,
     https_port: int,
 ) -> Compiled:
-    made = Compiled()
-    made.ours = [one for one in ingresses if is_ours(one, classes)]
-    made.ours.sort(key=_age)  # who came first has a host and path that two claim
-    if not made.ours:
-        return made
-    hosts = _Hosts(made, services)
-    for ingress in made.ours:
+    compiled = Compiled()
+    compiled.ours = [one for one in ingresses if is_ours(one, classes)]
+    compiled.ours.sort(key=_age)  # who came first has a host and path that two claim
+    if not compiled.ours:
+        return compiled
+    hosts = _Hosts(compiled, services)
+    for ingress in compiled.ours:
         hosts.take(ingress)
     served = hosts.served()
-    made.ports.append(Port(address, http_port, (Site("ingress", hosts=served),)))
-    sites = _certificates(made, secrets, served)
+    compiled.ports.append(Port(address, http_port, (Site("ingress", hosts=served),)))
+    sites = _certificates(compiled, secrets, served)
     if sites:
-        made.ports.append(Port(address, https_port, sites))
-    return made
+        compiled.ports.append(Port(address, https_port, sites))
+    return compiled
 
 
 def _age(obj: networking_v1.Ingress) -> tuple[str, str, str]:
@@ -92,8 +92,8 @@ def _age(obj: networking_v1.Ingress) -> tuple[str, str, str]:
 class _Hosts:
     """Gathers rules by host name."""
 
-    def __init__(self, made: Compiled, services: Mapping[str, core_v1.Service]) -> None:
-        self._made = made
+    def __init__(self, compiled: Compiled, services: Mapping[str, core_v1.Service]) -> None:
+        self._compiled = compiled
         self._services = services
         self._rules: dict[str, dict[Match, Rule]] = {EVERYTHING: {}}
         self._default: Rule | None = None
@@ -112,12 +112,12 @@ class _Hosts:
                     self._refuse(ingress, "PathNotServed", message)
                     continue
                 match = Match(_path(path))
-                made = Rule(
+                new_rule = Rule(
                     match,
                     (self._backend(ingress, path.backend),),
                     single_level=host if host.startswith("*.") else "",
                 )
-                rules.setdefault(match, made)
+                rules.setdefault(match, new_rule)
 
     def served(self) -> tuple[Host, ...]:
         """What no path of a host matches goes to the default backend, or is not found."""
@@ -139,9 +139,9 @@ class _Hosts:
     ) -> Backend:
         if backend.service is None:
             resource = backend.resource
-            what = f"{resource.kind} {resource.name}" if resource is not None else "nothing"
+            described = f"{resource.kind} {resource.name}" if resource is not None else "nothing"
             self._refuse(
-                ingress, "UnsupportedBackend", f"a backend is {what}: only services are served"
+                ingress, "UnsupportedBackend", f"a backend is {described}: only services are served"
             )
             return Backend(None)
         name = backend.service.name
@@ -163,8 +163,8 @@ class _Hosts:
         return Backend(target)
 
     def _refuse(self, ingress: networking_v1.Ingress, reason: str, message: str) -> None:
-        if (ingress, reason, message) not in self._made.events:
-            self._made.events.append((ingress, reason, message))
+        if (ingress, reason, message) not in self._compiled.events:
+            self._compiled.events.append((ingress, reason, message))
 
 
 def _port(
@@ -192,21 +192,21 @@ def _path(path: networking_v1.HTTPIngressPath) -> PathMatch:
 
 
 def _certificates(
-    made: Compiled, secrets: Mapping[str, core_v1.Secret], hosts: tuple[Host, ...]
+    compiled: Compiled, secrets: Mapping[str, core_v1.Secret], hosts: tuple[Host, ...]
 ) -> tuple[Site, ...]:
     """A site for each secret with the names it is for; entries without hosts are for every name
     that has no other."""
     names: dict[str, str] = {}
-    for ingress in made.ours:
+    for ingress in compiled.ours:
         for entry in ingress.spec.tls:
             if not entry.secret_name:
                 continue
             key = f"{ingress.metadata.namespace}/{entry.secret_name}"
             try:
-                made.secrets[key] = certificate_of(secrets.get(key))
+                compiled.secrets[key] = certificate_of(secrets.get(key))
             except CertificateError as error:
                 message = f"secret {entry.secret_name}: {error}"
-                made.events.append((ingress, "CertificateNotUsable", message))
+                compiled.events.append((ingress, "CertificateNotUsable", message))
                 continue
             for host in entry.hosts or [EVERYTHING]:
                 names.setdefault(host, key)

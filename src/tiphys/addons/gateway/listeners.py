@@ -40,7 +40,7 @@ KINDS = {
     "TCP": ("TCPRoute",),
 }
 _FAMILY = {"HTTP": "HTTP", "HTTPS": "TLS", "TLS": "TLS", "TCP": "TCP"}
-"""Protocols of one family share a port: host names tell them apart."""
+"""Protocols of one family share a port: host names distinguish them."""
 
 
 OVERLAPPING = "OverlappingTLSConfig"
@@ -121,20 +121,20 @@ class State:
         rule = allowed.namespaces if allowed is not None else None
         where = rule.from_ if rule is not None else "Same"
         if where == "Selector":
-            found = objects.namespaces.get(namespace)
+            namespace_object = objects.namespaces.get(namespace)
             selector = from_label_selector(rule.selector if rule is not None else None)
             return (
-                found is not None
+                namespace_object is not None
                 and selector is not None
-                and selector.matches(found.metadata.labels)
+                and selector.matches(namespace_object.metadata.labels)
             )
         return where == "All" or namespace == self.gateway.metadata.namespace
 
 
 def states(gateway: Gateway, objects: Objects, unavailable: set[int]) -> list[State]:
-    """Of every listener of a Gateway. `unavailable` are ports that somebody else has."""
-    made = [State(gateway, listener) for listener in gateway.spec.listeners]
-    for state in made:
+    """Of every listener of a Gateway. `unavailable` are ports in use by others."""
+    listener_states = [State(gateway, listener) for listener in gateway.spec.listeners]
+    for state in listener_states:
         _kinds(state)
         if state.listener.protocol not in KINDS:
             _refuse(
@@ -145,9 +145,9 @@ def states(gateway: Gateway, objects: Objects, unavailable: set[int]) -> list[St
         if state.terminates:
             _certificates(state, objects)
             _client_check(state, objects)
-    _conflicts(made)
-    _overlaps(made)
-    return made
+    _conflicts(listener_states)
+    _overlaps(listener_states)
+    return listener_states
 
 
 def _refuse(state: State, reason: str, message: str) -> None:
@@ -166,11 +166,11 @@ def _kinds(state: State) -> None:
     if allowed is None or not allowed.kinds:
         state.kinds = list(known)
         return
-    for one in allowed.kinds:
-        if one.group == GROUP and one.kind in known:
-            state.kinds.append(one.kind)
+    for kind in allowed.kinds:
+        if kind.group == GROUP and kind.kind in known:
+            state.kinds.append(kind.kind)
         else:
-            message = f"{one.kind} is no kind of route for protocol {state.listener.protocol}"
+            message = f"{kind.kind} is no kind of route for protocol {state.listener.protocol}"
             _unresolved(state, "InvalidRouteKinds", message)
 
 
@@ -201,16 +201,16 @@ def _client_check(state: State, objects: Objects) -> None:
     if tls is None or tls.frontend is None:
         return
     chosen = tls.frontend.default
-    for one in tls.frontend.per_port:
-        if one.port == state.listener.port:
-            chosen = one.tls
+    for port_config in tls.frontend.per_port:
+        if port_config.port == state.listener.port:
+            chosen = port_config.tls
     if chosen.validation is not None:
         _authorities(state, objects, chosen.validation)
 
 
 def _authorities(state: State, objects: Objects, validation: FrontendTLSValidation) -> None:
     """Without any that can be used no client is let in."""
-    found = []
+    authorities = []
     for ref in validation.ca_certificate_refs:
         namespace = ref.namespace or state.gateway.metadata.namespace
         key = f"{namespace}/{ref.name}"
@@ -225,19 +225,19 @@ def _authorities(state: State, objects: Objects, validation: FrontendTLSValidati
         else:
             try:
                 config_map = objects.config_maps.get(key)
-                found.append(
+                authorities.append(
                     authorities_of(config_map.data.get("ca.crt", "") if config_map else "")
                 )
             except CertificateError as error:
                 _unresolved(state, "InvalidCACertificateRef", f"ConfigMap {key} {error}")
-    if not found:
+    if not authorities:
         _refuse(state, "NoValidCACertificate", "no authority for clients' certificates can be used")
         return
-    state.clients = ClientCheck("\n".join(found), validation.mode == "AllowInsecureFallback")
+    state.clients = ClientCheck("\n".join(authorities), validation.mode == "AllowInsecureFallback")
 
 
 def _conflicts(states: list[State]) -> None:
-    """No one of those that conflict is the winner: none of them is served."""
+    """None of those that conflict wins: none of them is served."""
     families: dict[int, set[str]] = {}
     names: Counter[tuple[int, str]] = Counter()
     known = [one for one in states if one.listener.protocol in KINDS]
@@ -280,7 +280,7 @@ def _overlapping_names(
     listeners: list[State], reason: str, names: Sequence[frozenset[str]]
 ) -> None:
     """Notes who has a host name of another one, or a wider one. In time that grows with the names:
-    two owners of each are enough to tell everybody who shares it."""
+    two owners of each are enough to notify everybody who shares it."""
     owners: dict[str, list[State]] = {}
     for state, mine in zip(listeners, names, strict=True):
         for name in mine:
@@ -298,5 +298,7 @@ def _overlapping_names(
 
 def _note_overlap(state: State, other: State, reason: str) -> None:
     state.overlap = reason
-    what = "is" if reason == "OverlappingHostnames" else "has certificates"
-    state.messages.setdefault(reason, f"listener {other.listener.name} {what} for the same hosts")
+    relation = "is" if reason == "OverlappingHostnames" else "has certificates"
+    state.messages.setdefault(
+        reason, f"listener {other.listener.name} {relation} for the same hosts"
+    )

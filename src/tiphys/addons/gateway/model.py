@@ -240,15 +240,15 @@ class World:
 
     def targets(self) -> set[Target]:
         """Everything that anything goes to."""
-        found = set()
+        targets = set()
         for port in self.ports:
             for site in port.sites:
-                found.update(_of_backends(site.backends))
+                targets.update(_of_backends(site.backends))
                 for host in site.hosts or ():
                     for rule in host.rules:
-                        found.update(_of_backends(rule.backends))
-                        found.update(mirror.target for mirror in rule.mirrors)
-        return found
+                        targets.update(_of_backends(rule.backends))
+                        targets.update(mirror.target for mirror in rule.mirrors)
+        return targets
 
 
 def _of_backends(backends: Iterable[Backend]) -> set[Target]:
@@ -276,11 +276,11 @@ def covering(name: str) -> Iterator[str]:
         yield EVERYTHING
 
 
-def intersection(one: str, other: str) -> str | None:
+def intersection(first: str, second: str) -> str | None:
     """The host names that both stand for: always one of the two, or none."""
-    if covers(one, other):
-        return other
-    return one if covers(other, one) else None
+    if covers(first, second):
+        return second
+    return first if covers(second, first) else None
 
 
 def specificity(name: str) -> tuple[bool, int]:

@@ -31,10 +31,10 @@ _APPROVED = "https://github.com/kubernetes-sigs/gateway-api"
 
 
 def definitions() -> tuple[CustomResourceDefinition, ...]:
-    made = tuple(definition(kind) for kind in KINDS)
-    for crd in made:
+    crds = tuple(definition(kind) for kind in KINDS)
+    for crd in crds:
         crd.metadata.annotations["api-approved.kubernetes.io"] = _APPROVED
-    return made
+    return crds
 
 
 def classes(settings: Settings) -> Sequence[Struct]:

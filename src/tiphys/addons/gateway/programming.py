@@ -18,7 +18,7 @@ from tiphys.network.xds.publishing import Publisher, Refused
 
 log = logging.getLogger(__name__)
 
-_RETRIED = 5.0  # seconds after which a listener that Envoy refused is tried again
+_RETRIED = 5.0  # seconds after which a listener that Envoy refused is retried
 
 
 class Programmer:
@@ -33,23 +33,23 @@ class Programmer:
         self._settings = settings
         self._maker = ResourceMaker()
         self._published: Resources | None = None  # the last ones, if none was refused
-        self._said: set[str] = set()
+        self._reported: set[str] = set()
         self.took = 0.0
 
     async def step(self) -> str:
-        """Takes what has changed to Envoy and into statuses. Returns what `tiphys addon status`
-        should say.
+        """Applies changes to Envoy and to statuses. Returns what `tiphys addon status`
+        reports.
 
-        Objects that nobody has thought of end nothing: Envoy goes on with what it has.
+        An unexpected object ends nothing: Envoy continues with what it has.
         """
         try:
             outcome, refused = await self.program()
             refuse(outcome.gateways, refused)
             await self._writer.write(outcome)
         except Exception as error:
-            log.exception("the last change could not be taken over")
+            log.exception("The last change could not be applied")
             return f"Envoy serves what it had, for the last change failed: {error!r}"
-        if refused:  # ports that somebody has: they may become free
+        if refused:  # ports in use: they may become free
             asyncio.get_running_loop().call_later(_RETRIED, self._watcher.changed.set)
         return _message(outcome)
 
@@ -77,15 +77,15 @@ class Programmer:
         return outcome, self._maker.resources_of(outcome.world)
 
     def _log(self, refused: Refused) -> None:
-        """Each refusal once, however often it is tried again."""
+        """Each refusal once, however often it is retried."""
         now = {
             f"{type_url.rpartition('.')[2]} {name}: {reason}"
             for type_url, names in refused.items()
             for name, reason in names.items()
         }
-        for text in sorted(now - self._said):
+        for text in sorted(now - self._reported):
             log.error("Envoy refused %s", text)
-        self._said = now
+        self._reported = now
 
 
 def _message(outcome: Outcome) -> str:

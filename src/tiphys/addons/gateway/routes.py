@@ -47,45 +47,49 @@ class Compiled:
 
     @property
     def resolved(self) -> Verdict:
-        for one in self.problems:
-            if one.reason != "ResolvedRefs":
-                return Verdict("ResolvedRefs", False, one.reason, str(one))
+        for problem in self.problems:
+            if problem.reason != "ResolvedRefs":
+                return Verdict("ResolvedRefs", False, problem.reason, str(problem))
         return Verdict("ResolvedRefs", True, "ResolvedRefs")
 
 
 def compile_route(route: Route, resolver: Resolver, gateways: set[str]) -> Compiled:
     """`gateways` (``namespace/name``) are those that serve it. Raises Unsupported."""
-    made = Compiled()
-    compiler = _Compiler(route, resolver, gateways, made)
+    compiled = Compiled()
+    compiler = _Compiler(route, resolver, gateways, compiled)
     for rule in route.spec.rules:
         if route.kind in ("HTTPRoute", "GRPCRoute"):
-            made.rules.extend(compiler.http(rule))
+            compiled.rules.extend(compiler.http(rule))
         else:
-            made.backends.extend(compiler.backends(rule.backend_refs))
-    return made
+            compiled.backends.extend(compiler.backends(rule.backend_refs))
+    return compiled
 
 
 class _Compiler:
     def __init__(
-        self, route: Route, resolver: Resolver, gateways: set[str], made: Compiled
+        self, route: Route, resolver: Resolver, gateways: set[str], compiled: Compiled
     ) -> None:
         self._route = route
         self._resolver = resolver
         self._gateways = gateways
-        self._made = made
+        self._compiled = compiled
 
     def http(self, rule: Any) -> Iterable[Rule]:
         """A rule for each match; none is a match of everything."""
-        whole = self._filtered(Rule(backends=self.backends(rule.backend_refs)), rule.filters)
+        filtered_rule = self._filtered(
+            Rule(backends=self.backends(rule.backend_refs)), rule.filters
+        )
         timeouts = getattr(rule, "timeouts", None)
         if timeouts is not None:
-            whole = replace(
-                whole,
+            filtered_rule = replace(
+                filtered_rule,
                 timeout=seconds(timeouts.request),
                 attempt_timeout=seconds(timeouts.backend_request),
             )
         read = _grpc_match if self._route.kind == "GRPCRoute" else _http_match
-        return [replace(whole, match=match) for match in map(read, rule.matches)] or [whole]
+        return [replace(filtered_rule, match=match) for match in map(read, rule.matches)] or [
+            filtered_rule
+        ]
 
     def backends(self, refs: Iterable[Any]) -> tuple[Backend, ...]:
         return tuple(self._backend(ref) for ref in refs)
@@ -94,44 +98,44 @@ class _Compiler:
         try:
             target = self._resolver.target(self._route, ref, self._gateways)
         except Unresolved as problem:
-            self._made.problems.append(problem)
+            self._compiled.problems.append(problem)
             target = None
-        made = Backend(target, ref.weight)
-        for one in getattr(ref, "filters", ()):
-            if one.type == "RequestHeaderModifier":
-                made = replace(made, request=_headers(one.request_header_modifier))
-            elif one.type == "ResponseHeaderModifier":
-                made = replace(made, response=_headers(one.response_header_modifier))
-            elif one.type == "URLRewrite" and one.url_rewrite.path is None:
-                made = replace(made, hostname=one.url_rewrite.hostname or "")
+        backend = Backend(target, ref.weight)
+        for filter_ in getattr(ref, "filters", ()):
+            if filter_.type == "RequestHeaderModifier":
+                backend = replace(backend, request=_headers(filter_.request_header_modifier))
+            elif filter_.type == "ResponseHeaderModifier":
+                backend = replace(backend, response=_headers(filter_.response_header_modifier))
+            elif filter_.type == "URLRewrite" and filter_.url_rewrite.path is None:
+                backend = replace(backend, hostname=filter_.url_rewrite.hostname or "")
             else:
-                raise Unsupported(f"filter {one.type} of a single backend is not served")
-        return made
+                raise Unsupported(f"filter {filter_.type} of a single backend is not served")
+        return backend
 
     def _filtered(self, rule: Rule, filters: Iterable[Any]) -> Rule:
-        for one in filters:
-            if one.type == "RequestHeaderModifier":
-                rule = replace(rule, request=_headers(one.request_header_modifier))
-            elif one.type == "ResponseHeaderModifier":
-                rule = replace(rule, response=_headers(one.response_header_modifier))
-            elif one.type == "RequestRedirect":
-                rule = replace(rule, redirect=_redirect(one.request_redirect))
-            elif one.type == "URLRewrite":
-                rewrite = one.url_rewrite
+        for filter_ in filters:
+            if filter_.type == "RequestHeaderModifier":
+                rule = replace(rule, request=_headers(filter_.request_header_modifier))
+            elif filter_.type == "ResponseHeaderModifier":
+                rule = replace(rule, response=_headers(filter_.response_header_modifier))
+            elif filter_.type == "RequestRedirect":
+                rule = replace(rule, redirect=_redirect(filter_.request_redirect))
+            elif filter_.type == "URLRewrite":
+                rewrite = filter_.url_rewrite
                 rule = replace(rule, hostname=rewrite.hostname or "", path=_rewrite(rewrite.path))
-            elif one.type == "RequestMirror":
-                rule = replace(rule, mirrors=(*rule.mirrors, *self._mirror(one.request_mirror)))
-            elif one.type == "CORS":
-                rule = replace(rule, cors=_cors(one.cors))
+            elif filter_.type == "RequestMirror":
+                rule = replace(rule, mirrors=(*rule.mirrors, *self._mirror(filter_.request_mirror)))
+            elif filter_.type == "CORS":
+                rule = replace(rule, cors=_cors(filter_.cors))
             else:
-                raise Unsupported(f"filter {one.type} is not served")
+                raise Unsupported(f"filter {filter_.type} is not served")
         return rule
 
     def _mirror(self, mirror: Any) -> Iterable[Mirror]:
         try:
             target = self._resolver.target(self._route, mirror.backend_ref, self._gateways)
         except Unresolved as problem:
-            self._made.problems.append(problem)
+            self._compiled.problems.append(problem)
             return
         share = _MILLION
         if mirror.percent is not None:
@@ -180,8 +184,8 @@ def _named(headers: Iterable[HeaderMatch]) -> tuple[NamedMatch, ...]:
 def _first(matches: Iterable[NamedMatch]) -> tuple[NamedMatch, ...]:
     """Of several for one name the first counts."""
     by_name: dict[str, NamedMatch] = {}
-    for one in matches:
-        by_name.setdefault(one.name, one)
+    for match in matches:
+        by_name.setdefault(match.name, match)
     return tuple(by_name.values())
 
 

@@ -1,4 +1,4 @@
-"""Certificates out of Secrets, looked at before Envoy sees them: one that it refused would hold up
+"""Certificates out of Secrets, validated before Envoy sees them: one that it refused would hold up
 all others."""
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def _check(chain: bytes, key: bytes) -> None:
 
 @functools.lru_cache(1024)
 def names_of(chain: str) -> frozenset[str]:
-    """The first hundred host names that a certificate is for; its chain was looked at before."""
+    """The first hundred host names that a certificate is for; its chain was validated before."""
     first = x509.load_pem_x509_certificates(chain.encode())[0]
     try:
         names = first.extensions.get_extension_for_class(x509.SubjectAlternativeName).value

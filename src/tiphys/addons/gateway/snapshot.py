@@ -55,7 +55,7 @@ def _grants(grant: ReferenceGrant, source: Any, group: str, kind: str, name: str
 
 
 def oldest_first(objects: Iterable[Any]) -> list[Any]:
-    """Who came first has what two claim; of the same second, the first by name."""
+    """The oldest object has what two claim; of the same second, the first by name."""
     return sorted(
         objects,
         key=lambda one: (

@@ -1,4 +1,4 @@
-"""What is to be said, as statuses of the objects (pure)."""
+"""The verdicts as statuses of the objects (pure)."""
 
 from __future__ import annotations
 
@@ -93,15 +93,15 @@ def gateway_status(state: GatewayState, published: str, now: float) -> GatewaySt
     before: dict[str, list[Condition]] = {
         one.name: one.conditions for one in gateway.status.listeners
     }
-    made = GatewayStatus(
+    status = GatewayStatus(
         conditions=conditions_of(gateway, gateway.status.conditions, state.verdicts, now),
         listeners=[
             _listener(one, before.get(one.listener.name, []), now) for one in state.listeners
         ],
     )
     shown = [published] if published and state.addresses else state.addresses
-    made.addresses = [GatewayStatusAddress(value=address) for address in shown]
-    return made
+    status.addresses = [GatewayStatusAddress(value=address) for address in shown]
+    return status
 
 
 def _listener(state: State, before: list[Condition], now: float) -> ListenerStatus:
@@ -126,9 +126,11 @@ def route_status(state: RouteState, now: float) -> RouteStatus:
             ),
             [],
         )
-        made = conditions_of(state.route, before, verdicts, now)
+        parent_conditions = conditions_of(state.route, before, verdicts, now)
         parents.append(
-            RouteParentStatus(parent_ref=ref, controller_name=CONTROLLER, conditions=made)
+            RouteParentStatus(
+                parent_ref=ref, controller_name=CONTROLLER, conditions=parent_conditions
+            )
         )
     return RouteStatus(parents=parents)
 
@@ -136,7 +138,7 @@ def route_status(state: RouteState, now: float) -> RouteStatus:
 def policy_status(state: PolicyState, now: float) -> PolicyStatus:
     """Of the Gateways that talk to the targets; of others there is nothing to say."""
     standing = state.policy.status.ancestors
-    made = [one for one in standing if one.controller_name != CONTROLLER]
+    ancestors = [one for one in standing if one.controller_name != CONTROLLER]
     for key in sorted(state.gateways):
         namespace, _, name = key.partition("/")
         ref = ParentReference(group=GROUP, kind="Gateway", namespace=namespace, name=name)
@@ -149,10 +151,10 @@ def policy_status(state: PolicyState, now: float) -> PolicyStatus:
             [],
         )
         verdicts = conditions_of(state.policy, before, state.verdicts, now)
-        made.append(
+        ancestors.append(
             PolicyAncestorStatus(ancestor_ref=ref, controller_name=CONTROLLER, conditions=verdicts)
         )
-    return PolicyStatus(ancestors=made)
+    return PolicyStatus(ancestors=ancestors)
 
 
 def conditions_of(
@@ -162,14 +164,14 @@ def conditions_of(
     that are there only while they are true go with their verdicts."""
     verdicts = list(verdicts)
     gone = _WHILE_TRUE - {one.type for one in verdicts}
-    made = [one for one in standing if one.type not in gone]
-    for one in verdicts:
+    updated_conditions = [one for one in standing if one.type not in gone]
+    for verdict in verdicts:
         wanted = Condition(
-            type=one.type,
-            status=conditions.status_of(one.ok),
-            reason=one.reason,
-            message=one.message,
+            type=verdict.type,
+            status=conditions.status_of(verdict.ok),
+            reason=verdict.reason,
+            message=verdict.message,
             observed_generation=obj.metadata.generation,
         )
-        made = conditions.updated(made, wanted, now)
-    return made
+        updated_conditions = conditions.updated(updated_conditions, wanted, now)
+    return updated_conditions

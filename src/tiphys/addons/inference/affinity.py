@@ -32,17 +32,17 @@ def affinity_of(spec: InferenceEndpointConfigSpec) -> core_v1.NodeAffinity | Non
 
 def of_types(listed: Sequence[str]) -> core_v1.NodeAffinity:
     """Of instance types in the order in which they are liked."""
-    made = core_v1.NodeAffinity(
+    affinity = core_v1.NodeAffinity(
         required_during_scheduling_ignored_during_execution=core_v1.NodeSelector(
             node_selector_terms=[_one_of(listed)]
         )
     )
     if len(listed) > 1:
-        made.preferred_during_scheduling_ignored_during_execution = [
+        affinity.preferred_during_scheduling_ignored_during_execution = [
             core_v1.PreferredSchedulingTerm(weight=weight, preference=_one_of([name]))
             for name, weight in zip(listed, weights(len(listed)), strict=True)
         ]
-    return made
+    return affinity
 
 
 def _one_of(values: Sequence[str]) -> core_v1.NodeSelectorTerm:

@@ -46,7 +46,7 @@ def bundle_of(asked: Endpoint, settings: Settings) -> Bundle:
     """Raises Unsupported."""
     endpoint = answering(asked)
     plan = fronting.plan_of(endpoint, settings)
-    made = Bundle(
+    bundle = Bundle(
         endpoint,
         service_of(endpoint, plan),
         deployment_of(endpoint, settings, plan),
@@ -54,12 +54,12 @@ def bundle_of(asked: Endpoint, settings: Settings) -> Bundle:
         plan,
     )
     if plan is not None:
-        made.configs.append(fronting.programs_of(endpoint))
+        bundle.configs.append(fronting.programs_of(endpoint))
     half = prefilling(asked)
     if half is not None:
         pods = deployment_of(half, settings)
-        made.prefill = Bundle(half, inner_service_of(half), pods, _programs(half))
-    return made
+        bundle.prefill = Bundle(half, inner_service_of(half), pods, _programs(half))
+    return bundle
 
 
 def _programs(endpoint: Endpoint) -> list[core_v1.ConfigMap]:

@@ -1,5 +1,5 @@
 """What went into a model and came out of it, to S3: lines of JSON as SageMaker's data capture
-writes them. Of nothing but Python's own library, since it runs in pods.
+writes them. With the standard library alone, since it runs in pods.
 
 Records are gathered and written in one object: when there are enough, or when it is time. What an
 S3 does not take is kept up to a limit, and tried again.
@@ -81,7 +81,7 @@ def record_of(capture: Capture, request: Body, answer: Body, now: float) -> dict
 
 
 class Recorder:
-    """`run` writes until it is told to `end`, and then what is left."""
+    """`run` writes until `end` is called, and then what is left."""
 
     def __init__(
         self, capture: Capture, bucket: Bucket, name: str, now: Callable[[], float]
@@ -106,8 +106,8 @@ class Recorder:
         return random.random() * 100 < self._capture.percentage
 
     def record(self, request: Body, answer: Body) -> None:
-        made = record_of(self._capture, request, answer, self._now())
-        line = json.dumps(made, separators=(",", ":")).encode() + b"\n"
+        entry = record_of(self._capture, request, answer, self._now())
+        line = json.dumps(entry, separators=(",", ":")).encode() + b"\n"
         if self._size + len(line) > _MOST_KEPT:
             self._dropped += 1
             return

@@ -1,8 +1,8 @@
 """Between the two versions: pure functions on plain objects.
 
 v1alpha1 has nothing that v1 has not, so that its objects only change their apiVersion. What v1
-alone has is kept in an annotation of the v1alpha1 form, so that whoever reads, changes and writes
-an object at v1alpha1 loses nothing of it. Source of the idea: Cluster API's conversion data.
+alone has is kept in an annotation of the v1alpha1 form, so that a client that reads, changes and
+writes an object at v1alpha1 loses nothing of it. Source of the idea: Cluster API's conversion data.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def _older(obj: Plain, kind: str) -> Plain:
 
 
 def _show_older(spec: Plain, kept: Plain) -> None:
-    """What v1alpha1 requires, where v1 says it in other words."""
+    """What v1alpha1 requires, where v1 has it in other fields."""
     if _SHOWN_AS not in spec:
         listed = kept.get("spec", {}).get("instanceTypes") or [_NO_INSTANCE]
         spec[_SHOWN_AS] = listed[0]
@@ -117,14 +117,14 @@ def _newer(obj: Plain, kind: str) -> Plain:
     if kind == "InferenceEndpointConfig" and isinstance(obj.get("spec"), dict):
         _restore(obj["spec"], kept)
     for path in _ONLY_V1[kind]:
-        value = _at(kept, path)
+        value = _value_at(kept, path)
         if value is not None:
             _put_into(obj, path, value)
     return {**obj, "apiVersion": V1}
 
 
 def _restore(spec: Plain, kept: Plain) -> None:
-    """Takes back what `_show_older` showed, unless somebody has changed it since: then that holds,
+    """Takes back what `_show_older` showed, unless it was changed since: then that holds,
     and what it stood for is dropped."""
     shown = kept.get("shown") or {}
     own = kept.get("spec") or {}
@@ -140,22 +140,22 @@ def _restore(spec: Plain, kept: Plain) -> None:
 
 
 def _kept(text: str) -> Plain:
-    """What an annotation holds; nothing for one that somebody has written himself."""
+    """What an annotation holds; nothing for one that was written by hand."""
     try:
-        found = msgspec.json.decode(text) if text else {}
+        fields = msgspec.json.decode(text) if text else {}
     except msgspec.DecodeError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return fields if isinstance(fields, dict) else {}
 
 
-def _at(obj: Any, path: tuple[str, ...]) -> Any:
+def _value_at(obj: Any, path: tuple[str, ...]) -> Any:
     for name in path:
         obj = obj.get(name) if isinstance(obj, dict) else None
     return obj
 
 
 def _take(obj: Plain, path: tuple[str, ...]) -> Any:
-    parent = _at(obj, path[:-1])
+    parent = _value_at(obj, path[:-1])
     return parent.pop(path[-1], None) if isinstance(parent, dict) else None
 
 
@@ -167,6 +167,6 @@ def _put(obj: Plain, path: tuple[str, ...], value: Any) -> None:
 
 def _put_into(obj: Plain, path: tuple[str, ...], value: Any) -> None:
     """Where the parent is still there: a part whose whole was removed goes with it."""
-    parent = _at(obj, path[:-1])
+    parent = _value_at(obj, path[:-1])
     if isinstance(parent, dict):
         parent.setdefault(path[-1], value)

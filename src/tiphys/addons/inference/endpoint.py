@@ -1,4 +1,4 @@
-"""An endpoint, whichever kind says it (pure)."""
+"""An endpoint, of either kind (pure)."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Unsupported(ValueError):
 @dataclass(frozen=True)
 class Endpoint:
     """`family` is the endpoint that it is half of, if prompts are read by servers of their own.
-    `node_selector` is where its pods go, and `is_together` says that all pods of the family are in
-    one zone. Where `is_scaled`, somebody else writes how many there are."""
+    `node_selector` is where its pods go, and `is_together` means that all pods of the family are in
+    one zone. Where `is_scaled`, the autoscaler writes how many there are."""
 
     name: str
     namespace: str

@@ -76,7 +76,7 @@ class _Endpoints(Reconciler[K], Generic[K]):
         findings = findings_of(status.state or "DeploymentPending", _message(status), addresses)
         findings += await self._scaled(obj, bundle)
         findings += await self._published(obj, endpoint, status)
-        findings += _said(bundle, self.omissions(obj, endpoint))
+        findings += _bundle_findings(bundle, self.omissions(obj, endpoint))
         await self._say(obj, status, findings)
         return None if all(one.ok or one.type not in _RETRIED for one in findings) else _AGAIN
 
@@ -91,10 +91,13 @@ class _Endpoints(Reconciler[K], Generic[K]):
         if bundle.prefill is None:
             key = f"{obj.metadata.namespace}/{prefill_name(obj.metadata.name)}"
             for kind in (apps_v1.Deployment, core_v1.Service):
-                there = self.informer(kind).get(key)
-                if there is not None and is_owned(there, obj):
+                existing = self.informer(kind).get(key)
+                if existing is not None and is_owned(existing, obj):
                     await self.client.delete(
-                        kind, there.metadata.name, there.metadata.namespace, uid=there.metadata.uid
+                        kind,
+                        existing.metadata.name,
+                        existing.metadata.namespace,
+                        uid=existing.metadata.uid,
                     )
 
     def _check_names(self, obj: K, bundle: Bundle) -> None:
@@ -102,12 +105,12 @@ class _Endpoints(Reconciler[K], Generic[K]):
         for wanted in bundle.objects:
             kind = type(wanted)
             name = wanted.metadata.name
-            there = self.informer(kind).get(f"{wanted.metadata.namespace}/{name}")
-            if there is not None and not is_owned(there, obj):
+            existing = self.informer(kind).get(f"{wanted.metadata.namespace}/{name}")
+            if existing is not None and not is_owned(existing, obj):
                 raise NameTaken(f"{kind.__name__} {name} is there and belongs to somebody else")
 
     async def _refuse(self, obj: K, reason: str, message: str) -> None:
-        """What runs already goes on: only what is asked for now cannot be had."""
+        """What runs already goes on: only what is requested now is not available."""
         status = StatusV1(
             state="DeploymentFailed",
             replicas=obj.status.replicas,
@@ -166,10 +169,10 @@ class _Endpoints(Reconciler[K], Generic[K]):
         kind = {"apiVersion": VERSION, "kind": "ScaledObject"}
         namespace = obj.metadata.namespace
         try:
-            there = (await self.client.get(kind, name, namespace))["metadata"]
-            owners = {one["uid"] for one in there.get("ownerReferences", ())}
+            metadata = (await self.client.get(kind, name, namespace))["metadata"]
+            owners = {one["uid"] for one in metadata.get("ownerReferences", ())}
             if obj.metadata.uid in owners:
-                await self.client.delete(kind, name, namespace, uid=there["uid"])
+                await self.client.delete(kind, name, namespace, uid=metadata["uid"])
         except UnknownKind:
             return
         except StatusError as error:
@@ -179,27 +182,29 @@ class _Endpoints(Reconciler[K], Generic[K]):
     # --- the certificate ---
 
     async def _published(self, obj: K, endpoint: Endpoint, status: StatusV1) -> list[Finding]:
-        """Writes what clients trust to where they are told that it is."""
+        """Writes the CA certificate to the address that the status publishes."""
         tls = endpoint.spec.tls_config
         uri = tls.tls_certificate_output_s3_uri if tls is not None else None
         names = [f"{endpoint.name}.{endpoint.namespace}.svc"]
-        made = CertificateStatus(
+        certificate_status = CertificateStatus(
             certificate_name=f"{endpoint.name}-{endpoint.namespace}",
             issuer_name=AUTHORITY,
             certificate_domain_names=names,
             certificate_health="Valid",
         )
-        status.tls_certificate = made
+        status.tls_certificate = certificate_status
         if not uri:
             return []
         parts = urlsplit(uri)
         key = "/".join(
-            part for part in (parts.path.strip("/"), f"{made.certificate_name}.pem") if part
+            part
+            for part in (parts.path.strip("/"), f"{certificate_status.certificate_name}.pem")
+            if part
         )
-        made.tls_certificate_output_s3_bucket = parts.netloc
+        certificate_status.tls_certificate_output_s3_bucket = parts.netloc
         before = obj.status.tls_certificate
         if before is not None and before.tls_certificate_s3_keys == [key]:
-            made.tls_certificate_s3_keys = [key]
+            certificate_status.tls_certificate_s3_keys = [key]
             return [Finding(_PUBLISHED, True, "Written", f"s3://{parts.netloc}/{key}")]
         try:
             bucket = await self._bucket(parts.netloc, endpoint)
@@ -207,7 +212,7 @@ class _Endpoints(Reconciler[K], Generic[K]):
             await asyncio.to_thread(bucket.put, key, secret.data["tls.crt"])
         except (LoadError, KeyError) as error:
             return [Finding(_PUBLISHED, False, "NotWritten", str(error))]
-        made.tls_certificate_s3_keys = [key]
+        certificate_status.tls_certificate_s3_keys = [key]
         return [Finding(_PUBLISHED, True, "Written", f"s3://{parts.netloc}/{key}")]
 
     async def _bucket(self, name: str, endpoint: Endpoint) -> Bucket:
@@ -237,7 +242,7 @@ def _message(status: StatusV1) -> str:
     return summary.message if summary is not None else "the Deployment is not there yet"
 
 
-def _said(bundle: Bundle, omissions: list[str]) -> list[Finding]:
+def _bundle_findings(bundle: Bundle, omissions: list[str]) -> list[Finding]:
     """What is recorded where, and what is not to be had."""
     endpoint = bundle.endpoint
     findings = []
@@ -273,8 +278,8 @@ class JumpStartModels(_Endpoints[v1.JumpStartModel]):
         """A change of the catalogue concerns every model."""
 
         def changed(old: Any, new: Any) -> None:
-            one = new or old
-            if (one.metadata.namespace, one.metadata.name) != (NAMESPACE, CATALOGUE):
+            config_map = new or old
+            if (config_map.metadata.namespace, config_map.metadata.name) != (NAMESPACE, CATALOGUE):
                 return
             for model in self.informer(v1.JumpStartModel):
                 enqueue(f"{model.metadata.namespace}/{model.metadata.name}")
@@ -288,7 +293,7 @@ class JumpStartModels(_Endpoints[v1.JumpStartModel]):
 
 
 class Registrations(Reconciler[v1.SageMakerEndpointRegistration]):
-    """Says that nothing is registered: the one stand-in without a part of its own."""
+    """Reports that nothing is registered: the one stand-in without a part of its own."""
 
     kind = v1.SageMakerEndpointRegistration
 

@@ -1,9 +1,9 @@
 """Stands before the server in a pod: lets through as many requests at a time as the server takes,
 records them, and has long prompts read by another server first. The program of a container beside
-the server, of nothing but Python's own library.
+the server, with the standard library alone.
 
-It is told by its environment: FRONT is JSON of `Plan`; AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY are
-for what it records.
+It is configured by its environment: FRONT is JSON of `Plan`; AWS_ACCESS_KEY_ID,
+AWS_SECRET_ACCESS_KEY are for what it records.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from tiphys.addons.inference.wire import (
     pieces,
     read_body,
     read_head,
-    whole,
+    read_to_end,
 )
 
 _HEAD = 64 << 10  # bytes of a head
@@ -64,10 +64,10 @@ class Plan:
 
 def plan_of(text: str) -> Plan:
     """What `dataclasses.asdict` made of one, as JSON."""
-    said = json.loads(text)
+    fields = json.loads(text)
     for name, kind in (("limits", Limits), ("capture", Capture), ("prefill", Prefill)):
-        said[name] = kind(**said[name]) if said.get(name) else None
-    return Plan(**said)
+        fields[name] = kind(**fields[name]) if fields.get(name) else None
+    return Plan(**fields)
 
 
 class Overflow(Exception):
@@ -131,7 +131,7 @@ class Front:
         try:
             async with self._turn(head):
                 if reader.at_eof():
-                    return False  # it waited, and nobody is there any more
+                    return False  # the client left while it waited
                 async with asyncio.timeout(_LONGEST):
                     return await self._forward(head, body, writer)
         except Overflow:
@@ -168,20 +168,21 @@ class Front:
         return head.keeps_alive
 
     async def _prefilled(self, prefill: Prefill, head: Head, body: bytes) -> bytes:
-        """The body for the server here. It reads the prompt itself where nobody else does."""
+        """The body for the server here. It reads the prompt itself where there is no prefill
+        server."""
         request = long_prompt(body, prefill.threshold)
         if request is None:
             return body
         try:
-            async with asked(prefill.host, prefill.port, head, to_prefill(request)) as found:
-                answer, reader = found
-                said = await whole(reader, answer, "POST")
+            async with asked(prefill.host, prefill.port, head, to_prefill(request)) as exchange:
+                answer, reader = exchange
+                prefill_answer = await read_to_end(reader, answer, "POST")
             if answer.first[1] != "200":
-                raise OSError(f"{answer.first[1]} {said[:200].decode(errors='replace')}")
+                raise OSError(f"{answer.first[1]} {prefill_answer[:200].decode(errors='replace')}")
         except (OSError, Malformed, asyncio.IncompleteReadError) as error:
             print(f"not prefilled by {prefill.host}: {error}", file=sys.stderr, flush=True)
             return body
-        return to_decode(request, said) or body
+        return to_decode(request, prefill_answer) or body
 
 
 async def _pass_on(
@@ -237,7 +238,7 @@ def recorder_of(plan: Plan, env: Mapping[str, str]) -> Recorder | None:
 
 
 async def main(env: Mapping[str, str]) -> None:
-    """Until it is told to end; then what was recorded is written."""
+    """Until SIGTERM; then what was recorded is written."""
     plan = plan_of(env["FRONT"])
     recorder = recorder_of(plan, env)
     ended = asyncio.Event()

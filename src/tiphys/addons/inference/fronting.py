@@ -76,7 +76,7 @@ def _capture(endpoint: Endpoint) -> Capture | None:
     buffer = asked.buffer_config or v1.Buffering()
     payload = asked.payload_config or v1.PayloadLimits()
     types = asked.capture_content_type_header or v1.CaptureContentTypes()
-    made = Capture(
+    capture = Capture(
         bucket=where.netloc,
         prefix="/".join(name for name in names if name),
         modes=tuple(one.capture_mode for one in asked.capture_options) or ("Input", "Output"),
@@ -86,12 +86,12 @@ def _capture(endpoint: Endpoint) -> Capture | None:
         largest=(payload.max_payload_size_kb or 0) << 10,
     )
     if types.csv_content_types or types.json_content_types:
-        made = dataclasses.replace(
-            made,
+        capture = dataclasses.replace(
+            capture,
             csv_types=tuple(map(str.lower, types.csv_content_types)),
             json_types=tuple(map(str.lower, types.json_content_types)),
         )
-    return made
+    return capture
 
 
 def _percentage(asked: int | None) -> int:
@@ -110,10 +110,10 @@ def _prefill(endpoint: Endpoint) -> Prefill | None:
 
 
 def programs_of(endpoint: Endpoint) -> core_v1.ConfigMap:
-    made = core_v1.ConfigMap(metadata=endpoint.meta(f"{endpoint.name}-front"))
+    config_map = core_v1.ConfigMap(metadata=endpoint.meta(f"{endpoint.name}-front"))
     folder = Path(__file__).parent
-    made.data = {f"{name}.py": (folder / f"{name}.py").read_text() for name in _MODULES}
-    return made
+    config_map.data = {f"{name}.py": (folder / f"{name}.py").read_text() for name in _MODULES}
+    return config_map
 
 
 def volume_of(endpoint: Endpoint) -> core_v1.Volume:
@@ -126,9 +126,9 @@ def volume_of(endpoint: Endpoint) -> core_v1.Volume:
 
 def container_of(plan: Plan, settings: Settings) -> core_v1.Container:
     """It starts before the server and ends after it."""
-    said = {name: value for name, value in dataclasses.asdict(plan).items() if value is not None}
+    fields = {name: value for name, value in dataclasses.asdict(plan).items() if value is not None}
     variables = [
-        core_v1.EnvVar(name="FRONT", value=json.dumps(said, sort_keys=True)),
+        core_v1.EnvVar(name="FRONT", value=json.dumps(fields, sort_keys=True)),
         core_v1.EnvVar(name="PYTHONPATH", value=_FOLDER),
     ]
     if plan.capture is not None:

@@ -1,7 +1,7 @@
 """Prefill and decode on pods of their own: an endpoint with `pdSpec` is two, of which clients reach
 the one that answers (pure).
 
-A pod of that one has a long prompt read by the other one's servers, which tell it where the cache
+A pod of that one has a long prompt read by the other one's servers, which report where the cache
 is that they made (`prefilling`). How servers hand caches on is theirs: users write it into `args`.
 """
 
@@ -34,17 +34,17 @@ def prefilling(endpoint: Endpoint) -> Endpoint | None:
     if halves is None:
         return None
     scaling = halves.auto_scaling_spec.prefill_auto_scaling if halves.auto_scaling_spec else None
-    made = _half(endpoint, halves, halves.prefill_spec, scaling)
-    made.spec.pd_spec = None
-    made.spec.data_capture = None
-    made.spec.worker.request_limits = None
-    return dataclasses.replace(made, name=prefill_name(endpoint.name))
+    prefill = _half(endpoint, halves, halves.prefill_spec, scaling)
+    prefill.spec.pd_spec = None
+    prefill.spec.data_capture = None
+    prefill.spec.worker.request_limits = None
+    return dataclasses.replace(prefill, name=prefill_name(endpoint.name))
 
 
 def _half(
     endpoint: Endpoint, halves: v1.Disaggregation, role: v1.Role, scaling: AutoScalingV1 | None
 ) -> Endpoint:
-    """What the role says comes after what is said for both, and instead of it."""
+    """The role's settings override those for both."""
     spec = copy.deepcopy(endpoint.spec)
     spec.worker.args = [*spec.worker.args, *role.args]
     spec.worker.resources = copy.deepcopy(role.resources) or spec.worker.resources

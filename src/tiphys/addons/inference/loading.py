@@ -1,7 +1,7 @@
 """Brings the weights of a model from S3 or from a model hub into a folder: the program of the init
-container of every pod, and of nothing but Python's own library.
+container of every pod, with the standard library alone.
 
-As a program it is told everything by its environment: MODEL_SOURCE (s3, huggingface), MODEL_TARGET,
+As a program it is configured by its environment: MODEL_SOURCE (s3, huggingface), MODEL_TARGET,
 and for S3 S3_ENDPOINT, S3_BUCKET, S3_PREFIX, AWS_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY,
 for a hub HF_ENDPOINT, HF_MODEL, HF_REVISION, HF_TOKEN. Source of the signature: AWS Signature
 Version 4.
@@ -33,7 +33,7 @@ _EMPTY = hashlib.sha256(b"").hexdigest()
 
 
 class LoadError(RuntimeError):
-    """The text says what cannot be had, and why."""
+    """The text names what is not available, and why."""
 
 
 @dataclass(frozen=True)
@@ -54,13 +54,13 @@ class Bucket:
         listed = sorted((query or {}).items())
         text = urllib.parse.urlencode(listed, quote_via=urllib.parse.quote)
         url = self.endpoint.rstrip("/") + quoted + (f"?{text}" if text else "")
-        made = urllib.request.Request(url, data=body or None, method=method)
+        request = urllib.request.Request(url, data=body or None, method=method)
         if self.key:
             host = urllib.parse.urlsplit(url).netloc
             now = datetime.datetime.now(datetime.UTC)
             for name, value in self.signed(method, quoted, text, host, body, now).items():
-                made.add_header(name, value)
-        return made
+                request.add_header(name, value)
+        return request
 
     def signed(
         self, method: str, path: str, query: str, host: str, body: bytes, now: datetime.datetime
@@ -116,7 +116,7 @@ def _text(tree: ElementTree.Element, name: str) -> str:
 _FAULTS = (OSError, http.client.HTTPException)
 
 
-def _attempts(what: str, work: Callable[[], None]) -> None:
+def _attempts(description: str, work: Callable[[], None]) -> None:
     """Tries a few times what may be better a moment later. Raises LoadError."""
     pause = _FIRST_PAUSE
     for attempt in range(1, _ATTEMPTS + 1):
@@ -126,25 +126,25 @@ def _attempts(what: str, work: Callable[[], None]) -> None:
             number = error.getcode() or 0
             reason = f"{number} {error.reason}"
             if number < 500 and number != 429:
-                raise LoadError(f"{what}: {reason}") from None
+                raise LoadError(f"{description}: {reason}") from None
         except _FAULTS as error:
             reason = str(getattr(error, "reason", error))
         if attempt == _ATTEMPTS:
-            raise LoadError(f"{what}: {reason} (tried {attempt} times)")
+            raise LoadError(f"{description}: {reason} (tried {attempt} times)")
         time.sleep(pause)
         pause *= 2
 
 
 def _read(request: Callable[[], urllib.request.Request]) -> bytes:
-    found = b""
+    content = b""
 
     def once() -> None:
-        nonlocal found
+        nonlocal content
         with urllib.request.urlopen(request(), timeout=_TIMEOUT) as answer:
-            found = answer.read()
+            content = answer.read()
 
     _attempts(request().full_url, once)
-    return found
+    return content
 
 
 def _save(request: Callable[[], urllib.request.Request], path: str, size: int | None) -> int:
@@ -203,12 +203,12 @@ def load_from_hub(endpoint: str, model: str, revision: str, token: str, target: 
         return urllib.request.Request(endpoint.rstrip("/") + path, headers=headers)
 
     name = urllib.parse.quote(model)
-    at = urllib.parse.quote(revision or "main", safe="")
-    listed = json.loads(_read(lambda: request(f"/api/models/{name}/revision/{at}")))
+    quoted_revision = urllib.parse.quote(revision or "main", safe="")
+    listed = json.loads(_read(lambda: request(f"/api/models/{name}/revision/{quoted_revision}")))
     total = 0
     for entry in listed.get("siblings", ()):
         file = entry["rfilename"]
-        path = f"/{name}/resolve/{at}/{urllib.parse.quote(file)}"
+        path = f"/{name}/resolve/{quoted_revision}/{urllib.parse.quote(file)}"
         total += _save(lambda path=path: request(path), _inside(target, file), None)  # type: ignore[misc]
         print(file, flush=True)
     if not total:

@@ -9,7 +9,7 @@ from tiphys.addons.inference.types import v1
 
 
 def omissions_of(spec: v1.InferenceEndpointConfigSpec) -> list[str]:
-    """A sentence each, that begins with the field."""
+    """A sentence each, that starts with the field."""
     return [*_amazon(spec), *_capture(spec.data_capture), *_routing(spec), *_caches(spec)]
 
 
@@ -53,11 +53,13 @@ def _caches(spec: v1.InferenceEndpointConfigSpec) -> Iterator[str]:
 
 def omissions_of_model(spec: v1.JumpStartModelSpec) -> list[str]:
     """Of what only a model of the hub has."""
-    found = []
+    omissions = []
     if spec.model.additional_configs:
-        found.append("model.additionalConfigs: the hub has no configurations beside its entries")
+        omissions.append(
+            "model.additionalConfigs: the hub has no configurations beside its entries"
+        )
     if spec.model.gated_model_download_role or spec.server.execution_role:
-        found.append("model.gatedModelDownloadRole, server.executionRole: there is no IAM")
+        omissions.append("model.gatedModelDownloadRole, server.executionRole: there is no IAM")
     if spec.server.accelerator_partition_type:
-        found.append("server.acceleratorPartitionType: instances are not partitioned")
-    return found
+        omissions.append("server.acceleratorPartitionType: instances are not partitioned")
+    return omissions

@@ -1,5 +1,5 @@
 """Long prompts are read by other servers than those that answer: the bodies of both requests, in
-the words of vLLM's disaggregated prefill. Pure, and of nothing but Python's own library, since it
+the fields of vLLM's disaggregated prefill. Pure, with the standard library alone, since it
 runs in pods.
 """
 
@@ -47,7 +47,7 @@ def long_prompt(body: bytes, threshold: int) -> dict[str, Any] | None:
 
 
 def to_prefill(request: dict[str, Any]) -> bytes:
-    """One token is asked for: what matters is the cache that is made for it."""
+    """One token is requested: what matters is the cache that is filled for it."""
     asked = {**request, "stream": False, "max_tokens": 1}
     asked.pop("stream_options", None)
     for name in ("min_tokens", "min_completion_tokens"):
@@ -62,8 +62,8 @@ def to_decode(request: dict[str, Any], answer: bytes) -> bytes | None:
     """The request with what the prefilling server said about its cache; None where it said
     nothing."""
     try:
-        said = json.loads(answer)
+        document = json.loads(answer)
     except (ValueError, RecursionError):
         return None
-    transfer = said.get(_TRANSFER) if isinstance(said, dict) else None
+    transfer = document.get(_TRANSFER) if isinstance(document, dict) else None
     return json.dumps({**request, _TRANSFER: transfer}).encode() if transfer else None

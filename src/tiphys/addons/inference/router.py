@@ -52,7 +52,7 @@ class Router:
         self._slices = informers.of(discovery_v1.EndpointSlice)
         self._slices.index("service", _service_keys)
         self._changed = asyncio.Event()
-        self._said: set[str] = set()
+        self._reported: set[str] = set()
 
     def watch(self) -> None:
         for kind in self._kinds:
@@ -84,12 +84,12 @@ class Router:
         name, _, namespace = host.rpartition(".")
         key = f"{namespace}/{name}"
         service = self._services.get(key)
-        found: Iterable[services.Endpoint] = ()
+        endpoints: Iterable[services.Endpoint] = ()
         if service is not None and service.spec.ports:
             slices = self._slices.by("service", key)
-            found = services.endpoints_of(slices, service.spec.ports[0].name)
-        made: Message = services.assignment(cluster, found)
-        return made
+            endpoints = services.endpoints_of(slices, service.spec.ports[0].name)
+        message: Message = services.assignment(cluster, endpoints)
+        return message
 
     # --- what is published ---
 
@@ -107,8 +107,8 @@ class Router:
                 route = route_of(obj)
                 routes[route.key] = route
                 had[route.key] = [one.ip for one in service.status.load_balancer.ingress if one.ip]
-        given = self._pool.assign((key, (), had[key]) for key in routes)
-        return [(route, given[key][0]) for key, route in routes.items() if given[key]]
+        addresses = self._pool.assign((key, (), had[key]) for key in routes)
+        return [(route, addresses[key][0]) for key, route in routes.items() if addresses[key]]
 
     async def publish(self) -> str:
         """Returns what `tiphys addon status` should say."""
@@ -130,12 +130,12 @@ class Router:
         return f"Envoy serves {len(routed) - len(refused)} of {len(routed)} endpoints"
 
     async def follow(self) -> None:
-        said = ""
+        reported = ""
         while True:
             message = await self.publish()
-            if message != said:
+            if message != reported:
                 self._context.ready(message)
-                said = message
+                reported = message
             await self._changed.wait()
             await asyncio.sleep(_PAUSE)
 
@@ -167,9 +167,9 @@ class Router:
     def _log(self, refused: dict[str, str]) -> None:
         """Each refusal once, however often it is tried again."""
         now = {f"{name}: {reason}" for name, reason in refused.items()}
-        for text in sorted(now - self._said):
+        for text in sorted(now - self._reported):
             log.error("Envoy refused %s", text)
-        self._said = now
+        self._reported = now
 
 
 def _service_keys(obj: discovery_v1.EndpointSlice) -> list[str]:

@@ -9,7 +9,7 @@ from tiphys.addons.inference.endpoint import PORT
 from tiphys.addons.inference.types import v1
 
 Strategy = Literal["prefixaware", "session", "roundrobin", "least"]
-"""`least` is whoever has the fewest requests under way."""
+"""`least` is the pod with the fewest requests under way."""
 
 
 @dataclass(frozen=True, slots=True)

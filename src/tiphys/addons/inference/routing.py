@@ -34,9 +34,9 @@ _SLOWEST = 3600  # seconds that an answer may take: models speak long
 PREFIX_HEADER = "x-tiphys-prefix"
 SESSION_HEADER = "x-amzn-sagemaker-session-id"
 PREFIX_CHARACTERS = 256
-"""Of a prompt, by which requests are told apart. vLLM's router compares in pieces of 128."""
+"""Of a prompt, by which requests are distinguished. vLLM's router compares in pieces of 128."""
 
-# The prompt begins after the first of the keys under which servers take it; what comes before
+# The prompt starts after the first of the keys under which servers take it; what comes before
 # (the model's name, temperatures) may be the same for everybody. JSON's own rules do not matter:
 # equal bytes are equal prefixes.
 _LUA = """
@@ -63,12 +63,12 @@ end
 
 def listener(route: Route, address: str, port: int) -> listener_pb2.Listener:
     """TLS alone: an endpoint is spoken to in the open inside the cluster only, by its Service."""
-    made = listener_pb2.Listener(
+    config = listener_pb2.Listener(
         name=route.key,
         address=services.socket(address, port),
         per_connection_buffer_limit_bytes=UInt32Value(value=_LARGEST),
     )
-    chain = made.filter_chains.add()
+    chain = config.filter_chains.add()
     manager = chain.filters.add(name="envoy.filters.network.http_connection_manager")
     manager.typed_config.CopyFrom(services.packed(_manager(route)))
     common = tls_pb2.CommonTlsContext(
@@ -81,11 +81,11 @@ def listener(route: Route, address: str, port: int) -> listener_pb2.Listener:
     downstream = tls_pb2.DownstreamTlsContext(common_tls_context=common)
     chain.transport_socket.name = "envoy.transport_sockets.tls"
     chain.transport_socket.typed_config.CopyFrom(services.packed(downstream))
-    return made
+    return config
 
 
 def _manager(route: Route) -> Any:
-    made = _MANAGER(
+    manager = _MANAGER(
         stat_prefix="inference",
         route_config=route_configuration(route),
         use_remote_address=BoolValue(value=True),
@@ -99,9 +99,9 @@ def _manager(route: Route) -> Any:
         source = base_pb2.DataSource(inline_string=program)
         filters.insert(0, ("lua", lua_pb2.Lua(default_source_code=source)))
     for name, message in filters:
-        filter_ = made.http_filters.add(name=f"envoy.filters.http.{name}")
+        filter_ = manager.http_filters.add(name=f"envoy.filters.http.{name}")
         filter_.typed_config.CopyFrom(services.packed(message))
-    return made
+    return manager
 
 
 def route_configuration(route: Route) -> route_pb2.RouteConfiguration:
@@ -115,38 +115,38 @@ def route_configuration(route: Route) -> route_pb2.RouteConfiguration:
 
 
 def _action(route: Route, path: str = "") -> route_components_pb2.RouteAction:
-    made = _ACTION(cluster=route.cluster, timeout=Duration(seconds=_SLOWEST))
+    action = _ACTION(cluster=route.cluster, timeout=Duration(seconds=_SLOWEST))
     if path:
-        made.regex_rewrite.pattern.regex = "^/endpoints/[^/?]+/invocations"
-        made.regex_rewrite.substitution = path
-    # What was not answered at all is asked of another pod.
-    made.retry_policy.retry_on = "connect-failure,refused-stream,reset-before-request"
-    made.retry_policy.num_retries.value = 2
+        action.regex_rewrite.pattern.regex = "^/endpoints/[^/?]+/invocations"
+        action.regex_rewrite.substitution = path
+    # What was not answered at all is retried at another pod.
+    action.retry_policy.retry_on = "connect-failure,refused-stream,reset-before-request"
+    action.retry_policy.num_retries.value = 2
     if route.strategy == "prefixaware":
-        made.hash_policy.add(header={"header_name": PREFIX_HEADER})
+        action.hash_policy.add(header={"header_name": PREFIX_HEADER})
     elif route.strategy == "session":
-        made.hash_policy.add(header={"header_name": SESSION_HEADER}, terminal=True)
-        made.hash_policy.add(cookie={"name": SESSION_HEADER})
-    return made
+        action.hash_policy.add(header={"header_name": SESSION_HEADER}, terminal=True)
+        action.hash_policy.add(cookie={"name": SESSION_HEADER})
+    return action
 
 
 def cluster(route: Route) -> cluster_pb2.Cluster:
-    made = services.cluster(route.cluster)
-    made.common_lb_config.healthy_panic_threshold.value = 0.0
+    envoy_cluster = services.cluster(route.cluster)
+    envoy_cluster.common_lb_config.healthy_panic_threshold.value = 0.0
     options = http_protocol_options_pb2.HttpProtocolOptions()
     if route.is_grpc:
         options.explicit_http_config.http2_protocol_options.SetInParent()
     else:
         options.explicit_http_config.http_protocol_options.SetInParent()
-        made.health_checks.append(_health(route))
-    made.typed_extension_protocol_options[_HTTP_OPTIONS].CopyFrom(services.packed(options))
+        envoy_cluster.health_checks.append(_health(route))
+    envoy_cluster.typed_extension_protocol_options[_HTTP_OPTIONS].CopyFrom(services.packed(options))
     policy = _policy(route)
     if policy is not None:
         name, message = policy
-        config = made.load_balancing_policy.policies[0].typed_extension_config
+        config = envoy_cluster.load_balancing_policy.policies[0].typed_extension_config
         config.name = f"envoy.load_balancing_policies.{name}"
         config.typed_config.CopyFrom(services.packed(message))
-    return made
+    return envoy_cluster
 
 
 def _policy(route: Route) -> tuple[str, Any] | None:

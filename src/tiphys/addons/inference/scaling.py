@@ -1,8 +1,8 @@
-"""What KEDA is told of an endpoint: its autoscaling as a ScaledObject (pure).
+"""KEDA's configuration for an endpoint: its autoscaling as a ScaledObject (pure).
 
-The endpoint itself is what is scaled, by its scale subresource: so nobody else writes the number of
-its replicas. Of one with halves the Deployment of each is, whose number the operator leaves alone
-then.
+The endpoint itself is what is scaled, by its scale subresource: so no other controller writes the
+number of its replicas. Of one with halves the Deployment of each is, whose number the operator
+leaves alone then.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Target:
 
 
 def scaled_object(owner: Plain, target: Target, scaling: AutoScaling, prometheus: str) -> Plain:
-    """`owner` is the endpoint as an owner reference. `prometheus` is asked where a trigger names no
+    """`owner` is the endpoint as an owner reference. `prometheus` is used where a trigger names no
     server."""
     behavior = {
         "scaleDown": {"stabilizationWindowSeconds": scaling.scale_down_stabilization_time},
@@ -76,44 +76,44 @@ def triggers_of(scaling: AutoScaling, prometheus: str) -> list[Plain]:
     ]
 
 
-def _trigger(kind: str, one: CloudWatchTrigger | PrometheusTrigger, metadata: Plain) -> Plain:
+def _trigger(kind: str, trigger: CloudWatchTrigger | PrometheusTrigger, metadata: Plain) -> Plain:
     """KEDA takes every value as text, and leaves out what is empty."""
-    metric_type = "AverageValue" if one.metric_type == "Average" else "Value"
-    made = {
+    metric_type = "AverageValue" if trigger.metric_type == "Average" else "Value"
+    scaler = {
         "type": kind,
         "metricType": metric_type,
-        "useCachedMetrics": one.use_cached_metrics,
+        "useCachedMetrics": trigger.use_cached_metrics,
         "metadata": {name: _text(value) for name, value in metadata.items() if value != ""},
     }
-    return {"name": one.name, **made} if one.name else made
+    return {"name": trigger.name, **scaler} if trigger.name else scaler
 
 
-def _cloud_watch(one: CloudWatchTrigger) -> Plain:
+def _cloud_watch(trigger: CloudWatchTrigger) -> Plain:
     metadata = {
-        "namespace": one.namespace,
-        "metricName": one.metric_name,
-        "dimensionName": ";".join(dimension.name for dimension in one.dimensions),
-        "dimensionValue": ";".join(dimension.value for dimension in one.dimensions),
-        "metricStat": one.metric_stat,
-        "metricStatPeriod": one.metric_collection_period,
-        "metricCollectionTime": one.metric_collection_start_time,
-        "minMetricValue": one.min_value or 0,
-        "targetMetricValue": one.target_value or 0,
-        "activationTargetMetricValue": one.activation_target_value or 0,
+        "namespace": trigger.namespace,
+        "metricName": trigger.metric_name,
+        "dimensionName": ";".join(dimension.name for dimension in trigger.dimensions),
+        "dimensionValue": ";".join(dimension.value for dimension in trigger.dimensions),
+        "metricStat": trigger.metric_stat,
+        "metricStatPeriod": trigger.metric_collection_period,
+        "metricCollectionTime": trigger.metric_collection_start_time,
+        "minMetricValue": trigger.min_value or 0,
+        "targetMetricValue": trigger.target_value or 0,
+        "activationTargetMetricValue": trigger.activation_target_value or 0,
     }
-    return _trigger("aws-cloudwatch", one, metadata)
+    return _trigger("aws-cloudwatch", trigger, metadata)
 
 
-def _prometheus(one: PrometheusTrigger, prometheus: str) -> Plain:
+def _prometheus(trigger: PrometheusTrigger, prometheus: str) -> Plain:
     metadata = {
-        "serverAddress": one.server_address or prometheus,
-        "query": one.query,
-        "namespace": one.namespace,
-        "customHeaders": one.custom_headers,
-        "threshold": one.target_value or 0,
-        "activationThreshold": one.activation_target_value or 0,
+        "serverAddress": trigger.server_address or prometheus,
+        "query": trigger.query,
+        "namespace": trigger.namespace,
+        "customHeaders": trigger.custom_headers,
+        "threshold": trigger.target_value or 0,
+        "activationThreshold": trigger.activation_target_value or 0,
     }
-    return _trigger("prometheus", one, metadata)
+    return _trigger("prometheus", trigger, metadata)
 
 
 def _text(value: Any) -> str:

@@ -80,25 +80,25 @@ def status_of(
     if prefill is not None and state == "DeploymentComplete":
         state, message = state_of(prefill)
         message = f"prefill: {message}"
-    made = StatusV1(
+    status = StatusV1(
         state=state,
         selector=",".join(f"{key}={value}" for key, value in endpoint.selector.items()),
         tls_certificate=before.tls_certificate,
         metrics_status=_metrics(endpoint),
     )
     if endpoint.spec.endpoint_name:
-        made.endpoints = EndpointStatus(sagemaker=SageMakerStatus(state=NO_SAGEMAKER))
+        status.endpoints = EndpointStatus(sagemaker=SageMakerStatus(state=NO_SAGEMAKER))
     if deployment is not None:
-        made.replicas = deployment.status.replicas
-        made.deployment_status = _summary(deployment, state, message, now, before)
-    return made
+        status.replicas = deployment.status.replicas
+        status.deployment_status = _summary(deployment, state, message, now, before)
+    return status
 
 
 def _summary(
     deployment: apps_v1.Deployment, state: State, message: str, now: str, before: StatusV1
 ) -> DeploymentSummary:
     """`lastUpdated` stays while nothing else changes."""
-    made = DeploymentSummary(
+    summary = DeploymentSummary(
         name=deployment.metadata.name,
         last_updated=now,
         deployment_object_overall_state=state,
@@ -108,10 +108,10 @@ def _summary(
     )
     older = before.deployment_status
     if older is not None:
-        made.last_updated = older.last_updated
-        if made != older:
-            made.last_updated = now
-    return made
+        summary.last_updated = older.last_updated
+        if summary != older:
+            summary.last_updated = now
+    return summary
 
 
 def _metrics(endpoint: Endpoint) -> MetricsStatus | None:
@@ -130,17 +130,17 @@ def _metrics(endpoint: Endpoint) -> MetricsStatus | None:
 def with_findings(
     standing: list[Condition], findings: Iterable[Finding], generation: int, now: float
 ) -> list[Condition]:
-    """Conditions whose times of transition are kept; those that nothing is found of go."""
-    made = list(standing)
+    """Conditions whose times of transition are kept; those without a finding go."""
+    updated_conditions = list(standing)
     types = set()
-    for one in findings:
-        types.add(one.type)
+    for finding in findings:
+        types.add(finding.type)
         wanted = Condition(
-            type=one.type,
-            status=conditions.status_of(one.ok),
-            reason=one.reason,
-            message=one.message,
+            type=finding.type,
+            status=conditions.status_of(finding.ok),
+            reason=finding.reason,
+            message=finding.message,
             observed_generation=generation,
         )
-        made = conditions.updated(made, wanted, now)
-    return [one for one in made if one.type in types]
+        updated_conditions = conditions.updated(updated_conditions, wanted, now)
+    return [one for one in updated_conditions if one.type in types]

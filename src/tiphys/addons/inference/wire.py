@@ -51,7 +51,7 @@ class Head:
         return self.first[2] != "HTTP/1.1"
 
     def encoded(self, *more: tuple[str, str]) -> bytes:
-        """Without what belongs to one connection, or says how long the body is; with `more`."""
+        """Without what belongs to one connection, or gives the body's length; with `more`."""
         named = {name.strip().lower() for name in self.get("connection").split(",")}
         kept = [
             (name, value)
@@ -87,7 +87,7 @@ async def read_head(reader: asyncio.StreamReader) -> Head | None:
 
 
 def length_of(head: Head) -> int | None:
-    """What it says of the length of its body: None is "in chunks". Raises Malformed for what can be
+    """The length of its body by its headers: None is "in chunks". Raises Malformed for what can be
     read in two ways, by which requests are smuggled."""
     lengths = {value for name, value in head.fields if name.lower() == "content-length"}
     coding = head.get("transfer-encoding").lower()
@@ -141,7 +141,7 @@ async def _line(reader: asyncio.StreamReader) -> bytes:
         raise Malformed("a line is too long") from None
 
 
-async def whole(reader: asyncio.StreamReader, head: Head, method: str) -> bytes:
+async def read_to_end(reader: asyncio.StreamReader, head: Head, method: str) -> bytes:
     """The body of an answer that is short. Raises Malformed for one that is not."""
     body = bytearray()
     async for piece in pieces(reader, head, method):

@@ -26,34 +26,34 @@ def program_of(endpoint: Endpoint) -> core_v1.ConfigMap | None:
     """The program that loads the weights, where there are any to load."""
     if not _is_loaded(endpoint.spec.model_source_config):
         return None
-    made = core_v1.ConfigMap(metadata=endpoint.meta(f"{endpoint.name}-loading"))
-    made.data = {_PROGRAM_KEY: _PROGRAM.read_text()}
-    return made
+    config_map = core_v1.ConfigMap(metadata=endpoint.meta(f"{endpoint.name}-loading"))
+    config_map.data = {_PROGRAM_KEY: _PROGRAM.read_text()}
+    return config_map
 
 
 def service_of(endpoint: Endpoint, plan: Plan | None = None) -> core_v1.Service:
     """Its health path and algorithm are also written as the load balancer controller of AWS reads
     them. Requests go to what stands before the server, if anything does."""
-    made = inner_service_of(endpoint, plan)
+    service = inner_service_of(endpoint, plan)
     alb = "alb.ingress.kubernetes.io"
-    made.metadata.annotations = {
+    service.metadata.annotations = {
         f"{alb}/healthcheck-path": endpoint.health_path,
         f"{alb}/target-group-attributes": f"load_balancing.algorithm.type={endpoint.algorithm}",
     }
-    made.spec.type = "LoadBalancer"
-    made.spec.load_balancer_class = BALANCER_CLASS
-    made.spec.allocate_load_balancer_node_ports = False
-    return made
+    service.spec.type = "LoadBalancer"
+    service.spec.load_balancer_class = BALANCER_CLASS
+    service.spec.allocate_load_balancer_node_ports = False
+    return service
 
 
 def inner_service_of(endpoint: Endpoint, plan: Plan | None = None) -> core_v1.Service:
-    """For whoever is in the cluster alone."""
+    """For clients in the cluster only."""
     server = endpoint.spec.worker.model_invocation_port
     target = plan.port if plan is not None else server.container_port
     port = core_v1.ServicePort(name=server.name or "http", port=PORT, target_port=target)
-    made = core_v1.Service(metadata=endpoint.meta())
-    made.spec = core_v1.ServiceSpec(selector=endpoint.selector, ports=[port])
-    return made
+    service = core_v1.Service(metadata=endpoint.meta())
+    service.spec = core_v1.ServiceSpec(selector=endpoint.selector, ports=[port])
+    return service
 
 
 def deployment_of(
@@ -65,9 +65,9 @@ def deployment_of(
     custom = spec.kubernetes or v1.PodCustomization()
     volumes = [copy.deepcopy(one) for one in custom.volumes]
     named = {one.name for one in volumes}
-    for one in _own_volumes(endpoint):
-        if one.name not in named:
-            volumes.append(one)
+    for volume in _own_volumes(endpoint):
+        if volume.name not in named:
+            volumes.append(volume)
     first = [one for one in (_loader(endpoint, settings),) if one is not None]
     first += copy.deepcopy(custom.init_containers)
     if plan is not None:
@@ -84,15 +84,15 @@ def deployment_of(
         pod.scheduler_name = custom.scheduler_name
     if custom.service_account_name:
         pod.service_account_name = custom.service_account_name
-    made = apps_v1.Deployment(metadata=endpoint.meta())
-    made.spec.replicas = None if endpoint.is_scaled else spec.replicas
-    made.spec.selector = LabelSelector(match_labels=endpoint.selector)
-    made.spec.progress_deadline_seconds = spec.max_deploy_time_in_seconds
-    made.spec.template = core_v1.PodTemplateSpec(
+    deployment = apps_v1.Deployment(metadata=endpoint.meta())
+    deployment.spec.replicas = None if endpoint.is_scaled else spec.replicas
+    deployment.spec.selector = LabelSelector(match_labels=endpoint.selector)
+    deployment.spec.progress_deadline_seconds = spec.max_deploy_time_in_seconds
+    deployment.spec.template = core_v1.PodTemplateSpec(
         metadata=ObjectMeta(labels=dict(endpoint.labels), annotations=_scraped(spec.metrics)),
         spec=pod,
     )
-    return made
+    return deployment
 
 
 def _affinity(endpoint: Endpoint) -> core_v1.Affinity | None:
@@ -113,8 +113,8 @@ def _scraped(metrics: v1alpha1.Metrics | None) -> dict[str, str]:
     if metrics is None or not metrics.enabled:
         return {}
     page = metrics.model_metrics or v1alpha1.ModelMetrics()
-    said = {"scrape": "true", "path": page.path, "port": str(page.port)}
-    return {f"prometheus.io/{name}": value for name, value in said.items()}
+    annotations = {"scrape": "true", "path": page.path, "port": str(page.port)}
+    return {f"prometheus.io/{name}": value for name, value in annotations.items()}
 
 
 def _check(spec: v1.InferenceEndpointConfigSpec) -> None:
@@ -204,7 +204,7 @@ def _server(endpoint: Endpoint) -> core_v1.Container:
 
 
 def _asks(endpoint: Endpoint) -> core_v1.Probe | None:
-    """A server is ready when its health path says so: it has its weights then."""
+    """A server is ready when its health path answers: it has its weights then."""
     port = endpoint.spec.worker.model_invocation_port
     if port.name == "grpc":
         return core_v1.Probe(
@@ -215,7 +215,7 @@ def _asks(endpoint: Endpoint) -> core_v1.Probe | None:
 
 
 def _cache_variables(spec: v1.InferenceEndpointConfigSpec) -> list[core_v1.EnvVar]:
-    """What LMCache, which vLLM keeps its key-value cache in, is told."""
+    """The configuration of LMCache, which vLLM keeps its key-value cache in."""
     cache = spec.kv_cache_spec
     if cache is None:
         return []
@@ -225,9 +225,9 @@ def _cache_variables(spec: v1.InferenceEndpointConfigSpec) -> list[core_v1.EnvVa
         "LMCACHE_LOCAL_CPU": "True" if cache.enable_l1_cache else "False",
         "LMCACHE_REMOTE_URL": second.l2_cache_local_url if second is not None else "",
     }
-    given = {one.name for one in spec.worker.environment_variables}
+    user_variables = {one.name for one in spec.worker.environment_variables}
     return [
         core_v1.EnvVar(name=name, value=value)
         for name, value in variables.items()
-        if value and name not in given
+        if value and name not in user_variables
     ]

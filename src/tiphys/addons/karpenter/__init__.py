@@ -1,6 +1,6 @@
 """Karpenter: nodes that are made as pods need them, and removed or replaced under a budget.
 
-For whoever wants to try NodePools, consolidation, drift and disruption budgets, with a fleet of
+For users who want to try NodePools, consolidation, drift and disruption budgets, with a fleet of
 hundreds of nodes on a laptop: users' NodePools and NodeClaims (karpenter.sh/v1) apply unchanged.
 The machines are those of a cloud of our own (`addons/_cloud`).
 

@@ -1,4 +1,4 @@
-"""How many nodes of a pool may be disrupted now, and which budget says so. Pure."""
+"""How many nodes of a pool may be disrupted now, and which budget decides that. Pure."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ _BASE_COST = 1.0
 
 @dataclass(frozen=True)
 class Note:
-    """What is said about a node: becomes events of it and of its claim."""
+    """A message about a node: becomes events of it and of its claim."""
 
     node: str
     reason: str
@@ -61,7 +61,7 @@ class Candidate:
 class Candidates:
     """`notes` say why others are none."""
 
-    found: list[Candidate] = field(default_factory=list)
+    nodes: list[Candidate] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
 
 
@@ -84,7 +84,7 @@ def candidates(world: World, *, eventually: bool = False) -> Candidates:
         cost = _BASE_COST + sum(max(eviction_cost(pod), 0.0) for pod in pods)
         pool = world.pools[state.pool]
         price = world.price(state)
-        result.found.append(Candidate(state, state.claim, pool, pods, price, cost))
+        result.nodes.append(Candidate(state, state.claim, pool, pods, price, cost))
     return result
 
 
@@ -122,26 +122,26 @@ def _sentence(text: str) -> str:
 def consolidatable(result: Candidates, *, empty: bool) -> Iterator[Candidate]:
     """Those that emptiness (`empty`) or consolidation may take; what speaks against others is added
     to the notes."""
-    for each in result.found:
-        if each.pool.is_static or each.is_empty != empty:
+    for candidate in result.nodes:
+        if candidate.pool.is_static or candidate.is_empty != empty:
             continue
-        against = "" if empty else _unpriced(each)
-        if each.pool.spec.disruption.consolidate_after == NEVER:
-            against = f'NodePool "{each.pool.name}" has consolidation disabled'
-        elif not empty and each.pool.spec.disruption.consolidation_policy == "WhenEmpty":
+        against = "" if empty else _unpriced(candidate)
+        if candidate.pool.spec.disruption.consolidate_after == NEVER:
+            against = f'NodePool "{candidate.pool.name}" has consolidation disabled'
+        elif not empty and candidate.pool.spec.disruption.consolidation_policy == "WhenEmpty":
             against = (
-                f'NodePool "{each.pool.name}" has consolidation policy WhenEmpty, but node is not '
-                "empty"
+                f'NodePool "{candidate.pool.name}" has consolidation policy WhenEmpty, '
+                "but node is not empty"
             )
         if against:
-            result.notes.append(Note(each.name, "Unconsolidatable", against))
-        elif each.claim.is_(names.CONSOLIDATABLE):
-            yield each
+            result.notes.append(Note(candidate.name, "Unconsolidatable", against))
+        elif candidate.claim.is_(names.CONSOLIDATABLE):
+            yield candidate
 
 
-def _unpriced(each: Candidate) -> str:
-    labels = each.state.labels
+def _unpriced(candidate: Candidate) -> str:
+    labels = candidate.state.labels
     for label in (names.CAPACITY_TYPE, names.ZONE):
         if label not in labels:
             return f'Node does not have label "{label}"'
-    return "" if each.price is not None else f'Instance Type "{each.type}" not found'
+    return "" if candidate.price is not None else f'Instance Type "{candidate.type}" not found'

@@ -32,14 +32,14 @@ def pool_hash(pool: NodePool) -> str:
 
 
 def _as_sets(value: object) -> object:
-    """Plain data without what is empty. Defaults are said: whether an encoder leaves one out
+    """Plain data without what is empty. Defaults are included: whether an encoder omits one
     depends on which string of equal ones it is."""
     if isinstance(value, Struct):
         names_ = (name for name in value.__struct_fields__ if name != "requirements")
         return _as_sets({name: getattr(value, name) for name in names_})
     if isinstance(value, dict):
-        found = {key: _as_sets(each) for key, each in value.items()}
-        return {key: each for key, each in found.items() if each not in (None, "", [], {})}
+        converted = {key: _as_sets(each) for key, each in value.items()}
+        return {key: each for key, each in converted.items() if each not in (None, "", [], {})}
     if isinstance(value, list):
         return sorted((_as_sets(each) for each in value), key=str)
     return value
@@ -51,7 +51,7 @@ def claim_of(new: NewNode) -> NodeClaim:
     template = pool.spec.template
     labels = {**new.offer.labels, **_own(new.pinned)}
     labels[CLASS_LABEL] = template.spec.node_class_ref.name
-    made = NodeClaim(
+    claim = NodeClaim(
         metadata=ObjectMeta(
             generate_name=f"{pool.name}-",
             labels=labels,
@@ -60,8 +60,8 @@ def claim_of(new: NewNode) -> NodeClaim:
             finalizers=[names.TERMINATION],
         )
     )
-    made.metadata.owner_references[0].controller = None
-    spec = made.spec
+    claim.metadata.owner_references[0].controller = None
+    spec = claim.spec
     reference = template.spec.node_class_ref
     spec.node_class_ref = NodeClassReference(
         group=reference.group, kind=reference.kind, name=reference.name
@@ -74,19 +74,19 @@ def claim_of(new: NewNode) -> NodeClaim:
     spec.startup_taints = list(template.spec.startup_taints)
     spec.expire_after = template.spec.expire_after
     spec.termination_grace_period = template.spec.termination_grace_period
-    return made
+    return claim
 
 
 def _annotations(new: NewNode) -> dict[str, str]:
     pool = new.offer.pool
-    found = {
+    annotations = {
         **pool.spec.template.metadata.annotations,
         names.POOL_HASH: pool_hash(pool),
         names.POOL_HASH_VERSION: names.HASH_VERSION,
     }
     if not pool.is_static:
-        found[names.MIN_VALUES_RELAXED] = str(new.is_relaxed).lower()
-    return found
+        annotations[names.MIN_VALUES_RELAXED] = str(new.is_relaxed).lower()
+    return annotations
 
 
 def _own(pinned: dict[str, str]) -> dict[str, str]:
@@ -108,8 +108,8 @@ def requirements_of(new: NewNode) -> list[Requirement]:
         names.CAPACITY_TYPE: sorted({offering.capacity_type for _, offering in new.options}),
         names.NODE_POOL: [new.offer.name],
     }
-    said = {**new.choices, **{key: [value] for key, value in new.pinned.items()}}
-    narrowed.update({key: values for key, values in said.items() if key not in narrowed})
+    selected = {**new.choices, **{key: [value] for key, value in new.pinned.items()}}
+    narrowed.update({key: values for key, values in selected.items() if key not in narrowed})
     kept = [
         Requirement(
             key=r.key,
@@ -133,7 +133,7 @@ def options_for(claim: NodeClaim, class_: TiphysNodeClass, catalog: Catalog) -> 
     """Machines of a class that do for a claim, the cheapest first."""
     needed = {name: units(name, v) for name, v in claim.spec.resources.requests.items()}
     wanted = wanted_by(claim.spec.requirements)
-    found: list[Option] = []
+    options: list[Option] = []
     for type_ in catalog.types:
         if any(type_.allocatable.get(name, 0) < amount for name, amount in needed.items()):
             continue
@@ -141,8 +141,8 @@ def options_for(claim: NodeClaim, class_: TiphysNodeClass, catalog: Catalog) -> 
         for offering in type_.offerings:
             labels = type_.labels_of(offering, catalog.region)
             if is_allowed(class_, (type_, offering)) and hold(of_machine, labels):
-                found.append((type_, offering))
-    return sorted(found, key=lambda one: (one[1].price, one[0].name, one[1].zone))
+                options.append((type_, offering))
+    return sorted(options, key=lambda one: (one[1].price, one[0].name, one[1].zone))
 
 
 def _suits(wanted: Sequence[str], labels: object, fact: str) -> bool:
@@ -170,8 +170,8 @@ def is_meant(rule: str, facts: Sequence[str]) -> bool:
 
 
 def drift_of(claim: NodeClaim, pool: NodePool, class_: TiphysNodeClass | None, image: str) -> str:
-    """Why a claim is not what its pool or class says now, as a reason; "" if it is. `image` is what
-    new machines get."""
+    """Why a claim is not what its pool or class specifies now, as a reason; "" if it is. `image` is
+    what new machines get."""
     annotations = claim.metadata.annotations
     same_version = annotations.get(names.POOL_HASH_VERSION) == names.HASH_VERSION
     if same_version and annotations.get(names.POOL_HASH) != pool_hash(pool):

@@ -23,12 +23,12 @@ from tiphys.scheduler.plugins.registry import Listers
 from tiphys.scheduler.plugins.volume_lister import VolumeLister
 from tiphys.scheduler.podinfo import PodInfo
 
-_SCARCE = 180.0  # seconds for which what could not be had is not asked for again
+_SCARCE = 180.0  # seconds for which an offering without capacity is not requested again
 
 
 class Cluster:
-    """`nominated` says until when pods are expected on a node, `marked` which claims are being
-    disrupted, with the reason, `scarce` until when an offering is not asked for. `relaxes` is the
+    """`nominated` is until when pods are expected on a node, `marked` which claims are being
+    disrupted, with the reason, `scarce` until when an offering is not requested. `relaxes` is the
     world's."""
 
     def __init__(self, informers: Informers, catalog: Catalog, relaxes: bool = False) -> None:
@@ -88,10 +88,10 @@ class Cluster:
 
     def states(self, now: float) -> list[StateNode]:
         states = join(self.nodes, self.claims, (pod for pod in self.pods if pod.spec.node_name))
-        for each in states:
-            if each.claim is not None:
-                each.marked = each.claim.name in self.marked
-                each.nominated = self.nominated.get(each.claim.name, 0.0) > now
+        for state in states:
+            if state.claim is not None:
+                state.marked = state.claim.name in self.marked
+                state.nominated = self.nominated.get(state.claim.name, 0.0) > now
         return states
 
     def offers(self, states: list[StateNode], now: float) -> Iterator[Offer]:
@@ -163,14 +163,14 @@ class Cluster:
     def node_of(self, claim: NodeClaim) -> core_v1.Node | None:
         if not claim.status.provider_id:
             return None
-        found = self.nodes.by("machine", claim.status.provider_id)
-        return found[0] if found else None
+        nodes = self.nodes.by("machine", claim.status.provider_id)
+        return nodes[0] if nodes else None
 
     def claim_of(self, node: core_v1.Node) -> NodeClaim | None:
         if not node.spec.provider_id:
             return None
-        found = self.claims.by("machine", node.spec.provider_id)
-        return found[0] if found else None
+        claims = self.claims.by("machine", node.spec.provider_id)
+        return claims[0] if claims else None
 
     def note_node(self, written: core_v1.Node) -> None:
         """A node as a write has returned it, unless it has gone since."""

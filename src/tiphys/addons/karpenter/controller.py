@@ -44,7 +44,7 @@ async def loopbacks(client: Client) -> tuple[str, ...]:
     except StatusError as error:
         if not (is_not_found(error) or is_forbidden(error)):
             raise
-        ranges = []  # no cluster of ours, or an add-on that was enabled before it asked for this
+        ranges = []  # no cluster of ours, or an add-on that was enabled before it needed this
     return tuple("::1" if ":" in one else "127.0.0.1" for one in ranges) or ("127.0.0.1",)
 
 

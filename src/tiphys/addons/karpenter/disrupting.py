@@ -30,8 +30,8 @@ from tiphys.machinery.errors import StatusError
 log = logging.getLogger(__name__)
 
 _RETRY = 1.0  # seconds after a failure
-_TICK = 0.1  # seconds between looks at the clock
-_PATIENCE = 600.0  # seconds until a command is given up whose replacements are not ready
+_TICK = 0.1  # seconds between checks of the clock
+_PATIENCE = 600.0  # seconds until a command whose replacements are not ready is abandoned
 _CONSOLIDATED = (
     300.0  # seconds for which nothing is tried again unless something changes: upstream's
 )
@@ -52,7 +52,7 @@ class Disrupter:
         self._shared = shared
         self._provisioner = provisioner
         self._running: list[_Running] = []
-        self._pending: tuple[Command, float] | None = None  # and when it is to be looked at again
+        self._pending: tuple[Command, float] | None = None  # and when it is to be validated again
         self._next_look = 0.0
         self._consolidated: tuple[int, float] = (0, 0.0)  # a world's signature, and until when
         self._options = Options(shared.settings.spot_to_spot_consolidation)
@@ -69,9 +69,9 @@ class Disrupter:
             try:
                 await self._tick()
             except (StatusError, Unreachable) as error:
-                log.info("disruption is looked at again: %s", error)
-            except Exception:  # whatever it is, others are still to be looked after
-                log.exception("a look for nodes to disrupt failed")
+                log.info("disruption failed, retrying: %s", error)
+            except Exception:  # one failure must not stop the loop
+                log.exception("the search for nodes to disrupt failed")
                 await asyncio.sleep(_RETRY)
 
     async def _tick(self) -> None:
@@ -99,12 +99,12 @@ class Disrupter:
         signature, until = self._consolidated
         current = await asyncio.to_thread(world.signature)
         is_known = current == signature and world.now < until
-        found = await asyncio.to_thread(look, world, self._options, not is_known)
+        outcome = await asyncio.to_thread(look, world, self._options, not is_known)
         self._shared.metrics.evaluation.observe(time.perf_counter() - began)
-        self._tell(world, found)
-        if not is_known and not found.commands and not found.skipped:
+        self._tell(world, outcome)
+        if not is_known and not outcome.commands and not outcome.skipped:
             self._consolidated = (current, world.now + _CONSOLIDATED)
-        for command in found.commands:
+        for command in outcome.commands:
             if command.method in VALIDATED:
                 self._pending = (command, self._shared.now + self._shared.times.validation)
                 return
@@ -120,14 +120,14 @@ class Disrupter:
         await self._start(valid, world)
         self._next_look = self._shared.now
 
-    def _tell(self, world: World, found: Look) -> None:
+    def _tell(self, world: World, outcome: Look) -> None:
         states = {state.name: state for state in world.nodes}
-        for note in found.notes:
+        for note in outcome.notes:
             state = states[note.node]
             for obj in (state.node, state.claim):
                 if obj is not None:
                     self._shared.event_once(obj, note.reason, note.message)
-        for (pool, reason), allowance in found.held.items():
+        for (pool, reason), allowance in outcome.held.items():
             self._shared.reports.held(pool, reason, allowance.text)
             text = f"No allowed disruptions for disruption reason {reason} due to blocking budget"
             self._shared.event_once(world.pools[pool], "DisruptionBlocked", text, 60.0)
@@ -139,7 +139,7 @@ class Disrupter:
                 self._shared.metrics.allowed.labels(name, reason).set(nodes)
 
     async def _tidy(self) -> None:
-        """Nodes that were tainted by somebody who did not finish are given back."""
+        """Nodes that were tainted by an interrupted disruption are untainted."""
         for claim, node in staying(self._shared.cluster.states(self._shared.now)):
             await untaint(self._shared, node)
             if claim.is_(names.DISRUPTION_REASON):
@@ -151,21 +151,23 @@ class Disrupter:
         """Taints the nodes and orders what replaces them. Nodes that cannot be tainted stay; where
         something is to replace them, nothing happens then."""
         claims: list[NodeClaim] = []
-        for each in command.candidates:
-            node = self._shared.cluster.nodes.get(each.name)
+        for candidate in command.candidates:
+            node = self._shared.cluster.nodes.get(candidate.name)
             if node is None:
                 continue
             try:
                 await taint(self._shared, node)
             except StatusError as error:
-                log.info("node %s could not be tainted: %s", each.name, error)
+                log.info("node %s could not be tainted: %s", candidate.name, error)
                 continue
-            claims.append(each.claim)
+            claims.append(candidate.claim)
         if not claims or (command.replacements and len(claims) < len(command.candidates)):
             await self._give_up(claims)
             return
         try:
-            made = await self._provisioner.make(command.replacements, command.reason.lower())
+            replacement_claims = await self._provisioner.make(
+                command.replacements, command.reason.lower()
+            )
         except StatusError:
             await self._give_up(claims)
             raise
@@ -184,7 +186,9 @@ class Disrupter:
                 message=command.reason,
             )
             await self._shared.set_condition(claim.name, wanted, wanted.type)
-        running = _Running(command, self._shared.now, claims, [claim.name for claim in made])
+        running = _Running(
+            command, self._shared.now, claims, [claim.name for claim in replacement_claims]
+        )
         self._running.append(running)
         self._report(running, world)
         decision = (command.decision, command.reason.lower(), command.method)
@@ -200,17 +204,17 @@ class Disrupter:
     def _report(self, running: _Running, world: World) -> None:
         counts = counts_of(self._shared.cluster.states(self._shared.now))
         before = world.counts()
-        for each in running.command.candidates:
-            pool = each.pool
+        for candidate in running.command.candidates:
+            pool = candidate.pool
             total = before[pool.name].total
             nodes = allowed(pool, running.command.reason, total, world.now).nodes
             entry = Replaced(
-                node=each.name,
-                node_claim=each.claim.name,
+                node=candidate.name,
+                node_claim=candidate.claim.name,
                 reason=running.command.reason,
-                image=each.claim.status.image_id,
+                image=candidate.claim.status.image_id,
                 replacements=list(running.replacements),
-                pods=len(each.pods),
+                pods=len(candidate.pods),
                 in_progress=counts[pool.name].disrupted if pool.name in counts else 0,
                 allowed=-1 if nodes == UNLIMITED else nodes,
             )
@@ -238,8 +242,8 @@ class Disrupter:
             self._shared.event(claim, "DisruptionTerminating", f"Disrupting NodeClaim: {reason}")
             await self._shared.delete_claim(claim, reason.lower())
 
-    async def _fail(self, running: _Running, why: str) -> None:
-        log.info("%s is given up: %s", running.command.reason, why)
+    async def _fail(self, running: _Running, cause: str) -> None:
+        log.info("disruption command %s was abandoned: %s", running.command.reason, cause)
         self._running.remove(running)
         command = running.command
         labels = (command.decision, command.reason.lower())

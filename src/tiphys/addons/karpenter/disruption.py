@@ -3,8 +3,8 @@ something, as Karpenter orders them. Pure.
 
 Emptiness removes nodes without pods. Drift replaces nodes that are not what their pool or class
 says any more, of static pools first. Consolidation removes several nodes, or one, whose pods fit
-elsewhere or on one cheaper node. What emptiness and consolidation find is looked at again after a
-while (`still_holds`) before anything happens.
+elsewhere or on one cheaper node. What emptiness and consolidation propose is validated again after
+a while (`still_holds`) before anything happens.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ REASON_OF = {
     SINGLE: names.UNDERUTILIZED,
 }
 VALIDATED = frozenset((EMPTINESS, MULTI, SINGLE))
-"""Methods whose commands are looked at again before they are carried out."""
+"""Methods whose commands are validated again before they are executed."""
 
 
 @dataclass
@@ -102,16 +102,16 @@ class Allowances:
     def left(self, pool: str) -> int:
         return self._left.get(pool, 0)
 
-    def take(self, each: Candidate) -> bool:
-        if not self.has_room(each):
+    def take(self, candidate: Candidate) -> bool:
+        if not self.has_room(candidate):
             return False
-        self._left[each.pool.name] -= 1
+        self._left[candidate.pool.name] -= 1
         return True
 
-    def has_room(self, each: Candidate) -> bool:
-        if self.left(each.pool.name) > 0:
+    def has_room(self, candidate: Candidate) -> bool:
+        if self.left(candidate.pool.name) > 0:
             return True
-        self._look.held[each.pool.name, self._reason] = self._says[each.pool.name]
+        self._look.held[candidate.pool.name, self._reason] = self._says[candidate.pool.name]
         return False
 
 
@@ -122,30 +122,30 @@ def look(world: World, options: Options | None = None, consolidates: bool = True
     """What to do now, if anything. Who knows that there is nothing to consolidate says so: that
     takes most of the time, for every node is tried."""
     options = options or Options()
-    made = Look()
+    outcome = Look()
     graceful = candidates(world)
     eventual = candidates(world, eventually=True)
     trials = Trials(world)
     methods: tuple[tuple[str, Callable[[Allowances], Iterable[Command]]], ...] = (
         (EMPTINESS, lambda allow: _emptiness(graceful, allow)),
         (STATIC_DRIFT, lambda allow: _static_drift(world, eventual, allow)),
-        (DRIFT, lambda allow: _drift(trials, eventual, allow, made)),
+        (DRIFT, lambda allow: _drift(trials, eventual, allow, outcome)),
         (MULTI, lambda allow: _multi(world, trials, graceful, allow, options)),
-        (SINGLE, lambda allow: _single(world, trials, graceful, allow, options, made)),
+        (SINGLE, lambda allow: _single(world, trials, graceful, allow, options, outcome)),
     )
     for name, method in methods if consolidates else methods[:_FIRST_CONSOLIDATION]:
-        made.commands = list(method(Allowances(world, REASON_OF[name], made)))
-        if made.commands:
+        outcome.commands = list(method(Allowances(world, REASON_OF[name], outcome)))
+        if outcome.commands:
             break
-    made.notes = [*eventual.notes, *graceful.notes, *made.notes]
-    return made
+    outcome.notes = [*eventual.notes, *graceful.notes, *outcome.notes]
+    return outcome
 
 
 def still_holds(command: Command, world: World, options: Options | None = None) -> Command | None:
     """The command as it is to be carried out now, None if what it rests on has changed: its nodes
     are no candidates any more, budgets are used up, or the pods would go elsewhere."""
-    found = candidates(world)
-    now = {c.name: c for c in consolidatable(found, empty=command.method == EMPTINESS)}
+    current = candidates(world)
+    now = {c.name: c for c in consolidatable(current, empty=command.method == EMPTINESS)}
     allow = Allowances(world, command.reason, Look())
     wanted = [now[each.name] for each in command.candidates if each.name in now]
     valid = [each for each in wanted if allow.take(each)]
@@ -169,49 +169,49 @@ def _types(new: NewNode) -> set[str]:
 # --- the methods ---
 
 
-def _by_worth(found: Iterable[Candidate]) -> list[Candidate]:
-    return sorted(found, key=lambda each: (-each.worth, each.name))
+def _by_worth(eligible: Iterable[Candidate]) -> list[Candidate]:
+    return sorted(eligible, key=lambda each: (-each.worth, each.name))
 
 
-def _emptiness(found: Candidates, allow: Allowances) -> Iterator[Command]:
-    empty = _by_worth(consolidatable(found, empty=True))
+def _emptiness(graceful: Candidates, allow: Allowances) -> Iterator[Command]:
+    empty = _by_worth(consolidatable(graceful, empty=True))
     taken = [each for each in empty if allow.take(each)]
     if taken:
         yield Command(EMPTINESS, taken)
 
 
-def _drifted(found: Candidates, *, static: bool) -> list[Candidate]:
+def _drifted(eventual: Candidates, *, static: bool) -> list[Candidate]:
     """The longest drifted first."""
     drifted = [
-        each
-        for each in found.found
-        if each.pool.is_static == static and each.claim.is_(names.DRIFTED)
+        candidate
+        for candidate in eventual.nodes
+        if candidate.pool.is_static == static and candidate.claim.is_(names.DRIFTED)
     ]
-    return sorted(drifted, key=lambda each: (_drifted_since(each), each.name))
+    return sorted(drifted, key=lambda candidate: (_drifted_since(candidate), candidate.name))
 
 
-def _drifted_since(each: Candidate) -> str:
-    condition = conditions.find(each.claim.status.conditions, names.DRIFTED)
+def _drifted_since(candidate: Candidate) -> str:
+    condition = conditions.find(candidate.claim.status.conditions, names.DRIFTED)
     return (condition.last_transition_time or "") if condition is not None else ""
 
 
-def _static_drift(world: World, found: Candidates, allow: Allowances) -> Iterator[Command]:
+def _static_drift(world: World, eventual: Candidates, allow: Allowances) -> Iterator[Command]:
     """One for one, within the pool's limit of nodes, and not before surplus nodes have gone."""
     counts: dict[str, int] = {}
     for state in world.nodes:
         if state.claim is not None:
             counts[state.pool] = counts.get(state.pool, 0) + 1
-    for each in _drifted(found, static=True):
-        pool = each.pool
+    for candidate in _drifted(eventual, static=True):
+        pool = candidate.pool
         going = sum(1 for n in world.nodes if n.pool == pool.name and n.is_deleting)
         room = _node_limit(pool) - counts[pool.name]
         surplus = counts[pool.name] - going > (pool.spec.replicas or 0)
-        if surplus or room < 1 or not allow.take(each):
+        if surplus or room < 1 or not allow.take(candidate):
             continue
         counts[pool.name] += 1
         offer = next((o for o in world.offers if o.name == pool.name), None)
         if offer is not None and offer.options:
-            yield Command(STATIC_DRIFT, [each], [bare(offer)])
+            yield Command(STATIC_DRIFT, [candidate], [bare(offer)])
 
 
 def _node_limit(pool: NodePool) -> int:
@@ -224,27 +224,29 @@ def bare(offer: Offer) -> NewNode:
     return NewNode(offer, list(offer.options), {}, {}, [], dict(offer.least))
 
 
-def _drift(trials: Trials, found: Candidates, allow: Allowances, made: Look) -> Iterator[Command]:
+def _drift(
+    trials: Trials, eventual: Candidates, allow: Allowances, outcome: Look
+) -> Iterator[Command]:
     """One node: an empty one sooner than others."""
-    drifted = _drifted(found, static=False)
+    drifted = _drifted(eventual, static=False)
     drifted.sort(key=lambda each: bool(each.pods))
-    for each in drifted:
-        if not allow.has_room(each):
+    for candidate in drifted:
+        if not allow.has_room(candidate):
             continue
-        result = trials.without([each])
+        result = trials.without([candidate])
         if result.errors:
             reasons = "; ".join(f"{key}: {error}" for key, error in result.errors.items())
-            made.notes.append(Note(each.name, "DisruptionBlocked", reasons))
+            outcome.notes.append(Note(candidate.name, "DisruptionBlocked", reasons))
             continue
-        yield Command(DRIFT, [each], result.new, result.placed)
+        yield Command(DRIFT, [candidate], result.new, result.placed)
         return
 
 
 def _multi(
-    world: World, trials: Trials, found: Candidates, allow: Allowances, options: Options
+    world: World, trials: Trials, graceful: Candidates, allow: Allowances, options: Options
 ) -> Iterator[Command]:
     """As many as possible of those that are worth most, found by halving."""
-    ordered = _by_worth(consolidatable(found, empty=False))
+    ordered = _by_worth(consolidatable(graceful, empty=False))
     taken = [each for each in ordered if allow.take(each)][:_MOST_AT_ONCE]
     best: Command | None = None
     low = 2
@@ -265,17 +267,17 @@ def _multi(
 def _single(
     world: World,
     trials: Trials,
-    found: Candidates,
+    graceful: Candidates,
     allow: Allowances,
     options: Options,
-    made: Look,
+    outcome: Look,
 ) -> Iterator[Command]:
     """One of each pool in turn."""
-    for each in _in_turn(_by_worth(consolidatable(found, empty=False))):
-        if not allow.has_room(each):
-            made.skipped = True
+    for candidate in _in_turn(_by_worth(consolidatable(graceful, empty=False))):
+        if not allow.has_room(candidate):
+            outcome.skipped = True
             continue
-        command = _consolidation(trials, [each], options, made)
+        command = _consolidation(trials, [candidate], options, outcome)
         if command is not None and approved(command, world):
             yield command
             return
@@ -284,10 +286,10 @@ def _single(
 def _in_turn(ordered: Iterable[Candidate]) -> list[Candidate]:
     counts: dict[str, int] = {}
     turns: list[tuple[int, Candidate]] = []
-    for each in ordered:
-        turn = counts.get(each.pool.name, 0)
-        counts[each.pool.name] = turn + 1
-        turns.append((turn, each))
+    for candidate in ordered:
+        turn = counts.get(candidate.pool.name, 0)
+        counts[candidate.pool.name] = turn + 1
+        turns.append((turn, candidate))
     return [each for _, each in sorted(turns, key=lambda one: one[0])]
 
 
@@ -295,13 +297,13 @@ def _in_turn(ordered: Iterable[Candidate]) -> list[Candidate]:
 
 
 def _consolidation(
-    trials: Trials, gone: list[Candidate], options: Options, made: Look
+    trials: Trials, gone: list[Candidate], options: Options, outcome: Look
 ) -> Command | None:
     """Removes nodes whose pods fit on what is there, or on one node that costs less."""
 
     def no(message: str) -> None:
         if len(gone) == 1:
-            made.notes.append(Note(gone[0].name, "Unconsolidatable", message))
+            outcome.notes.append(Note(gone[0].name, "Unconsolidatable", message))
 
     result = trials.without(gone)
     if result.errors:
@@ -363,9 +365,9 @@ def _is_better(command: Command) -> bool:
         return True
     (new,) = command.replacements
     have: dict[str, float] = {}
-    for each in command.candidates:
-        price = each.price or 0.0
-        have[each.type] = min(have.get(each.type, price), price)
+    for candidate in command.candidates:
+        price = candidate.price or 0.0
+        have[candidate.type] = min(have.get(candidate.type, price), price)
     same = [have[type_.name] for type_, _ in new.options if type_.name in have]
     if same:
         new.options = cheaper(new, min(same))
@@ -379,7 +381,7 @@ the disruption (upstream's `BalancedK`)."""
 
 def approved(command: Command, world: World) -> bool:
     """Whether the policies of the pools like a move. All but Balanced do."""
-    pools = {each.pool.name for each in command.candidates}
+    pools = {candidate.pool.name for candidate in command.candidates}
     balanced = {
         name
         for name in pools
@@ -387,10 +389,10 @@ def approved(command: Command, world: World) -> bool:
     }
     if not balanced:
         return True
-    everyone = [each for each in candidates(world).found if each.pool.name in pools]
-    cost = sum(each.price or 0.0 for each in everyone)
-    trouble = sum(each.cost for each in everyone)
-    own = sum(each.cost for each in command.candidates)
+    everyone = [candidate for candidate in candidates(world).nodes if candidate.pool.name in pools]
+    cost = sum(candidate.price or 0.0 for candidate in everyone)
+    trouble = sum(candidate.cost for candidate in everyone)
+    own = sum(candidate.cost for candidate in command.candidates)
     if command.savings <= 0 or not cost or not trouble:
         return False
     return (command.savings / cost) / (own / trouble) >= 1 / _BALANCE

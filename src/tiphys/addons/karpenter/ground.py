@@ -1,6 +1,6 @@
 """What stands, and what pools could make beside it: the scheduler's snapshot of both. Pure.
 
-Machines that no pod can tell apart but for their size are one class: the labels that pods mention
+Machines that differ for pods only in size are one class: the labels that pods mention
 have one value in it. Each class stands in the snapshot as empty nodes, so that taints, affinity,
 topology spread, ports and volumes are judged by the plugins that will judge them later.
 
@@ -49,14 +49,14 @@ class Standing:
 
 @dataclass
 class Class:
-    """Rows of the table that pods cannot tell apart. `spares` are empty rows of the snapshot."""
+    """Rows of the table that are equal to pods. `spares` are empty rows of the snapshot."""
 
     owner: int
     rows: Ints
     labels: dict[str, str]
     overhead: Ints
     spares: list[int] = field(default_factory=list)
-    made: int = 0
+    spare_count: int = 0
 
 
 class Ground:
@@ -115,17 +115,17 @@ class Ground:
             self.snapshot.put_pod(pod, pod.spec.node_name)
 
     def _add_classes(self) -> list[list[Class]]:
-        found: list[list[Class]] = [[] for _ in self.table.offers]
+        classes: list[list[Class]] = [[] for _ in self.table.offers]
         nothing = self.table.vector({})
         assert nothing is not None
         for key, rows in self.table.classes(self._keys).items():
             first = rows[0]
-            made = Class(self.table.owner[first], np.array(rows), {}, nothing)
-            made.labels = self._shared_labels(rows)
-            made.overhead = self._overhead(made, key)
-            found[made.owner].append(made)
-            self._add_spares(made)
-        return found
+            class_ = Class(self.table.owner[first], np.array(rows), {}, nothing)
+            class_.labels = self._shared_labels(rows)
+            class_.overhead = self._overhead(class_, key)
+            classes[class_.owner].append(class_)
+            self._add_spares(class_)
+        return classes
 
     def _shared_labels(self, rows: list[int]) -> dict[str, str]:
         """What all rows of a class say."""
@@ -162,10 +162,10 @@ class Ground:
         return node
 
     def _add_spares(self, class_: Class) -> None:
-        """More each time: every new row makes the framework look at all nodes anew."""
-        for _ in range(max(class_.made, 1)):
-            class_.made += 1
-            name = f"~{class_.owner}/{id(class_)}/{class_.made}"
+        """More each time: every new row makes the framework read all nodes again."""
+        for _ in range(max(class_.spare_count, 1)):
+            class_.spare_count += 1
+            name = f"~{class_.owner}/{id(class_)}/{class_.spare_count}"
             self.snapshot.put_node(self._node(name, class_))
             class_.spares.append(self.snapshot.row_of[name])
 

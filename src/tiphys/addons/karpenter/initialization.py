@@ -11,7 +11,7 @@ from tiphys.machinery.nodes import is_ready
 
 
 class Obstacle(NamedTuple):
-    """As the claim's condition Initialized says it."""
+    """The status, reason and message of the claim's condition Initialized."""
 
     reason: str
     message: str

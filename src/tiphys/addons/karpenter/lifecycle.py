@@ -28,7 +28,7 @@ from tiphys.operator import Reconciler
 
 log = logging.getLogger(__name__)
 
-_REGISTRATION_TIME = 900.0  # seconds until one is given up whose node does not appear
+_REGISTRATION_TIME = 900.0  # seconds until a claim whose node does not appear is deleted
 _POD_EVENTS = 5.0  # seconds that pods' coming and going is not written again
 
 
@@ -83,7 +83,7 @@ class NodeClaimReconciler(Reconciler[NodeClaim]):
             enqueue(claim.name)
 
     async def _look_when_due(self, enqueue: Callable[[str], None]) -> None:
-        """By the clock that tests may turn: what is due is looked at within a moment."""
+        """By the clock that tests may set: what is due is reconciled within a moment."""
         while True:
             await asyncio.sleep(0.2)
             now = self.now
@@ -156,8 +156,8 @@ class NodeClaimReconciler(Reconciler[NodeClaim]):
         return timestamps.parse(condition.last_transition_time)
 
     async def _class_is_missing(self, claim: NodeClaim) -> None:
-        """A claim of another cloud is left alone, and says so; one of ours without its class ends,
-        and pods get another."""
+        """A claim of another cloud is left alone, with a condition; one of ours without its class
+        ends, and pods get another."""
         reference = claim.spec.node_class_ref
         if reference.group == names.OWN_GROUP:
             self.shared.event(claim, "NodeClassNotReady", f"{reference.name} not found", True)
@@ -206,7 +206,7 @@ class NodeClaimReconciler(Reconciler[NodeClaim]):
         return machine
 
     async def _cannot_be_had(self, claim: NodeClaim, order: Order, message: str) -> None:
-        """The claim ends, and for a while nothing of what it asked for is asked for again."""
+        """The claim ends, and for a while its offerings are not requested again."""
         text = f"NodeClaim {claim.name} event: {message}"
         self.shared.event(claim, "InsufficientCapacityError", text, True)
         for type_, offering in order.options:
@@ -247,12 +247,12 @@ class NodeClaimReconciler(Reconciler[NodeClaim]):
         await self._initialize(claim, self.shared.cluster.nodes.get(node.metadata.name))
 
     async def _synchronise(self, claim: NodeClaim, node: core_v1.Node) -> None:
-        """Gives the node what its claim says, and lets pods come."""
+        """Gives the node what its claim specifies, and makes it schedulable."""
         taints = [t for t in node.spec.taints if t.key != names.UNREGISTERED_TAINT]
         for wanted in (*claim.spec.taints, *claim.spec.startup_taints):
             if not any((t.key, t.effect) == (wanted.key, wanted.effect) for t in taints):
-                made = core_v1.Taint(key=wanted.key, value=wanted.value, effect=wanted.effect)
-                taints.append(made)
+                taint = core_v1.Taint(key=wanted.key, value=wanted.value, effect=wanted.effect)
+                taints.append(taint)
         owner = OwnerReference(
             api_version=claim.api_version,
             kind=claim.kind,
@@ -326,7 +326,7 @@ class NodeClaimReconciler(Reconciler[NodeClaim]):
             self.look_again(claim, ripe)
 
     def _expires(self, claim: NodeClaim) -> float | None:
-        """The time when it expired, None if it has not; then it is looked at again when it will.
+        """The time when it expired, None if it has not; then it is requeued for when it will.
 
         It is counted from the launch, which by the clock is the creation."""
         life = lifetime(claim.spec.expire_after)
@@ -382,7 +382,7 @@ def _single(claim: NodeClaim) -> dict[str, str]:
 
 
 def _owner(claim: NodeClaim) -> str:
-    """The uid of its pool; "" for a claim that somebody has made by hand."""
+    """The uid of its pool; "" for a claim that was created by hand."""
     owners = (owner for owner in claim.metadata.owner_references if owner.kind == "NodePool")
     return next((owner.uid for owner in owners), "")
 

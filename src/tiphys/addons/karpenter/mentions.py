@@ -14,24 +14,24 @@ from tiphys.scheduler.podinfo import PodInfo
 def mentions(pods: Iterable[PodInfo], volumes: VolumeLister) -> dict[str, set[str]]:
     """The labels that the pods, or the volumes that they need, are particular about, with the
     values that they name."""
-    found: dict[str, set[str]] = {}
+    values_by_label: dict[str, set[str]] = {}
     for pod in pods:
-        for key, values in _said(pod, volumes):
-            found.setdefault(current(key), set()).update(values)
-    return found
+        for key, values in _labels_of(pod, volumes):
+            values_by_label.setdefault(current(key), set()).update(values)
+    return values_by_label
 
 
 def places(pods: Iterable[PodInfo], volumes: VolumeLister) -> set[str]:
     """The labels by which pods, or their volumes, are near to others or apart."""
-    found: set[str] = set()
+    labels: set[str] = set()
     for pod in pods:
-        found.update(current(key) for key in _shared(pod))
+        labels.update(current(key) for key in _shared(pod))
         if pod.claims:
-            found.update(current(topology.key) for topology in _volumes(pod, volumes))
-    return found
+            labels.update(current(topology.key) for topology in _volumes(pod, volumes))
+    return labels
 
 
-def _said(pod: PodInfo, volumes: VolumeLister) -> Iterator[tuple[str, Iterable[str]]]:
+def _labels_of(pod: PodInfo, volumes: VolumeLister) -> Iterator[tuple[str, Iterable[str]]]:
     for key in _shared(pod):
         yield key, ()
     for key, value in pod.spec.node_selector.items():

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from tiphys.addons.karpenter.names import CAPACITY_TYPE, NODE_POOL, ZONE
 from tiphys.addons.karpenter.types import NodeClaim
 
-_made: WeakKeyDictionary[CollectorRegistry, KarpenterMetrics] = WeakKeyDictionary()
+_by_registry: WeakKeyDictionary[CollectorRegistry, KarpenterMetrics] = WeakKeyDictionary()
 
 
 class KarpenterMetrics:
@@ -109,9 +109,9 @@ class KarpenterMetrics:
     @classmethod
     def of(cls, registry: CollectorRegistry) -> KarpenterMetrics:
         """Those of a registry: an add-on that starts again counts on."""
-        if registry not in _made:
-            _made[registry] = cls(registry)
-        return _made[registry]
+        if registry not in _by_registry:
+            _by_registry[registry] = cls(registry)
+        return _by_registry[registry]
 
     def claim_disrupted(self, claim: NodeClaim, reason: str) -> None:
         labels = claim.metadata.labels

@@ -76,11 +76,11 @@ def options_of(pool: NodePool, types: Iterable[InstanceType], region: str) -> li
     if not all(wanted[key].admits(value) for key, value in labels.items()):
         return []
     options: list[Option] = []
-    for each in types:
-        of_machine = of_machines(wanted, each)
-        for offering in each.offerings:
-            if hold(of_machine, each.labels_of(offering, region)):
-                options.append((each, offering))
+    for type_ in types:
+        of_machine = of_machines(wanted, type_)
+        for offering in type_.offerings:
+            if hold(of_machine, type_.labels_of(offering, region)):
+                options.append((type_, offering))
     options.sort(key=_price_and_name)
     return options
 
@@ -116,8 +116,8 @@ def left_of(pool: NodePool, used: Mapping[str, int]) -> Left:
 class Table:
     """The options of several offers: what each has for pods, what it costs, which labels it has.
 
-    A row is an option with one choice of the labels that no machine has; `given` are the keys of
-    these, by offer.
+    A row is an option with one choice of the labels that no machine has; `constrained_keys` are the
+    keys of these, by offer.
     """
 
     def __init__(
@@ -128,10 +128,10 @@ class Table:
         self.owner: list[int] = []
         self.options: list[Option] = []
         self.labels: list[dict[str, str]] = []
-        self.given: list[set[str]] = []
+        self.constrained_keys: list[set[str]] = []
         for index, offer in enumerate(self.offers):
             choices = _custom_choices(offer, mentioned)
-            self.given.append({key for choice in choices for key in choice})
+            self.constrained_keys.append({key for choice in choices for key in choice})
             for type_, offering in offer.options:
                 base = with_older({**type_.labels_of(offering, region), **offer.labels})
                 for choice in choices:
@@ -146,30 +146,30 @@ class Table:
         self.prices = np.array([offering.price for _, offering in self.options])
 
     def _amounts(self, of: Callable[[InstanceType], Mapping[str, int]]) -> Ints:
-        made: Ints = np.zeros((len(self.options), len(self.resources)), np.int64)
+        matrix: Ints = np.zeros((len(self.options), len(self.resources)), np.int64)
         for row, (type_, _) in enumerate(self.options):
             for name, amount in of(type_).items():
-                made[row, self.resources[name]] = amount
-        return made
+                matrix[row, self.resources[name]] = amount
+        return matrix
 
     def vector(self, amounts: Mapping[str, int]) -> Ints | None:
         """Amounts as a line of the table; None for a resource that no machine has."""
-        made: Ints = np.zeros(len(self.resources), np.int64)
+        vector: Ints = np.zeros(len(self.resources), np.int64)
         for name, amount in amounts.items():
             line = self.resources.get(name)
             if line is not None:
-                made[line] = amount
+                vector[line] = amount
             elif amount > 0:
                 return None
-        return made
+        return vector
 
     def classes(self, keys: Collection[str]) -> dict[tuple[object, ...], list[int]]:
-        """Rows that pods which mention these labels cannot tell apart, but for their size."""
-        found: dict[tuple[object, ...], list[int]] = {}
+        """Rows that are equal to pods which mention these labels, except in size."""
+        rows_by_class: dict[tuple[object, ...], list[int]] = {}
         for row, labels in enumerate(self.labels):
             key = (self.owner[row], *(labels.get(name) for name in keys))
-            found.setdefault(key, []).append(row)
-        return found
+            rows_by_class.setdefault(key, []).append(row)
+        return rows_by_class
 
 
 def _custom_choices(offer: Offer, mentioned: Mapping[str, Collection[str]]) -> list[dict[str, str]]:
@@ -192,7 +192,7 @@ def _custom_choices(offer: Offer, mentioned: Mapping[str, Collection[str]]) -> l
 
 
 def _few(allowed: Allowed, mentioned: Collection[str] | None) -> list[str | None]:
-    """One value that nobody mentions stands for all of these; where nobody speaks of the label, one
+    """One value that no pod mentions stands for all of these; where no pod uses the label, one
     stands for all."""
     values = allowed.some(mentioned or ())
     if mentioned is None:

@@ -1,4 +1,4 @@
-"""What machines of each pool cost and have, with NodeOverlays over what the cloud says. Pure.
+"""What machines of each pool cost and have, with NodeOverlays over what the cloud reports. Pure.
 
 The heaviest overlay wins, and of equal weights there may be one for a price or a resource: another
 is in conflict, and none of it counts (upstream's `nodeoverlay` controller and store).
@@ -56,17 +56,17 @@ def overlaid(overlays: Iterable[NodeOverlay], pools: Iterable[NodePool], base: C
     ordered = sorted(
         overlays, key=lambda each: (each.spec.weight or 0, each.metadata.name), reverse=True
     )
-    for each in ordered:
+    for overlay in ordered:
         meant = [
             (changes[pool.name], type_, offerings)
             for pool in known
-            for type_, offerings in _meant(each, pool, base)
+            for type_, offerings in _meant(overlay, pool, base)
         ]
-        if any(_is_in_conflict(each, *one) for one in meant):
-            conflicts.add(each.metadata.name)
+        if any(_is_in_conflict(overlay, *one) for one in meant):
+            conflicts.add(overlay.metadata.name)
             continue
-        for one in meant:
-            _note(each, *one)
+        for target in meant:
+            _note(overlay, *target)
     catalogs = {
         name: replace(base, types=tuple(_changed(type_, change) for type_ in base.types))
         for name, change in changes.items()

@@ -1,7 +1,7 @@
-"""Which nodes pending pods need: the scheduler's own plugins, asked about nodes that are not there
+"""Which nodes pending pods need: the scheduler's own plugins, run on nodes that are not there
 yet (`Ground`). Pure.
 
-What a new node is given is counted here, over all sizes that remain (`Draft`).
+What is assigned to a new node is counted here, over all sizes that remain (`Draft`).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class NewNode:
     choices:  labels of which pods on it leave a choice, with the values that do
     requests: of its pods and daemons, by resource
     least:    how many values of a label its pool wants to choose from (`minValues`); fewer where
-              that is given up
+              that is dropped
     """
 
     offer: Offer
@@ -111,10 +111,10 @@ class Draft:
 
     def with_pod(self, pod: PodInfo, variant: PodInfo, rows: Ints, total: Ints) -> Draft:
         """What it would be with another pod."""
-        made = Draft(self.row, self.class_, rows, total, self.charged)
-        made.pods = [*self.pods, pod]
-        made.variants = [*self.variants, variant]
-        return made
+        draft = Draft(self.row, self.class_, rows, total, self.charged)
+        draft.pods = [*self.pods, pod]
+        draft.variants = [*self.variants, variant]
+        return draft
 
 
 class Planner:
@@ -134,11 +134,11 @@ class Planner:
         self._drafts: list[Draft] = []
         self._plan = Plan()
         self._volumes = ground.standing.listers.volumes
-        self._suitable: dict[tuple[bytes, int], bool] = {}  # by what it says, and class
+        self._suitable: dict[tuple[bytes, int], bool] = {}  # by what it requires, and class
 
     @contextlib.contextmanager
     def undone(self) -> Iterator[None]:
-        """Takes back at the end what was placed: another plan may begin on the same ground."""
+        """Takes back at the end what was placed: another plan may start on the same ground."""
         try:
             yield
         finally:
@@ -233,7 +233,7 @@ class Planner:
         self, owner: int, pod: PodInfo, rows: Bools, needed: Ints
     ) -> tuple[Class, Ints] | None:
         """Where the domains that the pod is spread over are emptiest, then where it is cheapest."""
-        found: list[tuple[tuple[int, float], int, Ints]] = []
+        ranked: list[tuple[tuple[int, float], int, Ints]] = []
         for index, class_ in enumerate(self._classes[owner]):
             if not rows[class_.spares[0]]:
                 continue
@@ -243,10 +243,10 @@ class Planner:
             if len(options) and self._keeps_choice(draft.with_pod(pod, pod, options, draft.total)):
                 price = float(self._table.prices[options].min())
                 crowd = self._crowd(pod, class_.spares[0])
-                found.append(((crowd, price), index, options))
-        if not found:
+                ranked.append(((crowd, price), index, options))
+        if not ranked:
             return None
-        _, index, options = min(found, key=lambda one: one[:2])
+        _, index, options = min(ranked, key=lambda one: one[:2])
         return self._classes[owner][index], options
 
     def _crowd(self, pod: PodInfo, row: int) -> int:
@@ -337,10 +337,10 @@ class Planner:
         reasons: dict[str, None] = {}
         for class_ in classes:
             try:
-                said = self._framework.rejection_reasons(pod, class_.spares[0])
+                rejections = self._framework.rejection_reasons(pod, class_.spares[0])
             except PluginError as error:
-                said = [str(error)]
-            reasons.update(dict.fromkeys(said))
+                rejections = [str(error)]
+            reasons.update(dict.fromkeys(rejections))
         return ", ".join(reasons) or "minValues requirement is not met"
 
     def _finished(self, draft: Draft) -> NewNode:
@@ -354,7 +354,7 @@ class Planner:
             names[self._table.options[row][0].name] = None
         kept = set(list(names)[:_MOST_TYPES])
         rows_kept = [int(row) for row in ordered if self._table.options[row][0].name in kept]
-        pinned, choices = self._said(draft, rows_kept, fixed)
+        pinned, choices = self._settled_labels(draft, rows_kept, fixed)
         lines = self._table.resources.items()
         return NewNode(
             offer,
@@ -369,18 +369,18 @@ class Planner:
     def _fixed(self, draft: Draft) -> set[str]:
         """The labels that can have one value alone: those by which pods of the draft, or others of
         their namespaces, are near to others or apart, and those that a pool gives its nodes."""
-        given = self._table.given[draft.class_.owner]
-        return places(self._concerned(draft), self._volumes) | given
+        constrained_keys = self._table.constrained_keys[draft.class_.owner]
+        return places(self._concerned(draft), self._volumes) | constrained_keys
 
     def _concerned(self, draft: Draft) -> list[PodInfo]:
         spaces = {pod.namespace for pod in draft.pods}
         social = [pod for pod in self._social if pod.namespace in spaces]
         return [*draft.pods, *social]
 
-    def _said(
+    def _settled_labels(
         self, draft: Draft, rows: Sequence[int], fixed: Collection[str]
     ) -> tuple[dict[str, str], dict[str, list[str]]]:
-        """The labels that somebody depends on: those with one value, and those with several."""
+        """The labels that pods depend on: those with one value, and those with several."""
         pinned: dict[str, str] = {}
         choices: dict[str, list[str]] = {}
         for key in {*mentions(self._concerned(draft), self._volumes), *fixed} - {HOSTNAME}:

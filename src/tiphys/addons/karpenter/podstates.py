@@ -58,7 +58,7 @@ def asks_for_peace(pod: core_v1.Pod) -> bool:
 
 
 def stays(pod: core_v1.Pod) -> bool:
-    """It tolerates that its node goes, or is the node's own: nobody evicts it."""
+    """It tolerates the disruption taint, or is the node's own: it is not evicted."""
     return tolerated(_DISRUPTED, pod.spec.tolerations) or is_owned_by(pod, "Node")
 
 
@@ -128,9 +128,11 @@ def eviction_cost(pod: core_v1.Pod) -> float:
     and 10 (upstream's `EvictionCost`)."""
     cost = 1.0
     try:
-        told = float(pod.metadata.annotations.get("controller.kubernetes.io/pod-deletion-cost", 0))
+        deletion_cost = float(
+            pod.metadata.annotations.get("controller.kubernetes.io/pod-deletion-cost", 0)
+        )
     except ValueError:
-        told = 0.0
-    cost += told / 2.0**27
+        deletion_cost = 0.0
+    cost += deletion_cost / 2.0**27
     cost += (pod.spec.priority or 0) / 2.0**25
     return min(max(cost, -10.0), 10.0)

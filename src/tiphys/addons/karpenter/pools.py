@@ -104,7 +104,7 @@ class NodePoolReconciler(Reconciler[NodePool]):
     def _registration(
         self, pool: NodePool, status: NodePoolStatus, standing: list[Condition]
     ) -> list[Condition]:
-        """Whether its nodes come up. Nothing is said of pools of other clouds."""
+        """Whether its nodes come up. Pools of other clouds get no condition."""
         class_ = self.shared.cluster.class_of(pool)
         if class_ is None:
             return standing
@@ -195,7 +195,7 @@ class TiphysNodeClassReconciler(Reconciler[TiphysNodeClass]):
 
 
 class NodeOverlayReconciler(Reconciler[NodeOverlay]):
-    """Whether an overlay counts. One reason for another: all of them are looked at together."""
+    """Whether an overlay counts. One reason for another: all of them are validated together."""
 
     kind = NodeOverlay
 
@@ -235,7 +235,7 @@ class NodeOverlayReconciler(Reconciler[NodeOverlay]):
 
 
 class EC2NodeClassReconciler(Reconciler[EC2NodeClass]):
-    """Says that there is no such cloud."""
+    """Reports that there is no such cloud."""
 
     kind = EC2NodeClass
 

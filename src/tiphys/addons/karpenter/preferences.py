@@ -1,4 +1,4 @@
-"""What pods would like: taken for a must at first, and given up one by one, as Karpenter does
+"""What pods would like: required at first, and dropped one by one, as Karpenter does
 (`preferences.go`). Pure."""
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from tiphys.api import core_v1
 from tiphys.scheduler.podinfo import PodInfo
 
 _MOST_WISHES = 16
-"""That are given up one by one: who has more loses the others together."""
+"""These are dropped one by one: a pod that has more loses the others together."""
 
 
 def variants(pod: PodInfo) -> Iterator[PodInfo]:
@@ -35,8 +35,8 @@ def _wishes(spec: core_v1.PodSpec) -> Iterator[str]:
     if affinity.node_affinity:
         for _ in affinity.node_affinity.preferred_during_scheduling_ignored_during_execution:
             yield "node affinity"
-    for one in spec.topology_spread_constraints:
-        if one.when_unsatisfiable == "ScheduleAnyway":
+    for constraint in spec.topology_spread_constraints:
+        if constraint.when_unsatisfiable == "ScheduleAnyway":
             yield "topology spread"
 
 
@@ -55,9 +55,9 @@ def _give_up(spec: core_v1.PodSpec) -> None:
     if nodes and nodes.preferred_during_scheduling_ignored_during_execution:
         _drop_heaviest(nodes.preferred_during_scheduling_ignored_during_execution)
         return
-    for one in spec.topology_spread_constraints:
-        if one.when_unsatisfiable == "ScheduleAnyway":
-            spec.topology_spread_constraints.remove(one)
+    for constraint in spec.topology_spread_constraints:
+        if constraint.when_unsatisfiable == "ScheduleAnyway":
+            spec.topology_spread_constraints.remove(constraint)
             return
 
 
@@ -69,20 +69,20 @@ def _drop_heaviest(
 
 
 def _with_musts(pod: PodInfo, spec: core_v1.PodSpec) -> PodInfo:
-    made = copy.deepcopy(pod.pod)
-    made.spec = copy.deepcopy(spec)
-    affinity = made.spec.affinity or core_v1.Affinity()
-    for one in (affinity.pod_affinity, affinity.pod_anti_affinity):
-        if one is not None:
-            wanted = one.preferred_during_scheduling_ignored_during_execution
-            one.required_during_scheduling_ignored_during_execution = [
-                *one.required_during_scheduling_ignored_during_execution,
+    hardened_pod = copy.deepcopy(pod.pod)
+    hardened_pod.spec = copy.deepcopy(spec)
+    affinity = hardened_pod.spec.affinity or core_v1.Affinity()
+    for pod_terms in (affinity.pod_affinity, affinity.pod_anti_affinity):
+        if pod_terms is not None:
+            wanted = pod_terms.preferred_during_scheduling_ignored_during_execution
+            pod_terms.required_during_scheduling_ignored_during_execution = [
+                *pod_terms.required_during_scheduling_ignored_during_execution,
                 *(term.pod_affinity_term for term in wanted),
             ]
     _require_nodes(affinity.node_affinity)
-    for spread in made.spec.topology_spread_constraints:
+    for spread in hardened_pod.spec.topology_spread_constraints:
         spread.when_unsatisfiable = "DoNotSchedule"
-    return PodInfo(made)
+    return PodInfo(hardened_pod)
 
 
 def _require_nodes(affinity: core_v1.NodeAffinity | None) -> None:

@@ -24,9 +24,9 @@ from tiphys.scheduler.podinfo import PodInfo
 
 log = logging.getLogger(__name__)
 
-_AGAIN = 10.0  # seconds until pods for which nothing could be made are looked at again
+_AGAIN = 10.0  # seconds until pods for which no node could be planned are retried
 _RETRY = 1.0  # seconds after a failure
-_BETWEEN = 0.1  # seconds between looks at whether more pods come, and claims have machines
+_BETWEEN = 0.1  # seconds between checks for more pods and for claims with machines
 
 
 class Provisioner:
@@ -75,10 +75,10 @@ class Provisioner:
                     continue
                 await self._provision()
             except (StatusError, Unreachable) as error:
-                log.info("nodes could not be made: %s", error)
+                log.info("node claims could not be created: %s", error)
                 await asyncio.sleep(_RETRY)
                 self._wake.set()
-            except Exception:  # whatever it is, others are still to be looked after
+            except Exception:  # one failure must not stop the loop
                 log.exception("nodes could not be planned")
                 await asyncio.sleep(_RETRY)
                 self._wake.set()
@@ -108,7 +108,7 @@ class Provisioner:
         await self.make(result.new, "provisioned")
 
     def _report(self, world: World, result: Plan) -> None:
-        """Tells pods where they will be, or why nowhere, and nodes that pods will come."""
+        """Reports to pods where they will run, or why nowhere, and nominates nodes."""
         pods = {f"{p.metadata.namespace}/{p.metadata.name}": p for p in world.pending}
         for key, error in result.errors.items():
             if key in pods:
@@ -127,23 +127,25 @@ class Provisioner:
 
     async def make(self, new: Iterable[NewNode], reason: str) -> list[NodeClaim]:
         """Makes claims. A pool that is over its limits already makes none. Raises StatusError."""
-        made = []
-        for each in new:
-            claim = await self._shared.client.create(claim_of(each))
+        claims = []
+        for new_node in new:
+            claim = await self._shared.client.create(claim_of(new_node))
             self._shared.cluster.claims.note_written(claim)
-            made.append(claim)
-            log.info("%s: node claim %s is made for %d pods", reason, claim.name, len(each.pods))
+            claims.append(claim)
+            log.info(
+                "%s: created node claim %s for %d pods", reason, claim.name, len(new_node.pods)
+            )
             relaxed = claim.metadata.annotations.get(names.MIN_VALUES_RELAXED, "false")
             self._shared.metrics.claims_created.labels(reason, claim.pool, relaxed).inc()
-            if each.pods:
+            if new_node.pods:
                 # Upstream does so when it plans again, ten seconds later: machines of a cloud are
                 # never ready sooner. Ours are, and would be taken for empty before the pods come.
                 self._shared.nominate(claim)
-            for pod in each.pods:
+            for pod in new_node.pods:
                 text = f"Pod should schedule on: nodeclaim/{claim.name}"
                 if not pod.spec.node_name:
                     self._shared.event_once(pod.pod, "Nominated", text, 300.0)
-        return made
+        return claims
 
 
 def plan_for(world: World, pods: list[core_v1.Pod]) -> Plan:

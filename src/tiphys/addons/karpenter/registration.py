@@ -42,20 +42,20 @@ class Registrations:
             self._remember(pool, standing)
         seen = self._pools.get(pool, ())
         problems = [one for one in seen if one is not None]
-        made = Condition(type=names.REGISTRATION_HEALTHY, status="Unknown")
+        updated = Condition(type=names.REGISTRATION_HEALTHY, status="Unknown")
         if len(problems) >= _TOO_MANY:
-            made.status = "False"
-            made.reason, made.message = problems[-1]
+            updated.status = "False"
+            updated.reason, updated.message = problems[-1]
         elif len(problems) < len(seen):
-            made.status = "True"
-            made.reason = names.REGISTRATION_HEALTHY
+            updated.status = "True"
+            updated.reason = names.REGISTRATION_HEALTHY
         else:
-            made.reason = "AwaitingReconciliation"
-            made.message = "object is awaiting reconciliation"
-        return made
+            updated.reason = "AwaitingReconciliation"
+            updated.message = "object is awaiting reconciliation"
+        return updated
 
     def _remember(self, pool: str, standing: Condition) -> None:
-        """After a restart: what was said is what is known."""
+        """After a restart: the condition is all that is known."""
         if standing.status == "True":
             self.note(pool)
         elif standing.status == "False":

@@ -91,20 +91,20 @@ class Reports:
         """Something kept nodes of a pool from being disrupted, at one look."""
         report = self.of(pool)
         stamp = timestamps.rfc3339(self._now())
-        for one in report.held:
-            if (one.by, one.reason) == (by, reason):
-                one.times += 1
-                one.last_at = stamp
+        for entry in report.held:
+            if (entry.by, entry.reason) == (by, reason):
+                entry.times += 1
+                entry.last_at = stamp
                 break
         else:
-            made = Held(by=by, reason=reason, times=1, first_at=stamp, last_at=stamp)
-            report.held = [*report.held, made][-_KEPT:]
+            new_entry = Held(by=by, reason=reason, times=1, first_at=stamp, last_at=stamp)
+            report.held = [*report.held, new_entry][-_KEPT:]
         self._changed.add(pool)
 
     def _find(self, pool: str, claim: str) -> Replaced | None:
-        for one in self.of(pool).replaced:
-            if one.node_claim == claim:
-                return one
+        for replaced in self.of(pool).replaced:
+            if replaced.node_claim == claim:
+                return replaced
         return None
 
     async def write(self) -> None:
@@ -115,7 +115,7 @@ class Reports:
                 await self._write(pool, self._pools[pool])
             except StatusError as error:
                 self._changed.add(pool)
-                log.info("the report of pool %s was not written: %s", pool, error)
+                log.info("the disruption report of pool %s could not be written: %s", pool, error)
 
     async def _write(self, pool: str, status: DisruptionReportStatus) -> None:
         patch = {"status": to_builtins(status)}
@@ -124,9 +124,9 @@ class Reports:
         except StatusError as error:
             if not is_not_found(error):
                 raise
-            made = DisruptionReport(metadata=ObjectMeta(name=pool))
-            made.spec.node_pool = pool
-            await self._client.create(made)
+            new_report = DisruptionReport(metadata=ObjectMeta(name=pool))
+            new_report.spec.node_pool = pool
+            await self._client.create(new_report)
             await self._client.patch(DisruptionReport, pool, patch, "", "status", media=MERGE)
 
 
@@ -144,18 +144,18 @@ def _lines(report: DisruptionReport) -> Iterator[str]:
     yield ""
     yield f"| {' | '.join(_COLUMNS)} |"
     yield f"| {' | '.join('---' for _ in _COLUMNS)} |"
-    for one in status.replaced:
-        allowed = "no budget" if one.allowed < 0 else str(one.allowed)
+    for replaced in status.replaced:
+        allowed = "no budget" if replaced.allowed < 0 else str(replaced.allowed)
         cells = (
-            one.node,
-            one.reason,
-            one.image,
-            ", ".join(one.replacements),
-            str(one.pods),
-            one.began_at or "",
-            one.drained_at or "",
-            one.ended_at or "",
-            str(one.in_progress),
+            replaced.node,
+            replaced.reason,
+            replaced.image,
+            ", ".join(replaced.replacements),
+            str(replaced.pods),
+            replaced.began_at or "",
+            replaced.drained_at or "",
+            replaced.ended_at or "",
+            str(replaced.in_progress),
             allowed,
         )
         yield f"| {' | '.join(cells)} |"

@@ -58,8 +58,8 @@ class Allowed:
         return Allowed(values, True, least, most)
 
     def some(self, mentioned: Collection[str]) -> list[str | None]:
-        """The values that matter where nothing else says what the label is: all of those that are
-        listed, else those that are mentioned, and one that nobody thinks of; None where it may be
+        """The values that matter where nothing else determines the label: all of those that are
+        listed, else those that are mentioned, and one that no pod uses; None where it may be
         missing."""
         if not self.is_complement:
             return [*sorted(self.values)] or [None]
@@ -126,12 +126,12 @@ def wanted_by(
     requirements: Iterable[LabelRequirement], labels: Mapping[str, str] | None = None
 ) -> dict[str, Allowed]:
     """All of them together; `labels` are wanted as they are."""
-    found = {key: Allowed(frozenset((value,))) for key, value in (labels or {}).items()}
-    for one in requirements:
-        allowed = allowed_by(one)
-        key = current(one.key)
-        found[key] = found.get(key, ANYTHING) & allowed
-    return found
+    allowed_values = {key: Allowed(frozenset((value,))) for key, value in (labels or {}).items()}
+    for requirement in requirements:
+        allowed = allowed_by(requirement)
+        key = current(requirement.key)
+        allowed_values[key] = allowed_values.get(key, ANYTHING) & allowed
+    return allowed_values
 
 
 def hold(wanted: Wanted, labels: Mapping[str, str]) -> bool:
@@ -142,7 +142,7 @@ def hold(wanted: Wanted, labels: Mapping[str, str]) -> bool:
 def least_values(requirements: Iterable[Requirement]) -> dict[str, int]:
     """`minValues` by key, the largest of each."""
     least: dict[str, int] = {}
-    for one in requirements:
-        if one.min_values is not None:
-            least[one.key] = max(least.get(one.key, 0), one.min_values)
+    for requirement in requirements:
+        if requirement.min_values is not None:
+            least[requirement.key] = max(least.get(requirement.key, 0), requirement.min_values)
     return least

@@ -17,7 +17,7 @@ class Settings(Struct):
     validationDelay: after which an idea to consolidate must still hold
     minDrainTime: which a node is drained at least
     spotToSpotConsolidation: whether spot nodes are replaced by cheaper spot nodes
-    minValuesPolicy: whether a pool's minValues are a must, or given up where nothing else is left
+    minValuesPolicy: whether a pool's minValues are required, or dropped where nothing else is left
     """
 
     batch_idle_duration: str = "1s"

@@ -24,7 +24,7 @@ _NOMINATION = 10.0  # seconds for which pods are expected on a node, at least: u
 
 @dataclass
 class Shared:
-    """`due` says when a claim is to be looked at again, `pod_events` when a pod came to a node or
+    """`due` is when a claim is to be reconciled again, `pod_events` when a pod came to a node or
     left it last, `ends` when the grace of a pod that is ending is over, `unready` since when a node
     has not been ready: all by `now`."""
 
@@ -41,7 +41,7 @@ class Shared:
     ends: dict[str, float] = field(default_factory=dict)
     unready: dict[str, float] = field(default_factory=dict)
     wake_disruption: Callable[[], None] = lambda: None
-    said: dict[tuple[str, str, str], float] = field(default_factory=dict)
+    quiet_until: dict[tuple[str, str, str], float] = field(default_factory=dict)
 
     @property
     def client(self) -> Client:
@@ -56,13 +56,13 @@ class Shared:
         self.context.recorder.record(obj, kind, reason, message, component="karpenter")
 
     def event_once(self, obj: Any, reason: str, message: str, seconds: float = 900.0) -> None:
-        """The same is said again only after a while: looks repeat every few seconds."""
+        """The same is quiet_until again only after a while: looks repeat every few seconds."""
         key = (obj.metadata.uid, reason, message)
-        if self.said.get(key, 0.0) > self.now:
+        if self.quiet_until.get(key, 0.0) > self.now:
             return
-        if len(self.said) > 10_000:
-            self.said.clear()
-        self.said[key] = self.now + seconds
+        if len(self.quiet_until) > 10_000:
+            self.quiet_until.clear()
+        self.quiet_until[key] = self.now + seconds
         self.event(obj, reason, message)
 
     def nominate(self, claim: NodeClaim) -> None:
@@ -71,7 +71,7 @@ class Shared:
         self.cluster.nominated[claim.name] = self.now + window
 
     async def delete_claim(self, claim: NodeClaim, reason: str) -> None:
-        """Begins the end of a claim, and counts it under the reason."""
+        """Deletes a claim, and counts it under the reason."""
         if claim.metadata.deletion_timestamp:
             return
         try:

@@ -36,9 +36,9 @@ class StateNode:
 
     @property
     def name(self) -> str:
-        found = self.node if self.node is not None else self.claim
-        assert found is not None
-        return found.metadata.name
+        obj = self.node if self.node is not None else self.claim
+        assert obj is not None
+        return obj.metadata.name
 
     @property
     def labels(self) -> Mapping[str, str]:
@@ -69,7 +69,7 @@ class StateNode:
 
     @property
     def is_deleting(self) -> bool:
-        """It is going, whoever wants that."""
+        """It is going away, for whichever reason."""
         claim_goes = self.claim is not None and bool(self.claim.metadata.deletion_timestamp)
         node_goes = self.node is not None and bool(self.node.metadata.deletion_timestamp)
         return claim_goes or (node_goes and self.is_managed) or self.marked
@@ -87,26 +87,26 @@ class StateNode:
         return [pod for pod in self.pods if is_reschedulable(pod)]
 
     def as_planned(self) -> core_v1.Node:
-        """The node as pods will find it: one that is on its way as its claim says, without what it
-        has only while it starts."""
+        """The node as pods will find it: one that is on its way as its claim describes it, without
+        what it has only while it starts."""
         if self.claim is None or self.is_initialized:
             assert self.node is not None
             return self.node
         claim = self.claim
         labels = {**self.labels, names.HOSTNAME: self.name}
-        made = core_v1.Node(metadata=ObjectMeta(name=self.name, labels=labels))
-        made.spec.taints = [
+        planned = core_v1.Node(metadata=ObjectMeta(name=self.name, labels=labels))
+        planned.spec.taints = [
             core_v1.Taint(key=t.key, value=t.value, effect=t.effect) for t in claim.spec.taints
         ]
-        made.status.allocatable = dict(claim.status.allocatable)
-        return made
+        planned.status.allocatable = dict(claim.status.allocatable)
+        return planned
 
 
 @dataclass
 class World:
-    """Everything that decisions rest on. `pools` are those that may make nodes, by name; `pending`
-    are pods that need a node; `catalogs` are those of pools with overlays; `relaxes`: what pools
-    want to choose from (`minValues`) is given up where nothing else is left."""
+    """Everything that decisions are based on. `pools` are those that may make nodes, by name;
+    `pending` are pods that need a node; `catalogs` are those of pools with overlays; `relaxes`:
+    what pools want to choose from (`minValues`) is dropped where nothing else is left."""
 
     now: float
     catalog: Catalog
@@ -125,10 +125,10 @@ class World:
     def info(self, pod: core_v1.Pod) -> PodInfo:
         """A pod that stands, whose derived facts are worked out once for all that is tried: that is
         a third of what each trial costs."""
-        found = self._infos.get(id(pod))
-        if found is None or found.pod is not pod:
-            found = self._infos[id(pod)] = PodInfo(pod)
-        return found
+        cached = self._infos.get(id(pod))
+        if cached is None or cached.pod is not pod:
+            cached = self._infos[id(pod)] = PodInfo(pod)
+        return cached
 
     def signature(self) -> int:
         """Two worlds in which the same is to be found have the same, as far as pods, nodes, pools
@@ -176,13 +176,13 @@ class World:
         ]
         if not missing:
             return node
-        made = copy.deepcopy(node)
+        reduced = copy.deepcopy(node)
         for daemon in missing:
             for name, amount in {**daemon.requests, "pods": 1}.items():
-                if name in made.status.allocatable:
-                    left = units(name, made.status.allocatable[name]) - amount
-                    made.status.allocatable[name] = quantity(name, max(left, 0))
-        return made
+                if name in reduced.status.allocatable:
+                    left = units(name, reduced.status.allocatable[name]) - amount
+                    reduced.status.allocatable[name] = quantity(name, max(left, 0))
+        return reduced
 
     def moving(self) -> list[core_v1.Pod]:
         """Pods on nodes that are going: they will need room."""
@@ -205,10 +205,10 @@ class World:
 
 def unbound(pod: core_v1.Pod) -> core_v1.Pod:
     """The pod as if it were on no node."""
-    made = copy.copy(pod)
-    made.spec = copy.copy(pod.spec)
-    made.spec.node_name = ""
-    return made
+    copied = copy.copy(pod)
+    copied.spec = copy.copy(pod.spec)
+    copied.spec.node_name = ""
+    return copied
 
 
 def _looks_of(state: StateNode) -> tuple[object, ...]:
@@ -237,30 +237,30 @@ def join(
     nodes: Iterable[core_v1.Node], claims: Iterable[NodeClaim], pods: Iterable[core_v1.Pod]
 ) -> list[StateNode]:
     """Nodes with their claims, which name the same machine, and their pods."""
-    found: list[StateNode] = []
+    states: list[StateNode] = []
     by_machine: dict[str, StateNode] = {}
     by_name: dict[str, StateNode] = {}
     for node in nodes:
         state = StateNode(node)
-        found.append(state)
+        states.append(state)
         by_name[node.metadata.name] = state
         if node.spec.provider_id:
             by_machine[node.spec.provider_id] = state
     for claim in claims:
         known = by_machine.get(claim.status.provider_id) if claim.status.provider_id else None
         if known is None:
-            found.append(StateNode(None, claim))
+            states.append(StateNode(None, claim))
         else:
             known.claim = claim
     for pod in pods:
         where = by_name.get(pod.spec.node_name)
         if where is not None:
             where.pods.append(pod)
-    return found
+    return states
 
 
 def staying(states: Iterable[StateNode]) -> Iterator[tuple[NodeClaim, core_v1.Node]]:
-    """Of claims whose nodes are there, those that nobody takes away."""
+    """Of claims whose nodes are there, those that are not being removed."""
     for state in states:
         if state.claim is not None and state.node is not None and not state.is_deleting:
             yield state.claim, state.node
@@ -268,27 +268,27 @@ def staying(states: Iterable[StateNode]) -> Iterator[tuple[NodeClaim, core_v1.No
 
 def counts_of(nodes: Iterable[StateNode]) -> dict[str, Count]:
     """By pool, of nodes that are managed, initialised and not at their end."""
-    found: dict[str, Count] = {}
-    for each in nodes:
-        if not each.is_managed or not each.is_initialized or each.is_at_its_end:
+    counts: dict[str, Count] = {}
+    for state in nodes:
+        if not state.is_managed or not state.is_initialized or state.is_at_its_end:
             continue
-        before = found.get(each.pool, Count())
-        going = each.is_deleting or not each.is_ready
-        found[each.pool] = Count(before.total + 1, before.disrupted + going)
-    return found
+        before = counts.get(state.pool, Count())
+        going = state.is_deleting or not state.is_ready
+        counts[state.pool] = Count(before.total + 1, before.disrupted + going)
+    return counts
 
 
 def used(nodes: Iterable[StateNode]) -> dict[str, dict[str, int]]:
     """What the nodes of each pool have together: limits count it."""
-    found: dict[str, dict[str, int]] = {}
-    for each in nodes:
-        if each.claim is None:
+    usage: dict[str, dict[str, int]] = {}
+    for state in nodes:
+        if state.claim is None:
             continue
-        sums = found.setdefault(each.pool, {NODES: 0})
+        sums = usage.setdefault(state.pool, {NODES: 0})
         sums[NODES] += 1
-        capacity = each.claim.status.capacity
-        if each.node is not None and each.is_initialized:
-            capacity = each.node.status.capacity
+        capacity = state.claim.status.capacity
+        if state.node is not None and state.is_initialized:
+            capacity = state.node.status.capacity
         for name, amount in capacity.items():
             sums[name] = sums.get(name, 0) + units(name, amount)
-    return found
+    return usage

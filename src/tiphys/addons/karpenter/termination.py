@@ -69,11 +69,11 @@ class Termination:
 
     async def _node_ends(self) -> float | None:
         """When what is left on the node is ended by force; None: never. It is set once, when the
-        end begins."""
+        end starts."""
         claim = self._claim
-        told = claim.metadata.annotations.get(names.TERMINATION_TIME)
-        if told:
-            return timestamps.parse(told)
+        deadline = claim.metadata.annotations.get(names.TERMINATION_TIME)
+        if deadline:
+            return timestamps.parse(deadline)
         grace = lifetime(claim.spec.termination_grace_period)
         if grace is None:
             return None
@@ -188,10 +188,10 @@ class Termination:
             if not is_write_overtaken(error):
                 raise
 
-    def _failed(self, node: core_v1.Node, why: str) -> None:
-        message = f"Failed to drain node, {why}"
+    def _failed(self, node: core_v1.Node, cause: str) -> None:
+        message = f"Failed to drain node, {cause}"
         self._shared.event_once(node, "FailedDraining", message, 60.0)
-        self._shared.reports.held(self._claim.pool, "Draining", why)
+        self._shared.reports.held(self._claim.pool, "Draining", cause)
 
     # --- volumes and the object ---
 
@@ -241,12 +241,12 @@ async def taint(shared: Shared, node: core_v1.Node, balancers: bool = False) -> 
     has_label = not balancers or names.EXCLUDE_BALANCERS in node.metadata.labels
     if has_taint and has_label:
         return
-    made = core_v1.Taint(key=names.DISRUPTED_TAINT, effect="NoSchedule")
+    new_taint = core_v1.Taint(key=names.DISRUPTED_TAINT, effect="NoSchedule")
     taints = [one for one in node.spec.taints if one.key != names.DISRUPTED_TAINT]
     metadata: dict[str, object] = {"resourceVersion": node.metadata.resource_version}
     if balancers:
         metadata["labels"] = {names.EXCLUDE_BALANCERS: "karpenter"}
-    patch = {"metadata": metadata, "spec": {"taints": [*taints, made]}}
+    patch = {"metadata": metadata, "spec": {"taints": [*taints, new_taint]}}
     written = await shared.client.patch(core_v1.Node, node.metadata.name, patch, media=MERGE)
     shared.cluster.note_node(written)
 

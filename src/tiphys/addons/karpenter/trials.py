@@ -60,17 +60,17 @@ class Trials:
         return result
 
     def _info(self, pod: core_v1.Pod) -> PodInfo:
-        found = self._infos.get(pod.metadata.uid)
-        if found is None:
-            found = self._infos[pod.metadata.uid] = PodInfo(unbound(pod))
-        return found
+        cached = self._infos.get(pod.metadata.uid)
+        if cached is None:
+            cached = self._infos[pod.metadata.uid] = PodInfo(unbound(pod))
+        return cached
 
     def _ground(self, pods: Sequence[PodInfo]) -> Ground:
-        found = mentions([*pods, *self._standing.daemons], self._standing.listers.volumes)
-        key = frozenset((label, frozenset(values)) for label, values in found.items())
+        mentioned = mentions([*pods, *self._standing.daemons], self._standing.listers.volumes)
+        key = frozenset((label, frozenset(values)) for label, values in mentioned.items())
         ground = self._grounds.get(key)
         if ground is None:
-            ground = self._grounds[key] = Ground(self._world.offers, self._standing, found)
+            ground = self._grounds[key] = Ground(self._world.offers, self._standing, mentioned)
             if len(self._grounds) > _MOST_GROUNDS:
                 self._grounds.popitem(last=False)
         self._grounds.move_to_end(key)

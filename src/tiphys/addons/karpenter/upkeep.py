@@ -1,5 +1,5 @@
-"""What is looked at every second: static pools, machines that are taken away or fell silent, and
-what somebody left behind."""
+"""What is checked every second: static pools, machines that are taken away or fell silent, and
+what was left behind."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ class Upkeep:
             try:
                 await self._look()
             except (StatusError, Unreachable) as error:
-                log.info("upkeep is tried again: %s", error)
-            except Exception:  # whatever it is, others are still to be looked after
+                log.info("upkeep failed, retrying: %s", error)
+            except Exception:  # one failure must not stop the loop
                 log.exception("upkeep failed")
                 await asyncio.sleep(_RETRY)
 
@@ -63,8 +63,8 @@ class Upkeep:
     # --- static pools ---
 
     async def _keep_replicas(self, pool: NodePool, states: list[StateNode]) -> None:
-        """As many nodes as the pool says, whatever pods need. Those that are being replaced have
-        their replacement already."""
+        """As many nodes as the pool specifies, independent of pods. Those that are being replaced
+        have their replacement already."""
         own = [s for s in states if s.claim is not None and s.claim.pool == pool.name]
         staying = [s for s in own if not s.is_deleting]
         wanted = pool.spec.replicas or 0
@@ -174,7 +174,7 @@ class Upkeep:
             await self._release(node)
 
     async def _release(self, node: core_v1.Node) -> None:
-        """Nobody will drain it."""
+        """It will not be drained."""
         kept = [one for one in node.metadata.finalizers if one != names.TERMINATION]
         patch = {"metadata": {"finalizers": kept}}
         try:

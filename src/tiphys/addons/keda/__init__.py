@@ -1,7 +1,7 @@
 """KEDA: workloads that are scaled by what happens outside of them, down to zero and back.
 
-For whoever has queues, schedules or numbers that say how much there is to do. The model is KEDA
-(keda.sh, release 2.20): the same resources, triggers, metrics, conditions and events. Scaling
+For workloads with queues, schedules or numbers that measure how much there is to do. The model is
+KEDA (keda.sh, release 2.20): the same resources, triggers, metrics, conditions and events. Scaling
 between zero and one is done here; between one and many by the cluster's own autoscaler, which asks
 this add-on for its metrics over external.metrics.k8s.io.
 
@@ -58,9 +58,9 @@ def definitions() -> tuple[CustomResourceDefinition, ...]:
 
 
 def objects(settings: Settings) -> Sequence[Struct]:
-    from tiphys.addons.keda.running import objects as made
+    from tiphys.addons.keda.running import objects as keda_objects
 
-    return made(settings.address)
+    return keda_objects(settings.address)
 
 
 async def run(context: Context) -> None:

@@ -47,7 +47,7 @@ class Admission:
         self._autoscalers.index("namespace", namespace_index)
 
     async def judge(self, asked: AdmissionRequest) -> Verdict:
-        """What is said of one object. Raises SpecError when it may not be so."""
+        """The verdict on one object. Raises SpecError when it is invalid."""
         if asked.operation not in ("CREATE", "UPDATE") or asked.sub_resource:
             return Verdict()
         match asked.kind.kind:
@@ -99,7 +99,7 @@ class Admission:
                 )
 
     def _check_autoscalers(self, obj: ScaledObject) -> None:
-        """Raises SpecError when an autoscaler of somebody else scales the target."""
+        """Raises SpecError when another autoscaler scales the target."""
         api_version, kind, name = facts.target_of(obj)
         for hpa in self._autoscalers.by("namespace", obj.metadata.namespace):
             meta = hpa.metadata
@@ -158,11 +158,11 @@ class Admission:
             ("apps/v1", "Deployment"): apps_v1.Deployment,
             ("apps/v1", "StatefulSet"): apps_v1.StatefulSet,
         }
-        found = kinds.get((api_version, kind))
-        if found is None:
+        target_kind = kinds.get((api_version, kind))
+        if target_kind is None:
             return None
         try:
-            target = await self._client.get(found, name, obj.metadata.namespace)
+            target = await self._client.get(target_kind, name, obj.metadata.namespace)
         except StatusError as error:
             raise facts.SpecError(str(error)) from None
         return target.spec.template.spec.containers
@@ -204,12 +204,12 @@ def warnings(obj: ScaledObject) -> list[str]:
     spec = obj.spec
     if not spec.min_replica_count or spec.idle_replica_count is not None:
         return []
-    found = []
+    texts = []
     if spec.polling_interval is not None and not any(t.use_cached_metrics for t in spec.triggers):
-        found.append(_POLLING)
+        texts.append(_POLLING)
     if spec.cooldown_period is not None:
-        found.append(_COOLDOWN)
-    return found
+        texts.append(_COOLDOWN)
+    return texts
 
 
 def check_authentication(spec: TriggerAuthenticationSpec) -> None:
@@ -236,5 +236,5 @@ def check_authentication(spec: TriggerAuthenticationSpec) -> None:
 
 def _identities(spec: TriggerAuthenticationSpec) -> list[PodIdentity]:
     stores = (spec.azure_key_vault, spec.gcp_secret_manager, spec.aws_secret_manager)
-    given = [spec.pod_identity, *(store.pod_identity for store in stores if store is not None)]
-    return [one for one in given if one is not None]
+    identities = [spec.pod_identity, *(store.pod_identity for store in stores if store is not None)]
+    return [one for one in identities if one is not None]

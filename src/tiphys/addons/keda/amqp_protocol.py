@@ -24,7 +24,7 @@ _DECLARE, _DECLARE_OK = (50, 10), (50, 11)
 
 @dataclass(frozen=True)
 class Login:
-    """Without a name, a client certificate says who asks (mechanism EXTERNAL)."""
+    """Without a name, a client certificate authenticates (mechanism EXTERNAL)."""
 
     username: str
     password: str
@@ -92,13 +92,13 @@ class Amqp:
             raise ScalerError("the connection was closed: is the login right?") from None
         except OSError as error:
             raise ScalerError(str(error)) from None
-        found = struct.unpack(">HH", payload[:4])
-        if found in (_CLOSE, _CHANNEL_CLOSE):
+        received = struct.unpack(">HH", payload[:4])
+        if received in (_CLOSE, _CHANNEL_CLOSE):
             code, size = struct.unpack(">HB", payload[4:7])
             text = payload[7 : 7 + size].decode(errors="replace")
             raise ScalerError(f"Exception ({code}) Reason: {text!r}")
-        if found != method:
-            raise ScalerError(f"AMQP: unexpected method {found}")
+        if received != method:
+            raise ScalerError(f"AMQP: unexpected method {received}")
         return payload[4:]
 
     def close(self) -> None:

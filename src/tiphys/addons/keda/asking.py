@@ -78,10 +78,12 @@ class HttpScaler(Scaler):
             fields = required.get(mode, {})
             if all(fields.values()):
                 continue
-            said = " and ".join(f"{name}={value or '<empty>'}" for name, value in fields.items())
+            described = " and ".join(
+                f"{name}={value or '<empty>'}" for name, value in fields.items()
+            )
             verb = "is" if len(fields) == 1 else "are"
             word = mode if mode == "oauth" else f"{mode} auth"
-            raise ParameterError(f"{said} {verb} required when {word} is enabled")
+            raise ParameterError(f"{described} {verb} required when {word} is enabled")
         if "apiKey" in self.auth_modes and not self.api_key:
             raise ParameterError("apiKey is required when apiKey auth is enabled")
 
@@ -116,7 +118,7 @@ class HttpScaler(Scaler):
     async def _sent(
         self, method: str, url: yarl.URL, body: bytes | None, headers: dict[str, str]
     ) -> Answer:
-        """Without following where the answer may lead: that was not looked at."""
+        """Without following redirects: their targets were not checked."""
         if url.scheme not in ("http", "https") or not url.host:
             raise ValueError("unsupported protocol scheme")
         if is_ip(url.host):  # for which an HTTP client asks no resolver
@@ -152,24 +154,24 @@ class HttpScaler(Scaler):
         return url
 
     async def _credentials(self) -> dict[str, str]:
-        """The headers that prove who asks."""
-        found = {}
+        """The headers with the credentials."""
+        headers = {}
         if "apiKey" in self.auth_modes and self.method == "header":
-            found[self.key_param_name or "X-API-KEY"] = self.api_key
+            headers[self.key_param_name or "X-API-KEY"] = self.api_key
         if "basic" in self.auth_modes:
             pair = f"{self.username}:{self.password}".encode()
-            found["Authorization"] = f"Basic {base64.b64encode(pair).decode()}"
+            headers["Authorization"] = f"Basic {base64.b64encode(pair).decode()}"
         if "bearer" in self.auth_modes:
-            found["Authorization"] = f"Bearer {self.bearer_token}"
+            headers["Authorization"] = f"Bearer {self.bearer_token}"
         if "oauth" in self.auth_modes:
-            found["Authorization"] = f"Bearer {await self._token()}"
+            headers["Authorization"] = f"Bearer {await self._token()}"
         if "custom" in self.auth_modes:
-            found[self.custom_auth_header] = self.custom_auth_value
-        return found
+            headers[self.custom_auth_header] = self.custom_auth_value
+        return headers
 
     async def _token(self) -> str:
-        """By the grant client_credentials of OAuth 2. It is asked for once in the life of the
-        trigger, which is made anew after each failure."""
+        """By the grant client_credentials of OAuth 2. It is requested once in the life of the
+        trigger, which is rebuilt after each failure."""
         if not self._oauth_token:
             form = {
                 "grant_type": "client_credentials",

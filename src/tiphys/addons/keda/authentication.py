@@ -25,7 +25,7 @@ _REFERENCE = re.compile(r"\$(\$|\(([^)]*)\))")
 
 
 class AuthenticationError(Exception):
-    """A trigger cannot get its credentials; the text says why."""
+    """A trigger cannot get its credentials; the text is the reason."""
 
 
 class Credentials:
@@ -43,19 +43,19 @@ class Credentials:
         """The parameters that an authentication gives. Raises AuthenticationError."""
         if ref is None or not ref.name:
             return {}
-        found = await self._spec(ref)
-        if found is None:
+        auth_spec = await self._spec(ref)
+        if auth_spec is None:
             return {}
-        spec, namespace = found
+        spec, namespace = auth_spec
         _refuse(spec, ref)
         values = {}
-        for one in spec.env:
-            environment = await self._environment_or_none(pod, one.container_name)
-            values[one.parameter] = environment.get(one.name, "")
-        for each in spec.config_map_target_ref:
-            values[each.parameter] = await self._value("ConfigMap", namespace, each)
-        for each in spec.secret_target_ref:
-            values[each.parameter] = await self._value("Secret", namespace, each)
+        for variable in spec.env:
+            environment = await self._environment_or_none(pod, variable.container_name)
+            values[variable.parameter] = environment.get(variable.name, "")
+        for target_ref in spec.config_map_target_ref:
+            values[target_ref.parameter] = await self._value("ConfigMap", namespace, target_ref)
+        for target_ref in spec.secret_target_ref:
+            values[target_ref.parameter] = await self._value("Secret", namespace, target_ref)
         if spec.oauth2 is not None:
             values |= await self._oauth(spec.oauth2, namespace)
         return values
@@ -64,8 +64,10 @@ class Credentials:
         """With the namespace of what it refers to. None, as with KEDA, where there is none."""
         try:
             if ref.kind in ("", "TriggerAuthentication"):
-                found = await self._client.get(TriggerAuthentication, ref.name, self._namespace)
-                return found.spec, self._namespace
+                authentication = await self._client.get(
+                    TriggerAuthentication, ref.name, self._namespace
+                )
+                return authentication.spec, self._namespace
             if ref.kind == "ClusterTriggerAuthentication":
                 shared = await self._client.get(ClusterTriggerAuthentication, ref.name)
                 return shared.spec, NAMESPACE
@@ -126,20 +128,20 @@ class Credentials:
         return values
 
     async def _all_of(self, source: core_v1.EnvFromSource) -> dict[str, str]:
-        found: Mapping[str, str] = {}
+        data: Mapping[str, str] = {}
         optional: bool | None = True
         name = ""
         if source.config_map_ref is not None:
             name = source.config_map_ref.name
             optional = source.config_map_ref.optional
-            found = await self._data("ConfigMap", self._namespace, name)
+            data = await self._data("ConfigMap", self._namespace, name)
         elif source.secret_ref is not None:
             name = source.secret_ref.name
             optional = source.secret_ref.optional
-            found = await self._data("Secret", self._namespace, name)
-        if not found and not optional:
+            data = await self._data("Secret", self._namespace, name)
+        if not data and not optional:
             raise AuthenticationError(f"error reading {name} on namespace {self._namespace}")
-        return {f"{source.prefix or ''}{key}": value for key, value in found.items()}
+        return {f"{source.prefix or ''}{key}": value for key, value in data.items()}
 
     async def _referred(self, variable: core_v1.EnvVar, pod: core_v1.PodSpec) -> str:
         source = variable.value_from
@@ -177,7 +179,7 @@ def _refuse(spec: TriggerAuthenticationSpec, ref: AuthenticationRef) -> None:
         raise AuthenticationError(
             f"filePath is only supported for ClusterTriggerAuthentication, got kind: {kind}"
         )
-    given = {
+    sources = {
         "hashiCorpVault": spec.hashi_corp_vault,
         "azureKeyVault": spec.azure_key_vault,
         "gcpSecretManager": spec.gcp_secret_manager,
@@ -185,7 +187,7 @@ def _refuse(spec: TriggerAuthenticationSpec, ref: AuthenticationRef) -> None:
         "boundServiceAccountToken": spec.bound_service_account_token,
         "filePath": spec.file_path,
     }
-    for name, value in given.items():
+    for name, value in sources.items():
         if value:
             raise AuthenticationError(
                 f"{ref.name}: {name} is not supported; use secretTargetRef, configMapTargetRef, "
@@ -202,9 +204,9 @@ def _refuse(spec: TriggerAuthenticationSpec, ref: AuthenticationRef) -> None:
 def expanded(value: str, known: Mapping[str, str]) -> str:
     """``$(NAME)`` of variables that are known; ``$$`` is a dollar sign."""
 
-    def replace(found: re.Match[str]) -> str:
-        if found.group(1) == "$":
+    def replace(match: re.Match[str]) -> str:
+        if match.group(1) == "$":
             return "$"
-        return known.get(found.group(2), found.group(0))
+        return known.get(match.group(2), match.group(0))
 
     return _REFERENCE.sub(replace, value)

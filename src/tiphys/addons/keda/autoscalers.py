@@ -44,7 +44,7 @@ def autoscaler(
 ) -> HorizontalPodAutoscaler:
     """Raises SpecError for metrics that cannot stand together."""
     name = facts.autoscaler_name(obj)
-    made = HorizontalPodAutoscaler(
+    hpa = HorizontalPodAutoscaler(
         metadata=ObjectMeta(
             name=name,
             namespace=obj.metadata.namespace,
@@ -52,15 +52,15 @@ def autoscaler(
             annotations=dict(obj.metadata.annotations),
         )
     )
-    made.spec.min_replicas = facts.least(obj.spec)
-    made.spec.max_replicas = facts.most(obj.spec)
-    made.spec.metrics = _metrics(obj, specs)
-    made.spec.behavior = _behavior(obj)
+    hpa.spec.min_replicas = facts.least(obj.spec)
+    hpa.spec.max_replicas = facts.most(obj.spec)
+    hpa.spec.metrics = _metrics(obj, specs)
+    hpa.spec.behavior = _behavior(obj)
     version = f"{target.group}/{target.version}" if target.group else target.version
-    made.spec.scale_target_ref = CrossVersionObjectReference(
+    hpa.spec.scale_target_ref = CrossVersionObjectReference(
         kind=target.kind, name=obj.spec.scale_target_ref.name, api_version=version
     )
-    return made
+    return hpa
 
 
 def _labels(obj: ScaledObject, name: str) -> dict[str, str]:
@@ -80,7 +80,7 @@ def _labels(obj: ScaledObject, name: str) -> dict[str, str]:
 
 def _metrics(obj: ScaledObject, specs: Sequence[MetricSpec]) -> list[MetricSpec]:
     """By their type, so that the same triggers make the same autoscaler."""
-    found = [copy.deepcopy(spec) for spec in specs]
+    metric_specs = [copy.deepcopy(spec) for spec in specs]
     modifiers = facts.modifiers(obj.spec)
     if modifiers is not None:
         kind = modifiers.metric_type or AVERAGE
@@ -90,18 +90,18 @@ def _metrics(obj: ScaledObject, specs: Sequence[MetricSpec]) -> list[MetricSpec]
                 "Value for external metrics"
             )
         target = facts.target_number(modifiers)
-        kept = [spec for spec in found if spec.resource is not None]
-        found = [*kept, external(facts.COMPOSITE, kind, target)]
-    for spec in found:
+        kept = [spec for spec in metric_specs if spec.resource is not None]
+        metric_specs = [*kept, external(facts.COMPOSITE, kind, target)]
+    for spec in metric_specs:
         if spec.external is not None:
             spec.external.metric.selector = LabelSelector(
                 match_labels={facts.OWNER: obj.metadata.name}
             )
-    return sorted(found, key=lambda spec: spec.type)
+    return sorted(metric_specs, key=lambda spec: spec.type)
 
 
 def _behavior(obj: ScaledObject) -> HorizontalPodAutoscalerBehavior | None:
-    """As the object says, with the direction disabled that is paused."""
+    """As the object specifies, with the direction disabled that is paused."""
     behavior = copy.deepcopy(facts.autoscaler_config(obj.spec).behavior)
     if facts.flag(obj, facts.PAUSED_SCALE_IN):
         behavior = behavior or HorizontalPodAutoscalerBehavior()

@@ -44,7 +44,7 @@ class Built:
 
     @contextlib.asynccontextmanager
     async def used(self) -> AsyncIterator[None]:
-        """While somebody uses them, they are not closed."""
+        """While they are in use, they are not closed."""
         self._users += 1
         try:
             yield
@@ -60,11 +60,11 @@ class Built:
 
 
 async def _close(scalers: Sequence[Scaler]) -> None:
-    for one in scalers:
+    for scaler in scalers:
         try:
-            await one.close()
+            await scaler.close()
         except Exception:
-            log.exception("trigger %s was not closed", one.type)
+            log.exception("trigger %s could not be closed", scaler.type)
 
 
 class Builder:
@@ -91,8 +91,8 @@ class Builder:
         try:
             for place, trigger in enumerate(obj.spec.triggers):
                 auth = await credentials.of(trigger.authentication_ref, pod)
-                given = Given(trigger.metadata, auth, environment)
-                scalers.append(make(self._config(obj, place, given, is_source)))
+                sources = Given(trigger.metadata, auth, environment)
+                scalers.append(make(self._config(obj, place, sources, is_source)))
             metrics = [await one.metrics() for one in scalers]
         except BaseException:
             await _close(scalers)
@@ -114,12 +114,12 @@ class Builder:
         return await credentials.environment(pod, container)
 
     def _config(
-        self, obj: ScaledObject | ScaledJob, place: int, given: Given, is_source: bool
+        self, obj: ScaledObject | ScaledJob, place: int, sources: Given, is_source: bool
     ) -> Config:
         trigger = obj.spec.triggers[place]
         return Config(
             type=trigger.type,
-            given=given,
+            given=sources,
             surroundings=self._surroundings,
             name=trigger.name,
             index=place,

@@ -8,7 +8,7 @@ from typing import Any
 
 from tiphys.addons.keda import facts, fallback
 from tiphys.addons.keda.autoscalers import autoscaler, metric_names
-from tiphys.addons.keda.deciding import READY, READY_MESSAGE, Said
+from tiphys.addons.keda.deciding import READY, READY_MESSAGE, ConditionState
 from tiphys.addons.keda.loops import FAILURES, key_of
 from tiphys.addons.keda.scaling import NO_FALLBACK, Scaling
 from tiphys.addons.keda.statuses import change_status, note_user, set_conditions
@@ -21,7 +21,7 @@ from tiphys.machinery.errors import StatusError, is_not_found
 from tiphys.operator import Reconciler
 
 FINALIZER = "finalizer.keda.sh"
-_AGAIN = 1.0  # seconds until an object that is wrong is looked at again; doubled each time
+_AGAIN = 1.0  # seconds until an object with an error is retried; doubled each time
 _LONGEST = 60.0
 _PAUSED_MESSAGE = "ScaledObject is paused"
 _WRONG_TARGET = "ScaledObject doesn't have correct scaleTargetRef specification"
@@ -59,19 +59,19 @@ class ScaledObjectReconciler(Reconciler[ScaledObject]):
         return None
 
     async def _failed(self, obj: ScaledObject, message: str) -> None:
-        said = {
-            "Ready": Said("False", "ScaledObjectCheckFailed", message),
-            "Active": Said("Unknown", "UnknownState", "ScaledObject check failed"),
+        new_conditions = {
+            "Ready": ConditionState("False", "ScaledObjectCheckFailed", message),
+            "Active": ConditionState("Unknown", "UnknownState", "ScaledObject check failed"),
         }
         self.event(obj, "ScaledObjectCheckFailed", message, warning=True)
-        await change_status(self.client, obj, lambda status: set_conditions(status, said))
+        await change_status(self.client, obj, lambda status: set_conditions(status, new_conditions))
 
     async def _keep(self, obj: ScaledObject) -> None:
         """Raises CheckFailed."""
         if facts.is_paused(obj):
             await self._pause(obj)
             return
-        obj = await self._told_pause(obj)
+        obj = await self._report_pause(obj)
         if not obj.spec.scale_target_ref.name:
             raise CheckFailed(f"{_WRONG_TARGET}: ScaledObject.spec.scaleTargetRef.name is missing")
         await self._label(obj)
@@ -93,10 +93,12 @@ class ScaledObjectReconciler(Reconciler[ScaledObject]):
         pause asks for."""
         key = key_of(obj)
         was = facts.condition(obj.status.conditions, "Paused").status == "True"
-        said = {"Paused": Said("True", "ScaledObjectPaused", _PAUSED_MESSAGE)}
+        new_conditions = {"Paused": ConditionState("True", "ScaledObjectPaused", _PAUSED_MESSAGE)}
         if not was:
             self.event(obj, "ScaledObjectPaused", _PAUSED_MESSAGE)
-        obj = await change_status(self.client, obj, lambda status: set_conditions(status, said))
+        obj = await change_status(
+            self.client, obj, lambda status: set_conditions(status, new_conditions)
+        )
         await self.scaling.unwatch(key, obj)
         await self._delete_autoscaler(obj, obj.status.hpa_name or facts.autoscaler_name(obj))
         with saying("failed to scale target to paused replica count"):
@@ -108,29 +110,31 @@ class ScaledObjectReconciler(Reconciler[ScaledObject]):
 
         def change(status: ScaledObjectStatus) -> None:
             status.paused_replica_count = count
-            set_conditions(status, {"Ready": Said("True", READY, _PAUSED_MESSAGE), **said})
+            set_conditions(
+                status, {"Ready": ConditionState("True", READY, _PAUSED_MESSAGE), **new_conditions}
+            )
 
         await change_status(self.client, obj, change)
 
-    async def _told_pause(self, obj: ScaledObject) -> ScaledObject:
+    async def _report_pause(self, obj: ScaledObject) -> ScaledObject:
         """The condition Paused of an object that is scaled: it may be so in one direction."""
         was = facts.condition(obj.status.conditions, "Paused").status == "True"
         is_half = facts.flag(obj, facts.PAUSED_SCALE_IN) or facts.flag(obj, facts.PAUSED_SCALE_OUT)
         if is_half:
-            said = Said("True", "ScaledObjectPaused", _PAUSED_MESSAGE)
+            paused = ConditionState("True", "ScaledObjectPaused", _PAUSED_MESSAGE)
         elif was:
-            said = Said(
+            paused = ConditionState(
                 "False", "ScaledObjectUnpaused", "pause annotation removed for ScaledObject"
             )
         else:
-            said = None
-        if said is None:
+            paused = None
+        if paused is None:
             return obj
         if is_half != was:
-            self.event(obj, said.reason, said.message)
+            self.event(obj, paused.reason, paused.message)
 
         def change(status: ScaledObjectStatus) -> None:
-            set_conditions(status, {"Paused": said})
+            set_conditions(status, {"Paused": paused})
             status.paused_replica_count = None
 
         return await change_status(self.client, obj, change)
@@ -154,7 +158,7 @@ class ScaledObjectReconciler(Reconciler[ScaledObject]):
             resource = await targets.resource(api_version, kind)
         replicas = obj.status.original_replica_count
         if replicas is None or obj.status.scale_target_gvkr != resource:
-            replicas = await self._found(obj, replicas)
+            replicas = await self._read_scale(obj, replicas)
         types, authentications = facts.type_names(obj.spec.triggers)
 
         def change(status: ScaledObjectStatus) -> None:
@@ -166,7 +170,7 @@ class ScaledObjectReconciler(Reconciler[ScaledObject]):
 
         return await change_status(self.client, obj, change)
 
-    async def _found(self, obj: ScaledObject, replicas: int | None) -> int:
+    async def _read_scale(self, obj: ScaledObject, replicas: int | None) -> int:
         """The number of replicas before anything was done. Raises CheckFailed."""
         try:
             scale = await self.scaling.targets.scale(obj)
@@ -233,19 +237,19 @@ class ScaledObjectReconciler(Reconciler[ScaledObject]):
                 ) from None
 
     async def _ready(self, obj: ScaledObject) -> None:
-        """It is, unless its triggers have said otherwise since."""
+        """It is, unless its triggers have reported otherwise since."""
         standing = facts.condition(obj.status.conditions, "Ready")
-        said: dict[str, Said] = {}
+        new_conditions: dict[str, ConditionState] = {}
         is_first = standing.status in ("", "Unknown", "False")
         by_triggers = standing.reason in ("TriggerError", "PartialTriggerError")
         is_watched = self.scaling.watched(key_of(obj))
         if not by_triggers or is_watched is None:
-            said["Ready"] = Said("True", READY, READY_MESSAGE)
+            new_conditions["Ready"] = ConditionState("True", READY, READY_MESSAGE)
             if is_first and not by_triggers:
                 self.event(obj, READY, "ScaledObject is ready for scaling")
         if not fallback.is_usable(obj):
-            said["Fallback"] = NO_FALLBACK
-        await change_status(self.client, obj, lambda status: set_conditions(status, said))
+            new_conditions["Fallback"] = NO_FALLBACK
+        await change_status(self.client, obj, lambda status: set_conditions(status, new_conditions))
 
     # --- the end ---
 

@@ -1,5 +1,5 @@
-"""What becomes of a target after its triggers were asked: the part that goes to zero and back, for
-between one and many the autoscaler decides. Pure; the rules are KEDA's scale executor's.
+"""The decision for a target after its triggers were queried: the part that goes to zero and back,
+for between one and many the autoscaler decides. Pure; the rules are KEDA's scale executor's.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ READY = "ScaledObjectReady"
 READY_MESSAGE = "ScaledObject is defined correctly and is ready for scaling"
 
 
-class Said(NamedTuple):
+class ConditionState(NamedTuple):
     """A condition."""
 
     status: str
@@ -34,7 +34,7 @@ class Move(Enum):
 
 @dataclass(frozen=True)
 class Seen:
-    """What the triggers said. `active` are the names of metrics that are, `failed` whether any
+    """The triggers' answers. `active` are the names of metrics that are, `failed` whether any
     trigger could not say anything."""
 
     is_active: bool
@@ -50,14 +50,16 @@ class Decision:
     replicas: int | None = None
     move: Move | None = None
     was_active: bool = False
-    conditions: dict[str, Said] = field(default_factory=dict)
+    conditions: dict[str, ConditionState] = field(default_factory=dict)
 
 
 def decide(obj: ScaledObject, seen: Seen, replicas: int, now: float) -> Decision:
     """`replicas` are those that the target should have now; `now` is seconds since the epoch."""
-    decision = Decision(conditions={"Ready": Said("True", READY, READY_MESSAGE)})
+    decision = Decision(conditions={"Ready": ConditionState("True", READY, READY_MESSAGE)})
     if facts.is_paused(obj):
-        decision.conditions["Paused"] = Said("True", "ScaledObjectPaused", "ScaledObject is paused")
+        decision.conditions["Paused"] = ConditionState(
+            "True", "ScaledObjectPaused", "ScaledObject is paused"
+        )
         return decision
     if seen.is_active or facts.flag(obj, facts.FORCE_ACTIVATION):
         _active(obj, seen, replicas, decision)
@@ -69,7 +71,7 @@ def decide(obj: ScaledObject, seen: Seen, replicas: int, now: float) -> Decision
 def _active(obj: ScaledObject, seen: Seen, replicas: int, decision: Decision) -> None:
     is_forced = facts.flag(obj, facts.FORCE_ACTIVATION)
     because = "activation is being forced by annotation" if is_forced else "triggers are active"
-    decision.conditions["Active"] = Said(
+    decision.conditions["Active"] = ConditionState(
         "True", "ScalerActive", f"Scaling is performed because {because}"
     )
     spec = obj.spec
@@ -80,7 +82,7 @@ def _active(obj: ScaledObject, seen: Seen, replicas: int, decision: Decision) ->
             decision.move = Move.ACTIVATED
             decision.was_active = True
     elif seen.failed:
-        decision.conditions["Ready"] = Said(
+        decision.conditions["Ready"] = ConditionState(
             "Unknown",
             "PartialTriggerError",
             "Some triggers defined in ScaledObject are not working correctly",
@@ -90,7 +92,7 @@ def _active(obj: ScaledObject, seen: Seen, replicas: int, decision: Decision) ->
 
 
 def _inactive(obj: ScaledObject, seen: Seen, replicas: int, now: float, decision: Decision) -> None:
-    decision.conditions["Active"] = Said(
+    decision.conditions["Active"] = ConditionState(
         "False", "ScalerNotActive", "Scaling is not performed because triggers are not active"
     )
     spec = obj.spec
@@ -99,7 +101,7 @@ def _inactive(obj: ScaledObject, seen: Seen, replicas: int, now: float, decision
     if seen.failed and spec.fallback is not None and spec.fallback.replicas:
         return  # at zero the autoscaler would not bring the fallback's replicas
     if seen.failed and spec.fallback is None:
-        decision.conditions["Ready"] = Said(
+        decision.conditions["Ready"] = ConditionState(
             "False",
             "TriggerError",
             "Triggers defined in ScaledObject are not working correctly",
@@ -116,7 +118,7 @@ def _rest(obj: ScaledObject, now: float, decision: Decision) -> None:
     if facts.flag(obj, facts.PAUSED_SCALE_IN):
         return
     if not is_cool(obj, now):
-        decision.conditions["Active"] = Said(
+        decision.conditions["Active"] = ConditionState(
             "False", "ScalerCooldown", "Scaler cooling down because triggers are not active"
         )
         return

@@ -1,4 +1,4 @@
-"""What a ScaledObject says beside its fields: its annotations, its defaults, what KEDA refuses of
+"""A ScaledObject beyond its fields: its annotations, its defaults, what KEDA refuses of
 it. Pure; sentences are KEDA's."""
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _LONGEST_LABEL = 63
 
 
 class SpecError(ValueError):
-    """KEDA refuses the object; the text is what it says."""
+    """KEDA refuses the object; the text is its message."""
 
 
 # --- annotations ---
@@ -90,8 +90,8 @@ def modifiers(spec: ScaledObjectSpec) -> ScalingModifiers | None:
 
 
 def autoscaler_config(spec: ScaledObjectSpec) -> AutoscalerConfig:
-    found = spec.advanced.horizontal_pod_autoscaler_config if spec.advanced else None
-    return found or AutoscalerConfig()
+    config = spec.advanced.horizontal_pod_autoscaler_config if spec.advanced else None
+    return config or AutoscalerConfig()
 
 
 def autoscaler_name(obj: ScaledObject) -> str:
@@ -181,27 +181,27 @@ def check_name(obj: ScaledObject) -> None:
 
 def formula_of(spec: ScaledObjectSpec) -> Formula | None:
     """The formula of the scaling modifiers. Raises SpecError when they are wrong."""
-    found = modifiers(spec)
-    if found is None:
+    scaling_modifiers = modifiers(spec)
+    if scaling_modifiers is None:
         return None
-    if not found.formula:
+    if not scaling_modifiers.formula:
         raise SpecError("error ScalingModifiers.Formula is mandatory")
     prefix = "error validating formula in ScalingModifiers\n"
-    if not found.target:
+    if not scaling_modifiers.target:
         raise SpecError(f"{prefix}formula is given but target is empty")
     names = [t.name for t in spec.triggers if t.name and t.type not in RESOURCES]
     try:
-        formula = compiled(found.formula, names)
+        formula = compiled(scaling_modifiers.formula, names)
     except FormulaError as error:
         raise SpecError(f"{prefix}{error}") from None
-    target_number(found)
+    target_number(scaling_modifiers)
     return formula
 
 
-def target_number(found: ScalingModifiers) -> float:
+def target_number(scaling_modifiers: ScalingModifiers) -> float:
     """Raises SpecError."""
     try:
-        target = parse_float(found.target)
+        target = parse_float(scaling_modifiers.target)
     except ValueError:
         target = 0.0
     if not target > 0:
@@ -216,8 +216,8 @@ def check_modifiers_fallback(spec: ScaledObjectSpec) -> None:
     """Raises SpecError."""
     if spec.fallback is None or spec.fallback.behavior != "scalingModifiers":
         return
-    found = modifiers(spec)
-    if found is None or not found.formula:
+    scaling_modifiers = modifiers(spec)
+    if scaling_modifiers is None or not scaling_modifiers.formula:
         raise SpecError(
             "scalingModifiers fallback behavior requires scalingModifiers.formula to be defined"
         )

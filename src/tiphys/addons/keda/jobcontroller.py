@@ -7,7 +7,7 @@ from typing import Any
 
 from tiphys.addons.keda import facts
 from tiphys.addons.keda.controller import FINALIZER, CheckFailed, saying
-from tiphys.addons.keda.deciding import Said
+from tiphys.addons.keda.deciding import ConditionState
 from tiphys.addons.keda.jobscaling import GENERATION, JobScaling
 from tiphys.addons.keda.loops import key_of
 from tiphys.addons.keda.statuses import change_status, note_user, set_conditions
@@ -15,11 +15,11 @@ from tiphys.addons.keda.types import ScaledJob, ScaledJobStatus
 from tiphys.api.batch_v1 import Job
 from tiphys.operator import Reconciler
 
-_AGAIN = 1.0  # seconds until an object that is wrong is looked at again; doubled each time
+_AGAIN = 1.0  # seconds until an object with an error is retried; doubled each time
 _LONGEST = 60.0
 _READY = "ScaledJob is defined correctly and is ready to scaling"
-_PAUSED = Said("True", "ScaledJobPaused", "ScaledJob is paused")
-_UNPAUSED = Said("False", "ScaledJobUnpaused", "ScaledJob is unpaused")
+_PAUSED = ConditionState("True", "ScaledJobPaused", "ScaledJob is paused")
+_UNPAUSED = ConditionState("False", "ScaledJobUnpaused", "ScaledJob is unpaused")
 
 
 class ScaledJobReconciler(Reconciler[ScaledJob]):
@@ -36,12 +36,14 @@ class ScaledJobReconciler(Reconciler[ScaledJob]):
             await self._keep(obj)
         except CheckFailed as error:
             failures = self._failures[key_of(obj)] = self._failures.get(key_of(obj), 0) + 1
-            said = {
-                "Ready": Said("False", "ScaledJobCheckFailed", str(error)),
-                "Active": Said("Unknown", "UnknownState", "ScaledJob check failed"),
+            new_conditions = {
+                "Ready": ConditionState("False", "ScaledJobCheckFailed", str(error)),
+                "Active": ConditionState("Unknown", "UnknownState", "ScaledJob check failed"),
             }
             self.event(obj, "ScaledJobCheckFailed", str(error), warning=True)
-            await change_status(self.client, obj, lambda status: set_conditions(status, said))
+            await change_status(
+                self.client, obj, lambda status: set_conditions(status, new_conditions)
+            )
             return float(min(_AGAIN * 2 ** min(failures - 1, 10), _LONGEST))
         self._failures.pop(key_of(obj), None)
         return None
@@ -50,14 +52,16 @@ class ScaledJobReconciler(Reconciler[ScaledJob]):
         """Raises CheckFailed."""
         was = facts.condition(obj.status.conditions, "Paused").status == "True"
         is_paused = facts.flag(obj, facts.PAUSED)
-        said: dict[str, Said] = {}
+        new_conditions: dict[str, ConditionState] = {}
         if is_paused != was:
-            said["Paused"] = _PAUSED if is_paused else _UNPAUSED
-            self.event(obj, said["Paused"].reason, said["Paused"].message)
+            new_conditions["Paused"] = _PAUSED if is_paused else _UNPAUSED
+            self.event(obj, new_conditions["Paused"].reason, new_conditions["Paused"].message)
         if is_paused:
             message = "ScaledJob is paused, skipping reconcile loop"
-            said["Ready"] = Said("True", "ScaledJobReady", message)
-            await change_status(self.client, obj, lambda status: set_conditions(status, said))
+            new_conditions["Ready"] = ConditionState("True", "ScaledJobReady", message)
+            await change_status(
+                self.client, obj, lambda status: set_conditions(status, new_conditions)
+            )
             await self.scaling.unwatch(key_of(obj), obj)
             return
         with saying("ScaledJob doesn't have correct triggers specification"):
@@ -67,21 +71,21 @@ class ScaledJobReconciler(Reconciler[ScaledJob]):
         await self._let_go(obj)
         with saying("Failed to ensure ScaledJob is correctly created"):
             await self.scaling.built(obj)
-        await self._ready(obj, said)
+        await self._ready(obj, new_conditions)
         self.scaling.watch(obj)
         await note_user(self.client, obj, "scaledjobs")
 
-    async def _ready(self, obj: ScaledJob, said: dict[str, Said]) -> None:
-        """It is, unless its triggers have said otherwise since."""
+    async def _ready(self, obj: ScaledJob, new_conditions: dict[str, ConditionState]) -> None:
+        """It is, unless its triggers have reported otherwise since."""
         standing = facts.condition(obj.status.conditions, "Ready")
         types, authentications = facts.type_names(obj.spec.triggers)
         if self.scaling.watched(key_of(obj)) is None or standing.reason == "ScaledJobCheckFailed":
-            said["Ready"] = Said("True", "ScaledJobReady", _READY)
+            new_conditions["Ready"] = ConditionState("True", "ScaledJobReady", _READY)
             if standing.status in ("", "Unknown", "False"):
                 self.event(obj, "ScaledJobReady", "ScaledJob is ready for scaling")
 
         def change(status: ScaledJobStatus) -> None:
-            set_conditions(status, said)
+            set_conditions(status, new_conditions)
             status.triggers_types = types
             status.authentications_types = authentications
 

@@ -14,7 +14,7 @@ _MOST = 100  # Jobs, where a ScaledJob does not say otherwise
 
 
 class Queue(NamedTuple):
-    """What one trigger says: how long its queue is, and how many Jobs that is work for."""
+    """One trigger's measurement: how long its queue is, and how many Jobs that is work for."""
 
     length: float
     jobs: float
@@ -67,10 +67,10 @@ def demand(queues: Sequence[Queue], calculation: str, low: int, limit: int) -> D
     is_active = bool(active)
     match calculation:
         case "min":
-            for one in active:
-                if length == 0 or one.length < length:
-                    length = one.length
-                    jobs = one.jobs
+            for queue_ in active:
+                if length == 0 or queue_.length < length:
+                    length = queue_.length
+                    jobs = queue_.jobs
         case "avg" if active:
             length = sum(one.length for one in active) / len(active)
             jobs = sum(one.jobs for one in active) / len(active)
@@ -79,10 +79,10 @@ def demand(queues: Sequence[Queue], calculation: str, low: int, limit: int) -> D
             jobs = sum(one.jobs for one in active)
         case "" | "max":
             is_active = False
-            for one in active:
-                if one.length > length:
-                    length = one.length
-                    jobs = one.jobs
+            for queue_ in active:
+                if queue_.length > length:
+                    length = queue_.length
+                    jobs = queue_.jobs
                     is_active = True
     return Demand(is_active or low > 0, math.ceil(length), math.ceil(min(jobs, limit)))
 
@@ -121,7 +121,7 @@ def _percentage(strategy: ScalingStrategy) -> float | None:
     """None for what is no number: then the strategy is the default one. It is for infinity, too:
     what Go makes of that depends on the machine."""
     try:
-        found = parse_float(strategy.custom_scaling_running_job_percentage)
+        percentage = parse_float(strategy.custom_scaling_running_job_percentage)
     except ValueError:
         return None
-    return found if math.isfinite(found) else None
+    return percentage if math.isfinite(percentage) else None

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from tiphys.addons.keda import facts, jobs
 from tiphys.addons.keda.autoscalers import KEDA
 from tiphys.addons.keda.building import Built
-from tiphys.addons.keda.deciding import Said
+from tiphys.addons.keda.deciding import ConditionState
 from tiphys.addons.keda.jobs import Counts, Queue
 from tiphys.addons.keda.loops import Loops, Watched
 from tiphys.addons.keda.measuring import Measurer
@@ -76,21 +76,21 @@ class JobScaling(Loops[ScaledJob]):
             for spec in specs
             if spec.external is not None
         ]
-        answers = await asyncio.gather(*(self._one(obj, *pair) for pair in asked))
+        answers = await asyncio.gather(*(self._queue_of(obj, *pair) for pair in asked))
         names = [spec.external.metric.name for _, spec in asked if spec.external is not None]
         active = [n for n, one in zip(names, answers, strict=True) if one and one.is_active]
         return [one for one in answers if one is not None], active, None in answers
 
-    async def _one(self, obj: ScaledJob, scaler: Scaler, spec: MetricSpec) -> Queue | None:
+    async def _queue_of(self, obj: ScaledJob, scaler: Scaler, spec: MetricSpec) -> Queue | None:
         assert spec.external is not None
         target = spec.external.target
         goal = target.average_value if target.type == AVERAGE else target.value
-        found, error = await self.measurer.ask(scaler, spec.external.metric.name)
-        if found is None:
+        measured, error = await self.measurer.ask(scaler, spec.external.metric.name)
+        if measured is None:
             self.event(obj, "KEDAScalerFailed", error, warning=True)
             return None
         limit = jobs.most(obj.spec)
-        return jobs.queue(found.value, nano(goal or "0") / 10**9, found.is_active, limit)
+        return jobs.queue(measured.value, nano(goal or "0") / 10**9, measured.is_active, limit)
 
     # --- Jobs ---
 
@@ -113,7 +113,7 @@ class JobScaling(Loops[ScaledJob]):
             return
         turn = asyncio.Semaphore(_AT_ONCE)
 
-        async def one() -> None:
+        async def create_one() -> None:
             async with turn:
                 try:
                     self._jobs.note_written(await self.client.create(job_of(obj)))
@@ -121,7 +121,7 @@ class JobScaling(Loops[ScaledJob]):
                     message = f"Failed to create job {obj.metadata.name}-: {error}"
                     self.event(obj, "KEDAJobCreateFailed", message, warning=True)
 
-        await asyncio.gather(*(one() for _ in range(count)))
+        await asyncio.gather(*(create_one() for _ in range(count)))
         self.event(obj, "KEDAJobsCreated", f"Created {count} jobs")
 
     async def _clean(self, obj: ScaledJob) -> None:
@@ -146,7 +146,7 @@ class JobScaling(Loops[ScaledJob]):
             if not is_not_found(error):
                 raise
 
-    # --- what is told ---
+    # --- status and events ---
 
     def _tell(self, obj: ScaledJob, is_active: bool) -> None:
         was = facts.condition(obj.status.conditions, "Active").status == "True"
@@ -158,15 +158,15 @@ class JobScaling(Loops[ScaledJob]):
     async def _write(
         self, obj: ScaledJob, built: Built, is_active: bool, active: Sequence[str], failed: bool
     ) -> None:
-        activity = Said("False", "ScalerNotActive", _INACTIVE)
+        activity = ConditionState("False", "ScalerNotActive", _INACTIVE)
         if is_active:
-            activity = Said("True", "ScalerActive", _ACTIVE)
-        said = {"Ready": _ready(is_active, failed), "Active": activity}
+            activity = ConditionState("True", "ScalerActive", _ACTIVE)
+        new_conditions = {"Ready": _ready(is_active, failed), "Active": activity}
         names = [s.external.metric.name for s in built.specs() if s.external is not None]
         now = timestamps.rfc3339(self.context.now())
 
         def change(status: ScaledJobStatus) -> None:
-            set_conditions(status, said)
+            set_conditions(status, new_conditions)
             status.external_metric_names = names
             status.triggers_activity = {
                 name: TriggerActivity(is_active=name in active) for name in names
@@ -178,15 +178,15 @@ class JobScaling(Loops[ScaledJob]):
         await change_status(self.client, current, change)
 
 
-def _ready(is_active: bool, failed: bool) -> Said:
+def _ready(is_active: bool, failed: bool) -> ConditionState:
     if not failed:
         message = "ScaledJob is defined correctly and is ready for scaling"
-        return Said("True", "ScaledJobReady", message)
+        return ConditionState("True", "ScaledJobReady", message)
     if is_active:
         message = "Some triggers defined in ScaledJob are not working correctly"
-        return Said("Unknown", "PartialTriggerError", message)
+        return ConditionState("Unknown", "PartialTriggerError", message)
     message = "Triggers defined in ScaledJob are not working correctly"
-    return Said("False", "TriggerError", message)
+    return ConditionState("False", "TriggerError", message)
 
 
 def _owners(job: Job) -> Sequence[str]:
@@ -216,7 +216,7 @@ def job_of(obj: ScaledJob) -> Job:
     """A new Job of a ScaledJob's template."""
     name = obj.metadata.name
     excluded = obj.metadata.annotations.get(EXCLUDED_LABELS, "").split(",")
-    made = Job(
+    job = Job(
         metadata=ObjectMeta(
             generate_name=f"{name}-",
             namespace=obj.metadata.namespace,
@@ -233,8 +233,8 @@ def job_of(obj: ScaledJob) -> Job:
         ),
         spec=copy.deepcopy(obj.spec.job_target_ref),
     )
-    template = made.spec.template
+    template = job.spec.template
     template.metadata.labels = {**template.metadata.labels, LABEL: name}
     if not template.spec.restart_policy:
         template.spec.restart_policy = "OnFailure"
-    return made
+    return job

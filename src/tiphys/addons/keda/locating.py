@@ -20,7 +20,7 @@ _QUERY = re.compile(r'^#\(\s*([\w.-]+)\s*(==|!=|<=|>=|<|>)\s*("?)(.*?)\3\s*\)(#?
 
 
 class LocationError(ValueError):
-    """There is no number there; the text says so in KEDA's words."""
+    """There is no number there; the text is KEDA's message."""
 
 
 def value_in(body: bytes, location: str, form: str) -> float:
@@ -67,11 +67,11 @@ def _of_json(body: bytes, location: str) -> float:
         document = msgspec.json.decode(body)
     except (msgspec.DecodeError, RecursionError):
         document = None
-    found = find_json(document, _parts(location))
-    kinds = {bool: str(found).title(), dict: "JSON", list: "JSON", type(None): "Null"}
-    if type(found) in kinds:
-        raise LocationError(_wrong(location, kinds[type(found)]))
-    return _scalar(found, location)
+    value = find_json(document, _parts(location))
+    kinds = {bool: str(value).title(), dict: "JSON", list: "JSON", type(None): "Null"}
+    if type(value) in kinds:
+        raise LocationError(_wrong(location, kinds[type(value)]))
+    return _scalar(value, location)
 
 
 def _parts(path: str) -> list[str]:
@@ -102,8 +102,8 @@ def find_json(value: Any, parts: list[str]) -> Any:
         elif part == "#":
             if not rest:
                 return len(value)
-            found = [find_json(one, rest) for one in value]
-            return [one for one in found if one is not None]
+            matches = [find_json(one, rest) for one in value]
+            return [one for one in matches if one is not None]
         elif part.startswith("#("):
             chosen = _queried(value, part)
             if part.endswith("#"):
@@ -117,10 +117,10 @@ def find_json(value: Any, parts: list[str]) -> Any:
 
 
 def _queried(rows: list[Any], query: str) -> list[Any]:
-    found = _QUERY.match(query)
-    if found is None:
+    match = _QUERY.match(query)
+    if match is None:
         return []
-    key, sign, quote, text, _ = found.groups()
+    key, sign, quote, text, _ = match.groups()
     wanted: Any = text
     if not quote:
         try:
@@ -188,8 +188,8 @@ def _xml(body: bytes) -> dict[str, Any]:
     def end(name: str) -> None:
         _, children, texts = stack.pop()
         text = "".join(texts).strip()
-        made: Any = {**children, "#text": text} if children and text else children or text
-        _add(stack[-1][1], name, made)
+        value: Any = {**children, "#text": text} if children and text else children or text
+        _add(stack[-1][1], name, value)
 
     def no_entities(*_: Any) -> None:
         raise LocationError("xml: a document type is not read")
@@ -239,11 +239,11 @@ def _of_prometheus(body: bytes, location: str) -> float:
 
 def _selector(text: str) -> tuple[str, dict[str, str]]:
     """A metric's name and its labels. As KEDA has it, every matcher is one of equality."""
-    found = _SELECTOR.match(text)
-    if found is None:
+    match = _SELECTOR.match(text)
+    if match is None:
         raise LocationError(f'unexpected "{text}" in a metric selector')
-    name = found.group(1) or ""
-    inner = found.group(2) or ""
+    name = match.group(1) or ""
+    inner = match.group(2) or ""
     labels = {}
     place = 0
     while place < len(inner.rstrip()):

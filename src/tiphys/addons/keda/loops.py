@@ -1,4 +1,4 @@
-"""The loops: the triggers of each object are kept, and asked again and again."""
+"""The loops: the triggers of each object are kept, and queried at their intervals."""
 
 from __future__ import annotations
 
@@ -64,14 +64,14 @@ class Loops(Generic[K]):
         self._watched: dict[str, Watched] = {}
         self._built: dict[str, Built] = {}
         self._building: dict[str, asyncio.Lock] = {}
-        self._told: dict[str, tuple[str, int | None]] = {}
+        self._reported: dict[str, tuple[str, int | None]] = {}
 
     @property
     def count(self) -> int:
         """How many are watched."""
         return len(self._watched)
 
-    # --- to be said by each kind ---
+    # --- defined by each kind ---
 
     async def check(self, obj: K, watched: Watched) -> None:
         """One look, and what follows from it."""
@@ -91,26 +91,26 @@ class Loops(Generic[K]):
             if kept is not None and (kept.uid, kept.generation) == (meta.uid, meta.generation):
                 return kept
             try:
-                made = await self.builder.build(obj)
+                built = await self.builder.build(obj)
             except WRONG as error:
                 self.event(obj, "KEDAScalerFailed", str(error), warning=True)
                 raise
             if kept is not None:
                 await kept.close()
-            self._built[key] = made
-        # once for each version: those that fail are made anew each time, and an object's events are
+            self._built[key] = built
+        # once for each version: those that fail are rebuilt each time, and an object's events are
         # counted (client.events.EventBudget)
-        if self._told.get(key) != (meta.uid, meta.generation):
-            self._told[key] = (meta.uid, meta.generation)
-            for one in made.scalers:
-                self.event(obj, "KEDAScalersStarted", f"Scaler {one.config.type} is built")
-        return made
+        if self._reported.get(key) != (meta.uid, meta.generation):
+            self._reported[key] = (meta.uid, meta.generation)
+            for scaler in built.scalers:
+                self.event(obj, "KEDAScalersStarted", f"Scaler {scaler.config.type} is built")
+        return built
 
     def kept(self, key: str) -> Built | None:
         return self._built.get(key)
 
     async def forget(self, key: str) -> None:
-        """The triggers are made anew when they are needed next."""
+        """The triggers are rebuilt when they are needed next."""
         kept = self._built.pop(key, None)
         if kept is not None:
             await kept.close()
@@ -121,7 +121,7 @@ class Loops(Generic[K]):
     # --- loops ---
 
     def watch(self, obj: K) -> None:
-        """Begins to ask an object's triggers; of one that is watched, anew if its spec changed."""
+        """Starts to query an object's triggers; restarts if its spec changed."""
         key = key_of(obj)
         standing = self._watched.get(key)
         generation = obj.metadata.generation or 0
@@ -153,7 +153,7 @@ class Loops(Generic[K]):
             self.observer.forget(self.kind.__name__, key)
         await self.forget(key)
         self._building.pop(key, None)
-        self._told.pop(key, None)
+        self._reported.pop(key, None)
 
     @staticmethod
     def _end(watched: Watched) -> None:

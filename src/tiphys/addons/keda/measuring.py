@@ -23,7 +23,7 @@ from tiphys.machinery.errors import StatusError
 
 
 class Record(NamedTuple):
-    """What a trigger said of a metric: kept for the autoscaler, if the trigger wants that."""
+    """A trigger's answer for a metric: kept for the autoscaler, if the trigger wants that."""
 
     measured: Measured | None
     error: str
@@ -77,18 +77,18 @@ class Measurer:
         records: dict[str, Record] | None = None,
     ) -> Look:
         """Asks the triggers, all at once: for the metrics that are named, or for all. With
-        `records`, of those that are cached there none is asked again. `health` has the failures in
-        a row, and is brought up to date."""
+        `records`, of those that are cached there none is queried again. `health` has the failures
+        in a row, and is brought up to date."""
         readings = [
             self._read(obj, scaler, spec, health, records)
             for scaler, specs in zip(built.scalers, built.metrics, strict=True)
             for spec in specs
             if spec.external is not None and (only is None or spec.external.metric.name in only)
         ]
-        found = await asyncio.gather(*readings)
-        look = Look([reading for reading, _ in found])
+        measurements = await asyncio.gather(*readings)
+        look = Look([reading for reading, _ in measurements])
         cached = {one.metric_name for one in built.scalers if one.config.use_cached}
-        look.records = {r.name: record for r, record in found if r.name in cached}
+        look.records = {r.name: record for r, record in measurements if r.name in cached}
         return look
 
     async def _read(
@@ -112,7 +112,7 @@ class Measurer:
         return reading, record
 
     async def ask(self, scaler: Scaler, name: str) -> Record:
-        """One metric of a trigger, whatever comes of it."""
+        """One metric of a trigger, or its failure."""
         started = time.monotonic()
         record = await self._asked(scaler, name)
         self.observer.looked(scaler, name, record.measured, started)
@@ -124,7 +124,7 @@ class Measurer:
                 return Record(await scaler.look(name), "")
         except TimeoutError:
             return Record(None, f"{scaler.type}: no answer within {self._timeout:g}s")
-        except Exception as error:  # a trigger's failure is its own, whatever it is
+        except Exception as error:  # a trigger's failure must not affect others
             return Record(None, str(error) or type(error).__name__)
 
     async def _judge(
@@ -174,9 +174,9 @@ def combined(obj: ScaledObject, built: Built, readings: Sequence[Reading]) -> fl
         return fallen[0]
     assert built.formula is not None
     values = {one.trigger: one.value for one in readings}
-    found = built.formula.value(values)
-    if found is not None:
-        return found
+    value = built.formula.value(values)
+    if value is not None:
+        return value
     if obj.spec.fallback is None:
         raise FormulaError(
             "scalingModifiers formula evaluated to nil but no fallback is configured"

@@ -36,15 +36,15 @@ class Observer:
 
     def __init__(self, context: Context) -> None:
         self._registry: CollectorRegistry = context.client.metrics.registry
-        made: list[Collector] = []
+        collectors: list[Collector] = []
 
         def gauge(name: str, text: str, labels: Labels) -> Gauge:
-            made.append(Gauge(f"keda_{name}", text, labels, registry=self._registry))
-            return made[-1]  # type: ignore[return-value]
+            collectors.append(Gauge(f"keda_{name}", text, labels, registry=self._registry))
+            return collectors[-1]  # type: ignore[return-value]
 
         def counter(name: str, text: str, labels: Labels) -> Counter:
-            made.append(Counter(f"keda_{name}", text, labels, registry=self._registry))
-            return made[-1]  # type: ignore[return-value]
+            collectors.append(Counter(f"keda_{name}", text, labels, registry=self._registry))
+            return collectors[-1]  # type: ignore[return-value]
 
         self._value = gauge("scaler_metrics_value", "What a trigger measured last.", _SCALER)
         self._latency = gauge(
@@ -68,28 +68,30 @@ class Observer:
         )
         totals = _Totals(context)
         self._registry.register(totals)
-        self._made = [*made, totals]
+        self._collectors = [*collectors, totals]
         self._seen: dict[tuple[str, str, str], set[Labels]] = {}
 
     def close(self) -> None:
-        for one in self._made:
-            self._registry.unregister(one)
+        for collector in self._collectors:
+            self._registry.unregister(collector)
 
-    def looked(self, scaler: Scaler, metric: str, found: Measured | None, started: float) -> None:
-        """One metric was asked for, from a moment of `time.monotonic` on. None: it failed."""
+    def looked(
+        self, scaler: Scaler, metric: str, measured: Measured | None, started: float
+    ) -> None:
+        """One metric was queried; `started` is of `time.monotonic`. None: it failed."""
         config = scaler.config
         kind = config.owner_kind.lower()
         name = config.name or _class_name(config.type)
         labels = (config.namespace, metric, config.owner, name, str(config.index), kind)
         self._seen.setdefault((kind, config.namespace, config.owner), set()).add(labels)
         self._latency.labels(*labels).set(time.monotonic() - started)
-        if found is None:
+        if measured is None:
             self._errors.labels(*labels).inc()
             counter = self._object_errors if kind == "scaledobject" else self._job_errors
             counter.labels(config.namespace, config.owner).inc()
             return
-        self._value.labels(*labels).set(found.value)
-        self._active.labels(*labels).set(found.is_active)
+        self._value.labels(*labels).set(measured.value)
+        self._active.labels(*labels).set(measured.is_active)
 
     def paused(self, namespace: str, name: str, is_paused: bool) -> None:
         self._paused.labels(namespace, name).set(is_paused)
@@ -104,15 +106,15 @@ class Observer:
         namespace, _, name = key.partition("/")
         kind = kind.lower()
         for labels in self._seen.pop((kind, namespace, name), ()):
-            for one in (self._value, self._latency, self._active, self._errors):
-                one.remove(*labels)
+            for metric_family in (self._value, self._latency, self._active, self._errors):
+                metric_family.remove(*labels)
         for gone in (self._object_errors, self._job_errors, self._paused):
             gone.remove(namespace, name)
         self._late.remove(namespace, kind, name)
 
 
 class _Totals(Collector):
-    """Objects and triggers by their kind, counted when somebody looks."""
+    """Objects and triggers by their kind, counted at a scrape."""
 
     def __init__(self, context: Context) -> None:
         self._informers = [(name, context.informers.of(kind)) for name, kind in _KINDS]

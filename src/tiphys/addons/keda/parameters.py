@@ -1,4 +1,4 @@
-"""What a trigger is told: its parameters, declared as attributes of its class.
+"""A trigger's parameters, declared as attributes of its class.
 
 A parameter is looked up in the trigger's metadata (`metadata`), in what its TriggerAuthentication
 gives (`auth`), and in the environment of the target's container, under the name that the metadata's
@@ -24,7 +24,7 @@ _MOST_RANGE = 10_000  # numbers that "a-b" may stand for
 
 
 class ParameterError(ValueError):
-    """A trigger cannot be read; the text says what is missing or wrong, a line for each."""
+    """A trigger cannot be read; the text is what is missing or wrong, a line for each."""
 
 
 class Seconds(float):
@@ -42,12 +42,12 @@ class Given:
     def find(self, place: str, name: str) -> str:
         """What stands there; "" for nothing."""
         if place == "metadata":
-            found = self.metadata.get(name, "")
+            value = self.metadata.get(name, "")
         elif place == "auth":
-            found = self.auth.get(name, "")
+            value = self.auth.get(name, "")
         else:
-            found = self.env.get(self.metadata.get(f"{name}FromEnv", ""), "")
-        return found.strip()
+            value = self.env.get(self.metadata.get(f"{name}FromEnv", ""), "")
+        return value.strip()
 
 
 @dataclass(frozen=True)
@@ -64,12 +64,12 @@ class Parameter:
     range_separator: str = ""
     deprecated: str = ""
 
-    def find(self, given: Given) -> str | None:
+    def find(self, sources: Given) -> str | None:
         for place in self.places:
             for name in self.names:
-                found = given.find(place, name)
-                if found:
-                    return found
+                value = sources.find(place, name)
+                if value:
+                    return value
         return None
 
     @property
@@ -110,13 +110,13 @@ def parameter(
 def declared(kind: type) -> dict[str, tuple[Parameter, Any]]:
     """The parameters of a class and of those it derives from, with their types."""
     hints = typing.get_type_hints(kind)
-    found = {}
+    parameters = {}
     for base in reversed(kind.__mro__):
         for name, value in base.__dict__.items():
             if isinstance(value, Parameter):
                 named = value if value.names else _named(value, name)
-                found[name] = (named, hints.get(name, str))
-    return found
+                parameters[name] = (named, hints.get(name, str))
+    return parameters
 
 
 def _named(value: Parameter, attribute: str) -> Parameter:
@@ -125,13 +125,13 @@ def _named(value: Parameter, attribute: str) -> Parameter:
     return Parameter((camel,), *(getattr(value, n) for n in Parameter.__match_args__[1:]))
 
 
-def read(kind: type, given: Given, trigger: str = "") -> dict[str, Any]:
+def read(kind: type, sources: Given, trigger: str = "") -> dict[str, Any]:
     """The values of all parameters of a class. Raises ParameterError with all that is wrong."""
     values: dict[str, Any] = {}
     problems: list[str] = []
-    for attribute, (one, hint) in declared(kind).items():
+    for attribute, (parameter, hint) in declared(kind).items():
         try:
-            values[attribute] = _value(one, hint, given, trigger)
+            values[attribute] = _value(parameter, hint, sources, trigger)
         except ParameterError as error:
             problems.append(str(error))
             values[attribute] = _zero(hint)
@@ -140,33 +140,37 @@ def read(kind: type, given: Given, trigger: str = "") -> dict[str, Any]:
     return values
 
 
-def _value(one: Parameter, hint: Any, given: Given, trigger: str) -> Any:
-    text = one.find(given)
-    if text is not None and one.deprecated:
-        raise ParameterError(f"scaler {trigger} info: {one.deprecated}")
+def _value(parameter: Parameter, hint: Any, sources: Given, trigger: str) -> Any:
+    text = parameter.find(sources)
+    if text is not None and parameter.deprecated:
+        raise ParameterError(f"scaler {trigger} info: {parameter.deprecated}")
     if text is None:
-        text = one.default
+        text = parameter.default
     if text is None:
-        if one.optional or one.deprecated:
+        if parameter.optional or parameter.deprecated:
             return _zero(hint)
-        where = " ".join(_PLACES[place] for place in one.places)
-        raise ParameterError(f'missing required parameter "{one.label}" in [{where}]')
-    _check_words(one, text)
+        where = " ".join(_PLACES[place] for place in parameter.places)
+        raise ParameterError(f'missing required parameter "{parameter.label}" in [{where}]')
+    _check_words(parameter, text)
     try:
-        return _parsed(text, hint, one)
+        return _parsed(text, hint, parameter)
     except ValueError as error:
-        raise ParameterError(f'unable to set param "{one.label}" value "{text}": {error}') from None
-
-
-def _check_words(one: Parameter, text: str) -> None:
-    words = [word.strip() for word in text.split(",")]
-    if one.enum and any(word not in one.enum for word in words):
-        listed = " ".join(one.enum)
-        raise ParameterError(f'parameter "{one.label}" value "{text}" must be one of [{listed}]')
-    if one.exclusive and sum(word in one.exclusive for word in words) > 1:
-        listed = " ".join(one.exclusive)
         raise ParameterError(
-            f'parameter "{one.label}" value "{text}" must contain only one of [{listed}]'
+            f'unable to set param "{parameter.label}" value "{text}": {error}'
+        ) from None
+
+
+def _check_words(parameter: Parameter, text: str) -> None:
+    words = [word.strip() for word in text.split(",")]
+    if parameter.enum and any(word not in parameter.enum for word in words):
+        listed = " ".join(parameter.enum)
+        raise ParameterError(
+            f'parameter "{parameter.label}" value "{text}" must be one of [{listed}]'
+        )
+    if parameter.exclusive and sum(word in parameter.exclusive for word in words) > 1:
+        listed = " ".join(parameter.exclusive)
+        raise ParameterError(
+            f'parameter "{parameter.label}" value "{text}" must contain only one of [{listed}]'
         )
 
 
@@ -180,25 +184,25 @@ def _zero(hint: Any) -> Any:
     return (origin or hint)()
 
 
-def _parsed(text: str, hint: Any, one: Parameter) -> Any:
+def _parsed(text: str, hint: Any, parameter: Parameter) -> Any:
     """Raises ValueError with KEDA's words."""
     origin = get_origin(hint)
     if origin in (types.UnionType, typing.Union):
         hint = next(option for option in get_args(hint) if option is not type(None))
-        return _parsed(text, hint, one)
+        return _parsed(text, hint, parameter)
     if origin is list:
-        return _list(text, get_args(hint)[0], one)
+        return _list(text, get_args(hint)[0], parameter)
     if origin is dict:
         return _map(text)
     return _SCALARS[hint](text)
 
 
-def _list(text: str, hint: Any, one: Parameter) -> list[Any]:
+def _list(text: str, hint: Any, parameter: Parameter) -> list[Any]:
     values: list[Any] = []
     for part in text.split(","):
         word = part.strip()
-        if one.range_separator and one.range_separator in word and hint is int:
-            first, _, last = word.partition(one.range_separator)
+        if parameter.range_separator and parameter.range_separator in word and hint is int:
+            first, _, last = word.partition(parameter.range_separator)
             numbers = range(_integer(first), _integer(last) + 1)
             if len(numbers) > _MOST_RANGE:
                 raise ValueError(f"a range has at most {_MOST_RANGE} numbers")

@@ -83,8 +83,8 @@ class Channel:
 
 
 def _credentials(grpc: Any, root: str, certificate: str, key: str) -> Any:
-    """Raises ScalerError. They are looked at before gRPC sees them: it ends the whole process over
-    half a pair, and says nothing of what is no certificate."""
+    """Raises ScalerError. They are validated before gRPC sees them: it ends the whole process over
+    half a pair, and ignores what is no certificate."""
     load_certificates(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), root, certificate, key)
     pair = (key.encode(), certificate.encode()) if certificate and key else (None, None)
     return grpc.ssl_channel_credentials(root.encode() or None, *pair)

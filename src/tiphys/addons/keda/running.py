@@ -29,7 +29,7 @@ from tiphys.machinery.addresses import authority
 
 log = logging.getLogger(__name__)
 
-_PERIOD = 5.0  # seconds between two looks at what `tiphys addon status` should say
+_PERIOD = 5.0  # seconds between updates of what `tiphys addon status` reports
 
 
 async def run(context: Context) -> None:
@@ -63,17 +63,17 @@ async def run(context: Context) -> None:
 
 
 async def _tell(context: Context, where: str, scaling: Scaling, jobs: JobScaling) -> None:
-    said = ""
+    reported = ""
     while True:
         message = f"metrics at {where}: {scaling.count + jobs.count} objects are scaled"
-        if message != said:
+        if message != reported:
             context.ready(message)
-            said = message
+            reported = message
         await asyncio.sleep(_PERIOD)
 
 
 async def _announce(context: Context, server: Server, address: str, port: int) -> None:
-    """Says in the cluster where the server is, and by which authority it is known."""
+    """Publishes the server's address and authority in the cluster."""
     await server.announce(context.client, address, port)
     hooks = {"webhooks": to_builtins(webhooks(server.authority.encode()))}
     kind = registration_v1.ValidatingWebhookConfiguration

@@ -48,14 +48,14 @@ S = TypeVar("S", bound="type[Scaler]")
 
 
 class ScalerError(Exception):
-    """A trigger cannot be made of what it was told, or what it asks did not answer; the text says
+    """A trigger cannot be built from its parameters, or its server did not answer; the text says
     why."""
 
 
 @dataclass(frozen=True)
 class Surroundings:
     """What triggers may use. `now` is seconds since the epoch; `timeout` is how many seconds
-    whatever they ask has to answer."""
+    their servers have to answer."""
 
     client: Client
     reach: Reach
@@ -111,10 +111,10 @@ class Scaler:
         except ParameterError as error:
             raise ScalerError(f"error parsing {words} metadata: {error}") from None
 
-    # --- what a trigger says ---
+    # --- what a trigger declares ---
 
     def check(self) -> None:
-        """Looks at the parameters together. Raises ParameterError."""
+        """Validates the parameters together. Raises ParameterError."""
 
     def name(self) -> str:
         """Of its metric, before KEDA's index is put in front."""
@@ -129,7 +129,7 @@ class Scaler:
         return 0.0
 
     async def measure(self) -> float:
-        """The metric as it is now. An exception says why it cannot be had."""
+        """The metric as it is now. An exception is why it is not available."""
         raise NotImplementedError
 
     async def close(self) -> None:
@@ -149,7 +149,7 @@ class Scaler:
         return f"s{self.config.index}-{self.name().translate(_DASHES)}"
 
     async def metrics(self) -> list[MetricSpec]:
-        """What its autoscaler looks at."""
+        """What its autoscaler reads."""
         return [external(self.metric_name, self.target_type, self.target())]
 
     async def look(self, metric: str) -> Measured:
@@ -159,10 +159,10 @@ class Scaler:
 
 
 class PushScaler(Scaler):
-    """One that is told when there is something to do, and how much of it one replica is for."""
+    """One that is notified when there is something to do, and how much of it one replica is for."""
 
     async def push(self, active: Callable[[], Awaitable[None]]) -> None:
-        """Awaits `active` each time it hears that there is. Returns when its server ends that."""
+        """Awaits `active` at each notification. Returns when its server ends the stream."""
         raise NotImplementedError
 
     async def push_metrics(self, changed: Callable[[list[MetricSpec]], Awaitable[None]]) -> bool:

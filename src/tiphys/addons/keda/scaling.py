@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 
 from tiphys.addons.keda import facts, fallback, measuring
 from tiphys.addons.keda.building import Built
-from tiphys.addons.keda.deciding import Decision, Move, Said, Seen, decide
+from tiphys.addons.keda.deciding import ConditionState, Decision, Move, Seen, decide
 from tiphys.addons.keda.formula import FormulaError
 from tiphys.addons.keda.loops import FAILURES, Loops, Watched, key_of
 from tiphys.addons.keda.measuring import Look, Measurer
@@ -36,7 +36,7 @@ Hearing = Callable[[str, PushScaler], Awaitable[bool]]
 
 
 class NoMetric(Exception):
-    """The autoscaler cannot have a metric; the text says why."""
+    """A metric for the autoscaler is not available; the text is the reason."""
 
 
 class Scaling(Loops[ScaledObject]):
@@ -56,22 +56,22 @@ class Scaling(Loops[ScaledObject]):
             watched.records = look.records
             if look.failed:
                 await self.forget(key_of(obj))
-            found = measuring.seen(obj, built, look)
-        decision = await self._carry_out(obj, found)
-        await self._write(obj, watched, decision, _activity(built, found))
+            seen = measuring.seen(obj, built, look)
+        decision = await self._carry_out(obj, seen)
+        await self._write(obj, watched, decision, _activity(built, seen))
 
     def _report(self, obj: ScaledObject, watched: Watched, look: Look) -> None:
         """Events about what fails now, and did not before."""
         reason = (
             "KEDAScalerFailed" if facts.modifiers(obj.spec) is None else "KEDAMetricSourceFailed"
         )
-        for one in look.readings:
-            if one.error and watched.errors.get(one.name) != one.error:
-                self.event(obj, reason, one.error, warning=True)
+        for reading in look.readings:
+            if reading.error and watched.errors.get(reading.name) != reading.error:
+                self.event(obj, reason, reading.error, warning=True)
         watched.errors = {one.name: one.error for one in look.readings if one.error}
 
     def _tell_fallback(self, obj: ScaledObject, watched: Watched) -> None:
-        """An event when it begins and when it ends, whoever has noticed: the loop, or the
+        """An event when it starts and when it ends, whichever noticed it: the loop, or the
         autoscaler with its question."""
         limit = obj.spec.fallback
         falls = limit is not None and fallback.is_exceeded(watched.health, limit.failure_threshold)
@@ -83,16 +83,18 @@ class Scaling(Loops[ScaledObject]):
             )
         watched.falls_back = falls
 
-    async def _carry_out(self, obj: ScaledObject, found: Seen) -> Decision:
+    async def _carry_out(self, obj: ScaledObject, seen: Seen) -> Decision:
         """Scales to zero or back, where that is called for."""
         try:
             replicas = await self.targets.replicas(obj)
         except (StatusError, LookupError, ValueError) as error:
             message = f"Error getting current replicas count for ScaleTarget: {error}"
             return Decision(
-                conditions={"Ready": Said("False", "ErrorGettingCurrentReplicas", message)}
+                conditions={
+                    "Ready": ConditionState("False", "ErrorGettingCurrentReplicas", message)
+                }
             )
-        decision = decide(obj, found, replicas, self.context.now())
+        decision = decide(obj, seen, replicas, self.context.now())
         if decision.replicas is None:
             return decision
         try:
@@ -100,31 +102,31 @@ class Scaling(Loops[ScaledObject]):
         except StatusError as error:
             log.warning("ScaledObject %s: %s", key_of(obj), error)
             decision.was_active = False
-            self._tell_move(obj, decision, replicas, found, failed=True)
+            self._tell_move(obj, decision, replicas, seen, failed=True)
         else:
-            self._tell_move(obj, decision, replicas, found)
+            self._tell_move(obj, decision, replicas, seen)
         return decision
 
     def _tell_move(
-        self, obj: ScaledObject, decision: Decision, before: int, found: Seen, failed: bool = False
+        self, obj: ScaledObject, decision: Decision, before: int, seen: Seen, failed: bool = False
     ) -> None:
         if decision.move not in (Move.ACTIVATED, Move.DEACTIVATED):
             return
         up = decision.move is Move.ACTIVATED
         ref = obj.spec.scale_target_ref
-        what = f"{obj.status.scale_target_kind} {obj.metadata.namespace}/{ref.name}"
-        what += f" from {before} to {decision.replicas}"
+        move = f"{obj.status.scale_target_kind} {obj.metadata.namespace}/{ref.name}"
+        move += f" from {before} to {decision.replicas}"
         if failed:
             reason = f"KEDAScaleTarget{'Activation' if up else 'Deactivation'}Failed"
             verb = "scale" if up else "deactivate"
-            self.event(obj, reason, f"Failed to {verb} {what}", warning=True)
+            self.event(obj, reason, f"Failed to {verb} {move}", warning=True)
             return
         if not up:
-            message = f"Deactivated {what}"
+            message = f"Deactivated {move}"
         elif facts.flag(obj, facts.FORCE_ACTIVATION):
-            message = f"Scaled {what}, caused by forced activation annotation"
+            message = f"Scaled {move}, caused by forced activation annotation"
         else:
-            message = f"Scaled {what}, triggered by {';'.join(found.active)}"
+            message = f"Scaled {move}, triggered by {';'.join(seen.active)}"
         self.event(obj, decision.move.value, message)
 
     async def _write(
@@ -134,11 +136,11 @@ class Scaling(Loops[ScaledObject]):
         decision: Decision,
         activity: dict[str, TriggerActivity] | None,
     ) -> None:
-        said = {**decision.conditions, **self._autoscaler_health(obj)}
+        new_conditions = {**decision.conditions, **self._autoscaler_health(obj)}
         now = timestamps.rfc3339(self.context.now())
 
         def change(status: ScaledObjectStatus) -> None:
-            set_conditions(status, said)
+            set_conditions(status, new_conditions)
             if decision.was_active:
                 status.last_active_time = now
             if activity is not None:
@@ -148,21 +150,21 @@ class Scaling(Loops[ScaledObject]):
         current = self.objects.get(key_of(obj)) or obj
         await change_status(self.client, current, change)
 
-    def _autoscaler_health(self, obj: ScaledObject) -> dict[str, Said]:
-        """The condition HPAActive, once the autoscaler has said how it is."""
-        found = self._autoscalers.get(f"{obj.metadata.namespace}/{obj.status.hpa_name}")
-        if found is None:
+    def _autoscaler_health(self, obj: ScaledObject) -> dict[str, ConditionState]:
+        """The condition HPAActive, once the autoscaler has reported its state."""
+        hpa = self._autoscalers.get(f"{obj.metadata.namespace}/{obj.status.hpa_name}")
+        if hpa is None:
             return {}
-        active = conditions.find(found.status.conditions, "ScalingActive")
+        active = conditions.find(hpa.status.conditions, "ScalingActive")
         if active is None:
             return {}
         if active.status == "True":
-            return {"HPAActive": Said("True", "HPAActive", "HPA is actively scaling")}
+            return {"HPAActive": ConditionState("True", "HPAActive", "HPA is actively scaling")}
         if active.reason == "ScalingDisabled":
-            return {"HPAActive": Said("True", "ScalingDisabled", active.message)}
+            return {"HPAActive": ConditionState("True", "ScalingDisabled", active.message)}
         reason = active.reason or "HPAMetricsUnavailable"
         message = f"HPA is not actively scaling: {active.message}"
-        return {"HPAActive": Said("False", reason, message)}
+        return {"HPAActive": ConditionState("False", reason, message)}
 
     # --- triggers that speak up ---
 
@@ -171,14 +173,14 @@ class Scaling(Loops[ScaledObject]):
         built = self.kept(key)
         if built is None:
             return
-        for one in built.scalers:
-            if isinstance(one, PushScaler):
+        for scaler in built.scalers:
+            if isinstance(scaler, PushScaler):
                 for hear in (self._hear_activity, self._hear_metrics):
-                    task = self.context.tasks.start(self._push(key, one, hear), f"push-{key}")
+                    task = self.context.tasks.start(self._push(key, scaler, hear), f"push-{key}")
                     watched.others.append(task)
 
     async def _push(self, key: str, model: PushScaler, hear: Hearing) -> None:
-        """Listens again whenever that ends, after a pause that grows while nothing is heard."""
+        """Reconnects whenever the stream ends, after a pause that grows while nothing arrives."""
         pause = _PUSH_AGAIN
         while True:
             scaler = make(model.config)
@@ -211,7 +213,7 @@ class Scaling(Loops[ScaledObject]):
         return await scaler.push_metrics(changed)
 
     async def _activate(self, key: str, index: int) -> None:
-        """The trigger of that place says that there is something to do."""
+        """The trigger of that place reports that there is something to do."""
         obj = self.objects.get(key)
         watched = self.watched(key)
         if obj is None or watched is None:
@@ -245,9 +247,9 @@ class Scaling(Loops[ScaledObject]):
         async with built.used():
             look = await self.measurer.look(obj, built, health, only, records)
         if look.failed:
-            for one in look.readings:
-                if one.error:
-                    log.info("ScaledObject %s: %s: %s", key, one.name, one.error)
+            for reading in look.readings:
+                if reading.error:
+                    log.info("ScaledObject %s: %s: %s", key, reading.name, reading.error)
             await self.forget(key)
         if watched is not None:
             self._tell_fallback(obj, watched)
@@ -278,13 +280,15 @@ def _set_health(obj: ScaledObject, status: ScaledObjectStatus, health: dict[str,
     status.health = copy.deepcopy(health)
     exceeded = fallback.is_exceeded(health, obj.spec.fallback.failure_threshold)
     message = "At least one trigger is falling back on this scaled object"
-    said = Said("True", "FallbackExists", message) if exceeded else NO_FALLBACK
-    set_conditions(status, {"Fallback": said})
+    condition = ConditionState("True", "FallbackExists", message) if exceeded else NO_FALLBACK
+    set_conditions(status, {"Fallback": condition})
 
 
-NO_FALLBACK = Said("False", "NoFallbackFound", "No fallbacks are active on this scaled object")
+NO_FALLBACK = ConditionState(
+    "False", "NoFallbackFound", "No fallbacks are active on this scaled object"
+)
 
 
-def _activity(built: Built, found: Seen) -> dict[str, TriggerActivity]:
+def _activity(built: Built, seen: Seen) -> dict[str, TriggerActivity]:
     names = [spec.external.metric.name for spec in built.specs() if spec.external is not None]
-    return {name: TriggerActivity(is_active=name in found.active) for name in names}
+    return {name: TriggerActivity(is_active=name in seen.active) for name in names}

@@ -1,4 +1,4 @@
-"""Writes of statuses, by whoever has something to say: what others wrote meanwhile stays."""
+"""Writes of statuses by several writers: what others wrote meanwhile stays."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from tiphys.addons.keda.deciding import Said
+from tiphys.addons.keda.deciding import ConditionState
 from tiphys.addons.keda.types import (
     AuthenticationRef,
     ClusterTriggerAuthentication,
@@ -68,12 +68,14 @@ def _difference(before: Any, after: Any) -> dict[str, Any]:
     return patch
 
 
-def set_conditions(status: Any, said: Mapping[str, Said]) -> None:
+def set_conditions(status: Any, wanted_conditions: Mapping[str, ConditionState]) -> None:
     """Sets conditions, beside those that every object of KEDA's has from the beginning."""
     if not status.conditions:
         status.conditions = [Condition(type=kind, status=state) for kind, state in FIRST.items()]
-    for kind, one in said.items():
-        wanted = Condition(type=kind, status=one.status, reason=one.reason, message=one.message)
+    for kind, entry in wanted_conditions.items():
+        wanted = Condition(
+            type=kind, status=entry.status, reason=entry.reason, message=entry.message
+        )
         for place, standing in enumerate(status.conditions):
             if standing.type == kind:
                 status.conditions[place] = wanted
@@ -86,7 +88,7 @@ async def note_user(
     client: Client, obj: ScaledObject | ScaledJob, field: str, *, gone: bool = False
 ) -> None:
     """Keeps an object's name in the statuses of the authentications that its triggers use. One that
-    is not there is no failure: the trigger says what it lacks."""
+    is not there is no failure: the trigger reports what it lacks."""
     name = obj.metadata.name
     namespace = obj.metadata.namespace
 
@@ -101,9 +103,9 @@ async def note_user(
     }
     for ref in refs.values():
         try:
-            found = await _authentication(client, ref, namespace)
-            if gone or name not in getattr(found.status, field).split(","):
-                await change_status(client, found, change)
+            authentication = await _authentication(client, ref, namespace)
+            if gone or name not in getattr(authentication.status, field).split(","):
+                await change_status(client, authentication, change)
         except StatusError as error:
             log.debug("%s/%s: %s", namespace, name, error)
 

@@ -74,8 +74,8 @@ class Targets:
         namespace = obj.metadata.namespace
         api_version, kind, name = facts.target_of(obj)
         if (api_version, kind) == ("apps/v1", "Deployment"):
-            found = await self._client.get(apps_v1.Deployment, name, namespace)
-            return found.spec.template.spec
+            deployment = await self._client.get(apps_v1.Deployment, name, namespace)
+            return deployment.spec.template.spec
         if (api_version, kind) == ("apps/v1", "StatefulSet"):
             stateful = await self._client.get(apps_v1.StatefulSet, name, namespace)
             return stateful.spec.template.spec

@@ -1,13 +1,12 @@
 """Queues for jobs: who may start, with how much, and who has to wait, as Kueue has it.
 
-For whoever shares a cluster whose GPUs are too few. The model is Kueue (kueue.x-k8s.io): flavors,
+For teams that share a cluster whose GPUs are too few. The model is Kueue (kueue.x-k8s.io): flavors,
 cluster queues with quotas, cohorts that lend to each other, preemption, suspended jobs.
 
 `types` are its custom resources, `core` decides (pure), `manager` has it decide whenever something
 has changed, `jobs` brings jobs and workloads together, `pods` does so for plain pods, `lifecycle`
-ends what has to end, `queues` says how it is; `webhook` stops jobs before they start, `rules` says
-what may be written, `metrics`
-counts.
+ends what has to end, `queues` writes statuses; `webhook` stops jobs before they start, `rules`
+checks what may be written, `metrics` counts.
 """
 
 from __future__ import annotations
@@ -66,9 +65,9 @@ class Settings(Struct):
 
 
 def definitions() -> tuple[CustomResourceDefinition, ...]:
-    from tiphys.addons.kueue.types.definitions import definitions as made
+    from tiphys.addons.kueue.types.definitions import definitions as crd_definitions
 
-    return made()
+    return crd_definitions()
 
 
 def objects(settings: Settings) -> Sequence[Struct]:

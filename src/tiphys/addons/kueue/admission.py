@@ -72,7 +72,7 @@ def _suspended(kind: JobKind, spec: Manifest) -> Operations:
 
 
 def _counted_after_the_launcher(kind: JobKind, spec: Manifest) -> Operations:
-    """Where an MPIJob's launcher is a worker, too, it has index 0: the others begin with 1."""
+    """Where an MPIJob's launcher is a worker, too, it has index 0: the others start at 1."""
     replicas = mapping(spec, "mpiReplicaSpecs")
     template = dig(replicas, "Worker", "template")
     is_counted = spec.get("runLauncherAsWorker") is True and "Launcher" in replicas
@@ -120,10 +120,10 @@ def review_serving(request: admission_v1.AdmissionRequest) -> Verdict:
     _refuse(of_serving(obj, old))
     if not text_of(obj, "labels", names.QUEUE):
         return Verdict()
-    made = template_metadata(obj)
-    if made == mapping(obj, "spec", "template", "metadata"):
+    metadata = template_metadata(obj)
+    if metadata == mapping(obj, "spec", "template", "metadata"):
         return Verdict()
-    return Verdict([_set("/spec/template/metadata", made)])
+    return Verdict([_set("/spec/template/metadata", metadata)])
 
 
 def _review_leader_worker_set(obj: Manifest, old: Manifest | None) -> Verdict:
@@ -132,8 +132,8 @@ def _review_leader_worker_set(obj: Manifest, old: Manifest | None) -> Verdict:
         return Verdict()
     return Verdict(
         [
-            _set(f"/spec/leaderWorkerTemplate/{template}/metadata", made)
-            for template, made in templates_metadata(obj)
+            _set(f"/spec/leaderWorkerTemplate/{template}/metadata", metadata)
+            for template, metadata in templates_metadata(obj)
         ]
     )
 

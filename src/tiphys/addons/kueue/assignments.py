@@ -23,12 +23,12 @@ def packed(assignment: Assignment) -> Plain:
     ]
     counts = [place.pods for place in places]
     is_even = len(set(counts)) == 1
-    made = {
+    slice_ = {
         "domainCount": len(places),
         "valuesPerLevel": values,
         "podCounts": {"universal": counts[0]} if is_even else {"individual": counts},
     }
-    return {"levels": list(assignment.levels), "slices": [made]}
+    return {"levels": list(assignment.levels), "slices": [slice_]}
 
 
 def _packed_values(values: Sequence[str]) -> Plain:
@@ -40,8 +40,8 @@ def _packed_values(values: Sequence[str]) -> Plain:
     if len(prefix) + len(suffix) > shortest:  # as of "aba" and "ababa"
         prefix = prefix[: shortest - len(suffix)]
     roots = [value[len(prefix) : len(value) - len(suffix)] for value in values]
-    given = {"prefix": prefix, "suffix": suffix}
-    return {"individual": {**{k: text for k, text in given.items() if text}, "roots": roots}}
+    affixes = {"prefix": prefix, "suffix": suffix}
+    return {"individual": {**{k: text for k, text in affixes.items() if text}, "roots": roots}}
 
 
 def _common_start(texts: Sequence[str]) -> str:
@@ -56,17 +56,19 @@ def unpacked(plain: Any) -> Assignment | None:
     """Of v1beta2's; None for what is none."""
     try:
         levels = tuple(str(level) for level in plain["levels"])
-        places = [place for made in plain.get("slices") or () for place in _places(made, levels)]
-    except (AttributeError, KeyError, IndexError, TypeError):  # no server has looked at it
+        places = [
+            place for slice_ in plain.get("slices") or () for place in _places(slice_, levels)
+        ]
+    except (AttributeError, KeyError, IndexError, TypeError):  # no server has validated it
         return None
     return Assignment(levels, tuple(places))
 
 
-def _places(made: Plain, levels: Sequence[str]) -> Iterator[Place]:
-    values = made["valuesPerLevel"]
-    counts = made["podCounts"]
+def _places(slice_: Plain, levels: Sequence[str]) -> Iterator[Place]:
+    values = slice_["valuesPerLevel"]
+    counts = slice_["podCounts"]
     individual = counts.get("individual")
-    for index in range(min(int(made["domainCount"]), _MOST_DOMAINS)):
+    for index in range(min(int(slice_["domainCount"]), _MOST_DOMAINS)):
         count = individual[index] if individual else counts["universal"]
         yield Place(tuple(_value(values[level], index) for level in range(len(levels))), int(count))
 
@@ -74,8 +76,10 @@ def _places(made: Plain, levels: Sequence[str]) -> Iterator[Place]:
 def _value(values: Plain, index: int) -> str:
     if "universal" in values:
         return str(values["universal"])
-    one = values["individual"]
-    return f"{one.get('prefix', '')}{one['roots'][index]}{one.get('suffix', '')}"
+    individual = values["individual"]
+    return (
+        f"{individual.get('prefix', '')}{individual['roots'][index]}{individual.get('suffix', '')}"
+    )
 
 
 # --- v1beta1 ---

@@ -1,6 +1,6 @@
 """The nodes of the cluster, and what pods use of them that no topology has placed.
 
-Nobody looks at them until a flavor has a topology: a large cluster's pods are a lot to keep.
+They are not watched until a flavor has a topology: a large cluster's pods are a lot to keep.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _NEAR = (
 
 
 def is_placed_by_topology(annotations: Mapping[str, str]) -> bool:
-    """Whether a pod, or its template, says how near to others it is to be; those whose queue places
+    """Whether a pod, or its template, requests a topology; those whose queue places
     them unasked are annotated as well."""
     return any(name in annotations for name in _NEAR)
 
@@ -40,7 +40,7 @@ class ClusterNodes:
         self._used: dict[str, dict[str, int]] = {}
 
     async def follow(self) -> None:
-        """Begins to look, and waits until everything has been seen."""
+        """Starts the watches, and waits until they are synced."""
         if self._nodes is not None:
             return
         self._nodes = self._context.informers.of(core_v1.Node)

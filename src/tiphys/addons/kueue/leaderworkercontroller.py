@@ -1,4 +1,4 @@
-"""Keeps a workload for each group of a LeaderWorkerSet, and tells pods which group is theirs. What
+"""Keeps a workload for each group of a LeaderWorkerSet, and labels pods with their group. What
 becomes of pods then is `podcontroller`'s."""
 
 from __future__ import annotations
@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from tiphys.addons.kueue import leaderworkersets as made
+from tiphys.addons.kueue import leaderworkersets
 from tiphys.addons.kueue.jobs.parts import AnyJob
 from tiphys.addons.kueue.jobs.workloads import Priority, queue_of
 from tiphys.addons.kueue.priorities import Priorities
@@ -41,14 +41,14 @@ class LeaderWorkerSetController(Controller):
 
     def _definition_changed(self, old: Any, new: CustomResourceDefinition | None) -> None:
         """Sets and their pods are followed from when sets are served on."""
-        if self._sets is not None or not is_served(made.RESOURCE, new):
+        if self._sets is not None or not is_served(leaderworkersets.RESOURCE, new):
             return
-        self._sets = Informer(self.client, AnyJob, resource=made.RESOURCE)
+        self._sets = Informer(self.client, AnyJob, resource=leaderworkersets.RESOURCE)
         self._sets.on_change(self.enqueue)
-        self._pods = Informer(self.client, core_v1.Pod, labels=made.SET)
+        self._pods = Informer(self.client, core_v1.Pod, labels=leaderworkersets.SET)
         self._pods.index(_BY_SET, _set_keys)
         self._pods.on_change(self._pod_changed)
-        self.context.tasks.start(self._sets.run(), f"informer-{made.RESOURCE.plural}")
+        self.context.tasks.start(self._sets.run(), f"informer-{leaderworkersets.RESOURCE.plural}")
         self.context.tasks.start(self._pods.run(), "informer-pods-of-sets")
 
     def _pod_changed(self, old: core_v1.Pod | None, new: core_v1.Pod | None) -> None:
@@ -56,25 +56,25 @@ class LeaderWorkerSetController(Controller):
             self.queue.add(key)
 
     def _workload_changed(self, old: Workload | None, new: Workload | None) -> None:
-        """One that is gone is made anew."""
+        """One that is gone is recreated."""
         workload = new if new is not None else old
         assert workload is not None
         for owner in workload.metadata.owner_references:
-            if owner.kind == made.RESOURCE.kind:
+            if owner.kind == leaderworkersets.RESOURCE.kind:
                 self.queue.add(f"{workload.metadata.namespace}/{owner.name}")
 
     async def reconcile(self, key: str) -> float | None:
         job = self._sets.get(key) if self._sets is not None else None
         if job is None or job.metadata.deletion_timestamp or not queue_of(job):
             return None  # its workloads go with it
-        job.api_version = made.RESOURCE.api_version
-        job.kind = made.RESOURCE.kind
+        job.api_version = leaderworkersets.RESOURCE.api_version
+        job.kind = leaderworkersets.RESOURCE.kind
         await self._bring_together(job)
         await asyncio.gather(*(self._tell(job, pod) for pod in self._pods.by(_BY_SET, key)))
         return None
 
     async def _bring_together(self, job: AnyJob) -> None:
-        priority = self._priorities.of(job.metadata.labels, made.pod_sets_of(job))
+        priority = self._priorities.of(job.metadata.labels, leaderworkersets.pod_sets_of(job))
         if isinstance(priority, str):
             message = f"WorkloadPriorityClass {priority!r} not found"
             self.event(job, "Warning", "WorkloadPriorityClassNotFound", message)
@@ -83,8 +83,8 @@ class LeaderWorkerSetController(Controller):
             one.metadata.name: one
             for one in self._workloads.informer.by(_BY_OWNER, job.metadata.uid)
         }
-        for index in range(made.groups_of(job)):
-            name = made.workload_name(job.metadata.name, job.metadata.uid, str(index))
+        for index in range(leaderworkersets.groups_of(job)):
+            name = leaderworkersets.workload_name(job.metadata.name, job.metadata.uid, str(index))
             standing = surplus.pop(name, None)
             if standing is None:
                 await self._create(job, index, priority)
@@ -94,26 +94,28 @@ class LeaderWorkerSetController(Controller):
             await self.delete(workload)
 
     async def _create(self, job: AnyJob, index: int, priority: Priority) -> None:
-        workload = made.workload_of(job, index, priority)
+        workload = leaderworkersets.workload_of(job, index, priority)
         if key := await self._workloads.create(workload):
             self.event(job, "Normal", "CreatedWorkload", f"Created Workload: {key}")
 
     async def _follow(self, job: AnyJob, workload: Workload, priority: Priority) -> None:
         """Its queue may change while it waits, and its priority. What a group asks for may not."""
 
-        def follow(one: Workload) -> None:
-            if one.status.admission is None:
-                one.spec.queue_name = queue_of(job)
-            one.spec.priority = priority.value
-            one.spec.priority_class_ref = priority.reference
+        def follow(workload_: Workload) -> None:
+            if workload_.status.admission is None:
+                workload_.spec.queue_name = queue_of(job)
+            workload_.spec.priority = priority.value
+            workload_.spec.priority_class_ref = priority.reference
 
         await self._workloads.respecify(workload, follow)
 
     async def _tell(self, job: AnyJob, pod: core_v1.Pod) -> None:
-        said = None if pod.metadata.deletion_timestamp else made.membership(job, pod)
-        if said is None:
+        membership = (
+            None if pod.metadata.deletion_timestamp else leaderworkersets.membership(job, pod)
+        )
+        if membership is None:
             return
-        patch = {"metadata": {"uid": pod.metadata.uid, **said}}
+        patch = {"metadata": {"uid": pod.metadata.uid, **membership}}
         meta = pod.metadata
         try:
             written = await self.client.patch(
@@ -127,12 +129,16 @@ class LeaderWorkerSetController(Controller):
 
 
 def _owner_uids(workload: Workload) -> list[str]:
-    return [one.uid for one in workload.metadata.owner_references if one.kind == made.RESOURCE.kind]
+    return [
+        one.uid
+        for one in workload.metadata.owner_references
+        if one.kind == leaderworkersets.RESOURCE.kind
+    ]
 
 
 def _set_keys(pod: core_v1.Pod) -> list[str]:
     """The set of a pod that waits because its set does."""
-    name = pod.metadata.labels.get(made.SET, "")
-    if not name or not made.is_of_a_set(pod.metadata.annotations):
+    name = pod.metadata.labels.get(leaderworkersets.SET, "")
+    if not name or not leaderworkersets.is_of_a_set(pod.metadata.annotations):
         return []
     return [f"{pod.metadata.namespace}/{name}"]

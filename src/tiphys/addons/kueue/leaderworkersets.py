@@ -61,10 +61,10 @@ def groups_of(job: AnyJob) -> int:
     spec = job.spec or {}
     status = job.status or {}
     wanted = number(spec.get("replicas"), 1)
-    there = number(status.get("replicas"), 0)
+    current = number(status.get("replicas"), 0)
     surge = _count(dig(spec, "rolloutStrategy", "rollingUpdateConfiguration", "maxSurge"))
     is_updating = number(status.get("updatedReplicas"), 0) < wanted
-    return there if there > wanted and surge > 0 and is_updating else wanted
+    return current if current > wanted and surge > 0 and is_updating else wanted
 
 
 def _count(value: object) -> int:
@@ -150,8 +150,12 @@ def templates_metadata(obj: Manifest) -> Iterator[tuple[str, Manifest]]:
         }
         if part.name == "worker":
             annotations[names.POD_INDEX_OFFSET] = "1"  # the leader has index 0
-        made = {**meta, "labels": mapping(meta, "labels") | handed_on, "annotations": annotations}
-        yield field, made
+        metadata = {
+            **meta,
+            "labels": mapping(meta, "labels") | handed_on,
+            "annotations": annotations,
+        }
+        yield field, metadata
 
 
 def is_of_a_set(annotations: Mapping[str, object]) -> bool:
@@ -160,7 +164,7 @@ def is_of_a_set(annotations: Mapping[str, object]) -> bool:
 
 
 def membership(job: AnyJob, pod: Pod) -> dict[str, dict[str, str]] | None:
-    """What a pod's metadata says of its group, once that is known: a patch of it, or None."""
+    """A patch of a pod's metadata with its group, once that is known; or None."""
     labels = pod.metadata.labels
     annotations = pod.metadata.annotations
     index = labels.get(_GROUP_INDEX)
@@ -188,7 +192,7 @@ def of_leader_worker_set(new: Manifest, old: Manifest | None) -> list[FieldError
 
 
 def _replicas(obj: Manifest) -> Iterator[FieldError]:
-    """The definition says so as well; who has another one has no workload for each of these."""
+    """The definition requires it as well; with another one, these have no workloads."""
     wanted = number(mapping(obj, "spec").get("replicas"), 1)
     bound = f"must be <= {_MOST_REPLICAS}" if wanted > _MOST_REPLICAS else "must be >= 0"
     if not 0 <= wanted <= _MOST_REPLICAS:
@@ -203,8 +207,8 @@ def _nearness(obj: Manifest) -> list[FieldError]:
 
 
 def _annotations_of(template: Manifest) -> dict[str, str]:
-    found = mapping(template, "metadata", "annotations")
-    return {key: text for key, text in found.items() if isinstance(text, str)}
+    annotations = mapping(template, "metadata", "annotations")
+    return {key: text for key, text in annotations.items() if isinstance(text, str)}
 
 
 def _same_groups(new: Manifest, old: Manifest) -> Iterator[FieldError]:
@@ -213,13 +217,13 @@ def _same_groups(new: Manifest, old: Manifest) -> Iterator[FieldError]:
     template = mapping(new, *_TEMPLATES)
     standing = mapping(old, *_TEMPLATES)
     for field in ("leaderTemplate", "workerTemplate"):
-        one = template.get(field)
+        new_template = template.get(field)
         other = standing.get(field)
-        if isinstance(one, dict) and isinstance(other, dict):
+        if isinstance(new_template, dict) and isinstance(other, dict):
             spec_path = f"{path}.{field}.spec"
-            yield from same_shape(mapping(one, "spec"), mapping(other, "spec"), spec_path)
-        elif one != other:
-            yield invalid_value(f"{path}.{field}", one, IMMUTABLE)
+            yield from same_shape(mapping(new_template, "spec"), mapping(other, "spec"), spec_path)
+        elif new_template != other:
+            yield invalid_value(f"{path}.{field}", new_template, IMMUTABLE)
     size = number(template.get("size"), 1)
     if size != number(standing.get("size"), 1):
         yield invalid_value(f"{path}.size", size, IMMUTABLE)

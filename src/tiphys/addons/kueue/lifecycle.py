@@ -81,13 +81,13 @@ class WorkloadController(Controller):
         if requeued is not None and requeued.status == "False":
             back = self._back(workload, requeued.reason)
 
-        def come_back(one: Workload) -> None:
-            if one.status.requeue_state is not None:
-                one.status.requeue_state.requeue_at = None
+        def come_back(current: Workload) -> None:
+            if current.status.requeue_state is not None:
+                current.status.requeue_state.requeue_at = None
             if back is not None:
-                statuses.set_condition(one, statuses.REQUEUED, True, *back, now)
+                statuses.set_condition(current, statuses.REQUEUED, True, *back, now)
                 if back[0] == "Reactivated":
-                    one.status.requeue_state = None
+                    current.status.requeue_state = None
 
         await self._workloads.change(workload, come_back)
         return None
@@ -140,10 +140,10 @@ class WorkloadController(Controller):
         flavors = [name for one in admission.pod_set_assignments for name in one.flavors.values()]
         checks = checks_of(cluster.spec, flavors)
 
-        def sync(one: Workload) -> None:
-            if not statuses.has(one, statuses.ADMITTED):
-                statuses.want_checks(one, checks, now)
-            statuses.sync_admitted(one, now)
+        def sync(current: Workload) -> None:
+            if not statuses.has(current, statuses.ADMITTED):
+                statuses.want_checks(current, checks, now)
+            statuses.sync_admitted(current, now)
 
         was_admitted = statuses.has(workload, statuses.ADMITTED)
         written = await self._workloads.change(workload, sync)
@@ -161,21 +161,21 @@ class WorkloadController(Controller):
         now = self.context.now()
         if due.deactivates:
 
-            def deactivate(one: Workload) -> None:
-                one.spec.active = False
+            def deactivate(current: Workload) -> None:
+                current.spec.active = False
 
             workload = await self._workloads.respecify(workload, deactivate)
             self.event(workload, "Warning", due.cause or due.reason, due.message)
 
-        def evict(one: Workload) -> None:
-            statuses.evict(one, due.reason, due.message, now, due.cause)
+        def evict(current: Workload) -> None:
+            statuses.evict(current, due.reason, due.message, now, due.cause)
             if due.backs_off:
                 statuses.back_off(
-                    one, self._settings.backoff_base, self._settings.backoff_longest, now
+                    current, self._settings.backoff_base, self._settings.backoff_longest, now
                 )
             if due.deactivates:
-                one.status.accumulated_past_execution_time_seconds = None
-                one.status.requeue_state = None
+                current.status.accumulated_past_execution_time_seconds = None
+                current.status.requeue_state = None
 
         written = await self._workloads.change(workload, evict)
         admission = workload.status.admission
@@ -231,10 +231,10 @@ def _failed_checks(checks: list[AdmissionCheckState]) -> Eviction | None:
         if not failed:
             continue
         noun = "AdmissionChecks" if len(failed) > 1 else "AdmissionCheck"
-        said = "; ".join(
+        details = "; ".join(
             f'"{one.name}" ({one.message})' if one.message else f'"{one.name}"' for one in failed
         )
-        message = f"{noun} in {state} state: {said}"
+        message = f"{noun} in {state} state: {details}"
         if state == "Retry":
             return Eviction("AdmissionCheck", f"Evicted due to {message}", backs_off=True)
         message = f"The workload is deactivated due to {message}"

@@ -127,31 +127,31 @@ class Manager:
         began = time.perf_counter()
         if any(flavor.spec.topology_name for flavor in self._of(ResourceFlavor)):
             await self._nodes.follow()
-        found = self._sort()
+        sorted_ = self._sort()
         # Hundreds of queues take a while, and other add-ons share the loop.
-        decided = await asyncio.to_thread(cycle.decide, found.state)
+        decided = await asyncio.to_thread(cycle.decide, sorted_.state)
         if decided.admitted or decided.preempting or decided.refused:
             self._metrics.cycle(time.perf_counter() - began, bool(decided.admitted))
         for admission in decided.admitted:
-            await self._admit(found.by_key[admission.item.key], admission)
+            await self._admit(sorted_.by_key[admission.item.key], admission)
         for preempting in decided.preempting:
-            await self._preempt(found.by_key[preempting.item.key], preempting)
+            await self._preempt(sorted_.by_key[preempting.item.key], preempting)
         seen: set[str] = set()
         for refusal in decided.refused:
-            workload = found.by_key[refusal.item.key]
+            workload = sorted_.by_key[refusal.item.key]
             message = _ALIKE if refusal.item.shape in seen else refusal.message
             seen.add(refusal.item.shape)
             await self._refuse(workload, refusal.reason, message, refusal.item)
-        for workload, reason, message in found.outside:
+        for workload, reason, message in sorted_.outside:
             await self._refuse(workload, reason, message)
         await self._statuses.write(
             list(self._of(ClusterQueue)),
             list(self._of(LocalQueue)),
             list(self._of(Workload)),
-            lambda queue: inactivity(queue, found.state.flavors, self._checks()),
-            shares_of(found.state),
+            lambda queue: inactivity(queue, sorted_.state.flavors, self._checks()),
+            shares_of(sorted_.state),
         )
-        await self._statuses.write_cohorts(list(self._of(Cohort)), shares_of(found.state))
+        await self._statuses.write_cohorts(list(self._of(Cohort)), shares_of(sorted_.state))
 
     # --- looking ---
 
@@ -169,11 +169,11 @@ class Manager:
                 self._nodes.others,
             )
         )
-        found = _Sorted(state, {}, [])
+        sorted_ = _Sorted(state, {}, [])
         for workload in self._of(Workload):
-            self._place(workload, found)
-        self._items = {key: row for key, row in self._items.items() if key in found.by_key}
-        return found
+            self._place(workload, sorted_)
+        self._items = {key: row for key, row in self._items.items() if key in sorted_.by_key}
+        return sorted_
 
     def _checks(self) -> dict[str, bool]:
         return {
@@ -181,30 +181,30 @@ class Manager:
             for one in self._of(AdmissionCheck)
         }
 
-    def _place(self, workload: Workload, found: _Sorted) -> None:
+    def _place(self, workload: Workload, sorted_: _Sorted) -> None:
         key = key_of(workload)
         admission = workload.status.admission
         if statuses.has(workload, statuses.FINISHED):
             return
         if admission is not None:
             item = self._item(workload, admission.cluster_queue)
-            if item is not None and item.queue in found.state.queues:
-                found.by_key[key] = workload
-                found.state.admit(item, item.usage)
+            if item is not None and item.queue in sorted_.state.queues:
+                sorted_.by_key[key] = workload
+                sorted_.state.admit(item, item.usage)
             return
         outside = self._outside(workload)
         if outside is not None:
             if outside[0]:
-                found.outside.append((workload, *outside))
+                sorted_.outside.append((workload, *outside))
             return
         local = self._of(LocalQueue).get(_local_key(workload))
         item = self._item(workload, local.spec.cluster_queue or "")
         if item is None:
             message = "its pod templates cannot be read"
-            found.outside.append((workload, cycle.MISCONFIGURED, message))
+            sorted_.outside.append((workload, cycle.MISCONFIGURED, message))
             return
-        found.by_key[key] = workload
-        found.state.waiting.setdefault(item.queue, []).append(item)
+        sorted_.by_key[key] = workload
+        sorted_.state.waiting.setdefault(item.queue, []).append(item)
 
     def _outside(self, workload: Workload) -> tuple[str, str] | None:
         """(reason, message) why a workload is in no cluster queue; an empty reason is left
@@ -242,37 +242,37 @@ class Manager:
 
     # --- writing ---
 
-    async def _admit(self, workload: Workload, made: cycle.Admission) -> None:
+    async def _admit(self, workload: Workload, decision: cycle.Admission) -> None:
         now = self._context.now()
-        queue = made.item.queue
+        queue = decision.item.queue
         cluster_queue = self._of(ClusterQueue).get(queue)
         if cluster_queue is None:
             return
-        admission = _admission(made)
+        admission = _admission(decision)
         assigned = [name for one in admission.pod_set_assignments for name in one.flavors.values()]
         checks = checks_of(cluster_queue.spec, assigned)
 
-        def reserve(one: Workload) -> None:
-            one.status.resource_requests = []
-            statuses.reserve(one, admission, now)
-            statuses.want_checks(one, checks, now)
-            statuses.sync_admitted(one, now)
+        def reserve(current: Workload) -> None:
+            current.status.resource_requests = []
+            statuses.reserve(current, admission, now)
+            statuses.want_checks(current, checks, now)
+            statuses.sync_admitted(current, now)
 
         written = await self.workloads.change(workload, reserve)
         waited = now - queued_since(workload)
         priority_class = _class_of(workload)
         self._metrics.reserved(queue, priority_class, waited)
-        said = f"in ClusterQueue {queue}, wait time since queued was {waited:.0f}s"
-        self._event(written, "QuotaReserved", f"Quota reserved {said}")
+        details = f"in ClusterQueue {queue}, wait time since queued was {waited:.0f}s"
+        self._event(written, "QuotaReserved", f"Quota reserved {details}")
         if statuses.has(written, statuses.ADMITTED):
             self._metrics.admitted(queue, priority_class, waited)
             message = f"Admitted by ClusterQueue {queue}, wait time since reservation was 0s"
             self._event(written, "Admitted", message)
 
-    async def _preempt(self, workload: Workload, made: cycle.Preempting) -> None:
-        for target in made.targets:
-            await self._evict(target, workload, made.item)
-        await self._refuse(workload, cycle.PREEMPTING, made.message, made.item)
+    async def _preempt(self, workload: Workload, decision: cycle.Preempting) -> None:
+        for target in decision.targets:
+            await self._evict(target, workload, decision.item)
+        await self._refuse(workload, cycle.PREEMPTING, decision.message, decision.item)
 
     async def _evict(self, target: Target, preemptor: Workload, item: Item) -> None:
         victim = self._of(Workload).get(target.item.key)
@@ -286,9 +286,9 @@ class Manager:
             f"preemptor path: {paths[0]}; preemptee path: {paths[1]}"
         )
 
-        def evict(one: Workload) -> None:
-            statuses.evict(one, "Preempted", message, now)
-            statuses.set_condition(one, statuses.PREEMPTED, True, target.reason, message, now)
+        def evict(current: Workload) -> None:
+            statuses.evict(current, "Preempted", message, now)
+            statuses.set_condition(current, statuses.PREEMPTED, True, target.reason, message, now)
 
         written = await self.workloads.change(victim, evict)
         self._metrics.preempted(item.queue, target.reason)
@@ -311,10 +311,10 @@ class Manager:
         now = self._context.now()
         standing = conditions.find(workload.status.conditions, statuses.QUOTA_RESERVED)
 
-        def refuse(one: Workload) -> None:
-            statuses.unreserve(one, reason, message, now)
+        def refuse(current: Workload) -> None:
+            statuses.unreserve(current, reason, message, now)
             if item is not None:
-                one.status.resource_requests = _requests(item)
+                current.status.resource_requests = _requests(item)
 
         current = self._of(Workload).get(key_of(workload))
         if current is None or current.status.admission is not None:
@@ -365,12 +365,12 @@ def _requests(item: Item) -> list[PodSetRequest]:
     ]
 
 
-def _admission(made: cycle.Admission) -> Admission:
+def _admission(decision: cycle.Admission) -> Admission:
     """What was decided, as the API writes it."""
     assignments = []
-    assigned = made.assignment
+    assigned = decision.assignment
     for index, (pod_set, count, chosen) in enumerate(
-        zip(made.item.pod_sets, assigned.counts, assigned.flavors, strict=True)
+        zip(decision.item.pod_sets, assigned.counts, assigned.flavors, strict=True)
     ):
         topology = assigned.topologies.get(index)
         usage = pod_set.total(count)
@@ -387,4 +387,4 @@ def _admission(made: cycle.Admission) -> Admission:
                 topology_assignment=packed(topology) if topology is not None else None,
             )
         )
-    return Admission(cluster_queue=made.item.queue, pod_set_assignments=assignments)
+    return Admission(cluster_queue=decision.item.queue, pod_set_assignments=assignments)

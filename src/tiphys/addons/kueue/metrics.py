@@ -49,7 +49,7 @@ class QueueMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._registry = registry
-        self._made: list[Collector] = []
+        self._collectors: list[Collector] = []
         self._pending = self._gauge("pending_workloads", ("cluster_queue", "status"))
         self._reserving = self._gauge("reserving_active_workloads", ("cluster_queue",))
         self._admitted = self._gauge("admitted_active_workloads", ("cluster_queue",))
@@ -80,8 +80,8 @@ class QueueMetrics:
         )
 
     def close(self) -> None:
-        for one in self._made:
-            self._registry.unregister(one)
+        for collector in self._collectors:
+            self._registry.unregister(collector)
 
     # --- what happens ---
 
@@ -135,26 +135,26 @@ class QueueMetrics:
             self._cohort_share.labels(name, _ROLE).set(share.weighted)
 
     def _gauges(self) -> list[Gauge]:
-        return [one for one in self._made if isinstance(one, Gauge)]
+        return [one for one in self._collectors if isinstance(one, Gauge)]
 
     def _gauge(self, name: str, labels: Sequence[str]) -> Gauge:
-        made = Gauge(
+        gauge = Gauge(
             f"kueue_{name}", _HELP[name], (*labels, "replica_role"), registry=self._registry
         )
-        self._made.append(made)
-        return made
+        self._collectors.append(gauge)
+        return gauge
 
     def _counter(self, name: str, labels: Sequence[str]) -> Counter:
-        made = Counter(f"kueue_{name}_total", _HELP[name], labels, registry=self._registry)
-        self._made.append(made)
-        return made
+        counter = Counter(f"kueue_{name}_total", _HELP[name], labels, registry=self._registry)
+        self._collectors.append(counter)
+        return counter
 
     def _histogram(self, name: str, labels: Sequence[str]) -> Histogram:
-        made = Histogram(
+        histogram = Histogram(
             f"kueue_{name}", _HELP[name], labels, buckets=_BUCKETS, registry=self._registry
         )
-        self._made.append(made)
-        return made
+        self._collectors.append(histogram)
+        return histogram
 
 
 def _limit(value: float | None) -> float:

@@ -1,4 +1,4 @@
-"""Brings pods and their workloads together: a pod is let go while its workload is admitted, and
+"""Keeps pods and their workloads in step: a pod is ungated while its workload is admitted, and
 deleted when it has to give way."""
 
 from __future__ import annotations
@@ -171,7 +171,7 @@ class PodController(Controller):
         await self._workloads.change(workload, lambda one: _reclaim(one, free))
 
     async def _stop(self, pods: Pods, workload: Workload) -> None:
-        """Pods that were let go are deleted, and say why; then the quota is free."""
+        """Ungated pods are deleted, with a condition; then the quota is free."""
         evicted = conditions.find(workload.status.conditions, statuses.EVICTED)
         assert evicted is not None
         now = self.context.now()
@@ -185,12 +185,12 @@ class PodController(Controller):
         if runs or workload.status.admission is None:
             return
 
-        def free(one: Workload) -> None:
+        def free(current: Workload) -> None:
             is_requeued = evicted.reason == "Preempted" and bool(pods.group)
             statuses.set_condition(
-                one, statuses.REQUEUED, is_requeued, evicted.reason, evicted.message, now
+                current, statuses.REQUEUED, is_requeued, evicted.reason, evicted.message, now
             )
-            statuses.unreserve(one, statuses.PENDING_EVALUATION, evicted.message, now)
+            statuses.unreserve(current, statuses.PENDING_EVALUATION, evicted.message, now)
 
         await self._workloads.change(workload, free)
 
@@ -218,11 +218,11 @@ def _annotations(pods: Pods) -> dict[str, str]:
     return {names.IS_GROUP: "true", **serving} if pods.group else {}
 
 
-def _set_keys(one: apps_v1.StatefulSet | None) -> list[str]:
+def _set_keys(stateful_set: apps_v1.StatefulSet | None) -> list[str]:
     """The group of a StatefulSet that is in a queue."""
-    if one is None or not one.metadata.labels.get(names.QUEUE):
+    if stateful_set is None or not stateful_set.metadata.labels.get(names.QUEUE):
         return []
-    return [f"{one.metadata.namespace}/{group_of(one.metadata.name)}"]
+    return [f"{stateful_set.metadata.namespace}/{group_of(stateful_set.metadata.name)}"]
 
 
 def _reclaim(workload: Workload, free: dict[str, int]) -> None:

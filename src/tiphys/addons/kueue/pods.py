@@ -1,8 +1,8 @@
 """Plain pods, and groups of them, as jobs: they wait behind a scheduling gate. Pure.
 
 Source: the task "Run Plain Pods". A pod on its own is a workload with one set; a group is complete
-once as many pods are there as its annotation says, and has a set for each role (pods that are alike
-by what scheduling looks at).
+once as many pods exist as its annotation declares, and has a set for each role (pods that are alike
+by what scheduling reads).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _SHAPE = (
 
 
 def shape_of(spec: dict[str, Any]) -> dict[str, Any]:
-    """What scheduling looks at, of a pod's spec as plain data."""
+    """What scheduling reads of a pod's spec, as plain data."""
     shape: dict[str, Any] = {name: spec.get(name) for name in _SHAPE}
     for field in ("initContainers", "containers"):
         shape[field] = [
@@ -69,8 +69,10 @@ class Pods:
         """0: the group does not say, or not in one way."""
         if not self.group:
             return 1
-        said = {pod.metadata.annotations.get(names.POD_GROUP_COUNT, "") for pod in self.members}
-        text = said.pop() if len(said) == 1 else ""
+        declared_totals = {
+            pod.metadata.annotations.get(names.POD_GROUP_COUNT, "") for pod in self.members
+        }
+        text = declared_totals.pop() if len(declared_totals) == 1 else ""
         return int(text) if text.isascii() and text.isdecimal() and len(text) < 7 else 0
 
     @property
@@ -88,7 +90,7 @@ class Pods:
 
     @property
     def is_prepared(self) -> bool:
-        """Whether somebody else makes the workload: that of a LeaderWorkerSet's group."""
+        """Whether another controller makes the workload: that of a LeaderWorkerSet's group."""
         return any(names.PARENT in pod.metadata.annotations for pod in self.members)
 
     @property
@@ -106,32 +108,36 @@ class Pods:
         return [pod for pod in self.members if not pod_finished(pod) and not is_going(pod)]
 
     def is_complete(self) -> bool:
-        """Whether all its pods are there, or it may begin before they are."""
-        there = [pod for pod in self.members if not is_going(pod) and pod.status.phase != "Failed"]
+        """Whether all its pods exist, or it may start before they do."""
+        present = [
+            pod for pod in self.members if not is_going(pod) and pod.status.phase != "Failed"
+        ]
         fast = self.first.metadata.annotations.get(names.POD_GROUP_FAST) == "true"
-        return bool(self.total) and (len(there) >= self.total or (fast and bool(there)))
+        return bool(self.total) and (len(present) >= self.total or (fast and bool(present)))
 
-    def excess(self, given: Iterable[PodSet] = ()) -> list[core_v1.Pod]:
+    def excess(self, pod_sets: Iterable[PodSet] = ()) -> list[core_v1.Pod]:
         """Pods beyond the total of a group, and beyond what its workload, once it has one, was
-        given for their role, whatever total they name: the newest, gated ones before others."""
+        reserved for their role, independent of the total: the newest, gated ones before others."""
         if not self.group:
             return []
-        there = [pod for pod in self.members if not is_going(pod) and pod.status.phase != "Failed"]
-        there.sort(
+        present = [
+            pod for pod in self.members if not is_going(pod) and pod.status.phase != "Failed"
+        ]
+        present.sort(
             key=lambda pod: (
                 is_gated(pod),
                 pod.metadata.creation_timestamp or "",
                 pod.metadata.name,
             )
         )
-        beyond = there[self.total :] if self.total else []
-        for pod_set in given:
-            of_role = [pod for pod in there if _role(pod) == pod_set.name]
+        beyond = present[self.total :] if self.total else []
+        for pod_set in pod_sets:
+            of_role = [pod for pod in present if _role(pod) == pod_set.name]
             beyond += [pod for pod in of_role[pod_set.count :] if pod not in beyond]
         return beyond
 
     def owners(self) -> list[OwnerReference]:
-        """Whose the workload is: the pods', or what makes them anew. None: it has its owner."""
+        """The owners of the workload: the pods, or what recreates them. None: it has its owner."""
         if self.is_prepared:
             return []
         if self.is_serving:
@@ -170,7 +176,7 @@ class Pods:
             for role, pods in sorted(roles.items())
         ]
         missing = self.total - sum(one.count for one in sets)
-        if sets and missing > 0:  # a group that begins before all of them are there
+        if sets and missing > 0:  # a group that starts before all of them exist
             sets[0].count += missing
         return sets[:_MOST_ROLES]
 
@@ -191,12 +197,12 @@ class Pods:
         return Finish(True, f"Pods succeeded: {succeeded}/{self.total}.")
 
     def reclaimable(self) -> dict[str, int]:
-        """Pods by role that have succeeded: nobody takes their place."""
-        found: dict[str, int] = {}
+        """Pods by role that have succeeded: they are not replaced."""
+        counts: dict[str, int] = {}
         for pod in self.members if self.group and not self.is_serving else ():
             if pod.status.phase == "Succeeded":
-                found[_role(pod)] = found.get(_role(pod), 0) + 1
-        return found
+                counts[_role(pod)] = counts.get(_role(pod), 0) + 1
+        return counts
 
     def is_ready(self) -> bool:
         return all(

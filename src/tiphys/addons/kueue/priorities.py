@@ -30,14 +30,16 @@ class Priorities:
             return Priority(own.value, _reference(GROUP, "WorkloadPriorityClass", name))
         for pod_set in pod_sets:
             name = _class_name(pod_set.template)
-            found = self._pods.get(name) if name else None
-            if found is not None:
+            pod_class = self._pods.get(name) if name else None
+            if pod_class is not None:
                 reference = _reference("scheduling.k8s.io", "PriorityClass", name)
-                return Priority(found.value, reference)
-        for one in self._pods:
-            if one.global_default:
-                reference = _reference("scheduling.k8s.io", "PriorityClass", one.metadata.name)
-                return Priority(one.value, reference)
+                return Priority(pod_class.value, reference)
+        for candidate in self._pods:
+            if candidate.global_default:
+                reference = _reference(
+                    "scheduling.k8s.io", "PriorityClass", candidate.metadata.name
+                )
+                return Priority(candidate.value, reference)
         return Priority(0)
 
 

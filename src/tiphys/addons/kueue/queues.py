@@ -58,9 +58,9 @@ class Tally:
             _add(self.used, usage)
 
 
-def _add(whole: Usage, part: Usage) -> None:
+def _add(total: Usage, part: Usage) -> None:
     for slot, amount in part.items():
-        whole[slot] = whole.get(slot, 0) + amount
+        total[slot] = total.get(slot, 0) + amount
 
 
 class QueueStatuses:
@@ -145,17 +145,17 @@ class QueueStatuses:
         name = local.spec.cluster_queue or ""
         queue = next((one for one in cluster_queues if one.metadata.name == name), None)
         if local.spec.stop_policy != "None":
-            said = (False, "Stopped", "LocalQueue is stopped")
+            condition = (False, "Stopped", "LocalQueue is stopped")
         elif queue is None:
             message = "Can't submit new workloads to clusterQueue"
-            said = (False, "ClusterQueueDoesNotExist", message)
+            condition = (False, "ClusterQueueDoesNotExist", message)
         elif name not in active:
             message = "Can't submit new workloads to clusterQueue"
-            said = (False, "ClusterQueueIsInactive", message)
+            condition = (False, "ClusterQueueIsInactive", message)
         else:
-            said = (True, "Ready", "Can submit new workloads to localQueue")
+            condition = (True, "Ready", "Can submit new workloads to localQueue")
         return LocalQueueStatus(
-            conditions=self._conditions(local, *said),
+            conditions=self._conditions(local, *condition),
             pending_workloads=tally.pending,
             reserving_workloads=tally.reserving,
             admitted_workloads=tally.admitted,
@@ -214,7 +214,7 @@ def _nominal(queue: ClusterQueue) -> Usage:
 
 def _cluster_usage(queue: ClusterQueue, usage: Usage, nominal: Usage) -> list[FlavorUsage]:
     """Every flavor and resource that the queue has, also where nothing of it is used."""
-    found = []
+    flavor_usages = []
     for group in queue.spec.resource_groups:
         for flavor in group.flavors:
             resources = []
@@ -229,8 +229,8 @@ def _cluster_usage(queue: ClusterQueue, usage: Usage, nominal: Usage) -> list[Fl
                         borrowed=shown(quota.name, borrowed),
                     )
                 )
-            found.append(FlavorUsage(name=flavor.name, resources=resources))
-    return found
+            flavor_usages.append(FlavorUsage(name=flavor.name, resources=resources))
+    return flavor_usages
 
 
 def _local_usage(queue: ClusterQueue | None, usage: Usage) -> list[LocalQueueFlavorUsage]:

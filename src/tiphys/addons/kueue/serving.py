@@ -1,5 +1,5 @@
 """Deployments and StatefulSets in queues: their pods wait, those of a Deployment each on its own,
-those of a StatefulSet as a group that begins with the first of them. Pure, of plain data.
+those of a StatefulSet as a group that starts with the first of them. Pure, of plain data.
 
 Source: the tasks "Run Deployments" and "Run StatefulSets".
 """
@@ -41,15 +41,16 @@ def template_metadata(obj: Manifest) -> Manifest:
         annotations[names.POD_GROUP_COUNT] = str(max(replicas, 1))
         annotations[names.POD_GROUP_FAST] = "true"
         annotations[names.POD_GROUP_SERVING] = "true"
-    made = {**meta, "labels": labels}
-    return {**made, "annotations": annotations} if annotations else made
+    labelled = {**meta, "labels": labels}
+    return {**labelled, "annotations": annotations} if annotations else labelled
 
 
 # --- what may change ---
 
 
 def of_serving(new: Manifest, old: Manifest | None) -> list[FieldError]:
-    """Of what has no end. What its kind has beside it is asked elsewhere, but for a StatefulSet."""
+    """Of what has no end. What its kind has beside it is checked elsewhere, except for a
+    StatefulSet."""
     queue = text_of(new, "labels", names.QUEUE)
     violations: list[FieldError] = []
     problems = dns_subdomain_errors(queue) if queue else []
@@ -80,7 +81,7 @@ def _priority_class(new: Manifest, old: Manifest, is_idle: bool) -> Iterator[Fie
 
 
 def same_shape(new: Manifest, old: Manifest, path: str) -> Iterator[FieldError]:
-    """What scheduling looks at of a pod's spec: quota was given for that."""
+    """What scheduling reads of a pod's spec: quota was reserved for that."""
     standing = shape_of(old)
     for field, value in shape_of(new).items():
         if value != standing[field]:

@@ -80,7 +80,7 @@ def want_checks(workload: Workload, names: Iterable[str], now: float) -> None:
 
 
 def sync_admitted(workload: Workload, now: float) -> None:
-    """Admitted is: has quota, and every check says yes."""
+    """Admitted is: has quota, and every check is Ready."""
     is_reserved = has(workload, QUOTA_RESERVED)
     is_checked = all(check.state == "Ready" for check in workload.status.admission_checks)
     standing = conditions.find(workload.status.conditions, ADMITTED)
@@ -124,9 +124,9 @@ def free(workload: Workload, evicted: Condition, now: float) -> None:
 
 def evict(workload: Workload, reason: str, message: str, now: float, cause: str = "") -> None:
     """Its job has to stop; its quota is free once it has."""
-    # Only what was deactivated says the cause here: the order of queues looks for the others.
-    whole = f"{reason}DueTo{cause}" if cause and reason == "Deactivated" else reason
-    set_condition(workload, EVICTED, True, whole, message, now)
+    # Only deactivation has its cause here: the order of queues reads the other reasons.
+    condition_reason = f"{reason}DueTo{cause}" if cause and reason == "Deactivated" else reason
+    set_condition(workload, EVICTED, True, condition_reason, message, now)
     for check in workload.status.admission_checks:
         if check.state != "Pending":
             check.message = f"Reset to Pending after eviction. Previously: {check.state}"

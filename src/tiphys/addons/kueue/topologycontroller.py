@@ -44,21 +44,25 @@ class TopologyController(Controller):
             return None
         requests = {one.name: one.topology_request for one in workload.spec.pod_sets}
         living = [pod for pod in self._pods.by(_BY_WORKLOAD, key) if not pod_finished(pod)]
-        for one in admission.pod_set_assignments:
-            if one.topology_assignment:
-                pods = [pod for pod in living if pod.metadata.labels[names.POD_SET] == one.name]
+        for assignment in admission.pod_set_assignments:
+            if assignment.topology_assignment:
+                pods = [
+                    pod for pod in living if pod.metadata.labels[names.POD_SET] == assignment.name
+                ]
                 pods.sort(key=lambda pod: pod.metadata.name)
-                for found in letting(one.topology_assignment, pods, requests.get(one.name)):
-                    await self._let_go(found)
+                for letting_ in letting(
+                    assignment.topology_assignment, pods, requests.get(assignment.name)
+                ):
+                    await self._let_go(letting_)
         return None
 
-    async def _let_go(self, found: Letting) -> None:
-        meta = found.pod.metadata
-        spec = to_builtins(found.pod.spec)
+    async def _let_go(self, letting_: Letting) -> None:
+        meta = letting_.pod.metadata
+        spec = to_builtins(letting_.pod.spec)
         gates = spec.get("schedulingGates") or ()
         values = {
             "/metadata/resourceVersion": meta.resource_version,
-            "/spec/nodeSelector": {**(spec.get("nodeSelector") or {}), **found.labels},
+            "/spec/nodeSelector": {**(spec.get("nodeSelector") or {}), **letting_.labels},
             "/spec/schedulingGates": [g for g in gates if g["name"] != names.TOPOLOGY_GATE],
         }
         patch = [{"op": "add", "path": path, "value": value} for path, value in values.items()]

@@ -20,7 +20,7 @@ Values = tuple[str, ...]
 
 
 class Letting(NamedTuple):
-    """A pod that is let go, and the labels of the nodes that it goes to."""
+    """A pod that is ungated, and the labels of the nodes that it goes to."""
 
     pod: core_v1.Pod
     labels: Mapping[str, str]
@@ -33,7 +33,8 @@ def is_gated(pod: core_v1.Pod) -> bool:
 def letting(
     plain: object, pods: Sequence[core_v1.Pod], request: PodSetTopologyRequest | None
 ) -> list[Letting]:
-    """Who of the living pods of a set is let go where. `plain` is the assignment of the set."""
+    """Which of the living pods of a set are ungated, and for which nodes. `plain` is the assignment
+    of the set."""
     assignment = unpacked(plain)
     if assignment is None:
         return []
@@ -92,11 +93,11 @@ def _values(pod: core_v1.Pod, assignment: Assignment) -> Values:
 def _by_what_is_left(assignment: Assignment, pods: Sequence[core_v1.Pod]) -> _Places:
     taken = Counter(_values(pod, assignment) for pod in pods if not is_gated(pod))
     waiting = iter([pod for pod in pods if is_gated(pod)])
-    found: _Places = []
+    placed_pods: _Places = []
     for place in assignment.places:
         for _ in range(max(0, place.pods - taken[place.values])):
             pod = next(waiting, None)
             if pod is None:
-                return found
-            found.append((pod, place.values))
-    return found
+                return placed_pods
+            placed_pods.append((pod, place.values))
+    return placed_pods

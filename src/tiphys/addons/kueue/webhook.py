@@ -1,6 +1,6 @@
 """The webhooks: what the API server asks, of which objects, and the server that answers.
 
-Its authority is made when it starts, and is nobody's else: the key never leaves the process.
+Its authority is created when it starts, and is its own: the key never leaves the process.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ _PAGE = 64 << 20  # bytes: what is converted may be a whole page of a list
 
 @dataclass
 class Server:
-    """Answers at `url`; whoever calls it knows it by `ca` (PEM)."""
+    """Serves at `url`; clients verify it by `ca` (PEM)."""
 
     webhook: Webhook
     url: str
@@ -76,7 +76,7 @@ async def serve(
 
 
 def hooks(server: Server) -> list[registration_v1.MutatingWebhook]:
-    """What asks for a queue does not start while nobody answers; what does not is let through."""
+    """While it is down, what names a queue does not start; everything else passes."""
     jobs = [_rule(kind.resource.group, kind.resource.plural, "CREATE", "UPDATE") for kind in KINDS]
     created = [_rule(kind.resource.group, kind.resource.plural, "CREATE") for kind in KINDS]
     serving = [("apps", "deployments"), ("apps", "statefulsets")]

@@ -1,4 +1,4 @@
-"""Writes of workloads, each based on the version that was looked at."""
+"""Writes of workloads, each based on the version that was read."""
 
 from __future__ import annotations
 

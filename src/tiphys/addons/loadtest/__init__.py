@@ -1,15 +1,15 @@
 """Load tests: as many users as it takes until the system does so many orders a minute, on a copy of
 production, and everything as before when it is over.
 
-For whoever tests a shop as a whole and regularly: one object says how many orders a minute, how
+For teams that test a shop as a whole and regularly: one object sets how many orders a minute, how
 long to get there and how long to stay. The model is a conductor that was published as a talk, and
 has no public source: five phases (clone versions, scale, load, scale down, clean), a CronJob as the
 scheduler, pools of nodes for the load and for the system.
 
-`types` is its custom resource; `control` says how many users next (pure), `conducting` what a test
-does when (pure), `changes` what becomes of an application (pure); `substrates` are where
-applications run, `supervisor` is the local one, `generator` is locust, `measuring` counts orders,
-`production` reads the other cluster, `controller` joins them.
+`types` is its custom resource; `control` computes the next number of users (pure), `conducting`
+what a test does when (pure), `changes` what becomes of an application (pure); `substrates` are
+where applications run, `supervisor` is the local one, `generator` is locust, `measuring` counts
+orders, `production` reads the other cluster, `controller` joins them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Whether a test may begin: judged before anything is changed."""
+"""Whether a test may start: decided before anything is changed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ OVER: tuple[Phase, ...] = ("Completed", "Failed", "Refused")
 
 
 class Refusal(ValueError):
-    """Why a test does not begin. `reason` is a word for a condition."""
+    """Why a test does not start. `reason` is a word for a condition."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
@@ -23,9 +23,9 @@ def rival(test: LoadTest, others: Iterable[LoadTest]) -> str:
     for other in others:
         if other.metadata.uid == test.metadata.uid or other.status.phase in (None, *OVER):
             continue
-        for one in other.spec.applications:
-            if _key(other, one) in mine:
-                return f"{other.metadata.name} is at work on {one.name}"
+        for application in other.spec.applications:
+            if _key(other, application) in mine:
+                return f"{other.metadata.name} is at work on {application.name}"
     return ""
 
 

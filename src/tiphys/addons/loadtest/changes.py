@@ -31,7 +31,7 @@ def original_of(spec: Plain) -> Original:
 
 
 def replicas_of(application: Application, before: int, original: Original | None) -> int:
-    """What is asked for, else what production has, else what there is."""
+    """What is requested, else what production has, else what there is."""
     if application.replicas is not None:
         return application.replicas
     return original.replicas if original is not None else before
@@ -41,9 +41,9 @@ def for_test(
     spec: Plain, application: Application, original: Original | None, pool: dict[str, str]
 ) -> Plain:
     """The spec of a Deployment during the test."""
-    made = copy.deepcopy(spec)
-    made["replicas"] = replicas_of(application, spec.get("replicas", 1), original)
-    pod = made["template"]["spec"]
+    changed = copy.deepcopy(spec)
+    changed["replicas"] = replicas_of(application, spec.get("replicas", 1), original)
+    pod = changed["template"]["spec"]
     for container in (*pod.get("initContainers", ()), *pod["containers"]):
         image = original.images.get(container["name"]) if original is not None else None
         container["image"] = image or container["image"]
@@ -52,7 +52,7 @@ def for_test(
     if pool:
         pod["nodeSelector"] = {**pod.get("nodeSelector", {}), **pool}
         pod["tolerations"] = [*pod.get("tolerations", ()), *tolerations(pool)]
-    return made
+    return changed
 
 
 def tolerations(pool: dict[str, str]) -> list[Plain]:

@@ -14,7 +14,7 @@ KEPT_FOR_CONTROL = 6
 
 
 def target_at(spec: LoadTestSpec, elapsed: float) -> float:
-    """Orders a minute that are wanted so many seconds after the load began."""
+    """Orders a minute that are wanted so many seconds after the load started."""
     ramp = spec.ramp_up_minutes * 60
     if elapsed >= ramp:
         return float(spec.target_orders_per_minute)
@@ -39,7 +39,7 @@ class Tick:
 
 
 def tick(spec: LoadTestSpec, status: LoadTestStatus, now: float) -> Tick:
-    """In the phase Loading. The last reading says where in the period it is: one of before the
+    """In the phase Loading. The last reading shows where in the period it is: one of before the
     last sample (or of before the load) is not of this period."""
     period = spec.period_seconds
     begun = last_change(status)
@@ -63,8 +63,9 @@ def last_change(status: LoadTestStatus) -> float:
 def gives_up(
     spec: LoadTestSpec, status: LoadTestStatus, watched_since: float, now: float, is_starting: bool
 ) -> bool:
-    """Whether a test that cannot be measured fails. While nobody conducted it, nobody could have
-    measured. Locust that is started again has as long for that as it had in the beginning."""
+    """Whether a test that cannot be measured fails. While no controller conducted it, none could
+    have measured. Locust that is started again has as long for that as it had in the beginning.
+    """
     patience = _UNMEASURED * spec.period_seconds
     if is_starting:
         patience = max(patience, spec.ready_timeout_minutes * 60)
@@ -73,7 +74,7 @@ def gives_up(
 
 def rate(before: Mapping[str, float], after: Mapping[str, float], seconds: float) -> float:
     """Orders a minute between two readings, each by page. A counter that has become smaller has
-    begun anew, as has one that is new; what went since the first has counted what it did until
+    restarted, as has one that is new; what went since the first has counted what it did until
     then."""
     grown = sum(
         count - before.get(page, 0.0) if count >= before.get(page, 0.0) else count

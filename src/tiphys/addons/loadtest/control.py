@@ -1,10 +1,10 @@
-"""How many users next: a closed loop on what the system says that it does (pure).
+"""How many users next: a closed loop on what the system reports (pure).
 
 A system answers more slowly the more it has to do, so that orders grow less than users do. Near a
 point ``orders = c * users ** e``. Both are fitted to the last measurements, of which newer ones and
 nearer ones count more, so that noise is averaged and a change is followed; the next number of users
-is where the curve meets the target. While measurements are too much alike to tell the exponent, it
-is the one that is expected.
+is where the curve meets the target. While measurements are too much alike to estimate the exponent,
+it is the one that is expected.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ class Curve:
 
 def fitted(measured: Sequence[Measurement]) -> Curve | None:
     """Through those of the last measurements that have orders; None where there are none."""
-    here = math.log(measured[-1].users)
+    last_users = math.log(measured[-1].users)
     points: list[tuple[float, float, float]] = []  # weight, logarithms of users and of orders
-    for age, one in enumerate(reversed(measured)):
-        if one.orders > 0:
-            users = math.log(one.users)
-            nearness = math.exp(-(((users - here) / _NEAR) ** 2))
-            points.append((_FADING**age * nearness, users, math.log(one.orders)))
+    for age, measurement in enumerate(reversed(measured)):
+        if measurement.orders > 0:
+            users = math.log(measurement.users)
+            nearness = math.exp(-(((users - last_users) / _NEAR) ** 2))
+            points.append((_FADING**age * nearness, users, math.log(measurement.orders)))
     total = sum(weight for weight, _, _ in points)
     if not total:
         return None

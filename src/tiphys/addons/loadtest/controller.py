@@ -1,4 +1,4 @@
-"""Conducts tests: one step of one phase at a time, so that whoever takes over goes on where the
+"""Conducts tests: one step of one phase at a time, so that the next leader continues where the
 last one was killed."""
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ from tiphys.machinery import conditions
 from tiphys.machinery.timestamps import rfc3339
 from tiphys.operator import Reconciler
 
-_LOOK = 1.0  # seconds between two looks at what is waited for
+_LOOK = 1.0  # seconds between two checks of what is waited for
 _PATIENCE = 600.0  # seconds for which a deletion waits for the system to take its test data back
 _COMES_BACK = 60.0  # seconds for which it stays as large as for the test
 _CLOSE = 5.0  # percent of the target that a plateau may be off
@@ -104,7 +104,7 @@ class LoadTests(Reconciler[LoadTest]):
         wrong = await self._take_test_data(obj)
         waited = self.now - self._finalizing.setdefault(obj.metadata.uid, self.now)
         if wrong and waited < _COMES_BACK:
-            raise RuntimeError(wrong)  # restored, the system may have nobody who could
+            raise RuntimeError(wrong)  # once restored, the system may not be able to
         await self._restore(obj, snapshot)
         if wrong and waited < _PATIENCE:
             raise RuntimeError(wrong)
@@ -147,18 +147,20 @@ class LoadTests(Reconciler[LoadTest]):
     async def _clone(self, test: LoadTest, status: LoadTestStatus) -> float | None:
         """How everything is, and how it is in production, is written down."""
         if await snapshots.recalled(self.client, test) is None:
-            made = snapshots.Snapshot()
+            snapshot = snapshots.Snapshot()
             try:
                 if test.spec.use_production_versions:
-                    made.take_originals(await originals_of(self.client, test))
+                    snapshot.take_originals(await originals_of(self.client, test))
             except ProductionError as error:
                 return self._fail(status, str(error))
-            for one in test.spec.applications:
-                made.saved[one.name] = await self._substrate(test, one).save(one.name)
-            gone = [name for name, saved in made.saved.items() if saved is None]
+            for application in test.spec.applications:
+                snapshot.saved[application.name] = await self._substrate(test, application).save(
+                    application.name
+                )
+            gone = [name for name, saved in snapshot.saved.items() if saved is None]
             if gone:
                 return self._fail(status, f"{gone[0]} is gone")
-            await snapshots.remember(self.client, test, made)
+            await snapshots.remember(self.client, test, snapshot)
         self._enter(status, "Scaling")
         return 0.0
 
@@ -167,11 +169,15 @@ class LoadTests(Reconciler[LoadTest]):
         if snapshot is None:
             return self._fail(status, "what was written down before the test is gone")
         lacks = []
-        for one in test.spec.applications:
-            substrate = self._substrate(test, one)
+        for application in test.spec.applications:
+            substrate = self._substrate(test, application)
             if not _is_changed(status):
-                await substrate.change(one, snapshot.saved[one.name], snapshot.original(one.name))
-            lacks.append(await substrate.missing(one.name))
+                await substrate.change(
+                    application,
+                    snapshot.saved[application.name],
+                    snapshot.original(application.name),
+                )
+            lacks.append(await substrate.missing(application.name))
         try:
             lacks.append("" if await self._generator(test).url(test) else "locust is starting")
         except GeneratorError as error:
@@ -183,8 +189,8 @@ class LoadTests(Reconciler[LoadTest]):
         if lacking and self._elapsed(status) > test.spec.ready_timeout_minutes * 60:
             return self._fail(status, f"not ready in time: {lacking}")
         reason = "Waiting" if lacking else "Ready"
-        said = lacking or "everything is ready"
-        self._condition(test, status, "Scaled", not lacking, reason, said)
+        message = lacking or "everything is ready"
+        self._condition(test, status, "Scaled", not lacking, reason, message)
         if lacking:
             return _LOOK
         status.users = min(test.spec.generator.initial_users, test.spec.generator.max_users)
@@ -256,7 +262,7 @@ class LoadTests(Reconciler[LoadTest]):
         await self._drive(test, status)
 
     def _judge(self, test: LoadTest, status: LoadTestStatus) -> None:
-        """Whether the second half of the plateau was what was asked for."""
+        """Whether the second half of the plateau met the target."""
         target = test.spec.target_orders_per_minute
         plateau = [one for one in status.samples if one.target >= target]
         half = plateau[len(plateau) // 2 :]
@@ -266,8 +272,8 @@ class LoadTests(Reconciler[LoadTest]):
         mean = sum(one.orders_per_minute for one in half) / len(half)
         off = 100 * (mean / target - 1)
         ok = abs(off) <= _CLOSE
-        said = f"{mean:.0f} orders a minute, {off:+.1f} % of the target"
-        self._condition(test, status, "OnTarget", ok, "OnTarget" if ok else "Missed", said)
+        message = f"{mean:.0f} orders a minute, {off:+.1f} % of the target"
+        self._condition(test, status, "OnTarget", ok, "OnTarget" if ok else "Missed", message)
 
     async def _scale_down(self, test: LoadTest, status: LoadTestStatus) -> float | None:
         status.users = 0
@@ -313,14 +319,20 @@ class LoadTests(Reconciler[LoadTest]):
         return 0.0
 
     def _condition(
-        self, test: LoadTest, status: LoadTestStatus, type_: str, ok: bool, reason: str, said: str
+        self,
+        test: LoadTest,
+        status: LoadTestStatus,
+        type_: str,
+        ok: bool,
+        reason: str,
+        message: str,
     ) -> None:
-        status.conditions = self.condition(test, status.conditions, type_, ok, reason, said)
+        status.conditions = self.condition(test, status.conditions, type_, ok, reason, message)
 
     def _say_cleaned(self, test: LoadTest, status: LoadTestStatus, wrong: str) -> None:
         reason = "NotRemoved" if wrong else "Removed"
-        said = wrong or "the system has taken the test's data back"
-        self._condition(test, status, "TestDataRemoved", not wrong, reason, said)
+        message = wrong or "the system has taken the test's data back"
+        self._condition(test, status, "TestDataRemoved", not wrong, reason, message)
 
     def _substrate(self, test: LoadTest, application: Application) -> Substrate:
         if application.substrate == "Process":
@@ -333,23 +345,23 @@ class LoadTests(Reconciler[LoadTest]):
         return self.parts.generators[test.spec.generator.substrate]
 
     async def _restore(self, test: LoadTest, snapshot: snapshots.Snapshot) -> None:
-        for one in test.spec.applications:
-            saved = snapshot.saved.get(one.name)
+        for application in test.spec.applications:
+            saved = snapshot.saved.get(application.name)
             if saved is not None:
-                await self._substrate(test, one).restore(one.name, saved)
+                await self._substrate(test, application).restore(application.name, saved)
 
     async def _take_test_data(self, test: LoadTest) -> str:
         """What is wrong, or nothing."""
-        found = []
-        for one in test.spec.cleanup:
+        problems = []
+        for cleanup in test.spec.cleanup:
             try:
-                urls = await self._pages(test, one)
+                urls = await self._pages(test, cleanup)
             except NotMeasured as error:
-                found.append(str(error))
+                problems.append(str(error))
                 continue
             for url in urls:
-                found.append(await measuring.clean(self.parts.asker, one.method, url))
-        return "; ".join(one for one in found if one)
+                problems.append(await measuring.clean(self.parts.asker, cleanup.method, url))
+        return "; ".join(one for one in problems if one)
 
     async def _pages(self, test: LoadTest, place: Place) -> list[str]:
         """Raises NotMeasured."""

@@ -1,4 +1,4 @@
-"""Locust, and how it is told how many users there are: by its own web API."""
+"""Locust, and how its number of users is set: by its own web API."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ log = logging.getLogger(__name__)
 LABEL = "loadtest.tiphys.dev/generator"
 _PORT = 8089
 _PATIENCE = 10.0  # seconds for an answer of locust
-# Seconds for what users have begun when they are stopped. Whoever cut it off would have test data
-# written after the system was asked to take it back.
+# Seconds for what users have started when they are stopped. Cutting it off would leave test data
+# written after the system was requested to remove it.
 _UNDER_WAY = 10
 _FILE = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*\.py$")
 
 
 class GeneratorError(RuntimeError):
-    """Locust cannot be had; the text says why."""
+    """Locust is not available; the text is the reason."""
 
 
 class GeneratorStarting(GeneratorError):
@@ -64,13 +64,13 @@ async def set_users(
     timeout = aiohttp.ClientTimeout(_PATIENCE)
     try:
         async with session.get(f"{url}/stats/requests", timeout=timeout) as answer:
-            said = await answer.json(content_type=None)
-        if not isinstance(said, dict) or "state" not in said:
+            stats = await answer.json(content_type=None)
+        if not isinstance(stats, dict) or "state" not in stats:
             raise GeneratorError(f"what answers at {url} is no locust")
-        there = int(said.get("user_count") or 0) if said.get("state") in _RUNNING else 0
-        if there == users and said.get("state") in _RUNNING:
+        current_users = int(stats.get("user_count") or 0) if stats.get("state") in _RUNNING else 0
+        if current_users == users and stats.get("state") in _RUNNING:
             return
-        rate = max(1.0, abs(users - there) / max(seconds, 0.1))
+        rate = max(1.0, abs(users - current_users) / max(seconds, 0.1))
         form = {"user_count": str(users), "spawn_rate": f"{rate:g}", "host": host}
         async with session.post(f"{url}/swarm", data=form, timeout=timeout) as answer:
             if answer.status != 200:
@@ -135,14 +135,14 @@ def deployment_of(test: LoadTest, image: str) -> apps_v1.Deployment:
         resources=generator.resources or core_v1.ResourceRequirements(),
     )
     scripts = core_v1.ConfigMapVolumeSource(name=generator.locustfile)
-    made = apps_v1.Deployment(
+    deployment = apps_v1.Deployment(
         metadata=ObjectMeta(
             name=f"{meta.name}-generator", namespace=meta.namespace, labels=dict(labels)
         )
     )
-    made.spec.replicas = 1
-    made.spec.selector = LabelSelector(match_labels=labels)
-    made.spec.template = core_v1.PodTemplateSpec(
+    deployment.spec.replicas = 1
+    deployment.spec.selector = LabelSelector(match_labels=labels)
+    deployment.spec.template = core_v1.PodTemplateSpec(
         metadata=ObjectMeta(labels=dict(labels)),
         spec=core_v1.PodSpec(
             automount_service_account_token=False,
@@ -152,7 +152,7 @@ def deployment_of(test: LoadTest, image: str) -> apps_v1.Deployment:
             tolerations=[from_builtins(one, core_v1.Toleration) for one in tolerations(pool)],
         ),
     )
-    return made
+    return deployment
 
 
 class ProcessGenerator:
@@ -206,10 +206,10 @@ class ProcessGenerator:
 def _locust(wanted: str) -> str:
     """Raises GeneratorError."""
     beside = Path(sys.executable).with_name("locust")
-    found = wanted or (str(beside) if beside.exists() else shutil.which("locust"))
-    if not found or not os.access(found, os.X_OK):
+    path = wanted or (str(beside) if beside.exists() else shutil.which("locust"))
+    if not path or not os.access(path, os.X_OK):
         raise GeneratorError("there is no locust: pip install 'tiphys[loadtest]'")
-    return found
+    return path
 
 
 def _free_port() -> int:

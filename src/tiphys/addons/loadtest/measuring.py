@@ -21,7 +21,7 @@ _LARGEST = 4 << 20  # bytes of a page
 
 
 class NotMeasured(RuntimeError):
-    """The text says why there is no number."""
+    """The text is the reason why there is no number."""
 
 
 def total(page: str, metric: str) -> float:
@@ -47,10 +47,10 @@ async def read(session: aiohttp.ClientSession, url: str, metric: str) -> float:
             page = await answer.content.read(_LARGEST)
             return total(page.decode(errors="replace"), metric)
     except (TimeoutError, aiohttp.ClientError, OSError) as error:
-        raise NotMeasured(f"{url}: {_said(error)}") from None
+        raise NotMeasured(f"{url}: {_error_text(error)}") from None
 
 
-def _said(error: BaseException) -> str:
+def _error_text(error: BaseException) -> str:
     return str(getattr(error, "os_error", None) or error or "no answer")
 
 
@@ -60,8 +60,8 @@ class _Resolver(aiohttp.ThreadedResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        found = await super().resolve(host, port, family)
-        kept = [one for one in found if not _is_inner(one["host"])]
+        resolved = await super().resolve(host, port, family)
+        kept = [one for one in resolved if not _is_inner(one["host"])]
         if not kept:
             raise OSError(f"{host} is this machine: tests may ask it with the setting local=true")
         return kept
@@ -84,7 +84,7 @@ def asker(local: bool) -> aiohttp.ClientSession:
 
 
 def check(url: str, local: bool) -> None:
-    """Raises NotMeasured for an address of this machine: names are looked at when they are
+    """Raises NotMeasured for an address of this machine: names are checked when they are
     resolved."""
     host = urlsplit(url).hostname or ""
     if not local and _is_inner(host):
@@ -98,7 +98,7 @@ async def pages(client: Client, place: Place, namespace: str, local: bool) -> li
         return [place.url or ""]
     labels = f"kubernetes.io/service-name={place.service}"
     listed = (await client.list(discovery_v1.EndpointSlice, namespace, labels=labels)).items
-    found = [
+    urls = [
         f"http://{authority(endpoint.addresses[0], port.port)}{place.path}"
         for one in listed
         for port in one.ports
@@ -106,9 +106,9 @@ async def pages(client: Client, place: Place, namespace: str, local: bool) -> li
         for endpoint in one.endpoints
         if endpoint.addresses and endpoint.conditions.ready is not False
     ]
-    if not found:
+    if not urls:
         raise NotMeasured(f"nothing is ready behind the Service {place.service}")
-    return sorted(set(found))
+    return sorted(set(urls))
 
 
 async def read_all(
@@ -128,4 +128,4 @@ async def clean(session: aiohttp.ClientSession, method: str, url: str) -> str:
                 return ""
             return f"{method} {url} answers {answer.status}"
     except (TimeoutError, aiohttp.ClientError, OSError) as error:
-        return f"{method} {url}: {_said(error)}"
+        return f"{method} {url}: {_error_text(error)}"

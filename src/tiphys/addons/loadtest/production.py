@@ -25,7 +25,7 @@ from tiphys.machinery.errors import StatusError
 
 
 class ProductionError(RuntimeError):
-    """Production cannot be read; the text says why."""
+    """Production cannot be read; the text is the reason."""
 
 
 @asynccontextmanager
@@ -82,19 +82,19 @@ def _file(where: dict[str, Any], name: str, folder: Path) -> Path | None:
 async def originals_of(client: Client, test: LoadTest) -> dict[str, Original]:
     """How the applications of a test are in the production that it names. `client` is of the test's
     own cluster. Raises ProductionError."""
-    said = test.spec.production
-    if said is None:
+    production_ref = test.spec.production
+    if production_ref is None:
         raise ProductionError("the test names no production")
     namespace = test.metadata.namespace
     try:
-        secret = await client.get(core_v1.Secret, said.secret_name, namespace)
+        secret = await client.get(core_v1.Secret, production_ref.secret_name, namespace)
     except StatusError as error:
         raise ProductionError(str(error)) from None
-    text = secret.data.get(said.key)
+    text = secret.data.get(production_ref.key)
     if text is None:
-        raise ProductionError(f"Secret {said.secret_name} has no {said.key}")
+        raise ProductionError(f"Secret {production_ref.secret_name} has no {production_ref.key}")
     async with production(text) as other:
-        return await originals(other, test.spec.applications, said.namespace or namespace)
+        return await originals(other, test.spec.applications, production_ref.namespace or namespace)
 
 
 async def originals(
@@ -103,17 +103,17 @@ async def originals(
     """How each application is there. Raises ProductionError, also for one that is not."""
     try:
         processes = await _processes(client) if _has_processes(applications) else {}
-        found = {}
-        for one in applications:
-            if one.substrate == "Process":
-                state = wanted_of(processes.get(one.name, ""))
+        by_name = {}
+        for application in applications:
+            if application.substrate == "Process":
+                state = wanted_of(processes.get(application.name, ""))
                 if state is None:
-                    raise ProductionError(f"production has no local service {one.name}")
-                found[one.name] = Original(state.replicas, version=state.version)
+                    raise ProductionError(f"production has no local service {application.name}")
+                by_name[application.name] = Original(state.replicas, version=state.version)
                 continue
-            deployment = await client.get(apps_v1.Deployment, one.name, namespace)
-            found[one.name] = original_of(to_builtins(deployment)["spec"])
-        return found
+            deployment = await client.get(apps_v1.Deployment, application.name, namespace)
+            by_name[application.name] = original_of(to_builtins(deployment)["spec"])
+        return by_name
     except (StatusError, Unreachable, OSError) as error:
         raise ProductionError(f"production: {error}") from None
 

@@ -28,8 +28,8 @@ class Snapshot(Struct):
     originals: dict[str, Any] = {}
 
     def original(self, name: str) -> Original | None:
-        found = self.originals.get(name)
-        return Original(**found) if found is not None else None
+        saved = self.originals.get(name)
+        return Original(**saved) if saved is not None else None
 
     def take_originals(self, originals: dict[str, Original]) -> None:
         self.originals = {
@@ -45,12 +45,12 @@ def _name(test: LoadTest) -> str:
 async def recalled(client: Client, test: LoadTest) -> Snapshot | None:
     """That of a test; none before it has changed anything, and after everything was restored."""
     try:
-        found = await client.get(core_v1.ConfigMap, _name(test), NAMESPACE)
+        config_map = await client.get(core_v1.ConfigMap, _name(test), NAMESPACE)
     except StatusError as error:
         if is_not_found(error):
             return None
         raise
-    return msgspec.json.decode(found.data[_KEY], type=Snapshot)
+    return msgspec.json.decode(config_map.data[_KEY], type=Snapshot)
 
 
 async def remember(client: Client, test: LoadTest, snapshot: Snapshot) -> None:

@@ -30,7 +30,7 @@ class Substrate(Protocol):
         """Makes it what it was. One that is gone stays so."""
 
     async def missing(self, name: str) -> str:
-        """What it lacks until it is as was said; nothing: it is ready."""
+        """What it lacks until it is as requested; nothing: it is ready."""
 
 
 class Deployments:
@@ -51,8 +51,8 @@ class Deployments:
             raise
 
     async def save(self, name: str) -> Any:
-        found = await self._get(name)
-        return found["spec"] if found is not None else None
+        stored = await self._get(name)
+        return stored["spec"] if stored is not None else None
 
     async def change(self, application: Application, saved: Any, original: Original | None) -> None:
         await self._write(application.name, for_test(saved, application, original, self._pool))
@@ -69,8 +69,8 @@ class Deployments:
         await self._client.patch(apps_v1.Deployment, name, patch, self._namespace, media=JSON_PATCH)
 
     async def missing(self, name: str) -> str:
-        found = await self._get(name)
-        return missing(found) if found is not None else f"{name} is gone"
+        stored = await self._get(name)
+        return missing(stored) if stored is not None else f"{name} is gone"
 
 
 class Processes:
@@ -84,8 +84,8 @@ class Processes:
     async def save(self, name: str) -> Any:
         if service_of(self._folder, name) is None:
             return None
-        found = await self._client.get(core_v1.ConfigMap, PROCESSES, NAMESPACE)
-        return {"state": found.data.get(name)}
+        stored = await self._client.get(core_v1.ConfigMap, PROCESSES, NAMESPACE)
+        return {"state": stored.data.get(name)}
 
     async def change(self, application: Application, saved: Any, original: Original | None) -> None:
         before = wanted_of(saved["state"] or "") or Wanted(replicas=0, version="")
@@ -106,6 +106,6 @@ class Processes:
 
     async def missing(self, name: str) -> str:
         """Asks the cluster first, so that what was just written is what is looked for."""
-        found = await self._client.get(core_v1.ConfigMap, PROCESSES, NAMESPACE)
-        self._supervisor.follow(found.data)
+        stored = await self._client.get(core_v1.ConfigMap, PROCESSES, NAMESPACE)
+        self._supervisor.follow(stored.data)
         return self._supervisor.missing(name)

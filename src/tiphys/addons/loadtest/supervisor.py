@@ -1,8 +1,8 @@
 """Local services: processes of the machine that the add-on runs on, so many of a version.
 
 A stand-in for a second platform beside Kubernetes (the published conductor had Amazon's ECS). What
-a service is stands in a file of the machine's administrator; who may change the ConfigMap says how
-many of which version, and nothing that could be a command.
+a service is stands in a file of the machine's administrator; who may change the ConfigMap decides
+how many of which version, and nothing that could be a command.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ def wanted_of(text: str) -> Wanted | None:
 
 def ends_with_us() -> list[str]:
     """What makes the kernel end a process when this one is killed."""
-    found = shutil.which("setpriv")
-    return [found, "--pdeathsig", "KILL", "--"] if found else []
+    setpriv = shutil.which("setpriv")
+    return [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []
 
 
 class Supervisor:
@@ -72,9 +72,9 @@ class Supervisor:
         self._alive: set[tuple[str, int, str]] = set()
 
     def follow(self, data: dict[str, str]) -> None:
-        """Makes what runs what the ConfigMap's data says."""
-        found = {name: wanted_of(text) for name, text in data.items()}
-        self._wanted = {name: one for name, one in found.items() if one is not None}
+        """Makes what runs match the ConfigMap's data."""
+        wanted = {name: wanted_of(text) for name, text in data.items()}
+        self._wanted = {name: one for name, one in wanted.items() if one is not None}
         places = {
             (name, place): one.version
             for name, one in self._wanted.items()

@@ -59,7 +59,7 @@ class Place(Struct):
 
 class Orders(Place):
     """What the system itself counts: a counter of a page in Prometheus's format, all its series
-    added up. What the generator believes to have ordered is not asked."""
+    added up. What the generator believes to have ordered is not used."""
 
     rules: ClassVar[tuple[Rule, ...]] = Place.rules
     path: Annotated[str, Meta(pattern="^/", max_length=1024)] = "/metrics"

@@ -51,7 +51,7 @@ def is_released(volume: Volume) -> bool:
 
 
 def has_outgrown(claim: Claim, volume: Volume) -> bool:
-    """Whether a claim asks for more than its volume says it has."""
+    """Whether a claim requests more than its volume's capacity."""
     requested = claim.spec.resources.requests.get("storage", Quantity("0"))
     return nano(requested) > nano(volume.spec.capacity.get("storage", "0"))
 

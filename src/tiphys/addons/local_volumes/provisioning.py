@@ -1,6 +1,6 @@
 """Volumes out of claims, and the records of them.
 
-Whoever may create persistent volumes can create one that looks like ours and names any folder of
+A user who may create persistent volumes can create one that looks like ours and names any folder of
 the machine. So for each volume that was provisioned here a record is kept where they cannot write,
 a ConfigMap in kube-system that is owned by the volume; only a folder that a record names is
 removed, and only for the very volume it was written for.

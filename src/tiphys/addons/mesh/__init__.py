@@ -1,14 +1,14 @@
 """Service mesh: an Envoy beside every container of the namespaces that ask for it, so that services
 prove to each other who they are.
 
-For whoever wants encryption, identities, retries, splits by weight and golden metrics without a
+For users who want encryption, identities, retries, splits by weight and golden metrics without a
 line of code in the services. The models are Istio's sidecars and Linkerd's meshes; identities are
 SPIFFE's.
 
 `injection` makes a pod one of the mesh (pure; `probes`, `redirect` and `bootstrap` are its parts),
 `webhook` serves that; `identity` is the authority, `admittance` knows sidecars by their tokens;
 `outbound` and `inbound` compile what sidecars do (pure; `transport`, `telemetry`), `watching` keeps
-it as the cluster is, `sidecars` hands out what is each one's own, `statuses` says how the custom
+it as the cluster is, `sidecars` hands out what is each one's own, `statuses` reports how the custom
 resources are, `controller` joins them.
 """
 
@@ -36,9 +36,9 @@ WEBHOOK = "tiphys-mesh"
 class Settings(Struct):
     """`address` is where sidecars and the API server reach the add-on; empty: the API server's own
     address, behind the Service `kubernetes`. `xdsPort` and `webhookPort` are its ports there.
-    `trustDomain` begins every identity. `lifetime` is that of a sidecar's certificate, in seconds;
-    it has another one at half of it. `image` has Envoy and nft (``image.yaml``). `drain` is how
-    many seconds a sidecar outlives its pod's containers.
+    `trustDomain` is the prefix of every identity. `lifetime` is that of a sidecar's certificate,
+    in seconds; it has another one at half of it. `image` has Envoy and nft (``image.yaml``).
+    `drain` is how many seconds a sidecar outlives its pod's containers.
     """
 
     address: str = ""

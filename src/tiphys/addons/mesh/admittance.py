@@ -19,7 +19,7 @@ from tiphys.api import authentication_v1
 from tiphys.client.client import Client
 
 _LONGEST = 6000  # bytes of a token; from 8 KiB on gRPC refuses metadata by lot
-_AT_ONCE = 8  # tokens that the API server is asked about at a time
+_AT_ONCE = 8  # token reviews at a time
 _POD_NAME = "authentication.kubernetes.io/pod-name"
 _POD_UID = "authentication.kubernetes.io/pod-uid"
 _PREFIX = "system:serviceaccount:"
@@ -73,14 +73,14 @@ def bearer(metadata: Any) -> str:
 
 
 def is_meant_for_us(token: str) -> bool:
-    """By what it says itself, before anybody is asked whether that is true: others are no work for
+    """By its own claims, before a token review verifies them: others are no work for
     the API server."""
     parts = token.split(".")
     if len(parts) != 3:
         return False
     try:
-        said = base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4))
-        audience = msgspec.json.decode(said)["aud"]
+        claims = base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4))
+        audience = msgspec.json.decode(claims)["aud"]
     except (ValueError, KeyError, TypeError, RecursionError):
         return False
     return AUDIENCE in (audience if isinstance(audience, list) else [audience])

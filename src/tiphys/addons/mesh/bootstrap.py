@@ -1,5 +1,5 @@
 """What a sidecar's Envoy is started with: where the mesh is, how it is known to be the mesh, and
-the token that says whose sidecar this is. Everything else comes over that stream."""
+the token that identifies the sidecar's pod. Everything else comes over that stream."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ from tiphys.network.xds.server import XdsServer
 
 log = logging.getLogger(__name__)
 
-_PERIOD = 5.0  # seconds between two looks at what `tiphys addon status` should say
+_PERIOD = 5.0  # seconds between updates of what `tiphys addon status` reports
 _SERVER = 30 * 24 * 3600  # seconds that our own certificate is valid
 _RENEWED = 24 * 3600  # seconds after which it is replaced
 
@@ -74,12 +74,12 @@ async def run(context: Context) -> None:
 
 
 async def _tell(context: Context, sidecars: Sidecars, where: str) -> None:
-    said = ""
+    reported = ""
     while True:
         message = f"xDS at {where}: {len(sidecars.connected)} sidecars"
-        if message != said:
+        if message != reported:
             context.ready(message)
-            said = message
+            reported = message
         await asyncio.sleep(_PERIOD)
 
 
@@ -108,7 +108,7 @@ class _Shown:
         shown = self._pair
 
         def newer() -> grpc.ServerCertificateConfiguration | None:
-            """Asked for at every handshake, in a thread of gRPC's."""
+            """Called at every handshake, in a thread of gRPC's."""
             nonlocal shown
             if shown is self._pair:
                 return None

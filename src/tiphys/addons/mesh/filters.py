@@ -33,7 +33,7 @@ as it does when a container ends; what changes nothing may be sent again."""
 SAFE = "connect-failure,refused-stream,reset-before-request"
 """What may be sent again whatever the method: none of it reached a server."""
 PLAIN_HTTP = ("http/1.0", "http/1.1", "h2c")
-"""What the inspector says of a connection that speaks HTTP."""
+"""What the inspector reports of a connection that speaks HTTP."""
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _MOST = 100_000
 _IDLE = 60  # seconds; servers wait longer for the next request (aiohttp and nginx: 75)
@@ -51,7 +51,7 @@ def add_listener_filter(listener: Any, name: str, config: Any) -> None:
 def manager() -> Any:
     """Passes everything on as it is: no header of a client is believed or taken away, and nothing
     is too slow."""
-    made = Manager(
+    config = Manager(
         stat_prefix="http",
         use_remote_address=BoolValue(value=False),
         skip_xff_append=True,
@@ -60,17 +60,17 @@ def manager() -> Any:
         server_header_transformation=Manager.PASS_THROUGH,
         stream_idle_timeout=Duration(seconds=0),
     )
-    made.upgrade_configs.add(upgrade_type="websocket")
+    config.upgrade_configs.add(upgrade_type="websocket")
     router = router_pb2.Router(suppress_envoy_headers=True)
-    filter_ = made.http_filters.add(name="envoy.filters.http.router")
+    filter_ = config.http_filters.add(name="envoy.filters.http.router")
     filter_.typed_config.CopyFrom(services.packed(router))
-    return made
+    return config
 
 
-def http_chain(name: str, made: Any) -> listener_components_pb2.FilterChain:
+def http_chain(name: str, http_manager: Any) -> listener_components_pb2.FilterChain:
     chain = listener_components_pb2.FilterChain(name=name)
     filter_ = chain.filters.add(name="envoy.filters.network.http_connection_manager")
-    filter_.typed_config.CopyFrom(services.packed(made))
+    filter_.typed_config.CopyFrom(services.packed(http_manager))
     return chain
 
 
@@ -88,25 +88,25 @@ def stream_to(cluster: str) -> tcp_proxy_pb2.TcpProxy:
 def no_circles() -> list[listener_components_pb2.FilterChain]:
     """Chains that close what is sent to the sidecar's own ports: passed on, it would come back for
     ever."""
-    made = []
+    chains = []
     for port in RESERVED:
         chain = stream_chain(f"reserved-{port}", stream_to(NOWHERE))
         chain.filter_chain_match.destination_port.value = port
-        made.append(chain)
-    return made
+        chains.append(chain)
+    return chains
 
 
 def original_destination(name: str) -> cluster_pb2.Cluster:
     """Connections to where the client wanted to go."""
-    made = cluster_pb2.Cluster(
+    config = cluster_pb2.Cluster(
         name=name,
         type=cluster_pb2.Cluster.DiscoveryType.ORIGINAL_DST,
         lb_policy=cluster_pb2.Cluster.LbPolicy.CLUSTER_PROVIDED,
         connect_timeout=Duration(seconds=5),
     )
-    speak_as_asked(made)
-    no_limits(made)
-    return made
+    speak_as_asked(config)
+    no_limits(config)
+    return config
 
 
 def no_limits(cluster: cluster_pb2.Cluster) -> None:
@@ -120,7 +120,7 @@ def no_limits(cluster: cluster_pb2.Cluster) -> None:
 
 
 def speak_as_asked(cluster: cluster_pb2.Cluster) -> None:
-    """HTTP/2 to who was asked in HTTP/2, and HTTP/1 to who was asked in that."""
+    """To the server in the protocol of the client's request: HTTP/2 or HTTP/1."""
     options = http_protocol_options_pb2.HttpProtocolOptions()
     options.common_http_protocol_options.idle_timeout.seconds = _IDLE
     options.use_downstream_protocol_config.http_protocol_options.SetInParent()

@@ -35,7 +35,7 @@ Operation = dict[str, Any]
 
 
 class InjectionError(ValueError):
-    """What a pod says of the mesh makes no sense; the text is for its creator."""
+    """A pod's annotations for the mesh are invalid; the text is for its creator."""
 
 
 @dataclass(frozen=True)

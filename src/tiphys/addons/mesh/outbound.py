@@ -30,7 +30,7 @@ from tiphys.api import core_v1, discovery_v1
 from tiphys.network.xds import services
 from tiphys.network.xds.cache import CLUSTER, ENDPOINTS, LISTENER, ROUTE, Message
 
-_RETRIES = 2  # of what has not reached a server, without a route that says otherwise
+_RETRIES = 2  # of what has not reached a server, without a route that configures it
 _MATCH = "envoy.transport_socket_match"
 _MESH = "mesh"
 _PASS = "passthrough"
@@ -65,21 +65,21 @@ Resources = dict[str, dict[str, Message]]
 
 
 def common() -> Resources:
-    """What every sidecar has, whatever services there are."""
-    made = listener_pb2.Listener(
+    """What every sidecar has, independent of services."""
+    listener = listener_pb2.Listener(
         name="outbound",
         address=services.socket("0.0.0.0", OUTBOUND),
         use_original_dst=BoolValue(value=True),
         filter_chains=filters.no_circles(),
         default_filter_chain=filters.stream_chain("passthrough", filters.stream_to(_PASS)),
     )
-    filters.add_listener_filter(made, *filters.ORIGINAL_DESTINATION)
-    return {LISTENER: {"outbound": made}, CLUSTER: {_PASS: filters.original_destination(_PASS)}}
+    filters.add_listener_filter(listener, *filters.ORIGINAL_DESTINATION)
+    return {LISTENER: {"outbound": listener}, CLUSTER: {_PASS: filters.original_destination(_PASS)}}
 
 
 def protocol_of(port: core_v1.ServicePort) -> Protocol:
-    """By `appProtocol`, or else the word that the port's name begins with, as Istio reads it; empty
-    where neither says so: then it is looked at each connection's first bytes."""
+    """By `appProtocol`, or else the word that the port's name starts with, as Istio reads it; empty
+    where neither is set: then the first bytes of each connection decide."""
     word = (port.app_protocol or "").lower() or (port.name or "").partition("-")[0]
     if word in _HTTP_WORDS:
         return "http"
@@ -88,7 +88,7 @@ def protocol_of(port: core_v1.ServicePort) -> Protocol:
 
 def resources_of(target: Target) -> Resources:
     """Every resource of a service by type and name."""
-    made: Resources = {LISTENER: {}, ROUTE: {}, CLUSTER: {}, ENDPOINTS: {}}
+    resources: Resources = {LISTENER: {}, ROUTE: {}, CLUSTER: {}, ENDPOINTS: {}}
     service = target.service
     for port in service.spec.ports:
         if (port.protocol or "TCP") != "TCP":
@@ -99,16 +99,16 @@ def resources_of(target: Target) -> Resources:
         for form in ("http", "tcp"):
             if protocol in ("", form):
                 own = _cluster_name(name, form)
-                made[CLUSTER][own] = _cluster(target, name, form)
-        made[ENDPOINTS][name] = assigned
+                resources[CLUSTER][own] = _cluster(target, name, form)
+        resources[ENDPOINTS][name] = assigned
         address = service.spec.cluster_ip or ""
         if address in ("", "None"):
             continue
         if protocol in ("", "http"):
             route = route_for(target.routes, service.metadata.name, port.port)
-            made[ROUTE][name] = _routes(name, service.metadata.namespace, route)
-        made[LISTENER][name] = _listener(name, address, port.port, protocol)
-    return made
+            resources[ROUTE][name] = _routes(name, service.metadata.namespace, route)
+        resources[LISTENER][name] = _listener(name, address, port.port, protocol)
+    return resources
 
 
 def _cluster_name(name: str, form: str) -> str:
@@ -120,32 +120,32 @@ def _cluster_name(name: str, form: str) -> str:
 
 def _listener(name: str, address: str, port: int, protocol: Protocol) -> listener_pb2.Listener:
     """Bound to nothing: the listener of everything outbound hands over what is for it."""
-    made = listener_pb2.Listener(
+    config = listener_pb2.Listener(
         name=name, address=services.socket(address, port), bind_to_port=BoolValue(value=False)
     )
     stream = filters.stream_chain("tcp", filters.stream_to(_cluster_name(name, "tcp")))
     if protocol == "tcp":
-        made.filter_chains.append(stream)
-        return made
+        config.filter_chains.append(stream)
+        return config
     http = filters.http_chain("http", _manager(name))
-    made.filter_chains.append(http)
+    config.filter_chains.append(http)
     if not protocol:
-        http = made.filter_chains[0]
+        http = config.filter_chains[0]
         http.filter_chain_match.application_protocols.extend(filters.PLAIN_HTTP)
-        made.default_filter_chain.CopyFrom(stream)
-        filters.add_listener_filter(made, *filters.HTTP_INSPECTOR)
-        made.listener_filters_timeout.CopyFrom(_SNIFFING)
-        made.continue_on_listener_filters_timeout = True
-    return made
+        config.default_filter_chain.CopyFrom(stream)
+        filters.add_listener_filter(config, *filters.HTTP_INSPECTOR)
+        config.listener_filters_timeout.CopyFrom(_SNIFFING)
+        config.continue_on_listener_filters_timeout = True
+    return config
 
 
 def _manager(name: str) -> Any:
-    made = filters.manager()
-    made.access_log.append(telemetry.access_log("source", telemetry.OUTBOUND, name))
-    made.rds.CopyFrom(
+    config = filters.manager()
+    config.access_log.append(telemetry.access_log("source", telemetry.OUTBOUND, name))
+    config.rds.CopyFrom(
         http_connection_manager_pb2.Rds(route_config_name=name, config_source=services.over_ads())
     )
-    return made
+    return config
 
 
 # --- routes ---
@@ -223,9 +223,9 @@ def _choose(
 
 
 def _duration(text: str) -> Duration:
-    made = Duration()
-    made.FromMilliseconds(round(seconds(text) * 1000))
-    return made
+    duration = Duration()
+    duration.FromMilliseconds(round(seconds(text) * 1000))
+    return duration
 
 
 # --- clusters ---
@@ -233,49 +233,49 @@ def _duration(text: str) -> Duration:
 
 def _cluster(target: Target, name: str, form: str) -> cluster_pb2.Cluster:
     """Pods of the mesh are spoken to by mutual TLS. Others as they are, unless the namespace is
-    strict: then nobody is spoken to who cannot prove who he is."""
-    made = services.cluster(name)
-    made.name = _cluster_name(name, form)
+    strict: then there are no connections to servers that cannot prove their identity."""
+    config = services.cluster(name)
+    config.name = _cluster_name(name, form)
     # A dot would part it in the names of metrics.
-    made.alt_stat_name = made.name.replace(".", "_")
-    made.ClearField("load_balancing_policy")
-    policy = made.load_balancing_policy.policies.add().typed_extension_config
+    config.alt_stat_name = config.name.replace(".", "_")
+    config.ClearField("load_balancing_policy")
+    policy = config.load_balancing_policy.policies.add().typed_extension_config
     policy.name = "envoy.load_balancing_policies.least_request"
     policy.typed_config.CopyFrom(services.packed(least_request_pb2.LeastRequest()))
-    made.common_lb_config.healthy_panic_threshold.value = 0.0
-    made.connect_timeout.seconds = 2
-    filters.speak_as_asked(made)
-    filters.no_limits(made)
+    config.common_lb_config.healthy_panic_threshold.value = 0.0
+    config.connect_timeout.seconds = 2
+    filters.speak_as_asked(config)
+    filters.no_limits(config)
     identities = {one.identity for one in target.members}
     protocol = transport.HTTP if form == "http" else transport.STREAM
     proven = transport.client(protocol, identities, target.fallback)
     if target.is_strict:
-        made.transport_socket.CopyFrom(proven)
-        return made
-    match = made.transport_socket_matches.add(name=_MESH)
+        config.transport_socket.CopyFrom(proven)
+        return config
+    match = config.transport_socket_matches.add(name=_MESH)
     match.match[_MESH] = "yes"
     match.transport_socket.CopyFrom(proven)
-    return made
+    return config
 
 
 def _endpoints(target: Target, name: str, port: str) -> Any:
-    made = services.assignment(name, services.endpoints_of(target.slices, port))
+    assignment = services.assignment(name, services.endpoints_of(target.slices, port))
     members = {one.address for one in target.members}
     marked = base_pb2.Metadata()
     marked.filter_metadata[_MATCH].update({_MESH: "yes"})
-    for group in made.endpoints:
-        for one in group.lb_endpoints:
-            if one.endpoint.address.socket_address.address in members:
-                one.metadata.CopyFrom(marked)
-    return made
+    for group in assignment.endpoints:
+        for endpoint in group.lb_endpoints:
+            if endpoint.endpoint.address.socket_address.address in members:
+                endpoint.metadata.CopyFrom(marked)
+    return assignment
 
 
-def changes(before: Mapping[str, Iterable[str]], made: Resources) -> dict[str, dict[str, Any]]:
-    """What to tell a cache that had resources of these names, by type."""
+def changes(before: Mapping[str, Iterable[str]], resources: Resources) -> dict[str, dict[str, Any]]:
+    """The update of a cache that had resources of these names, by type."""
     return {
         type_url: {
-            **dict.fromkeys(set(before.get(type_url, ())) - set(made.get(type_url, {}))),
-            **made.get(type_url, {}),
+            **dict.fromkeys(set(before.get(type_url, ())) - set(resources.get(type_url, {}))),
+            **resources.get(type_url, {}),
         }
-        for type_url in {*before, *made}
+        for type_url in {*before, *resources}
     }

@@ -3,7 +3,7 @@ asks the container.
 
 A probe becomes one over HTTP on the sidecar's own port; what it was stands in an annotation, from
 which the sidecar's routes are made. An HTTP probe is passed on. A connection and a gRPC health
-check are made by the sidecar itself, every second, and the kubelet is told what came of the last.
+check are made by the sidecar itself, every second, and the kubelet gets the result of the last.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _MOST = 64
 
 
 class Probe(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What the kubelet would have asked at 127.0.0.1. `path` is of HTTP, `service` of gRPC."""
+    """What the kubelet would have probed at 127.0.0.1. `path` is of HTTP, `service` of gRPC."""
 
     kind: Literal["http", "https", "tcp", "grpc"]
     port: int
@@ -97,14 +97,14 @@ def written(probes: dict[str, Probe]) -> str:
 
 
 def read(annotations: dict[str, str]) -> dict[str, Probe]:
-    """Those of a pod. Whoever writes the annotation by hand harms his own pod alone."""
+    """Those of a pod. A hand-written annotation harms that pod alone."""
     try:
-        found = msgspec.json.decode(annotations.get(ANNOTATION, "{}"), type=dict[str, Probe])
+        probes = msgspec.json.decode(annotations.get(ANNOTATION, "{}"), type=dict[str, Probe])
     except msgspec.DecodeError:
         return {}
     usable = {
         name: probe
-        for name, probe in found.items()
+        for name, probe in probes.items()
         if 0 < probe.port < 65536 and probe.path.isprintable() and name.isascii()
     }
     return dict(sorted(usable.items())[:_MOST])

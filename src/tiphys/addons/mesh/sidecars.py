@@ -49,7 +49,7 @@ class Sidecar:
 
 
 class Sidecars:
-    """`mode_of` says how the pods of a namespace are spoken to."""
+    """`mode_of` gives the mode of a namespace's pods."""
 
     def __init__(
         self,
@@ -93,10 +93,10 @@ class Sidecars:
             workload = await self._admittance.identify(context.invocation_metadata())
             return workload, await self._pod_of(workload)
         except NotAdmitted as refusal:
-            log.info("A sidecar is not let in: %s", refusal)
+            log.info("A sidecar was not admitted: %s", refusal)
             await context.abort(grpc.StatusCode.UNAUTHENTICATED, str(refusal))
         except (StatusError, Unreachable, TimeoutError) as error:
-            log.warning("It cannot be said who a sidecar is: %s", error)
+            log.warning("The identity of a sidecar could not be verified: %s", error)
             await context.abort(grpc.StatusCode.UNAVAILABLE, "it cannot be said who you are")
         raise AssertionError("abort raises")
 
@@ -141,14 +141,14 @@ class Sidecars:
 
     def _configure(self, sidecar: Sidecar, pod: core_v1.Pod) -> None:
         mode = self._mode_of(sidecar.workload.namespace)
-        made = inbound.resources_of(
+        resources = inbound.resources_of(
             mode,
             self._settings.trust_domain,
             self._settings.lifetime,
             read(pod.metadata.annotations),
         )
-        sidecar.view.update(changes(sidecar.names, made))
-        sidecar.names = {type_url: set(named) for type_url, named in made.items()}
+        sidecar.view.update(changes(sidecar.names, resources))
+        sidecar.names = {type_url: set(named) for type_url, named in resources.items()}
 
     def _on_pod(self, old: Any, new: Any) -> None:
         if old is None or (new is not None and new.metadata.uid == old.metadata.uid):

@@ -46,8 +46,8 @@ class RouteReconciler(Reconciler[ServiceRoute]):
         namespace = obj.metadata.namespace
         routes = [one for one in self._routes if one.metadata.namespace == namespace]
         named = {obj.spec.service, *(one.name for one in obj.spec.backend_refs)}
-        found = {name: self._services.get(f"{namespace}/{name}") for name in named}
-        services = {name: one for name, one in found.items() if one is not None}
+        by_name = {name: self._services.get(f"{namespace}/{name}") for name in named}
+        services = {name: one for name, one in by_name.items() if one is not None}
         verdict = judge(obj, routes, services)
         refused = verdict.no_service
         reason = "NoService" if refused else "Accepted"

@@ -1,7 +1,7 @@
 """How sidecars speak with each other: mutual TLS by which both sides see who the other is.
 
-A protocol name in the handshake (ALPN) says that it is the mesh, and whether HTTP goes inside: so a
-server that takes both tells it from TLS of the application's own, which it passes on.
+A protocol name in the handshake (ALPN) marks the mesh, and whether HTTP goes inside: so a
+server that takes both distinguishes it from TLS of the application's own, which it passes on.
 """
 
 from __future__ import annotations
@@ -44,23 +44,23 @@ def client(protocol: str, identities: Iterable[str], otherwise: str) -> base_pb2
     """To a server that is one of `identities`; where there are none, one that begins with
     `otherwise`."""
     named = [string_pb2.StringMatcher(exact=one) for one in sorted(identities)]
-    made = tls_pb2.UpstreamTlsContext(
+    context = tls_pb2.UpstreamTlsContext(
         common_tls_context=_common(protocol, named or [string_pb2.StringMatcher(prefix=otherwise)]),
         max_session_keys=UInt32Value(value=0),  # nothing is resumed: everybody proves it each time
     )
-    return _socket(made)
+    return _socket(context)
 
 
 def server(protocol: str, domain: str) -> base_pb2.TransportSocket:
-    """For clients who are anybody of the trust domain."""
-    anybody = string_pb2.StringMatcher(prefix=f"spiffe://{domain}/")
-    made = tls_pb2.DownstreamTlsContext(
-        common_tls_context=_common(protocol, [anybody]),
+    """For any client of the trust domain."""
+    any_member = string_pb2.StringMatcher(prefix=f"spiffe://{domain}/")
+    context = tls_pb2.DownstreamTlsContext(
+        common_tls_context=_common(protocol, [any_member]),
         disable_stateless_session_resumption=True,
         disable_stateful_session_resumption=True,
     )
-    made.require_client_certificate.value = True
-    return _socket(made)
+    context.require_client_certificate.value = True
+    return _socket(context)
 
 
 def _socket(context: Any) -> base_pb2.TransportSocket:
@@ -68,17 +68,17 @@ def _socket(context: Any) -> base_pb2.TransportSocket:
 
 
 def _common(protocol: str, peers: list[Any]) -> tls_pb2.CommonTlsContext:
-    made = tls_pb2.CommonTlsContext(alpn_protocols=[protocol])
-    made.tls_params.tls_minimum_protocol_version = common_pb2.TlsParameters.TLSv1_3
-    made.tls_params.tls_maximum_protocol_version = common_pb2.TlsParameters.TLSv1_3
-    made.tls_certificate_sds_secret_configs.append(_by_name(CERTIFICATE))
-    combined = made.combined_validation_context
+    tls_context = tls_pb2.CommonTlsContext(alpn_protocols=[protocol])
+    tls_context.tls_params.tls_minimum_protocol_version = common_pb2.TlsParameters.TLSv1_3
+    tls_context.tls_params.tls_maximum_protocol_version = common_pb2.TlsParameters.TLSv1_3
+    tls_context.tls_certificate_sds_secret_configs.append(_by_name(CERTIFICATE))
+    combined = tls_context.combined_validation_context
     combined.validation_context_sds_secret_config.CopyFrom(_by_name(AUTHORITIES))
     for matcher in peers:
         combined.default_validation_context.match_typed_subject_alt_names.add(
             san_type=common_pb2.SubjectAltNameMatcher.URI, matcher=matcher
         )
-    return made
+    return tls_context
 
 
 def _by_name(name: str) -> secret_pb2.SdsSecretConfig:

@@ -18,7 +18,7 @@ from tiphys.network.xds.cache import Cache
 
 _SERVICE = "kubernetes.io/service-name"
 _PAUSE = 0.002  # seconds in which changes of a service are gathered
-_AT_ONCE = 10  # services that are compiled before anybody else gets a turn
+_AT_ONCE = 10  # services that are compiled before other tasks get a turn
 
 
 class Source:
@@ -67,14 +67,14 @@ class Source:
     def _pod_changed(self, old: Any, new: Any) -> None:
         if (_facts(old) if old is not None else None) == (_facts(new) if new is not None else None):
             return
-        for one in self._slices.by("pod", key_of(new or old)):
-            for key in _service_keys(one):
+        for slice_ in self._slices.by("pod", key_of(new or old)):
+            for key in _service_keys(slice_):
                 self._mark(key)
 
     def _route_changed(self, old: Any, new: Any) -> None:
-        for one in (old, new):
-            if one is not None:
-                self._mark(f"{one.metadata.namespace}/{one.spec.service}")
+        for route in (old, new):
+            if route is not None:
+                self._mark(f"{route.metadata.namespace}/{route.spec.service}")
 
     def _policy_changed(self, old: Any, new: Any) -> None:
         if old is not None and new is not None and old.spec == new.spec:
@@ -98,9 +98,9 @@ class Source:
 
     def _compile(self, key: str) -> None:
         service = self._services.get(key)
-        made = outbound.resources_of(self._target(key, service)) if service is not None else {}
-        self._cache.update(outbound.changes(self._names.get(key, {}), made))
-        self._names[key] = {type_url: set(named) for type_url, named in made.items()}
+        resources = outbound.resources_of(self._target(key, service)) if service is not None else {}
+        self._cache.update(outbound.changes(self._names.get(key, {}), resources))
+        self._names[key] = {type_url: set(named) for type_url, named in resources.items()}
         if service is None:
             del self._names[key]
 
@@ -118,16 +118,16 @@ class Source:
 
     def _members(self, slices: list[discovery_v1.EndpointSlice]) -> list[Member]:
         """Who made a slice by hand can name any pod in it: the pod itself must have the address."""
-        found = []
-        for one in slices:
-            for pod_key, address in _targets(one):
+        members = []
+        for slice_ in slices:
+            for pod_key, address in _targets(slice_):
                 pod = self._pods.get(pod_key)
                 if pod is None or not has_sidecar(pod):
                     continue
                 if any(row.ip == address for row in pod.status.pod_ips):
                     identity = spiffe(self._domain, pod.metadata.namespace, _account(pod))
-                    found.append(Member(address, identity))
-        return found
+                    members.append(Member(address, identity))
+        return members
 
 
 def _account(pod: core_v1.Pod) -> str:
@@ -139,10 +139,10 @@ def _facts(pod: core_v1.Pod) -> tuple[Any, ...]:
     return (has_sidecar(pod), _account(pod), tuple(row.ip for row in pod.status.pod_ips))
 
 
-def _targets(one: discovery_v1.EndpointSlice) -> list[tuple[str, str]]:
+def _targets(slice_: discovery_v1.EndpointSlice) -> list[tuple[str, str]]:
     return [
         (f"{endpoint.target_ref.namespace}/{endpoint.target_ref.name}", endpoint.addresses[0])
-        for endpoint in one.endpoints
+        for endpoint in slice_.endpoints
         if endpoint.target_ref is not None and endpoint.target_ref.kind == "Pod"
         if endpoint.addresses
     ]

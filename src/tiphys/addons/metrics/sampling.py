@@ -10,7 +10,7 @@ from tiphys.api import core_v1
 from tiphys.api.base import Quantity, format_quantity
 from tiphys.machinery.quantity import NANO, nano
 
-_DECLARED = 0.0  # what hollow pods use is said by them, not measured over a time
+_DECLARED = 0.0  # what hollow pods use is declared by them, not measured over a time
 _NOTHING = Quantity("0")
 
 
@@ -50,7 +50,7 @@ class Sampler:
 
     @property
     def is_empty(self) -> bool:
-        """Whether no node has said anything yet."""
+        """Whether no node has reported yet."""
         return not self._containers
 
     @property
@@ -58,14 +58,14 @@ class Sampler:
         return bool(self._counters)
 
     def containers(self, node: str, uid: str) -> dict[str, Sample] | None:
-        """Of a pod, by container; None where the node has said nothing of it."""
+        """Of a pod, by container; None where the node has not reported it."""
         return self._containers.get(node, {}).get(uid)
 
     def machine(self, node: str) -> Sample | None:
         return self._machines.get(node)
 
     def keep_only(self, nodes: Collection[str]) -> None:
-        """Begins a round: forgets nodes that are gone."""
+        """Starts a round: forgets nodes that are gone."""
         self.is_new = False
         for name in [name for name in self._containers if name not in nodes]:
             del self._containers[name]
@@ -74,11 +74,11 @@ class Sampler:
             del self._counters[key]
 
     def note(self, node: str, summary: Any, now: float) -> None:
-        """What a node has said at a time. Raises LookupError, TypeError, ValueError or
+        """A node's summary at a time. Raises LookupError, TypeError, ValueError or
         AttributeError for nonsense."""
-        whole = summary.get("node")
-        if whole:
-            sample = self._sample((node, "", ""), whole, now)
+        node_usage = summary.get("node")
+        if node_usage:
+            sample = self._sample((node, "", ""), node_usage, now)
             if sample is not None:
                 self._machines[node] = sample
         self._note_pods(node, summary.get("pods") or (), now)
@@ -97,8 +97,8 @@ class Sampler:
         self._containers[node] = samples
 
     def _sample(self, key: _Key, row: Any, now: float) -> Sample | None:
-        """What a row of a summary tells beside the one before; nothing the first time, and nothing
-        when the container was started again."""
+        """The rates between a row of a summary and the one before; nothing the first time, and
+        nothing when the container was started again."""
         total = int(row["cpu"]["usageCoreNanoSeconds"])
         before = self._counters.get(key)
         self._counters[key] = _Counter(total, now)
@@ -115,12 +115,12 @@ def declared(pod: core_v1.Pod, now: float) -> dict[str, Sample]:
     requests."""
     if pod.status.phase != "Running":
         return {}
-    said = pod.metadata.annotations
+    annotations = pod.metadata.annotations
     samples = {}
     for container in pod.spec.containers:
         requests = container.resources.requests
-        cpu = said.get("hollow.tiphys.io/cpu", requests.get("cpu", _NOTHING))
-        memory = said.get("hollow.tiphys.io/memory", requests.get("memory", _NOTHING))
+        cpu = annotations.get("hollow.tiphys.io/cpu", requests.get("cpu", _NOTHING))
+        memory = annotations.get("hollow.tiphys.io/memory", requests.get("memory", _NOTHING))
         samples[container.name] = Sample(nano(cpu), nano(memory) // NANO, now, _DECLARED)
     return samples
 

@@ -1,7 +1,7 @@
 """The resource metrics API at work: asks the nodes, and answers.
 
-Every few seconds each node is asked for its summary; two of them make a rate. Hollow nodes have no
-containers to measure, and are not asked.
+Every few seconds each node's summary is read; two of them make a rate. Hollow nodes have no
+containers to measure, and are not read.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ from tiphys.store.cache import Entry
 log = logging.getLogger(__name__)
 _EVERY = 10.0  # seconds
 _SOON = 1.0
-_WANTED = 300.0  # seconds for which a question keeps many nodes being asked
-_FEW = 20  # nodes that are asked whether anybody wants to know or not
+_WANTED = 300.0  # seconds for which a request keeps many nodes being scraped
+_FEW = 20  # nodes that are scraped even without requests
 _LONGEST_SUMMARY = 16 << 20  # bytes: that of a thousand pods is under two
 _PATIENCE = 5  # seconds that a node has to answer
 _SOME = 20  # objects that are worked on in one step: about a millisecond
 _NODES, _PODS = resource_of(core_v1.Node), resource_of(core_v1.Pod)
-# A node that says nonsense loses its own numbers, and nobody else's.
+# A node with invalid numbers loses its own numbers only.
 _NONSENSE = (
     TimeoutError,
     aiohttp.ClientError,
@@ -66,14 +66,14 @@ class ResourceMetrics:
         self._tls = tls
         self._session: aiohttp.ClientSession | None = None
         self.sampler = Sampler()
-        self._asked = -_WANTED  # monotonic: when somebody last wanted to know
+        self._asked = -_WANTED  # monotonic: time of the last request
 
     async def close(self) -> None:
         if self._session is not None:
             await self._session.close()
 
     async def run(self) -> None:
-        """Asks the nodes again and again; many of them only while somebody wants to know."""
+        """Scrapes the nodes periodically; many of them only while there are requests."""
         while True:
             if is_wanted(time.monotonic() - self._asked, len(self._registry.cache(_NODES))):
                 await self.collect()
@@ -112,24 +112,24 @@ class ResourceMetrics:
         source = _PODS if resource.plural == "pods" else _NODES
         if call.info.name and call.info.verb == "get":
             entry = self._registry.entry(source, call.info.namespace, call.info.name)
-            made = await self._made(call, source, [entry])
-            if not made:
+            chunks = await self._encoded(call, source, [entry])
+            if not chunks:
                 raise errors.not_found(f"{source.plural}.{GROUP}", call.info.name)
-            return _answered(call, made[0])
+            return _answered(call, chunks[0])
         entries = list(self._registry.cache(source).select(view_of(call, source, self._registry)))
-        return _answered(call, short_list(resource, await self._made(call, source, entries)))
+        return _answered(call, short_list(resource, await self._encoded(call, source, entries)))
 
-    async def _made(self, call: Call, source: Resource, entries: Sequence[Entry]) -> list[bytes]:
+    async def _encoded(self, call: Call, source: Resource, entries: Sequence[Entry]) -> list[bytes]:
         """The metrics of those pods or nodes of which something is known, in steps."""
         is_pods = source is _PODS
         by_node = {} if is_pods else await self._hollow_pods(call, entries)
-        made: list[bytes] = []
+        chunks: list[bytes] = []
         async for some in self._registry.turns.sliced(call.user.name, entries, _SOME):
             for entry in some:
                 metrics = self._pod(entry) if is_pods else self._node(entry, by_node)
                 if metrics is not None:
-                    made.append(encode(metrics))
-        return made
+                    chunks.append(encode(metrics))
+        return chunks
 
     async def _hollow_pods(self, call: Call, nodes: Sequence[Entry]) -> dict[str, list[Sample]]:
         """What the pods of hollow nodes use, by node."""

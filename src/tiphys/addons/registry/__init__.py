@@ -1,11 +1,12 @@
 """A registry of images in the cluster: what docker and `tiphys image` push, nodes pull by name.
 
-For whoever builds images on the machine of the cluster and wants pods to find them as they find
+For users who build images on the machine of the cluster and want pods to find them as they find
 any other. The model is the OCI distribution specification 1.1, as CNCF's `distribution` serves it.
 
 `naming` reads paths and names, `manifests` what an image consists of (both pure); `storage` keeps
-blobs by their digest and says whose they are, `uploads` receives them in pieces, `sweeping` removes
-what nobody names; `access` says who may write, `serving` answers, `nodes` leads containerd here.
+blobs by their digest and the repositories that have them, `uploads` receives them in pieces,
+`sweeping` removes what is unreferenced; `access` decides who may write, `serving` answers, `nodes`
+leads containerd here.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from tiphys.addons.optional import Context, OptionalAddon, rule
 from tiphys.api.base import Struct
 
 NAME = "registry.tiphys.local"
-"""The registry in names of images, on every node of the cluster, whatever its port is."""
+"""The registry in names of images, on every node of the cluster, whatever its port."""
 TOKEN_FILE = "push-token"
 """In the add-on's folder: the password of who pushes."""
 HOSTS = "hosts"

@@ -1,8 +1,8 @@
 """Who may write: doors, a password, and the tokens that docker asks for in its place.
 
-Everybody may read who reaches a door. A client that wants to write is told where tokens are given
-out (distribution's token authentication): for the password a token that may push, for nobody one
-that may pull. Programs that are simpler send the password itself (Basic).
+Everybody may read who reaches a door. A client that wants to write is referred to where tokens are
+given out (distribution's token authentication): for the password a token that may push, for
+anonymous clients one that may pull. Programs that are simpler send the password itself (Basic).
 """
 
 from __future__ import annotations

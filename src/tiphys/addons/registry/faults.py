@@ -1,4 +1,4 @@
-"""What goes wrong, as the distribution specification says it."""
+"""Errors, as the distribution specification defines them."""
 
 from __future__ import annotations
 

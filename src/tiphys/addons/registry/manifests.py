@@ -53,7 +53,7 @@ class Manifest(msgspec.Struct):
 
 
 def read(data: bytes, media_type: str) -> Manifest:
-    """`media_type` is that of the request, "" where it says none. Raises Fault."""
+    """`media_type` is that of the request, "" where it has none. Raises Fault."""
     try:
         document = msgspec.json.decode(data, type=_Document)
     except (msgspec.DecodeError, RecursionError) as error:

@@ -26,14 +26,14 @@ def write_hosts(folder: Path, mirrors: Iterable[str], port: int, address: str) -
     """A folder for each name that images of the registry have, and for each registry that it
     mirrors. On a node in a namespace of its own localhost is not this machine, so all are led to
     the machine's address among nodes."""
-    here = f"http://{authority(address, port)}"
+    registry_url = f"http://{authority(address, port)}"
     localhost = f"localhost:{port}"
-    servers = dict.fromkeys(mirrors, "") | {NAME: here, localhost: f"http://{localhost}"}
+    servers = dict.fromkeys(mirrors, "") | {NAME: registry_url, localhost: f"http://{localhost}"}
     for name, server in servers.items():
         place = folder / name
         place.mkdir(parents=True, exist_ok=True)
         temporary = place / "hosts.new"
-        temporary.write_text(hosts_toml(server, here))
+        temporary.write_text(hosts_toml(server, registry_url))
         temporary.rename(place / "hosts.toml")
 
 
@@ -47,9 +47,9 @@ def address_of(node: core_v1.Node) -> str:
     addresses themselves: one that others could reach from afar is none of theirs here."""
     if node.metadata.labels.get("type") == "hollow":
         return ""
-    for one in node.status.addresses:
-        if one.type == "InternalIP" and is_ip(one.address):
-            found = ipaddress.ip_address(one.address)
-            if found.is_private and not (found.is_loopback or found.is_unspecified):
-                return one.address
+    for node_address in node.status.addresses:
+        if node_address.type == "InternalIP" and is_ip(node_address.address):
+            ip = ipaddress.ip_address(node_address.address)
+            if ip.is_private and not (ip.is_loopback or ip.is_unspecified):
+                return node_address.address
     return ""

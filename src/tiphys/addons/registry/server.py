@@ -96,5 +96,5 @@ async def _sweeping(context: Context, storage: Storage, server: RegistryServer) 
         server.uploads.forget_abandoned()
         swept = await asyncio.to_thread(sweep, storage, context.now())
         if swept.blobs:
-            log.info("registry: %d blobs went, %d bytes", swept.blobs, swept.size)
+            log.info("registry: removed %d blobs, %d bytes", swept.blobs, swept.size)
         await asyncio.sleep(_EVERY)

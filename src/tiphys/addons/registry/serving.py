@@ -80,7 +80,7 @@ class RegistryServer:
             return _failure(fault)
         except TimeoutError:
             return _failure(Fault(408, "UNSUPPORTED", "the request took too long"))
-        except ConnectionError:  # whoever has gone needs no answer
+        except ConnectionError:  # the client has disconnected
             gone = web.Response(status=499)
             gone.force_close()
             return gone
@@ -96,7 +96,9 @@ class RegistryServer:
             self._access.check_api(request, door)
         elif request.method not in _READS or target.kind == "uploads":
             self._access.check_write(request, door, target.repository)
-        elif request.query.get("ns") == "docker.io":  # containerd says whom it takes us for
+        elif (
+            request.query.get("ns") == "docker.io"
+        ):  # containerd names the registry that it mirrors
             target = await self._for_docker(target)
         handlers = self._handlers(target)
         handler = handlers.get("GET" if request.method == "HEAD" else request.method)
@@ -106,13 +108,13 @@ class RegistryServer:
         return await handler(_Call(request, target))
 
     async def _for_docker(self, target: Target) -> Target:
-        """Docker Hub's ``library/redis`` is what docker pushes here as ``redis``, if nobody has
+        """Docker Hub's ``library/redis`` is what docker pushes here as ``redis``, if no one has
         pushed it by its whole name."""
         short = target.repository.removeprefix("library/")
         if short == target.repository or "/" in short:
             return target
-        whole = await asyncio.to_thread(self._storage.manifests_of, target.repository)
-        return target if whole else target._replace(repository=short)
+        manifests = await asyncio.to_thread(self._storage.manifests_of, target.repository)
+        return target if manifests else target._replace(repository=short)
 
     def _handlers(
         self, target: Target
@@ -176,9 +178,9 @@ class RegistryServer:
         hexdigest = naming.digest(request.query["digest"])
         upload = self.uploads.begin(repository)
         try:
-            return await self._whole(call, upload, hexdigest)
+            return await self._monolithic_upload(call, upload, hexdigest)
         finally:
-            self.uploads.forget(upload)  # nobody knows its name
+            self.uploads.forget(upload)  # no client knows its name
 
     async def _mounted(self, call: _Call, hexdigest: str) -> bool:
         source = call.request.query.get("from", "")
@@ -201,9 +203,11 @@ class RegistryServer:
         upload = self._upload(call)
         hexdigest = naming.digest(call.request.query.get("digest", ""))
         _check_range(call.request, upload)
-        return await self._whole(call, upload, hexdigest)
+        return await self._monolithic_upload(call, upload, hexdigest)
 
-    async def _whole(self, call: _Call, upload: Upload, hexdigest: str) -> web.StreamResponse:
+    async def _monolithic_upload(
+        self, call: _Call, upload: Upload, hexdigest: str
+    ) -> web.StreamResponse:
         """The last piece has come with the request, or the only one."""
         await self.uploads.receive(upload, _pieces(call.request))
         await self.uploads.finish(upload, hexdigest)
@@ -241,11 +245,11 @@ class RegistryServer:
         request = call.request
         is_tag = not naming.is_digest(target.reference)
         tag = naming.tag(target.reference) if is_tag else ""
-        said = "" if is_tag else naming.digest(target.reference)
+        claimed_digest = "" if is_tag else naming.digest(target.reference)
         data = await _short_body(request)
         media_type = request.headers.get("Content-Type", "")
         digest, subject = await asyncio.to_thread(
-            self._keep_manifest, target.repository, data, media_type, tag, said
+            self._keep_manifest, target.repository, data, media_type, tag, claimed_digest
         )
         response = _created(target.repository, "manifests", f"sha256:{digest}")
         if subject:
@@ -253,11 +257,11 @@ class RegistryServer:
         return response
 
     def _keep_manifest(
-        self, repository: str, data: bytes, media_type: str, tag: str, said: str
+        self, repository: str, data: bytes, media_type: str, tag: str, claimed_digest: str
     ) -> tuple[str, str]:
         """(its digest, that of its subject). Blocks."""
         manifest = manifests.read(data, media_type)
-        digest = self._storage.put_manifest(repository, data, manifest, tag, said)
+        digest = self._storage.put_manifest(repository, data, manifest, tag, claimed_digest)
         return digest, manifest.subject
 
     async def _delete_manifest(self, call: _Call) -> web.StreamResponse:
@@ -322,12 +326,12 @@ async def _short_body(request: web.BaseRequest) -> bytes:
 
 
 def _check_range(request: web.BaseRequest, upload: Upload) -> None:
-    """Raises Fault for a piece that does not begin where the one before has ended."""
-    said = request.headers.get("Content-Range", "")
-    if not said:
+    """Raises Fault for a piece that does not start where the one before has ended."""
+    content_range = request.headers.get("Content-Range", "")
+    if not content_range:
         return
-    first, dash, last = said.removeprefix("bytes ").partition("/")[0].partition("-")
-    if not dash or not (first.isdecimal() and last.isdecimal()) or len(said) > 64:
+    first, dash, last = content_range.removeprefix("bytes ").partition("/")[0].partition("-")
+    if not dash or not (first.isdecimal() and last.isdecimal()) or len(content_range) > 64:
         raise Fault(400, "BLOB_UPLOAD_INVALID", "Content-Range is not FIRST-LAST")
     headers = {"Location": upload.path, "Range": upload.range}
     if int(first) != upload.offset or int(last) < int(first):
@@ -371,10 +375,10 @@ def _page(
     usual: int,
 ) -> web.Response:
     """At most `n` of sorted names that come after `last`, and where the next ones are."""
-    said = request.query.get("n", str(usual))
-    if not said.isdecimal() or len(said) > 9:
+    limit_text = request.query.get("n", str(usual))
+    if not limit_text.isdecimal() or len(limit_text) > 9:
         raise Fault(400, "PAGINATION_NUMBER_INVALID", "n is not a number of rows")
-    count = int(said)
+    count = int(limit_text)
     last = request.query.get("last", "")
     rest = [name for name in names if name > last] if last else list(names)
     shown = rest[:count]

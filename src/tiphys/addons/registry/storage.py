@@ -1,14 +1,14 @@
 """Blobs by their digest, and which repository has which of them, as files.
 
     blobs/sha256/AB/ABCD...                 content
-    repositories/NAME/_layers/ABCD...       empty: NAME has the blob; its time: last asked for
+    repositories/NAME/_layers/ABCD...       empty: NAME has the blob; its time: last requested
     repositories/NAME/_manifests/ABCD...    the manifest's media type
     repositories/NAME/_tags/TAG             the manifest's digest
     repositories/NAME/_untagged/ABCD...     a manifest that has lost its last tag, and when
     repositories/NAME/_referrers/OF/ABCD... the descriptor of a manifest that is about manifest OF
     uploads/SESSION                         what has come of a blob
 
-No part of a repository's name begins with an underscore. Files come to be by renaming. All of this
+No part of a repository's name starts with an underscore. Files come to be by renaming. All of this
 blocks: the server calls it on threads; what changes more than one file holds the lock.
 """
 
@@ -68,7 +68,7 @@ class Storage:
             yield from folder.iterdir()
 
     def has(self, repository: str, hexdigest: str) -> bool:
-        """Whether the repository has the blob. It is kept for a while for having been asked for:
+        """Whether the repository has the blob. It is kept for a while after a request for it:
         who pushes an image asks first, and names it in a manifest then."""
         link = self._link(repository, "_layers", hexdigest)
         try:
@@ -142,12 +142,12 @@ class Storage:
             raise _manifest_unknown(tag) from None
 
     def put_manifest(
-        self, repository: str, data: bytes, manifest: Manifest, tag: str, said: str
+        self, repository: str, data: bytes, manifest: Manifest, tag: str, claimed_digest: str
     ) -> str:
         """Keeps a manifest whose parts are all in the repository, under a tag unless that is "".
-        `said` is the digest that it has to have, "" for any. Returns its digest. Raises Fault."""
+        `claimed_digest`: the digest it must have, "" for any. Returns its digest. Raises Fault."""
         hexdigest = hashlib.sha256(data).hexdigest()
-        if said not in ("", hexdigest):
+        if claimed_digest not in ("", hexdigest):
             message = "provided digest did not match uploaded content"
             raise Fault(400, "DIGEST_INVALID", message, {"digest": f"sha256:{hexdigest}"})
         self.make_room(len(data))
@@ -242,12 +242,12 @@ class Storage:
         return sorted(name for name in self.all_repositories() if self.manifests_of(name))
 
     def all_repositories(self) -> list[str]:
-        found = []
+        repositories = []
         for folder, names, _ in os.walk(self.repositories):
             if any(name.startswith("_") for name in names):
-                found.append(str(Path(folder).relative_to(self.repositories)))
+                repositories.append(str(Path(folder).relative_to(self.repositories)))
             names[:] = [name for name in names if not name.startswith("_")]
-        return found
+        return repositories
 
     def _link(self, repository: str, kind: str, name: str) -> Path:
         return self.repositories / repository / kind / name
@@ -276,7 +276,7 @@ def _taken(file: Path) -> int:
 def _write(file: Path, content: bytes) -> None:
     """Whole or not at all, also if the machine stops."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    # No tag and no digest begins with a dash.
+    # No tag and no digest starts with a dash.
     temporary = file.with_name(f"-{threading.get_ident()}-{time.monotonic_ns()}")
     temporary.write_bytes(content)
     if content:

@@ -1,4 +1,4 @@
-"""What nobody names goes: blobs that no manifest has, manifests whose tag stands for another one by
+"""Garbage collection: blobs that no manifest has, manifests whose tag stands for another one by
 now, folders of repositories that are empty."""
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def sweep(storage: Storage, now: float) -> Swept:
     """Removes what is no use any more, and returns how much. Blocks, and holds the lock.
 
     A manifest that was pushed by its digest alone stays: it may be part of an index elsewhere, and
-    somebody has its name.
+    a client has its name.
     """
     with storage.lock:
         needed: set[str] = set()

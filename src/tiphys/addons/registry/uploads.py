@@ -1,6 +1,6 @@
 """Blobs on their way in: sessions, each a file that grows and the digest of what it has.
 
-Sessions live in this process: after its end their clients are told that they are unknown, and begin
+Sessions live in this process: after its end their clients get BLOB_UPLOAD_UNKNOWN, and start
 again, as the specification allows.
 """
 
@@ -22,7 +22,7 @@ _PIECE = 1 << 20  # bytes that are written in one go, on a thread
 
 
 class Upload:
-    """One session. `offset`: how many bytes it has; `used`: when it was last asked for,
+    """One session. `offset`: how many bytes it has; `used`: when it was last requested,
     monotonic."""
 
     def __init__(self, repository: str, folder: Path) -> None:
@@ -41,7 +41,7 @@ class Upload:
 
     @property
     def range(self) -> str:
-        """As the header Range says what has come."""
+        """The value of the header Range for what has arrived."""
         return f"0-{max(self.offset - 1, 0)}"
 
     @property
@@ -123,7 +123,7 @@ class Uploads:
         upload.used = time.monotonic()
 
     async def finish(self, upload: Upload, hexdigest: str) -> None:
-        """Keeps the blob if what has come is what was said. Raises Fault; the session is over in
+        """Keeps the blob if its digest is the claimed one. Raises Fault; the session is over in
         any case."""
         try:
             if upload.hexdigest != hexdigest:

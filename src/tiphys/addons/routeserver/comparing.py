@@ -13,26 +13,26 @@ class Difference:
     """A route that is not the same: one side is empty where it is missing."""
 
     id: str
-    here: str
-    there: str
+    ours: str
+    theirs: str
 
     def __str__(self) -> str:
-        lines = [f"- {self.id}: {self.here}"] if self.here else []
-        lines += [f"+ {self.id}: {self.there}"] if self.there else []
+        lines = [f"- {self.id}: {self.ours}"] if self.ours else []
+        lines += [f"+ {self.id}: {self.theirs}"] if self.theirs else []
         return "\n".join(lines)
 
 
-def differences(here: Iterable[Route], there: Iterable[Route]) -> list[Difference]:
+def differences(ours: Iterable[Route], theirs: Iterable[Route]) -> list[Difference]:
     """By id. Routes that mean the same are the same, however they are written."""
-    mine = _by_id(here)
-    other = _by_id(there)
-    found = []
+    mine = _by_id(ours)
+    other = _by_id(theirs)
+    differing = []
     for id_ in sorted(mine.keys() | other.keys()):
-        one = mine.get(id_)
-        two = other.get(id_)
-        if one != two:
-            found.append(Difference(id_, _text(one), _text(two)))
-    return found
+        our_route = mine.get(id_)
+        their_route = other.get(id_)
+        if our_route != their_route:
+            differing.append(Difference(id_, _text(our_route), _text(their_route)))
+    return differing
 
 
 def _by_id(routes: Iterable[Route]) -> dict[str, Route]:

@@ -41,7 +41,7 @@ class Fetcher:
         self.received = 0
 
     async def run(self, delay: float = 0.0) -> None:
-        """Until it is cancelled; begins after `delay` seconds, so that many do not all ask in one
+        """Until it is cancelled; starts after `delay` seconds, so that many do not all poll in one
         moment."""
         await asyncio.sleep(delay)
         session = self._session or aiohttp.ClientSession(auto_decompress=True)

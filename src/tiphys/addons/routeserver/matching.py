@@ -68,7 +68,7 @@ class Matcher:
 
 
 def _order(route: Route) -> tuple[float, ...]:
-    """Ascending: what is asked first is smallest."""
+    """Ascending: what is matched first is smallest."""
     exact = 1
     subtree = 0
     weight = float(len(route.predicates))

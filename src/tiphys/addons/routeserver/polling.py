@@ -107,7 +107,7 @@ class Poller:
         if self._was_empty:
             log.warning("no object gives any route: the table stays as it is")
         if changed:
-            log.info("%d routes, %d bytes", table.whole.count, len(table.whole.text))
+            log.info("%d routes, %d bytes", table.complete.count, len(table.complete.text))
         self._problems(compiled.problems)
         return changed
 
@@ -126,7 +126,7 @@ class Poller:
             known = self._known.setdefault(path, Known())
             answer = await self._client.request("GET", path, known=known)
         except StatusError as error:
-            if optional and is_not_found(error):  # nobody has installed RouteGroups
+            if optional and is_not_found(error):  # RouteGroups are not installed
                 return _EMPTY
             raise
         return _without_revision(answer)
@@ -140,7 +140,7 @@ def _without_revision(answer: bytes) -> bytes:
 
 def objects_of(reading: Reading, slices: bool) -> Objects:
     problems: list[Problem] = []
-    found = Objects(
+    objects = Objects(
         read_list(reading.ingresses, Ingress, problems),
         read_list(reading.groups, RouteGroup, problems),
         read_list(reading.services, Service, problems),
@@ -148,10 +148,10 @@ def objects_of(reading: Reading, slices: bool) -> Objects:
     )
     pods: Any = read_list(reading.endpoints, EndpointSlice if slices else Endpoints, problems)
     if slices:
-        found.endpoint_slices = pods
+        objects.endpoint_slices = pods
     else:
-        found.endpoints = pods
-    return found
+        objects.endpoints = pods
+    return objects
 
 
 def made_of(reading: Reading, options: Options) -> tuple[Compiled, Table]:

@@ -6,8 +6,8 @@ predicates and filters that `matching` and `proxying` list. It is there to try t
 and to prove what that promises:
 
 - it is not ready before its first table (Skipper's ``-wait-first-route-load``);
-- when the server is away it goes on with the table it has;
-- in mode Pre it routes by what it reads of the cluster itself, and says how the server's table
+- when the server is away it continues with the table it has;
+- in mode Pre it routes by what it reads of the cluster itself, and reports how the server's table
   differs.
 """
 

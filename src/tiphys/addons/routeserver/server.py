@@ -1,4 +1,4 @@
-"""The add-on at work: polls, serves, and tells owners of objects what is wrong with them."""
+"""The add-on at work: polls, serves, and reports problems to owners of objects by events."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tiphys.addons.routeserver.serving import RouteServer
 from tiphys.addons.routeserver.table import Tables
 from tiphys.machinery.addresses import authority
 
-_PERIOD = 5.0  # seconds between two looks at what `tiphys addon status` should say
+_PERIOD = 5.0  # seconds between updates of what `tiphys addon status` reports
 
 
 async def run(context: Context) -> None:
@@ -38,13 +38,13 @@ async def run(context: Context) -> None:
 
 
 async def _tell(ready: Callable[[str], None], where: str, tables: Tables) -> None:
-    said = ""
+    reported = ""
     while True:
         table = tables.current
-        message = f"{where}: {table.whole.count if table else 'no'} routes"
-        if message != said:
+        message = f"{where}: {table.complete.count if table else 'no'} routes"
+        if message != reported:
             ready(message)
-            said = message
+            reported = message
         await asyncio.sleep(_PERIOD)
 
 
@@ -62,7 +62,7 @@ def options_of(settings: Settings) -> Options:
 
 
 class Reporter:
-    """Writes an event when a problem is new; one that stays is not said again with every poll."""
+    """Writes an event when a problem is new; one that stays is not repeated with every poll."""
 
     def __init__(self, context: Context) -> None:
         self._recorder = context.recorder

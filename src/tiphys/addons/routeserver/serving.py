@@ -1,7 +1,7 @@
 """The server that routers ask: /routes and /routes/{zone} with an ETag, /health, and /metrics.
 
-Before the first load /routes is 404 and /health 503, so that a router that is told to wait for its
-first routes waits.
+Before the first load /routes is 404 and /health 503, so that a router that is configured to wait
+for its first routes waits.
 """
 
 from __future__ import annotations
@@ -102,8 +102,8 @@ class RouteServer:
             **{str(status): count for status, count in sorted(self.answers.items())},
         }
         gauges = {
-            "routes.total": table.whole.count if table is not None else 0,
-            "routes.byte": len(table.whole.text) if table is not None else 0,
+            "routes.total": table.complete.count if table is not None else 0,
+            "routes.byte": len(table.complete.text) if table is not None else 0,
         }
         lines = ["# TYPE routesrv_custom_total counter"]
         lines += [f'routesrv_custom_total{{key="{k}"}} {v}' for k, v in counters.items()]

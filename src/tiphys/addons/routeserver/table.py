@@ -38,12 +38,12 @@ class Table:
     """Bodies made of one set of routes; `zones` has every zone that an endpoint is in."""
 
     routes: tuple[Route, ...]
-    whole: Body
+    complete: Body
     zones: dict[str, Body]
 
     def body(self, zone: str) -> Body:
         """Of the zone, or the whole where nothing is in that zone."""
-        return self.zones.get(zone, self.whole)
+        return self.zones.get(zone, self.complete)
 
 
 def table_of(routes: tuple[Route, ...]) -> Table:
@@ -83,7 +83,7 @@ class Tables:
         if not table.routes:
             self.empty += 1
             return False
-        if self.current is not None and self.current.whole.digest == table.whole.digest:
+        if self.current is not None and self.current.complete.digest == table.complete.digest:
             return False
         self.current = table
         self.updates += 1

@@ -69,7 +69,7 @@ class Event:
 @dataclass
 class Plan:
     """What is to be done in order, and the status to write first: an operator that dies in between
-    finds there what it had begun.
+    finds there what it had started.
 
     `annotations` are the job's own that are to change before anything else does. `again` is the
     time in seconds after which to look again, None where only a change matters.

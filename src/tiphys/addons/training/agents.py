@@ -57,11 +57,11 @@ class Agents:
         try:
             return read_status(await self._request("GET", address, "status"))
         except _FAILURES as error:
-            log.debug("the agent at %s: %s", address, error)
+            log.debug("the agent at %s did not answer: %s", address, error)
             return None
 
     async def _command(self, member: Member, path: str, body: dict[str, object]) -> bool:
-        """Whether the agent took it. One that did not is asked again at the next look."""
+        """Whether the agent took it. One that did not is retried at the next reconcile."""
         try:
             await self._request("POST", member.address, path, msgspec.json.encode(body))
         except _FAILURES as error:

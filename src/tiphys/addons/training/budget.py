@@ -59,7 +59,7 @@ def judge(job: HyperPodPyTorchJob, now: float) -> Verdict:
 
 
 def _in_window(job: HyperPodPyTorchJob, policy: RestartPolicy | None, now: float) -> RestartStatus:
-    """The counters, empty where a new window has begun."""
+    """The counters, empty where a new window has started."""
     length = policy.eval_period_seconds if policy is not None else 0
     began = timestamps.parse(job.status.start_time) or now
     window = int((now - began) // length) if length else 0

@@ -189,7 +189,7 @@ class JobReconciler(Reconciler[HyperPodPyTorchJob]):
     # --- act ---
 
     async def _act(self, job: HyperPodPyTorchJob, plan: Plan) -> None:
-        """Deletions first, so that names are free; then what agents are told, all at once."""
+        """Deletions first, so that names are free; then the requests to agents, all at once."""
         job.status = plan.status
         deletions = [one for one in plan.actions if isinstance(one, DeletePod)]
         await asyncio.gather(*(self._delete(job, one) for one in deletions))

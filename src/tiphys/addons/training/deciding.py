@@ -2,7 +2,7 @@
 
 A job waits for its pods, starts all agents at once, and watches them. When one of them has a fault,
 all processes are stopped, what is lost is replaced, and all are started again, each pod with the
-rank that it had. `budget` says when pods are replaced instead, and when the job fails.
+rank that it had. `budget` decides when pods are replaced instead, and when the job fails.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from tiphys.machinery import timestamps
 MASTER_PORT = 29500  # torch's own default
 
 # An agent stops its processes within two rounds of its own loop (--monitor-interval, 0.1 s).
-# Whoever asks once a second makes all ranks wait for one more.
+# Polling once a second would make all ranks wait for one more.
 _SOON = 0.2  # seconds
 _STOPPING = 10.0  # seconds after which it is none of those that stop at once
 _ASKED_IN_A_SECOND = 320  # agents
@@ -113,14 +113,17 @@ def _keep_pods(seen: Observation, plan: Plan, groups: tuple[Group, ...]) -> None
             plan.actions.append(DeletePod(member, at_once=member.node_is_lost))
         elif _is_mute(seen, member) and not member.is_going:
             plan.actions.append(DeletePod(member))
-    there = {(member.group, member.index) for member in seen.members}
+    existing = {(member.group, member.index) for member in seen.members}
     avoided = _avoided(seen)
-    plan.actions.extend(CreatePod(group, index, avoided) for group, index in sorted(wanted - there))
+    plan.actions.extend(
+        CreatePod(group, index, avoided) for group, index in sorted(wanted - existing)
+    )
 
 
 def _is_mute(seen: Observation, member: Member) -> bool:
-    """An agent that spoke and has said nothing for twice as long as it may: processes were stopped
-    for it after the first half, and it will not start any. One that never spoke may still begin."""
+    """An agent that reported and is silent for twice as long as it may: processes were stopped
+    for it after the first half, and it will not start any. One that never reported may still start.
+    """
     return member.last_rank >= 0 and member.silent > 2 * seen.agent_timeout
 
 
@@ -184,7 +187,7 @@ def _wait(seen: Observation, plan: Plan, groups: tuple[Group, ...], ranking: Ran
 
 
 def _is_between_two_starts(seen: Observation, status: JobStatus, ranking: Ranking) -> bool:
-    """Whether all that is missing is processes that were just told to stop."""
+    """Whether all that is missing is processes that are just stopping."""
     if ranking.missing or seen.now - since(status, Phase.RUNNING) > _STOPPING:
         return False
     return all(member.state in STOPPABLE for member in ranking.waiting)
@@ -200,7 +203,7 @@ def _common_body(
 
 
 def _started(seen: Observation, plan: Plan, groups: tuple[Group, ...], ranking: Ranking) -> None:
-    """All agents said that they run."""
+    """All agents reported that they run."""
     status = plan.status
     status.master_addr = ranking.members[0].address
     status.master_port = str(MASTER_PORT)

@@ -43,16 +43,16 @@ def deadline_of(seen: Observation, status: JobStatus) -> Overdue | None:
 def _who_is_missing(seen: Observation) -> str:
     pending = [member.name for member in seen.members if not member.runs]
     silent = [member.name for member in seen.members if member.runs and member.agent is None]
-    said = []
+    missing = []
     if pending:
-        said.append(f"pods that do not run: {', '.join(pending[:8])}")
+        missing.append(f"pods that do not run: {', '.join(pending[:8])}")
     if silent:
-        said.append(f"agents that do not answer: {', '.join(silent[:8])}")
-    return "; ".join(said) or "all agents answer"
+        missing.append(f"agents that do not answer: {', '.join(silent[:8])}")
+    return "; ".join(missing) or "all agents answer"
 
 
 def end(seen: Observation, plan: Plan, phase: Phase, reason: str, message: str) -> None:
-    """The job is over. Its agents are told; `cleanPodPolicy` says what happens to its pods."""
+    """The job is over. Agents are notified; `cleanPodPolicy` decides what happens to its pods."""
     status = plan.status
     set_to(status, phase, True, seen.now, reason, message)
     leave(status, seen.now, reason, Phase.RUNNING, Phase.PODS_RUNNING, Phase.FAULTED)
@@ -83,7 +83,7 @@ def tidy(seen: Observation, plan: Plan) -> None:
 
 
 def suspend(seen: Observation, plan: Plan) -> None:
-    """It has no pods. When it is resumed it begins anew: its deadlines, and the windows of its
+    """It has no pods. When it is resumed it restarts: its deadlines, and the windows of its
     restarts."""
     status = plan.status
     set_to(status, Phase.SUSPENDED, True, seen.now, "JobSuspended", "It is suspended")

@@ -41,7 +41,7 @@ def faults_of(seen: Observation, groups: tuple[Group, ...], epoch: str) -> list[
 
 def failures_before_the_start(seen: Observation, epoch: str) -> list[Fault]:
     """Faults of a job that does not run yet: pods that ended by themselves, and processes that
-    failed before those of all ranks had begun."""
+    failed before those of all ranks had started."""
     faults = []
     for member in seen.members:
         if member.lost and not member.node_is_lost and not member.is_going:
@@ -54,7 +54,7 @@ def failures_before_the_start(seen: Observation, epoch: str) -> list[Fault]:
 
 
 def _may_have_a_rank(member: Member, timeout: float) -> bool:
-    """After a restart of the operator: it has not heard of the agent yet."""
+    """After a restart of the operator: it has no report of the agent yet."""
     never_heard = member.agent is None and member.last_rank < 0
     return never_heard and member.is_usable and member.runs and member.silent <= timeout
 

@@ -14,7 +14,7 @@ from tiphys.api.meta_v1 import OwnerReference
 
 
 def job_of(pod: core_v1.Pod) -> OwnerReference | None:
-    """The job that a pod says it belongs to."""
+    """The job that a pod belongs to by its labels."""
     for reference in pod.metadata.owner_references:
         if reference.kind == HyperPodPyTorchJob.__name__ and reference.controller:
             return reference

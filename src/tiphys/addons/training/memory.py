@@ -78,12 +78,12 @@ def _worst(counts: dict[str, int]) -> list[str]:
 
 
 def written(value: dict[str, Any]) -> str:
-    """As it stands in an annotation; the order of keys says what came last."""
+    """As it stands in an annotation; the order of keys shows what came last."""
     return msgspec.json.encode(value).decode()
 
 
 def _read(job: HyperPodPyTorchJob, annotation: str, shape: type[T]) -> T:
-    """Empty for what somebody has written there who does not know how."""
+    """Empty for what is malformed."""
     text = job.metadata.annotations.get(annotation, "{}")
     try:
         return msgspec.json.decode(text, type=shape)

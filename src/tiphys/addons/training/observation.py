@@ -49,8 +49,8 @@ class AgentReport:
 
 @dataclass(frozen=True)
 class Member:
-    """A pod of a job. `lost` says why it cannot be counted on any more; `silent` is for how many
-    seconds its agent has not answered, and `last_rank` what it said when it did."""
+    """A pod of a job. `lost` is the reason why it no longer counts; `silent` is for how many
+    seconds its agent has not answered, and `last_rank` its last reported rank."""
 
     name: str
     uid: str
@@ -87,7 +87,7 @@ class Member:
 
 @dataclass(frozen=True)
 class Observation:
-    """A job as it stands at a time in seconds since the epoch. `job` may be changed by nobody."""
+    """A job as it stands at a time in seconds since the epoch. `job` must not be changed."""
 
     job: HyperPodPyTorchJob
     members: tuple[Member, ...]

@@ -96,14 +96,14 @@ def gang_size_of(groups: tuple[Group, ...]) -> int:
 
 
 def _add_environment(container: core_v1.Container, job: HyperPodPyTorchJob, group: Group) -> None:
-    """What agents read and users need not write: what the template says stays."""
+    """What agents read and users need not write: what the template sets stays."""
     wanted = {
         "NNODES": str(group.target),
         "NPROC_PER_NODE": str(processes_of(job.spec.nproc_per_node, container)),
     }
-    there = {variable.name for variable in container.env}
+    declared = {variable.name for variable in container.env}
     for name, value in wanted.items():
-        if name not in there:
+        if name not in declared:
             container.env.append(core_v1.EnvVar(name=name, value=value))
 
 
@@ -156,9 +156,9 @@ def place_of(pod: core_v1.Pod) -> tuple[str, int] | None:
 
 def why_lost(pod: core_v1.Pod, node: core_v1.Node | None) -> str:
     """Why a pod will not train any more; empty: it may."""
-    why = why_node_lost(node) if pod.spec.node_name else ""
-    if why:
-        return f"node {pod.spec.node_name} {why}"
+    node_problem = why_node_lost(node) if pod.spec.node_name else ""
+    if node_problem:
+        return f"node {pod.spec.node_name} {node_problem}"
     if pod.status.phase == "Failed":
         return f"it failed: {pod.status.reason or _exits(pod) or 'no reason is known'}"
     if pod.status.phase == "Succeeded":

@@ -1,7 +1,7 @@
 """The agents' protocol, as PyPI's `hyperpod-elastic-agent` 1.1.3 speaks it: bodies of requests, and
 what its answers mean. Pure.
 
-What an agent says was written by whoever made the pod's image: it is bounded before it goes into a
+An agent's report comes from the pod's image: it is bounded before it goes into a
 status.
 """
 
@@ -59,7 +59,7 @@ def read_status(body: bytes) -> AgentReport:
 
 
 def _bounded_progress(progress: dict[str, Any]) -> dict[str, Any]:
-    """What an agent says of its last checkpoints: a number of steps and a path for each prefix."""
+    """An agent's report of its last checkpoints: a number of steps and a path for each prefix."""
     bounded = {}
     for prefix, entry in list(progress.items())[:_MOST_PREFIXES]:
         path = entry.get("progressData") if isinstance(entry, dict) else None

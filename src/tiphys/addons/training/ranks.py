@@ -14,7 +14,7 @@ from tiphys.addons.training.sizes import Group
 
 @dataclass(frozen=True)
 class Ranking:
-    """`members` by rank. `missing` are ranks that nobody can take yet; `waiting` are members that
+    """`members` by rank. `missing` are ranks that no pod can take yet; `waiting` are members that
     have a rank and are not ready."""
 
     members: dict[int, Member]

@@ -20,14 +20,14 @@ from tiphys.addons.training.types import (
 )
 from tiphys.machinery import timestamps
 
-# Seconds where the policy says nothing: long enough for a pod to be replaced on a healthy node.
+# Seconds where the policy sets none: long enough for a pod to be replaced on a healthy node.
 _SCALING_TIMEOUT = 60
 _FAULTY_TIMEOUT = 60
 SCALING = "Scaling"
 
 
 def grow(seen: Observation, plan: Plan, groups: tuple[Group, ...], running_since: float) -> None:
-    """Starts the job anew with more pods, if enough are ready; or with fewer, if it has more than
+    """Restarts the job with more pods, if enough are ready; or with fewer, if it has more than
     it may."""
     policy = (seen.job.spec.run_policy or RunPolicy()).restart_policy
     snooze = policy.scale_up_snooze_time_in_seconds if policy is not None else 0
@@ -52,7 +52,7 @@ def _trains(rank: int, group: Group) -> bool:
 
 
 def shrink(seen: Observation, plan: Plan, groups: tuple[Group, ...]) -> None:
-    """Goes on with the pods that there are, if those that are missing have had their time."""
+    """Continues with the pods that there are, if those that are missing have had their time."""
     policy = seen.job.spec.elastic_policy
     if policy is None or seen.now - _waiting_since(seen, plan.status) < _timeout(
         policy, plan.status
@@ -99,8 +99,8 @@ def _rescale(
     scaling.pods_scaled = False
     status.elastic_scaling_status = scaling
     leave(status, seen.now, SCALING, Phase.RUNNING)
-    said = ", ".join(f"{name} {before[name]} to {sizes[name]}" for name in sorted(targets))
-    plan.events.append(Event(SCALING, f"The number of pods changes: {said}"))
+    changes = ", ".join(f"{name} {before[name]} to {sizes[name]}" for name in sorted(targets))
+    plan.events.append(Event(SCALING, f"The number of pods changes: {changes}"))
     grace = _grace(seen.job)
     plan.actions.extend(
         StopAgent(member, grace)

@@ -10,7 +10,7 @@ from tiphys.addons.training.types import ElasticPolicy, HyperPodPyTorchJob, Repl
 @dataclass(frozen=True)
 class Group:
     """`target` pods train now, `sizes` are all that may, ascending; `spares` stand beside them.
-    `first_rank` is where its block of ranks begins."""
+    `first_rank` is where its block of ranks starts."""
 
     name: str
     target: int
@@ -34,7 +34,7 @@ class Group:
 
 
 def groups_of(job: HyperPodPyTorchJob) -> tuple[Group, ...]:
-    """The groups of a valid job, in their order, with the sizes that its status says."""
+    """The groups of a valid job, in their order, with the sizes in its status."""
     scaling = job.status.elastic_scaling_status
     targets = scaling.target_replicas if scaling is not None else {}
     elastic = _elastic_group(job)
@@ -62,7 +62,7 @@ def _elastic_group(job: HyperPodPyTorchJob) -> str:
 
 
 def sizes_of(spec: ReplicaSpec, policy: ElasticPolicy) -> tuple[int, ...]:
-    """All sizes of an elastic group. The size that `replicas` says is always one of them, unless
+    """All sizes of an elastic group. The size in `replicas` is always one of them, unless
     sizes are named one by one."""
     least = policy.min_replicas or spec.replicas
     most = spec.max_replicas or policy.max_replicas or spec.replicas

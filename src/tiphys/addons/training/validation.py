@@ -1,4 +1,4 @@
-"""What is wrong with a job beyond what its schema says, each with the path of its field. Pure."""
+"""Errors of a job beyond its schema, each with the path of its field. Pure."""
 
 from __future__ import annotations
 

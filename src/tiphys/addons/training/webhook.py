@@ -1,6 +1,6 @@
 """The admission webhook: jobs that could not run are refused with the paths of their fields.
 
-Its certificate is made anew with each start of the add-on, and the webhook's configuration names
+Its certificate is created at each start of the add-on, and the webhook's configuration names
 it. While the add-on is away jobs are let through: the operator judges them again, and a job that
 cannot run fails with the same words.
 """

@@ -1,4 +1,4 @@
-"""What the operator says of an endpoint. Both versions have these."""
+"""The operator's status of an endpoint. Both versions have these."""
 
 from __future__ import annotations
 

@@ -29,16 +29,16 @@ class Formula:
 
     def value(self, values: Mapping[str, float | None]) -> float | None:
         """What comes out; None only where the formula knows ``??``. Raises FormulaError."""
-        found = self._run(Scope(dict(values)))
-        if found is None and "??" in self.text:
+        result = self._run(Scope(dict(values)))
+        if result is None and "??" in self.text:
             return None
-        if isinstance(found, bool) or not isinstance(found, int | float | str):
-            raise FormulaError(f"invalid argument for float (type {_kind(found)})")
+        if isinstance(result, bool) or not isinstance(result, int | float | str):
+            raise FormulaError(f"invalid argument for float (type {_kind(result)})")
         try:
-            return float(found)
+            return float(result)
         except ValueError:
             raise FormulaError(
-                f'invalid operation: float({found}): strconv.ParseFloat: parsing "{found}": '
+                f'invalid operation: float({result}): strconv.ParseFloat: parsing "{result}": '
                 "invalid syntax"
             ) from None
         except OverflowError:

@@ -16,7 +16,7 @@ _LARGEST = 2**63
 
 
 class FormulaError(ValueError):
-    """The text says where and why a formula is none, or makes no number."""
+    """The text is where and why a formula is invalid, or gives no number."""
 
 
 @dataclass
@@ -157,10 +157,10 @@ def _numbers(values: tuple[Any, ...], name: str) -> list[float]:
     """Of arguments and of arrays among them."""
     flat: list[float] = []
     for value in values:
-        for one in value if isinstance(value, list) else [value]:
-            if not is_number(one):
-                raise FormulaError(f"invalid argument for {name} (type {kind_of(one)})")
-            flat.append(one)
+        for item in value if isinstance(value, list) else [value]:
+            if not is_number(item):
+                raise FormulaError(f"invalid argument for {name} (type {kind_of(item)})")
+            flat.append(item)
     return flat
 
 
@@ -237,8 +237,8 @@ def _true(values: list[Any], holds: Predicate, name: str) -> list[Any]:
 
 
 def _first(values: list[Any], holds: Predicate) -> Any:
-    found = _true(values, holds, "find")
-    return found[0] if found else None
+    matching = _true(values, holds, "find")
+    return matching[0] if matching else None
 
 
 PREDICATES: dict[str, Callable[[list[Any], Predicate], Any]] = {
@@ -247,9 +247,9 @@ PREDICATES: dict[str, Callable[[list[Any], Predicate], Any]] = {
     "none": lambda values, holds: not _true(values, holds, "none"),
     "one": lambda values, holds: len(_true(values, holds, "one")) == 1,
     "filter": lambda values, holds: _true(values, holds, "filter"),
-    "map": lambda values, made: [made(value) for value in values],
+    "map": lambda values, transform: [transform(value) for value in values],
     "count": lambda values, holds: len(_true(values, holds, "count")),
-    "sum": lambda values, made: FUNCTIONS["sum"]([made(value) for value in values]),
+    "sum": lambda values, transform: FUNCTIONS["sum"]([transform(value) for value in values]),
     "find": _first,
 }
 """Functions whose second argument is a predicate: ``count(values, {# > 1})``."""

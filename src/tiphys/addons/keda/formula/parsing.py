@@ -58,21 +58,21 @@ class Token(NamedTuple):
 
 
 def tokens(text: str) -> list[Token]:
-    found = []
+    token_list = []
     place = 0
     end = len(text.rstrip())
     while place < end:
         match = _TOKEN.match(text, place)
         if match is None:
             place += len(text[place:]) - len(text[place:].lstrip())
-            raise _at(text, place, f"unrecognized character: {text[place : place + 1]!r}")
+            raise _error_at(text, place, f"unrecognized character: {text[place : place + 1]!r}")
         kind = match.lastgroup or ""
-        found.append(Token(kind, match.group(kind), match.start(kind)))
+        token_list.append(Token(kind, match.group(kind), match.start(kind)))
         place = match.end()
-    return [*found, Token("end", "", end)]
+    return [*token_list, Token("end", "", end)]
 
 
-def _at(text: str, place: int, message: str) -> FormulaError:
+def _error_at(text: str, place: int, message: str) -> FormulaError:
     """With the line and the column, as Expr has it."""
     line = text.count("\n", 0, place) + 1
     column = place - (text.rfind("\n", 0, place) + 1)
@@ -117,8 +117,8 @@ class Parser:
 
     def _unexpected(self) -> FormulaError:
         token = self._next
-        what = "EOF" if token.kind == "end" else f'{token.kind}("{token.text}")'
-        return _at(self._text, token.place, f"unexpected token {what}")
+        described = "EOF" if token.kind == "end" else f'{token.kind}("{token.text}")'
+        return _error_at(self._text, token.place, f"unexpected token {described}")
 
     # --- from the widest to the narrowest ---
 
@@ -126,7 +126,7 @@ class Parser:
         """``let name = value; rest``, or an expression."""
         self._depth += 1
         if self._depth > _DEEPEST:
-            raise _at(self._text, self._next.place, "the formula is nested too deeply")
+            raise _error_at(self._text, self._next.place, "the formula is nested too deeply")
         node = self._let() if self._is("let") else self._conditional()
         self._depth -= 1
         return node
@@ -135,7 +135,7 @@ class Parser:
         self._take()
         name = self._take()
         if name.kind != "name" or name.text in _WORDS:
-            raise _at(self._text, name.place, f'unexpected token {name.kind}("{name.text}")')
+            raise _error_at(self._text, name.place, f'unexpected token {name.kind}("{name.text}")')
         self._expect("=")
         value = self._sequence()
         self._expect(";")
@@ -185,7 +185,7 @@ class Parser:
     def _unary(self) -> Node:
         self._depth += 1
         if self._depth > _DEEPEST:
-            raise _at(self._text, self._next.place, "the formula is nested too deeply")
+            raise _error_at(self._text, self._next.place, "the formula is nested too deeply")
         try:
             if self._next.kind in ("sign", "name") and self._next.text in _UNARY:
                 sign = self._take().text
@@ -244,18 +244,18 @@ class Parser:
         if self._is("(") and token.text not in self._names:
             return self._call(token, [])
         if token.text not in self._names:
-            raise _at(self._text, token.place, f"unknown name {token.text}")
+            raise _error_at(self._text, token.place, f"unknown name {token.text}")
         return lambda scope: _known(scope, token.text)
 
     def _piped(self, first: Node) -> Node:
         return self._call(self._take(), [first])
 
-    def _call(self, name: Token, given: list[Node]) -> Node:
+    def _call(self, name: Token, operands: list[Node]) -> Node:
         """A call of a function, of which some arguments are given before its brackets."""
         if name.text not in FUNCTIONS and name.text not in PREDICATES:
-            raise _at(self._text, name.place, f"unknown name {name.text}")
+            raise _error_at(self._text, name.place, f"unknown name {name.text}")
         self._expect("(")
-        arguments = list(given)
+        arguments = list(operands)
         while not self._is(")"):
             if arguments and name.text in PREDICATES and len(arguments) == 1:
                 if self._is(","):
@@ -270,7 +270,7 @@ class Parser:
             if name.text == "count" and len(arguments) == 1:
                 values = arguments[0]
                 return lambda scope: PREDICATES["count"](_list(values(scope), "count"), _same)
-            raise _at(self._text, name.place, f"not enough arguments to call {name.text}")
+            raise _error_at(self._text, name.place, f"not enough arguments to call {name.text}")
         function = FUNCTIONS[name.text]
         return lambda scope: function(*[argument(scope) for argument in arguments])
 

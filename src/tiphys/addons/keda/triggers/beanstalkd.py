@@ -44,7 +44,7 @@ class Beanstalkd(Scaler):
             raise ScalerError(f"error interacting with beanstalkd: {error}") from None
 
     async def _stats(self) -> dict[str, str]:
-        """Of the tube; none of one that nobody has used."""
+        """Of the tube; none of one that has not been used."""
         reader, writer = await dial(self.config, *host_port(self.server, 11300))
         try:
             async with asyncio.timeout(self.config.surroundings.timeout):

@@ -1,4 +1,4 @@
-"""cpu and memory: the autoscaler looks at them itself, and there is nothing to measure."""
+"""cpu and memory: the autoscaler reads them itself, and there is nothing to measure."""
 
 from __future__ import annotations
 

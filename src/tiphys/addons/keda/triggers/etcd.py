@@ -1,4 +1,4 @@
-"""etcd: the number that stands under a key, by etcd's own HTTP. A change of it is heard at once."""
+"""etcd: the number that stands under a key, by etcd's own HTTP. Changes are watched."""
 
 from __future__ import annotations
 
@@ -135,10 +135,10 @@ class Etcd(HttpScaler, PushScaler):
         events = (decoded(line).get("result") or {}).get("events") or ()
         for event in events:
             try:
-                found = _number(event["kv"])
+                value = _number(event["kv"])
             except (ValueError, KeyError):
-                found = 0.0
-            if found > self.activation_value:
+                value = 0.0
+            if value > self.activation_value:
                 return True
         return False
 

@@ -61,16 +61,16 @@ class External(Scaler):
     tls_client_key: str = parameter(places="auth", optional=True)
 
     def reference(self) -> ScaledObjectRef:
-        """What the server is told: the metadata, with values in place of the environment's
+        """What the server gets: the metadata, with values in place of the environment's
         names."""
-        given = self.config.given
-        told = {}
-        for name, value in given.metadata.items():
-            found = given.env.get(value, "") if name.endswith("FromEnv") else value
-            if found or not name.endswith("FromEnv"):
-                told[name] = found
+        sources = self.config.given
+        metadata = {}
+        for name, value in sources.metadata.items():
+            text = sources.env.get(value, "") if name.endswith("FromEnv") else value
+            if text or not name.endswith("FromEnv"):
+                metadata[name] = text
         return ScaledObjectRef(
-            name=self.config.owner, namespace=self.config.namespace, scaler_metadata=told
+            name=self.config.owner, namespace=self.config.namespace, scaler_metadata=metadata
         )
 
     @contextlib.asynccontextmanager
@@ -88,7 +88,7 @@ class External(Scaler):
             await opened.close()
 
     async def metrics(self) -> list[MetricSpec]:
-        """As the server says; none while it does not, as with KEDA."""
+        """As the server answers; none while it does not, as with KEDA."""
         try:
             async with self.channel() as channel:
                 answer = await channel.call(
@@ -133,7 +133,7 @@ class ExternalPush(External, PushScaler):
                     await active()
 
     async def push_metrics(self, changed: Callable[[list[MetricSpec]], Awaitable[None]]) -> bool:
-        """A server need not have this: then it is asked when its triggers are made, and no more."""
+        """Optional for a server: then it is called once, when its triggers are built."""
         async with self.channel() as channel:
             answers = channel.stream(
                 f"{_SERVICE}/StreamMetricSpec", self.reference(), GetMetricSpecResponse

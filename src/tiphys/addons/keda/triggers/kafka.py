@@ -113,30 +113,30 @@ class Kafka(Scaler):
             committed = await admin.list_consumer_group_offsets(self.consumer_group)
             topics = sorted({one.topic for one in committed})
         wanted = [structs.TopicPartition(*one) for one in await self._partitions(admin, topics)]
-        found = await admin.list_consumer_group_offsets(self.consumer_group, partitions=wanted)
+        offsets = await admin.list_consumer_group_offsets(self.consumer_group, partitions=wanted)
         newest = await consumer.end_offsets(wanted)
-        consumed = {(one.topic, one.partition): row.offset for one, row in found.items()}
+        consumed = {(one.topic, one.partition): row.offset for one, row in offsets.items()}
         return {(one.topic, one.partition): offset for one, offset in newest.items()}, consumed
 
     async def _partitions(self, client: Any, topics: list[str]) -> list[Partition]:
         if not topics:
             raise ScalerError(f"no active members in group {self.consumer_group}")
         only = self.partition_limitation if self.topic else []
-        found = []
+        partitions = []
         for row in await client.describe_topics(topics):
             if row["error_code"]:
                 raise ScalerError(f"error finding partition offset for topic {row['topic']}")
             for part in row["partitions"]:
                 if not only or part["partition"] in only:
-                    found.append((row["topic"], part["partition"]))
-        return found
+                    partitions.append((row["topic"], part["partition"]))
+        return partitions
 
     async def _connected(self) -> tuple[Any, Any]:
         """One that knows groups, and one that knows offsets."""
         if self._clients is None:
-            given = await self._arguments()
-            admin = needed("aiokafka.admin", self.type).AIOKafkaAdminClient(**given)
-            consumer = needed("aiokafka", self.type).AIOKafkaConsumer(**given)
+            options = await self._arguments()
+            admin = needed("aiokafka.admin", self.type).AIOKafkaAdminClient(**options)
+            consumer = needed("aiokafka", self.type).AIOKafkaConsumer(**options)
             try:
                 await admin.start()
                 for broker in admin._client.cluster.brokers():  # before anything connects there
@@ -152,20 +152,20 @@ class Kafka(Scaler):
     async def _arguments(self) -> dict[str, Any]:
         context = self._tls()
         security = "SSL" if context is not None else "PLAINTEXT"
-        given: dict[str, Any] = {
+        options: dict[str, Any] = {
             "bootstrap_servers": [await self._place(one) for one in self.bootstrap_servers],
             "ssl_context": context,
             "security_protocol": security,
             "request_timeout_ms": int(self.config.surroundings.timeout * 1000),
         }
         if self.sasl in _MECHANISMS:
-            given |= {
+            options |= {
                 "security_protocol": f"SASL_{security}",
                 "sasl_mechanism": _MECHANISMS[self.sasl],
                 "sasl_plain_username": self.username,
                 "sasl_plain_password": self.password,
             }
-        return given
+        return options
 
     def _tls(self) -> ssl.SSLContext | None:
         if self.tls != "enable":
@@ -182,7 +182,7 @@ class Kafka(Scaler):
 
     # --- lag ---
 
-    def _lag(self, one: Partition, produced: int, consumed: int) -> tuple[int, int]:
+    def _lag(self, partition: Partition, produced: int, consumed: int) -> tuple[int, int]:
         """What counts, and what there is: a partition whose offset does not move may be left
         out."""
         if consumed == _NONE:
@@ -192,9 +192,9 @@ class Kafka(Scaler):
             return lag, lag
         lag = produced - consumed
         if self.exclude_persistent_lag:
-            if self._before.get(one) == consumed:
+            if self._before.get(partition) == consumed:
                 return 0, lag
-            self._before[one] = consumed
+            self._before[partition] = consumed
         return lag, lag
 
     def _bounded(self, lags: list[int]) -> int:

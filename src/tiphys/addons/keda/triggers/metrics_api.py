@@ -15,7 +15,7 @@ from tiphys.addons.reaching import service_name
 from tiphys.api import discovery_v1
 from tiphys.machinery.addresses import authority
 
-_AT_ONCE = 5  # endpoints that are asked at a time
+_AT_ONCE = 5  # endpoints that are queried at a time
 _THREADED = 1 << 14  # bytes from which on an answer is read beside the event loop
 
 
@@ -71,14 +71,14 @@ class MetricsApi(HttpScaler):
         """Of those that answer."""
         turn = asyncio.Semaphore(_AT_ONCE)
 
-        async def one(url: str) -> float | None:
+        async def value_at(url: str) -> float | None:
             async with turn:
                 try:
                     return await self._value(url)
                 except ScalerError:
                     return None
 
-        answers = await asyncio.gather(*map(one, urls))
+        answers = await asyncio.gather(*map(value_at, urls))
         values = [value for value in answers if value is not None]
         if not values:
             raise ScalerError(

@@ -41,24 +41,24 @@ class NatsJetStream(HttpScaler):
 
     async def measure(self) -> float:
         answer = await self._ask(self.endpoint, "/jsz")
-        found = self._consumer(answer)
+        consumer = self._consumer(answer)
         if (answer.get("meta_cluster") or {}).get("cluster_size", 0) > 1:
-            found = await self._of_leader()
-        if found is None:
+            consumer = await self._of_leader()
+        if consumer is None:
             raise ScalerError(f'consumer "{self.consumer}" not found in stream "{self.stream}"')
-        return float(found.get("num_pending", 0) + found.get("num_ack_pending", 0))
+        return float(consumer.get("num_pending", 0) + consumer.get("num_ack_pending", 0))
 
     async def _of_leader(self) -> dict[str, Any] | None:
-        """What the leader of the consumer says, whom one of the cluster's nodes is."""
+        """The answer of the consumer's leader, which is one of the cluster's nodes."""
         server = await self._ask(self.endpoint, "/varz")
         nodes = server.get("connect_urls") or (server.get("cluster") or {}).get("urls") or []
         _, port = host_port(self.endpoint, 8222)
         for node in nodes:
             where = authority(str(node).rpartition(":")[0].strip("[]"), port)
             name = (await self._ask(where, "/varz")).get("server_name")
-            found = self._consumer(await self._ask(where, "/jsz"))
-            if found is not None and (found.get("cluster") or {}).get("leader") == name:
-                return found
+            consumer = self._consumer(await self._ask(where, "/jsz"))
+            if consumer is not None and (consumer.get("cluster") or {}).get("leader") == name:
+                return consumer
         raise ScalerError(f"leader node not found for consumer {self.consumer}")
 
     async def _ask(self, where: str, path: str) -> dict[str, Any]:
@@ -75,9 +75,9 @@ class NatsJetStream(HttpScaler):
     def _consumer(self, answer: dict[str, Any]) -> dict[str, Any] | None:
         for stream in self._streams(answer):
             if stream.get("name") == self.stream:
-                for one in stream.get("consumer_detail") or ():
-                    if one.get("name") == self.consumer:
-                        return dict(one)
+                for detail in stream.get("consumer_detail") or ():
+                    if detail.get("name") == self.consumer:
+                        return dict(detail)
         return None
 
     def _streams(self, answer: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -37,8 +37,8 @@ class Prometheus(HttpScaler):
         return self.activation_threshold
 
     def url(self) -> str:
-        at = timestamps.rfc3339(self.config.surroundings.now())
-        asked = {"query": self.query, "time": at}
+        evaluated_at = timestamps.rfc3339(self.config.surroundings.now())
+        asked = {"query": self.query, "time": evaluated_at}
         if self.namespace:
             asked["namespace"] = self.namespace
         pairs = [

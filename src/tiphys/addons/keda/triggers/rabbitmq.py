@@ -28,7 +28,7 @@ _SECRETS = re.compile(r"([^ \"/:]+):([^ \"/:]+)@")
 
 
 class Queue(NamedTuple):
-    """`published` and `delivered` are messages a second; AMQP does not tell them."""
+    """`published` and `delivered` are messages a second; AMQP does not report them."""
 
     messages: float
     published: float = 0.0
@@ -203,7 +203,7 @@ class RabbitMq(HttpScaler):
         return f"{path}?{page}"
 
     def _own_login(self) -> dict[str, str]:
-        """That of the address, where nothing else says who asks."""
+        """That of the address, where there are no other credentials."""
         url = urlsplit(self.host)
         if self.auth_modes or not url.username:
             return {}

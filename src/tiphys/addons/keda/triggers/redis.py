@@ -16,7 +16,7 @@ _MOST_MOVES = 3  # from node to node of a cluster, for one command
 
 
 class RedisScaler(Scaler):
-    """Where the server is, and who asks it."""
+    """The server's address, and the credentials."""
 
     addresses: list[str] = parameter("address", "addresses", places=_ADDRESSES, optional=True)
     hosts: list[str] = parameter("host", "hosts", places=_ANY, optional=True)
@@ -82,7 +82,7 @@ class RedisScaler(Scaler):
         )
 
     async def ask(self, *words: str | int) -> object:
-        """One command. Raises ScalerError; the connection is made anew after that."""
+        """One command. Raises ScalerError; the connection is reopened after that."""
         try:
             for _ in range(_MOST_MOVES):
                 connection = self._connection = self._connection or await self._connected()
@@ -100,7 +100,7 @@ class RedisScaler(Scaler):
             raise ScalerError(str(error)) from None
 
     def _moved(self, error: str) -> str | None:
-        """Where a cluster says that the key is."""
+        """The address that a cluster gives for the key."""
         words = error.split()
         is_cluster = self.config.type.startswith("redis-cluster")
         return words[2] if is_cluster and len(words) == 3 and words[0] == "MOVED" else None
@@ -112,19 +112,19 @@ class RedisScaler(Scaler):
             self.server(self.addresses[0], is_sentinel=True), self.config
         )
         try:
-            found = await sentinel.ask("SENTINEL", "get-master-addr-by-name", self.sentinel_master)
+            reply = await sentinel.ask("SENTINEL", "get-master-addr-by-name", self.sentinel_master)
         finally:
             sentinel.close()
-        if not isinstance(found, list) or len(found) != 2:
+        if not isinstance(reply, list) or len(reply) != 2:
             raise RedisError("redis: all sentinels specified in configuration are unreachable")
-        return await Redis.connect(self.server(_joined(str(found[0]), str(found[1]))), self.config)
+        return await Redis.connect(self.server(_joined(str(reply[0]), str(reply[1]))), self.config)
 
     async def count(self, *words: str | int) -> int:
         """What a command answers that answers a number. Raises ScalerError."""
-        found = await self.ask(*words)
-        if not isinstance(found, int):
+        reply = await self.ask(*words)
+        if not isinstance(reply, int):
             raise ScalerError(f"{words[0]} answered no number")
-        return found
+        return reply
 
     async def close(self) -> None:
         connection = self._connection
@@ -187,7 +187,7 @@ class RedisStream(RedisScaler):
         return pending[0]
 
     async def _lag(self) -> float:
-        """Of the group; all of the stream before there is one, for nobody has begun."""
+        """Of the group; all of the stream before there is one, for no consumer has started."""
         try:
             groups = await self.ask("XINFO", "GROUPS", self.stream)
         except ScalerError as error:

@@ -31,7 +31,7 @@ _ALLOWED = frozenset(
     )
 )
 _NOBODYS = {"passfile": "/dev/null", "sslcert": "/dev/null/none", "sslkey": "/dev/null/none"}
-"""Files in the home of whoever runs the add-on, which libpq would use unasked."""
+"""Files in the home of the add-on's user, which libpq would use by default."""
 
 
 @scaler("postgresql", words="postgreSQL")
@@ -91,7 +91,7 @@ class PostgreSql(Scaler):
 
     async def _connected(self, psycopg: Any) -> Any:
         """To the address that its host stands for, by which its certificate is not judged."""
-        given: dict[str, Any] = {
+        options: dict[str, Any] = {
             "host": self.host,
             "port": self.port,
             "user": self.user_name,
@@ -100,17 +100,19 @@ class PostgreSql(Scaler):
             "password": self.password,
         }
         if self.connection:
-            given = psycopg.conninfo.conninfo_to_dict(self.connection)
-        host = str(given.get("host") or "")
-        if not host or host.startswith(("/", "@")) or "," in host or given.get("hostaddr"):
+            options = psycopg.conninfo.conninfo_to_dict(self.connection)
+        host = str(options.get("host") or "")
+        if not host or host.startswith(("/", "@")) or "," in host or options.get("hostaddr"):
             raise ScalerError(_LOCAL)
-        for name in given:
+        for name in options:
             if name not in _ALLOWED:
                 raise ScalerError(f"{name}: only {', '.join(sorted(_ALLOWED))} may be set")
-        place = await place_of(self.config, host, int(given.get("port") or 5432))
-        given |= {"hostaddr": place.host, "port": place.port, **_NOBODYS}
+        place = await place_of(self.config, host, int(options.get("port") or 5432))
+        options |= {"hostaddr": place.host, "port": place.port, **_NOBODYS}
         return await psycopg.AsyncConnection.connect(
-            **given, autocommit=True, connect_timeout=max(2, int(self.config.surroundings.timeout))
+            **options,
+            autocommit=True,
+            connect_timeout=max(2, int(self.config.surroundings.timeout)),
         )
 
     async def close(self) -> None:

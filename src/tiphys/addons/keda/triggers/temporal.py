@@ -143,10 +143,10 @@ class Temporal(Scaler):
             return 0
 
     def _headers(self) -> dict[str, str]:
-        found = {"temporal-namespace": self.namespace}
+        headers = {"temporal-namespace": self.namespace}
         if self.api_key:
-            found["authorization"] = f"Bearer {self.api_key}"
-        return found
+            headers["authorization"] = f"Bearer {self.api_key}"
+        return headers
 
     async def _opened(self) -> Channel:
         if self._channel is None:

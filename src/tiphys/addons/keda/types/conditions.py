@@ -1,4 +1,4 @@
-"""What a status says: conditions without times, and which triggers are active."""
+"""Parts of a status: conditions without times, and which triggers are active."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ class AuthenticationRef(Struct):
 
 
 class Trigger(Struct):
-    """`metadata` is the trigger's own: its type says which names there are."""
+    """`metadata` is the trigger's own: its type defines the names."""
 
     type: Annotated[str, F(0, req=True), Meta(extra_json_schema={"min_length": 1})] = always("")
     name: str = ""

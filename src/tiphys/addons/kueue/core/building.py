@@ -51,8 +51,8 @@ Labels = Mapping[str, str]
 
 @dataclass
 class Objects:
-    """What a state is made of. `namespaces` are labels by name; `checks` are the admission checks
-    that there are, and whether their controllers are at work; `others` is what pods of no
+    """What a state is built from. `namespaces` are labels by name; `checks` are the admission
+    checks that there are, and whether their controllers are at work; `others` is what pods of no
     topology use, by node; `strategies`: see State."""
 
     flavors: Iterable[ResourceFlavor] = ()
@@ -75,18 +75,18 @@ def state_of(objects: Objects) -> State:
     cohorts = {one.metadata.name: one for one in objects.cohorts}
     nodes: dict[str, Node] = {}
     queues: dict[str, Queue] = {}
-    for made in objects.cluster_queues:
-        queue = _queue(made, flavors, objects)
+    for cluster_queue in objects.cluster_queues:
+        queue = _queue(cluster_queue, flavors, objects)
         queues[queue.name] = queue
-        if made.spec.cohort_name:
-            _join(queue.node, _cohort(made.spec.cohort_name, cohorts, nodes))
+        if cluster_queue.spec.cohort_name:
+            _join(queue.node, _cohort(cluster_queue.spec.cohort_name, cohorts, nodes))
     for name in cohorts:  # also those that lend, and have no queue themselves
         _cohort(name, cohorts, nodes)
     in_circles = {name for name, node in nodes.items() if _is_circle(node)}
     for queue in queues.values():
         parent = queue.node.parent
         if parent is not None and parent.name in in_circles:
-            # Nobody lends in a circle: upstream disables its queues until it is gone.
+            # Cohorts in a cycle do not lend: upstream disables its queues until it is gone.
             queue.node.parent = None
             queue.inactive = queue.inactive or "CohortCycle"
     for queue in queues.values():
@@ -132,7 +132,7 @@ def _flavors(objects: Objects) -> dict[str, Flavor]:
     topologies = {one.metadata.name: one for one in objects.topologies}
     nodes = list(objects.nodes)
     hosts = Used()
-    found: dict[str, Flavor] = {}
+    by_name: dict[str, Flavor] = {}
     for flavor in objects.flavors:
         spec = flavor.spec
         name = spec.topology_name or ""
@@ -141,14 +141,14 @@ def _flavors(objects: Objects) -> dict[str, Flavor]:
             levels = [level.node_label for level in topologies[name].spec.levels]
             usable = (node for node in nodes if is_usable(node, spec.node_labels, levels))
             tree = Tree(name, levels, usable, objects.others, hosts)
-        found[flavor.metadata.name] = Flavor(
+        by_name[flavor.metadata.name] = Flavor(
             spec.node_labels, tuple(spec.node_taints), tuple(spec.tolerations), name, tree
         )
-    return found
+    return by_name
 
 
-def _queue(made: ClusterQueue, flavors: Mapping[str, Flavor], objects: Objects) -> Queue:
-    spec = made.spec
+def _queue(cluster_queue: ClusterQueue, flavors: Mapping[str, Flavor], objects: Objects) -> Queue:
+    spec = cluster_queue.spec
     fungibility = spec.flavor_fungibility
     preemption = spec.preemption
     selector = from_label_selector(spec.namespace_selector)
@@ -158,7 +158,9 @@ def _queue(made: ClusterQueue, flavors: Mapping[str, Flavor], objects: Objects) 
         return selector is not None and labels is not None and selector.matches(labels)
 
     return Queue(
-        Node(made.metadata.name, _quotas(spec.resource_groups), _weight(spec.fair_sharing)),
+        Node(
+            cluster_queue.metadata.name, _quotas(spec.resource_groups), _weight(spec.fair_sharing)
+        ),
         tuple(
             Group(frozenset(g.covered_resources), tuple(f.name for f in g.flavors))
             for g in spec.resource_groups
@@ -175,7 +177,7 @@ def _queue(made: ClusterQueue, flavors: Mapping[str, Flavor], objects: Objects) 
             preemption.borrow_within_cohort.policy != "Never",
             preemption.borrow_within_cohort.max_priority_threshold,
         ),
-        inactive=inactivity(made, flavors, objects.checks)[0],
+        inactive=inactivity(cluster_queue, flavors, objects.checks)[0],
         admits_namespace=admits,
     )
 
@@ -203,10 +205,10 @@ def inactivity(
         ),
         "TopologyNotFound": ", ".join(_lacking_topologies(used, flavors)),
     }
-    said = {reason: message for reason, message in reasons.items() if message}
-    if not said:
+    present = {reason: message for reason, message in reasons.items() if message}
+    if not present:
         return "", ""
-    return next(iter(said)), f"Can't admit new workloads: {', '.join(said.values())}."
+    return next(iter(present)), f"Can't admit new workloads: {', '.join(present.values())}."
 
 
 def _lacking_topologies(used: Iterable[str], flavors: Mapping[str, Flavor]) -> Iterator[str]:
@@ -216,9 +218,9 @@ def _lacking_topologies(used: Iterable[str], flavors: Mapping[str, Flavor]) -> I
             yield f'there is no Topology "{flavor.topology_name}" for TAS flavor "{name}"'
 
 
-def _listing(what: str, names: Iterable[str]) -> str:
+def _listing(heading: str, names: Iterable[str]) -> str:
     listed = ",".join(names)
-    return f"{what}: {listed}" if listed else ""
+    return f"{heading}: {listed}" if listed else ""
 
 
 def checks_of(spec: ClusterQueueSpec, flavors: Iterable[str] | None = None) -> tuple[str, ...]:
@@ -287,13 +289,13 @@ def _holdings(workload: Workload, pod_sets: Iterable[PodGroup]) -> tuple[Holding
     """The places that an admitted workload has."""
     admission = workload.status.admission
     by_name = {one.name: one for one in pod_sets}
-    found = []
-    for one in admission.pod_set_assignments if admission is not None else ():
-        assignment = unpacked(one.topology_assignment) if one.topology_assignment else None
-        if assignment is not None and one.name in by_name:
-            flavors = frozenset(one.flavors.values())
-            found.append(Holding(flavors, by_name[one.name].taking, assignment.places))
-    return tuple(found)
+    holdings = []
+    for pod_set in admission.pod_set_assignments if admission is not None else ():
+        assignment = unpacked(pod_set.topology_assignment) if pod_set.topology_assignment else None
+        if assignment is not None and pod_set.name in by_name:
+            flavors = frozenset(pod_set.flavors.values())
+            holdings.append(Holding(flavors, by_name[pod_set.name].taking, assignment.places))
+    return tuple(holdings)
 
 
 def _pod_set(pod_set: Any, workload: Workload, counting: Counting) -> PodGroup:
@@ -344,19 +346,19 @@ def usage_of(workload: Workload) -> dict[Slot, int]:
     """What an admitted workload holds, less what it will not need again."""
     usage: dict[Slot, int] = {}
     admission = workload.status.admission
-    for one in admission.pod_set_assignments if admission is not None else ():
-        count = one.count if one.count is not None else 1
-        left = max(0, count - reclaimable(workload, one.name))
-        for resource, flavor in one.flavors.items():
+    for pod_set in admission.pod_set_assignments if admission is not None else ():
+        count = pod_set.count if pod_set.count is not None else 1
+        left = max(0, count - reclaimable(workload, pod_set.name))
+        for resource, flavor in pod_set.flavors.items():
             slot = Slot(flavor, resource)
-            whole = units(resource, one.resource_usage.get(resource, "0"))
-            share = whole * left // count if count else whole
+            requested = units(resource, pod_set.resource_usage.get(resource, "0"))
+            share = requested * left // count if count else requested
             usage[slot] = usage.get(slot, 0) + share
     return usage
 
 
 def queued_since(workload: Workload) -> float:
-    """When it began to wait: when it was evicted for its pods' sake, otherwise when it was made
+    """When it started to wait: when it was evicted because of its pods, otherwise when it was made
     (upstream's queue order timestamp)."""
     evicted = conditions.find(workload.status.conditions, "Evicted")
     if evicted is not None and evicted.status == "True" and evicted.reason in _BACK_IN_LINE:
@@ -368,10 +370,10 @@ _BACK_IN_LINE = ("PodsReadyTimeout", "AdmissionCheck")
 
 
 def _since(workload: Workload, condition: str) -> float:
-    found = conditions.find(workload.status.conditions, condition)
-    if found is None or found.status != "True" or not found.last_transition_time:
+    condition_ = conditions.find(workload.status.conditions, condition)
+    if condition_ is None or condition_.status != "True" or not condition_.last_transition_time:
         return float("inf")  # it is the newest of all
-    return timestamps.parse(found.last_transition_time)
+    return timestamps.parse(condition_.last_transition_time)
 
 
 def _shape(workload: Workload) -> str:

@@ -1,7 +1,7 @@
 """One cycle of admission: the first of every queue is tried, and what may start does.
 
 Source: upstream's scheduler. Within a cycle each queue puts forward one workload; those that fit
-their own quota come before those that borrow, then by priority and time. Each is looked at again
+their own quota come before those that borrow, then by priority and time. Each is checked again
 after the ones before it, so that quota is never given twice.
 """
 
@@ -49,7 +49,7 @@ class Refusal(NamedTuple):
 
 
 class Decisions(NamedTuple):
-    """What a cycle has come to; nothing in it: there was nobody to try. What is `kept` for
+    """The result of a cycle; nothing in it: there was no workload to try. What is `kept` for
     preemptors is in the state still, unless all cycles are over."""
 
     admitted: list[Admission]
@@ -65,7 +65,7 @@ class _Entry(NamedTuple):
 
 class _Kept(NamedTuple):
     """What is kept for who has to wait: in this cycle alone, or for a preemptor until all have had
-    their turn, so that nobody takes what others are leaving for it."""
+    their turn, so that no other workload takes what is preempted for it."""
 
     queue: str
     usage: Mapping[Slot, int] = {}
@@ -89,16 +89,16 @@ def run(state: State) -> Decisions:
     preempted: dict[str, Item] = {}
     for entry in _in_order(state, entries):
         kept.append(_process(state, entry, decisions, preempted))
-    for one in kept:
-        if one.is_for_preemptor:
-            decisions.kept.append(one)
+    for overtaken in kept:
+        if overtaken.is_for_preemptor:
+            decisions.kept.append(overtaken)
         else:
-            state.let_go(state.queues[one.queue], one.usage, one.holdings)
+            state.let_go(state.queues[overtaken.queue], overtaken.usage, overtaken.holdings)
     return decisions
 
 
 def _in_order(state: State, entries: list[_Entry]) -> Iterator[_Entry]:
-    """Who is looked at next; where queues share fairly, by the shares as they are then."""
+    """The next workload to try; where queues share fairly, by the shares as they are then."""
     if not state.strategies:
         yield from sorted(entries, key=lambda one: (one.assignment.height, *order(one.item)))
         return
@@ -114,25 +114,29 @@ def _in_order(state: State, entries: list[_Entry]) -> Iterator[_Entry]:
 
 
 def decide(state: State) -> Decisions:
-    """Cycles until nobody is left to try."""
-    whole = Decisions([], [], [], [])
+    """Cycles until no workload is left to try."""
+    decisions = Decisions([], [], [], [])
     for waiting in state.waiting.values():
         waiting.sort(key=order)
     while any(rows for name, rows in state.waiting.items() if name not in state.blocked):
-        made = run(state)
-        whole.admitted.extend(made.admitted)
-        whole.preempting.extend(made.preempting)
-        whole.kept.extend(made.kept)
-        whole.refused.extend(one for one in made.refused if not one.again)
-        if made.admitted or made.preempting or not all(one.again for one in made.refused):
+        pass_decisions = run(state)
+        decisions.admitted.extend(pass_decisions.admitted)
+        decisions.preempting.extend(pass_decisions.preempting)
+        decisions.kept.extend(pass_decisions.kept)
+        decisions.refused.extend(one for one in pass_decisions.refused if not one.again)
+        if (
+            pass_decisions.admitted
+            or pass_decisions.preempting
+            or not all(one.again for one in pass_decisions.refused)
+        ):
             continue
         # What keeps these out does not go away in this pass: the first of a strict queue.
-        for overtaken in made.refused:
-            whole.refused.append(overtaken._replace(again=False))
+        for overtaken in pass_decisions.refused:
+            decisions.refused.append(overtaken._replace(again=False))
             _drop(state, overtaken.item)
-    for one in whole.kept:
-        state.let_go(state.queues[one.queue], one.usage, one.holdings)
-    return whole
+    for kept in decisions.kept:
+        state.let_go(state.queues[kept.queue], kept.usage, kept.holdings)
+    return decisions
 
 
 def _heads(state: State) -> Iterator[Item]:
@@ -163,13 +167,13 @@ def _inadmissible(state: State, item: Item) -> Refusal | None:
 def _assigned(state: State, item: Item) -> Assignment:
     """Flavors for all pods of a workload or, where it may run with fewer and does not fit as it
     is, for as many as fit."""
-    whole = assign(state, item)
-    if whole.mode is Mode.FIT:
-        return whole
-    _find(state, item, whole)
-    if whole.targets or not any(pod_set.least is not None for pod_set in item.pod_sets):
-        return whole
-    return _partial(state, item) or whole
+    assignment = assign(state, item)
+    if assignment.mode is Mode.FIT:
+        return assignment
+    _find(state, item, assignment)
+    if assignment.targets or not any(pod_set.least is not None for pod_set in item.pod_sets):
+        return assignment
+    return _partial(state, item) or assignment
 
 
 def _find(state: State, item: Item, assignment: Assignment) -> None:
@@ -196,7 +200,7 @@ def _partial(state: State, item: Item) -> Assignment | None:
     """The most pods that fit: pod sets shrink together towards their least counts."""
     spare = [one.count - (one.count if one.least is None else one.least) for one in item.pod_sets]
     steps = sum(spare)
-    found: Assignment | None = None
+    largest: Assignment | None = None
     low = 1
     high = steps
     while low <= high:
@@ -208,11 +212,11 @@ def _partial(state: State, item: Item) -> Assignment | None:
         tried = assign(state, item, counts)
         _find(state, item, tried)
         if tried.mode is Mode.FIT or tried.targets:
-            found = tried
+            largest = tried
             high = step - 1
         else:
             low = step + 1
-    return found
+    return largest
 
 
 def _process(

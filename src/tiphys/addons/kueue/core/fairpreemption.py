@@ -2,9 +2,9 @@
 
 Source: upstream's fair preemption, KEP 1714. Candidates are taken from the queue, or the cohort,
 with the highest share of what is lent, as long as a strategy allows it: what the preemptor's side
-has afterwards is not more than the other side keeps (LessThanOrEqualToFinalShare), or less than
-it had (LessThanInitialShare). A queue that stays within its own quota takes it back from whoever
-borrows.
+has afterwards is not more than the other side keeps (LessThanOrEqualToFinalShare), or less than it
+had (LessThanInitialShare). A queue that stays within its own quota takes it back from any queue
+that borrows.
 """
 
 from __future__ import annotations
@@ -57,12 +57,12 @@ class FairSearch(Search):
         """Others of the queue, and those of queues of the tree that borrow what is needed; those
         that go anyhow, and those of other queues, first."""
         queue = self._queue
-        found = self._allowed(queue.running.values(), queue.preemption.within)
+        candidates = self._allowed(queue.running.values(), queue.preemption.within)
         if queue.node.parent is not None:
             for other in _queues_below(self._state, queue.node.root):
                 if other is not queue and not other.node.is_within_nominal(self._slots):
-                    found += self._allowed(other.running.values(), queue.preemption.reclaim)
-        return sorted(found, key=self._order)
+                    candidates += self._allowed(other.running.values(), queue.preemption.reclaim)
+        return sorted(candidates, key=self._order)
 
     def _order(self, item: Item) -> _Importance:
         return not item.evicted, item.queue == self._queue.name, importance(item)
@@ -180,7 +180,7 @@ class _Ordering:
         self._items: dict[str, list[Item]] = {}
         for item in candidates:
             self._items.setdefault(item.queue, []).append(item)
-        self._pruned: set[int] = set()  # nodes of which nobody will come any more
+        self._pruned: set[int] = set()  # nodes without candidates left
 
     def has(self, queue: Queue) -> bool:
         return bool(self._items.get(queue.name))
@@ -203,7 +203,7 @@ class _Ordering:
                 yield queue
 
     def _next(self, cohort: Node) -> Queue | None:
-        """None: something has been pruned, and it is to be looked at again."""
+        """None: something has been pruned, and the search has to be repeated."""
         queue, queue_share = self._highest_queue(cohort)
         below, cohort_share = self._highest_cohort(cohort)
         if below is not None and (queue is None or cohort_share.rank >= queue_share.rank):
@@ -213,7 +213,7 @@ class _Ordering:
         return queue
 
     def _highest_queue(self, cohort: Node) -> tuple[Queue | None, Share]:
-        found: Queue | None = None
+        top_queue: Queue | None = None
         highest = Share()
         for child in cohort.children:
             queue = self._state.queue_at(child)
@@ -222,19 +222,19 @@ class _Ordering:
             share = share_of(child)
             if not self.has(queue) or not (share.is_borrowing or queue is self._queue):
                 self._pruned.add(id(child))
-            elif found is None or share.rank > highest.rank:
-                found = queue
+            elif top_queue is None or share.rank > highest.rank:
+                top_queue = queue
                 highest = share
-            elif share.rank == highest.rank and self._comes_before(queue, found):
-                found = queue
-        return found, highest
+            elif share.rank == highest.rank and self._comes_before(queue, top_queue):
+                top_queue = queue
+        return top_queue, highest
 
-    def _comes_before(self, one: Queue, other: Queue) -> bool:
-        first, second = (self._order(self._items[queue.name][0]) for queue in (one, other))
+    def _comes_before(self, queue_: Queue, other: Queue) -> bool:
+        first, second = (self._order(self._items[queue.name][0]) for queue in (queue_, other))
         return first < second
 
     def _highest_cohort(self, cohort: Node) -> tuple[Node | None, Share]:
-        found: Node | None = None
+        top_cohort: Node | None = None
         highest = Share()
         for child in cohort.children:
             if self._state.queue_at(child) is not None or id(child) in self._pruned:
@@ -242,7 +242,7 @@ class _Ordering:
             share = share_of(child)
             if not share.is_borrowing and id(child) not in self._above:
                 self._pruned.add(id(child))
-            elif found is None or share.rank >= highest.rank:
-                found = child
+            elif top_cohort is None or share.rank >= highest.rank:
+                top_cohort = child
                 highest = share
-        return found, highest
+        return top_cohort, highest

@@ -158,9 +158,9 @@ class _Assigner:
         self._state = state
         self._item = item
         self._queue: Queue = state.queues[item.queue]
-        whole = tuple(pod_set.count for pod_set in item.pod_sets)
-        self._result = Assignment(tuple(counts) if counts is not None else whole)
-        self._obstacles: list[str] = []  # of the group that is looked at
+        full_counts = tuple(pod_set.count for pod_set in item.pod_sets)
+        self._result = Assignment(tuple(counts) if counts is not None else full_counts)
+        self._obstacles: list[str] = []  # of the current group
 
     def assignment(self) -> Assignment:
         result = self._result
@@ -181,8 +181,8 @@ class _Assigner:
         requests = [self._requests(index) for index in group]
         is_alone = len(group) == 1
         obstacles: list[str] = []
-        whole = requests[0] if is_alone else summed(requests)
-        chosen = self._flavors_of(pod_sets, whole, obstacles)
+        group_requests = requests[0] if is_alone else summed(requests)
+        chosen = self._flavors_of(pod_sets, group_requests, obstacles)
         if obstacles:
             result.obstacles.update((pods.name, list(obstacles)) for pods in pod_sets)
         if chosen is None:
@@ -256,11 +256,11 @@ class _Assigner:
                 self._result.reason = NO_FLAVOR
                 return None
             self._obstacles = []
-            found = self._best(pod_sets, group, requests)
+            best = self._best(pod_sets, group, requests)
             obstacles += self._obstacles
-            if not found:
+            if not best:
                 return None
-            chosen.update(found)
+            chosen.update(best)
         return chosen
 
     def _best(
@@ -308,13 +308,13 @@ class _Assigner:
         worst = Fit(Mode.FIT, 0)
         reason = ""
         for resource, amount in wanted.items():
-            fit, why = self._fits(Slot(flavor, resource), amount)
+            fit, obstacle = self._fits(Slot(flavor, resource), amount)
             choices[resource] = Choice(flavor, fit)
             if is_better(worst, fit, self._queue.fungibility):
                 worst = fit
             if fit.mode is Mode.NO_FIT:
-                return {}, Fit(Mode.NO_FIT, fit.height), why
-            reason = reason or why
+                return {}, Fit(Mode.NO_FIT, fit.height), obstacle
+            reason = reason or obstacle
         return choices, worst, reason
 
     def _fits(self, slot: Slot, amount: int) -> tuple[Fit, str]:
@@ -368,11 +368,11 @@ class _Assigner:
 
 def summed(requests: Iterable[Mapping[str, int]]) -> dict[str, int]:
     """What several sets of pods take together."""
-    whole: dict[str, int] = {}
-    for one in requests:
-        for resource, amount in one.items():
-            whole[resource] = whole.get(resource, 0) + amount
-    return whole
+    total: dict[str, int] = {}
+    for pod_requests in requests:
+        for resource, amount in pod_requests.items():
+            total[resource] = total.get(resource, 0) + amount
+    return total
 
 
 _MILDEST_FIRST = ("", WAITING, NO_FLAVOR, EXCEEDS)
@@ -383,17 +383,17 @@ def _mildest(reasons: Sequence[str]) -> str:
     return min(reasons, key=_MILDEST_FIRST.index, default=NO_FLAVOR)
 
 
-def is_better(one: Fit, other: Fit, fungibility: Fungibility) -> bool:
+def is_better(fit: Fit, other: Fit, fungibility: Fungibility) -> bool:
     """Whether a flavor is to be preferred."""
-    if one.mode is Mode.NO_FIT or other.mode is Mode.NO_FIT:
-        return one.mode is not Mode.NO_FIT and other.mode is Mode.NO_FIT
-    if (one.mode is Mode.NO_CANDIDATES) != (other.mode is Mode.NO_CANDIDATES):
+    if fit.mode is Mode.NO_FIT or other.mode is Mode.NO_FIT:
+        return fit.mode is not Mode.NO_FIT and other.mode is Mode.NO_FIT
+    if (fit.mode is Mode.NO_CANDIDATES) != (other.mode is Mode.NO_CANDIDATES):
         return other.mode is Mode.NO_CANDIDATES
-    if fungibility.prefers_preempting and one.height != other.height:
-        return one.height < other.height
-    if one.mode is not other.mode:
-        return one.mode > other.mode
-    return one.height < other.height
+    if fungibility.prefers_preempting and fit.height != other.height:
+        return fit.height < other.height
+    if fit.mode is not other.mode:
+        return fit.mode > other.mode
+    return fit.height < other.height
 
 
 def _tries_next(fit: Fit, fungibility: Fungibility) -> bool:

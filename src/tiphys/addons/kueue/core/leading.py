@@ -120,7 +120,7 @@ class _Leading(Placing):
         return min(enough, key=self._room_beside)
 
     def _leader_first(self, domains: list[Domain]) -> list[Domain]:
-        """Begins with one in which the leader leaves enough room for the workers in all."""
+        """Starts with one in which the leader leaves enough room for all workers."""
         spare = sum(domain.pods for domain in domains) - self._request.count
         for domain in domains:
             if domain in self._able and self._cost(domain) <= spare:
@@ -131,7 +131,7 @@ class _Leading(Placing):
 
     def _spread_both(self, domains: list[Domain]) -> tuple[Domain, list[Domain]]:
         """The leader's domain, and all that have pods; each notes how many workers."""
-        found: list[Domain] = []
+        domains_taken: list[Domain] = []
         left = self._request.count
         domains = self._leader_first(domains)
         for index, domain in enumerate(domains):
@@ -139,13 +139,13 @@ class _Leading(Placing):
             if is_able and self._room_beside(domain) >= left:
                 chosen = self._closest(domains[index:], left)
                 self._give(chosen, left)
-                return chosen, [*found, chosen]
-            given = min(self._room_beside(domain), left)
-            self._give(domain, given)
-            found.append(domain)
-            left -= given
+                return chosen, [*domains_taken, chosen]
+            share = min(self._room_beside(domain), left)
+            self._give(domain, share)
+            domains_taken.append(domain)
+            left -= share
             if is_able:
-                return domain, [*found, *self._spread(domains[index + 1 :], left, 1)]
+                return domain, [*domains_taken, *self._spread(domains[index + 1 :], left, 1)]
         raise PlacingError(f"unexpected remaining pods: {left}")
 
     def _give(self, domain: Domain, workers: int) -> None:

@@ -62,7 +62,7 @@ def placed(
     """Where the pods go, by pod set, beside those that are there; `is_empty`: as if no workload
     had a place. Raises UnplaceableError."""
     queue = state.queues[item.queue]
-    found: dict[int, Assignment] = {}
+    assignments: dict[int, Assignment] = {}
     on_hosts = Used()  # by the pod sets before; so in trees that share hosts
     for sets in _placed_together(state, queue, item, counts):
         workers = sets[0]
@@ -72,25 +72,25 @@ def placed(
         request = Request(
             pods.nearness, counts[workers], pods.plain, pods.spec, flavor.tolerations, implied
         )
-        assumed = on_hosts if tree.has_hosts else _taken(tree, item, found, state, chosen)
+        assumed = on_hosts if tree.has_hosts else _taken(tree, item, assignments, state, chosen)
         leaders = [item.pod_sets[index].taking for index in sets[1:]]
         try:
             places = _places(tree, request, leaders, assumed, is_empty)
         except PlacingError as error:
             raise UnplaceableError(workers, str(error)) from None
         for index, assignment in zip(sets, places, strict=True):
-            found[index] = assignment
+            assignments[index] = assignment
             if tree.has_hosts:
                 _note(on_hosts, tree, assignment, item.pod_sets[index].taking)
-    return found
+    return assignments
 
 
 def groups_of(pod_sets: Sequence[PodGroup]) -> list[list[int]]:
     """The sets of each group, by index, and those of none alone."""
-    found: dict[str | int, list[int]] = {}
+    members: dict[str | int, list[int]] = {}
     for index, pods in enumerate(pod_sets):
-        found.setdefault(pods.nearness.group or index, []).append(index)
-    return list(found.values())
+        members.setdefault(pods.nearness.group or index, []).append(index)
+    return list(members.values())
 
 
 def _placed_together(
@@ -129,19 +129,19 @@ def _places(
 
 
 def _taken(
-    tree: Tree, item: Item, found: Mapping[int, Assignment], state: State, chosen: Chosen
+    tree: Tree, item: Item, assignments: Mapping[int, Assignment], state: State, chosen: Chosen
 ) -> Used:
     """What pod sets before take of the same tree."""
     taken = Used()
-    for index, assignment in found.items():
+    for index, assignment in assignments.items():
         if _only_tree(state, index, chosen[index])[1] is tree:
             _note(taken, tree, assignment, item.pod_sets[index].taking)
     return taken
 
 
-def _note(used: Used, tree: Tree, assignment: Assignment, each: Mapping[str, int]) -> None:
-    for one in assignment.places:
-        used.add(tree.key(one.values), each, one.pods)
+def _note(used: Used, tree: Tree, assignment: Assignment, per_pod: Mapping[str, int]) -> None:
+    for domain in assignment.places:
+        used.add(tree.key(domain.values), per_pod, domain.pods)
 
 
 def _only_tree(state: State, index: int, chosen: Mapping[str, str]) -> tuple[Flavor, Tree]:
@@ -164,6 +164,6 @@ def holdings(
 ) -> tuple[Holding, ...]:
     """What a workload takes of trees when its pods go there."""
     return tuple(
-        Holding(frozenset(chosen[index].values()), item.pod_sets[index].taking, found.places)
-        for index, found in assignments.items()
+        Holding(frozenset(chosen[index].values()), item.pod_sets[index].taking, assignment.places)
+        for index, assignment in assignments.items()
     )

@@ -34,12 +34,12 @@ class PlacingError(Exception):
 
 @dataclass
 class Request:
-    """Pods that are to be placed. `each` is what one of them requests, as its template says.
-    `is_implied`: nobody asked for nearness, and the queue has nothing but topologies."""
+    """Pods that are to be placed. `per_pod` is what one of them requests by its template.
+    `is_implied`: no topology was requested, and the queue has only flavors with topologies."""
 
     nearness: Nearness
     count: int
-    each: Mapping[str, int]
+    per_pod: Mapping[str, int]
     spec: core_v1.PodSpec
     tolerations: Sequence[core_v1.Toleration] = ()
     is_implied: bool = False
@@ -53,7 +53,7 @@ class Request:
     @property
     def taking(self) -> dict[str, int]:
         """What one pod takes of a leaf: itself, too."""
-        return {**self.each, _PODS: 1}
+        return {**self.per_pod, _PODS: 1}
 
 
 def place(
@@ -65,7 +65,7 @@ def place(
 
 
 def has_levels(tree: Tree, nearness: Nearness) -> bool:
-    """Whether a tree has the levels that are asked for."""
+    """Whether a tree has the levels that are requested."""
     named = [nearness.required or nearness.preferred, *(one.topology for one in nearness.layers)]
     return all(level in tree.levels for level in named if level)
 
@@ -80,7 +80,7 @@ class _Groups(NamedTuple):
 
 @dataclass
 class _Excluded:
-    """Nodes that can take no pod at all, by why."""
+    """Nodes that can take no pod at all, by reason."""
 
     total: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
@@ -91,7 +91,7 @@ class _Excluded:
     def __str__(self) -> str:
         if not self.reasons:
             return ""
-        listed = ", ".join(sorted(f"{why}: {count}" for why, count in self.reasons.items()))
+        listed = ", ".join(sorted(f"{reason}: {count}" for reason, count in self.reasons.items()))
         return f". Total nodes: {self.total}; excluded: {listed}"
 
 
@@ -120,7 +120,7 @@ class Placing:
             domains = self._descend(domains, level)
         return self._assignment(domains)
 
-    # --- what is asked for ---
+    # --- what is requested ---
 
     def _requested_level(self) -> int:
         near = self._request.nearness
@@ -156,8 +156,8 @@ class Placing:
                 raise PlacingError(
                     f"no requested topology level for additional slice layer: {layer.topology}"
                 )
-            here = levels.index(layer.topology)
-            if here <= above:
+            layer_level = levels.index(layer.topology)
+            if layer_level <= above:
                 raise PlacingError(
                     f"additional slice layer topology {layer.topology} must be at a lower level "
                     f"than {levels[above]}"
@@ -167,8 +167,8 @@ class Placing:
                     f"additional slice layer size {layer.size} must evenly divide parent layer "
                     f"size {size}"
                 )
-            sizes.update(dict.fromkeys(range(above + 1, here + 1), layer.size))
-            above = here
+            sizes.update(dict.fromkeys(range(above + 1, layer_level + 1), layer.size))
+            above = layer_level
             size = layer.size
         return _Groups(level, outer.size, sizes)
 
@@ -179,14 +179,14 @@ class Placing:
         self._excluded.total = len(self._tree.leaves)
         for key, leaf in self._tree.leaves.items():
             leaf.pods = 0
-            why = self._unsuited(leaf)
-            if not why:
+            exclusion = self._unsuited(leaf)
+            if not exclusion:
                 free = self._tree.remaining(key, assumed, is_empty)
                 self._fill(leaf, taking, free)
                 if not leaf.pods:
-                    why = f'resource "{_scarcest(taking, free)}"'
-            if why:
-                self._excluded.add(why)
+                    exclusion = f'resource "{_scarcest(taking, free)}"'
+            if exclusion:
+                self._excluded.add(exclusion)
         for root in self._tree.by_level[0].values():
             self._sum_up(root, 0)
 
@@ -210,7 +210,7 @@ class Placing:
             return "nodeSelector"
         try:
             return "" if matches_node(spec, node) else "affinity"
-        except (KeyError, ValueError):  # templates of custom resources were looked at by nobody
+        except (KeyError, ValueError):  # templates of custom resources are not validated
             return "affinity"
 
     def _sum_up(self, domain: Domain, level: int) -> None:
@@ -269,21 +269,23 @@ class Placing:
             return self._layers_not_fitting(level)
         unit = "pod" if self._groups.size == 1 else "slice"
         if not fits:
-            said = f"doesn't allow to fit any of {needed} {unit}(s)"
+            verdict = f"doesn't allow to fit any of {needed} {unit}(s)"
         else:
-            said = f"allows to fit only {fits} out of {needed} {unit}(s)"
-        return f'topology "{name}" {said}{self._excluded}'
+            verdict = f"allows to fit only {fits} out of {needed} {unit}(s)"
+        return f'topology "{name}" {verdict}{self._excluded}'
 
     def _layers_not_fitting(self, level: int) -> str:
         domains = self._tree.by_level[level].values()
         best = max(domains, key=lambda one: (one.slices, [-ord(c) for c in "".join(one.values)]))
-        said = []
+        details = []
         for layer in self._request.nearness.layers:
             target = self._tree.levels.index(layer.topology)
             fits = _groups_below(best, level, target, layer.size)
             needed = self._request.count // layer.size
-            said.append(f"; {fits}/{needed} slice(s) fit on level {layer.topology}")
-        return f'topology "{self._tree.name}" doesn\'t allow to fit{"".join(said)}{self._excluded}'
+            details.append(f"; {fits}/{needed} slice(s) fit on level {layer.topology}")
+        return (
+            f'topology "{self._tree.name}" doesn\'t allow to fit{"".join(details)}{self._excluded}'
+        )
 
     # --- going down ---
 
@@ -292,20 +294,20 @@ class Placing:
         size = self._groups.size
         if level > self._groups.level:
             size = self._groups.inner.get(level, 1)
-        found: list[Domain] = []
+        spread: list[Domain] = []
         for domain in domains:
             children = self._sorted(domain.children)
             if size > 1:
                 for child in children:
                     child.slices = child.pods // size
-            found += self._spread(children, domain.pods, size, in_groups=size > 1)
-        return found
+            spread += self._spread(children, domain.pods, size, in_groups=size > 1)
+        return spread
 
     def _spread(
         self, domains: list[Domain], count: int, size: int, in_groups: bool = True
     ) -> list[Domain]:
         """Gives `count` pods to the first of the domains, and notes in each how many it has."""
-        found: list[Domain] = []
+        chosen_domains: list[Domain] = []
         left = count // size
         for index, domain in enumerate(domains):
             chosen = domain
@@ -315,10 +317,10 @@ class Placing:
             chosen.pods = taken * size
             if in_groups:
                 chosen.slices = taken
-            found.append(chosen)
+            chosen_domains.append(chosen)
             left -= taken
             if left <= 0:
-                return found
+                return chosen_domains
         raise PlacingError(f"unexpected remaining pods: {left}")
 
     def _sorted(self, domains: Iterable[Domain]) -> list[Domain]:

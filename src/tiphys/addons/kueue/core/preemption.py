@@ -38,9 +38,9 @@ class ClassicalSearch(Search):
         candidates = [*self._sorted(hierarchical), *self._sorted(others), *own]
         candidates.sort(key=lambda candidate: not candidate.item.evicted)
         for borrowing in self._attempts(bool(hierarchical), bool(hierarchical or others)):
-            found = self._attempt(candidates, borrowing)
-            if found:
-                return found
+            victims = self._attempt(candidates, borrowing)
+            if victims:
+                return victims
         return []
 
     def _attempts(self, hierarchical: bool, others: bool) -> tuple[bool, ...]:
@@ -76,8 +76,8 @@ class ClassicalSearch(Search):
             chosen = hierarchical if fits else others
             for queue in self._borrowing_queues(cohort, done):
                 chosen += self._candidates_of(queue, cohort, fits)
-            here, remaining = _fits_here(cohort, remaining)
-            fits = fits or here
+            fits_cohort, remaining = _fits_here(cohort, remaining)
+            fits = fits or fits_cohort
             done = cohort
         return hierarchical, others
 
@@ -114,18 +114,18 @@ class ClassicalSearch(Search):
 
     def _attempt(self, candidates: list[_Candidate], borrowing: bool) -> list[Target]:
         taken: list[Target] = []
-        found: list[Target] = []
+        targets: list[Target] = []
         for candidate in candidates:
             if not self._is_valid(candidate, borrowing):
                 continue
             self._state.suspend(candidate.item)
             taken.append(Target(candidate.item, candidate.reason))
             if self._fits(borrowing):
-                found = self._without_needless(taken, borrowing)
-                taken = found
+                targets = self._without_needless(taken, borrowing)
+                taken = targets
                 break
         self._restore(taken)
-        return found
+        return targets
 
     def _is_valid(self, candidate: _Candidate, borrowing: bool) -> bool:
         """Whether its queue, and every cohort below the common one, still borrows."""

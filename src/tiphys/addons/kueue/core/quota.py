@@ -57,34 +57,34 @@ class Node:
     def available(self, slot: Slot) -> int:
         """What can be used now; below zero when quotas have shrunk under what is used."""
         used = self.usage.get(slot, 0)
-        whole = self.subtree.get(slot, 0)
+        subtree_quota = self.subtree.get(slot, 0)
         if self.parent is None:
-            return whole - used
+            return subtree_quota - used
         from_parent = self.parent.available(slot)
         limit = self._borrowing_limit(slot)
         if limit is not None:
             kept = self.kept(slot)
-            lent_to_parent = whole - kept
+            lent_to_parent = subtree_quota - kept
             used_of_parent = max(0, used - kept)
             from_parent = min(from_parent, lent_to_parent - used_of_parent + limit)
         return self.kept_unused(slot) + from_parent
 
     def potential(self, slot: Slot) -> int:
-        """What could be used if nobody used anything."""
-        whole = self.subtree.get(slot, 0)
+        """What could be used if nothing were in use."""
+        subtree_quota = self.subtree.get(slot, 0)
         if self.parent is None:
-            return whole
+            return subtree_quota
         most = self.kept(slot) + self.parent.potential(slot)
         limit = self._borrowing_limit(slot)
-        return most if limit is None else min(most, whole + limit)
+        return most if limit is None else min(most, subtree_quota + limit)
 
     @cached_property
     def lendable(self) -> Mapping[str, int]:
-        """What could be used below it if nobody used anything, by resource."""
-        whole: dict[str, int] = {}
+        """What could be used below it if nothing were in use, by resource."""
+        totals: dict[str, int] = {}
         for slot in self.root.subtree:
-            whole[slot.resource] = whole.get(slot.resource, 0) + self.potential(slot)
-        return whole
+            totals[slot.resource] = totals.get(slot.resource, 0) + self.potential(slot)
+        return totals
 
     def _borrowing_limit(self, slot: Slot) -> int | None:
         quota = self.quotas.get(slot)
@@ -141,8 +141,8 @@ def sum_up(node: Node) -> None:
     node.subtree = {slot: quota.nominal for slot, quota in node.quotas.items()}
     for child in node.children:
         sum_up(child)
-        for slot, whole in child.subtree.items():
-            lent = whole - child.kept(slot)
+        for slot, subtree_quota in child.subtree.items():
+            lent = subtree_quota - child.kept(slot)
             node.subtree[slot] = node.subtree.get(slot, 0) + lent
 
 

@@ -19,7 +19,7 @@ _NOTHING: Mapping[Slot, int] = {}
 
 
 class Share(NamedTuple):
-    """`ratio` is unweighted. A node may borrow, and have a ratio of 0, where nobody lends."""
+    """`ratio` is unweighted. A node may borrow, and have a ratio of 0, where no other lends."""
 
     weight: float = 1.0
     ratio: float = 0.0
@@ -31,7 +31,7 @@ class Share(NamedTuple):
         return bool(self.borrowed)
 
     def borrows_for(self, usage: Mapping[Slot, int]) -> bool:
-        """Whether it borrows anything of what is asked for."""
+        """Whether it borrows any of the requested resources."""
         return any(usage.get(slot, 0) > 0 for slot in self.borrowed)
 
     @property
@@ -57,8 +57,8 @@ def share_of(node: Node, more: Mapping[Slot, int] = _NOTHING) -> Share:
     if node.parent is None:
         return Share(node.weight)
     borrowed: dict[Slot, int] = {}
-    for slot, whole in node.subtree.items():
-        beyond = node.usage.get(slot, 0) + more.get(slot, 0) - whole
+    for slot, subtree_quota in node.subtree.items():
+        beyond = node.usage.get(slot, 0) + more.get(slot, 0) - subtree_quota
         if beyond > 0:
             borrowed[slot] = beyond
     if not borrowed:

@@ -24,11 +24,11 @@ class Flavor(NamedTuple):
 
 
 class Holding(NamedTuple):
-    """Pods of a workload in their places: what `each` of them takes of the tree of whichever of
-    `flavors` has one."""
+    """Pods of a workload in their places. `per_pod` is what one of them takes of the tree; the tree
+    is that of whichever of `flavors` has one."""
 
     flavors: frozenset[str]
-    each: Mapping[str, int]
+    per_pod: Mapping[str, int]
     places: tuple[Place, ...]
 
 
@@ -58,7 +58,7 @@ class Preemption(NamedTuple):
 
 @dataclass(eq=False)
 class Queue:
-    """A cluster queue. `inactive` says why it admits nothing, empty when it does."""
+    """A cluster queue. `inactive` is the reason why it admits nothing, empty when it does."""
 
     node: Node
     groups: tuple[Group, ...]
@@ -79,12 +79,12 @@ class Queue:
 
 @dataclass(frozen=True)
 class PodGroup:
-    """A pod set: `each` is what one pod takes of quotas, `requests` what its template says, where
-    that is something else."""
+    """A pod set: `per_pod` is what one pod takes of quotas, `requests` what its template requests,
+    where that is something else."""
 
     name: str
     count: int
-    each: Mapping[str, int]
+    per_pod: Mapping[str, int]
     spec: PodSpec
     least: int | None = None
     nearness: Nearness = ANYWHERE
@@ -92,7 +92,7 @@ class PodGroup:
 
     @property
     def plain(self) -> Mapping[str, int]:
-        return self.each if self.requests is None else self.requests
+        return self.per_pod if self.requests is None else self.requests
 
     @property
     def taking(self) -> dict[str, int]:
@@ -100,12 +100,12 @@ class PodGroup:
         return {**self.plain, PODS: 1}
 
     def total(self, count: int) -> dict[str, int]:
-        return {resource: amount * count for resource, amount in self.each.items()}
+        return {resource: amount * count for resource, amount in self.per_pod.items()}
 
 
 @dataclass(eq=False)
 class Item:
-    """A workload. `queued` is when it began to wait, `reserved` when it got quota, in seconds.
+    """A workload. `queued` is when it started to wait, `reserved` when it got quota, in seconds.
 
     `usage` is what it holds of the quota of its queue, `holdings` of topologies. `shape` is equal
     for workloads that fare alike.
@@ -131,7 +131,7 @@ class Item:
 
 @dataclass
 class State:
-    """Everything a cycle looks at. `waiting` are the workloads of each queue, in any order;
+    """Everything a cycle reads. `waiting` are the workloads of each queue, in any order;
     `blocked` are strict queues whose first has been refused. With `strategies` of preemption
     queues share fairly."""
 
@@ -181,13 +181,13 @@ class State:
         if tree is None:
             return
         for place in holding.places:
-            tree.used.add(tree.key(place.values), holding.each, sign * place.pods)
+            tree.used.add(tree.key(place.values), holding.per_pod, sign * place.pods)
 
     def has_room(self, holdings: Iterable[Holding]) -> bool:
         """Whether all places are free still."""
         for holding in holdings:
             tree = self._tree_of(holding)
-            if tree is None or not tree.holds(holding.places, holding.each):
+            if tree is None or not tree.holds(holding.places, holding.per_pod):
                 return False
         return True
 

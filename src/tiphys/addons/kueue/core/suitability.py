@@ -20,13 +20,13 @@ def obstacle_to(name: str, flavor: Flavor | None, spec: core_v1.PodSpec) -> str:
             return f"untolerated taint {{{written}:{taint.effect}}} in flavor {name}"
     try:
         is_selected = _is_selected(flavor, spec)
-    except (KeyError, ValueError):  # templates within custom resources were looked at by nobody
+    except (KeyError, ValueError):  # templates within custom resources are not validated
         is_selected = False
     return "" if is_selected else f"flavor {name} doesn't match node affinity"
 
 
 def _is_selected(flavor: Flavor, spec: core_v1.PodSpec) -> bool:
-    """By what the pod says of labels that the flavor has; of others it says nothing here."""
+    """By the pod's terms on labels that the flavor has; terms on others are ignored here."""
     relevant = core_v1.PodSpec(
         node_selector={k: v for k, v in spec.node_selector.items() if k in flavor.labels}
     )
@@ -43,7 +43,7 @@ def _is_selected(flavor: Flavor, spec: core_v1.PodSpec) -> bool:
 
 
 def _relevant_terms(flavor: Flavor, spec: core_v1.PodSpec) -> list[core_v1.NodeSelectorTerm]:
-    """None, too, where one of several terms says nothing of the flavor: that one holds."""
+    """None, too, where one of several terms does not concern the flavor: that one holds."""
     affinity = spec.affinity.node_affinity if spec.affinity else None
     required = affinity.required_during_scheduling_ignored_during_execution if affinity else None
     terms = []

@@ -77,9 +77,9 @@ class Domain:
 class Used(dict[Key, Amounts]):
     """What workloads hold, by leaf. Trees whose leaves are hosts share one."""
 
-    def add(self, key: Key, each: Mapping[str, int], count: int) -> None:
+    def add(self, key: Key, per_pod: Mapping[str, int], count: int) -> None:
         amounts = self.setdefault(key, {})
-        for resource, amount in each.items():
+        for resource, amount in per_pod.items():
             amounts[resource] = amounts.get(resource, 0) + amount * count
 
 
@@ -144,18 +144,18 @@ class Tree:
                 left[resource] = left.get(resource, 0) - amount
         return left
 
-    def holds(self, places: Iterable[Place], each: Mapping[str, int]) -> bool:
+    def holds(self, places: Iterable[Place], per_pod: Mapping[str, int]) -> bool:
         """Whether there is room for pods in their places still."""
         for place in places:
             key = self.key(place.values)
-            if key not in self.leaves or fitting(each, self.remaining(key)) < place.pods:
+            if key not in self.leaves or fitting(per_pod, self.remaining(key)) < place.pods:
                 return False
         return True
 
 
-def fitting(each: Mapping[str, int], free: Mapping[str, int]) -> int:
+def fitting(per_pod: Mapping[str, int], free: Mapping[str, int]) -> int:
     """How many times something fits."""
-    counts = [free.get(name, 0) // amount for name, amount in each.items() if amount > 0]
+    counts = [free.get(name, 0) // amount for name, amount in per_pod.items() if amount > 0]
     return max(0, min(counts, default=0))
 
 

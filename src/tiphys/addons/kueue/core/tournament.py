@@ -53,7 +53,7 @@ class Tournament:
         return self._players.pop(name)
 
     def _best(self, cohort: Node) -> str | None:
-        """The queue that wins a cohort; None: nobody of it plays."""
+        """The queue that wins a cohort; None: none of its queues takes part."""
         candidates: list[str] = []
         for child in cohort.children:
             player = self._players.get(child.name)
@@ -76,11 +76,11 @@ def _ranks_of(player: Player) -> dict[int, _Rank]:
     child = player.queue.node
     for slot, amount in player.usage.items():
         child.use(slot, amount)
-    found: dict[int, _Rank] = {}
+    ranks: dict[int, _Rank] = {}
     for cohort in player.queue.node.ancestors():
         share = share_of(child)
-        found[id(cohort)] = _Rank(share.borrows_for(player.usage), share.rank)
+        ranks[id(cohort)] = _Rank(share.borrows_for(player.usage), share.rank)
         child = cohort
     for slot, amount in player.usage.items():
         player.queue.node.release(slot, amount)
-    return found
+    return ranks

@@ -12,7 +12,7 @@ from tiphys.machinery.footprint import units
 
 
 class TransformationError(ValueError):
-    """The text says no transformations."""
+    """The text is not a list of transformations."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,9 @@ class Counting:
             rule = self.transformations.get(resource)
             if rule is None or rule.retained:
                 counted[resource] = counted.get(resource, 0) + amount
-            one = units(resource, "1")
+            unit = units(resource, "1")
             for output, factor in rule.outputs.items() if rule is not None else ():
-                counted[output] = counted.get(output, 0) + -(-amount * factor // one)
+                counted[output] = counted.get(output, 0) + -(-amount * factor // unit)
         return counted
 
 
@@ -62,13 +62,13 @@ def parse(transformations: str, excluded: str = "") -> Counting:
 
 
 def _outputs(text: str) -> dict[str, int]:
-    made: dict[str, int] = {}
+    outputs: dict[str, int] = {}
     for part in filter(None, map(str.strip, text.split(","))):
         resource, _, quantity = part.rpartition(":")
         try:
-            made[resource] = units(resource, quantity)
+            outputs[resource] = units(resource, quantity)
         except ValueError:
             raise TransformationError(f"{part!r} is not RESOURCE:QUANTITY") from None
         if not resource:
             raise TransformationError(f"{part!r} is not RESOURCE:QUANTITY")
-    return made
+    return outputs

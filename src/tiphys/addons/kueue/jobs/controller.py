@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from tiphys.addons.kueue import statuses
-from tiphys.addons.kueue.jobs import workloads as made
+from tiphys.addons.kueue.jobs import workloads as job_workloads
 from tiphys.addons.kueue.jobs.kinds import KINDS, kind_of
 from tiphys.addons.kueue.jobs.parts import AnyJob, Finish, JobKind, Manifest
 from tiphys.addons.kueue.priorities import Priorities
@@ -79,7 +79,7 @@ class JobController(Controller):
             return None  # its workload goes with it
         owner = controller_of(job)
         is_child = owner is not None and kind_of(owner.api_version, owner.kind) is not None
-        if not made.queue_of(job) or is_child:
+        if not job_workloads.queue_of(job) or is_child:
             return None
         await self._bring_together(kind, _typed(kind, job))
         return None
@@ -95,7 +95,7 @@ class JobController(Controller):
             await self._begin(kind, job)
         elif statuses.has(workload, statuses.EVICTED):
             await self._stop_evicted(kind, job, workload)
-        elif made.runs(kind, job):
+        elif job_workloads.runs(kind, job):
             await self._check_running(kind, job, workload)
         elif statuses.has(workload, statuses.ADMITTED):
             await self._start(kind, job, workload)
@@ -103,21 +103,21 @@ class JobController(Controller):
             await self._follow_job(kind, job, workload)
 
     def _workload_of(self, job: AnyJob) -> Workload | None:
-        found = self._workloads.informer.by(_BY_OWNER, job.metadata.uid)
-        return next((one for one in found if not one.metadata.deletion_timestamp), None)
+        workloads = self._workloads.informer.by(_BY_OWNER, job.metadata.uid)
+        return next((one for one in workloads if not one.metadata.deletion_timestamp), None)
 
     async def _begin(self, kind: JobKind, job: AnyJob) -> None:
         """The job is stopped first: what it asks for is counted when nothing of it runs."""
-        if made.runs(kind, job):
-            await self._write_spec(kind, job, made.stopped_spec(kind, job))
+        if job_workloads.runs(kind, job):
+            await self._write_spec(kind, job, job_workloads.stopped_spec(kind, job))
             self.event(job, "Normal", "Suspended", "Kueue managed job suspended")
             return
-        priority = self._priorities.of(job.metadata.labels, made.pod_sets_of(kind, job))
+        priority = self._priorities.of(job.metadata.labels, job_workloads.pod_sets_of(kind, job))
         if isinstance(priority, str):
             message = f"WorkloadPriorityClass {priority!r} not found"
             self.event(job, "Warning", "WorkloadPriorityClassNotFound", message)
             raise LookupError(f"{job.metadata.namespace}/{job.metadata.name}: {message}")
-        workload = made.workload_of(kind, job, priority)
+        workload = job_workloads.workload_of(kind, job, priority)
         if key := await self._workloads.create(workload):
             self.event(job, "Normal", "CreatedWorkload", f"Created Workload: {key}")
 
@@ -133,10 +133,10 @@ class JobController(Controller):
 
     async def _start(self, kind: JobKind, job: AnyJob, workload: Workload) -> None:
         flavors = {one.metadata.name: one for one in self._flavors}
-        placements = made.placements_of(workload, flavors)
+        placements = job_workloads.placements_of(workload, flavors)
         try:
-            spec = made.started_spec(kind, job, placements)
-        except made.PlacementError as error:
+            spec = job_workloads.started_spec(kind, job, placements)
+        except job_workloads.PlacementError as error:
             now = self.context.now()
             message = str(error)
             await self._workloads.change(
@@ -154,8 +154,8 @@ class JobController(Controller):
         """Quota is free once nothing of the job runs any more."""
         evicted = conditions.find(workload.status.conditions, statuses.EVICTED)
         assert evicted is not None
-        if made.runs(kind, job):
-            await self._write_spec(kind, job, made.stopped_spec(kind, job))
+        if job_workloads.runs(kind, job):
+            await self._write_spec(kind, job, job_workloads.stopped_spec(kind, job))
             self.event(job, "Normal", "Stopped", evicted.message)
             return  # its change brings it back
         if kind.is_active(job.status or {}):
@@ -168,19 +168,19 @@ class JobController(Controller):
         now = self.context.now()
         is_requeued = evicted.reason in ("Preempted", "NodeFailures")
 
-        def free(one: Workload) -> None:
+        def free(workload_: Workload) -> None:
             statuses.set_condition(
-                one, statuses.REQUEUED, is_requeued, evicted.reason, evicted.message, now
+                workload_, statuses.REQUEUED, is_requeued, evicted.reason, evicted.message, now
             )
             reason = statuses.PENDING_EVALUATION
-            statuses.unreserve(one, reason, evicted.message, now)
+            statuses.unreserve(workload_, reason, evicted.message, now)
 
         await self._workloads.change(workload, free)
 
     async def _restore(self, kind: JobKind, job: AnyJob, workload: Workload) -> bool:
         """Takes what flavors added out of a stopped job again. Returns whether there was any."""
         if (job.status or {}).get("startTime") and kind is KINDS[0]:
-            # A template that has begun to be used may only change once it counts as unused.
+            # A template that is in use may only change once it counts as unused.
             await self.client.patch(
                 _named(kind),
                 job.metadata.name,
@@ -190,7 +190,7 @@ class JobController(Controller):
                 media=MERGE,
             )
             return True
-        restored = made.restored_spec(kind, job, workload)
+        restored = job_workloads.restored_spec(kind, job, workload)
         if restored == job.spec:
             return False
         await self._write_spec(kind, job, restored)
@@ -198,7 +198,7 @@ class JobController(Controller):
 
     async def _check_running(self, kind: JobKind, job: AnyJob, workload: Workload) -> None:
         if not statuses.has(workload, statuses.ADMITTED):
-            await self._write_spec(kind, job, made.stopped_spec(kind, job))
+            await self._write_spec(kind, job, job_workloads.stopped_spec(kind, job))
             self.event(job, "Normal", "Stopped", "Not admitted by cluster queue")
             return
         status = job.status or {}
@@ -207,32 +207,32 @@ class JobController(Controller):
         is_ready = kind.is_ready(spec, status)
         now = self.context.now()
 
-        def note(one: Workload) -> None:
-            one.status.reclaimable_pods = [
+        def note(workload_: Workload) -> None:
+            workload_.status.reclaimable_pods = [
                 ReclaimablePod(name=name, count=count) for name, count in free.items()
-            ] or one.status.reclaimable_pods
-            _note_ready(one, is_ready, now)
+            ] or workload_.status.reclaimable_pods
+            _note_ready(workload_, is_ready, now)
 
         await self._workloads.change(workload, note)
 
     async def _follow_job(self, kind: JobKind, job: AnyJob, workload: Workload) -> None:
         """While it waits its user may still change it, its queue and its priority."""
         priority = self._priorities.of(job.metadata.labels, workload.spec.pod_sets)
-        pod_sets = made.pod_sets_of(kind, job)
+        pod_sets = job_workloads.pod_sets_of(kind, job)
 
-        def follow(one: Workload) -> None:
-            if one.status.admission is None:
-                one.spec.queue_name = made.queue_of(job)
-                if to_builtins(one.spec.pod_sets) != to_builtins(pod_sets):
-                    one.spec.pod_sets = pod_sets
+        def follow(workload_: Workload) -> None:
+            if workload_.status.admission is None:
+                workload_.spec.queue_name = job_workloads.queue_of(job)
+                if to_builtins(workload_.spec.pod_sets) != to_builtins(pod_sets):
+                    workload_.spec.pod_sets = pod_sets
                 if not isinstance(priority, str):
-                    one.spec.priority = priority.value
-                    one.spec.priority_class_ref = priority.reference
+                    workload_.spec.priority = priority.value
+                    workload_.spec.priority_class_ref = priority.reference
 
         await self._workloads.respecify(workload, follow)
 
     async def _write_spec(self, kind: JobKind, job: AnyJob, spec: Manifest) -> None:
-        """Bound to the version that was looked at."""
+        """Bound to the version that was read."""
         patch = [
             {
                 "op": "replace",

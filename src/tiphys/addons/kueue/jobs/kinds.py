@@ -197,7 +197,7 @@ def _ray_job_parts(meta: Manifest, spec: Manifest) -> list[Part]:
     if isinstance(submitter, dict):
         path = "spec.submitterPodTemplate.metadata"
         return [*parts, Part("submitter", submitter, 1, path=path)]
-    # What KubeRay starts when it is not told; it cannot be placed.
+    # What KubeRay starts by default; it cannot be placed.
     resources = {"requests": {"cpu": "500m", "memory": "200Mi"}}
     container = {"name": "ray-job-submitter", "resources": resources}
     return [*parts, Part("submitter", {"spec": {"containers": [container]}}, 1)]
@@ -225,7 +225,7 @@ def _ray_cluster_active(status: Manifest) -> bool:
 
 
 def _is_resumed(status: Manifest) -> bool:
-    """It says that it is suspended once its pods are gone."""
+    """It reports that it is suspended once its pods are gone."""
     return any(
         (one.get("type"), one.get("status")) == ("Suspended", "False")
         for one in items(status, "conditions")

@@ -95,13 +95,13 @@ def dig(value: Any, *path: str) -> Any:
 
 
 def mapping(value: Any, *path: str) -> Manifest:
-    found = dig(value, *path)
-    return found if isinstance(found, dict) else {}
+    field = dig(value, *path)
+    return field if isinstance(field, dict) else {}
 
 
 def items(value: Any, *path: str) -> list[Manifest]:
-    found = dig(value, *path)
-    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+    field = dig(value, *path)
+    return [one for one in field if isinstance(one, dict)] if isinstance(field, list) else []
 
 
 def number(value: Any, default: int) -> int:

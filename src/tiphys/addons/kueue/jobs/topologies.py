@@ -1,4 +1,4 @@
-"""How near each other the pods of a part of a job are to be, as their template says."""
+"""How near each other the pods of a part of a job are to be, as their template requests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def topology_request(
     template: Any, index_label: str = "", group_label: str = "", groups: int | None = None
 ) -> PodSetTopologyRequest | None:
     """Of a pod template as plain data. Its pods have their index in a label, and where the part is
-    several jobs, that of the job in another one. None: nothing is said. What the rules refuse is
+    several jobs, that of the job in another one. None: none is requested. What the rules refuse is
     not read."""
     annotations = {
         name: text

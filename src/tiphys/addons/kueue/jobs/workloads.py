@@ -30,7 +30,7 @@ from tiphys.api.meta_v1 import ObjectMeta, OwnerReference
 
 
 class Priority(NamedTuple):
-    """What a job is worth: the class that says so, and its value."""
+    """The priority of a job: its class and its value."""
 
     value: int
     reference: PriorityClassRef | None = None
@@ -108,32 +108,32 @@ def placements_of(workload: Workload, flavors: Mapping[str, ResourceFlavor]) -> 
     admission = workload.status.admission
     counts = {one.name: one.count for one in workload.spec.pod_sets}
     requests = {one.name: one.topology_request for one in workload.spec.pod_sets}
-    found = []
-    for one in admission.pod_set_assignments if admission is not None else ():
-        count = one.count if one.count is not None else counts.get(one.name, 1)
-        placement = Placement(one.name, count, {}, [], {}, {})
-        for name in dict.fromkeys(one.flavors.values()):
+    placements = []
+    for assignment in admission.pod_set_assignments if admission is not None else ():
+        count = assignment.count if assignment.count is not None else counts.get(assignment.name, 1)
+        placement = Placement(assignment.name, count, {}, [], {}, {})
+        for name in dict.fromkeys(assignment.flavors.values()):
             flavor = flavors.get(name)
             if flavor is not None:
                 placement.node_selector.update(flavor.spec.node_labels)
                 placement.tolerations += to_builtins(flavor.spec.tolerations)
-        if one.topology_assignment:
-            _behind_gate(placement, workload, requests.get(one.name))
+        if assignment.topology_assignment:
+            _behind_gate(placement, workload, requests.get(assignment.name))
         for check in workload.status.admission_checks:
             for update in check.pod_set_updates:
-                if update.name == one.name:
+                if update.name == assignment.name:
                     placement.node_selector.update(update.node_selector)
                     placement.tolerations += to_builtins(update.tolerations)
                     placement.labels.update(update.labels)
                     placement.annotations.update(update.annotations)
-        found.append(placement)
-    return found
+        placements.append(placement)
+    return placements
 
 
 def _behind_gate(
     placement: Placement, workload: Workload, request: PodSetTopologyRequest | None
 ) -> None:
-    """Pods that a topology has places for are told theirs once they are there."""
+    """Pods that a topology has places for get theirs once they exist."""
     placement.gates.append(names.TOPOLOGY_GATE)
     placement.labels[names.POD_SET] = placement.name
     placement.annotations[names.WORKLOAD] = workload.metadata.name
@@ -219,12 +219,12 @@ def _restore(template: Manifest, original: Manifest) -> None:
         ("spec", ("nodeSelector", "tolerations", "schedulingGates")),
     ):
         was = original.get(outer) or {}
-        here = template.setdefault(outer, {})
+        metadata = template.setdefault(outer, {})
         for field in fields:
             if was.get(field):
-                here[field] = copy.deepcopy(was[field])
+                metadata[field] = copy.deepcopy(was[field])
             else:
-                here.pop(field, None)
+                metadata.pop(field, None)
 
 
 def runs(kind: JobKind, job: AnyJob) -> bool:

@@ -1,4 +1,4 @@
-"""Texts that Kueue reads as Go does: what they are, or what Go says of them."""
+"""Texts that Kueue parses as Go does: their values, or Go's error messages."""
 
 from __future__ import annotations
 

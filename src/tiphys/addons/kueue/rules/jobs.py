@@ -15,7 +15,7 @@ from tiphys.machinery.fielderrors import FieldError, forbidden_field, invalid_va
 from tiphys.machinery.names import dns_subdomain_errors
 
 _WITH_GROUPS = frozenset(("JobSet", "MPIJob", "RayCluster", "RayJob"))
-"""Of other kinds nobody asks whether a group is a pair (upstream)."""
+"""For other kinds upstream does not check whether a group is a pair."""
 _LABELS, _ANNOTATIONS = "metadata.labels", "metadata.annotations"
 
 
@@ -55,7 +55,7 @@ def text_of(job: Manifest, field: str, key: str) -> str:
     return str(mapping(job, "metadata", field).get(key) or "")
 
 
-# --- what it says ---
+# --- what it declares ---
 
 
 def _labels(job: Manifest) -> Iterator[FieldError]:
@@ -126,8 +126,8 @@ def _topologies(kind: JobKind, parts: list[Part]) -> list[FieldError]:
 
 
 def _annotations_of(obj: Any) -> Mapping[str, str]:
-    found = mapping(obj, "metadata", "annotations")
-    return {key: text for key, text in found.items() if isinstance(text, str)}
+    annotations = mapping(obj, "metadata", "annotations")
+    return {key: text for key, text in annotations.items() if isinstance(text, str)}
 
 
 # --- what stays as it is ---

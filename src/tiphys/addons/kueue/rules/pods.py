@@ -30,8 +30,8 @@ def of_new_pod(pod: Manifest) -> list[FieldError]:
 
 
 def _texts(pod: Manifest, field: str) -> dict[str, str]:
-    found = mapping(pod, "metadata", field)
-    return {key: text for key, text in found.items() if isinstance(text, str)}
+    values = mapping(pod, "metadata", field)
+    return {key: text for key, text in values.items() if isinstance(text, str)}
 
 
 def _name(labels: Mapping[str, str], label: str) -> Iterator[FieldError]:

@@ -34,7 +34,7 @@ _LEAST_WEIGHT = quantity.nano("1n")
 
 
 class _Scope(NamedTuple):
-    """What quotas stand in: `above` names the field that is empty where nobody is above."""
+    """The scope of quotas: `above` names the field that is empty where there is no parent."""
 
     has_parent: bool
     above: str
@@ -56,12 +56,12 @@ def of_flavor(flavor: ResourceFlavor) -> list[FieldError]:
 def _taints(taints: Sequence[Taint], path: str) -> Iterator[FieldError]:
     seen: set[tuple[str, str]] = set()
     for index, taint in enumerate(taints):
-        here = f"{path}[{index}]"
-        yield from label_name(taint.key, f"{here}.key")
+        taint_path = f"{path}[{index}]"
+        yield from label_name(taint.key, f"{taint_path}.key")
         if problems := label_value_errors(taint.value):
-            yield invalid_value(f"{here}.value", taint.value, ";".join(problems))
+            yield invalid_value(f"{taint_path}.value", taint.value, ";".join(problems))
         if (taint.key, taint.effect) in seen:
-            twice = duplicate(here, taint)
+            twice = duplicate(taint_path, taint)
             detail = f"{twice.detail}: taints must be unique by key and effect pair"
             yield FieldError(twice.reason, twice.field, detail)
         seen.add((taint.key, taint.effect))
@@ -104,14 +104,14 @@ def _groups(groups: Sequence[ResourceGroup], scope: _Scope, path: str) -> Iterat
     resources: set[str] = set()
     flavors: set[str] = set()
     for index, group in enumerate(groups):
-        here = f"{path}[{index}]"
+        group_path = f"{path}[{index}]"
         for place, name in enumerate(group.covered_resources):
-            yield from label_name(name, f"{here}.coveredResources[{place}]")
+            yield from label_name(name, f"{group_path}.coveredResources[{place}]")
             if name in resources:
-                yield duplicate(f"{here}.coveredResources[{place}]", name)
+                yield duplicate(f"{group_path}.coveredResources[{place}]", name)
             resources.add(name)
         for place, flavor in enumerate(group.flavors):
-            where = f"{here}.flavors[{place}]"
+            where = f"{group_path}.flavors[{place}]"
             yield from _flavor_quotas(flavor, group.covered_resources, scope, where)
             if flavor.name in flavors:
                 yield duplicate(f"{where}.name", flavor.name)
@@ -122,12 +122,12 @@ def _flavor_quotas(
     flavor: FlavorQuotas, covered: Sequence[str], scope: _Scope, path: str
 ) -> Iterator[FieldError]:
     for index, (quota, name) in enumerate(zip(flavor.resources, covered, strict=False)):
-        here = f"{path}.resources[{index}]"
+        quota_path = f"{path}.resources[{index}]"
         if quota.name != name:
             detail = "must match the name in coveredResources"
-            yield invalid_value(f"{here}.name", quota.name, detail)
-        yield from natural(quota.nominal_quota, f"{here}.nominalQuota")
-        yield from _limits(quota, scope, here)
+            yield invalid_value(f"{quota_path}.name", quota.name, detail)
+        yield from natural(quota.nominal_quota, f"{quota_path}.nominalQuota")
+        yield from _limits(quota, scope, quota_path)
 
 
 def _limits(quota: ResourceQuota, scope: _Scope, path: str) -> Iterator[FieldError]:
@@ -168,10 +168,10 @@ def _weight(sharing: FairSharing | None) -> Iterator[FieldError]:
 def _totals(groups: Sequence[ResourceGroup], path: str) -> Iterator[FieldError]:
     flavors = sum(len(group.flavors) for group in groups)
     covered = sum(len(group.covered_resources) for group in groups)
-    for what, total in (("flavors", flavors), ("covered resources", covered)):
+    for noun, total in (("flavors", flavors), ("covered resources", covered)):
         if total > _MOST:
             detail = (
-                f"total number of {what} across all resourceGroups must be ≤ {_MOST}, got {total}"
+                f"total number of {noun} across all resourceGroups must be ≤ {_MOST}, got {total}"
             )
             yield invalid_value(path, total, detail)
     for index, group in enumerate(groups):

@@ -44,9 +44,9 @@ def _mode(annotations: Annotations, path: str) -> Iterator[FieldError]:
         listed = ", ".join(f'"{one}"' for one in _MODES)
         detail = f"must not contain more than one topology annotation: [{listed}]"
         yield FieldError("FieldValueInvalid", path, f"Invalid value: {detail}")
-    for one in (names.REQUIRED_TOPOLOGY, names.PREFERRED_TOPOLOGY, names.SLICE_TOPOLOGY):
-        if one in annotations:
-            yield from label_name(annotations[one], f"{path}[{one}]")
+    for key in (names.REQUIRED_TOPOLOGY, names.PREFERRED_TOPOLOGY, names.SLICE_TOPOLOGY):
+        if key in annotations:
+            yield from label_name(annotations[key], f"{path}[{key}]")
 
 
 def _group(annotations: Annotations, path: str) -> Iterator[FieldError]:
@@ -76,16 +76,16 @@ class Grouped(NamedTuple):
 
 
 def of_groups(sets: Sequence[Grouped]) -> Iterator[FieldError]:
-    """A group is a leader and its workers, as near as each other. Asked of annotations that are
+    """A group is a leader and its workers, as near as each other. Checked for annotations that are
     well otherwise."""
     by_name: dict[str, list[Grouped]] = {}
-    for one in sets:
-        if name := one.annotations.get(names.POD_SET_GROUP):
-            by_name.setdefault(name, []).append(one)
+    for grouped in sets:
+        if name := grouped.annotations.get(names.POD_SET_GROUP):
+            by_name.setdefault(name, []).append(grouped)
     for name, group in by_name.items():
         detail = _not_a_pair(group)
-        for one in group if detail else ():
-            where = f"{one.path}.annotations[{names.POD_SET_GROUP}]"
+        for grouped in group if detail else ():
+            where = f"{grouped.path}.annotations[{names.POD_SET_GROUP}]"
             yield invalid_value(where, name, detail)
         if len(group) == 2 and _level(group[0]) != _level(group[1]):
             yield from _unlike(name, group)
@@ -109,12 +109,14 @@ def _level(of: Grouped) -> tuple[str | None, str | None]:
 
 
 def _unlike(name: str, pair: Sequence[Grouped]) -> Iterator[FieldError]:
-    for one, other in (pair, reversed(pair)):
+    for first, second in (pair, reversed(pair)):
         detail = (
             f"must specify '{names.REQUIRED_TOPOLOGY}' or '{names.PREFERRED_TOPOLOGY}' topology "
-            f"consistent with '{other.path}.annotations' in group '{name}'"
+            f"consistent with '{second.path}.annotations' in group '{name}'"
         )
-        yield FieldError("FieldValueInvalid", f"{one.path}.annotations", f"Invalid value: {detail}")
+        yield FieldError(
+            "FieldValueInvalid", f"{first.path}.annotations", f"Invalid value: {detail}"
+        )
 
 
 def _unconstrained(annotations: Annotations, path: str) -> Iterator[FieldError]:
@@ -191,8 +193,8 @@ def _each_layer(layers: Sequence[Layer], path: str) -> Iterator[FieldError]:
     for index, layer in enumerate(layers):
         first = seen.setdefault(layer.topology, index)
         if first != index:
-            said = f"{layer.topology} (also at index {first})"
-            yield duplicate(f"{path}[{index}].topology", said)
+            value = f"{layer.topology} (also at index {first})"
+            yield duplicate(f"{path}[{index}].topology", value)
     for index, (outer, inner) in enumerate(pairwise(layers)):
         if inner.size > 0 and outer.size % inner.size:
             detail = f"must evenly divide the parent layer size {outer.size}"
@@ -200,7 +202,7 @@ def _each_layer(layers: Sequence[Layer], path: str) -> Iterator[FieldError]:
 
 
 def _sizes(annotations: Annotations, path: str, count: int) -> Iterator[FieldError]:
-    """No slice is larger than the set. Asked of annotations that are well otherwise."""
+    """No slice is larger than the set. Checked for annotations that are valid otherwise."""
     detail = f"must not be greater than pod set count {count}"
     size = annotations.get(names.SLICE_SIZE)
     if size is not None and integer(size, 32) > count:

@@ -1,4 +1,4 @@
-"""Workloads: what they ask for, and what may be said of them once they hold quota."""
+"""Workloads: what they request, and what their status may be once they hold quota."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _PODS = "pods"
 
 
 def of_workload(workload: Workload, old: Workload | None = None) -> list[FieldError]:
-    problems = [*_asked(workload), *_given(workload, old)]
+    problems = [*_asked(workload), *_decided(workload, old)]
     if old is not None:
         problems += _changed(workload, old)
     return problems
@@ -50,35 +50,37 @@ def _asked(workload: Workload) -> Iterator[FieldError]:
 
 def _pod_set(pod_set: PodSet, path: str) -> Iterator[FieldError]:
     template = mapping(pod_set.template)
-    here = f"{path}.template"
+    template_path = f"{path}.template"
     meta = mapping(template, "metadata")
-    yield from validate_labels(_texts(meta, "labels"), f"{here}.metadata.labels")
-    yield from validate_annotations(_texts(meta, "annotations"), f"{here}.metadata.annotations")
+    yield from validate_labels(_texts(meta, "labels"), f"{template_path}.metadata.labels")
+    yield from validate_annotations(
+        _texts(meta, "annotations"), f"{template_path}.metadata.annotations"
+    )
     spec = mapping(template, "spec")
     for field in ("initContainers", "containers"):
         for index, container in enumerate(items(spec, field)):
-            where = f"{here}.spec.{field}[{index}].resources"
+            where = f"{template_path}.spec.{field}[{index}].resources"
             yield from _resources(mapping(container, "resources"), where)
-    yield from _resources(mapping(spec, "resources"), f"{here}.spec.resources")
+    yield from _resources(mapping(spec, "resources"), f"{template_path}.spec.resources")
     yield from _slices(pod_set.topology_request, f"{path}.topologyRequest")
 
 
 def _texts(value: Any, field: str) -> dict[str, str]:
-    """A map of texts, of a template that no server has looked at."""
+    """A map of texts, of a template that no server has validated."""
     return {key: text for key, text in mapping(value, field).items() if isinstance(text, str)}
 
 
 def _resources(resources: Mapping[str, Any], path: str) -> Iterator[FieldError]:
     for field in ("requests", "limits"):
         for name, amount in mapping(resources, field).items():
-            here = f"{path}.{field}[{name}]"
+            resource_path = f"{path}.{field}[{name}]"
             if name == _PODS:
                 detail = "the key is reserved for internal kueue use"
-                yield invalid_value(here, name, detail)
+                yield invalid_value(resource_path, name, detail)
             try:
-                yield from natural(str(amount), here)
+                yield from natural(str(amount), resource_path)
             except ValueError:
-                yield invalid_value(here, amount, "must be a quantity")
+                yield invalid_value(resource_path, amount, "must be a quantity")
 
 
 def _slices(request: PodSetTopologyRequest | None, path: str) -> Iterator[FieldError]:
@@ -97,7 +99,7 @@ def _slices(request: PodSetTopologyRequest | None, path: str) -> Iterator[FieldE
 # --- what it was given ---
 
 
-def _given(workload: Workload, old: Workload | None) -> Iterator[FieldError]:
+def _decided(workload: Workload, old: Workload | None) -> Iterator[FieldError]:
     if statuses.has(workload, statuses.QUOTA_RESERVED):
         yield from _admission(workload, old)
     yield from _reclaimable(workload)
@@ -108,7 +110,7 @@ def _given(workload: Workload, old: Workload | None) -> Iterator[FieldError]:
 
 
 def _reserves_nothing(workload: Workload | None) -> bool:
-    """Whether a workload says that it holds quota, and not which."""
+    """Whether a workload's status has the condition that it holds quota, but no admission."""
     return (
         workload is not None
         and statuses.has(workload, statuses.QUOTA_RESERVED)
@@ -125,36 +127,36 @@ def _admission(workload: Workload, old: Workload | None) -> Iterator[FieldError]
         return
     names = {one.name for one in workload.spec.pod_sets}
     for index, assignment in enumerate(admission.pod_set_assignments):
-        here = f"{path}.podSetAssignments[{index}]"
+        assignment_path = f"{path}.podSetAssignments[{index}]"
         if assignment.name not in names:
-            yield field_not_found(f"{here}.name", assignment.name)
+            yield field_not_found(f"{assignment_path}.name", assignment.name)
         count = assignment.count or 0
         for resource, amount in assignment.resource_usage.items():
             if count and units(resource, amount) % count:
                 detail = f"is not a multiple of {count}"
-                yield invalid_value(f"{here}.resourceUsage[{resource}]", amount, detail)
+                yield invalid_value(f"{assignment_path}.resourceUsage[{resource}]", amount, detail)
 
 
 def _reclaimable(workload: Workload) -> Iterator[FieldError]:
     counts = {one.name: one.count for one in workload.spec.pod_sets}
-    for one in workload.status.reclaimable_pods:
-        path = f"status.reclaimablePods[{one.name}]"
-        if one.name not in counts:
-            yield not_one_of(f"{path}.name", one.name, list(counts))
-        elif one.count > counts[one.name]:
-            detail = f"should be less or equal to {counts[one.name]}"
-            yield invalid_value(f"{path}.count", one.count, detail)
+    for reclaimable_pod in workload.status.reclaimable_pods:
+        path = f"status.reclaimablePods[{reclaimable_pod.name}]"
+        if reclaimable_pod.name not in counts:
+            yield not_one_of(f"{path}.name", reclaimable_pod.name, list(counts))
+        elif reclaimable_pod.count > counts[reclaimable_pod.name]:
+            detail = f"should be less or equal to {counts[reclaimable_pod.name]}"
+            yield invalid_value(f"{path}.count", reclaimable_pod.count, detail)
 
 
 def _updates(check: AdmissionCheckState, names: Sequence[str], path: str) -> Iterator[FieldError]:
     for index, update in enumerate(check.pod_set_updates):
-        here = f"{path}[{index}]"
+        update_path = f"{path}[{index}]"
         if update.name not in names:
-            yield not_supported(f"{here}.name", update.name, names)
-        yield from tolerations(update.tolerations, f"{here}.tolerations")
-        yield from validate_annotations(update.annotations, f"{here}.annotations")
-        yield from validate_labels(update.node_selector, f"{here}.nodeSelector")
-        yield from validate_labels(update.labels, f"{here}.labels")
+            yield not_supported(f"{update_path}.name", update.name, names)
+        yield from tolerations(update.tolerations, f"{update_path}.tolerations")
+        yield from validate_annotations(update.annotations, f"{update_path}.annotations")
+        yield from validate_labels(update.node_selector, f"{update_path}.nodeSelector")
+        yield from validate_labels(update.labels, f"{update_path}.labels")
 
 
 # --- what stays as it is ---
@@ -212,7 +214,7 @@ def _same_admission(new: Admission | None, old: Admission | None) -> Iterator[Fi
 def _same_updates(
     new: Sequence[AdmissionCheckState], old: Sequence[AdmissionCheckState]
 ) -> Iterator[FieldError]:
-    """What a check has asked of pods stays, while it says yes."""
+    """What a check has requested for pods stays while it is Ready."""
     checks = {one.name: one for one in new}
     for index, before in enumerate(old):
         after = checks.get(before.name)

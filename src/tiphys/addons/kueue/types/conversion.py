@@ -33,24 +33,24 @@ def convert(obj: Manifest, version: str) -> Manifest:
         raise refusal(f"there is no version {version}")
     if obj.get("apiVersion") == version:
         return obj
-    made = copy.deepcopy(obj)
-    made["apiVersion"] = version
+    converted = copy.deepcopy(obj)
+    converted["apiVersion"] = version
     is_newer = version.endswith("v1beta2")
     kind = str(obj.get("kind", ""))
     if kind in _RENAMED:
         part, old, new = _RENAMED[kind]
-        _rename(made.get(part), *((old, new) if is_newer else (new, old)))
-    spec = made.get("spec")
+        _rename(converted.get(part), *((old, new) if is_newer else (new, old)))
+    spec = converted.get("spec")
     if not isinstance(spec, dict):
-        return made
+        return converted
     if kind == "ClusterQueue" and is_newer:
         _newer_queue(spec)
     if kind == "AdmissionCheck" and is_newer:
         spec.pop("retryDelayMinutes", None)
     if kind == "Workload":
         _newer_workload(spec) if is_newer else _older_workload(spec)
-        _convert_topologies(made.get("status"), newer if is_newer else older)
-    return made
+        _convert_topologies(converted.get("status"), newer if is_newer else older)
+    return converted
 
 
 def _rename(part: Any, before: str, after: str) -> None:
@@ -71,9 +71,9 @@ def _newer_queue(spec: Manifest) -> None:
 
 def _convert_topologies(status: Any, convert: Callable[[Manifest], Manifest]) -> None:
     admission = status.get("admission") if isinstance(status, dict) else None
-    for one in (admission or {}).get("podSetAssignments") or ():
-        if isinstance(one.get("topologyAssignment"), dict):
-            one["topologyAssignment"] = convert(one["topologyAssignment"])
+    for assignment in (admission or {}).get("podSetAssignments") or ():
+        if isinstance(assignment.get("topologyAssignment"), dict):
+            assignment["topologyAssignment"] = convert(assignment["topologyAssignment"])
 
 
 def _newer_workload(spec: Manifest) -> None:

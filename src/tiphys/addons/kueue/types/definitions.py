@@ -20,7 +20,7 @@ VERSIONS: tuple[tuple[type[Struct], type[Struct]], ...] = (
 
 
 def definitions() -> tuple[CustomResourceDefinition, ...]:
-    made = tuple(definition(*versions) for versions in VERSIONS)
-    (newest, *_) = made[-1].spec.versions
+    crds = tuple(definition(*versions) for versions in VERSIONS)
+    (newest, *_) = crds[-1].spec.versions
     newest.selectable_fields = [SelectableField(json_path=".status.admission.clusterQueue")]
-    return made
+    return crds

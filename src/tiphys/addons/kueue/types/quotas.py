@@ -414,7 +414,7 @@ class Cohort(Object):
     columns=(Column("Value", ".value", "integer", "The priority"),),
 )
 class WorkloadPriorityClass(Object):
-    """A priority in queues, which says nothing about pods."""
+    """A priority in queues, which does not apply to pods."""
 
     api_version: str = always(API_VERSION)
     kind: str = always("WorkloadPriorityClass")

@@ -29,7 +29,7 @@ _WARNING = "This version is deprecated. Use v1beta2 instead."
 
 
 def _declared(kind: type[Struct], **more: object) -> dict[str, object]:
-    """What a resource says of itself in both versions."""
+    """What a resource declares of itself in both versions."""
     resource = declaration_of(kind).resource
     return {
         "plural": resource.plural,

@@ -27,7 +27,7 @@ _AT_LEAST_ONE = Meta(ge=1, le=INT32)
 _Label63 = Annotated[str, Meta(max_length=63)]
 
 
-# --- what is asked for ---
+# --- what is requested ---
 
 
 class SliceConstraint(Struct):
@@ -248,13 +248,13 @@ def _has(which: str, condition: str) -> str:
     )
 
 
-def _kept(field_: str, what: str, more: str = "") -> Rule:
+def _kept(field_: str, subfield: str, more: str = "") -> Rule:
     """A part of the priority class that stays while the workload holds quota."""
     return Rule(
         f"({_has('oldSelf', 'QuotaReserved')} && has(oldSelf.spec.priorityClassRef) && "
         f"has(self.spec.priorityClassRef){more}) ? "
         f"oldSelf.spec.priorityClassRef.{field_} == self.spec.priorityClassRef.{field_} : true",
-        message=f"priorityClassRef.{what} is immutable{{}}while workload quota reserved".format(
+        message=f"priorityClassRef.{subfield} is immutable{{}}while workload quota reserved".format(
             " for scheduling.k8s.io/priorityclass " if more else " "
         ),
     )

@@ -18,7 +18,7 @@ def ignores_zones(metadata: Metadata) -> bool:
 
 
 def zone_filters(metadata: Metadata) -> tuple[Call, ...]:
-    """Tells the server, which keeps tables for zones, to leave the route as it is."""
+    """Instructs the server, which keeps tables for zones, to leave the route as it is."""
     return (Call("annotate", (ZONES, "false")),) if ignores_zones(metadata) else ()
 
 
@@ -33,8 +33,8 @@ def application(metadata: Metadata, options: Options) -> tuple[Call, ...]:
 def appended(rules: Iterable[Appended], metadata: Metadata) -> tuple[Call, ...]:
     """What the object's annotations add to its routes."""
     present = metadata.annotations or {}
-    found = [rule.calls for rule in rules if present.get(rule.key) == rule.value]
-    return tuple(call for calls in found for call in calls)
+    matching = [rule.calls for rule in rules if present.get(rule.key) == rule.value]
+    return tuple(call for calls in matching for call in calls)
 
 
 def outside(route: Route, metadata: Metadata, options: Options) -> Route:

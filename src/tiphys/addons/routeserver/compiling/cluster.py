@@ -1,4 +1,4 @@
-"""A reading of the cluster, as routes ask it: services by name, and the addresses of their pods."""
+"""A reading of the cluster, as routes read it: services by name, and their pods' addresses."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ _Key = tuple[str, str]  # namespace, name
 
 @dataclass(frozen=True)
 class Scheme:
-    """How pods are spoken to. What is not `said` by an annotation, the port of an EndpointSlice may
-    know better."""
+    """The scheme of requests to pods. Where no annotation names one (`is_explicit`), the port of an
+    EndpointSlice decides."""
 
     name: str = "http"
-    said: bool = False
+    is_explicit: bool = False
 
     def of(self, port: Port | None) -> str:
-        if not self.said and port is not None and port.app_protocol == _H2C:
+        if not self.is_explicit and port is not None and port.app_protocol == _H2C:
             return "h2c"
         return self.name
 
@@ -54,8 +54,8 @@ class _Ready:
         return None
 
     def at(self, scheme: str, port: int) -> tuple[Endpoint, ...]:
-        found = (Endpoint(_url(scheme, ip, port), zone) for ip, zone in self.endpoints)
-        return tuple(sorted(found))
+        endpoints = (Endpoint(_url(scheme, ip, port), zone) for ip, zone in self.endpoints)
+        return tuple(sorted(endpoints))
 
 
 def _is_port(port: Port, name: str, number: int) -> bool:
@@ -63,14 +63,14 @@ def _is_port(port: Port, name: str, number: int) -> bool:
 
 
 class Cluster:
-    """Answers from one reading; asks nobody."""
+    """Answers from one reading, without requests."""
 
     def __init__(self, objects: Objects, slices: bool, zone: str = "") -> None:
         self._zone = zone
         self._services = {service.metadata.key: service for service in objects.services}
         self._endpoints = {each.metadata.key: each for each in objects.endpoints}
         self._ready = _ready_by_service(objects.endpoint_slices) if slices else None
-        self._found: dict[tuple[object, ...], tuple[Endpoint, ...]] = {}
+        self._resolved: dict[tuple[object, ...], tuple[Endpoint, ...]] = {}
 
     def service(self, namespace: str, name: str) -> Service | None:
         service = self._services.get((namespace or "default", name))
@@ -81,18 +81,18 @@ class Cluster:
     ) -> tuple[Endpoint, ...]:
         """Endpoints of a service's port, as an Ingress means it."""
         key = (service.metadata.key, scheme, port.name, port.port, port.target_port)
-        if key not in self._found:
-            self._found[key] = self._behind_port(service.metadata.key, port, scheme)
-        return self._near(self._found[key], zone_aware)
+        if key not in self._resolved:
+            self._resolved[key] = self._behind_port(service.metadata.key, port, scheme)
+        return self._near(self._resolved[key], zone_aware)
 
     def behind_target(
         self, service: Service, target: int | str, scheme: Scheme, zone_aware: bool
     ) -> tuple[Endpoint, ...]:
         """Endpoints of a target port, as a RouteGroup means it."""
         key = (service.metadata.key, scheme, target)
-        if key not in self._found:
-            self._found[key] = self._behind_target(service.metadata.key, target, scheme)
-        return self._near(self._found[key], zone_aware)
+        if key not in self._resolved:
+            self._resolved[key] = self._behind_target(service.metadata.key, target, scheme)
+        return self._near(self._resolved[key], zone_aware)
 
     def _near(self, endpoints: tuple[Endpoint, ...], zone_aware: bool) -> tuple[Endpoint, ...]:
         return in_zone(endpoints, self._zone) if zone_aware else endpoints
@@ -150,7 +150,7 @@ def _subsets(endpoints: Endpoints | None) -> Sequence[Subset]:
 
 
 def _of_endpoints(endpoints: Endpoints | None, name: str, scheme: str) -> tuple[Endpoint, ...]:
-    """A subset of one port is meant whatever the port is called."""
+    """A subset of one port is meant, whatever the port's name."""
     for subset in _subsets(endpoints):
         ports = subset.ports or []
         for port in ports:
@@ -178,27 +178,27 @@ def _sorted(addresses: Iterable[str], scheme: str, port: Port) -> tuple[Endpoint
 
 def _ready_by_service(slices: Sequence[EndpointSlice]) -> dict[_Key, _Ready]:
     by_service: dict[_Key, list[EndpointSlice]] = {}
-    for each in slices:
-        if each.ports is None:
+    for slice_ in slices:
+        if slice_.ports is None:
             continue
-        labels = each.metadata.labels or {}
-        key = (each.metadata.namespace or "default", labels.get(_SERVICE_NAME, ""))
-        by_service.setdefault(key, []).append(each)
+        labels = slice_.metadata.labels or {}
+        key = (slice_.metadata.namespace or "default", labels.get(_SERVICE_NAME, ""))
+        by_service.setdefault(key, []).append(slice_)
     return {key: _ready(of_service) for key, of_service in by_service.items()}
 
 
 def _ready(slices: Sequence[EndpointSlice]) -> _Ready:
     """An address that any slice calls terminating is: slices are written one after the other."""
-    found: dict[str, Endpoint] = {}
+    by_address: dict[str, Endpoint] = {}
     terminating: set[str] = set()
-    for each in slices:
-        for endpoint in each.endpoints or ():
+    for slice_ in slices:
+        for endpoint in slice_.endpoints or ():
             address = (endpoint.addresses or [""])[0]
             if _is_terminating(endpoint):
                 terminating.add(address)
             elif address and _is_ready(endpoint):
-                found[address] = Endpoint(address, endpoint.zone or "")
-    endpoints = tuple(each for ip, each in found.items() if ip not in terminating)
+                by_address[address] = Endpoint(address, endpoint.zone or "")
+    endpoints = tuple(each for ip, each in by_address.items() if ip not in terminating)
     return _Ready(endpoints, tuple(slices[-1].ports or ()))
 
 

@@ -25,7 +25,7 @@ _TRACING_TAG = "skipper.backend_name"
 
 
 class _NoRoute(Exception):
-    """A backend cannot be had; says why."""
+    """A backend cannot be resolved; the text is the reason."""
 
 
 @dataclass
@@ -55,15 +55,15 @@ class Groups:
         names = list(dict.fromkeys(group.spec.hosts))
         internal = [name for name in names if hosts.is_inside(name, domains)]
         external = [name for name in names if name not in internal]
-        found: list[Route] = []
+        routes: list[Route] = []
         try:
             if external or not names:
-                found += self._outside(group, external)
+                routes += self._outside(group, external)
             if internal:
-                found += self._inside(group, internal)
+                routes += self._inside(group, internal)
         except _NoRoute as error:
             self._problems.append(Problem(group, str(error)))
-        return found
+        return routes
 
     def _outside(self, group: RouteGroup, names: list[str]) -> list[Route]:
         options = self._options
@@ -74,17 +74,17 @@ class Groups:
 
     def _inside(self, group: RouteGroup, names: list[str]) -> list[Route]:
         options = self._options
-        found = self._side(_Group(group, names, True))
-        found = [route.where(*options.east_west_range_predicates) for route in found]
-        return [annotating.inside(route, group.metadata, options) for route in found]
+        routes = self._side(_Group(group, names, True))
+        routes = [route.where(*options.east_west_range_predicates) for route in routes]
+        return [annotating.inside(route, group.metadata, options) for route in routes]
 
     def _side(self, side: _Group) -> list[Route]:
         assert side.group.spec is not None
-        found = self._explicit(side) if side.group.spec.routes else self._implicit(side)
+        routes = self._explicit(side) if side.group.spec.routes else self._implicit(side)
         if not self._options.catch_all:
-            return found
+            return routes
         missing = [name for name in side.hosts if name in side.seen - side.complete]
-        return found + [
+        return routes + [
             Route(_id("", hosts.symbol(name), "catchall", 0, 0, side.inside), (hosts.host(name),))
             for name in missing
         ]
@@ -95,39 +95,39 @@ class Groups:
         """A group without routes sends all that its hosts get to the default backends."""
         spec = side.group.spec
         assert spec is not None
-        given = self._shares(spec.default_backends)
-        found: list[Route] = []
+        shares_ = self._shares(spec.default_backends)
+        routes: list[Route] = []
         for index, reference in enumerate(spec.default_backends):
             backend = _by_name(spec.backends)[reference.backend_name]
             route = Route(_route_id(side, "all", 0, index))
             route = self._to(side, backend, route)
-            route = route.where(*_named(side), *given[reference.backend_name].predicates)
-            found += self._with_others(side, backend, route)
-        return found
+            route = route.where(*_named(side), *shares_[reference.backend_name].predicates)
+            routes += self._with_others(side, backend, route)
+        return routes
 
     def _explicit(self, side: _Group) -> list[Route]:
         spec = side.group.spec
         assert spec is not None
-        found: list[Route] = []
+        routes: list[Route] = []
         for index, route in enumerate(spec.routes):
             try:
-                found += self._of_route(side, index, route)
+                routes += self._of_route(side, index, route)
             except (_NoRoute, EskipError) as error:
                 problem = Problem(side.group, f"spec.routes[{index}]: {error}")
                 self._problems.append(problem)
-        return found
+        return routes
 
-    def _of_route(self, side: _Group, index: int, given: RouteGroupRoute) -> list[Route]:
+    def _of_route(self, side: _Group, index: int, group_route: RouteGroupRoute) -> list[Route]:
         spec = side.group.spec
         assert spec is not None
-        references = given.backends or spec.default_backends
+        references = group_route.backends or spec.default_backends
         parts = self._shares(references)
         backends = _by_name(spec.backends)
-        where = _where(side, given)
-        predicates = [call for text in given.predicates for call in read_predicates(text)]
-        filters = tuple(call for text in given.filters for call in read_filters(text))
-        found: list[Route] = []
-        for method in dict.fromkeys(given.methods or [""]):
+        where = _where(side, group_route)
+        predicates = [call for text in group_route.predicates for call in read_predicates(text)]
+        filters = tuple(call for text in group_route.filters for call in read_filters(text))
+        routes: list[Route] = []
+        for method in dict.fromkeys(group_route.methods or [""]):
             asked = (Call("Method", (method.upper(),)),) if method else ()
             for number, reference in enumerate(references):
                 id_ = _route_id(side, method.lower() or "all", index, number)
@@ -135,8 +135,8 @@ class Groups:
                 backend = backends[reference.backend_name]
                 route = self._to(side, backend, route)
                 route = route.where(*parts[reference.backend_name].predicates)
-                found += self._with_others(side, backend, route)
-        return found
+                routes += self._with_others(side, backend, route)
+        return routes
 
     def _with_others(self, side: _Group, backend: RouteGroupBackend, route: Route) -> list[Route]:
         """The route with what every one gets, and those beside it."""
@@ -148,14 +148,14 @@ class Groups:
         side.seen.update(side.hosts)
         if all(call.name == "Host" for call in route.predicates):
             side.complete.update(side.hosts)
-        found = [route]
+        routes = [route]
         domain = options.east_west_domain
         if options.east_west and not side.inside and not _has_inside(side.hosts, domain):
             name = f"{metadata.name}.{metadata.key[0]}.{domain}"
-            found.append(hosts.inside_route(route, name))
+            routes.append(hosts.inside_route(route, name))
         if side.redirect and not redirects.looks_at_protocol(route):
-            found.append(redirects.group_to_https(route, side.redirect))
-        return found
+            routes.append(redirects.group_to_https(route, side.redirect))
+        return routes
 
     def _shares(self, references: Sequence[BackendReference]) -> dict[str, Share]:
         weighted = [Weighted(each.backend_name, float(each.weight)) for each in references]
@@ -208,14 +208,14 @@ class Groups:
             raise _NoRoute(f"service {name} has no port {backend.service_port}")
         target = ports[0].target_port
         protocol = metadata.annotation(annotating.PROTOCOL)
-        scheme = Scheme(protocol, said=True) if protocol else Scheme()
+        scheme = Scheme(protocol, is_explicit=True) if protocol else Scheme()
         zone_aware = not side.inside and not annotating.ignores_zones(metadata)
         endpoints = self._cluster.behind_target(service, target or "", scheme, zone_aware)
         algorithm = backend.algorithm or self._options.load_balancer
-        made = annotating.backend_of(endpoints, algorithm)
-        if made.kind == "shunt":
-            return replace(route, filters=annotating.NO_ENDPOINTS, backend=made)
-        return replace(route.after(*annotating.zone_filters(metadata)), backend=made)
+        target_backend = annotating.backend_of(endpoints, algorithm)
+        if target_backend.kind == "shunt":
+            return replace(route, filters=annotating.NO_ENDPOINTS, backend=target_backend)
+        return replace(route.after(*annotating.zone_filters(metadata)), backend=target_backend)
 
     def _check_allowed(self, address: str) -> None:
         if not hosts.is_allowed_address(address, self._options.allowed_external_names):
@@ -234,15 +234,15 @@ def _named(side: _Group) -> tuple[Call, ...]:
     return (hosts.host(*side.hosts),) if side.hosts else ()
 
 
-def _where(side: _Group, given: RouteGroupRoute) -> tuple[Call, ...]:
-    found: list[Call] = []
-    if given.path:
-        found.append(Call("Path", (given.path,)))
-    elif given.path_subtree:
-        found.append(Call("PathSubtree", (given.path_subtree,)))
-    if given.path_regexp:
-        found.append(Call("PathRegexp", (given.path_regexp,)))
-    return (*found, *_named(side))
+def _where(side: _Group, route: RouteGroupRoute) -> tuple[Call, ...]:
+    predicates: list[Call] = []
+    if route.path:
+        predicates.append(Call("Path", (route.path,)))
+    elif route.path_subtree:
+        predicates.append(Call("PathSubtree", (route.path_subtree,)))
+    if route.path_regexp:
+        predicates.append(Call("PathRegexp", (route.path_regexp,)))
+    return (*predicates, *_named(side))
 
 
 def _route_id(side: _Group, method: str, index: int, number: int) -> str:
@@ -250,6 +250,6 @@ def _route_id(side: _Group, method: str, index: int, number: int) -> str:
     return _id(namespace, name, hosts.symbol(method), index, number, side.inside)
 
 
-def _id(namespace: str, name: str, what: str, index: int, number: int, inside: bool) -> str:
+def _id(namespace: str, name: str, kind: str, index: int, number: int, inside: bool) -> str:
     namespace = f"internal_{namespace}" if inside else namespace
-    return f"kube_rg__{namespace}__{name}__{what}__{index}_{number}"
+    return f"kube_rg__{namespace}__{name}__{kind}__{index}_{number}"

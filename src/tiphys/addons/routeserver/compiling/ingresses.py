@@ -1,7 +1,7 @@
 """Routes of Ingress objects.
 
 Routes are kept by host until all objects have given theirs: a host of which nothing takes every
-path gets a route that answers the rest with 404, and only all of its routes together tell.
+path gets a route that answers the rest with 404, which only all of its routes together decide.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from tiphys.addons.routeserver.compiling import annotating, hosts, redirects
+from tiphys.addons.routeserver.compiling.annotations import IngressAnnotations, read_annotations
 from tiphys.addons.routeserver.compiling.cluster import Cluster
 from tiphys.addons.routeserver.compiling.objects import (
     Ingress,
@@ -22,7 +23,6 @@ from tiphys.addons.routeserver.compiling.objects import (
     ServicePort,
 )
 from tiphys.addons.routeserver.compiling.options import Options
-from tiphys.addons.routeserver.compiling.said import Said, said_of
 from tiphys.addons.routeserver.compiling.traffic import ALL, Share, Weighted, shares
 from tiphys.addons.routeserver.compiling.validating import (
     BALANCER,
@@ -61,30 +61,30 @@ class Ingresses:
         self._defaults: list[tuple[Metadata, Route]] = []
 
     def routes(self) -> list[Route]:
-        found = [route for _, route in self._defaults]
+        routes = [route for _, route in self._defaults]
         for name, host in self._hosts.items():
-            found += self._of_host(name, host)
+            routes += self._of_host(name, host)
         if self._options.east_west:
-            found += [
+            routes += [
                 hosts.inside_route(route, self._east_west(whose)) for whose, route in self._defaults
             ]
-        return found
+        return routes
 
     def _of_host(self, name: str, host: _Host) -> list[Route]:
         options = self._options
-        found = host.routes
+        routes = host.routes
         if hosts.is_inside(name, options.east_west_range_domains):
-            found = [route.where(*options.east_west_range_predicates) for route in found]
+            routes = [route.where(*options.east_west_range_predicates) for route in routes]
         if host.takes_all or not options.catch_all:
-            return found
-        named = tuple(call for call in found[0].predicates if call.name == "Host")
+            return routes
+        named = tuple(call for call in routes[0].predicates if call.name == "Host")
         rest = Route(_id("", "catchall", name), named)
-        found = [*found, rest]
+        routes = [*routes, rest]
         if host.redirect:
-            found.append(redirects.to_https(rest, host.redirect))
+            routes.append(redirects.to_https(rest, host.redirect))
         if host.stays_http:
-            found.append(redirects.stays_http(rest))
-        return found
+            routes.append(redirects.stays_http(rest))
+        return routes
 
     def _east_west(self, metadata: Metadata) -> str:
         return f"{metadata.name}.{metadata.namespace}.{self._options.east_west_domain}"
@@ -92,20 +92,20 @@ class Ingresses:
     def add(self, ingress: Ingress) -> None:
         """An Ingress that is in order by itself (see `validating`)."""
         assert ingress.spec is not None
-        said = said_of(ingress, self._options, self._problems)
+        annotations = read_annotations(ingress, self._options, self._problems)
         if ingress.spec.default_backend is not None:
-            self._add_default(ingress, said, ingress.spec.default_backend)
+            self._add_default(ingress, annotations, ingress.spec.default_backend)
         for rule in ingress.spec.rules or ():
-            self._add_rule(ingress, said, rule)
+            self._add_rule(ingress, annotations, rule)
 
     # --- backends ---
 
     def _backend(
-        self, ingress: Ingress, said: Said, backend: IngressBackend
+        self, ingress: Ingress, annotations: IngressAnnotations, backend: IngressBackend
     ) -> tuple[Service, Backend, tuple[Call, ...]] | None:
         """The service, where its requests go, and the filters that go with that; None for no route
         at all."""
-        metadata = said.metadata
+        metadata = annotations.metadata
         wanted = backend.service
         service = self._cluster.service(metadata.namespace, wanted.name)
         if service is None or service.spec is None:
@@ -119,14 +119,16 @@ class Ingresses:
         if self._options.service_names:
             name = f"{wanted.name}.{metadata.namespace}.svc.cluster.local"
             return service, Backend("network", _address(name, port)), ()
-        endpoints = self._cluster.behind_port(service, port, said.scheme, said.zone_aware)
+        endpoints = self._cluster.behind_port(
+            service, port, annotations.scheme, annotations.zone_aware
+        )
         algorithm = metadata.annotation(BALANCER)
         if BALANCER not in (metadata.annotations or {}):
             algorithm = self._options.load_balancer
-        made = annotating.backend_of(endpoints, algorithm)
-        if made.kind == "shunt":
-            return service, made, annotating.NO_ENDPOINTS
-        return service, made, annotating.zone_filters(metadata) if made.kind == "lb" else ()
+        target = annotating.backend_of(endpoints, algorithm)
+        if target.kind == "shunt":
+            return service, target, annotating.NO_ENDPOINTS
+        return service, target, annotating.zone_filters(metadata) if target.kind == "lb" else ()
 
     def _external(
         self, ingress: Ingress, service: Service, port: ServicePort
@@ -148,46 +150,55 @@ class Ingresses:
 
     # --- the default backend ---
 
-    def _add_default(self, ingress: Ingress, said: Said, backend: IngressBackend) -> None:
-        found = self._backend(ingress, said, backend)
-        if found is None:
+    def _add_default(
+        self, ingress: Ingress, annotations: IngressAnnotations, backend: IngressBackend
+    ) -> None:
+        resolved = self._backend(ingress, annotations, backend)
+        if resolved is None:
             return
-        service, target, filters = found
-        metadata = said.metadata
+        service, target, filters = resolved
+        metadata = annotations.metadata
         id_ = _id(metadata.namespace, metadata.name)
         if _is_external(service) and target.kind == "network":
             assert service.spec is not None
             id_ = _id(metadata.namespace, metadata.name, "default", "", service.spec.external_name)
         route = Route(id_, (), filters, target)
         route = route.after(*annotating.application(metadata, self._options))
-        self._defaults.append((metadata, self._forwarded(said, route)))
+        self._defaults.append((metadata, self._forwarded(annotations, route)))
 
-    def _forwarded(self, said: Said, route: Route) -> Route:
-        if not said.forwards:
+    def _forwarded(self, annotations: IngressAnnotations, route: Route) -> Route:
+        if not annotations.forwards:
             return route
         return replace(route, filters=(), backend=Backend("network", self._options.forward_url))
 
     # --- rules ---
 
-    def _add_rule(self, ingress: Ingress, said: Said, rule: IngressRule) -> None:
+    def _add_rule(
+        self, ingress: Ingress, annotations: IngressAnnotations, rule: IngressRule
+    ) -> None:
         paths = rule.http.paths if rule.http is not None else None
-        given = _shares(paths or (), said.weights, self._options.traffic)
-        for path, share in zip(paths or (), given, strict=True):
-            self._add_extra(ingress, said, rule.host, path)
+        path_shares = _shares(paths or (), annotations.weights, self._options.traffic)
+        for path, share in zip(paths or (), path_shares, strict=True):
+            self._add_extra(ingress, annotations, rule.host, path)
             if share.allowed:
-                self._add_path(ingress, said, rule.host, path, share)
+                self._add_path(ingress, annotations, rule.host, path, share)
 
     def _add_path(
-        self, ingress: Ingress, said: Said, host: str, path: IngressPath, share: Share
+        self,
+        ingress: Ingress,
+        annotations: IngressAnnotations,
+        host: str,
+        path: IngressPath,
+        share: Share,
     ) -> None:
         if path.backend is None:
             self._problems.append(Problem(ingress, f"path {path.path} of {host} has no backend"))
             return
-        found = self._backend(ingress, said, path.backend)
-        if found is None:
+        resolved = self._backend(ingress, annotations, path.backend)
+        if resolved is None:
             return
-        service, target, filters = found
-        metadata = said.metadata
+        service, target, filters = resolved
+        metadata = annotations.metadata
         if _is_external(service) and target.kind == "network":
             assert service.spec is not None
             id_ = _id(metadata.namespace, metadata.name, host, "", service.spec.external_name)
@@ -195,16 +206,16 @@ class Ingresses:
         else:
             name = path.backend.service.name
             id_ = _id(metadata.namespace, metadata.name, host, path.path, name)
-            where = (*_path(said.path_mode, path), *share.predicates)
+            where = (*_path(annotations.path_mode, path), *share.predicates)
         named = (hosts.host(host),) if host else ()
         route = Route(id_, (*named, *where), filters, target)
         takes_all = _takes_all(route)
         if target.kind != "shunt":
-            route = route.after(*said.filters)
+            route = route.after(*annotations.filters)
         route = route.after(*self._default_filters(ingress, path.backend.service.name))
-        route = _where_said(route, said)
+        route = _with_predicates(route, annotations)
         route = route.after(*annotating.application(metadata, self._options))
-        self._keep(said, host, self._forwarded(said, route), takes_all)
+        self._keep(annotations, host, self._forwarded(annotations, route), takes_all)
 
     def _default_filters(self, ingress: Ingress, service: str) -> tuple[Call, ...]:
         key = f"{service}.{ingress.metadata.namespace}"
@@ -214,41 +225,43 @@ class Ingresses:
             self._problems.append(Problem(ingress, f"default filters of {key}: {error}"))
             return ()
 
-    def _keep(self, said: Said, name: str, route: Route, takes_all: bool) -> None:
+    def _keep(
+        self, annotations: IngressAnnotations, name: str, route: Route, takes_all: bool
+    ) -> None:
         """Puts the route to its host, with what goes beside it."""
         options = self._options
-        metadata = said.metadata
+        metadata = annotations.metadata
         beside: list[Route] = []
         domains = (*options.east_west_range_domains, options.east_west_domain)
         if hosts.is_inside(name, filter(None, domains)):
-            made = annotating.inside(route, metadata, options)
+            kept = annotating.inside(route, metadata, options)
         else:
-            made = annotating.outside(route, metadata, options)
-            beside = self._redirect(said, name, route)
+            kept = annotating.outside(route, metadata, options)
+            beside = self._redirect(annotations, name, route)
         host = self._host(name, takes_all)
-        host.routes += [made, *beside]
+        host.routes += [kept, *beside]
         if options.east_west:
-            self._keep_inside(said, made, takes_all)
+            self._keep_inside(annotations, kept, takes_all)
 
-    def _redirect(self, said: Said, name: str, route: Route) -> list[Route]:
-        if said.handles_protocol or said.redirect.wanted is None:
+    def _redirect(self, annotations: IngressAnnotations, name: str, route: Route) -> list[Route]:
+        if annotations.handles_protocol or annotations.redirect.wanted is None:
             return []
-        self._note_redirect(said, name)
-        if said.redirect.wanted:
-            return [redirects.to_https(route, said.redirect.code)]
+        self._note_redirect(annotations, name)
+        if annotations.redirect.wanted:
+            return [redirects.to_https(route, annotations.redirect.code)]
         return [redirects.stays_http(route)]
 
-    def _note_redirect(self, said: Said, name: str) -> None:
+    def _note_redirect(self, annotations: IngressAnnotations, name: str) -> None:
         host = self._host(name, takes_all=False)
-        if said.redirect.wanted:
-            host.redirect = said.redirect.code
-        elif said.redirect.wanted is False:
+        if annotations.redirect.wanted:
+            host.redirect = annotations.redirect.code
+        elif annotations.redirect.wanted is False:
             host.stays_http = True
 
-    def _keep_inside(self, said: Said, route: Route, takes_all: bool) -> None:
-        name = self._east_west(said.metadata)
-        made = self._forwarded(said, hosts.inside_route(route, name))
-        self._host(name, takes_all).routes.append(made)
+    def _keep_inside(self, annotations: IngressAnnotations, route: Route, takes_all: bool) -> None:
+        name = self._east_west(annotations.metadata)
+        inside = self._forwarded(annotations, hosts.inside_route(route, name))
+        self._host(name, takes_all).routes.append(inside)
 
     def _host(self, name: str, takes_all: bool) -> _Host:
         host = self._hosts.setdefault(name, _Host())
@@ -257,11 +270,13 @@ class Ingresses:
 
     # --- routes of an annotation ---
 
-    def _add_extra(self, ingress: Ingress, said: Said, host: str, path: IngressPath) -> None:
-        metadata = said.metadata
+    def _add_extra(
+        self, ingress: Ingress, annotations: IngressAnnotations, host: str, path: IngressPath
+    ) -> None:
+        metadata = annotations.metadata
         options = self._options
-        for index, extra in enumerate(said.extra):
-            where = _path(said.path_mode, path)
+        for index, extra in enumerate(annotations.extra):
+            where = _path(annotations.path_mode, path)
             route = extra.without(
                 "Host", *(call.name for call in where if call.name == "PathRegexp")
             )
@@ -281,13 +296,13 @@ class Ingresses:
             add = annotating.inside if is_inside else annotating.outside
             route = add(route, metadata, options)
             route = route.after(*annotating.application(metadata, options))
-            made = self._forwarded(said, route)
+            extra_route = self._forwarded(annotations, route)
             if route.backend.kind == "shunt":  # keeps what it is, and loses its filters (upstream)
-                made = replace(made, backend=route.backend)
-            self._host(host, takes_all).routes.append(made)
-            self._note_redirect(said, host)
+                extra_route = replace(extra_route, backend=route.backend)
+            self._host(host, takes_all).routes.append(extra_route)
+            self._note_redirect(annotations, host)
             if options.east_west:
-                self._keep_inside(said, made, takes_all)
+                self._keep_inside(annotations, extra_route, takes_all)
 
 
 def _id(namespace: str, name: str, host: str = "", path: str = "", backend: str = "") -> str:
@@ -327,19 +342,19 @@ def _path(mode: str, path: IngressPath) -> tuple[Call, ...]:
 
 
 def _takes_all(route: Route) -> bool:
-    """Whether the route may answer any path of its host. PathSubtree counts: it says what it does
+    """Whether the route may answer any path of its host. PathSubtree counts: it names what it does
     not take with 404."""
     patterns = [call.args for call in route.predicates if call.name == "PathRegexp"]
     return not patterns or ("^/",) in patterns
 
 
-def _where_said(route: Route, said: Said) -> Route:
+def _with_predicates(route: Route, annotations: IngressAnnotations) -> Route:
     """With the predicates of the annotation. In path-prefix mode a path of theirs stands for the
     rule's."""
-    for call in said.predicates:
-        if said.path_mode == "path-prefix" and call.name in _PATHS:
+    for call in annotations.predicates:
+        if annotations.path_mode == "path-prefix" and call.name in _PATHS:
             route = route.without(*_PATHS)
-    return route.where(*said.predicates)
+    return route.where(*annotations.predicates)
 
 
 def _shares(
@@ -350,8 +365,10 @@ def _shares(
     for path in paths:
         name = path.backend.service.name if path.backend is not None else ""
         by_path.setdefault(path.path, []).append(Weighted(name, weights.get(name, 0.0)))
-    given = {path: shares(backends, algorithm) for path, backends in by_path.items()}
+    by_path_shares = {path: shares(backends, algorithm) for path, backends in by_path.items()}
     return [
-        given[path.path].get(path.backend.service.name if path.backend is not None else "", ALL)
+        by_path_shares[path.path].get(
+            path.backend.service.name if path.backend is not None else "", ALL
+        )
         for path in paths
     ]

@@ -1,4 +1,4 @@
-"""How objects become routes: what Skipper is told by flags."""
+"""How objects become routes: Skipper's flags."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Appended:
 @dataclass(frozen=True)
 class Options:
     """
-    ingress_class, route_group_class: expressions; objects of another class are not looked at
+    ingress_class, route_group_class: expressions; objects of another class are ignored
     *_labels: labels that objects must have, with an empty value for any
     path_mode: of Ingress paths without a type: kubernetes-ingress, path-regexp or path-prefix
     endpoint_slices: whether pods are taken from EndpointSlices rather than from Endpoints

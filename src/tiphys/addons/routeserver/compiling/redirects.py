@@ -1,4 +1,5 @@
-"""Routes that send http to https: what an object says of it, and the routes beside its own."""
+"""Routes that send http to https: what an object's annotations request, and the routes beside its
+own."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ _ENABLED = "zalando.org/skipper-ingress-redirect"
 _CODE = "zalando.org/skipper-ingress-redirect-code"
 _ASKING = ("zalando.org/skipper-predicate", "zalando.org/skipper-routes")
 _PROTOCOL = "X-Forwarded-Proto"
-_WEIGHT = Call("Weight", (1000.0,))  # asked before the routes that it stands for
+_WEIGHT = Call("Weight", (1000.0,))  # matched before the routes that it stands for
 _HTTP = Call("Header", (_PROTOCOL, "http"))
 
 
@@ -25,9 +26,9 @@ class Redirect:
 
 def of_object(metadata: Metadata, default: bool, default_code: int) -> Redirect:
     """As annotations say. An object whose predicates look at the protocol handles it itself."""
-    said = metadata.annotation(_ENABLED)
-    if said in ("true", "false"):
-        return Redirect(said == "true", _code(metadata, default_code))
+    enabled = metadata.annotation(_ENABLED)
+    if enabled in ("true", "false"):
+        return Redirect(enabled == "true", _code(metadata, default_code))
     return Redirect(True if default else None, _code(metadata, default_code))
 
 
@@ -47,7 +48,7 @@ def global_route(code: int) -> Route:
 
 
 def to_https(route: Route, code: int) -> Route:
-    """Beside a route of an Ingress: asked first, for http alone."""
+    """Beside a route of an Ingress: matched first, for http alone."""
     changed = replace(
         route, id=f"{route.id}_https_redirect", filters=(_to_https(code),), backend=Backend("shunt")
     )

@@ -37,15 +37,15 @@ def compile_routes(objects: Objects, options: Options) -> Compiled:
     for ingress in _sorted(objects.ingresses):
         if _is_ours(ingress, options) and _in_order(ingress, ingress_problem, problems):
             ingresses.add(ingress)
-    found = ingresses.routes()
+    routes = ingresses.routes()
     groups = Groups(cluster, options, problems)
     for group in _sorted(objects.route_groups):
         if _is_our_group(group, options) and _in_order(group, route_group_problem, problems):
-            found += groups.routes_of(group)
+            routes += groups.routes_of(group)
     if options.https_redirect:
-        found.append(redirects.global_route(options.https_redirect_code))
+        routes.append(redirects.global_route(options.https_redirect_code))
     by_id: dict[str, Route] = {}
-    for route in found:
+    for route in routes:
         by_id.setdefault(route.id, route)
     return Compiled(tuple(by_id[id_] for id_ in sorted(by_id)), tuple(problems))
 
@@ -56,16 +56,16 @@ def _selected(objects: Objects, options: Options) -> Objects:
     return replace(objects, services=services, endpoints=endpoints)
 
 
-def _sorted(found: Iterable[_Kind]) -> Iterator[_Kind]:
-    return iter(sorted(found, key=lambda obj: obj.metadata.key))
+def _sorted(objects: Iterable[_Kind]) -> Iterator[_Kind]:
+    return iter(sorted(objects, key=lambda obj: obj.metadata.key))
 
 
 def _is_ours(ingress: Ingress, options: Options) -> bool:
-    said = ingress.metadata.annotation(_INGRESS_CLASS)
+    annotated_class = ingress.metadata.annotation(_INGRESS_CLASS)
     named = (ingress.spec.ingress_class_name or "") if ingress.spec is not None else ""
     return (
         has_labels(ingress.metadata, options.ingress_labels)
-        and _matches(options.ingress_class, said)
+        and _matches(options.ingress_class, annotated_class)
         and _matches(options.ingress_class, named)
     )
 
@@ -75,7 +75,7 @@ def _is_our_group(group: RouteGroup, options: Options) -> bool:
 
 
 def _matches(expression: str, name: str) -> bool:
-    """Whether a class is ours: what says none is everybody's."""
+    """Whether a class is ours: an object without one belongs to every controller."""
     return not name or re.search(expression, name) is not None
 
 

@@ -1,7 +1,7 @@
 """Several backends share the traffic of a path by weights: which predicates give each its share.
 
 With ``Traffic(p)`` each share is of what the routes before it have left, and ``True()`` makes those
-be asked first. With ``TrafficSegment(from, to)`` each has its piece of the line from 0 to 1, so
+be matched first. With ``TrafficSegment(from, to)`` each has its piece of the line from 0 to 1, so
 that a request stays with its number.
 """
 
@@ -41,17 +41,17 @@ def _remainders(backends: Sequence[Weighted]) -> dict[str, Share]:
         weights = [1.0] * len(backends)
     left = sum(weights)
     last = max((index for index, weight in enumerate(weights) if weight > 0), default=0)
-    found: dict[str, Share] = {}
+    by_name: dict[str, Share] = {}
     for index, backend in enumerate(backends):
         if index == last:
-            found[backend.name] = ALL
+            by_name[backend.name] = ALL
         else:
             part = weights[index] / left if weights[index] else 0.0
             after = max(len(backends) - index - 2, 0)
             predicates = () if part == 1 else (Call("Traffic", (part,)), *[Call("True")] * after)
-            found[backend.name] = Share(part > 0, predicates)
+            by_name[backend.name] = Share(part > 0, predicates)
         left -= weights[index]
-    return found
+    return by_name
 
 
 def _segments(backends: Sequence[Weighted]) -> dict[str, Share]:

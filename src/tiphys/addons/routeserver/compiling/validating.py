@@ -26,7 +26,7 @@ BALANCER = "zalando.org/skipper-loadbalancer"
 
 _MOST = 10 << 20
 """Characters of routes that one object may make. What stands once in an object is in each of its
-routes: an object of a megabyte could make gigabytes of them, and nobody's routes would be served
+routes: an object of a megabyte could make gigabytes of them, and no routes would be served
 any more."""
 
 _KNOWN_TYPES = ("", "forward", *BACKEND_TYPES)

@@ -36,7 +36,7 @@ _TEXTS = {"Path": 1, "Host": 1, "PathRegexp": 1, "Method": 1, "Header": 2, "Head
 
 
 class EskipError(ValueError):
-    """The text is not eskip; says where it ends to be."""
+    """The text is not eskip; the message has the position."""
 
 
 class _Token(NamedTuple):
@@ -74,18 +74,18 @@ def read_routes(text: str) -> list[Route]:
 
 
 def _tokens(text: str) -> list[_Token]:
-    found: list[_Token] = []
+    token_list: list[_Token] = []
     position = 0
     while position < len(text):
         match = _TOKEN.match(text, position)
         if match is None:
-            last = found[-1].text if found else ""
+            last = token_list[-1].text if token_list else ""
             raise EskipError(f"after {last!r}, position {position}: nothing of eskip begins so")
         if match.lastgroup != "space":
             assert match.lastgroup is not None
-            found.append(_Token(match.lastgroup, match.group(), position))
+            token_list.append(_Token(match.lastgroup, match.group(), position))
         position = match.end()
-    return found
+    return token_list
 
 
 def _unquoted(text: str) -> str:

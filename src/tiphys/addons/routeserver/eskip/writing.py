@@ -43,7 +43,7 @@ def route_text(route: Route) -> str:
 def _predicate(call: Call) -> str:
     pattern = _PATTERNS.get(call.name)
     if pattern is None or len(call.args) != pattern + 1 or not call.args[pattern]:
-        return _call(call)  # an empty expression is text: two slashes begin a comment
+        return _call(call)  # an empty expression is text: two slashes start a comment
     before = [_argument(argument) for argument in call.args[:pattern]]
     expression = str(call.args[pattern]).translate(_SLASHED)
     return f"{call.name}({', '.join([*before, f'/{expression}/'])})"

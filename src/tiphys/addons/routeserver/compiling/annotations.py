@@ -1,4 +1,4 @@
-"""What the annotations of one Ingress say, read once for all its routes."""
+"""The annotations of one Ingress, read once for all its routes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _MODES = ("kubernetes-ingress", "path-regexp", "path-prefix")
 
 
 @dataclass
-class Said:
+class IngressAnnotations:
     """`extra` are whole routes beside those of its rules."""
 
     metadata: Metadata
@@ -48,12 +48,14 @@ class Said:
         return not annotating.ignores_zones(self.metadata)
 
 
-def said_of(ingress: Ingress, options: Options, problems: list[Problem]) -> Said:
-    """Of an Ingress that `validating` has found in order. What is wrong nonetheless is passed over,
+def read_annotations(
+    ingress: Ingress, options: Options, problems: list[Problem]
+) -> IngressAnnotations:
+    """Of an Ingress that `validating` has found in order. What is wrong nonetheless is skipped,
     and a problem."""
     metadata = ingress.metadata
     protocol = metadata.annotation(annotating.PROTOCOL)
-    return Said(
+    return IngressAnnotations(
         metadata,
         _filters(ingress, problems),
         read_predicates(metadata.annotation(PREDICATES)),
@@ -62,7 +64,7 @@ def said_of(ingress: Ingress, options: Options, problems: list[Problem]) -> Said
         _path_mode(ingress, options, problems),
         redirects.of_object(metadata, options.https_redirect, options.https_redirect_code),
         redirects.handles_protocol(metadata),
-        Scheme(protocol, said=True) if protocol else Scheme(),
+        Scheme(protocol, is_explicit=True) if protocol else Scheme(),
         bool(options.forward_url) and metadata.annotation(_BACKEND) == "forward",
     )
 
