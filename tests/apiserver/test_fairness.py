@@ -73,6 +73,23 @@ async def test_requests_belong_to_flows(
     assert (flow.schema, flow.level.name) == (schema, level)
 
 
+async def test_kinds_of_requests_share_a_flow_and_long_ones_leave_nothing(
+    server: LocalCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tiphys.apiserver.access.fairness._MOST_KNOWN", 3)
+    fairness = fairness_of(server)
+    fairness._forget()
+    jane = User("jane", ("system:authenticated",))
+    paths = [f"/api/v1/namespaces/n{number}/pods" for number in range(3)]
+    flows = {id(fairness.flow_of(jane, parse("GET", path, {}))) for path in paths}
+    assert (len(flows), len(fairness._known), len(fairness._flows)) == (1, 3, 1)
+    fairness.flow_of(jane, parse("GET", f"/api/v1/namespaces/{'n' * 100_000}/pods", {}))
+    assert (len(fairness._known), len(fairness._flows)) == (3, 1)
+    for path in ("/a", "/b"):
+        fairness.flow_of(jane, parse("GET", path, {}))
+    assert len(fairness._known) == 1, "they are forgotten when there are too many"
+
+
 async def test_the_answer_tells_the_flow(server: LocalCluster) -> None:
     plc = {
         "apiVersion": GROUP[6:],

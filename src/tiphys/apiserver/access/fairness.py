@@ -37,7 +37,7 @@ from tiphys.machinery import errors
 from tiphys.store.store import Store
 
 PATIENCE = 15.0  # seconds that a request waits for a seat: a quarter of its time
-_MOST_KNOWN = 20_000  # kinds of requests whose flows are remembered
+_MOST_KNOWN = 8_000  # kinds of requests whose flows are remembered
 # (name, type, help, attribute of the counts of a flow schema) of each metric
 _METRICS: tuple[tuple[str, type[GaugeMetricFamily | CounterMetricFamily], str, str], ...] = (
     ("current_executing_requests", GaugeMetricFamily, "Requests that have seats.", "executing"),
@@ -46,6 +46,15 @@ _METRICS: tuple[tuple[str, type[GaugeMetricFamily | CounterMetricFamily], str, s
     ("dispatched_requests_total", CounterMetricFamily, "Requests that got seats.", "served"),
 )
 _SCHEMAS, _LEVELS = resource_of(v1.FlowSchema), resource_of(v1.PriorityLevelConfiguration)
+
+
+def _flow(schema: v1.FlowSchema, level: Level, key: str) -> Flow:
+    headers = (
+        ("X-Kubernetes-Pf-Flowschema-Uid", schema.metadata.uid),
+        ("X-Kubernetes-Pf-Prioritylevel-Uid", level.uid),
+    )
+    counts = level.schemas.setdefault(schema.metadata.name, Counts())
+    return Flow(schema.metadata.name, level, key, headers, counts)
 
 
 # --- all levels ---
@@ -82,6 +91,7 @@ class Fairness:
         self._seen = (-1, -1)
         self._schemas: list[v1.FlowSchema] = []
         self._known: dict[Any, Flow] = {}
+        self._flows: dict[str, Flow] = {}  # by their key: of many kinds of requests each
         self.levels: dict[str, Level] = {}
         self._crowded = 0  # requests that wait, at all levels
         # Of every request before the first schemas are written.
@@ -100,13 +110,14 @@ class Fairness:
         flow = self._known.get(key)
         if flow is None:
             if info.is_long:  # clients may send paths of a megabyte
-                return self._classify(user, info)
+                return self._classify(user, info, {})
             if len(self._known) > _MOST_KNOWN:
-                self._known.clear()
-            flow = self._known[key] = self._classify(user, info)
+                self._forget()
+            flow = self._known[key] = self._classify(user, info, self._flows)
         return flow
 
-    def _classify(self, user: User, info: RequestInfo) -> Flow:
+    def _classify(self, user: User, info: RequestInfo, flows: dict[str, Flow]) -> Flow:
+        """`flows` are those that are remembered, by their keys."""
         for schema in self._schemas:
             level = self.levels.get(schema.spec.priority_level_configuration.name)
             if level is None or not matches(schema, user, info):
@@ -117,18 +128,20 @@ class Fairness:
                 distinguisher = user.name
             elif method is not None and method.type == "ByNamespace":
                 distinguisher = info.namespace
-            name = schema.metadata.name
-            headers = (
-                ("X-Kubernetes-Pf-Flowschema-Uid", schema.metadata.uid),
-                ("X-Kubernetes-Pf-Prioritylevel-Uid", level.uid),
-            )
-            counts = level.schemas.setdefault(name, Counts())
-            return Flow(name, level, f"{name}/{distinguisher}", headers, counts)
+            key = f"{schema.metadata.name}/{distinguisher}"
+            flow = flows.get(key)
+            if flow is None:
+                flow = flows[key] = _flow(schema, level, key)
+            return flow
         return self._unconfigured
+
+    def _forget(self) -> None:
+        self._known.clear()
+        self._flows.clear()
 
     def _read(self) -> None:
         """Reads schemas and levels again. Requests that are served or wait keep their place."""
-        self._known.clear()
+        self._forget()
         schemas = [decode(entry.data, v1.FlowSchema) for entry in self._caches[0]]
         self._schemas = sorted(schemas, key=lambda s: (s.spec.matching_precedence, s.metadata.name))
         configured = [
