@@ -37,6 +37,15 @@ def item(**parts: Any) -> dict[str, Any]:
     return {"key": "k", "path": "p", **parts}
 
 
+CLAIM = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+TEMPLATE = "[0].ephemeral.volumeClaimTemplate"
+
+
+def ephemeral(metadata: dict[str, Any] | None = None, **parts: Any) -> dict[str, Any]:
+    template = {"metadata": metadata or {}, "spec": {**CLAIM, **parts}}
+    return volume(ephemeral={"volumeClaimTemplate": template})
+
+
 AMOUNT = {"resourceFieldRef": {"resource": "limits.cpu", "containerName": "c"}}
 
 
@@ -44,6 +53,16 @@ AMOUNT = {"resourceFieldRef": {"resource": "limits.cpu", "containerName": "c"}}
     [
         (spec(volumes=[{"name": "A", "emptyDir": {}}] * 2), ["[0].name", "[1].name"]),
         (volume(emptyDir={"sizeLimit": "0"}), []),
+        (volume(ephemeral={}), [TEMPLATE]),
+        (ephemeral({"labels": {"a": "b"}, "annotations": {"a/b": "c d"}}), []),
+        (ephemeral({"labels": {"a b": "c"}, "annotations": {"-": ""}}), [f"{TEMPLATE}.metadata.annotations", f"{TEMPLATE}.metadata.labels"]),
+        (ephemeral({"name": "x", "uid": "u", "finalizers": ["a/b"]}), [f"{TEMPLATE}.metadata.{name}" for name in ("name", "uID", "finalizers")]),
+        (ephemeral(accessModes=[]), [f"{TEMPLATE}.spec.accessModes"]),
+        (ephemeral(accessModes=["Sometimes"]), [f"{TEMPLATE}.spec.accessModes"]),
+        (ephemeral(volumeMode="Tape"), [f"{TEMPLATE}.spec.volumeMode"]),
+        (ephemeral(resources={}), [f"{TEMPLATE}.spec.resources[storage]"]),
+        (ephemeral(storageClassName="A"), [f"{TEMPLATE}.spec.storageClassName"]),
+        (ephemeral(dataSource={"kind": "Other", "name": "x"}), [f"{TEMPLATE}.spec.dataSource"]),
         (volume(emptyDir={"sizeLimit": "1Gi"}), []),
         (volume(emptyDir={}, configMap={"name": "c"}, secret={"secretName": ""}), ["[0].secret", "[0].configMap"]),
         (volume(hostPath={"path": ""}, emptyDir={}), ["[0].hostPath"]),
@@ -104,7 +123,6 @@ def using(*mounts: dict[str, Any], devices: list[dict[str, Any]] | None = None, 
     return spec(containers=[{**one, "volumeDevices": devices or []}], volumes=volumes)
 
 
-CLAIM = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
 EPHEMERAL = {"ephemeral": {"volumeClaimTemplate": {"spec": CLAIM}}}
 
 

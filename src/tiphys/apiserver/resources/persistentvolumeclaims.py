@@ -12,20 +12,18 @@ from tiphys.api.core_v1 import (
     TypedLocalObjectReference,
     TypedObjectReference,
 )
-from tiphys.apiserver.resources import checks
 from tiphys.apiserver.resources.base import Strategy
+from tiphys.apiserver.resources.claimrules import claim_errors
 from tiphys.apiserver.resources.columns import AGE, NAME, Column
 from tiphys.apiserver.resources.storage import (
     ATTRIBUTES_COLUMN,
     MODE_COLUMN,
     STATUS_COLUMN,
     class_warnings,
-    mode_errors,
     short_modes,
 )
 from tiphys.machinery import errors, quantity
 from tiphys.machinery.errors import FieldError
-from tiphys.machinery.names import dns_label_errors
 
 _IMMUTABLE_DETAIL = (
     "spec is immutable after creation except resources.requests and"
@@ -55,19 +53,7 @@ class PersistentVolumeClaimStrategy(Strategy[PersistentVolumeClaim]):
         obj.status = PersistentVolumeClaimStatus(phase="Pending")
 
     def validate(self, obj: PersistentVolumeClaim) -> list[FieldError]:
-        spec = obj.spec
-        detail = "at least 1 access mode is required"
-        violations = checks.required(spec.access_modes, "spec.accessModes", detail)
-        violations += mode_errors(spec)
-        violations += _size_errors(spec)
-        violations += checks.subdomain(spec.storage_class_name, "spec.storageClassName")
-        violations += checks.label_selector(spec.selector, "spec.selector")
-        if spec.data_source is not None:
-            violations += _source_errors(spec.data_source, "spec.dataSource")
-        if spec.data_source_ref is not None:
-            violations += _source_errors(spec.data_source_ref, "spec.dataSourceRef")
-        name = spec.volume_attributes_class_name
-        return violations + checks.subdomain(name, "spec.volumeAttributesClassName")
+        return claim_errors(obj.spec, "spec")
 
     def validate_update(
         self, new: PersistentVolumeClaim, old: PersistentVolumeClaim
@@ -95,31 +81,6 @@ def _default_data_source(spec: PersistentVolumeClaimSpec) -> None:
         spec.data_source = TypedLocalObjectReference(
             api_group=reference.api_group, kind=reference.kind, name=reference.name
         )
-
-
-def _size_errors(spec: PersistentVolumeClaimSpec) -> list[FieldError]:
-    field = "spec.resources[storage]"
-    size = spec.resources.requests.get("storage")
-    if size is None:
-        return [errors.required(field)]
-    if quantity.nano(size) <= 0:
-        return [errors.invalid_value(field, size, "must be greater than zero")]
-    return []
-
-
-def _source_errors(
-    source: TypedLocalObjectReference | TypedObjectReference, path: str
-) -> list[FieldError]:
-    """Of what a claim's volume is to be filled from."""
-    violations = checks.required(source.name, f"{path}.name")
-    violations += checks.required(source.kind, f"{path}.kind")
-    if not source.api_group and source.kind != "PersistentVolumeClaim":
-        detail = "must be 'PersistentVolumeClaim' when referencing the default apiGroup"
-        violations.append(errors.invalid_value(path, source.kind, detail))
-    violations += checks.subdomain(source.api_group, f"{path}.apiGroup")
-    if isinstance(source, TypedObjectReference):
-        violations += checks.named(source.namespace or "", dns_label_errors, f"{path}.namespace")
-    return violations
 
 
 # --- changes ---

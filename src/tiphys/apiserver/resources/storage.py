@@ -41,16 +41,20 @@ def short_modes(modes: list[str]) -> str:
     return ",".join(short for mode, short in _MODES.items() if mode in modes)
 
 
-def mode_errors(spec: PersistentVolumeClaimSpec | PersistentVolumeSpec) -> list[FieldError]:
+def mode_errors(
+    spec: PersistentVolumeClaimSpec | PersistentVolumeSpec, path: str = "spec"
+) -> list[FieldError]:
     """Of a claim or a volume."""
     violations = []
     allowed = sorted(_MODES)
     for mode in spec.access_modes:
-        violations += checks.one_of(mode, allowed, "spec.accessModes")
+        violations += checks.one_of(mode, allowed, f"{path}.accessModes")
     if "ReadWriteOncePod" in spec.access_modes and len(set(spec.access_modes)) > 1:
         detail = "may not use ReadWriteOncePod with other access modes"
-        violations.append(errors.forbidden_field("spec.accessModes", detail))
-    return violations + checks.one_of(spec.volume_mode, ("Block", "Filesystem"), "spec.volumeMode")
+        violations.append(errors.forbidden_field(f"{path}.accessModes", detail))
+    return violations + checks.one_of(
+        spec.volume_mode, ("Block", "Filesystem"), f"{path}.volumeMode"
+    )
 
 
 def parameter_errors(parameters: dict[str, str]) -> list[FieldError]:

@@ -11,6 +11,7 @@ from tiphys.api.core_v1 import (
     DownwardAPIVolumeFile,
     DownwardAPIVolumeSource,
     EmptyDirVolumeSource,
+    EphemeralVolumeSource,
     HostPathVolumeSource,
     ImageVolumeSource,
     KeyToPath,
@@ -23,6 +24,7 @@ from tiphys.api.core_v1 import (
     VolumeSource,
 )
 from tiphys.apiserver.resources import checks
+from tiphys.apiserver.resources.claimrules import claim_template_errors
 from tiphys.apiserver.resources.podspec import downward
 from tiphys.machinery import errors, quantity
 from tiphys.machinery.errors import FieldError
@@ -144,6 +146,13 @@ def _claim(source: PersistentVolumeClaimVolumeSource, path: str) -> list[FieldEr
     return checks.required(source.claim_name, f"{path}.claimName")
 
 
+def _ephemeral(source: EphemeralVolumeSource, path: str) -> list[FieldError]:
+    field = f"{path}.volumeClaimTemplate"
+    if source.volume_claim_template is None:
+        return [errors.required(field)]
+    return claim_template_errors(source.volume_claim_template, field)
+
+
 def _csi(source: CSIVolumeSource, path: str) -> list[FieldError]:
     return checks.required(source.driver, f"{path}.driver")
 
@@ -242,4 +251,5 @@ _RULES: dict[str, Callable[[Any, str], list[FieldError]]] = {
     "projected": _projected,
     "csi": _csi,
     "image": _image,
+    "ephemeral": _ephemeral,
 }
