@@ -20,7 +20,6 @@ from tiphys.node.isolation import Isolation, NoIsolation
 from tiphys.node.managers.placement import Placement
 from tiphys.node.metrics import KubeletMetrics
 from tiphys.node.naming import ClusterDNS, Resolver
-from tiphys.node.pod.cleanups import CleanUps
 from tiphys.node.profiles import UNCONFINED
 from tiphys.node.references import References
 from tiphys.node.resources.admission import Footprint, Rejection
@@ -49,7 +48,6 @@ class NodeContext:
     seccomp_place: gives the path of a profile's file on the machine
     users: who gives pods users and groups of their own
     placement: which cores and NUMA nodes containers may use
-    cleanups: has what is left of pods removed when no other pod is ending
     """
 
     name: str
@@ -76,7 +74,6 @@ class NodeContext:
     seccomp_default: str = UNCONFINED
     seccomp_place: Callable[[str], str] = str
     users: UserNamespaces = field(default_factory=lambda: UserNamespaces(Path, 0))
-    cleanups: CleanUps = field(default_factory=CleanUps)
 
     def __post_init__(self) -> None:
         self.addresses = self.addresses or (self.address,)

@@ -150,13 +150,6 @@ class PodTerminator:
     async def terminate(self) -> None:
         """Ends a deleted pod and removes it from the API server and the node. Raises RuntimeFault,
         VolumeError, TimeoutError, StatusError, Unreachable; may be called again then."""
-        cleanups = self._managed.node.cleanups
-        with cleanups.ending():
-            await self._end()
-        async with cleanups.turn():
-            await self.clean_up()
-
-    async def _end(self) -> None:
         managed = self._managed
         node = self._managed.node
         if not self.is_terminating:
@@ -174,6 +167,7 @@ class PodTerminator:
         await self._delete()
         # Nothing runs and the address is released: nothing else waits for what is left on disk.
         managed.leave()
+        await self.clean_up()
 
     async def _kill_within_grace(self) -> None:
         """Kills the pod, reports which containers have ended, and hurries when the grace period is
