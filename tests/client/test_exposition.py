@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import gzip
+from collections.abc import Iterator
 
 import pytest
 from prometheus_client import CollectorRegistry, Counter
+from prometheus_client.metrics_core import HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from tiphys.client.exposition import (
     LATENCY_BUCKETS,
+    HistogramRow,
+    LazyHistogram,
     Tally,
     component_registry,
     exponential_buckets,
@@ -53,3 +58,33 @@ def test_a_page_is_as_the_headers_have_it(
 def test_a_component_shows_its_process() -> None:
     body = render(component_registry()).body
     assert b"process_open_fds" in body and b"python_gc_collections_total" in body
+
+
+def test_a_lazy_histogram_is_written_as_any_other() -> None:
+    tally = Tally((1.0, 2.0))
+    for value in (0.5, 1.5, 9.0):
+        tally.observe(value)
+    name, text, labels = "seconds", "How long.", ("verb", "code")
+    usual = HistogramMetricFamily(name, text, labels=labels)
+    usual.add_metric(("GET", "200"), tally.buckets(), tally.sum)
+    rows = [HistogramRow(("GET", "200"), tally.buckets(), tally.sum)]
+
+    class Shown(Collector):
+        def __init__(self, family: Metric) -> None:
+            self._family = family
+
+        def collect(self) -> Iterator[Metric]:
+            yield self._family
+
+    pages = []
+    for family in (usual, LazyHistogram(name, text, labels, lambda: rows)):
+        registry = CollectorRegistry()
+        registry.register(Shown(family))
+        pages.append(
+            [
+                render(registry, accept).body
+                for accept in ("", "application/openmetrics-text; version=1.0.0")
+            ]
+        )
+    assert pages[0] == pages[1]
+    assert b'seconds_bucket{code="200",le="2.0",verb="GET"} 2.0' in pages[1][0]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gzip
 from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -19,6 +20,8 @@ from prometheus_client import (
     disable_created_metrics,
 )
 from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics_core import Metric
+from prometheus_client.samples import Sample
 from prometheus_client.utils import floatToGoString
 
 _FAST = 1  # level of compression: a page shrinks to a tenth, higher levels hardly gain
@@ -67,6 +70,46 @@ class Tally:
         """(upper bound, how many are not above it), as the text format has them."""
         names = [*map(floatToGoString, self._bounds), "+Inf"]
         return list(zip(names, accumulate(self.counts), strict=True))
+
+
+class HistogramRow(NamedTuple):
+    """One series of a histogram. `labels` are the values; `buckets` as of `Tally.buckets`."""
+
+    labels: Sequence[str]
+    buckets: list[tuple[str, float]]
+    sum: float
+
+
+class _Samples:
+    def __init__(
+        self, name: str, labels: Sequence[str], rows: Callable[[], Iterable[HistogramRow]]
+    ) -> None:
+        self._name = name
+        self._labels = labels
+        self._rows = rows
+
+    def __iter__(self) -> Iterator[Sample]:
+        for row in self._rows():
+            labels = dict(zip(self._labels, row.labels, strict=True))
+            for bound, count in row.buckets:
+                yield Sample(f"{self._name}_bucket", {**labels, "le": bound}, count)
+            yield Sample(f"{self._name}_count", labels, row.buckets[-1][1])
+            yield Sample(f"{self._name}_sum", labels, row.sum)
+
+
+class LazyHistogram(Metric):
+    """A histogram of so many series that their samples are made one by one, as the page is written:
+    all together take a hundred times the memory that the series do."""
+
+    def __init__(
+        self,
+        name: str,
+        documentation: str,
+        labels: Sequence[str],
+        rows: Callable[[], Iterable[HistogramRow]],
+    ) -> None:
+        super().__init__(name, documentation, "histogram")
+        self.samples = _Samples(name, labels, rows)  # type: ignore[assignment]
 
 
 class Page(NamedTuple):

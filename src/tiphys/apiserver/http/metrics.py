@@ -16,7 +16,6 @@ from prometheus_client import CollectorRegistry, Gauge, Metric
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
-    HistogramMetricFamily,
 )
 from prometheus_client.registry import Collector
 
@@ -25,7 +24,13 @@ from tiphys.apiserver.access.fairness import Fairness
 from tiphys.apiserver.eventloop.watchdog import Watchdog
 from tiphys.apiserver.http.request import Call, RequestInfo
 from tiphys.apiserver.registry.served import ServedResources
-from tiphys.client.exposition import LATENCY_BUCKETS, Tally, exponential_buckets
+from tiphys.client.exposition import (
+    LATENCY_BUCKETS,
+    HistogramRow,
+    LazyHistogram,
+    Tally,
+    exponential_buckets,
+)
 from tiphys.store.store import Store
 
 if TYPE_CHECKING:
@@ -179,29 +184,11 @@ class RequestMetrics:
             "Requests by verb, dry run, resource, scope and status.",
             labels=("verb", "dry_run", *_PLACE, "code"),
         )
-        durations = HistogramMetricFamily(
-            "apiserver_request_duration_seconds",
-            "Seconds from the head of a request to the end of its answer.",
-            labels=("verb", "dry_run", *_PLACE),
-        )
-        sizes = HistogramMetricFamily(
-            "apiserver_response_sizes", "Bytes of answers to reads.", labels=("verb", *_PLACE)
-        )
-        slis = HistogramMetricFamily(
-            "apiserver_request_sli_duration_seconds",
-            "Seconds of requests without those in which they waited for webhooks and for seats.",
-            labels=("verb", *_PLACE),
-        )
-        for series in list(self._series.values()):
-            labels = [series.verb, *series.place]
-            every = [series.verb, series.dry_run, *series.place]
-            for code, count in list(series.codes.items()):
+        series = list(self._series.values())
+        for one in series:
+            every = [one.verb, one.dry_run, *one.place]
+            for code, count in list(one.codes.items()):
                 requests.add_metric([*every, str(code)], count)
-            durations.add_metric(every, series.duration.buckets(), series.duration.sum)
-            if series.sizes is not None:
-                sizes.add_metric(labels, series.sizes.buckets(), series.sizes.sum)
-            if not series.dry_run:
-                slis.add_metric(labels, *_sli(series))
         events = CounterMetricFamily(
             "apiserver_watch_events_total",
             "Events sent to watchers.",
@@ -210,9 +197,24 @@ class RequestMetrics:
         for key, sent in list(self._watched.items()):
             events.add_metric(key, sent.count)
         yield requests
-        yield durations
-        yield sizes
-        yield slis
+        yield LazyHistogram(
+            "apiserver_request_duration_seconds",
+            "Seconds from the head of a request to the end of its answer.",
+            ("verb", "dry_run", *_PLACE),
+            lambda: map(_duration_row, series),
+        )
+        yield LazyHistogram(
+            "apiserver_response_sizes",
+            "Bytes of answers to reads.",
+            ("verb", *_PLACE),
+            lambda: (_size_row(one, one.sizes) for one in series if one.sizes is not None),
+        )
+        yield LazyHistogram(
+            "apiserver_request_sli_duration_seconds",
+            "Seconds of requests without those in which they waited for webhooks and for seats.",
+            ("verb", *_PLACE),
+            lambda: (_sli_row(one) for one in series if not one.dry_run),
+        )
         yield events
 
     def long_running(self, call: Call) -> Gauge:
@@ -270,16 +272,26 @@ class RequestMetrics:
         return _Series(shown, dry_run, place)
 
 
-def _sli(series: _Series) -> tuple[list[tuple[str, float]], float]:
-    """Buckets and sum of a series' durations without waiting. Few requests wait: what they took is
-    replaced, so that the others are observed once."""
+def _duration_row(series: _Series) -> HistogramRow:
+    labels = (series.verb, series.dry_run, *series.place)
+    return HistogramRow(labels, series.duration.buckets(), series.duration.sum)
+
+
+def _size_row(series: _Series, sizes: Tally) -> HistogramRow:
+    return HistogramRow((series.verb, *series.place), sizes.buckets(), sizes.sum)
+
+
+def _sli_row(series: _Series) -> HistogramRow:
+    """A series' durations without waiting. Few requests wait: what they took is replaced, so that
+    the others are observed once."""
+    labels = (series.verb, *series.place)
     buckets = series.duration.buckets()
     total = series.duration.sum
     if series.elapsed is None or series.own is None:
-        return buckets, total
+        return HistogramRow(labels, buckets, total)
     rows = zip(buckets, series.elapsed.buckets(), series.own.buckets(), strict=True)
     corrected = [(bound, count - elapsed + own) for (bound, count), (_, elapsed), (_, own) in rows]
-    return corrected, total - series.elapsed.sum + series.own.sum
+    return HistogramRow(labels, corrected, total - series.elapsed.sum + series.own.sum)
 
 
 def _scope(info: RequestInfo) -> str:
