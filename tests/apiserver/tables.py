@@ -9,8 +9,9 @@ from typing import Any
 def each_row(
     rows: Sequence[tuple[Any, ...]],
 ) -> Callable[[Callable[..., None]], Callable[[], None]]:
-    """The test of a row becomes one of all rows: of rows that take less than a test by itself does (2 ms),
-    and share nothing. A failure shows its row as the arguments."""
+    """The test of a row becomes one of all rows: of rows that take less than a test by itself does
+    (2 ms), and share nothing. A failure shows its row as the arguments."""
+    assert rows, "a table without rows judges nothing"
 
     def of(judge: Callable[..., None]) -> Callable[[], None]:
         def test() -> None:

@@ -185,37 +185,6 @@ async def test_seats_that_nobody_needs_are_lent(server: LocalCluster) -> None:
     assert [fairness.enter(flow.level) for _ in range(4)] == [True, True, True, False]
 
 
-def test_a_flow_keeps_to_few_queues() -> None:
-    from collections import deque
-
-    level = Level("l", hand=3, queues=[deque() for _ in range(64)])
-    hands = set()
-    for _ in range(30):
-        at = level.shard("one")
-        hands.add(at)
-        level.queues[at].append(None)  # type: ignore[arg-type]
-    assert len(hands) == 3
-
-
-@pytest.mark.parametrize(
-    ("nominal", "hand", "objects", "seats"),
-    [
-        (245, 6, 1, 1),
-        (245, 6, 100, 1),
-        (245, 6, 101, 2),
-        (245, 6, 950, 10),
-        (245, 6, 100_000, 10),
-        (49, 6, 100_000, 8),
-        (5, 1, 100_000, 1),
-        (1, 1, 100_000, 1),
-    ],
-)
-def test_a_list_takes_seats_by_what_it_reads(
-    nominal: int, hand: int, objects: int, seats: int
-) -> None:
-    assert Level("l", nominal=nominal, hand=hand).width(objects) == seats
-
-
 async def test_large_lists_leave_half_of_a_level_to_what_is_small(server: LocalCluster) -> None:
     fairness, flow = crowd(server, 1, length=50)
     level = flow.level

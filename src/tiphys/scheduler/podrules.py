@@ -137,7 +137,11 @@ def _spread_selector(constraint: core_v1.TopologySpreadConstraint, pod: core_v1.
 def _own_label_requirements(
     keys: Iterable[str], operator: str, pod: core_v1.Pod
 ) -> tuple[Requirement, ...]:
-    """Requirements that ask for (`in`) or exclude (`notin`) the pod's own values of some labels."""
+    """Requirements that ask for (`in`) or exclude (`notin`) the pod's own values of some labels.
+
+    The API server merges them into selectors when a pod is created; pods that were stored before
+    it did have them from here alone. Twice is as good as once.
+    """
     labels = pod.metadata.labels
     return tuple(Requirement(key, operator, (labels[key],)) for key in keys if key in labels)
 

@@ -194,6 +194,9 @@ async def test_a_seat_is_counted_until_it_is_released_once() -> None:
         (40, 8, 100_000, 5),
         (1, 8, 100_000, 1),
         (0, 0, 100_000, 1),
+        (245, 6, 950, 10),
+        (49, 6, 100_000, 8),
+        (5, 1, 100_000, 1),
     ],
 )
 def test_who_reads_much_takes_several_seats(
@@ -212,6 +215,16 @@ def test_a_flow_has_a_hand_of_queues_and_takes_the_shortest() -> None:
     assert second != first
     one.queues[second] += [object(), object()]  # type: ignore[list-item]
     assert one.shard("jane") == first  # the two that it has been dealt, whatever is free beside
+
+
+def test_a_flow_keeps_to_its_hand_however_much_it_asks() -> None:
+    one = Level("a", hand=3, queues=[deque() for _ in range(64)])
+    dealt = set()
+    for _ in range(30):
+        index = one.shard("jane")
+        dealt.add(index)
+        one.queues[index].append(object())  # type: ignore[arg-type]
+    assert len(dealt) == 3
 
 
 def test_flows_are_spread_over_all_queues() -> None:
