@@ -1,8 +1,10 @@
-"""Pods that come and go at a steady rate, and how long calls for single objects take meanwhile."""
+"""Pods that come and go at a steady rate, how long each takes to run, and how long calls for single
+objects take meanwhile."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -15,6 +17,8 @@ from tiphys.machinery.errors import StatusError
 
 _SHOWN = ("p50", "p90", "p99", "max")
 _PROBES = 5  # each second, of each kind
+_TITLES = ("create pod", "delete pod", "get node", "get pod", "patch config map", "pod start")
+_LAST_START = 10.0  # seconds that the last pods have to run
 
 
 @dataclass
@@ -48,21 +52,26 @@ class Steady:
         self._rate = rate
         self._seconds = seconds
         self._names: list[str] = []
+        self._created_at: dict[str, float] = {}  # of pods that do not run yet
         self.made = 0
-        self.calls = {
-            title: Calls(title)
-            for title in ("create pod", "delete pod", "get node", "get pod", "patch config map")
-        }
+        self.calls = {title: Calls(title) for title in _TITLES}
 
     async def run(self) -> None:
         namespace = core_v1.Namespace(metadata=ObjectMeta(name="steady"))
         config = core_v1.ConfigMap(metadata=ObjectMeta(name="probe", namespace="steady"))
         for obj in (namespace, config):
             await self._client.create(obj)
+        following = asyncio.create_task(self._follow())
         end = time.monotonic() + self._seconds
         async with asyncio.TaskGroup() as group:
             group.create_task(self._come_and_go(group, end))
             group.create_task(self._probe(group, end))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_START):
+                while self._created_at:  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
+        following.cancel()
+        self.calls["pod start"].failed = len(self._created_at)
 
     def lines(self) -> list[str]:
         return [calls.line() for calls in self.calls.values()]
@@ -78,9 +87,20 @@ class Steady:
                 group.create_task(self._delete(self._names.pop(0)))
 
     async def _create(self, name: str) -> None:
+        self._created_at[name] = time.monotonic()
         await self._timed("create pod", lambda: self._client.create(pod(name)))
         self._names.append(name)
         self.made += 1
+
+    async def _follow(self) -> None:
+        """Notes when pods run."""
+        revision = (await self._client.list(core_v1.Pod, "steady")).revision
+        async for event in self._client.watch(core_v1.Pod, "steady", revision=revision):
+            if event.obj.status.phase != "Running":
+                continue
+            began = self._created_at.pop(event.obj.metadata.name, None)
+            if began is not None:
+                self.calls["pod start"].seconds.append(time.monotonic() - began)
 
     async def _delete(self, name: str) -> None:
         await self._timed("delete pod", lambda: self._client.delete(core_v1.Pod, name, "steady"))
