@@ -149,6 +149,38 @@ async def test_scale_is_applied_apart(server: LocalCluster) -> None:
     assert str(error).endswith('conflict with "hpa" with subresource "scale": .spec.replicas')
 
 
+@pytest.mark.parametrize(
+    ("wrong", "where"),
+    [
+        ({"spec": True}, ".spec: expected map, got &{true}"),
+        ({"spec": []}, ".spec: expected map, got &{[]}"),
+        ({"status": 3}, ".status: expected map, got &{3}"),
+    ],
+)
+@pytest.mark.parametrize("path", ["/f", "/f/status"])
+async def test_a_version_that_is_not_stored_is_held_against_its_own_type(
+    server: LocalCluster, path: str, wrong: dict[str, Any], where: str
+) -> None:
+    kind = {"apiVersion": "autoscaling/v1", "kind": "HorizontalPodAutoscaler"}
+    body = {**kind, "metadata": {"name": "f"}, **wrong}
+    url = "/apis/autoscaling/v1/namespaces/default/horizontalpodautoscalers" + path
+    error = await refused(call(server, "PATCH", url, body, APPLY, fieldManager="one"))
+    assert (error.code, str(error)) == (
+        400,
+        "failed to create typed patch object (default/f; autoscaling/v1,"
+        f" Kind=HorizontalPodAutoscaler): {where}",
+    )
+
+
+@pytest.mark.parametrize("wrong", [{"spec": True}, {"spec": []}, {"status": 3}])
+async def test_a_scale_that_does_not_fit_is_refused(server: LocalCluster, wrong: Any) -> None:
+    await apply(server, DEPLOYMENTS, deployment())
+    scale = {"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": "web"}}
+    url = f"{DEPLOYMENTS}/web/scale"
+    error = await refused(call(server, "PATCH", url, {**scale, **wrong}, APPLY, fieldManager="one"))
+    assert error.code == 400
+
+
 async def test_kubectl_moves_from_client_side_apply(server: LocalCluster) -> None:
     first = config({"k": "v"})
     last = {"kubectl.kubernetes.io/last-applied-configuration": json.dumps(first)}

@@ -13,6 +13,7 @@ from tiphys.api.catalog import Resource
 from tiphys.api.custom import CustomObject
 from tiphys.apiserver.http import respond
 from tiphys.apiserver.http.request import Call
+from tiphys.apiserver.registry import ownership
 from tiphys.apiserver.registry.conversion import to_storage
 from tiphys.apiserver.registry.kinds import FieldValidation, Strict, check_kind
 from tiphys.apiserver.registry.patches import APPLY, JSONPatch, Patch, offered
@@ -268,4 +269,7 @@ def configuration(call: Call, resource: Resource, data: bytes) -> dict[str, Any]
                 f"error strict decoding YAML: error converting YAML to JSON: {double[0]}"
             )
         validation.report(double)
-    return config if resource.is_storage_version else to_storage(resource, config)
+    if resource.is_storage_version:
+        return config
+    ownership.check_shape(resource, config)
+    return to_storage(resource, config)

@@ -228,18 +228,29 @@ def apply(
                 raise
             applied = run(True)
     except MergeError as error:
-        meta = config.get("metadata", {})
-        where = f"{meta.get('namespace', '')}/{meta.get('name', '')}"
-        kind = f"{resource.api_version}, Kind={resource.kind}"
-        raise errors.bad_request(
-            f"failed to create typed patch object ({where}; {kind}): {error}"
-        ) from None
+        raise _misshapen(resource, config, error) from None
     if author.manager == _KUBECTL and _last_applied(before) is not None:
         meta = dict(applied.obj["metadata"])
         text = msgspec.json.encode(config).decode() + "\n"
         meta["annotations"] = {**(meta.get("annotations") or {}), LAST_APPLIED: text}
         applied.obj = {**applied.obj, "metadata": meta}
     return applied
+
+
+def check_shape(resource: Resource, config: dict[str, Any]) -> None:
+    """Raises StatusError (400) where a map or list of the type is something else in a
+    configuration."""
+    try:
+        typed.fields_in(config, node_for(resource))
+    except MergeError as error:
+        raise _misshapen(resource, config, error) from None
+
+
+def _misshapen(resource: Resource, config: dict[str, Any], error: MergeError) -> StatusError:
+    meta = config.get("metadata", {})
+    where = f"{meta.get('namespace', '')}/{meta.get('name', '')}"
+    kind = f"{resource.api_version}, Kind={resource.kind}"
+    return errors.bad_request(f"failed to create typed patch object ({where}; {kind}): {error}")
 
 
 def _last_applied(obj: dict[str, Any]) -> Any:
