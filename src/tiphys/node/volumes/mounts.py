@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import stat
 from pathlib import Path
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
-_RDONLY, _NOSUID, _NODEV, _NOEXEC, _REMOUNT, _BIND = 1, 2, 4, 8, 32, 4096
+_RDONLY, _NOSUID, _NODEV, _NOEXEC, _BIND = 1, 2, 4, 8, 4096
 _REC, _SHARED = 1 << 14, 1 << 20
 _DETACH, _NOFOLLOW = 2, 8
 
@@ -28,14 +29,23 @@ def mount_tmpfs(path: Path, options: str, executable: bool = True) -> None:
 
 def mount_read_only(kind: str, source: str, options: list[str], place: Path) -> None:
     """Mounts files that must not be changed, run or used as devices, as upstream shows images.
-    Raises OSError."""
+    Raises OSError.
+
+    A folder alone is mounted as an overlay, too, over the empty one where it is shown: one without
+    an upper folder cannot be written to, whatever is made of its mount later.
+    """
     flags = _RDONLY | _NOSUID | _NODEV | _NOEXEC
-    plain = ",".join(option for option in options if option not in ("ro", "rbind", "bind")).encode()
     if kind == "bind":
-        _mount(source.encode(), place, None, _BIND, None)
-        _mount(b"none", place, None, _BIND | _REMOUNT | flags, None)
+        data = f"lowerdir={_escaped(source)}:{_escaped(place)}"
+        kind = source = "overlay"
     else:
-        _mount(source.encode(), place, kind.encode(), flags, plain)
+        data = ",".join(option for option in options if option not in ("ro", "rbind", "bind"))
+    _mount(source.encode(), place, kind.encode(), flags, data.encode())
+
+
+def _escaped(path: str | Path) -> str:
+    """As overlays read the paths of their folders."""
+    return re.sub(r"([\\:,])", r"\\\1", str(path))
 
 
 def bind(handle: int, place: Path) -> None:

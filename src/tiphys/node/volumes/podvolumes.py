@@ -157,9 +157,13 @@ class Volumes:
             if sub_path:
                 wanted = SubPath(path, sub_path, mount.name, container.name, index)
                 path = self._sub_path(pod, wanted)
-            read_only = mount.read_only or _is_read_only(volumes[mount.name])
             propagation = _PROPAGATION.get(mount.mount_propagation or "", 0)
             recursion = (mount.recursive_read_only or "") if mount.read_only else ""
+            read_only = mount.read_only or _is_read_only(volumes[mount.name])
+            if volumes[mount.name].image is not None and not recursion:
+                # Its files cannot be written to in any case. Asked for it, runc mounts it anew,
+                # and drops "noexec" with that.
+                read_only = False
             mounts.append(
                 Mount(path, mount.mount_path, read_only, propagation, mount.name, recursion)
             )
@@ -271,7 +275,7 @@ def _is_read_only(volume: core_v1.Volume) -> bool:
     claim = volume.persistent_volume_claim
     is_read_only_claim = claim is not None and claim.read_only
     is_read_only_claim |= volume.csi is not None and bool(volume.csi.read_only)
-    return is_made_of_objects(volume) or volume.image is not None or is_read_only_claim
+    return is_made_of_objects(volume) or is_read_only_claim
 
 
 def _propagates(pod: core_v1.Pod, volume: str) -> bool:
