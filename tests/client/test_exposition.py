@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import gzip
+import sys
 from collections.abc import Iterator
 
 import pytest
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -88,3 +90,38 @@ def test_a_lazy_histogram_is_written_as_any_other() -> None:
         )
     assert pages[0] == pages[1]
     assert b'seconds_bucket{code="200",le="2.0",verb="GET"} 2.0' in pages[1][0]
+
+
+@pytest.mark.parametrize(
+    "accept", ["", "application/openmetrics-text; version=1.0.0", "text/plain; version=1.0.0"]
+)
+def test_a_page_made_in_parts_is_the_librarys(accept: str) -> None:
+    registry = CollectorRegistry()
+    histogram = Histogram("took_seconds", "One\nline.", ("who",), registry=registry)
+    for number in range(230):  # some 3,900 lines, and names that look like other lines
+        histogram.labels(f"# {number}\n# EOF").observe(number)
+    Counter("none", "No series.", ("who",), registry=registry)
+    Counter("seen", "Seen.", registry=registry).inc()
+    encode, _ = choose_encoder(accept)
+    assert render(registry, accept).body == encode(registry)
+    assert gzip.decompress(render(registry, accept, "gzip").body) == encode(registry)
+
+
+def test_few_lines_of_a_large_page_are_in_memory_at_a_time() -> None:
+    rows = [HistogramRow((str(number),), Tally((1.0,)).buckets(), 0.0) for number in range(20_000)]
+    registry = CollectorRegistry()
+    highest: list[int] = []
+
+    class Shown(Collector):
+        def collect(self) -> Iterator[Metric]:
+            yield LazyHistogram("seconds", "How long.", ("who",), lambda: iter(counted()))
+
+    def counted() -> Iterator[HistogramRow]:
+        for row in rows:
+            highest.append(sys.getallocatedblocks())
+            yield row
+
+    registry.register(Shown())
+    highest.clear()
+    render(registry)
+    assert max(highest) - min(highest) < 30_000  # of 80,000 lines

@@ -7,10 +7,12 @@ not add to each other's numbers.
 
 from __future__ import annotations
 
-import gzip
+import copy
+import re
+import zlib
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import accumulate
+from itertools import accumulate, chain, islice
 from typing import NamedTuple
 
 from prometheus_client import (
@@ -25,6 +27,11 @@ from prometheus_client.samples import Sample
 from prometheus_client.utils import floatToGoString
 
 _FAST = 1  # level of compression: a page shrinks to a tenth, higher levels hardly gain
+_GZIP = 16 + zlib.MAX_WBITS  # zlib's word for gzip's format
+_AT_ONCE = 1000  # samples that are lines at a time
+_OPEN = "application/openmetrics-text"
+_END = b"# EOF\n"  # of OpenMetrics
+_HEAD = re.compile(rb"\A(?:#[^\n]*\n)+")  # what stands before the samples of a metric
 
 # Upstream's components have no `_created` series.
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -123,12 +130,43 @@ def render(registry: CollectorRegistry, accept: str = "", accept_encoding: str =
     """The metrics in OpenMetrics or the text format, as the headers Accept and Accept-Encoding
     have it.
 
-    Takes a millisecond for 300 lines: servers call it on a thread.
+    Takes a millisecond for 300 lines: servers call it on a thread. A server that is asked for all
+    that it serves has some 300,000; no more than a part of them is in memory as strings.
     """
     encode, media_type = choose_encoder(accept)
-    body = encode(registry)
     headers = {"Content-Type": media_type}
+    parts = _parts(registry, encode)
+    if media_type.startswith(_OPEN):
+        parts = chain(parts, [_END])
     if "gzip" in accept_encoding:
         headers["Content-Encoding"] = "gzip"
-        body = gzip.compress(body, _FAST)
-    return Page(body, headers)
+        parts = _compressed(parts)
+    return Page(b"".join(parts), headers)
+
+
+class _Part(NamedTuple):
+    """A registry of one metric."""
+
+    metric: Metric
+
+    def collect(self) -> Iterator[Metric]:
+        yield self.metric
+
+
+def _parts(registry: CollectorRegistry, encode: Callable[[_Part], bytes]) -> Iterator[bytes]:
+    """The page in pieces, without its end."""
+    for metric in registry.collect():
+        samples = iter(metric.samples)
+        part = copy.copy(metric)
+        part.samples = list(islice(samples, _AT_ONCE))
+        yield encode(_Part(part)).removesuffix(_END)
+        while more := list(islice(samples, _AT_ONCE)):
+            part.samples = more
+            yield _HEAD.sub(b"", encode(_Part(part)).removesuffix(_END))
+
+
+def _compressed(parts: Iterable[bytes]) -> Iterator[bytes]:
+    compressor = zlib.compressobj(_FAST, wbits=_GZIP)
+    for part in parts:
+        yield compressor.compress(part)
+    yield compressor.flush()
