@@ -6,7 +6,8 @@ import hashlib
 
 from prometheus_client import CollectorRegistry
 
-from tiphys.client.reloadmetrics import ReloadMetrics
+from tiphys.client.exposition import render
+from tiphys.client.reloadmetrics import ReloadMetrics, loaded_hashes, sha256_of
 
 SERVER = {"apiserver_id_hash": f"sha256:{hashlib.sha256(b'me').hexdigest()}"}
 
@@ -28,3 +29,13 @@ def test_the_file_in_force_and_what_came_of_each_reload() -> None:
     metrics.reloaded("failure")
     assert shown("automatic_reloads_total", status="failure") == 1
     assert shown("automatic_reload_last_timestamp_seconds", status="failure")
+
+
+def test_the_configuration_in_force_is_read_off_a_page() -> None:
+    registry = CollectorRegistry()
+    ReloadMetrics(registry, "authentication", "me").loaded(sha256_of(b"another"))
+    encryption = ReloadMetrics(registry, "encryption", "me")
+    assert loaded_hashes(render(registry).body.decode(), "encryption") == []
+    for data in (b"one", b"two"):
+        encryption.loaded(sha256_of(data))
+    assert loaded_hashes(render(registry).body.decode(), "encryption") == [sha256_of(b"two")]

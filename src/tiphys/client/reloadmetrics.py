@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import time
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
@@ -43,6 +44,12 @@ class ReloadMetrics:
         """`status`: success or failure"""
         self._total.labels(status, self._server).inc()
         self._last.labels(status, self._server).set(time.time())
+
+
+def loaded_hashes(page: str, subject: str) -> list[str]:
+    """What a page of metrics says of the configurations that are in force."""
+    name = f"apiserver_{subject}_config_controller_last_config_info"
+    return re.findall(rf'^{name}{{(?:.*,)?hash="([^"]+)"}} 1', page, re.MULTILINE)
 
 
 def sha256_of(data: bytes) -> str:

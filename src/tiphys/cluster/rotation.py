@@ -8,7 +8,6 @@ key although nothing in it changes (`SealedEngine.is_stale`).
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import re
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -19,6 +18,7 @@ import msgspec
 
 from tiphys.client.client import Client
 from tiphys.client.config import Config
+from tiphys.client.reloadmetrics import loaded_hashes, sha256_of
 from tiphys.cluster import apiclient, components, encryption, stored
 from tiphys.cluster.state import Cluster, ClusterError
 from tiphys.machinery.errors import StatusError, is_write_overtaken
@@ -30,7 +30,6 @@ _PATIENCE = 30.0  # seconds that the server has to notice a changed file
 _PRIMARY = 2.0
 _PAGE = 500  # objects that are listed at once
 _AT_ONCE = 16  # objects that are written at once
-_HASH = re.compile(r'last_config_info\{hash="([^"]+)"\} 1')
 
 
 class Rewritten(NamedTuple):
@@ -108,14 +107,14 @@ def _next_name(keys: list[Key]) -> str:
 def _wait_for_reload(cluster: Cluster) -> None:
     """Returns once the server encrypts as the file says."""
     data = Path(cluster.encryption_config).read_bytes()
-    wanted = f"sha256:{hashlib.sha256(data).hexdigest()}"
+    wanted = sha256_of(data)
     deadline = time.monotonic() + _PATIENCE
     if not components.is_running(cluster):
         raise ClusterError(
             f"{cluster.name} is down, and its objects are written through its API; start it with: "
             f"tiphys up --name {cluster.name}"
         )
-    while wanted not in _HASH.findall(_metrics(cluster)):
+    while wanted not in loaded_hashes(_metrics(cluster), "encryption"):
         if time.monotonic() > deadline:
             log = cluster.logs / "apiserver.log"
             raise ClusterError(
