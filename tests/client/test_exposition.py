@@ -9,12 +9,14 @@ from collections.abc import Iterator
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.exposition import choose_encoder
-from prometheus_client.metrics_core import HistogramMetricFamily, Metric
+from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from tiphys.client.exposition import (
     LATENCY_BUCKETS,
+    CounterRow,
     HistogramRow,
+    LazyCounter,
     LazyHistogram,
     Tally,
     component_registry,
@@ -90,6 +92,17 @@ def test_a_lazy_histogram_is_written_as_any_other() -> None:
         )
     assert pages[0] == pages[1]
     assert b'seconds_bucket{code="200",le="2.0",verb="GET"} 2.0' in pages[1][0]
+
+
+def test_a_lazy_counter_is_written_as_any_other() -> None:
+    name, text, labels = "seen", "How many.", ("verb", "code")
+    usual = CounterMetricFamily(name, text, labels=labels)
+    rows = [CounterRow(("GET", "200"), 3), CounterRow(("GET", "404"), 1.5)]
+    for row in rows:
+        usual.add_metric(row.labels, row.value)
+    lazy = LazyCounter(name, text, labels, lambda: rows)
+    assert list(lazy.samples) == usual.samples
+    assert (lazy.name, lazy.documentation, lazy.type) == (name, text, usual.type)
 
 
 @pytest.mark.parametrize(

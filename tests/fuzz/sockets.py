@@ -60,7 +60,8 @@ _MEMORY_RETURNS = 420.0
 _CONNECTIONS = 24  # watches among them take a second each
 _DEPTHS = (1, 1, 2, 4, 8)  # requests that are sent at once
 _LOOK = 2.0  # seconds between two looks at the log and the memory,
-_ASK = 60.0  # and at the metrics, whose page has thousands of rows after a while
+_ASK = 60.0  # and at the metrics, whose page has thousands of rows after a while.
+_CALM_LOOK = 15.0  # Seconds between two looks in the calm, each of which makes a page.
 
 
 class Request:
@@ -200,7 +201,7 @@ class Run:
                     f" {self.idle >> 20} and {self.blocks[0]} blocks after the first one and"
                     f" {self.fresh >> 20} before it"
                 )
-            await asyncio.sleep(_LOOK)
+            await asyncio.sleep(_CALM_LOOK)
         self.after = self.target.memory()
 
     async def _has_come_back(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gzip
 import json
 import os
 import re
@@ -36,6 +37,7 @@ _LOOKS = 35  # a second apart: memory goes back when the server has been calm fo
 # fault.
 _COLLECTION = re.compile(r"event loop was held for \d+ ms by MemoryTrimmer")
 _TRIES = 3  # of our own questions
+_GZIP = b"\x1f\x8b"  # what it begins with
 # What the server needs.
 _KEPT = ("namespaces", "clusterroles", "clusterrolebindings", "flowschemas")
 
@@ -95,7 +97,7 @@ class Target:
 
     async def blocks(self) -> int:
         """Blocks of memory that the server's objects are in."""
-        page = (await self.ask("GET", "/metrics")).decode()
+        page = await self._metrics()
         found = re.search(r"^tiphys_python_allocated_blocks (\S+)", page, re.M)
         return int(float(found[1])) if found else 0
 
@@ -119,23 +121,29 @@ class Target:
 
     # --- what it says of itself ---
 
-    async def ask(self, method: str, path: str) -> bytes:
+    async def _metrics(self) -> str:
+        """The page as monitoring asks for it, or "": compressed, it takes a fiftieth of the
+        memory."""
+        page = await self.ask("GET", "/metrics", "Accept-Encoding: gzip\r\n")
+        return gzip.decompress(page).decode() if page.startswith(_GZIP) else page.decode()
+
+    async def ask(self, method: str, path: str, header: str = "") -> bytes:
         """The body of an answer to the administrator. On a machine where others leave nothing, a
         request may come too late: it is sent again."""
         for _ in range(_TRIES):
-            code, body = await self._asked(method, path)
+            code, body = await self._asked(method, path, header)
             if code not in (429, 503, 504):
                 break
         return body
 
-    async def _asked(self, method: str, path: str) -> tuple[int, bytes]:
-        answer = await self.in_time(self._answer(f"{method} {path}"))
+    async def _asked(self, method: str, path: str, header: str) -> tuple[int, bytes]:
+        answer = await self.in_time(self._answer(f"{method} {path}", header))
         return answer.code, answer.body
 
-    async def _answer(self, line: str) -> Answer:
+    async def _answer(self, line: str, header: str) -> Answer:
         reader, writer = await connect(self.port, self.tls[0])
         try:
-            writer.write(f"{line} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+            writer.write(f"{line} HTTP/1.1\r\nHost: localhost\r\n{header}\r\n".encode())
             return await read_answer(reader)
         finally:
             writer.transport.abort()
@@ -179,7 +187,7 @@ class Target:
         if worst <= 0 and held <= max(_FEW, _FEW * requests // _REQUESTS_FOR_FEW):
             return
         warnings = [part for part in said.split("WARNING:") if "event loop was held" in part]
-        page = (await self.ask("GET", "/metrics")).decode()
+        page = await self._metrics()
         longest = re.findall(r"longest_hold_seconds(\{.*)", page)
         raise Broken(f"the loop was held: {longest} {holds}\n" + "\n".join(warnings[-3:])[:6000])
 
@@ -195,7 +203,7 @@ class Target:
 
     async def _buckets(self) -> dict[str, dict[str, float]]:
         """hold and lateness → upper bound → how many."""
-        page = (await self.ask("GET", "/metrics")).decode()
+        page = await self._metrics()
         found: dict[str, dict[str, float]] = {"hold": {}, "lateness": {}}
         rows = re.findall(r'tiphys_event_loop_(\w+)_seconds_bucket\{le="([^"]*)"\} (\S+)', page)
         for name, bound, count in rows:

@@ -119,6 +119,41 @@ class LazyHistogram(Metric):
         self.samples = _Samples(name, labels, rows)  # type: ignore[assignment]
 
 
+class _Counts:
+    def __init__(
+        self, name: str, labels: Sequence[str], rows: Callable[[], Iterable[CounterRow]]
+    ) -> None:
+        self._name = name
+        self._labels = labels
+        self._rows = rows
+
+    def __iter__(self) -> Iterator[Sample]:
+        for row in self._rows():
+            labels = dict(zip(self._labels, row.labels, strict=True))
+            yield Sample(f"{self._name}_total", labels, row.value)
+
+
+class CounterRow(NamedTuple):
+    """One series of a counter. `labels` are the values."""
+
+    labels: Sequence[str]
+    value: float
+
+
+class LazyCounter(Metric):
+    """A counter of many series, as `LazyHistogram`. `name` is without ``_total``."""
+
+    def __init__(
+        self,
+        name: str,
+        documentation: str,
+        labels: Sequence[str],
+        rows: Callable[[], Iterable[CounterRow]],
+    ) -> None:
+        super().__init__(name, documentation, "counter")
+        self.samples = _Counts(name, labels, rows)  # type: ignore[assignment]
+
+
 class Page(NamedTuple):
     """A page of metrics. `headers` say its format and its compression."""
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 from prometheus_client import CollectorRegistry, Gauge, Metric
@@ -26,7 +27,9 @@ from tiphys.apiserver.http.request import Call, RequestInfo
 from tiphys.apiserver.registry.served import ServedResources
 from tiphys.client.exposition import (
     LATENCY_BUCKETS,
+    CounterRow,
     HistogramRow,
+    LazyCounter,
     LazyHistogram,
     Tally,
     exponential_buckets,
@@ -179,16 +182,7 @@ class RequestMetrics:
 
     def families(self) -> Iterator[Metric]:
         """What is put together at a scrape. May be called on any thread."""
-        requests = CounterMetricFamily(
-            "apiserver_request_total",
-            "Requests by verb, dry run, resource, scope and status.",
-            labels=("verb", "dry_run", *_PLACE, "code"),
-        )
         series = list(self._series.values())
-        for one in series:
-            every = [one.verb, one.dry_run, *one.place]
-            for code, count in list(one.codes.items()):
-                requests.add_metric([*every, str(code)], count)
         events = CounterMetricFamily(
             "apiserver_watch_events_total",
             "Events sent to watchers.",
@@ -196,7 +190,12 @@ class RequestMetrics:
         )
         for key, sent in list(self._watched.items()):
             events.add_metric(key, sent.count)
-        yield requests
+        yield LazyCounter(
+            "apiserver_request",
+            "Requests by verb, dry run, resource, scope and status.",
+            ("verb", "dry_run", *_PLACE, "code"),
+            lambda: chain.from_iterable(map(_code_rows, series)),
+        )
         yield LazyHistogram(
             "apiserver_request_duration_seconds",
             "Seconds from the head of a request to the end of its answer.",
@@ -270,6 +269,12 @@ class RequestMetrics:
         if subresource in _CONNECTING:
             shown = "CONNECT"
         return _Series(shown, dry_run, place)
+
+
+def _code_rows(series: _Series) -> Iterator[CounterRow]:
+    every = (series.verb, series.dry_run, *series.place)
+    for code, count in list(series.codes.items()):
+        yield CounterRow((*every, str(code)), count)
 
 
 def _duration_row(series: _Series) -> HistogramRow:
