@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -82,6 +83,24 @@ async def test_a_compaction_that_fails_keeps_nothing_from_being_written(
         outside.execute("ALTER TABLE meta RENAME TO elsewhere")
     with pytest.raises(StoreError, match="no such table"):
         await engine.compact(first)
+    assert await engine.commit(Write("/a/b/x", b"2", first)) == first + 1
+
+
+async def test_writes_are_made_while_an_answer_waits_for_the_event_loop(
+    engine: SQLiteEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[Any] = []
+    call = engine._call
+
+    async def keeping(function: Callable[[], Any]) -> Any:
+        kept.append(await call(function))  # as a busy loop keeps it for a while
+        return kept[-1]
+
+    monkeypatch.setattr(engine, "_call", keeping)
+    first = await engine.commit(Write("/a/b/x", b"1", 0))
+    await engine.ping()
+    await engine.compact(first)
+    assert len(kept) > 2
     assert await engine.commit(Write("/a/b/x", b"2", first)) == first + 1
 
 

@@ -148,7 +148,7 @@ class SQLiteEngine:
         return await future
 
     async def ping(self) -> None:
-        await self._call(lambda: self._db.execute("SELECT 1"))
+        await self._call(lambda: self._rows("SELECT 1"))
 
     def lags(self) -> bool:
         return False
@@ -160,7 +160,7 @@ class SQLiteEngine:
         await self._call(lambda: self._forget(revision))
         while await self._call(self._shrink):
             pass
-        await self._call(lambda: self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)"))
+        await self._call(lambda: self._rows("PRAGMA wal_checkpoint(TRUNCATE)"))
 
     async def close(self) -> None:
         self._jobs.put(None)
@@ -208,6 +208,11 @@ class SQLiteEngine:
         # again.
         self._revision = max(self._revision, compacted, self._meta("revision"))
         return Snapshot(self._revision, compacted, changes)
+
+    def _rows(self, statement: str) -> list[Any]:
+        """All rows: a cursor that is not at its end, and waits for the event loop to let go of it,
+        keeps SQLite from committing."""
+        return self._db.execute(statement).fetchall()
 
     def _meta(self, name: str) -> int:
         row = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
