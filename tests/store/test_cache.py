@@ -100,6 +100,29 @@ def test_a_list_of_the_past_keeps_to_its_namespace() -> None:
     assert names(made.list_at(Filter("/core/pods/ns/"), 2)) == ["a"]
 
 
+@pytest.mark.parametrize(
+    ("revision", "start", "limit", "page", "left"),
+    [
+        (3, "", 2, ["a", "b"], 1),  # b is gone since
+        (3, "b", 2, ["c"], 0),
+        (2, "", 5, ["a", "b"], 0),  # c is new
+        (4, "a", 1, ["c"], 0),
+        (5, "", 1, ["a"], 1),
+        (3, "", 1 << 62, ["a", "b", "c"], 0),
+    ],
+)
+def test_a_page_of_the_past(
+    revision: int, start: str, limit: int, page: list[str], left: int
+) -> None:
+    made = three()
+    made.apply(delete(4, "b"))
+    made.apply(put(5, "a", "even"))
+    made.apply(Change(6, "/core/pods/other/x", value(), 0))
+    after = key(start) if start else ""
+    entries, rest = made.page_at("/core/pods/ns/", revision, after, limit)
+    assert (names(entries), rest) == (page, left)
+
+
 def test_the_floor_itself_can_be_listed_and_nothing_before_it() -> None:
     made = three()
     made.forget(2)

@@ -175,6 +175,22 @@ class WatchCache(RuleBasedStateMachine):
         expected = sorted(name for name, obj in state.items() if in_view(view, obj))
         assert names(self.cache.list_at(VIEWS[view], revision)) == expected
 
+    @rule(back=st.integers(0, 10), limit=st.integers(1, 4))
+    def page_through_the_past(self, back: int, limit: int) -> None:
+        revision = max(self.revision - back, 0)
+        if revision < self.floor:
+            with pytest.raises(Expired):
+                self.cache.page_at(PREFIX, revision, "", limit)
+            return
+        state = self.states[revision]
+        expected = sorted(name for name, obj in state.items() if obj is not None)
+        start = ""
+        for index in range(0, len(expected) + 1, limit):
+            page, left = self.cache.page_at(PREFIX, revision, start, limit)
+            assert names(page) == expected[index : index + limit]
+            assert left == max(len(expected) - index - limit, 0)
+            start = page[-1].key if page else start
+
     @rule(view=VIEW, back=st.integers(0, 10))
     def watch(self, view: str, back: int) -> None:
         since = max(self.revision - back, 0)

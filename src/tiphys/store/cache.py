@@ -361,18 +361,59 @@ class ResourceCache:
         return first, end
 
     def list_at(self, view: Filter, revision: int) -> list[Entry]:
-        """A view as it was at a revision: the present with the newer events undone. Raises
-        Expired."""
+        """A view as it was at a revision. Raises Expired."""
+        view = view.stored
+        return [e for e in self.candidates_at(view.prefix, revision) if view.matches(e)]
+
+    def candidates_at(self, prefix: str, revision: int) -> list[Entry]:
+        """The objects below a prefix as they were at a revision, in key order: the present with
+        the newer events undone. Raises Expired."""
+        undone = self._undone(prefix, revision)
+        keys = self._keys_below(prefix)
+        if not undone:
+            return [self._entries[key] for key in keys]
+        keys = sorted([*keys, *self._gone_since(undone)])
+        entries = (undone[key] if key in undone else self._entries[key] for key in keys)
+        return [entry for entry in entries if entry is not None]
+
+    def page_at(
+        self, prefix: str, revision: int, start: str, limit: int
+    ) -> tuple[list[Entry], int]:
+        """`page` as it was at a revision, in time that grows with the page and with what has
+        changed since, not with how many objects there are. Raises Expired."""
+        undone = self._undone(prefix, revision)
+        keys = self._keys_below(prefix)
+        first = bisect.bisect_right(keys, start) if start else 0
+        gone = [key for key in self._gone_since(undone) if key > start]
+        new = sum(
+            1
+            for key, entry in undone.items()
+            if entry is None and key > start and key in self._entries
+        )
+        left = len(keys) - first + len(gone) - new
+        chosen: list[Entry] = []
+        for key in sorted(keys[first : first + limit + new] + gone):
+            if len(chosen) == limit:
+                break
+            entry = undone[key] if key in undone else self._entries[key]
+            if entry is not None:
+                chosen.append(entry)
+        return chosen, left - len(chosen)
+
+    def _undone(self, prefix: str, revision: int) -> dict[str, Entry | None]:
+        """What was at the keys that have changed since a revision. Raises Expired."""
         if revision < self._floor:
             raise Expired(self._floor)
-        view = view.stored
-        entries = {entry.key: entry for entry in self.select(Filter(view.prefix))}
-        for event in self._history.newer_than(revision):
-            if event.previous is None:
-                entries.pop(event.key, None)
-            elif event.key.startswith(view.prefix):
-                entries[event.key] = event.previous
-        return [entries[key] for key in sorted(entries) if view.matches(entries[key])]
+        newer = self._history.newer_than(revision)
+        # The newest comes first, so that of each key the oldest is kept.
+        if prefix == self.prefix:
+            return {event.key: event.previous for event in newer}
+        return {event.key: event.previous for event in newer if event.key.startswith(prefix)}
+
+    def _gone_since(self, undone: dict[str, Entry | None]) -> list[str]:
+        return [
+            key for key, entry in undone.items() if entry is not None and key not in self._entries
+        ]
 
     # --- watches ---
 

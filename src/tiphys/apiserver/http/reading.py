@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 from aiohttp import web
 
 from tiphys.api.catalog import Resource, storage_of
@@ -22,8 +25,10 @@ from tiphys.apiserver.registry.registry import Registry
 from tiphys.apiserver.registry.views import view_of
 from tiphys.client.tasks import TaskGroup
 from tiphys.machinery import errors
-from tiphys.store.cache import Entry, Expired, Filter, ResourceCache
+from tiphys.store.cache import Entry, Expired, Filter
 
+T = TypeVar("T")
+_ALL = 1 << 62  # more objects than there can be
 _FEW = 100  # objects that a list reads at once; one that reads more goes in turns
 _EXAMINED = 250  # objects examined in one step
 # Parameters that select what is in a list.
@@ -185,17 +190,23 @@ class Reader:
         revision = past or revision
         # A token ends with its revision's history even if nothing of this resource has changed
         # since: clients rely on it.
-        if past and (past < cache.revision or past < cache.floor):
-            entries = self.list_at(cache, view, past, start)
-            if view.stored is not view:
-                await self.registry.converter.present(resource, entries)
-                entries = [entry for entry in entries if view.matches(entry)]
-        elif view.matches_all:
-            entries, left = cache.page(
-                view, resource.prefix + start if start else "", limit or len(cache)
-            )
+        is_past = bool(past) and (past < cache.revision or past < cache.floor)
+        if view.matches_all:
+            after = resource.prefix + start if start else ""
+            most = limit or _ALL
+            if is_past:
+                entries, left = _of_the_past(
+                    past, start, lambda: cache.page_at(view.prefix, past, after, most)
+                )
+            else:
+                entries, left = cache.page(view, after, most)
             token = write_token(revision, entries[-1].key[len(resource.prefix) :]) if left else ""
             return entries, revision, token, left
+        if is_past:
+            candidates = _of_the_past(
+                past, start, lambda: cache.candidates_at(view.stored.prefix, past)
+            )
+            entries = await self._among(call, resource, view, candidates)
         else:
             entries = await self.matching(call, resource, view)
         if start:
@@ -208,44 +219,25 @@ class Reader:
 
     async def matching(self, call: Call, resource: Resource, view: Filter) -> list[Entry]:
         """The view as of this call. Examines objects in short steps."""
-        turns = self.registry.turns
-        user = call.user.name
         cache = self.registry.cache(resource)
         entries = cache.snapshot(view)
-        converted = view.stored is not view
-        if converted:  # its fields are those of another version; a webhook is asked once for all
-            await self.registry.converter.present(resource, entries)
-        if view.matches_all:
-            return entries
-        matches: list[Entry] = []
-        async for some in turns.sliced(user, entries, _EXAMINED):
-            matches += [entry for entry in some if view.matches(entry)]
-        if len(matches) < len(entries) and not converted:
+        matches = await self._among(call, resource, view, entries)
+        if len(matches) < len(entries) and view.stored is view:
             cache.candidates(view)  # makes the index, if one is of use: all labels are read now
         return matches
 
-    @staticmethod
-    def list_at(cache: ResourceCache, view: Filter, revision: int, start: str) -> list[Entry]:
-        try:
-            return cache.list_at(view, revision)
-        except Expired as error:
-            if not start:
-                raise errors.too_old(revision, error.floor) from None
-            # The list can go on from here, but what it shows is of another time: the client must
-            # agree to that.
-            failure = errors.gone(
-                "The provided continue parameter is too old to display a consistent list result. "
-                "You can start a new"
-                " list without the continue parameter, or use the continue token in this response "
-                "to retrieve the"
-                " remainder of the results. Continuing with the provided token results in an "
-                "inconsistent list - objects"
-                " that were created, modified, or deleted between the time the first chunk was "
-                "returned and now may show"
-                " up in the list."
-            )
-            failure.status.metadata = ListMeta(continue_=write_token(0, start))
-            raise failure from None
+    async def _among(
+        self, call: Call, resource: Resource, view: Filter, entries: list[Entry]
+    ) -> list[Entry]:
+        """Those that match. Examines objects in short steps."""
+        if view.stored is not view:  # its fields are those of another version; a webhook is asked
+            await self.registry.converter.present(resource, entries)  # once for all
+        if view.matches_all:
+            return entries
+        matches: list[Entry] = []
+        async for some in self.registry.turns.sliced(call.user.name, entries, _EXAMINED):
+            matches += [entry for entry in some if view.matches(entry)]
+        return matches
 
     # --- watch ---
 
@@ -256,3 +248,28 @@ class Reader:
             return await stream.run()
         finally:
             self.watches.requests -= 1
+
+
+def _of_the_past(revision: int, start: str, read: Callable[[], T]) -> T:
+    """What `read` returns of a revision; `start` is where a list goes on. Raises StatusError (410)
+    where its history is gone."""
+    try:
+        return read()
+    except Expired as error:
+        if not start:
+            raise errors.too_old(revision, error.floor) from None
+        # The list can go on from here, but what it shows is of another time: the client must
+        # agree to that.
+        failure = errors.gone(
+            "The provided continue parameter is too old to display a consistent list result. "
+            "You can start a new"
+            " list without the continue parameter, or use the continue token in this response "
+            "to retrieve the"
+            " remainder of the results. Continuing with the provided token results in an "
+            "inconsistent list - objects"
+            " that were created, modified, or deleted between the time the first chunk was "
+            "returned and now may show"
+            " up in the list."
+        )
+        failure.status.metadata = ListMeta(continue_=write_token(0, start))
+        raise failure from None
