@@ -12,7 +12,7 @@ from aiohttp import web
 from tests.client.answering import Answer, answering, never
 from tiphys.client import transport as module
 from tiphys.client.config import Config
-from tiphys.client.transport import Known, Transport, Unreachable, _status
+from tiphys.client.transport import _IN_FLIGHT, Known, Transport, Unreachable, _status
 from tiphys.machinery.errors import StatusError
 
 
@@ -158,6 +158,47 @@ async def test_what_waits_on_a_connection_that_is_dropped_is_told() -> None:
         with pytest.raises(Unreachable):
             await waiting
         assert client._session is None and not client._retired
+
+
+async def test_connections_that_answer_are_not_silent() -> None:
+    async def some(request: web.Request) -> web.Response:
+        if request.path == "/never":
+            await never(request)
+        return web.Response(body=b"{}")
+
+    async with answering(some) as url, Transport(Config(url)) as client:
+        waiting = asyncio.ensure_future(client.request("GET", "/never"))
+        await client.request("GET", "/x")
+        await client.drop_if_silent(60.0)
+        assert client._session is not None and not waiting.done()
+        await client.drop_if_silent(0.0)
+        with pytest.raises(Unreachable):
+            await waiting
+        await client.request("GET", "/x")
+        client._answered_at -= 60.0
+        await client.drop_if_silent(30.0)
+        assert client._session is None
+        await client.request("GET", "/y")
+        await client.drop_if_silent(30.0)
+        assert client._session is not None
+
+
+async def test_a_request_has_its_time_once_others_are_done() -> None:
+    open_ = asyncio.Event()
+
+    async def held(request: web.Request) -> web.Response:
+        await open_.wait()
+        return web.Response(body=b"{}")
+
+    async with answering(held) as url, Transport(Config(url)) as client:
+        others = [asyncio.ensure_future(client.request("GET", "/x")) for _ in range(_IN_FLIGHT)]
+        await asyncio.sleep(0)
+        late = asyncio.ensure_future(client.request("GET", "/late", timeout=0.05))
+        done, _ = await asyncio.wait({late}, timeout=0.15)
+        assert not done
+        open_.set()
+        assert await late == b"{}"
+        await asyncio.gather(*others)
 
 
 async def test_lines_come_as_they_are_whole() -> None:

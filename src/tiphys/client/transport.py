@@ -98,6 +98,7 @@ class Transport:
         self._responses: set[aiohttp.ClientResponse] = set()  # whose bodies are being read
         self._token: _Token | None = None
         self._seats = asyncio.Semaphore(_IN_FLIGHT)
+        self._answered_at = time.monotonic()
         self._tasks = TaskGroup(agent)
         self._readiness: asyncio.Task[None] | None = None
 
@@ -125,6 +126,13 @@ class Transport:
             )
         self._retire_session()
         await self._close_retired(0.0)
+
+    async def drop_if_silent(self, seconds: float) -> None:
+        """Drops the connections if nothing was answered for so long. One request that waits says
+        little: the server may be busy, and all that is under way would be sent again."""
+        if time.monotonic() - self._answered_at >= seconds:
+            self._answered_at = time.monotonic()  # others who wait need not do it again
+            await self.drop_connections()
 
     def _retire_session(self) -> None:
         """Has new requests open new connections: a server refuses requests on a connection whose
@@ -158,7 +166,8 @@ class Transport:
             self._servers.is_away(server)
             raise
         async with opening as response:
-            seconds = time.monotonic() - began
+            self._answered_at = time.monotonic()
+            seconds = self._answered_at - began
             self.metrics.answered(method, host, response.status, seconds)
             self._responses.add(response)
             try:
@@ -218,8 +227,9 @@ class Transport:
 
         path:    from the server's root, such as ``/api/v1/namespaces``
         content: media type of the body
-        timeout: seconds for everything. When the server is busy and says when to come again
-                 (Retry-After), it is asked again then, as often as fits, at most ten times
+        timeout: seconds for everything, once fewer than 64 others are under way. When the server
+                 is busy and says when to come again (Retry-After), it is asked again then, as
+                 often as fits, at most ten times
         accept:  media types of the answer
         known:   the last answer: a server that gave it an ETag need not send it again
 
@@ -230,7 +240,7 @@ class Transport:
         if known is not None and known.etag:
             headers["If-None-Match"] = known.etag
         try:
-            async with asyncio.timeout(timeout), self._seats:
+            async with self._seats, asyncio.timeout(timeout):
                 for _ in range(_ATTEMPTS):
                     async with self._answer(
                         method, path, data=body, params=query, headers=headers

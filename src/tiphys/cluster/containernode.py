@@ -49,10 +49,16 @@ class ContainerNode:
     """`informers` show what the node's own certificate may see."""
 
     def __init__(
-        self, options: NodeProcess, client: Client, tasks: TaskGroup, informers: Informers
+        self,
+        options: NodeProcess,
+        client: Client,
+        heart: Client,
+        tasks: TaskGroup,
+        informers: Informers,
     ) -> None:
         self._options = options
         self._client = client
+        self._heart = heart
         self._tasks = tasks
         self._informers = informers
 
@@ -210,6 +216,7 @@ class ContainerNode:
             self._tasks,
             isolation=policies,
             metrics=metrics,
+            heart=self._heart,
         )
 
     async def _follow(self, agent: Agent, proxy: ServiceProxy) -> None:

@@ -26,11 +26,13 @@ _AT_ONCE = 32  # nodes that register at the same time
 async def start(
     options: NodeProcess,
     client: Client,
+    heart: Client,
     tasks: TaskGroup,
     informers: Informers,
     agents: list[Agent],
 ) -> None:
-    """Adds the nodes' agents to `agents`, and returns when all are registered."""
+    """Adds the nodes' agents to `agents`, and returns when all are registered. `heart` sends their
+    heartbeats."""
     by_name: dict[str, Agent] = {}
     events = EventBudget()
     metrics = KubeletMetrics(CollectorRegistry())  # of all: no server shows them
@@ -49,7 +51,7 @@ async def start(
             addresses=options.all_addresses,
         )
         runtime = HollowRuntime(number, versions=versions)
-        agent = Agent(client, runtime, own, list, tasks, events, metrics=metrics)
+        agent = Agent(client, runtime, own, list, tasks, events, metrics=metrics, heart=heart)
         by_name[name] = agent
         agents.append(agent)
     for start in range(0, len(agents), _AT_ONCE):

@@ -28,8 +28,9 @@ async def run(options: NodeProcess) -> None:
     tasks = TaskGroup("node")
     metrics = ComponentMetrics(component_registry())
     client = Client(load(options.kubeconfig), "tiphys-node", metrics)
+    heart = Client(load(options.kubeconfig), "tiphys-node", metrics)
     agents: list[Agent] = []
-    starting = tasks.start(_start(options, client, tasks, agents), "start", vital=True)
+    starting = tasks.start(_start(options, client, heart, tasks, agents), "start", vital=True)
     waits = TaskGroup("node-lifecycle")
     ends = [waits.start(stop.wait(), "signal"), waits.start(tasks.failed.wait(), "failure")]
     await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
@@ -41,21 +42,26 @@ async def run(options: NodeProcess) -> None:
         await agent.stop()
     await tasks.stop()
     await client.close()
+    await heart.close()
     if not stop.is_set():
         raise SystemExit(1)
 
 
 async def _start(
-    options: NodeProcess, client: Client, tasks: TaskGroup, agents: list[Agent]
+    options: NodeProcess,
+    client: Client,
+    heart: Client,
+    tasks: TaskGroup,
+    agents: list[Agent],
 ) -> None:
     await _server(client)
     informers = Informers(client, tasks)
     if options.runtime == "hollow":
-        await hollownodes.start(options, client, tasks, informers, agents)
+        await hollownodes.start(options, client, heart, tasks, informers, agents)
         return
     from tiphys.cluster.containernode import ContainerNode  # imports what hollow nodes do without
 
-    await ContainerNode(options, client, tasks, informers).start(agents)
+    await ContainerNode(options, client, heart, tasks, informers).start(agents)
 
 
 async def _server(client: Client) -> None:

@@ -77,14 +77,16 @@ class Agent:
         events: EventBudget | None = None,
         isolation: Isolation | None = None,
         metrics: KubeletMetrics | None = None,
+        heart: Client | None = None,
     ) -> None:
         """`services` gives those that containers get variables of; agents of one process share
-        `events`."""
+        `events`. `heart` is a client for heartbeats alone, which wait behind nothing else."""
         self.metrics = metrics or KubeletMetrics(CollectorRegistry())
         self.name = options.name
         self.runtime = runtime
         self.answers_log_queries = options.configuration.log_queries
         self._client = client
+        self._heart = heart or client
         self._options = options
         self._tasks = tasks
         self._capacity: dict[str, Any] = dict(
@@ -285,7 +287,9 @@ class Agent:
             options.provider_id,
             self.runtime.abilities,
         )
-        self._registration = Registration(self._client, facts, options.labels or {})
+        self._registration = Registration(
+            self._heart, facts, options.labels or {}, beside=[self._client]
+        )
         if self._drivers is not None:
             await self._drivers.load(self._registration)
         self._workers.unclaimed = await self.runtime.pods()

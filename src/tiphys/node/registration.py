@@ -8,7 +8,7 @@ import copy
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -100,8 +100,16 @@ class Registration:
     volumes_in_use: gives the attached volumes that the node uses; None where it is not known
     """
 
-    def __init__(self, client: Client, facts: NodeFacts, labels: dict[str, str]) -> None:
+    def __init__(
+        self,
+        client: Client,
+        facts: NodeFacts,
+        labels: dict[str, str],
+        beside: Sequence[Client] = (),
+    ) -> None:
+        """`beside` are clients whose connections lead where those of `client` do."""
         self._client = client
+        self._clients = (client, *beside)
         self._facts = facts
         self._labels = {**_default_labels(facts.name), **labels}
         self.images: list[tuple[list[str], int]] = []
@@ -271,7 +279,7 @@ class Registration:
 
     async def run(self, health: Health, beat: float = BEAT) -> None:
         """Heartbeats until cancelled, every `beat` seconds."""
-        heart = _Heart(self._client, beat)
+        heart = _Heart(self._clients, beat)
         while True:
             try:
                 await heart.within(self.beat())
@@ -367,8 +375,8 @@ class _Heart:
     soon as a write succeeds (upstream's kubelet patches its status every ten seconds).
     """
 
-    def __init__(self, client: Client, beat: float) -> None:
-        self._client = client
+    def __init__(self, clients: Sequence[Client], beat: float) -> None:
+        self._clients = clients
         self.beat = beat
         self._reported_at = time.monotonic()
         self._ready = True
@@ -391,12 +399,14 @@ class _Heart:
     async def within(self, call: Coroutine[Any, Any, Any]) -> None:
         """Waits for an answer for one beat at most. Raises Unreachable after that.
 
-        Connections that stay silent are dropped then, all of them: a broken route cannot be
-        distinguished from a slow one, and the system would wait on it for many minutes.
+        Connections on which nothing was answered meanwhile are dropped then, all of them: a broken
+        route cannot be distinguished from a slow one, and the system would wait on it for many
+        minutes.
         """
         try:
             async with asyncio.timeout(self.beat):
                 await call
         except TimeoutError:
-            await self._client.drop_connections()
+            for client in self._clients:
+                await client.drop_if_silent(self.beat)
             raise Unreachable(f"no answer for {self.beat:g} s") from None

@@ -169,7 +169,7 @@ class LocalCluster:
 
         options = NodeProcess(self.kubeconfig(), "hollow", self.root, nodes=self._nodes)
         informers = Informers(self.client, self.tasks)
-        await hollownodes.start(options, self.client, self.tasks, informers, [])
+        await hollownodes.start(options, self.client, self.client, self.tasks, informers, [])
 
     async def eventually(self, check: Callable[[], Any], seconds: float = 20.0) -> Any:
         """Calls `check` (plain or async) until it gives something true, and returns that. Raises
