@@ -12,7 +12,7 @@ from aiohttp import web
 from tests.client.answering import Answer, answering, never
 from tiphys.client import transport as module
 from tiphys.client.config import Config
-from tiphys.client.transport import _IN_FLIGHT, Known, Transport, Unreachable, _status
+from tiphys.client.transport import IN_FLIGHT, Known, Transport, Unreachable, _status
 from tiphys.machinery.errors import StatusError
 
 
@@ -191,7 +191,7 @@ async def test_a_request_has_its_time_once_others_are_done() -> None:
         return web.Response(body=b"{}")
 
     async with answering(held) as url, Transport(Config(url)) as client:
-        others = [asyncio.ensure_future(client.request("GET", "/x")) for _ in range(_IN_FLIGHT)]
+        others = [asyncio.ensure_future(client.request("GET", "/x")) for _ in range(IN_FLIGHT)]
         await asyncio.sleep(0)
         late = asyncio.ensure_future(client.request("GET", "/late", timeout=0.05))
         done, _ = await asyncio.wait({late}, timeout=0.15)

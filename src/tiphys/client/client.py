@@ -25,7 +25,7 @@ from tiphys.api.meta_v1 import (
 from tiphys.client.config import Config
 from tiphys.client.kinds import Kinds, Manifest, Named, name_of, namespace_of
 from tiphys.client.metrics import ComponentMetrics
-from tiphys.client.transport import JSON, Known, Transport, Unreachable
+from tiphys.client.transport import IN_FLIGHT, JSON, Known, Transport, Unreachable
 from tiphys.machinery.errors import StatusError
 
 __all__ = [
@@ -99,9 +99,13 @@ class Client(Transport):
     """
 
     def __init__(
-        self, config: Config, agent: str = "tiphys", metrics: ComponentMetrics | None = None
+        self,
+        config: Config,
+        agent: str = "tiphys",
+        metrics: ComponentMetrics | None = None,
+        in_flight: int = IN_FLIGHT,
     ) -> None:
-        super().__init__(config, agent, metrics)
+        super().__init__(config, agent, metrics, in_flight)
         self._kinds = Kinds(lambda path: self.request("GET", path))
 
     # --- reading ---

@@ -29,7 +29,7 @@ from tiphys.machinery.errors import StatusError
 
 JSON = "application/json"
 
-_IN_FLIGHT = 64  # requests of one client at a time: more would only wait at the server
+IN_FLIGHT = 64  # more would only wait at the server
 _ATTEMPTS = 10  # of one request; client-go's with.retry makes as many
 _BUSY = (429, 500, 502, 503, 504)  # answers whose Retry-After counts
 _SILENCE = 150.0  # seconds without a byte until a watch is given up: bookmarks come every minute
@@ -84,10 +84,15 @@ class Transport:
 
     agent:   the User-Agent, by which the server's log and metrics tell clients apart
     metrics: of the component that it is the client of
+    in_flight: requests that are under way at a time; others wait for them
     """
 
     def __init__(
-        self, config: Config, agent: str = "tiphys", metrics: ComponentMetrics | None = None
+        self,
+        config: Config,
+        agent: str = "tiphys",
+        metrics: ComponentMetrics | None = None,
+        in_flight: int = IN_FLIGHT,
     ) -> None:
         self.config = config
         self.metrics = metrics or ComponentMetrics(CollectorRegistry())
@@ -97,7 +102,7 @@ class Transport:
         self._retired: list[_Retired] = []
         self._responses: set[aiohttp.ClientResponse] = set()  # whose bodies are being read
         self._token: _Token | None = None
-        self._seats = asyncio.Semaphore(_IN_FLIGHT)
+        self._seats = asyncio.Semaphore(in_flight)
         self._answered_at = time.monotonic()
         self._tasks = TaskGroup(agent)
         self._readiness: asyncio.Task[None] | None = None
@@ -227,7 +232,7 @@ class Transport:
 
         path:    from the server's root, such as ``/api/v1/namespaces``
         content: media type of the body
-        timeout: seconds for everything, once fewer than 64 others are under way. When the server
+        timeout: seconds for everything, once it is under way, see `in_flight`. When the server
                  is busy and says when to come again (Retry-After), it is asked again then, as
                  often as fits, at most ten times
         accept:  media types of the answer

@@ -14,6 +14,7 @@ from tiphys.client.informer import Informers
 from tiphys.client.metrics import ComponentMetrics
 from tiphys.client.signals import stop_event
 from tiphys.client.tasks import TaskGroup
+from tiphys.client.transport import IN_FLIGHT
 from tiphys.cluster import hollownodes
 from tiphys.cluster.nodeoptions import NodeProcess
 from tiphys.machinery.errors import StatusError
@@ -28,7 +29,9 @@ async def run(options: NodeProcess) -> None:
     tasks = TaskGroup("node")
     metrics = ComponentMetrics(component_registry())
     client = Client(load(options.kubeconfig), "tiphys-node", metrics)
-    heart = Client(load(options.kubeconfig), "tiphys-node", metrics)
+    # Of thousands of nodes: if they wait for each other, a busy server's answers come too late.
+    beats = max(IN_FLIGHT, options.nodes // 10)
+    heart = Client(load(options.kubeconfig), "tiphys-node", metrics, in_flight=beats)
     agents: list[Agent] = []
     starting = tasks.start(_start(options, client, heart, tasks, agents), "start", vital=True)
     waits = TaskGroup("node-lifecycle")
