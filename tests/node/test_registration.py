@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,7 +18,7 @@ from tiphys.client.config import load
 from tiphys.machinery.errors import StatusError, already_exists, forbidden, not_found
 from tiphys.node.abilities import HandlerAbilities, RuntimeAbilities
 from tiphys.node.devices.deviceresources import Count
-from tiphys.node.registration import NodeFacts, Registration, node_conditions
+from tiphys.node.registration import NodeFacts, Registration, _Heart, node_conditions
 from tiphys.testing import LocalCluster
 
 BEAT = 1.0  # seconds: no answer is waited for any longer, so a busy machine must do with it
@@ -201,6 +202,30 @@ async def test_a_report_that_is_wanted_waits_while_heartbeats_are_refused(
         await server.eventually(lambda: beats >= 6)
         assert asyncio.get_running_loop().time() - before > BEAT / 2
         running.cancel()
+
+
+async def test_answers_that_came_while_the_node_stood_still_are_read_first(
+    server: LocalCluster,
+) -> None:
+    client = server.client
+    heart = _Heart([client], 0.05)
+
+    others: list[asyncio.Task[bytes]] = []
+
+    async def stall() -> None:
+        client._answered_at -= 60
+        others.append(asyncio.create_task(client.request("GET", "/readyz")))
+        time.sleep(0.2)  # noqa: ASYNC251 - the whole loop stands still
+        await asyncio.sleep(60)
+
+    await client.request("GET", "/readyz")
+    with pytest.raises(Unreachable):
+        await heart.within(stall())
+    assert client._session is not None and await others[0]
+    client._answered_at -= 60
+    with pytest.raises(Unreachable):
+        await heart.within(asyncio.sleep(60))
+    assert client._session is None
 
 
 EARLIER = "2020-01-01T00:00:00Z"

@@ -33,6 +33,7 @@ Health = Callable[[], Awaitable[tuple[bool, str]]]  # (ready, why not)
 
 BEAT = 10.0  # seconds between renewals of the node's lease
 REPORT = 300.0  # seconds between status updates that change nothing
+_READ_FIRST = 0.5  # seconds in which answers that have come are read
 _LEASES = "kube-node-lease"  # namespace
 _LEASE_SECONDS = 40
 _FIRST_PAUSE = 0.1  # seconds until a node registers again, doubled each time, as upstream
@@ -407,6 +408,8 @@ class _Heart:
             async with asyncio.timeout(self.beat):
                 await call
         except TimeoutError:
+            # What came while this process stood still itself has not been read yet.
+            await asyncio.sleep(_READ_FIRST)
             for client in self._clients:
-                await client.drop_if_silent(self.beat)
+                await client.drop_if_silent(self.beat + _READ_FIRST)
             raise Unreachable(f"no answer for {self.beat:g} s") from None
