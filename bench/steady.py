@@ -61,16 +61,17 @@ class Steady:
         config = core_v1.ConfigMap(metadata=ObjectMeta(name="probe", namespace="steady"))
         for obj in (namespace, config):
             await self._client.create(obj)
-        following = asyncio.create_task(self._follow())
-        end = time.monotonic() + self._seconds
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._come_and_go(group, end))
-            group.create_task(self._probe(group, end))
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_LAST_START):
-                while self._created_at:  # noqa: ASYNC110
-                    await asyncio.sleep(0.05)
-        following.cancel()
+        async with asyncio.TaskGroup() as watching:
+            following = watching.create_task(self._follow())
+            end = time.monotonic() + self._seconds
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._come_and_go(group, end))
+                group.create_task(self._probe(group, end))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LAST_START):
+                    while self._created_at:  # noqa: ASYNC110
+                        await asyncio.sleep(0.05)
+            following.cancel()
         self.calls["pod start"].failed = len(self._created_at)
 
     def lines(self) -> list[str]:
