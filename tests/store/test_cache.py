@@ -83,7 +83,7 @@ def test_the_past_is_listed_as_it_was() -> None:
     made = three()
     made.apply(delete(4, "b"))
     made.apply(put(5, "a", "even"))
-    assert [names(made.list_at(ALL, revision)) for revision in range(6)] == [
+    assert [names(made.candidates_at(ALL.prefix, revision)) for revision in range(6)] == [
         [],
         ["a"],
         ["a", "b"],
@@ -91,13 +91,14 @@ def test_the_past_is_listed_as_it_was() -> None:
         ["a", "c"],
         ["a", "c"],
     ]
-    assert names(made.list_at(ODD, 4)) == ["a", "c"] and names(made.list_at(ODD, 5)) == ["c"]
+    odd = [[e for e in made.candidates_at(ALL.prefix, at) if ODD.matches(e)] for at in (4, 5)]
+    assert [names(entries) for entries in odd] == [["a", "c"], ["c"]]
 
 
 def test_a_list_of_the_past_keeps_to_its_namespace() -> None:
     made = cache(put(1, "a"), Change(2, "/core/pods/other/x", value(), 0))
     made.apply(Change(3, "/core/pods/other/x", None, 2))
-    assert names(made.list_at(Filter("/core/pods/ns/"), 2)) == ["a"]
+    assert names(made.candidates_at("/core/pods/ns/", 2)) == ["a"]
 
 
 @pytest.mark.parametrize(
@@ -126,9 +127,9 @@ def test_a_page_of_the_past(
 def test_the_floor_itself_can_be_listed_and_nothing_before_it() -> None:
     made = three()
     made.forget(2)
-    assert made.floor == 2 and names(made.list_at(ALL, 2)) == ["a", "b"]
+    assert made.floor == 2 and names(made.candidates_at(ALL.prefix, 2)) == ["a", "b"]
     with pytest.raises(Expired) as expired:
-        made.list_at(ALL, 1)
+        made.candidates_at(ALL.prefix, 1)
     assert expired.value.floor == 2
 
 
@@ -232,7 +233,7 @@ def test_a_watch_from_an_objects_own_version_goes_on_while_nothing_of_its_kind_i
     with pytest.raises(Expired):
         made.watch(ALL, 3, never)
     with pytest.raises(Expired):
-        made.list_at(ALL, 100)
+        made.candidates_at(ALL.prefix, 100)
 
 
 # --- values that are not objects ---

@@ -44,7 +44,7 @@ def test_what_is_alike_is_a_tenth_of_its_size() -> None:
 def test_history_that_was_compressed_can_be_listed_and_watched() -> None:
     made = changed_often(600)
     assert pack_history(made) > 300
-    assert b'"name":"x50"' in made.list_at(Filter(key("a")), 50)[0].data
+    assert b'"name":"x50"' in made.candidates_at(key("a"), 50)[0].data
     events = [event for _, event in made.watch(ALL, 3, lambda: None).take()]
     assert [event.revision for event in events] == list(range(4, 604))
     previous = events[100].previous

@@ -218,7 +218,7 @@ async def test_history_begins_where_the_engine_was_compacted() -> None:
         with pytest.raises(Expired):
             resource.watch(Filter(resource.prefix), 1, lambda: None)
         with pytest.raises(Expired):
-            resource.list_at(Filter(resource.prefix), 1)
+            resource.candidates_at(resource.prefix, 1)
     await store.close()
 
 
@@ -360,7 +360,7 @@ async def test_the_past_is_compressed_and_the_present_is_not(
         event.previous is not None and type(event.previous) is not Entry for event in pods.events
     ]
     assert packed.index(False, 1) == packed.count(True) + 1 == 14
-    assert b'"number":5' in pods.list_at(Filter(PODS), 6)[0].data
+    assert b'"number":5' in pods.candidates_at(PODS, 6)[0].data
 
 
 class Seeded(MemoryEngine):

@@ -13,7 +13,7 @@ import zlib
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate, chain, islice
-from typing import NamedTuple
+from typing import ClassVar, Generic, NamedTuple, TypeVar
 
 from prometheus_client import (
     CollectorRegistry,
@@ -87,52 +87,6 @@ class HistogramRow(NamedTuple):
     sum: float
 
 
-class _Samples:
-    def __init__(
-        self, name: str, labels: Sequence[str], rows: Callable[[], Iterable[HistogramRow]]
-    ) -> None:
-        self._name = name
-        self._labels = labels
-        self._rows = rows
-
-    def __iter__(self) -> Iterator[Sample]:
-        for row in self._rows():
-            labels = dict(zip(self._labels, row.labels, strict=True))
-            for bound, count in row.buckets:
-                yield Sample(f"{self._name}_bucket", {**labels, "le": bound}, count)
-            yield Sample(f"{self._name}_count", labels, row.buckets[-1][1])
-            yield Sample(f"{self._name}_sum", labels, row.sum)
-
-
-class LazyHistogram(Metric):
-    """A histogram of so many series that their samples are made one by one, as the page is written:
-    all together take a hundred times the memory that the series do."""
-
-    def __init__(
-        self,
-        name: str,
-        documentation: str,
-        labels: Sequence[str],
-        rows: Callable[[], Iterable[HistogramRow]],
-    ) -> None:
-        super().__init__(name, documentation, "histogram")
-        self.samples = _Samples(name, labels, rows)  # type: ignore[assignment]
-
-
-class _Counts:
-    def __init__(
-        self, name: str, labels: Sequence[str], rows: Callable[[], Iterable[CounterRow]]
-    ) -> None:
-        self._name = name
-        self._labels = labels
-        self._rows = rows
-
-    def __iter__(self) -> Iterator[Sample]:
-        for row in self._rows():
-            labels = dict(zip(self._labels, row.labels, strict=True))
-            yield Sample(f"{self._name}_total", labels, row.value)
-
-
 class CounterRow(NamedTuple):
     """One series of a counter. `labels` are the values."""
 
@@ -140,18 +94,65 @@ class CounterRow(NamedTuple):
     value: float
 
 
-class LazyCounter(Metric):
-    """A counter of many series, as `LazyHistogram`. `name` is without ``_total``."""
+_Row = TypeVar("_Row", HistogramRow, CounterRow)
+
+
+class _Lazy(Metric, Generic[_Row]):
+    """A metric of so many series that their samples are made one by one, as the page is written:
+    all together take a hundred times the memory that the series do."""
+
+    kind: ClassVar[str]
 
     def __init__(
         self,
         name: str,
         documentation: str,
         labels: Sequence[str],
-        rows: Callable[[], Iterable[CounterRow]],
+        rows: Callable[[], Iterable[_Row]],
     ) -> None:
-        super().__init__(name, documentation, "counter")
-        self.samples = _Counts(name, labels, rows)  # type: ignore[assignment]
+        super().__init__(name, documentation, self.kind)
+        self._labels = labels
+        self._rows: Callable[[], Iterable[_Row]] = rows
+        self.samples = _Samples(self._made)  # type: ignore[assignment]
+
+    def _made(self) -> Iterator[Sample]:
+        for row in self._rows():
+            yield from self._of(row, dict(zip(self._labels, row.labels, strict=True)))
+
+    def _of(self, row: _Row, labels: dict[str, str]) -> Iterator[Sample]:
+        """The samples of one series."""
+        raise NotImplementedError
+
+
+class _Samples:
+    """Those that a function makes, each time anew."""
+
+    def __init__(self, make: Callable[[], Iterator[Sample]]) -> None:
+        self._make = make
+
+    def __iter__(self) -> Iterator[Sample]:
+        return self._make()
+
+
+class LazyHistogram(_Lazy[HistogramRow]):
+    """A histogram of many series."""
+
+    kind = "histogram"
+
+    def _of(self, row: HistogramRow, labels: dict[str, str]) -> Iterator[Sample]:
+        for bound, count in row.buckets:
+            yield Sample(f"{self.name}_bucket", {**labels, "le": bound}, count)
+        yield Sample(f"{self.name}_count", labels, row.buckets[-1][1])
+        yield Sample(f"{self.name}_sum", labels, row.sum)
+
+
+class LazyCounter(_Lazy[CounterRow]):
+    """A counter of many series. `name` is without ``_total``."""
+
+    kind = "counter"
+
+    def _of(self, row: CounterRow, labels: dict[str, str]) -> Iterator[Sample]:
+        yield Sample(f"{self.name}_total", labels, row.value)
 
 
 class Page(NamedTuple):

@@ -360,11 +360,6 @@ class ResourceCache:
         end = bisect.bisect_left(self._keys, prefix + _AFTER_ANY_NAME, lo=first)
         return first, end
 
-    def list_at(self, view: Filter, revision: int) -> list[Entry]:
-        """A view as it was at a revision. Raises Expired."""
-        view = view.stored
-        return [e for e in self.candidates_at(view.prefix, revision) if view.matches(e)]
-
     def candidates_at(self, prefix: str, revision: int) -> list[Entry]:
         """The objects below a prefix as they were at a revision, in key order: the present with
         the newer events undone. Raises Expired."""
@@ -379,8 +374,8 @@ class ResourceCache:
     def page_at(
         self, prefix: str, revision: int, start: str, limit: int
     ) -> tuple[list[Entry], int]:
-        """`page` as it was at a revision, in time that grows with the page and with what has
-        changed since, not with how many objects there are. Raises Expired."""
+        """`page` as it was at a revision. What is looked at is the page and what has changed since,
+        not every object. Raises Expired."""
         undone = self._undone(prefix, revision)
         keys = self._keys_below(prefix)
         first = bisect.bisect_right(keys, start) if start else 0

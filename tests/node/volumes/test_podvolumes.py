@@ -42,6 +42,22 @@ def test_what_is_made_of_objects_is_read_only(
     assert mount.read_only is read_only
 
 
+@pytest.mark.parametrize(
+    ("asked", "read_only"),
+    [
+        ({"readOnly": False}, False),
+        ({"readOnly": True}, False),
+        ({"readOnly": True, "recursiveReadOnly": "IfPossible"}, True),
+    ],
+)
+def test_an_image_is_mounted_as_it_is(
+    tmp_path: Path, asked: dict[str, Any], read_only: bool
+) -> None:
+    one = mounting({"image": {"reference": "i"}}, **asked)
+    [mount, *_] = volumes(tmp_path).mounts(one, one.spec.containers[0], {"v": str(tmp_path)}, {}, 0)
+    assert mount.read_only is read_only  # else runc would drop noexec
+
+
 async def test_what_cannot_be_a_file_is_told_and_not_raised_as_a_mistake(tmp_path: Path) -> None:
     wrong = {"items": [{"key": "k", "path": "a\0b"}], "name": "c"}
     with pytest.raises(VolumeError, match="not a path"):
