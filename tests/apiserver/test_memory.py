@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import gc
 import weakref
-from collections.abc import Iterator
 
 import pytest
 
 from tiphys.apiserver.eventloop import memory
-from tiphys.apiserver.eventloop.memory import MemoryTrimmer, settle_collector
+from tiphys.apiserver.eventloop.memory import MemoryTrimmer
 
 MIB = 1 << 20
 
@@ -78,26 +77,6 @@ class Cycle:
 
     def __init__(self) -> None:
         self.itself = self
-
-
-@pytest.fixture
-def settled() -> Iterator[None]:
-    before = gc.get_threshold()
-    settle_collector()
-    yield
-    gc.callbacks.remove(memory._freeze_survivors)
-    gc.set_threshold(*before)
-    gc.unfreeze()
-
-
-def test_what_survives_two_collections_is_not_looked_at_again(settled: None) -> None:
-    living = [Cycle() for _ in range(1000)]
-    gc.collect(1)
-    assert not any(one in gc.get_objects() for one in living[:10])
-    del living
-    assert gc.collect() < 1000, "frozen cycles stay"
-    gc.unfreeze()
-    assert gc.collect() >= 1000
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,8 @@ import uvloop
 
 from tests.apiserver.builders import definition, established
 from tiphys.apiserver.eventloop.aside import SWITCH_INTERVAL
-from tiphys.apiserver.eventloop.memory import settle_allocator, settle_collector
+from tiphys.apiserver.eventloop.memory import settle_allocator
+from tiphys.client.collection import settle_collector
 from tiphys.testing import LocalCluster
 
 

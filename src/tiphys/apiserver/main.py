@@ -28,11 +28,7 @@ from tiphys.apiserver.audit.options import auditor_of
 from tiphys.apiserver.bootstrap import bootstrap, keep_kubernetes
 from tiphys.apiserver.custom.controller import DefinitionController
 from tiphys.apiserver.eventloop.aside import SWITCH_INTERVAL
-from tiphys.apiserver.eventloop.memory import (
-    MemoryTrimmer,
-    settle_allocator,
-    settle_collector,
-)
+from tiphys.apiserver.eventloop.memory import MemoryTrimmer, settle_allocator
 from tiphys.apiserver.http.auditing import Audited
 from tiphys.apiserver.http.serving import Answering, listen, serve, tls_context
 from tiphys.apiserver.options import Options, authorities, engine_of, node_tls, of_worker
@@ -355,7 +351,6 @@ async def run_worker(stream: int, door: int, published: int, parts: Sequence[Par
 def _settled() -> asyncio.Event:
     """Readies the process for serving. Returns the event that a signal to stop sets."""
     settle_allocator()
-    settle_collector()
     stop = stop_event()
     sys.setswitchinterval(SWITCH_INTERVAL)
     return stop

@@ -13,19 +13,33 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def run_process(main: Coroutine[Any, Any, T]) -> T:
+def run_process(main: Coroutine[Any, Any, T], collects: bool = False) -> T:
+    """`collects`: it sees to its thorough collections itself, see `tiphys.client.collection`."""
     import gc
 
     import uvloop
 
+    from tiphys.client.collection import settle_collector
     from tiphys.client.unnamed import leave_servers_unnamed
 
     leave_servers_unnamed()
     # What is loaded now lives as long as the process: collections need not look at it again.
     gc.collect()
     gc.freeze()
-    gc.set_threshold(20_000, 20, 100)
-    return uvloop.run(main)
+    settle_collector()
+    return uvloop.run(main if collects else _with_sparse_collections(main))
+
+
+async def _with_sparse_collections(main: Coroutine[Any, Any, T]) -> T:
+    from tiphys.client.collection import collect_sparsely
+    from tiphys.client.tasks import TaskGroup
+
+    tasks = TaskGroup("process")
+    tasks.start(collect_sparsely(), "collections")
+    try:
+        return await main
+    finally:
+        await tasks.stop()
 
 
 def end_process(ending: Ending) -> None:

@@ -293,6 +293,8 @@ def _exit_after(pod: core_v1.Pod, plan: ContainerPlan) -> float | None:
 class NoVolumes:
     """The volumes of a hollow node: its pods have no files."""
 
+    refresh_every: float | None = None
+
     def folder(self, uid: str) -> Path:
         return Path("/nonexistent")
 

@@ -84,6 +84,7 @@ class PodRunner:
             if worker.managed.holds_room or await self._admission.is_admitted(worker):
                 await worker.run()
         finally:
+            worker.managed.close()
             self._workers.remove(worker)
             self._placer.release(worker.pod.metadata.uid)
             self._admission.retry_resizes()

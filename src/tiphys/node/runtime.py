@@ -99,6 +99,9 @@ class RuntimeFault(Exception):
 class PodVolumes(Protocol):
     """The volumes of all pods of a node. Methods that prepare something raise VolumeError."""
 
+    refresh_every: float | None
+    """Seconds between two times `refresh` is called for a pod; None if it need not be."""
+
     def folder(self, uid: str) -> Path:
         """The pod's own folder on the node."""
         ...

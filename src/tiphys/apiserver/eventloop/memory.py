@@ -4,12 +4,8 @@ Three things keep it. glibc keeps pages that are free between others until they 
 (`malloc_trim`, some 10 ms for each 100 MiB, so it is asked from a thread). The watch history keeps
 objects that are gone: they are compressed. Both are done when the process has stopped growing.
 
-And Python's collector of cycles stops everything while it walks the objects: 1 µs for each
-object, 150 ms after a minute of random requests, though it finds next to nothing (1 % of what has
-lived for a while): what stays is held by the cache, and what goes is freed without it. So it looks
-at young objects alone, 30,000 at a time at the most. What survives that is frozen: it is freed as
-ever when nothing refers to it, but it is searched for cycles only in a thorough collection, in a
-moment with few requests.
+And Python's collector is kept from what it stops everything for (`client/collection`): cycles are
+freed in a thorough collection, in a moment with few requests.
 """
 
 from __future__ import annotations
@@ -23,6 +19,8 @@ import resource as resources
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+
+from tiphys.client.collection import collect_thoroughly
 
 log = logging.getLogger(__name__)
 
@@ -38,9 +36,6 @@ _SOON = 600.0  # so many seconds are over: of 190,000 frozen in an attack, 9 wer
 _FEW = 2_000  # frozen objects, without which nothing can have piled up that is worth the hold
 _OVERDUE = 12 * _THOROUGH  # seconds after which everything is collected in any case
 _COUNT = 60.0  # seconds between two counts of what is frozen: each walks a list of all of it
-# Objects of the youngest generation, collections of it, and "never". The middle generation is
-# collected with two young ones in it: 30,000 objects take 30 ms if all of them live.
-_THRESHOLDS = (10_000, 2, 1 << 30)
 # Parameters of mallopt.
 _ARENA_MAX = -8
 _MMAP_THRESHOLD = -3
@@ -61,19 +56,6 @@ def settle_allocator() -> None:
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(_ARENA_MAX, 2)
         mallopt(_MMAP_THRESHOLD, 1 << 20)
-
-
-def settle_collector() -> None:
-    """Has the collector walk young objects alone. The `MemoryTrimmer` does the rest."""
-    gc.set_threshold(*_THRESHOLDS)
-    if _freeze_survivors not in gc.callbacks:
-        gc.callbacks.append(_freeze_survivors)
-
-
-def _freeze_survivors(phase: str, collection: dict[str, int]) -> None:
-    """What has survived two collections is not walked again. Freezing costs nothing."""
-    if phase == "stop" and collection["generation"] == 1:
-        gc.freeze()
 
 
 def _trim() -> None:
@@ -137,9 +119,7 @@ class MemoryTrimmer:
         waited = time.monotonic() - self._collected
         due = calm and waited > _SOON and self._has_grown(waited)
         if due or waited > _OVERDUE:
-            gc.unfreeze()
-            gc.collect()
-            gc.freeze()
+            collect_thoroughly()
             self._collected = time.monotonic()
             self._frozen = gc.get_freeze_count()
             self._count_at = 0.0

@@ -144,7 +144,7 @@ def apiserver(
         authorization=authorization_options(more),
     )
     try:
-        run_process(run(options, addons.served_groups()))
+        run_process(run(options, addons.served_groups()), collects=True)
     except (StoreError, OSError, ValueError) as error:
         raise click.ClickException(str(error)) from None
 
@@ -162,7 +162,7 @@ def apiserver_worker(stream: int, door: int, published: int, log_format: str) ->
 
     configure(log_format)
     try:
-        run_process(run_worker(stream, door, published, addons.served_groups()))
+        run_process(run_worker(stream, door, published, addons.served_groups()), collects=True)
     except (StoreError, OSError, ValueError) as error:
         raise click.ClickException(str(error)) from None
 

@@ -12,6 +12,7 @@ from tiphys.node.containers.backoff import PULL_FIRST, START_FIRST
 from tiphys.node.containers.records import ContainerRecords, WaitingReason
 from tiphys.node.images.pulling import PULL_FAULTS, RecordEvent
 from tiphys.node.runtime import RuntimeFault
+from tiphys.node.silence import ignore_event, ignore_wake
 from tiphys.node.states import PodIdentity
 
 _PULL_SHOWN = 1.5  # seconds for which the first failed pull shows as such, before its back-off does
@@ -53,6 +54,10 @@ class WaitingReasons:
                 continue
             if record.starting is None and record.waiting.reason not in _LASTING:
                 record.waiting = None
+
+    def close(self) -> None:
+        """Nothing is reported to the pod any more, nor is it referred to."""
+        self._event, self._wake = ignore_event, ignore_wake
 
     def start_failed(self, container: Any, fault: RuntimeFault) -> None:
         """A container could not be started, or its image not be pulled."""

@@ -88,6 +88,12 @@ class ManagedPod:
         self._is_gone = True
         self.ended.set()
 
+    def close(self) -> None:
+        """Its worker has ended: it does not refer to itself any more, so that it is freed at once
+        and not by a collection of cycles."""
+        self.probes.close()
+        self.waiting.close()
+
     # --- ended by the node ---
 
     def evict(self, rejection: Rejection, grace: float | None = None, disruption: str = "") -> None:

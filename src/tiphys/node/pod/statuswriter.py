@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
+
+import msgspec
 
 from tiphys.api import core_v1
 from tiphys.api.base import to_builtins
@@ -16,20 +19,21 @@ class StatusWriter:
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._written: Any = None
+        self._written = b""  # the digest of what was: a node may have very many pods
 
     async def write(self, pod: core_v1.Pod, status: core_v1.PodStatus) -> core_v1.Pod:
         """Writes the status unless it was the last one written. Returns the pod with it, or `pod`
         if nothing was written. Raises StatusError, Unreachable."""
         value = to_builtins(status)
-        if value == self._written:
+        digest = hashlib.blake2b(msgspec.json.encode(value), digest_size=16).digest()
+        if digest == self._written:
             return pod
         changes = {"reason": None, "message": None, **value}
         changes["conditions"] = _conditions_patch(pod, value.get("conditions", []))
         updated = await patch_status(self._client, pod, changes)
         if updated is None:
             return pod
-        self._written = value
+        self._written = digest
         return updated
 
 

@@ -31,7 +31,6 @@ from tiphys.node.volumes.volumefiles import VolumeError, VolumePending, VolumesE
 
 log = logging.getLogger(__name__)
 
-_REFRESH = 15.0  # seconds between refreshes of the objects that volumes are made from
 _RETRY = 2.0  # seconds after a step that failed
 _LOOK_AGAIN = 0.3  # seconds between checks of a volume that is being attached, as upstream
 _LIMIT_EXCEEDED = "VolumeAttachmentLimitExceeded"
@@ -110,6 +109,7 @@ class PodWorker:
     async def run(self) -> None:
         """Returns when the pod is gone from this node."""
         managed = self.managed
+        refresh_every = managed.node.volumes.refresh_every
         refreshed_at = time.monotonic()
         if managed.state.sandbox is not None:  # an agent before this one has started it
             await managed.reserve()
@@ -119,8 +119,10 @@ class PodWorker:
                 pause = await self._try_step()
                 if managed.gone:
                     break
-                await managed.changed(_REFRESH if pause is None else min(pause, _REFRESH))
-                if time.monotonic() - refreshed_at > _REFRESH and managed.has_volumes():
+                await managed.changed(_sooner(pause, refresh_every))
+                if refresh_every is None or not managed.has_volumes():
+                    continue
+                if time.monotonic() - refreshed_at > refresh_every:
                     refreshed_at = time.monotonic()
                     await self._refresh_volumes()
         finally:
@@ -268,3 +270,10 @@ class PodWorker:
             # Most starts end at once: their status need not be written twice.
             await asyncio.wait(starts, timeout=UNREPORTED)
             managed.probes.watch(managed.pod, managed.state)
+
+
+def _sooner(one: float | None, other: float | None) -> float | None:
+    """The shorter of two times to wait; None is for ever."""
+    if one is None or other is None:
+        return other if one is None else one
+    return min(one, other)

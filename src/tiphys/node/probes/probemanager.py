@@ -14,6 +14,7 @@ from tiphys.node.images.pulling import RecordEvent
 from tiphys.node.probes.httpprobe import Answer
 from tiphys.node.probes.prober import Prober, Target
 from tiphys.node.runtime import Runtime
+from tiphys.node.silence import ignore_event, ignore_wake
 from tiphys.node.states import RUNNING, ContainerState, PodState
 
 
@@ -81,6 +82,10 @@ class ProbeManager:
     def stop_all(self) -> None:
         for name in self._records:
             self.stop(name)
+
+    def close(self) -> None:
+        """Nothing is reported to the pod any more, nor is it referred to."""
+        self._address, self._event, self._wake = str, ignore_event, ignore_wake
 
     def _started(self, container: Any, current: ContainerState, was_ready: bool = False) -> None:
         """The container's startup is over."""

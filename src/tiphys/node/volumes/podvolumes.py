@@ -39,6 +39,8 @@ _SECRETS_OPTIONS = "mode=0755,size=64m"  # of the tmpfs of a volume with secrets
 class Volumes:
     """The volumes of all pods of a node, below `root`/pods/UID."""
 
+    refresh_every: float | None = 15.0
+
     def __init__(
         self,
         root: Path,
