@@ -18,7 +18,7 @@ from tiphys.client.config import load
 from tiphys.machinery.errors import StatusError, already_exists, forbidden, not_found
 from tiphys.node.abilities import HandlerAbilities, RuntimeAbilities
 from tiphys.node.devices.deviceresources import Count
-from tiphys.node.registration import NodeFacts, Registration, _Heart, node_conditions
+from tiphys.node.registration import REPORT, NodeFacts, Registration, _Heart, node_conditions
 from tiphys.testing import LocalCluster
 
 BEAT = 1.0  # seconds: no answer is waited for any longer, so a busy machine must do with it
@@ -202,6 +202,24 @@ async def test_a_report_that_is_wanted_waits_while_heartbeats_are_refused(
         await server.eventually(lambda: beats >= 6)
         assert asyncio.get_running_loop().time() - before > BEAT / 2
         running.cancel()
+
+
+def test_nodes_that_came_together_do_not_report_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    hearts = [_Heart([], BEAT) for _ in range(200)]
+
+    def due() -> int:
+        return sum(heart.must_report(True) for heart in hearts)
+
+    now += REPORT / 2
+    assert due() == 0
+    now += REPORT / 2
+    assert 50 < due() < 150
+    now += REPORT / 2 + 1
+    assert due() == 200
+    hearts[0].reported(True)
+    assert due() == 199
 
 
 async def test_answers_that_came_while_the_node_stood_still_are_read_first(
