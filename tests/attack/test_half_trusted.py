@@ -28,11 +28,11 @@ from tiphys.addons.metrics.serving import ResourceMetrics
 from tiphys.api import core_v1
 from tiphys.api.apiregistration_v1 import APIServiceSpec
 from tiphys.apiserver.documents import openapi_proto
-from tiphys.apiserver.eventloop.memory import resident_memory
 from tiphys.apiserver.proxying import remotes
 from tiphys.client import front, listening
 from tiphys.client.answers import TooLong, body_of
 from tiphys.client.client import JSON, MERGE, Client
+from tiphys.client.collection import resident_memory
 from tiphys.client.delegation import caller_of
 from tiphys.client.upgrade import _body, _head
 from tiphys.controllers.signing import subject_of

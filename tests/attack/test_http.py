@@ -16,11 +16,11 @@ from tests.apiserver.builders import CRDS, call, definition
 from tests.fuzz.sockets import attack
 from tests.fuzz.target import LONGEST_HOLD
 from tiphys.apiserver.eventloop import aside, watchdog
-from tiphys.apiserver.eventloop.memory import resident_memory
 from tiphys.apiserver.http.pages import Pages
 from tiphys.apiserver.http.respond import shortened
 from tiphys.client import front
 from tiphys.client.client import JSON_PATCH, MERGE
+from tiphys.client.collection import resident_memory
 from tiphys.machinery.errors import StatusError
 from tiphys.machinery.patch import PatchError, json_patch
 from tiphys.machinery.selectors import parse_labels

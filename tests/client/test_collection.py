@@ -38,26 +38,26 @@ def test_what_survives_two_collections_is_not_looked_at_again(settled: None) -> 
 
 
 @pytest.mark.parametrize(
-    ("waited", "frozen", "due"),
+    ("waited", "mebibytes", "due"),
     [
-        (600, 30_000, False),  # hardly more than at the start
-        (600, 30_001, True),
-        (600, 600_000, True),  # 0.6 s, at the microsecond that one is taken to cost
-        (600, 600_001, False),
-        (1200, 1_200_000, True),
-        (29_999, 30_000_000, False),
-        (30_000, 30_000_000, True),
+        (600, 16, False),  # hardly more than at the start
+        (600, 17, True),
+        (600, 190, True),  # 0.6 s
+        (600, 191, False),
+        (1200, 381, True),
+        (10_000, 3_700, False),
+        (12_000, 3_700, True),
     ],
 )
 def test_a_thorough_collection_takes_a_thousandth_of_the_time(
-    waited: float, frozen: int, due: bool
+    waited: float, mebibytes: int, due: bool
 ) -> None:
-    assert ThoroughCollections(now=50.0).is_due(frozen, 50.0 + waited) == due
+    assert ThoroughCollections(now=50.0).is_due(mebibytes << 20, 50.0 + waited) == due
 
 
 def test_what_one_took_says_when_the_next_one_is_due() -> None:
     collections = ThoroughCollections(now=0.0)
-    collections.took(2.0, 1_000_000, now=1000.0)  # 2 µs for each object
-    assert not collections.is_due(1_000_000, 1e9)  # nothing came
-    assert not collections.is_due(1_050_000, 3099.0)
-    assert collections.is_due(1_050_000, 3101.0)
+    collections.took(2.0, 100 << 20, now=1000.0)  # slower than it is taken to be
+    assert not collections.is_due(116 << 20, 1e9)  # hardly anything came
+    assert not collections.is_due(117 << 20, 3300.0)
+    assert collections.is_due(117 << 20, 3400.0)

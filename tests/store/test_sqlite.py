@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import sqlite3
 from collections.abc import AsyncIterator, Callable
 from itertools import pairwise
@@ -142,6 +143,38 @@ async def test_a_compaction_keeps_what_is_newer(tmp_path: Path) -> None:
     snapshot = await second.open(lambda changes: None)
     assert [change.revision for change in snapshot.changes] == revisions[1:]
     await second.close()
+
+
+async def test_no_value_comes_back_wherever_a_compaction_is_broken_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_FORGOTTEN", 1)
+    engine = SQLiteEngine(tmp_path / "db")
+    await engine.open(lambda changes: None)
+    for key in "xyx":  # x is deleted and comes again
+        for value in (b"1", b"2"):
+            await engine.commit(Write(key, value))
+        last = await engine.commit(Write(key, None))
+    last = await engine.commit(Write("x", b"3", 0))
+    steps = 0
+
+    async def goes_on_as_before() -> bool:
+        nonlocal steps
+        steps += 1
+        for suffix in ("", "-wal"):
+            shutil.copy(tmp_path / f"db{suffix}", tmp_path / f"copy-{steps}{suffix}")
+        again = SQLiteEngine(tmp_path / f"copy-{steps}")
+        snapshot = await again.open(lambda changes: None)
+        live = {change.key: change.value for change in snapshot.changes}
+        await again.compact(last)
+        left = [(row.key, row.value) for row in read_current(tmp_path / f"copy-{steps}")]
+        await again.close()
+        return left == [("x", b"3")] and {key for key in live if live[key]} == {"x"}
+
+    while await engine._call(lambda: engine._forget(last)):
+        assert await goes_on_as_before()
+    assert steps == 9 and await goes_on_as_before()
+    await engine.close()
 
 
 async def test_nothing_can_be_read_of_what_was_removed_where_that_is_wanted(tmp_path: Path) -> None:

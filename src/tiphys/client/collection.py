@@ -10,9 +10,12 @@ thorough collection.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
+import resource as resources
 import time
+from pathlib import Path
 
 log = logging.getLogger(__name__)
 
@@ -21,8 +24,16 @@ log = logging.getLogger(__name__)
 _THRESHOLDS = (10_000, 2, 1 << 30)
 _LOOK_EVERY = 600.0  # seconds between two looks whether a thorough collection is due
 _SHARE = 0.001  # of all time, which thorough collections take at the most
-_WALK = 1e-6  # seconds for each object, until one has been measured
-_MORE = 30_000  # frozen objects more than after the last one, without which it is not worth it
+# The objects are not counted: that is a walk over all of them, too.
+_WALK = 3e-9  # seconds for each byte of the process, until one has been measured
+_MORE = 16 << 20  # bytes more than after the last one, without which it is not worth it
+
+
+def resident_memory() -> int:
+    """Bytes of this process in memory."""
+    with contextlib.suppress(OSError):
+        return int(Path("/proc/self/statm").read_text().split()[1]) * resources.getpagesize()
+    return 0
 
 
 def settle_collector() -> None:
@@ -53,19 +64,19 @@ class ThoroughCollections:
     def __init__(self, now: float) -> None:
         """`now` is in seconds, of the clock that `is_due` is asked with."""
         self._last = now
-        self._held = 0  # objects that were frozen after the last one
+        self._held = 0  # bytes after the last one
         self._walk = _WALK
 
-    def is_due(self, frozen: int, now: float) -> bool:
-        """Whether it is worth its time, with so many objects `frozen`."""
+    def is_due(self, resident: int, now: float) -> bool:
+        """Whether it is worth its time in a process of so many bytes."""
         waited = now - self._last
-        return frozen - self._held > _MORE and frozen * self._walk <= waited * _SHARE
+        return resident - self._held > _MORE and resident * self._walk <= waited * _SHARE
 
-    def took(self, seconds: float, frozen: int, now: float) -> None:
-        """Takes note of one that ended `now` and left so many objects `frozen`."""
+    def took(self, seconds: float, resident: int, now: float) -> None:
+        """Takes note of one that ended `now` and left so many bytes."""
         self._last = now
-        self._held = frozen
-        self._walk = max(seconds / max(frozen, 1), _WALK / 10)
+        self._held = resident
+        self._walk = max(seconds / max(resident, 1), _WALK / 10)
 
 
 async def collect_sparsely() -> None:
@@ -74,9 +85,9 @@ async def collect_sparsely() -> None:
     while True:
         await asyncio.sleep(_LOOK_EVERY)
         began = time.monotonic()
-        if not collections.is_due(gc.get_freeze_count(), began):
+        if not collections.is_due(resident_memory(), began):
             continue
         found = collect_thoroughly()
         ended = time.monotonic()
-        collections.took(ended - began, gc.get_freeze_count(), ended)
+        collections.took(ended - began, resident_memory(), ended)
         log.info("Collected %d objects in cycles, in %.2f s.", found, ended - began)

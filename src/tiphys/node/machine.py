@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import platform
 from pathlib import Path
 
@@ -41,6 +42,7 @@ def _os_image(os_release: str) -> str:
     return "Linux"
 
 
+@functools.cache  # thousands of hollow nodes ask
 def _read(path: str) -> str:
     try:
         return Path(path).read_text().strip()

@@ -10,10 +10,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import itertools
 import os
 import queue
 import sqlite3
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
@@ -32,6 +34,7 @@ CREATE TABLE IF NOT EXISTS log (
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
 """
 _LOCK_AGAIN = 0.02  # seconds between two attempts to open a file that another process holds
+_FORGOTTEN = 500  # rows that are removed in one step, some 10 ms; writes go between
 _FREED = 100  # pages of 4 KiB that are given back in one step, 40 ms at the most; writes go between
 _SPARE = 4  # a quarter of the file may be free: the next minutes' history fills it again
 _GROUP = 512  # writes that share one commit at the most: bounds how long the first of them waits
@@ -117,7 +120,8 @@ class SQLiteEngine:
         # The writer thread's own:
         self._revision = 0
         self._current: dict[str, int] = {}  # live key → revision
-        self._stale: list[tuple[int, int]] = []  # (revision of the replacing row, replaced row's)
+        # (revision of the replacing row, replaced row's), oldest first
+        self._stale: deque[tuple[int, int]] = deque()
 
     # --- on the event loop ---
 
@@ -157,7 +161,9 @@ class SQLiteEngine:
         return self._published  # what is on disk and not yet published is not acknowledged either
 
     async def compact(self, revision: int) -> None:
-        await self._call(lambda: self._forget(revision))
+        await self._call(lambda: self._note_compaction(revision))
+        while await self._call(lambda: self._forget(revision)):
+            pass
         while await self._call(self._shrink):
             pass
         await self._call(lambda: self._rows("PRAGMA wal_checkpoint(TRUNCATE)"))
@@ -302,13 +308,27 @@ class SQLiteEngine:
         with self._transaction():
             self._db.executemany("INSERT INTO log VALUES (?, ?, ?, ?)", rows)
 
-    def _forget(self, revision: int) -> None:
-        removed = [(stale,) for replaced_at, stale in self._stale if replaced_at <= revision]
+    def _note_compaction(self, revision: int) -> None:
+        """History up to here is not to be read any more, whether it is still there or not."""
         meta = [("compacted", revision), ("revision", self._revision)]
         with self._transaction():
-            self._db.executemany("DELETE FROM log WHERE revision = ?", removed)
             self._db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", meta)
-        self._stale = [row for row in self._stale if row[0] > revision]
+
+    def _forget(self, revision: int) -> bool:
+        """Removes some rows that others replaced up to `revision`; whether there may be more.
+
+        The oldest go first, and the row of a deletion after the value that it ended: no value comes
+        back, wherever this is broken off."""
+        oldest = itertools.islice(self._stale, _FORGOTTEN)
+        due = itertools.takewhile(lambda row: row[0] <= revision, oldest)
+        removed = [(stale,) for _, stale in due]
+        if not removed:
+            return False
+        with self._transaction():
+            self._db.executemany("DELETE FROM log WHERE revision = ?", removed)
+        for _ in removed:
+            self._stale.popleft()
+        return len(removed) == _FORGOTTEN
 
     def _shrink(self) -> bool:
         """Gives free pages at the file's end back to the file system; whether there are more."""

@@ -15,12 +15,10 @@ import contextlib
 import ctypes
 import gc
 import logging
-import resource as resources
 import time
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 
-from tiphys.client.collection import collect_thoroughly
+from tiphys.client.collection import collect_thoroughly, resident_memory
 
 log = logging.getLogger(__name__)
 
@@ -39,13 +37,6 @@ _COUNT = 60.0  # seconds between two counts of what is frozen: each walks a list
 # Parameters of mallopt.
 _ARENA_MAX = -8
 _MMAP_THRESHOLD = -3
-
-
-def resident_memory() -> int:
-    """Bytes of this process in memory."""
-    with contextlib.suppress(OSError):
-        return int(Path("/proc/self/statm").read_text().split()[1]) * resources.getpagesize()
-    return 0
 
 
 def settle_allocator() -> None:
