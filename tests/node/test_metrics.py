@@ -123,17 +123,23 @@ def test_volumes_of_claims_are_shown_once() -> None:
 def test_probes_are_counted_until_their_pod_is_gone() -> None:
     metrics = KubeletMetrics(CollectorRegistry())
     identity = PodIdentity("ns", "p", "u")
-    for success in (True, True, False):
-        metrics.probes.observe(identity, "c", "liveness", success)
+    for success, seconds in ((True, 0.1), (True, 0.2), (False, 1.0)):
+        metrics.probes.observe(identity, "c", "liveness", success, seconds)
 
     def count(result: str) -> float | None:
         labels = {"probe_type": "Liveness", "result": result, "container": "c", "pod": "p"}
         labels |= {"namespace": "ns", "pod_uid": "u"}
         return metrics.probes.registry.get_sample_value("prober_probe_total", labels)
 
-    assert (count("successful"), count("failed")) == (2, 1)
+    def took() -> float | None:
+        labels = {"probe_type": "Liveness", "container": "c", "pod": "p", "namespace": "ns"}
+        return metrics.probes.registry.get_sample_value("prober_probe_duration_seconds_sum", labels)
+
+    assert (count("successful"), count("failed"), took()) == (2, 1, pytest.approx(1.3))
+    metrics.probes.observe(identity._replace(uid="its successor"), "c", "liveness", True, 0.1)
     metrics.probes.forget("u")
-    assert count("successful") is None
+    metrics.probes.forget("its successor")
+    assert (count("successful"), took()) == (None, None)
 
 
 def test_evictions_have_upstreams_names() -> None:

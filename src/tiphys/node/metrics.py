@@ -69,7 +69,7 @@ class _VolumeStats(Collector):
 
 
 class ProbeMetrics:
-    """How often probes have come out how: a page of its own, as upstream."""
+    """How often probes have come out how, and what they took: a page of its own, as upstream."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -80,19 +80,37 @@ class ProbeMetrics:
             labels,
             registry=self.registry,
         )
-        self._seen: dict[str, set[tuple[str, ...]]] = {}  # labels, by pod uid
+        self._durations = Histogram(
+            "prober_probe_duration_seconds",
+            "Seconds that probes of containers took.",
+            ("probe_type", "container", "pod", "namespace"),
+            registry=self.registry,
+        )
+        self._seen: dict[str, set[tuple[str, ...]]] = {}  # labels of results, by pod uid
 
-    def observe(self, pod: PodIdentity, container: str, kind: str, success: bool) -> None:
+    def observe(
+        self, pod: PodIdentity, container: str, kind: str, success: bool, seconds: float
+    ) -> None:
         """`kind`: startup, readiness or liveness"""
         result = "successful" if success else "failed"
         labels = (kind.title(), result, container, pod.name, pod.namespace, pod.uid)
         self._seen.setdefault(pod.uid, set()).add(labels)
         self._results.labels(*labels).inc()
+        self._durations.labels(*_of_duration(labels)).observe(seconds)
 
     def forget(self, uid: str) -> None:
         """The pod is gone."""
-        for labels in self._seen.pop(uid, ()):
+        seen = self._seen.pop(uid, set())
+        for labels in seen:
             self._results.remove(*labels)
+        for of_both in {_of_duration(labels) for labels in seen}:
+            self._durations.remove(*of_both)
+
+
+def _of_duration(labels: tuple[str, ...]) -> tuple[str, ...]:
+    """The labels of a probe's durations, from those of one of its results."""
+    kind, _, container, pod, namespace, _ = labels
+    return kind, container, pod, namespace
 
 
 class KubeletMetrics:

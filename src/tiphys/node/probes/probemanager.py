@@ -12,7 +12,7 @@ from tiphys.node.containers.records import ContainerRecords
 from tiphys.node.containers.restartpolicy import is_sidecar
 from tiphys.node.images.pulling import RecordEvent
 from tiphys.node.probes.httpprobe import Answer
-from tiphys.node.probes.prober import Prober, Target
+from tiphys.node.probes.prober import Observe, Prober, Target, ignore_result
 from tiphys.node.runtime import Runtime
 from tiphys.node.silence import ignore_event, ignore_wake
 from tiphys.node.states import RUNNING, ContainerState, PodState
@@ -40,8 +40,7 @@ class ProbeManager:
         self._address = address
         self._event = event
         self._wake = wake
-        # Called with every result: container, kind of probe, whether it succeeded.
-        self.observe: Callable[[str, str, bool], None] = lambda container, kind, success: None
+        self.observe: Observe = ignore_result
 
     def watch(self, pod: core_v1.Pod, state: PodState) -> None:
         """Starts the probes of every container that runs and is not probed yet."""

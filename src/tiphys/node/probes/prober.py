@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from tiphys.api import core_v1
 from tiphys.node.probes.handlers import run_handler
@@ -14,6 +14,17 @@ from tiphys.node.runtime import Runtime
 
 _EAGER_TRIES = 10  # in the first second of a container's life
 _EAGER_PERIOD = 0.1  # seconds between them
+
+
+class Observe(Protocol):
+    """Is told of every result: `kind` is startup, readiness or liveness, `seconds` how long it
+    took."""
+
+    def __call__(self, container: str, kind: str, success: bool, seconds: float) -> None: ...
+
+
+def ignore_result(container: str, kind: str, success: bool, seconds: float) -> None:
+    """Observes nothing."""
 
 
 class Target(NamedTuple):
@@ -84,7 +95,7 @@ class Prober:
     async def run(
         self,
         report: Callable[[Prober, Answer], None],
-        observe: Callable[[str, str, bool], None] = lambda container, kind, success: None,
+        observe: Observe = ignore_result,
     ) -> None:
         """Calls `report` when the verdict matters, or when the answer carries a warning, and
         `observe` with every result. A startup probe ends with its first success."""
@@ -92,8 +103,10 @@ class Prober:
             age = max(0.0, time.time() - self._started_at)
             await asyncio.sleep(max(0.0, delay - age))
         while True:
+            began = time.monotonic()
             answer = await self.target.run(self.probe, self.probe.timeout_seconds or 1)
-            observe(self.target.container.name, self.kind, answer.well)
+            took = time.monotonic() - began
+            observe(self.target.container.name, self.kind, answer.well, took)
             matters, pause = self.count(answer.well)
             if matters or answer.warning:
                 report(self, answer)
