@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tiphys.cluster.runtimehandlers import Handler, installed
+from tiphys.cluster.runtimehandlers import Handler, default, installed
 
 RUNC = Handler("runc", "io.containerd.runc.v2")
 
@@ -19,7 +19,27 @@ def program(folder: Path, name: str, mode: int = 0o755) -> str:
 
 
 def test_runc_is_always_there(tmp_path: Path) -> None:
-    assert installed(str(tmp_path)) == [RUNC]
+    handlers = installed(str(tmp_path))
+    assert handlers == [RUNC] and default(handlers) == "runc"
+
+
+@pytest.mark.parametrize(
+    ("controllers", "chosen"),
+    [
+        (None, "crun"),  # version 1 alone, or version 2 alone
+        ("\n", "crun"),  # both, with systemd's own groups in version 2
+        ("hugetlb\n", "runc"),
+    ],
+)
+def test_crun_runs_pods_where_it_is_installed_and_works(
+    tmp_path: Path, controllers: str | None, chosen: str
+) -> None:
+    for name in ("crun", "youki", "containerd-shim-kata-v2"):
+        program(tmp_path, name)
+    if controllers is not None:
+        (tmp_path / "unified").mkdir()
+        (tmp_path / "unified" / "cgroup.controllers").write_text(controllers)
+    assert default(installed(str(tmp_path)), tmp_path) == chosen
 
 
 def test_a_program_like_runc_stands_in_for_it(tmp_path: Path) -> None:

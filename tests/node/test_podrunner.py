@@ -82,3 +82,20 @@ async def test_a_pod_that_is_gone_is_freed_without_a_collection(uncollected: Non
     for _ in range(10):  # tasks that have ended let go of it
         await asyncio.sleep(0)
     assert left() is None
+
+
+async def test_a_pod_whose_end_is_seen_before_it_is_answered_is_removed_once() -> None:
+    node = Node()
+    runtime = node.runner._node.runtime
+    assert isinstance(runtime, RecordingRuntime)
+
+    async def delete(*facts: Any, **more: Any) -> None:
+        deleted = wanted("1000000")
+        node.runner.pod_changed(deleted, None)  # its watch is faster than the answer
+        for _ in range(20):
+            await asyncio.sleep(0)
+        await node.server.delete(*facts, **more)
+
+    node.runner._node.client.delete = delete  # type: ignore[method-assign]
+    await node.runs(wanted("0"))
+    assert [what for what, _ in runtime.calls].count("remove sandbox") == 1

@@ -62,8 +62,9 @@ def _has_resource_capability() -> bool:
 
 def _runtimes() -> str:
     """The runtimes that are installed here, each under the name that RuntimeClasses ask for."""
-    tables = []
-    for handler in runtimehandlers.installed():
+    handlers = runtimehandlers.installed()
+    tables = [f'    default_runtime_name = "{runtimehandlers.default(handlers)}"']
+    for handler in handlers:
         name = f'plugins."io.containerd.grpc.v1.cri".containerd.runtimes."{handler.name}"'
         table = f'    [{name}]\n      runtime_type = "{handler.type}"'
         if handler.program:

@@ -112,10 +112,20 @@ async def test_a_table_that_has_not_changed_is_looked_at(
     await node.until(lambda: node.enforcer.transactions == 1)
 
 
+async def test_pods_that_no_policy_is_about_cost_no_look(node: Node) -> None:
+    node.start()
+    await node.settled(1)
+    for number in range(20):
+        node.pods.put(pod(f"p{number}", f"10.1.0.{number}", f"u{number}"))
+        await node.until(lambda: node.enforcer._in_force == node.enforcer._last_change)
+    assert len(node.written) == 1
+
+
 async def test_what_nft_refuses_is_written_again_as_a_whole(
     node: Node, caplog: pytest.LogCaptureFixture
 ) -> None:
     node.broken = True
+    node.of(networking_v1.NetworkPolicy).put(DENY)
     node.start()
     assert "table ip t {" in await node.settled(3)
     assert "nft refused a change, all policies are written again: out of order" in caplog.text

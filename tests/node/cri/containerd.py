@@ -3,18 +3,46 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import grpc
 import grpc.aio
 
 from tests.node.plugins.programs import unary
-from tiphys.api.base import Struct
+from tiphys.api.base import F, Int32, Struct
 from tiphys.machinery import protobuf
 from tiphys.node.cri import messages as m
 from tiphys.node.cri import snapshots as s
 
 _SNAPSHOTS = {"View": s.ViewRequest, "Mounts": s.MountsRequest, "Remove": s.RemoveRequest}
+
+
+class Payload(Struct):
+    value: Annotated[bytes, F(2)] = b""
+
+
+class Envelope(Struct):
+    """An event of containerd, as its stream carries it."""
+
+    topic: Annotated[str, F(3)] = ""
+    event: Annotated[Payload | None, F(4)] = None
+
+
+class Start(Struct):
+    container_id: Annotated[str, F(1)] = ""
+    pid: Annotated[Int32, F(2)] = 0
+
+
+class End(Struct):
+    container_id: Annotated[str, F(1)] = ""
+    pid: Annotated[Int32, F(2)] = 0
+    id: Annotated[str, F(5)] = ""
+
+
+def happened(what: str, id: str, pid: int = 0, command: str = "") -> bytes:
+    """An event about a task: start, exit, oom or delete; of its first process, or of a command."""
+    about = Start(id, pid) if what == "start" else End(id, pid, command or id)
+    return protobuf.encode(Envelope(f"/tasks/{what}", Payload(protobuf.encode(about))))
 
 
 class Refusal(Exception):

@@ -13,7 +13,7 @@ import grpc
 import pytest
 
 from tests.builders import pod
-from tests.node.cri.containerd import Containerd, Refusal
+from tests.node.cri.containerd import Containerd, Refusal, happened
 from tiphys.node.abilities import IdRange
 from tiphys.node.cri import messages as m
 from tiphys.node.cri import runtime as module
@@ -87,7 +87,7 @@ async def test_the_end_of_a_task_wakes_and_other_events_do_not(
     containerd: Containerd, runtime: CRIRuntime
 ) -> None:
     woken = asyncio.Queue[str]()
-    containerd.events = [b"x/tasks/start", b"x/tasks/exit", b"x/tasks/oom", b"x/images/create"]
+    containerd.events = [happened(what, "c") for what in ("start", "exit", "delete", "oom")]
     listening = asyncio.create_task(runtime._listen(woken.put_nowait))
     async with asyncio.timeout(5):
         assert [await woken.get(), await woken.get()] == ["", ""]
@@ -235,6 +235,37 @@ async def test_ends_name_what_ends(containerd: Containerd, runtime: CRIRuntime) 
     assert containerd.last("RemoveContainer").container_id == "id"
     assert containerd.last("StopPodSandbox").pod_sandbox_id == "s"
     assert containerd.last("RemovePodSandbox").pod_sandbox_id == "s"
+
+
+async def test_a_container_whose_process_is_known_is_killed_when_its_time_is_over(
+    containerd: Containerd, runtime: CRIRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed: list[str] = []
+    processes = runtime._processes
+    monkeypatch.setattr(processes, "knows", processes.trusts)
+    monkeypatch.setattr(processes, "kill", lambda id: not killed.append(id))
+    containerd.answers["RunPodSandbox"] = m.RunPodSandboxResponse(pod_sandbox_id="s")
+    containerd.answers["CreateContainer"] = m.CreateContainerResponse(container_id="c1")
+    sandbox = await runtime.run_sandbox(one(), 0, RESOLVER, "host")
+    await runtime.start_container(one(), sandbox, plan())
+    await runtime.stop_container("c1", 60)
+    assert containerd.last("StopContainer").timeout == 61 and not killed  # it ended by itself
+    await runtime.stop_container("c1", 0)
+    assert containerd.last("StopContainer").timeout == 0
+    await runtime.remove_container("c1")
+    assert not processes.trusts("c1") and processes.trusts("s")
+    await runtime.remove_sandbox("s")
+    assert not processes.trusts("s")
+
+
+async def test_processes_of_other_runtimes_are_left_to_them(
+    containerd: Containerd, runtime: CRIRuntime
+) -> None:
+    containerd.answers["RunPodSandbox"] = m.RunPodSandboxResponse(pod_sandbox_id="s")
+    containerd.answers["CreateContainer"] = m.CreateContainerResponse(container_id="c1")
+    sandbox = await runtime.run_sandbox(one(), 0, RESOLVER, "host", "kata")
+    await runtime.start_container(one(), sandbox, plan())
+    assert not runtime._processes.trusts("s") and not runtime._processes.trusts("c1")
 
 
 async def test_a_container_is_resized_and_pinned(

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 import subprocess
+import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
@@ -67,6 +68,7 @@ class PolicyEnforcer:
         self._version = version
         self._table = PolicyTable(node, version)
         self.transactions = 0
+        self._looked_at = 0.0  # at the table, or wrote it
         self._synced = asyncio.Event()  # once the table has what the server has
         self._changed = asyncio.Event()
         self._settled = asyncio.Condition()
@@ -215,6 +217,11 @@ class PolicyEnforcer:
             text = base(self._name, self._version) + script(self._name, changes, self._version)
         else:
             text = script(self._name, self._table.changes(), self._version)
+        now = time.monotonic()
+        is_due = now - self._looked_at >= _CHECK_SECONDS
+        if not text and not is_due:
+            return  # a pod that no policy is about changes nothing
+        self._looked_at = now
         # Without changes, checks that the table still exists: it may have been removed.
         look = f"list chain {self._version.ip} {self._name} ingress-forward\n"
         await asyncio.to_thread(self._write, text or look)

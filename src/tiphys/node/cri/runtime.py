@@ -28,6 +28,7 @@ from tiphys.node.cri.config import (
 )
 from tiphys.node.cri.images import CRIImages
 from tiphys.node.cri.logfiles import CRILogs, LogLimits
+from tiphys.node.cri.processes import Processes
 from tiphys.node.drivervolumes import DriverVolumes, Growth
 from tiphys.node.metrics import KubeletMetrics
 from tiphys.node.naming import Resolver
@@ -46,7 +47,8 @@ _SANDBOX_TIMEOUT = 240.0  # seconds
 _STOP_MARGIN = 60.0  # seconds beyond the grace period that stopping a container may take
 _CANCELLED_PATIENCE = 10.0  # seconds that a call has whose caller was cancelled
 _EXEC_MARGIN = 5.0  # seconds beyond its own timeout that a command may take
-_EXIT_TOPICS = (b"/tasks/exit", b"/tasks/oom")  # of containerd's events
+_DELETION_PATIENCE = 1.0  # seconds for a sandbox's task to go, before containerd is told to end it
+_LATER = 1  # seconds after the grace period at which containerd kills what this agent has not
 _APP_ARMOR = Path("/sys/module/apparmor/parameters/enabled")
 _NO_RESOLVER = Resolver([], [], [])
 
@@ -74,6 +76,7 @@ class CRIRuntime(CRIImages, CRILogs):
         self._groups = ControlGroups(cgroup, 1000 * machine, pids=pids)
         self._configs: dict[str, m.PodSandboxConfig] = {}  # of sandboxes, by pod uid
         self._tasks = TaskGroup("cri")
+        self._processes = Processes()
         self.name = "containerd://unknown"
         self.applies_cdi = False
         self.abilities = RuntimeAbilities()
@@ -103,12 +106,13 @@ class CRIRuntime(CRIImages, CRILogs):
 
     async def _listen(self, wake: Callable[[str], None]) -> None:
         """Wakes when any task of containerd ends. Which one it was shows in the look that
-        follows."""
+        follows. What has started is noted."""
         while True:
             with contextlib.suppress(grpc.aio.AioRpcError):
                 async for envelope in self._client.events():
-                    if any(topic in envelope for topic in _EXIT_TOPICS):
+                    if self._processes.observe(envelope):
                         wake("")
+            self._processes.close()  # what ends now is not heard of
             await asyncio.sleep(_RECONNECT)
 
     async def _wake_regularly(self, wake: Callable[[str], None]) -> None:
@@ -118,6 +122,7 @@ class CRIRuntime(CRIImages, CRILogs):
 
     async def close(self) -> None:
         await self._tasks.stop()
+        self._processes.close()
         await self._client.close()
 
     async def _runtime(
@@ -213,6 +218,8 @@ class CRIRuntime(CRIImages, CRILogs):
         except RuntimeFault as fault:
             raise _sandbox_fault(str(fault)) from None
         self._configs[pod.metadata.uid] = config
+        if not handler:
+            self._processes.trust(response.pod_sandbox_id)
         return await self._with_address(SandboxState(response.pod_sandbox_id, attempt, True))
 
     def _sandbox_config(
@@ -229,10 +236,12 @@ class CRIRuntime(CRIImages, CRILogs):
         return sandbox_config(pod, attempt, resolver, hostname, place)
 
     async def stop_sandbox(self, id: str) -> None:
+        await self._processes.end(id, _DELETION_PATIENCE)  # it only waits
         request = m.StopPodSandboxRequest(pod_sandbox_id=id)
         await self._runtime("StopPodSandbox", request, m.StopPodSandboxResponse)
 
     async def remove_sandbox(self, id: str) -> None:
+        self._processes.forget(id)
         request = m.RemovePodSandboxRequest(pod_sandbox_id=id)
         await self._runtime("RemovePodSandbox", request, m.RemovePodSandboxResponse)
 
@@ -262,6 +271,8 @@ class CRIRuntime(CRIImages, CRILogs):
         except RuntimeFault as fault:
             raise RuntimeFault("CreateContainerError", str(fault)) from None
         id = created.container_id
+        if self._processes.trusts(sandbox.id):
+            self._processes.trust(id)
         try:
             start = m.StartContainerRequest(container_id=id)
             await self._uninterrupted(
@@ -299,10 +310,23 @@ class CRIRuntime(CRIImages, CRILogs):
         await self._runtime("UpdateContainerResources", request, m.UpdateContainerResourcesResponse)
 
     async def stop_container(self, id: str, grace: float) -> None:
-        request = m.StopContainerRequest(container_id=id, timeout=max(0, round(grace)))
-        await self._runtime("StopContainer", request, m.StopContainerResponse, grace + _STOP_MARGIN)
+        seconds = max(0, round(grace))
+        killing = None
+        if seconds and self._processes.knows(id):
+            loop = asyncio.get_running_loop()
+            killing = loop.call_later(seconds, self._processes.kill, id)
+            seconds += _LATER
+        request = m.StopContainerRequest(container_id=id, timeout=seconds)
+        try:
+            await self._runtime(
+                "StopContainer", request, m.StopContainerResponse, seconds + _STOP_MARGIN
+            )
+        finally:
+            if killing is not None:
+                killing.cancel()
 
     async def remove_container(self, id: str) -> None:
+        self._processes.forget(id)
         request = m.RemoveContainerRequest(container_id=id)
         await self._runtime("RemoveContainer", request, m.RemoveContainerResponse)
 

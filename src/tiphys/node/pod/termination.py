@@ -32,6 +32,7 @@ class PodTerminator:
         self._managed = managed
         self._reporter = reporter
         self.is_terminating = False
+        self.is_deleting = False  # from then on that its object goes is this worker's doing
 
     # --- grace periods ---
 
@@ -164,6 +165,7 @@ class PodTerminator:
         # As upstream, the object stays until drivers have taken back what they gave.
         await node.volumes.give_back(managed.pod.metadata.uid)
         managed.holds_room = False
+        self.is_deleting = True
         await self._delete()
         # Nothing runs and the address is released: nothing else waits for what is left on disk.
         managed.leave()

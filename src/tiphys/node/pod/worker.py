@@ -93,7 +93,7 @@ class PodWorker:
         """The pod's object is gone although this worker has not ended it: whatever still runs is
         ended. Raises RuntimeFault, TimeoutError."""
         managed = self.managed
-        if managed.gone:
+        if managed.gone or self._terminator.is_deleting:
             return
         managed.leave()
         await managed.records.end_starts()

@@ -1,0 +1,111 @@
+"""Processes that containerd's events tell of: killed if they are the container's own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.node.cri.containerd import happened
+from tiphys.node.cri.processes import Processes
+
+ID = "c0ffee"
+
+
+@pytest.fixture
+async def process() -> AsyncIterator[asyncio.subprocess.Process]:
+    made = await asyncio.create_subprocess_exec("sleep", "600")
+    yield made
+    with contextlib.suppress(ProcessLookupError):
+        made.kill()
+    await made.wait()
+
+
+@pytest.fixture
+def proc(tmp_path: Path, process: asyncio.subprocess.Process) -> Path:
+    """A /proc in which the process is in the container's control group."""
+    folder = tmp_path / str(process.pid)
+    folder.mkdir()
+    (folder / "cgroup").write_text(f"1:memory:/tiphys/poduid/{ID}\n")
+    return tmp_path
+
+
+def handles() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+async def test_a_process_whose_start_was_seen_is_killed(
+    proc: Path, process: asyncio.subprocess.Process
+) -> None:
+    before = handles()
+    processes = Processes(proc)
+    processes.trust(ID)
+    assert not processes.knows(ID) and not processes.kill(ID)
+    assert not processes.observe(happened("start", ID, process.pid))
+    assert processes.knows(ID) and processes.kill(ID)
+    assert await process.wait() == -signal.SIGKILL
+    assert processes.kill(ID)  # once more does nothing
+    assert processes.observe(happened("exit", ID, process.pid))
+    assert not processes.observe(happened("delete", ID, process.pid))
+    assert not processes.knows(ID) and not processes.trusts(ID) and handles() == before
+
+
+async def test_what_is_not_trusted_or_not_the_containers_is_not_killed(
+    proc: Path, process: asyncio.subprocess.Process
+) -> None:
+    before = handles()
+    processes = Processes(proc)
+    processes.observe(happened("start", ID, process.pid))
+    assert not processes.kill(ID)
+    processes.trust("another")
+    processes.observe(happened("start", "another", process.pid))
+    processes.observe(happened("start", "another", 1 << 22))  # no process has this number
+    assert not processes.kill("another")
+    assert process.returncode is None and handles() == before + 1
+    processes.close()
+    assert handles() == before
+
+
+async def test_a_command_that_was_deleted_is_not_the_container(
+    proc: Path, process: asyncio.subprocess.Process
+) -> None:
+    processes = Processes(proc)
+    processes.trust(ID)
+    processes.observe(happened("start", ID, process.pid))
+    processes.observe(happened("delete", ID, process.pid, command="exec-1"))
+    assert processes.knows(ID)
+    processes.close()
+
+
+async def test_the_end_waits_for_the_task_to_be_deleted(
+    proc: Path, process: asyncio.subprocess.Process
+) -> None:
+    processes = Processes(proc)
+    processes.trust(ID)
+    processes.observe(happened("start", ID, process.pid))
+    ending = asyncio.create_task(processes.end(ID, 60))
+    await process.wait()
+    assert not ending.done()
+    processes.observe(happened("delete", ID, process.pid))
+    await asyncio.wait_for(ending, 5)
+
+
+async def test_the_end_does_not_wait_for_ever_nor_for_the_unknown(
+    proc: Path, process: asyncio.subprocess.Process
+) -> None:
+    processes = Processes(proc)
+    await asyncio.wait_for(processes.end("unknown", 60), 5)
+    processes.trust(ID)
+    processes.observe(happened("start", ID, process.pid))
+    await asyncio.wait_for(processes.end(ID, 0.01), 5)
+    processes.close()
+
+
+@pytest.mark.parametrize("garbage", [b"\xff", b"x/tasks/exit"])
+def test_an_event_that_is_not_understood_asks_for_a_look(garbage: bytes) -> None:
+    assert Processes().observe(garbage)
