@@ -20,26 +20,29 @@ def program(folder: Path, name: str, mode: int = 0o755) -> str:
 
 def test_runc_is_always_there(tmp_path: Path) -> None:
     handlers = installed(str(tmp_path))
-    assert handlers == [RUNC] and default(handlers) == "runc"
+    assert handlers == [RUNC] and default(handlers, True, tmp_path) == "runc"
 
 
 @pytest.mark.parametrize(
-    ("controllers", "chosen"),
+    ("version_2", "controllers", "raises_limits", "chosen"),
     [
-        (None, "crun"),  # version 1 alone, or version 2 alone
-        ("\n", "crun"),  # both, with systemd's own groups in version 2
-        ("hugetlb\n", "runc"),
+        ("", "", False, "crun"),  # version 1 alone
+        ("unified", "\n", False, "crun"),  # both, with systemd's own groups in version 2
+        ("unified", "hugetlb\n", True, "runc"),
+        (".", "cpu io memory\n", True, "crun"),  # version 2 alone
+        (".", "cpu io memory\n", False, "runc"),
     ],
 )
 def test_crun_runs_pods_where_it_is_installed_and_works(
-    tmp_path: Path, controllers: str | None, chosen: str
+    tmp_path: Path, version_2: str, controllers: str, raises_limits: bool, chosen: str
 ) -> None:
     for name in ("crun", "youki", "containerd-shim-kata-v2"):
         program(tmp_path, name)
-    if controllers is not None:
-        (tmp_path / "unified").mkdir()
-        (tmp_path / "unified" / "cgroup.controllers").write_text(controllers)
-    assert default(installed(str(tmp_path)), tmp_path) == chosen
+    if version_2:
+        folder = tmp_path / version_2
+        folder.mkdir(exist_ok=True)
+        (folder / "cgroup.controllers").write_text(controllers)
+    assert default(installed(str(tmp_path)), raises_limits, tmp_path) == chosen
 
 
 def test_a_program_like_runc_stands_in_for_it(tmp_path: Path) -> None:

@@ -63,7 +63,8 @@ def _has_resource_capability() -> bool:
 def _runtimes() -> str:
     """The runtimes that are installed here, each under the name that RuntimeClasses ask for."""
     handlers = runtimehandlers.installed()
-    tables = [f'    default_runtime_name = "{runtimehandlers.default(handlers)}"']
+    chosen = runtimehandlers.default(handlers, _has_resource_capability())
+    tables = [f'    default_runtime_name = "{chosen}"']
     for handler in handlers:
         name = f'plugins."io.containerd.grpc.v1.cri".containerd.runtimes."{handler.name}"'
         table = f'    [{name}]\n      runtime_type = "{handler.type}"'

@@ -52,17 +52,23 @@ def installed(path: str | None = None) -> list[Handler]:
     return list(handlers.values())
 
 
-def default(handlers: list[Handler], cgroups: Path = _CGROUPS) -> str:
+def default(handlers: list[Handler], raises_limits: bool, cgroups: Path = _CGROUPS) -> str:
     """The name of the one for pods without a RuntimeClass: crun if it is installed and works here,
-    else runc. Each pod is some fifteen calls of it, and crun's take a fraction of the time."""
+    else runc. Each pod is some fifteen calls of it, and crun's take a fraction of the time.
+
+    raises_limits: whether processes here may raise their limits (CAP_SYS_RESOURCE)
+    """
     has_crun = any(handler.name == CRUN for handler in handlers)
-    return CRUN if has_crun and not _divides_controllers(cgroups) else RUNC
+    return CRUN if has_crun and _suits_crun(cgroups, raises_limits) else RUNC
 
 
-def _divides_controllers(cgroups: Path) -> bool:
-    """Whether some resources are controlled by control groups of version 1 and others by those of
-    version 2: crun refuses to run anything then."""
+def _suits_crun(cgroups: Path, raises_limits: bool) -> bool:
+    """It runs nothing where some resources are controlled by control groups of version 1 and others
+    by those of version 2. With version 2 alone it raises the limit of locked memory, for the
+    program that guards devices."""
+    if (cgroups / "cgroup.controllers").exists():
+        return raises_limits
     try:
-        return bool((cgroups / "unified" / "cgroup.controllers").read_text().strip())
+        return not (cgroups / "unified" / "cgroup.controllers").read_text().strip()
     except OSError:
-        return False
+        return True

@@ -258,6 +258,17 @@ async def test_a_container_whose_process_is_known_is_killed_when_its_time_is_ove
     assert not processes.trusts("s")
 
 
+@pytest.mark.parametrize(("handler", "asked"), [("", "runc"), ("kata", "kata")])
+async def test_a_pod_with_image_volumes_is_run_by_runc(
+    containerd: Containerd, runtime: CRIRuntime, handler: str, asked: str
+) -> None:
+    imaged = pod(volumes=[{"name": "v", "image": {"reference": "r"}}])
+    await runtime.run_sandbox(imaged, 0, RESOLVER, "host", handler)
+    assert containerd.last("RunPodSandbox").runtime_handler == asked
+    await runtime.run_sandbox(one(), 0, RESOLVER, "host")
+    assert containerd.last("RunPodSandbox").runtime_handler == ""
+
+
 async def test_processes_of_other_runtimes_are_left_to_them(
     containerd: Containerd, runtime: CRIRuntime
 ) -> None:

@@ -49,6 +49,7 @@ _CANCELLED_PATIENCE = 10.0  # seconds that a call has whose caller was cancelled
 _EXEC_MARGIN = 5.0  # seconds beyond its own timeout that a command may take
 _DELETION_PATIENCE = 1.0  # seconds for a sandbox's task to go, before containerd is told to end it
 _LATER = 1  # seconds after the grace period at which containerd kills what this agent has not
+_RUNC = "runc"  # crun mounts volumes anew, and programs on images could be run
 _APP_ARMOR = Path("/sys/module/apparmor/parameters/enabled")
 _NO_RESOLVER = Resolver([], [], [])
 
@@ -210,7 +211,8 @@ class CRIRuntime(CRIImages, CRILogs):
     ) -> SandboxState:
         config = self._sandbox_config(pod, attempt, resolver, hostname, users)
         self.make_log_folder(PodIdentity.of(pod))
-        request = m.RunPodSandboxRequest(config=config, runtime_handler=handler)
+        chosen = handler or (_RUNC if _has_image_volumes(pod) else "")
+        request = m.RunPodSandboxRequest(config=config, runtime_handler=chosen)
         try:
             response = await self._runtime(
                 "RunPodSandbox", request, m.RunPodSandboxResponse, _SANDBOX_TIMEOUT
@@ -368,6 +370,10 @@ class CRIRuntime(CRIImages, CRILogs):
     async def port_forward_url(self, sandbox: str, ports: list[int]) -> str:
         request = m.PortForwardRequest(pod_sandbox_id=sandbox, port=ports)
         return (await self._runtime("PortForward", request, m.PortForwardResponse)).url
+
+
+def _has_image_volumes(pod: core_v1.Pod) -> bool:
+    return any(volume.image is not None for volume in pod.spec.volumes)
 
 
 def applies_cdi(version: str) -> bool:
