@@ -7,7 +7,7 @@ PACKAGES := containerd runc containernetworking-plugins nftables conntrack iprou
 .DEFAULT_GOAL := help
 # Compiled modules are kept, whatever the machine says: tests start hundreds of processes.
 unexport PYTHONDONTWRITEBYTECODE
-.PHONY: help kills demo down test check attack compat fuzz test-systems bench bench-instructions bench-isolation bench-scheduler bench-workloads bench-policy bench-xds bench-dns bench-keda bench-mesh machine test-machine clean bench-network
+.PHONY: help kills demo down test check attack compat fuzz test-systems test-vm bench bench-instructions bench-isolation bench-scheduler bench-workloads bench-policy bench-xds bench-dns bench-keda bench-mesh machine test-machine clean bench-network
 
 help:  ## what can be done here
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -46,6 +46,12 @@ check: $(VENV)/.dev  ## lint, types and import contracts alone
 
 test-systems: $(VENV)/.dev test-machine  ## the tests that take minutes
 	@$(PYTHON) -m pytest -m slow tests
+
+VM_TESTS := $(addprefix tests/e2e/,test_cores.py test_containers_*.py test_pressure.py test_devices.py test_csi.py \
+  test_staticpods.py test_shutdown.py test_policy.py test_swap.py)
+test-vm: $(VENV)/.dev machine  ## nodes on control groups of version 2, in a virtual machine (root, QEMU)
+	@bash scripts/machine.sh qemu-system-x86 debootstrap
+	@bash scripts/vm.sh $(VENV) $(or $(TESTS),$(VM_TESTS))
 
 attack: $(VENV)/.dev test-machine  ## everything in docs/security.md, attacked, the slow ones too
 	@$(PYTHON) -m pytest -m "" tests/attack

@@ -33,6 +33,7 @@ def test_fields_are_followed() -> None:
     configuration = read(
         document(
             evictionHard={"nodefs.available": "10%", "memory.available": "0"},
+            memorySwap={"swapBehavior": "LimitedSwap"},
             evictionPressureTransitionPeriod="1m30s",
             maxPods=7,
             containerLogMaxSize="1Mi",
@@ -43,7 +44,9 @@ def test_fields_are_followed() -> None:
     [threshold] = configuration.eviction_hard
     assert threshold.amount(1000) == 100
     rest = (90.0, 7, 1 << 20, 3)
-    assert configuration == KubeletConfiguration((threshold,), *rest, static_pods="/etc/manifests")
+    assert configuration == KubeletConfiguration(
+        (threshold,), *rest, static_pods="/etc/manifests", swap_behavior="LimitedSwap"
+    )
 
 
 def test_thresholds_are_brought_together() -> None:
@@ -94,6 +97,8 @@ def test_a_shutdown_takes_its_time() -> None:
             document(preloadedImagesVerificationAllowlist=["a"]),
             "can't set `preloadedImagesVerificationAllowlist` if",
         ),
+        (document(memorySwap="LimitedSwap"), "memorySwap: it has the field swapBehavior alone"),
+        (document(memorySwap={"swapBehavior": "All"}), '\'All\' is none of "", "NoSwap"'),
         (document(allowedUnsafeSysctls=["vm.swappiness"]), "not known to be namespaced"),
         (document(seccompDefault="yes"), "'yes' is neither true nor false"),
         (document(evictionHard=[]), "evictionHard: it is no map"),

@@ -206,6 +206,7 @@ class ContainerNode:
             metrics,
             LogLimits(configuration.log_bytes, configuration.log_files),
             configuration.managers.pids,
+            configuration.swap_behavior,
         )
         services = self._informers.of(core_v1.Service)
         return Agent(

@@ -19,6 +19,7 @@ from tiphys.node.resources.pressure import (
     Threshold,
     parse_thresholds,
 )
+from tiphys.node.resources.swap import NO_SWAP, parse_behavior
 from tiphys.node.resources.sysctls import SysctlAllowlist
 from tiphys.node.resources.thresholds import parse_map, thresholds_of
 from tiphys.node.shutdown.periods import Periods, parse_periods, parse_seconds, periods_of
@@ -54,6 +55,7 @@ class KubeletConfiguration:
     pulls:               which images pods have to show credentials for
     sysctls:             that pods may set beside the safe ones
     managers:            who gets which cores and memory, and what is kept back of both
+    swap_behavior:       whether containers may use swap: NoSwap or LimitedSwap
     static_pods:         folder of the manifests of static pods, or one manifest; "" for none
     """
 
@@ -64,6 +66,7 @@ class KubeletConfiguration:
     log_files: int = _LOG_FILES
     managers: Settings = field(default_factory=Settings)
     static_pods: str = ""
+    swap_behavior: str = NO_SWAP
     eviction_soft: tuple[Threshold, ...] = ()
     eviction_max_grace: int = 0
     shutdown: Periods = ()
@@ -233,6 +236,7 @@ _FIELDS: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
     "enableSystemLogQuery": ("log_queries", _yes_or_no),
     "seccompDefault": ("seccomp_default", _yes_or_no),
     "allowedUnsafeSysctls": ("sysctls", _sysctls),
+    "memorySwap": ("swap_behavior", parse_behavior),
     "maxPods": ("max_pods", _count),
     "staticPodPath": ("static_pods", _path),
     "containerLogMaxSize": ("log_bytes", _bytes),

@@ -7,6 +7,7 @@ import platform
 from pathlib import Path
 
 from tiphys.api import core_v1
+from tiphys.node.resources.swap import machine_memory
 
 VERSION = "v1.36.0+tiphys"  # of the kubelet, as its node's status shows it
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}  # Go's names of what uname(1) prints
@@ -20,6 +21,7 @@ def architecture() -> str:
 def system_info(runtime: str) -> core_v1.NodeSystemInfo:
     """`runtime` is the name and version of the container runtime: ``containerd://1.6.20``."""
     machine_id = _read("/etc/machine-id")
+    swap = machine_memory().swap
     return core_v1.NodeSystemInfo(
         machine_id=machine_id,
         system_uuid=machine_id,
@@ -31,6 +33,7 @@ def system_info(runtime: str) -> core_v1.NodeSystemInfo:
         kube_proxy_version="",
         operating_system="linux",
         architecture=architecture(),
+        swap=core_v1.NodeSwapStatus(capacity=swap) if swap else None,
     )
 
 

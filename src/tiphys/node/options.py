@@ -75,6 +75,7 @@ def configuration_of(options: NodeOptions) -> dict[str, Any]:
         "preloadedImagesVerificationAllowlist": list(configuration.pulls.allowed),
         "seccompDefault": configuration.seccomp_default,
         "allowedUnsafeSysctls": list(configuration.sysctls),
+        "memorySwap": {"swapBehavior": configuration.swap_behavior},
         "staticPodPath": configuration.static_pods,
         **shown(configuration.managers),
     }

@@ -269,6 +269,20 @@ async def test_a_pod_with_image_volumes_is_run_by_runc(
     assert containerd.last("RunPodSandbox").runtime_handler == ""
 
 
+@pytest.mark.parametrize(("has_file", "unified"), [(True, {"memory.swap.max": "0"}), (False, {})])
+async def test_containers_have_no_swap_where_that_is_a_groups_own(
+    containerd: Containerd,
+    runtime: CRIRuntime,
+    monkeypatch: pytest.MonkeyPatch,
+    has_file: bool,
+    unified: dict[str, str],
+) -> None:
+    monkeypatch.setattr(runtime._groups, "limits_swap", lambda: has_file)
+    sandbox = SandboxState("s", 0, True)
+    await runtime.start_container(one(), sandbox, plan())
+    assert containerd.last("CreateContainer").config.linux.resources.unified == unified
+
+
 async def test_processes_of_other_runtimes_are_left_to_them(
     containerd: Containerd, runtime: CRIRuntime
 ) -> None:

@@ -34,7 +34,8 @@ from tiphys.node.metrics import KubeletMetrics
 from tiphys.node.naming import Resolver
 from tiphys.node.references import References
 from tiphys.node.resources.capacity import machine_capacity
-from tiphys.node.resources.cgroups import ControlGroups, group_limits
+from tiphys.node.resources.cgroups import SWAP_FILE, ControlGroups, group_limits
+from tiphys.node.resources.swap import NO_SWAP, machine_memory, swap_limit
 from tiphys.node.runtime import ContainerPlan, PodVolumes, RuntimeFault, Streams
 from tiphys.node.states import ContainerState, PodIdentity, PodState, SandboxState, Usage
 from tiphys.node.volumes.podvolumes import Volumes
@@ -56,7 +57,8 @@ _NO_RESOLVER = Resolver([], [], [])
 
 class CRIRuntime(CRIImages, CRILogs):
     """`socket` is containerd's, `logs` the folder of container logs, `cgroup` the parent of every
-    pod's control group. Calls are counted in `metrics`. A pod has `pids` processes at most."""
+    pod's control group. Calls are counted in `metrics`. A pod has `pids` processes at most, and as
+    much swap as `swap_behavior` lets it."""
 
     runs_processes = True
     parallel_starts = 6
@@ -69,6 +71,7 @@ class CRIRuntime(CRIImages, CRILogs):
         metrics: KubeletMetrics | None = None,
         log_limits: LogLimits = LogLimits(),
         pids: int | None = None,
+        swap_behavior: str = NO_SWAP,
     ) -> None:
         client = CRIClient(socket, metrics or KubeletMetrics(CollectorRegistry()))
         CRIImages.__init__(self, client)
@@ -78,6 +81,7 @@ class CRIRuntime(CRIImages, CRILogs):
         self._configs: dict[str, m.PodSandboxConfig] = {}  # of sandboxes, by pod uid
         self._tasks = TaskGroup("cri")
         self._processes = Processes()
+        self._swap_behavior = swap_behavior
         self.name = "containerd://unknown"
         self.applies_cdi = False
         self.abilities = RuntimeAbilities()
@@ -265,7 +269,7 @@ class CRIRuntime(CRIImages, CRILogs):
             )
         request = m.CreateContainerRequest(
             pod_sandbox_id=sandbox.id,
-            config=container_config(pod, plan),
+            config=self._container_config(pod, plan),
             sandbox_config=sandbox_config,
         )
         try:
@@ -284,6 +288,14 @@ class CRIRuntime(CRIImages, CRILogs):
             raise RuntimeFault("RunContainerError", str(fault)) from None
         known = ContainerState(id, plan.container.name, plan.attempt, sandbox=sandbox.id)
         return await self.container(known)
+
+    def _container_config(self, pod: core_v1.Pod, plan: ContainerPlan) -> m.ContainerConfig:
+        config = container_config(pod, plan)
+        resources = config.linux.resources if config.linux is not None else None
+        if self._groups.limits_swap() and resources is not None:
+            limit = swap_limit(self._swap_behavior, pod, plan.container, machine_memory())
+            resources.unified = {SWAP_FILE: str(limit)}
+        return config
 
     async def _uninterrupted(self, call: Coroutine[Any, Any, Any]) -> None:
         """A call that goes on when its caller is cancelled, and is waited for.

@@ -23,6 +23,7 @@ from tiphys.machinery.footprint import requests_of
 log = logging.getLogger(__name__)
 
 ROOT = Path("/sys/fs/cgroup")
+SWAP_FILE = "memory.swap.max"  # of version 2
 CPU_PERIOD = 100_000  # microseconds, the kernel's default
 LEAST_QUOTA = 1000  # microseconds: the kernel accepts no less
 LEAST_SHARES, _MOST_SHARES = 2, 262_144  # the kernel's bounds
@@ -229,6 +230,7 @@ class ControlGroups:
     def __init__(
         self, parent: str, milli_cpu: int, root: Path = ROOT, pids: int | None = None
     ) -> None:
+        self._root = root
         self._parent = Path(parent.strip("/"))
         self._node = GroupLimits(shares(milli_cpu))
         self._pids = pids
@@ -263,6 +265,11 @@ class ControlGroups:
             self._share_among(qos)
         except OSError as error:
             log.warning("The control group of pod %s is not set up: %s", uid, error)
+
+    def limits_swap(self) -> bool:
+        """Whether what a group may use of it is set by a file of its own: on version 2. On version
+        1 the runtime gives containers with a limit of memory none beyond it."""
+        return (self._root / self._parent / SWAP_FILE).exists()
 
     def processes(self, uid: str, qos: str) -> int:
         """How many a pod has; 0 where the kernel does not count them."""
