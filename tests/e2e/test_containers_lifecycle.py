@@ -349,13 +349,14 @@ def test_a_pod_has_its_part_of_the_machine_as_a_whole(machine: Machine) -> None:
     assert _group_file(uid, "cpu", "cpu.shares", "cpu.weight") in ("307", "12")
     assert _group_file(uid, "memory", "memory.limit_in_bytes", "memory.max") == str(64 << 20)
     gone(machine, "part")
-    machine.eventually(lambda: not list(ROOT.glob(f"**/pod{uid}")))
+    machine.eventually(lambda: not control_groups(f"pod{uid}"))
 
 
 def _group_file(uid: str, controller: str, first: str, second: str) -> str:
     """A file of a burstable pod's group, in version 1 or 2 of control groups."""
     top, name = (ROOT, second) if is_unified() else (ROOT / controller, first)
-    [group] = top.glob(f"**/burstable/pod{uid}")
+    found = control_groups(f"burstable/pod{uid}")
+    [group] = [folder for folder in found if folder.is_relative_to(top)]
     return (group / name).read_text().strip()
 
 

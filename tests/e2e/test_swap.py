@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import configured
+from tests.e2e.controlgroups import control_groups
 from tests.e2e.machine import Machine, run_pod, running
-from tiphys.node.resources.cgroups import ROOT, SWAP_FILE, is_unified
+from tiphys.node.resources.cgroups import SWAP_FILE, is_unified
 from tiphys.node.resources.swap import machine_memory
 
 CONFIGURATION = """
@@ -31,7 +32,7 @@ def swap_of(machine: Machine, pod: str) -> str:
     """What the pod's container may use."""
     status = machine.get(f"pod/{pod}")["status"]["containerStatuses"][0]
     id = status["containerID"].removeprefix("containerd://")
-    [group] = [folder for folder in ROOT.rglob(id) if folder.is_dir()]
+    [group] = control_groups(id)
     return (group / SWAP_FILE).read_text().strip()
 
 
