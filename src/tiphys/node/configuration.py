@@ -9,6 +9,7 @@ from typing import Any
 from tiphys.machinery import durations
 from tiphys.machinery.quantity import ceil_units
 from tiphys.node.images.access import ALLOWLISTED, PRELOADED, VerificationPolicy
+from tiphys.node.managers.options import check_gate
 from tiphys.node.managers.settings import FIELDS as MANAGER_FIELDS
 from tiphys.node.managers.settings import Settings
 from tiphys.node.resources.capacity import PODS
@@ -103,7 +104,12 @@ def read(document: Any) -> KubeletConfiguration:
         except (ValueError, TypeError) as error:
             raise ConfigurationError(f"{name}: {error}") from None
     fields = _with_thresholds(_with_shutdown(_with_pulls(fields)))
-    return KubeletConfiguration(**fields, managers=Settings(**of_managers))
+    managers = Settings(**of_managers)
+    try:
+        check_gate(managers.cpu_options, managers.alpha_options)
+    except ValueError as error:
+        raise ConfigurationError(f"cpuManagerPolicyOptions: {error}") from None
+    return KubeletConfiguration(**fields, managers=managers)
 
 
 def _with_thresholds(fields: dict[str, Any]) -> dict[str, Any]:

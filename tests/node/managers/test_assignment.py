@@ -140,3 +140,24 @@ def test_too_many_are_refused() -> None:
             choose(ONE_SOCKET, parse("1-3"), 4)
         problem = "not enough cpus available to satisfy request: requested=4, available=3"
         assert str(refusal.value) == problem
+
+
+TWO_SOCKETS_OF_THREADS = regular(sockets=2, cores=4, threads=2)  # 0-3 and 8-11 on the first
+
+
+@pytest.mark.parametrize(
+    ("machine", "free", "count", "taken"),
+    [
+        (ONE_SOCKET, "0-7", 2, "0-1"),
+        (ONE_SOCKET, "0-7", 5, "0-4"),
+        (ONE_SOCKET, "0,2-7", 4, "0,2-4"),
+        (ONE_SOCKET, "0-7", 8, "0-7"),
+        (TWO_SOCKETS_OF_THREADS, "0-15", 5, "0-3,8"),
+        (TWO_SOCKETS_OF_THREADS, "0-15", 10, "0-5,8-11"),
+        (TWO_SOCKETS_OF_THREADS, "0-13,15", 3, "4-6"),  # the socket first that has fewer
+    ],
+)
+def test_cpus_are_of_as_many_cores_as_there_are_where_that_is_wanted(
+    machine: Topology, free: str, count: int, taken: str
+) -> None:
+    assert take(machine, parse(free), count, across_cores=True) == parse(taken)

@@ -19,7 +19,7 @@ from tiphys.node.managers.hints import Hint
 from tiphys.node.managers.options import CPUOptions
 from tiphys.node.managers.placement import place
 from tiphys.node.managers.settings import Settings
-from tiphys.node.managers.topology import Topology, regular
+from tiphys.node.managers.topology import CPU, Layout, Topology, regular
 
 THREADS = regular(cores=4, threads=2)  # CPUs 0-7, 4 is the other thread of core 0
 TWO_NODES = regular(sockets=2, cores=4)  # CPUs 0-3 and 4-7
@@ -160,6 +160,20 @@ def test_hints_are_the_nodes_that_have_as_many(
     assert one.pod_hints(pod) == {"cpu": hints}
 
 
+def test_nodes_of_one_socket_are_as_good_as_one_where_sockets_count(tmp_path: Path) -> None:
+    four_nodes = regular(sockets=2, numa_per_socket=2, cores=2)  # 0-3 on the first socket
+    state = CPUState(tmp_path / "state", "static")
+    one = CPUManager(four_nodes, state, CPUOptions(by_socket=True), parse("0"))
+    pod = guaranteed("a", "2")
+    container = pod.spec.containers[0]
+    preferred = {
+        hint.nodes for hint in one.container_hints(pod, container)["cpu"] if hint.preferred
+    }
+    assert preferred == {0b0010, 0b0100, 0b1000, 0b0011, 0b1100}
+    one.allocate(pod, container, Hint(0b0001, True))
+    assert one.cpus("a", "c0") == parse("2-3")  # of the socket; the node itself has one left
+
+
 def test_a_container_that_has_cores_hints_at_them(tmp_path: Path) -> None:
     pod = guaranteed("a", "2")
     one = manager(tmp_path, TWO_NODES)
@@ -190,3 +204,24 @@ def test_no_core_is_given_twice_and_all_come_back(
         shared = parse(placement.cpus("", ""))
         assert sum(map(len, held.values())) + len(shared) == len(THREADS.cpus)
         assert NONE.union(shared, *held.values()) == THREADS.cpus
+
+
+@pytest.mark.parametrize(
+    ("topology", "policy", "problem"),
+    [
+        (TWO_NODES, "single-numa-node", "policy is incompatible with CPUManager align-by-socket"),
+        (
+            Topology(Layout({cpu: CPU(cpu, cpu, 0, cpu) for cpu in range(4)})),
+            "restricted",
+            "number of sockets are more than number of NUMA",
+        ),
+    ],
+)
+def test_not_every_machine_can_be_aligned_by_sockets(
+    tmp_path: Path, topology: Topology, policy: str, problem: str
+) -> None:
+    settings = Settings(
+        cpu_policy="static", cpu_options=CPUOptions(by_socket=True), topology_policy=policy
+    )
+    with pytest.raises(ValueError, match=problem):
+        place(settings, topology, {"cpu": 1000}, tmp_path)

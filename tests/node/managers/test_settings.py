@@ -72,6 +72,7 @@ def test_cpus_that_are_named_are_what_is_reserved() -> None:
 
 
 CPU, TOPOLOGY = "cpuManagerPolicyOptions", "topologyManagerPolicyOptions"
+ACROSS = "distribute-cpus-across-cores"
 SPREAD, BY_CACHE = "distribute-cpus-across-numa", "prefer-align-cpus-by-uncorecache"
 
 
@@ -82,7 +83,12 @@ SPREAD, BY_CACHE = "distribute-cpus-across-numa", "prefer-align-cpus-by-uncoreca
         (CPU, {"x": "true"}, 'unknown CPU Manager Policy option: "x"'),
         (CPU, {"align-by-socket": "true"}, "CPU Manager Policy Alpha-level Options not enabled"),
         (CPU, {"full-pcpus-only": "yes"}, 'bad value for option "full-pcpus-only"'),
+        (CPU, {"align-by-socket": "no"}, 'bad value for option "align-by-socket"'),
         (CPU, {SPREAD: "1", BY_CACHE: "1"}, "can not be used at the same time"),
+        (CPU, {"full-pcpus-only": "1", ACROSS: "1"}, "can not be used at the same time"),
+        ("featureGates", {"Other": True}, "nodes of Tiphys follow only CPUManagerPolicyAlpha"),
+        ("featureGates", {"CPUManagerPolicyAlphaOptions": "yes"}, "is neither true nor false"),
+        ("featureGates", [], "it is no map"),
         (CPU, ["x"], "it is no map of strings"),
         ("cpuManagerReconcilePeriod", "0s", "is not above 0"),
         ("reservedSystemCPUs", "0-", "unable to parse reservedSystemCPUs (--reserved-cpus) 0-,"),
@@ -109,3 +115,12 @@ def test_what_cannot_be_followed_is_refused(field: str, value: Any, problem: str
         settings(**{field: value})
     assert str(refusal.value).startswith(f"{field}: ")
     assert problem in str(refusal.value)
+
+
+def test_options_behind_a_gate_are_followed_where_it_is_on() -> None:
+    gates = {"CPUManagerPolicyAlphaOptions": True}
+    wanted = {"align-by-socket": "true", ACROSS: "1"}
+    followed = settings(cpuManagerPolicyOptions=wanted, featureGates=gates).cpu_options
+    assert followed.by_socket and followed.across_cores
+    with pytest.raises(ConfigurationError, match="Alpha-level Options not enabled"):
+        settings(cpuManagerPolicyOptions={ACROSS: "false"}, featureGates={})

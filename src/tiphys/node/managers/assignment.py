@@ -20,16 +20,26 @@ class NotEnoughCPUs(Exception):
         )
 
 
-def take(topology: Topology, available: CPUSet, count: int, by_cache: bool = False) -> CPUSet:
+def take(
+    topology: Topology,
+    available: CPUSet,
+    count: int,
+    by_cache: bool = False,
+    across_cores: bool = False,
+) -> CPUSet:
     """`count` CPUs, packed together: whole sockets and NUMA nodes first, then, with `by_cache`,
     those behind as few last-level caches as possible, then whole cores, then what is left of
-    cores that others use already. Raises NotEnoughCPUs."""
+    cores that others use already. `across_cores`: instead of whole cores, CPUs of a socket in the
+    order of their numbers, which are of other cores first. Raises NotEnoughCPUs."""
     accumulator = Accumulator(topology, available, count)
     accumulator.check()
     for level in accumulator.outer:
         accumulator.take_full(level)
     if by_cache:
         accumulator.take_caches()
+    if across_cores:
+        accumulator.take_across_cores()
+        return accumulator.taken
     accumulator.take_full("core")
     accumulator.take_rest()
     return accumulator.taken
@@ -110,6 +120,16 @@ class Accumulator:
         """Single CPUs, of the cores first that have the fewest free ones."""
         if self.needed > 0:
             self.take(self._ordered_cpus()[: self.needed])
+
+    def take_across_cores(self) -> None:
+        """Single CPUs, socket by socket, by their numbers."""
+        cpus = [
+            cpu
+            for socket in self.ordered("socket")
+            for cpu in sorted(self.free.within("socket", socket))
+        ]
+        if self.needed > 0:
+            self.take(cpus[: self.needed])
 
     # --- the order of groups ---
 

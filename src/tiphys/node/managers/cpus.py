@@ -182,18 +182,33 @@ class CPUManager:
         chosen = NONE
         try:
             if nodes is not None:
-                near = available & self._topology.layout.within("numa", *nodes_of(nodes))
+                near = available & self._near(nodes)
                 chosen = self._take(near, min(count, len(near)))
             return chosen | self._take(available - chosen, count - len(chosen))
         except NotEnoughCPUs as error:
             raise AllocationError(str(error)) from None
+
+    def _near(self, nodes: Mask) -> CPUSet:
+        """The CPUs of NUMA nodes, or of the sockets that these are on."""
+        layout = self._topology.layout
+        if not self._settings.by_socket:
+            return layout.within("numa", *nodes_of(nodes))
+        return layout.within("socket", *self._sockets(nodes))
+
+    def _sockets(self, nodes: Mask) -> set[int]:
+        layout = self._topology.layout
+        found: set[int] = set()
+        for numa in nodes_of(nodes):
+            found |= layout.groups_within("socket", "numa", numa)
+        return found
 
     def _take(self, available: CPUSet, count: int) -> CPUSet:
         """Raises NotEnoughCPUs."""
         if self._settings.spread:
             group = self._topology.cpus_per_core if self._settings.whole_cores else 1
             return distribute(self._topology, available, count, group)
-        return take(self._topology, available, count, self._settings.by_cache)
+        settings = self._settings
+        return take(self._topology, available, count, settings.by_cache, settings.across_cores)
 
     def _note_reusable(self, pod: core_v1.Pod, container: core_v1.Container, cpus: CPUSet) -> None:
         """An init container has ended when the next one starts, which may have its CPUs."""
@@ -245,7 +260,16 @@ class CPUManager:
             enough = sum(free[numa] + again[numa] for numa in nodes) >= count
             if enough and needed_nodes & ~mask == 0:
                 sufficient.append(mask)
-        return [Hint(mask, mask.bit_count() == fewest) for mask in sufficient]
+        return [Hint(mask, self._is_preferred(mask, fewest)) for mask in sufficient]
+
+    def _is_preferred(self, nodes: Mask, fewest: int) -> bool:
+        """Those of as few NUMA nodes as can be or, by sockets, on as few of these."""
+        if nodes.bit_count() == fewest:
+            return True
+        per_socket = self._topology.numa_nodes // self._topology.sockets
+        if not self._settings.by_socket or not per_socket:
+            return False
+        return len(self._sockets(nodes)) == -(-fewest // per_socket)
 
 
 def reserve(topology: Topology, settings: CPUOptions, explicit: CPUSet, milli_cpu: int) -> CPUSet:
@@ -263,7 +287,7 @@ def reserve(topology: Topology, settings: CPUOptions, explicit: CPUSet, milli_cp
         if settings.spread:
             chosen = distribute(topology, topology.cpus, count, per_core)
         else:
-            chosen = take(topology, topology.cpus, count, settings.by_cache)
+            chosen = take(topology, topology.cpus, count, settings.by_cache, settings.across_cores)
     if len(chosen) != count:
         raise ValueError(
             "[cpumanager] unable to reserve the required amount of CPUs (size of "

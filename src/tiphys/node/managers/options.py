@@ -12,7 +12,7 @@ CONTAINER, POD = "container", "pod"
 MEMORY_NONE, MEMORY_STATIC = "None", "Static"
 MOST_NODES = 8  # NUMA nodes of a machine: every set of them is tried
 
-# Options of upstream that are behind a feature gate, which is off in 1.36.
+ALPHA_GATE = "CPUManagerPolicyAlphaOptions"  # off in 1.36, unless `featureGates` says otherwise
 _ALPHA = ("align-by-socket", "distribute-cpus-across-cores")
 _TRUE = ("1", "t", "T", "true", "TRUE", "True")
 _FALSE = ("0", "f", "F", "false", "FALSE", "False")
@@ -25,12 +25,18 @@ class CPUOptions:
     spread:       evenly over NUMA nodes where one does not hold them all
     keep_strict:  reserved CPUs are not in the shared pool, either
     by_cache:     behind as few last-level caches as possible
+    across_cores: threads of as many cores as there are
+    by_socket:    CPUs of one socket are as good as those of one NUMA node
+    alpha:        the option that needs `ALPHA_GATE`; "" if none was given
     """
 
     whole_cores: bool = False
     spread: bool = False
     keep_strict: bool = False
     by_cache: bool = False
+    across_cores: bool = False
+    by_socket: bool = False
+    alpha: str = ""
 
 
 @dataclass(frozen=True)
@@ -49,27 +55,52 @@ _CPU_OPTIONS = {
     "distribute-cpus-across-numa": "spread",
     "strict-cpu-reservation": "keep_strict",
     "prefer-align-cpus-by-uncorecache": "by_cache",
+    "distribute-cpus-across-cores": "across_cores",
+    "align-by-socket": "by_socket",
 }
+# Of these pairs one option alone may be on.
+_EXCLUSIVE = (
+    ("full-pcpus-only", "distribute-cpus-across-cores"),
+    ("distribute-cpus-across-numa", "distribute-cpus-across-cores"),
+    ("prefer-align-cpus-by-uncorecache", "distribute-cpus-across-cores"),
+    ("prefer-align-cpus-by-uncorecache", "distribute-cpus-across-numa"),
+)
 
 
 def cpu_options(policy_options: Mapping[str, str]) -> CPUOptions:
     """Raises ValueError."""
     fields: dict[str, bool] = {}
+    alpha = ""
     for name, value in policy_options.items():
-        if name in _ALPHA:
-            raise ValueError(
-                f'CPU Manager Policy Alpha-level Options not enabled, but option "{name}" provided'
-            )
         if name not in _CPU_OPTIONS:
             raise ValueError(f'unknown CPU Manager Policy option: "{name}"')
+        alpha = name if name in _ALPHA else alpha
         fields[_CPU_OPTIONS[name]] = _boolean(name, value)
-    options = CPUOptions(**fields)
-    if options.by_cache and options.spread:
+    for one, other in _EXCLUSIVE:
+        if fields.get(_CPU_OPTIONS[one]) and fields.get(_CPU_OPTIONS[other]):
+            raise ValueError(
+                f"static policy options {one} and {other} can not be used at the same time"
+            )
+    return CPUOptions(**fields, alpha=alpha)
+
+
+def check_gate(options: CPUOptions, is_on: bool) -> None:
+    """Raises ValueError for an option whose feature gate is off."""
+    if options.alpha and not is_on:
         raise ValueError(
-            "static policy options prefer-align-cpus-by-uncorecache and "
-            "distribute-cpus-across-numa can not be used at the same time"
+            f"CPU Manager Policy Alpha-level Options not enabled, but option "
+            f'"{options.alpha}" provided'
         )
-    return options
+
+
+def alpha_gate(gates: Mapping[str, object]) -> bool:
+    """Whether `featureGates` turns `ALPHA_GATE` on. Raises ValueError."""
+    for name, value in gates.items():
+        if name != ALPHA_GATE:
+            raise ValueError(f"nodes of Tiphys follow only {ALPHA_GATE}")
+        if type(value) is not bool:
+            raise ValueError(f"{name}: {value!r} is neither true nor false")
+    return bool(gates.get(ALPHA_GATE, False))
 
 
 def topology_options(policy_options: Mapping[str, str]) -> TopologyOptions:

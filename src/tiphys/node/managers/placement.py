@@ -197,10 +197,26 @@ def _cpu_manager(
     manager = None
     if settings.cpu_policy == options.STATIC:
         own = settings.cpu_options
+        if own.by_socket:
+            _check_sockets(topology, settings.topology_policy)
         reserved = reserve(topology, own, settings.reserved_cpus, kept_back.get("cpu", 0))
         manager = CPUManager(topology, state, own, reserved)
     state.save()
     return manager
+
+
+def _check_sockets(topology: Topology, policy: str) -> None:
+    """Raises ValueError where CPUs cannot be aligned by sockets."""
+    if policy == options.SINGLE_NODE:
+        raise ValueError(
+            f"Topolgy manager {options.SINGLE_NODE} policy is incompatible with CPUManager "
+            "align-by-socket policy option"
+        )
+    if topology.sockets > topology.numa_nodes:
+        raise ValueError(
+            "align by socket is not compatible with hardware where number of sockets are more than "
+            "number of NUMA"
+        )
 
 
 def _memory_manager(

@@ -41,6 +41,7 @@ class Settings:
     system: Amounts = field(default_factory=dict)
     kube: Amounts = field(default_factory=dict)
     pids: int | None = None
+    alpha_options: bool = False  # whether `options.ALPHA_GATE` is on
 
     def reserved(self) -> dict[str, int]:
         """What pods do not get of the machine. CPUs that are named count alone (upstream)."""
@@ -189,6 +190,12 @@ def _pids(value: Any) -> int | None:
     return value if value > 0 else None  # -1: no limit
 
 
+def _gates(value: Any) -> bool:
+    if not isinstance(value, Mapping):
+        raise ValueError("it is no map")
+    return options.alpha_gate(value)
+
+
 FIELDS: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
     "cpuManagerPolicy": ("cpu_policy", _cpu_policy),
     "cpuManagerPolicyOptions": (
@@ -208,4 +215,5 @@ FIELDS: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
     "systemReserved": ("system", _reserved),
     "kubeReserved": ("kube", _reserved),
     "podPidsLimit": ("pids", _pids),
+    "featureGates": ("alpha_options", _gates),
 }
