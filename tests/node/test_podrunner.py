@@ -99,3 +99,18 @@ async def test_a_pod_whose_end_is_seen_before_it_is_answered_is_removed_once() -
     node.runner._node.client.delete = delete  # type: ignore[method-assign]
     await node.runs(wanted("0"))
     assert [what for what, _ in runtime.calls].count("remove sandbox") == 1
+
+
+async def test_a_pod_without_files_is_not_woken_to_refresh_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    waits: list[float | None] = []
+    changed = ManagedPod.changed
+
+    async def noting(managed: ManagedPod, timeout: float | None = None) -> None:
+        waits.append(timeout)
+        await changed(managed, timeout)
+
+    monkeypatch.setattr(ManagedPod, "changed", noting)
+    await Node().runs(wanted("0"))
+    assert waits and set(waits) == {None}
