@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs tests in a virtual machine: Debian's own kernel, with control groups of version 2 alone, whatever this machine
-# has. `vm.sh VENV TEST...`; as root, with qemu-system-x86 and debootstrap. The processor is emulated, some five times as
-# slow, unless ACCEL=kvm. Everything lies in build/vm; the Debian in it is kept for the next time.
+# has. `vm.sh VENV TEST...`; as root, with qemu-system-x86 and debootstrap. The processor is emulated, which is
+# slow (the tests of `make test-vm` take twenty minutes), unless ACCEL=kvm. Everything lies in build/vm; the Debian in it is kept for the next time.
 set -eu
 cd "$(dirname "$0")/.."
 venv=$1

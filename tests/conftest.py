@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import os
 import shutil
 from collections.abc import AsyncIterator, Iterator
@@ -48,6 +49,15 @@ async def cluster() -> AsyncIterator[LocalCluster]:
     """Controllers, scheduler and two hollow nodes."""
     async with LocalCluster(nodes=2) as running:
         yield running
+
+
+@pytest.fixture
+def uncollected() -> Iterator[None]:
+    """No collection comes meanwhile."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 
 import pytest
 
@@ -18,15 +18,6 @@ from tiphys.machinery.errors import StatusError
 from tiphys.testing import LocalCluster
 
 SECRETS = "/api/v1/namespaces/default/secrets"
-
-
-@pytest.fixture
-def uncollected() -> Iterator[None]:
-    """No collection comes meanwhile."""
-    gc.collect()
-    gc.disable()
-    yield
-    gc.enable()
 
 
 def refusals() -> int:

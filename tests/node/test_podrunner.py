@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import weakref
-from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,15 +18,6 @@ from tiphys.node.pod.workers import PodWorkers
 from tiphys.node.podrunner import PodRunner
 
 PROBES: dict[str, Any] = {"readinessProbe": {"exec": {"command": ["true"]}, "periodSeconds": 1}}
-
-
-@pytest.fixture
-def uncollected() -> Iterator[None]:
-    """No collection comes meanwhile."""
-    gc.collect()
-    gc.disable()
-    yield
-    gc.enable()
 
 
 class Admission:

@@ -5,7 +5,8 @@ and reported.
 `runtime.Runtime` is what is asked of a container runtime: `cri` is containerd over CRI, `hollow`
 has no containers and only their life cycle. What they show is in `states`. What the workers share
 is in `nodecontext`: the runtime, `references` to other objects, `naming`, `isolation`. A node's
-settings are in `options` and `configuration`; `podadmission` says which pods it takes.
+settings are in `options` and `configuration`; `podadmission` says which pods it takes. What a pod's
+parts call once it is gone is in `silence`.
 
 The folders, each imports only those below it (`pyproject.toml`):
 

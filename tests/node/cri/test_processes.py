@@ -35,6 +35,15 @@ def proc(tmp_path: Path, process: asyncio.subprocess.Process) -> Path:
     return tmp_path
 
 
+@pytest.fixture
+def watched(proc: Path, process: asyncio.subprocess.Process) -> Processes:
+    """It is trusted, and its start was seen."""
+    processes = Processes(proc)
+    processes.trust(ID)
+    processes.observe(happened("start", ID, process.pid))
+    return processes
+
+
 def handles() -> int:
     return len(os.listdir("/proc/self/fd"))
 
@@ -72,38 +81,27 @@ async def test_what_is_not_trusted_or_not_the_containers_is_not_killed(
 
 
 async def test_a_command_that_was_deleted_is_not_the_container(
-    proc: Path, process: asyncio.subprocess.Process
+    watched: Processes, process: asyncio.subprocess.Process
 ) -> None:
-    processes = Processes(proc)
-    processes.trust(ID)
-    processes.observe(happened("start", ID, process.pid))
-    processes.observe(happened("delete", ID, process.pid, command="exec-1"))
-    assert processes.knows(ID)
-    processes.close()
+    watched.observe(happened("delete", ID, process.pid, command="exec-1"))
+    assert watched.knows(ID)
+    watched.close()
 
 
 async def test_the_end_waits_for_the_task_to_be_deleted(
-    proc: Path, process: asyncio.subprocess.Process
+    watched: Processes, process: asyncio.subprocess.Process
 ) -> None:
-    processes = Processes(proc)
-    processes.trust(ID)
-    processes.observe(happened("start", ID, process.pid))
-    ending = asyncio.create_task(processes.end(ID, 60))
+    ending = asyncio.create_task(watched.end(ID, 60))
     await process.wait()
     assert not ending.done()
-    processes.observe(happened("delete", ID, process.pid))
+    watched.observe(happened("delete", ID, process.pid))
     await asyncio.wait_for(ending, 5)
 
 
-async def test_the_end_does_not_wait_for_ever_nor_for_the_unknown(
-    proc: Path, process: asyncio.subprocess.Process
-) -> None:
-    processes = Processes(proc)
-    await asyncio.wait_for(processes.end("unknown", 60), 5)
-    processes.trust(ID)
-    processes.observe(happened("start", ID, process.pid))
-    await asyncio.wait_for(processes.end(ID, 0.01), 5)
-    processes.close()
+async def test_the_end_does_not_wait_for_ever_nor_for_the_unknown(watched: Processes) -> None:
+    await asyncio.wait_for(watched.end("unknown", 60), 5)
+    await asyncio.wait_for(watched.end(ID, 0.01), 5)
+    watched.close()
 
 
 @pytest.mark.parametrize("garbage", [b"\xff", b"x/tasks/exit"])

@@ -1,1 +1,2 @@
-"""The container runtime interface: its messages, a client, and the runtime that pods run on."""
+"""The container runtime interface: its messages, a client, the runtime that pods run on, and
+`processes`, which end without it."""

@@ -1,7 +1,8 @@
 """The first processes of containers and sandboxes, as containerd's events tell of them.
 
-containerd kills by a program of the OCI runtime, some 15 ms of processor time a time; a handle of
-the process (pidfd) does it in none, and cannot mean another process of the same number.
+containerd kills by a program of the OCI runtime, some 10 ms of processor time a time with what it
+and its shim do for that; a handle of the process (pidfd) does it in none, and cannot mean another
+process of the same number.
 """
 
 from __future__ import annotations

@@ -1,2 +1,2 @@
 """What a node has for pods: who is admitted (`admission`), whose containers are resized (`resize`),
-and who uses more than is allowed (`eviction`)."""
+who uses more than is allowed (`eviction`), and who may use how much `swap`."""
