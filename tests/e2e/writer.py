@@ -1,12 +1,15 @@
 """A client that writes one object after the other and watches them all, whatever happens to the
 servers: ``python -m tests.e2e.writer KUBECONFIG RECORD``.
 
-RECORD gets a line for each acknowledged write, with the time, and for what the watch has shown.
+RECORD gets a line for each acknowledged write, with the time, and for what the watch has shown. The
+first SIGTERM ends the writing; the client leaves once the watch has shown everything it wrote, or
+does not within `LONGEST_WAIT`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import sys
 import time
@@ -23,10 +26,31 @@ from tiphys.client.tasks import TaskGroup
 from tiphys.machinery.errors import StatusError, is_already_exists
 
 NAMESPACE = "default"
+LONGEST_WAIT = 30.0  # seconds
 
 
-async def write(client: Client, out: TextIO) -> None:
-    """A write that was not acknowledged is tried again; that it was made already counts."""
+class Seen:
+    """The numbers that the watch has shown, and who waits for some of them."""
+
+    def __init__(self) -> None:
+        self._numbers: set[int] = set()
+        self._news = asyncio.Event()
+
+    def add(self, number: int) -> None:
+        self._numbers.add(number)
+        self._news.set()
+
+    async def all_of(self, numbers: set[int]) -> None:
+        while not numbers <= self._numbers:
+            self._news.clear()
+            await self._news.wait()
+
+
+async def write(client: Client, out: TextIO, written: set[int]) -> None:
+    """Adds to `written` what was acknowledged.
+
+    A write that was not acknowledged is tried again; that it was made already counts.
+    """
     number = 0
     while True:
         config = core_v1.ConfigMap(
@@ -42,6 +66,7 @@ async def write(client: Client, out: TextIO) -> None:
                 continue
         server = client._servers.current
         note(out, {"written": number, "time": time.monotonic(), "server": server})
+        written.add(number)
         number += 1
 
 
@@ -53,18 +78,24 @@ def note(out: TextIO, line: dict[str, Any]) -> None:
 async def main(kubeconfig: str, out: TextIO) -> None:
     stop = stop_event()
     tasks = TaskGroup("writer")
+    written, seen = set[int](), Seen()
     async with Client(load(kubeconfig), "writer") as client:
         configs = Informer(client, core_v1.ConfigMap, namespace=NAMESPACE, labels="by=writer")
 
         def changed(old: object, new: core_v1.ConfigMap | None) -> None:
             if old is None and new is not None:
-                note(out, {"seen": int(new.metadata.name[2:])})
+                number = int(new.metadata.name[2:])
+                note(out, {"seen": number})
+                seen.add(number)
 
         configs.on_change(changed)
         tasks.start(configs.run(), "informer")
         await configs.synced.wait()
-        tasks.start(write(client, out), "write")
+        writing = tasks.start(write(client, out, written), "write")
         await stop.wait()
+        writing.cancel()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(seen.all_of(written), LONGEST_WAIT)
         note(out, {"lists": configs._lists_done})
         await tasks.stop()
 
