@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 from tests.e2e.controlgroups import control_groups
 from tests.e2e.machine import (
@@ -16,6 +17,7 @@ from tests.e2e.machine import (
     discard,
     gone,
     phase,
+    restart_node,
     run_pod,
     running,
 )
@@ -120,6 +122,36 @@ def test_hooks_and_grace(machine: Machine) -> None:
     gone(machine, "hooked")
     assert time.monotonic() - began < 8
     assert sorted(os.listdir(folder)) == ["started", "stopping", "term"]
+
+
+_TELLS = """
+trap 'echo USR1 >> /host/$1; exit 0' USR1
+trap 'echo TERM >> /host/$1' TERM
+touch /host/$1
+while true; do sleep 0.1; done
+"""
+
+
+def test_a_container_ends_by_the_signal_of_its_pod(machine: Machine) -> None:
+    """Also under an agent that did not start it."""
+    folder = Path(f"/tmp/tiphys-signals-{os.getpid()}")
+    container = {
+        "lifecycle": {"stopSignal": "SIGUSR1"},
+        "volumeMounts": [{"name": "host", "mountPath": "/host"}],
+    }
+    volumes = [{"name": "host", "hostPath": {"path": str(folder), "type": "DirectoryOrCreate"}}]
+    for name in ("before", "now"):
+        script = _TELLS.replace("$1", name)
+        more = {"os": {"name": "linux"}, "terminationGracePeriodSeconds": 20}
+        run_pod(machine, name, script, container=container, volumes=volumes, **more)
+        running(machine, name)
+        machine.eventually((folder / name).exists)
+        if name == "before":
+            restart_node(machine)
+    status = machine.get("pod/now")["status"]["containerStatuses"][0]
+    assert status["stopSignal"] == "SIGUSR1"
+    gone(machine, "before", "now")
+    assert [(folder / name).read_text() for name in ("before", "now")] == ["USR1\n"] * 2
 
 
 def test_a_container_is_resized_while_it_runs(machine: Machine) -> None:

@@ -106,13 +106,16 @@ class RecordingRuntime(HollowRuntime):
         super().__init__(now=lambda: 1.0)
         self.calls: list[tuple[str, str]] = []
         self.graces: dict[str, float] = {}
+        self.signals: dict[str, str] = {}  # that were asked for
 
-    async def stop_container(self, id: str, grace: float) -> None:
+    async def stop_container(self, id: str, grace: float, signal: str = "") -> None:
         stopped = self._find(id)
         name = stopped.name if stopped is not None else id
         self.calls.append(("stop", name))
         self.graces[name] = grace
-        await super().stop_container(id, grace)
+        if signal:
+            self.signals[name] = signal
+        await super().stop_container(id, grace, signal)
 
     async def stop_sandbox(self, id: str) -> None:
         self.calls.append(("stop sandbox", id))

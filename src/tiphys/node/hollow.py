@@ -231,7 +231,7 @@ class HollowRuntime:
 
     async def pin_container(self, id: str, cpus: str) -> None: ...
 
-    async def stop_container(self, id: str, grace: float) -> None:
+    async def stop_container(self, id: str, grace: float, signal: str = "") -> None:
         container = self._find(id)
         if container is not None:
             self._finish(container, 0)

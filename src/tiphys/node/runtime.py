@@ -273,8 +273,8 @@ class Runtime(Protocol):
         """Has the running container `id` run on these CPUs, as ``0-3``."""
         ...
 
-    async def stop_container(self, id: str, grace: float) -> None:
-        """Ends a container, by force after `grace` seconds."""
+    async def stop_container(self, id: str, grace: float, signal: str = "") -> None:
+        """Ends a container with `signal`, or its image's; by force after `grace` seconds."""
         ...
 
     async def remove_container(self, id: str) -> None: ...

@@ -7,12 +7,15 @@ from typing import Annotated, Any
 
 import grpc
 import grpc.aio
+import pytest
 
+from tests.builders import pod
 from tests.node.plugins.programs import unary
 from tiphys.api.base import F, Int32, Struct
 from tiphys.machinery import protobuf
 from tiphys.node.cri import messages as m
 from tiphys.node.cri import snapshots as s
+from tiphys.node.runtime import ContainerPlan, RuntimeFault
 
 _SNAPSHOTS = {"View": s.ViewRequest, "Mounts": s.MountsRequest, "Remove": s.RemoveRequest}
 
@@ -120,3 +123,20 @@ class Containerd:
 
     def last(self, method: str) -> Any:
         return [request for name, request in self.calls if name == method][-1]
+
+
+def one() -> Any:
+    made = pod("p")
+    made.metadata.uid = "u"
+    made.status.qos_class = "BestEffort"
+    return made
+
+
+def plan(name: str = "c", **more: Any) -> ContainerPlan:
+    return ContainerPlan(one().spec.containers[0], 2, "img", [], [], {}, [], **more)
+
+
+async def fault(work: Any) -> tuple[str, str]:
+    with pytest.raises(RuntimeFault) as error:
+        await work
+    return error.value.reason, str(error.value)

@@ -54,11 +54,11 @@ async def test_a_process_whose_start_was_seen_is_killed(
     before = handles()
     processes = Processes(proc)
     processes.trust(ID)
-    assert not processes.knows(ID) and not processes.kill(ID)
+    assert not processes.knows(ID) and not processes.send(ID, signal.SIGKILL)
     assert not processes.observe(happened("start", ID, process.pid))
-    assert processes.knows(ID) and processes.kill(ID)
+    assert processes.knows(ID) and processes.send(ID, signal.SIGKILL)
     assert await process.wait() == -signal.SIGKILL
-    assert processes.kill(ID)  # once more does nothing
+    assert processes.send(ID, signal.SIGKILL)  # once more does nothing
     assert processes.observe(happened("exit", ID, process.pid))
     assert not processes.observe(happened("delete", ID, process.pid))
     assert not processes.knows(ID) and not processes.trusts(ID) and handles() == before
@@ -70,11 +70,11 @@ async def test_what_is_not_trusted_or_not_the_containers_is_not_killed(
     before = handles()
     processes = Processes(proc)
     processes.observe(happened("start", ID, process.pid))
-    assert not processes.kill(ID)
+    assert not processes.send(ID, signal.SIGKILL)
     processes.trust("another")
     processes.observe(happened("start", "another", process.pid))
     processes.observe(happened("start", "another", 1 << 22))  # no process has this number
-    assert not processes.kill("another")
+    assert not processes.send("another", signal.SIGKILL)
     assert process.returncode is None and handles() == before + 1
     processes.close()
     assert handles() == before
@@ -91,7 +91,7 @@ async def test_a_command_that_was_deleted_is_not_the_container(
 async def test_the_end_waits_for_the_task_to_be_deleted(
     watched: Processes, process: asyncio.subprocess.Process
 ) -> None:
-    ending = asyncio.create_task(watched.end(ID, 60))
+    ending = asyncio.create_task(watched.end(ID, signal.SIGKILL, 60))
     await process.wait()
     assert not ending.done()
     watched.observe(happened("delete", ID, process.pid))
@@ -99,9 +99,40 @@ async def test_the_end_waits_for_the_task_to_be_deleted(
 
 
 async def test_the_end_does_not_wait_for_ever_nor_for_the_unknown(watched: Processes) -> None:
-    await asyncio.wait_for(watched.end("unknown", 60), 5)
-    await asyncio.wait_for(watched.end(ID, 0.01), 5)
+    await asyncio.wait_for(watched.end("unknown", signal.SIGKILL, 60), 5)
+    await asyncio.wait_for(watched.end(ID, signal.SIGKILL, 0.01), 5)
     watched.close()
+
+
+async def test_a_signal_that_may_be_answered_is_sent_once(
+    watched: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[int] = []
+    monkeypatch.setattr(watched, "send", lambda id, number: sent.append(number))
+    for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGKILL, signal.SIGKILL):
+        assert not await watched.end(ID, number, 0.001)
+    assert sent == [signal.SIGTERM, signal.SIGKILL, signal.SIGKILL]
+    watched.close()
+
+
+async def test_all_who_wait_for_an_end_hear_of_it(watched: Processes) -> None:
+    first = asyncio.create_task(watched.end(ID, signal.SIGCONT, 60))
+    second = asyncio.create_task(watched.end(ID, signal.SIGKILL, 60))
+    await asyncio.sleep(0)
+    watched.observe(happened("delete", ID))
+    assert await first and await second
+
+
+async def test_a_process_is_adopted_if_it_is_the_containers(
+    proc: Path, process: asyncio.subprocess.Process
+) -> None:
+    processes = Processes(proc)
+    processes.adopt("another", process.pid)
+    assert not processes.knows("another") and not processes.trusts("another")
+    processes.adopt(ID, process.pid)
+    assert processes.send(ID, signal.SIGTERM)
+    assert await process.wait() == -signal.SIGTERM
+    processes.close()
 
 
 @pytest.mark.parametrize("garbage", [b"\xff", b"x/tasks/exit"])

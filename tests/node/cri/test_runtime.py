@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
-import tempfile
-from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import grpc
 import pytest
 
 from tests.builders import pod
-from tests.node.cri.containerd import Containerd, Refusal, happened
+from tests.node.cri.containerd import Containerd, Refusal, fault, happened, one, plan
 from tiphys.node.abilities import IdRange
 from tiphys.node.cri import messages as m
 from tiphys.node.cri import runtime as module
-from tiphys.node.cri import snapshots as s
-from tiphys.node.cri.logfiles import LogLimits
 from tiphys.node.cri.runtime import CRIRuntime
 from tiphys.node.naming import Resolver
 from tiphys.node.runtime import ContainerPlan, RuntimeFault, Streams
@@ -26,39 +21,6 @@ from tiphys.node.states import ContainerState, PodIdentity, SandboxState, Usage
 
 UID_LABEL = "io.kubernetes.pod.uid"
 RESOLVER = Resolver(["10.0.0.10"], ["svc"], ["ndots:5"])
-
-
-@pytest.fixture
-async def containerd() -> AsyncIterator[Containerd]:
-    with tempfile.TemporaryDirectory(prefix="tiphys-") as folder:  # a socket's path is short
-        made = Containerd(Path(folder))
-        await made.start()
-        yield made
-        await made.stop()
-
-
-@pytest.fixture
-async def runtime(containerd: Containerd, tmp_path: Path) -> AsyncIterator[CRIRuntime]:
-    made = CRIRuntime(containerd.socket, tmp_path / "logs", "tiphys", log_limits=LogLimits(10, 2))
-    yield made
-    await made.close()
-
-
-def one() -> Any:
-    made = pod("p")
-    made.metadata.uid = "u"
-    made.status.qos_class = "BestEffort"
-    return made
-
-
-def plan(name: str = "c", **more: Any) -> ContainerPlan:
-    return ContainerPlan(one().spec.containers[0], 2, "img", [], [], {}, [], **more)
-
-
-async def fault(work: Any) -> tuple[str, str]:
-    with pytest.raises(RuntimeFault) as error:
-        await work
-    return error.value.reason, str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -221,43 +183,6 @@ async def test_a_start_that_is_broken_off_is_waited_for(
     assert finished == [True]
 
 
-async def test_ends_name_what_ends(containerd: Containerd, runtime: CRIRuntime) -> None:
-    await runtime.stop_container("id", 2.6)
-    assert (containerd.last("StopContainer").container_id, containerd.calls[-1][1].timeout) == (
-        "id",
-        3,
-    )
-    await runtime.stop_container("id", -5)
-    assert containerd.last("StopContainer").timeout == 0
-    await runtime.remove_container("id")
-    await runtime.stop_sandbox("s")
-    await runtime.remove_sandbox("s")
-    assert containerd.last("RemoveContainer").container_id == "id"
-    assert containerd.last("StopPodSandbox").pod_sandbox_id == "s"
-    assert containerd.last("RemovePodSandbox").pod_sandbox_id == "s"
-
-
-async def test_a_container_whose_process_is_known_is_killed_when_its_time_is_over(
-    containerd: Containerd, runtime: CRIRuntime, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    killed: list[str] = []
-    processes = runtime._processes
-    monkeypatch.setattr(processes, "knows", processes.trusts)
-    monkeypatch.setattr(processes, "kill", lambda id: not killed.append(id))
-    containerd.answers["RunPodSandbox"] = m.RunPodSandboxResponse(pod_sandbox_id="s")
-    containerd.answers["CreateContainer"] = m.CreateContainerResponse(container_id="c1")
-    sandbox = await runtime.run_sandbox(one(), 0, RESOLVER, "host")
-    await runtime.start_container(one(), sandbox, plan())
-    await runtime.stop_container("c1", 60)
-    assert containerd.last("StopContainer").timeout == 61 and not killed  # it ended by itself
-    await runtime.stop_container("c1", 0)
-    assert containerd.last("StopContainer").timeout == 0
-    await runtime.remove_container("c1")
-    assert not processes.trusts("c1") and processes.trusts("s")
-    await runtime.remove_sandbox("s")
-    assert not processes.trusts("s")
-
-
 @pytest.mark.parametrize(("handler", "asked"), [("", "runc"), ("kata", "kata")])
 async def test_a_pod_with_image_volumes_is_run_by_runc(
     containerd: Containerd, runtime: CRIRuntime, handler: str, asked: str
@@ -283,14 +208,17 @@ async def test_containers_have_no_swap_where_that_is_a_groups_own(
     assert containerd.last("CreateContainer").config.linux.resources.unified == unified
 
 
-async def test_processes_of_other_runtimes_are_left_to_them(
+async def test_containers_have_the_huge_pages_of_their_limits(
     containerd: Containerd, runtime: CRIRuntime
 ) -> None:
-    containerd.answers["RunPodSandbox"] = m.RunPodSandboxResponse(pod_sandbox_id="s")
-    containerd.answers["CreateContainer"] = m.CreateContainerResponse(container_id="c1")
-    sandbox = await runtime.run_sandbox(one(), 0, RESOLVER, "host", "kata")
-    await runtime.start_container(one(), sandbox, plan())
-    assert not runtime._processes.trusts("s") and not runtime._processes.trusts("c1")
+    runtime._page_sizes = ("hugepages-2Mi", "hugepages-1Gi")
+    limits = {"hugepages-2Mi": "4Mi"}
+    large = pod(containers=[{"name": "c", "image": "i", "resources": {"limits": limits}}])
+    with_limits = ContainerPlan(large.spec.containers[0], 0, "i", [], [], {}, [])
+    await runtime.start_container(large, SandboxState("s", 0, True), with_limits)
+    resources = containerd.last("CreateContainer").config.linux.resources
+    pages = [(each.page_size, each.limit) for each in resources.hugepage_limits]
+    assert pages == [("2MB", 4 << 20), ("1GB", 0)]
 
 
 async def test_a_container_is_resized_and_pinned(
@@ -348,129 +276,6 @@ async def test_streams_are_had_at_a_url(
 
 
 # --- images ---
-
-
-async def test_an_image_that_is_there_is_asked_for_once(
-    containerd: Containerd, runtime: CRIRuntime
-) -> None:
-    assert not await runtime.has_image("i")
-    containerd.answers["ImageStatus"] = m.ImageStatusResponse(image=m.Image())
-    assert not await runtime.has_image("i"), "it has no id"
-    containerd.answers["ImageStatus"] = m.ImageStatusResponse(image=m.Image(id="x"))
-    for _ in range(2):
-        assert await runtime.has_image("i")
-    assert containerd.methods().count("ImageStatus") == 3
-    await runtime.remove_image("i")
-    assert containerd.last("RemoveImage").image.image == "i"
-    assert await runtime.has_image("i") and containerd.methods().count("ImageStatus") == 4
-
-
-@pytest.mark.parametrize(
-    ("image", "id", "user", "size"),
-    [
-        (None, "", (None, ""), 0),
-        (m.Image(id="x", size=9), "x", (None, ""), 9),
-        (m.Image(id="x", uid=m.Int64Value(value=0)), "x", (0, ""), 0),
-        (m.Image(id="x", username="me"), "x", (None, "me"), 0),
-    ],
-)
-async def test_facts_of_an_image(
-    containerd: Containerd, runtime: CRIRuntime, image: Any, id: str, user: Any, size: int
-) -> None:
-    containerd.answers["ImageStatus"] = m.ImageStatusResponse(image=image)
-    assert await runtime.image_id("i") == id and await runtime.image_user("i") == user
-    assert await runtime.image_size("i") == size
-
-
-@pytest.mark.parametrize(
-    ("refusal", "text"),
-    [
-        (Refusal("broken"), "broken"),
-        (
-            Refusal("no such tag", grpc.StatusCode.NOT_FOUND),
-            "rpc error: code = NotFound desc = no such tag",
-        ),
-        (
-            Refusal("", grpc.StatusCode.DEADLINE_EXCEEDED),
-            "pulling i took longer than 30 minutes",
-        ),
-    ],
-)
-async def test_why_an_image_cannot_be_pulled(
-    containerd: Containerd, runtime: CRIRuntime, refusal: Refusal, text: str
-) -> None:
-    containerd.answers["PullImage"] = refusal
-    assert await fault(runtime.pull("i", None)) == ("ErrImagePull", text)
-
-
-async def test_an_image_is_pulled_with_what_opens_its_registry(
-    containerd: Containerd, runtime: CRIRuntime
-) -> None:
-    await runtime.pull("i", None)
-    assert containerd.last("PullImage").auth is None
-    await runtime.pull("i", {"username": "me", "password": "x"})
-    assert containerd.last("PullImage").auth.username == "me"
-
-
-async def test_images_have_names_and_sizes(containerd: Containerd, runtime: CRIRuntime) -> None:
-    image = m.Image(repo_digests=["a@sha256:1"], repo_tags=["a:1"], size=5)
-    containerd.answers["ListImages"] = m.ListImagesResponse(images=[image])
-    assert await runtime.images() == [(["a@sha256:1", "a:1"], 5)]
-
-
-async def test_an_image_is_mounted_as_a_view_of_its_layers(
-    containerd: Containerd, runtime: CRIRuntime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    mounted: list[tuple[Any, ...]] = []
-    monkeypatch.setattr("tiphys.node.cri.images.mount_read_only", lambda *a: mounted.append(a))
-    info = {"info": '{"chainID":"sha256:9"}'}
-    containerd.answers["ImageStatus"] = m.ImageStatusResponse(info=info)
-    view = s.MountsResponse(mounts=[s.Mount(type="bind", source="/layer", third=["ro"])])
-    containerd.answers["View"] = view
-    await runtime.mount_image("i", "u", "v", tmp_path)
-    assert mounted == [("bind", "/layer", ["ro"], tmp_path)]
-    asked = containerd.last("View")
-    assert (asked.parent, asked.key) == ("sha256:9", "tiphys-volume-u-v")
-    assert asked.labels["tiphys.io/pod-uid"] == "u" and containerd.last("ImageStatus").verbose
-    containerd.answers["View"] = Refusal("there", grpc.StatusCode.ALREADY_EXISTS)
-    fourth = s.Mount(type="overlay", source="o", third=["target"], fourth=["lowerdir=x"])
-    containerd.answers["Mounts"] = s.MountsResponse(mounts=[fourth])
-    await runtime.mount_image("i", "u", "v", tmp_path)
-    assert mounted[1] == ("overlay", "o", ["lowerdir=x"], tmp_path)
-    containerd.answers["View"] = Refusal("no parent", grpc.StatusCode.NOT_FOUND)
-    assert await fault(runtime.mount_image("i", "u", "v", tmp_path)) == (
-        "CreateContainerError",
-        "failed to mount image volume: no parent",
-    )
-    monkeypatch.setattr("os.path.ismount", lambda place: True)
-    await runtime.mount_image("i", "u", "v", tmp_path)  # it is there already
-
-
-async def test_a_mount_that_the_kernel_refuses_is_told(
-    containerd: Containerd, runtime: CRIRuntime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(*_: Any) -> None:
-        raise OSError("not permitted")
-
-    monkeypatch.setattr("tiphys.node.cri.images.mount_read_only", refuse)
-    containerd.answers["View"] = s.MountsResponse(mounts=[s.Mount()])
-    reason, text = await fault(runtime.mount_image("i", "u", "v", tmp_path))
-    assert (reason, text) == ("CreateContainerError", "failed to mount image volume: not permitted")
-
-
-async def test_the_views_of_a_pod_are_removed_one_by_one(
-    containerd: Containerd, runtime: CRIRuntime
-) -> None:
-    names = [s.Info(name="a"), s.Info(name="b")]
-    containerd.answers["List"] = [s.ListResponse(info=names), s.ListResponse(info=names[:1])]
-    containerd.answers["Remove"] = lambda asked: Refusal("busy") if asked.key == "a" else None
-    await runtime.release_images("u")
-    removed = [request.key for method, request in containerd.calls if method == "Remove"]
-    assert removed == ["a", "b", "a"]
-    assert containerd.last("List").filters == ['labels."tiphys.io/pod-uid"=="u"']
-
-
-# --- logs ---
 
 
 async def test_a_full_log_is_rotated_and_the_runtime_opens_another(

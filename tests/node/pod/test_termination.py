@@ -123,11 +123,11 @@ class Hooked(RecordingRuntime):
         self.result = result
         self.held: asyncio.Event | None = None
 
-    async def stop_container(self, id: str, grace: float) -> None:
+    async def stop_container(self, id: str, grace: float, signal: str = "") -> None:
         container = self._find(id)
         if self.held is not None and container is not None and container.name == "c":
             await self.held.wait()
-        await super().stop_container(id, grace)
+        await super().stop_container(id, grace, signal)
 
     async def exec(self, id: str, command: list[str], timeout: float) -> tuple[int, bytes]:
         self.calls.append(("exec", " ".join(command)))
@@ -166,6 +166,13 @@ async def test_a_container_has_two_seconds_after_its_hook(
     managed = await running(hooked(), node_context(Hooked(0)))
     await terminator(managed).stop_container(managed.state.containers["c"], grace)
     assert least <= managed.node.runtime.graces["c"] <= most  # type: ignore[attr-defined]
+
+
+async def test_a_container_is_ended_by_its_signal() -> None:
+    spec = {"name": "c", "image": "i", "lifecycle": {"stopSignal": "SIGUSR1"}}
+    managed = await running(pod(containers=[spec, {"name": "d", "image": "i"}]))
+    await terminator(managed).kill(1.0)
+    assert managed.node.runtime.signals == {"c": "SIGUSR1"}  # type: ignore[attr-defined]
 
 
 async def test_a_container_without_a_hook_has_its_grace_period() -> None:

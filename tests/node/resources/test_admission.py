@@ -12,7 +12,14 @@ from tiphys.node.abilities import RuntimeAbilities
 from tiphys.node.resources.admission import Footprint, insufficient_room, unfit
 from tiphys.node.resources.sysctls import SysctlAllowlist
 
-ROOM = {"cpu": "2", "memory": "1Gi", "ephemeral-storage": "10Gi", "pods": "3"}
+ROOM = {
+    "cpu": "2",
+    "memory": "1Gi",
+    "ephemeral-storage": "10Gi",
+    "pods": "3",
+    "hugepages-2Mi": "8Mi",
+}
+PAGES = "OutOfhugepages-2Mi"
 
 
 def footprint(
@@ -32,6 +39,9 @@ def footprint(
         (footprint(cpu="1"), [footprint(cpu="1")], None),
         (footprint(cpu="1"), [footprint(cpu="1001m")], "OutOfcpu"),
         (footprint(memory="1Gi"), [footprint(memory="1")], "OutOfmemory"),
+        (footprint(**{"hugepages-2Mi": "4Mi"}), [footprint(**{"hugepages-2Mi": "4Mi"})], None),
+        (footprint(**{"hugepages-2Mi": "6Mi"}), [footprint(**{"hugepages-2Mi": "4Mi"})], PAGES),
+        (footprint(**{"hugepages-1Gi": "1Gi"}), [], "OutOfhugepages-1Gi"),
         (footprint(), [footprint()] * 2, None),
         (footprint(), [footprint()] * 3, "OutOfpods"),
         (footprint(), [footprint(cpu="9")], None),

@@ -14,6 +14,7 @@ from tiphys.node.resources.cgroups import (
     ControlGroups,
     GroupLimits,
     group_limits,
+    huge_page_limits,
     quota,
     shares,
     weight,
@@ -136,6 +137,22 @@ def test_a_pods_processes_are_limited_where_that_is_said(machine: Machine) -> No
     assert (folder / "pids.max").read_text() == "64"
     machine.groups.hold("v", GUARANTEED, GroupLimits(512))
     assert not (folder.parent / "podv/pids.max").exists()
+
+
+def test_a_pod_has_no_huge_pages_that_it_does_not_ask_for(machine: Machine) -> None:
+    asks = container({"cpu": "1", "hugepages-2Mi": "4Mi"}, {})
+    pages = huge_page_limits(spec(asks, asks), ("hugepages-2Mi", "hugepages-1Gi"))
+    assert pages == (("2MB", 8 * MIB), ("1GB", 0))
+    folder = machine.root / str(either(machine, "hugetlb/node/podu", "node/podu"))
+    folder.mkdir(parents=True)
+    name = str(either(machine, "hugetlb.{}.limit_in_bytes", "hugetlb.{}.max"))
+    for size in ("1GB", "2MB"):
+        (folder / name.format(size)).touch()  # as the kernel does where it has the controller
+    for uid in ("u", "v"):
+        machine.groups.hold(uid, GUARANTEED, GroupLimits(512, huge_pages=pages))
+    written = [(folder / name.format(size)).read_text() for size in ("2MB", "1GB")]
+    assert written == [str(8 * MIB), "0"]
+    assert not list((folder.parent / "podv").glob("hugetlb*"))
 
 
 def test_burstable_pods_together_weigh_what_they_ask_for(machine: Machine) -> None:

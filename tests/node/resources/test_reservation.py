@@ -26,3 +26,9 @@ def test_what_is_reserved_and_what_eviction_keeps_free_is_not(
 ) -> None:
     kept = kept_back(CAPACITY, reserved, parse_thresholds(eviction))
     assert allocatable(CAPACITY, kept) == left
+
+
+def test_memory_of_huge_pages_is_given_as_these_alone() -> None:
+    huge = {"hugepages-1Gi": "2Gi", "hugepages-2Mi": "0"}
+    left = allocatable(CAPACITY | huge, {"memory": 1 << 30})
+    assert left == CAPACITY | huge | {"memory": "5Gi"}

@@ -51,11 +51,19 @@ def test_a_tmpfs_has_no_devices(
     assert kernel.asked == [(b"tmpfs", os.fsencode(tmp_path), b"tmpfs", flags, b"size=1")]
 
 
+def test_huge_pages_are_mounted_by_their_size(kernel: Kernel, tmp_path: Path) -> None:
+    mounts.mount_huge_pages(tmp_path, 2 << 20)
+    assert kernel.asked == [
+        (b"nodev", os.fsencode(tmp_path), b"hugetlbfs", NOSUID | NODEV, b"pagesize=2097152")
+    ]
+
+
 def test_nothing_is_mounted_twice(
     kernel: Kernel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("os.path.ismount", lambda path: True)
     mounts.mount_tmpfs(tmp_path, "size=1")
+    mounts.mount_huge_pages(tmp_path, 2 << 20)
     assert kernel.asked == []
 
 

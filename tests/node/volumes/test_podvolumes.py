@@ -186,6 +186,12 @@ async def test_a_volume_is_set_up_by_its_kind(
     assert [path for path, _ in mounted] == ([place] if in_memory else [])
 
 
+async def test_a_medium_that_a_pod_cannot_have_is_named(tmp_path: Path) -> None:
+    for medium, problem in (("HugePages", "the pod asks for no huge pages"), ("SSD", "'SSD'")):
+        with pytest.raises(VolumeError, match=problem):
+            await volumes(tmp_path).set_up(mounting({"emptyDir": {"medium": medium}}))
+
+
 async def test_a_volume_that_is_of_no_kind_we_know_is_named(tmp_path: Path) -> None:
     with pytest.raises(VolumeError, match="of a kind that this node does not support") as error:
         await volumes(tmp_path).set_up(mounting({"nfs": {"server": "s", "path": "/p"}}))

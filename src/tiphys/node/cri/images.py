@@ -16,6 +16,22 @@ from tiphys.node.runtime import RuntimeFault
 from tiphys.node.volumes.mounts import mount_read_only
 
 _PULL_TIMEOUT = 1800.0  # seconds
+_STOP_SIGNAL = "SIGTERM"  # of images that name none
+
+
+class _Config(msgspec.Struct):
+    StopSignal: str = ""
+
+
+class _Spec(msgspec.Struct):
+    config: _Config = msgspec.field(default_factory=_Config)
+
+
+class _Info(msgspec.Struct):
+    """The page ``info`` of containerd's verbose status of an image."""
+
+    chainID: str = ""
+    imageSpec: _Spec = msgspec.field(default_factory=_Spec)
 
 
 class CRIImages:
@@ -24,6 +40,7 @@ class CRIImages:
     def __init__(self, client: CRIClient) -> None:
         self._client = client
         self._present: set[str] = set()
+        self._stop_signals: dict[str, str] = {}  # by ids of images, whose content they are
 
     async def has_image(self, image: str) -> bool:
         if image in self._present:
@@ -74,10 +91,11 @@ class CRIImages:
     async def mount_image(self, image: str, uid: str, volume: str, place: Path) -> None:
         if os.path.ismount(place):
             return
-        request = m.ImageStatusRequest(image=m.ImageSpec(image=image), verbose=True)
-        status = await self._client.call("ImageService/ImageStatus", request, m.ImageStatusResponse)
-        chain = msgspec.json.decode(status.info.get("info", "{}")).get("chainID", "")
-        view = await self._view(snapshots.view_of(chain, uid, volume))
+        try:
+            info = await self._info(image)
+        except RuntimeFault as fault:
+            raise _mount_fault(fault) from None
+        view = await self._view(snapshots.view_of(info.chainID, uid, volume))
         try:
             for mount in view.mounts:
                 await asyncio.to_thread(
@@ -85,6 +103,27 @@ class CRIImages:
                 )
         except OSError as error:
             raise _mount_fault(error) from None
+
+    async def image_stop_signal(self, id: str) -> str:
+        """The name of the signal that ends containers of an image, which may be any text. Raises
+        RuntimeFault."""
+        if id not in self._stop_signals:
+            info = await self._info(id)
+            self._stop_signals[id] = info.imageSpec.config.StopSignal or _STOP_SIGNAL
+        return self._stop_signals[id]
+
+    async def _info(self, image: str) -> _Info:
+        """What containerd knows of an image beyond CRI. Raises RuntimeFault if it has none."""
+        request = m.ImageStatusRequest(image=m.ImageSpec(image=image), verbose=True)
+        response = await self._client.call(
+            "ImageService/ImageStatus", request, m.ImageStatusResponse
+        )
+        try:
+            return msgspec.json.decode(response.info.get("info", ""), type=_Info)
+        except msgspec.MsgspecError as error:
+            raise RuntimeFault(
+                "NotFound", f"containerd does not know image {image}: {error}"
+            ) from None
 
     async def _view(self, request: snapshots.ViewRequest) -> snapshots.MountsResponse:
         """The mounts of a view, which an agent before this one may have made."""
@@ -110,6 +149,7 @@ class CRIImages:
     async def remove_image(self, image: str) -> None:
         request = m.RemoveImageRequest(image=m.ImageSpec(image=image))
         await self._client.call("ImageService/RemoveImage", request, m.RemoveImageResponse)
+        self._stop_signals.pop(image, None)
         self._present.clear()  # the same image may have had other names
 
     async def images(self) -> list[tuple[list[str], int]]:

@@ -224,6 +224,11 @@ class KeyValue(Struct):
     value: Annotated[bytes, F(2)] = b""
 
 
+class HugepageLimit(Struct):
+    page_size: Annotated[str, F(1)] = ""
+    limit: Annotated[Int64, F(2)] = 0
+
+
 class LinuxContainerResources(Struct):
     cpu_period: Annotated[Int64, F(1)] = 0
     cpu_quota: Annotated[Int64, F(2)] = 0
@@ -232,6 +237,7 @@ class LinuxContainerResources(Struct):
     oom_score_adj: Annotated[Int64, F(5)] = 0
     cpuset_cpus: Annotated[str, F(6)] = ""
     cpuset_mems: Annotated[str, F(7)] = ""
+    hugepage_limits: Annotated[list[HugepageLimit], F(8)] = []
     unified: Annotated[dict[str, str], F(9)] = {}
     memory_swap_limit_in_bytes: Annotated[Int64, F(10)] = 0
 

@@ -1,8 +1,8 @@
 """The first processes of containers and sandboxes, as containerd's events tell of them.
 
-containerd kills by a program of the OCI runtime, some 10 ms of processor time a time with what it
-and its shim do for that; a handle of the process (pidfd) does it in none, and cannot mean another
-process of the same number.
+containerd sends signals by a program of the OCI runtime, some 10 ms of processor time a time with
+what it and its shim do for that; a handle of the process (pidfd) does it in none, and cannot mean
+another process of the same number.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class _Deletion(Struct):
 class Processes:
     """Those whose start was seen, by the id of their container or sandbox.
 
-    Only processes of ids that are trusted are killed: a runtime may have started a machine, whose
+    Only processes of ids that are trusted get signals: a runtime may have started a machine, whose
     process is not the container's.
     """
 
@@ -58,7 +58,7 @@ class Processes:
         self._proc = proc
         self._handles: dict[str, int] = {}
         self._trusted: set[str] = set()
-        self._awaited: dict[str, asyncio.Event] = {}  # ids whose deletion is waited for
+        self._awaited: dict[str, asyncio.Event] = {}  # by ids whose deletion is waited for
 
     def observe(self, envelope: bytes) -> bool:
         """Takes note of an event of containerd, as it came. Whether a task has ended."""
@@ -71,7 +71,7 @@ class Processes:
             elif read.topic == _DELETED:
                 deletion = protobuf.decode(payload, _Deletion)
                 if deletion.id in ("", deletion.container_id):
-                    self._deleted(deletion.container_id)
+                    self.forget(deletion.container_id)
         except (ValueError, msgspec.MsgspecError):
             return True  # not understood: a look is due
         return read.topic in (_ENDED, _OUT_OF_MEMORY)
@@ -92,11 +92,6 @@ class Processes:
         except OSError:
             return False
 
-    def _deleted(self, id: str) -> None:
-        self.forget(id)
-        if id in self._awaited:
-            self._awaited[id].set()
-
     def _release(self, id: str) -> None:
         handle = self._handles.pop(id, None)
         if handle is not None:
@@ -106,6 +101,12 @@ class Processes:
         """The process of this id is the container's own."""
         self._trusted.add(id)
 
+    def adopt(self, id: str, pid: int) -> None:
+        """Takes note of a process whose start was not seen, and trusts it."""
+        self._started(id, pid)
+        if id in self._handles:
+            self.trust(id)
+
     def trusts(self, id: str) -> bool:
         return id in self._trusted
 
@@ -113,30 +114,37 @@ class Processes:
         """The container is gone."""
         self._trusted.discard(id)
         self._release(id)
+        if (awaited := self._awaited.pop(id, None)) is not None:
+            awaited.set()
 
     def knows(self, id: str) -> bool:
-        """Whether `kill` kills something."""
+        """Whether `send` sends something."""
         return id in self._handles and id in self._trusted
 
-    def kill(self, id: str) -> bool:
-        """Kills the process. False if it is not known."""
+    def send(self, id: str, number: int) -> bool:
+        """Sends the process a signal. False if it is not known."""
         if not self.knows(id):
             return False
         with contextlib.suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self._handles[id], signal.SIGKILL)
+            signal.pidfd_send_signal(self._handles[id], number)
         return True
 
-    async def end(self, id: str, patience: float) -> None:
-        """Kills the process, if it is known, and waits for containerd to have deleted its task, for
-        `patience` seconds at most."""
+    async def end(self, id: str, number: int, patience: float) -> bool:
+        """Sends the process a signal, if it is known, and waits for containerd to have deleted its
+        task, for `patience` seconds at most. Whether that has happened.
+
+        Of signals that a process may answer it gets the first alone, as containerd does: some take
+        a second one for an order to hurry.
+        """
+        if not self.knows(id):
+            return False
+        if id not in self._awaited or number == signal.SIGKILL:
+            self.send(id, number)
         deleted = self._awaited.setdefault(id, asyncio.Event())
-        try:
-            if self.kill(id):
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(patience):
-                        await deleted.wait()
-        finally:
-            self._awaited.pop(id, None)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                await deleted.wait()
+        return deleted.is_set()
 
     def close(self) -> None:
         """Lets go of all handles."""

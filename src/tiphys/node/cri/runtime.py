@@ -7,9 +7,11 @@ import contextlib
 import os
 from collections.abc import Callable, Coroutine
 from pathlib import Path
+from signal import SIGKILL
 from typing import Any, TypeVar
 
 import grpc.aio
+import msgspec
 from prometheus_client import CollectorRegistry
 
 from tiphys.api import core_v1
@@ -29,15 +31,29 @@ from tiphys.node.cri.config import (
 from tiphys.node.cri.images import CRIImages
 from tiphys.node.cri.logfiles import CRILogs, LogLimits
 from tiphys.node.cri.processes import Processes
+from tiphys.node.cri.signals import system_signal
 from tiphys.node.drivervolumes import DriverVolumes, Growth
 from tiphys.node.metrics import KubeletMetrics
 from tiphys.node.naming import Resolver
 from tiphys.node.references import References
+from tiphys.node.resources import hugepages
 from tiphys.node.resources.capacity import machine_capacity
-from tiphys.node.resources.cgroups import SWAP_FILE, ControlGroups, group_limits
+from tiphys.node.resources.cgroups import (
+    SWAP_FILE,
+    ControlGroups,
+    group_limits,
+    huge_page_limits,
+)
 from tiphys.node.resources.swap import NO_SWAP, machine_memory, swap_limit
 from tiphys.node.runtime import ContainerPlan, PodVolumes, RuntimeFault, Streams
-from tiphys.node.states import ContainerState, PodIdentity, PodState, SandboxState, Usage
+from tiphys.node.states import (
+    RUNNING,
+    ContainerState,
+    PodIdentity,
+    PodState,
+    SandboxState,
+    Usage,
+)
 from tiphys.node.volumes.podvolumes import Volumes
 
 T = TypeVar("T", bound=Struct)
@@ -49,10 +65,18 @@ _STOP_MARGIN = 60.0  # seconds beyond the grace period that stopping a container
 _CANCELLED_PATIENCE = 10.0  # seconds that a call has whose caller was cancelled
 _EXEC_MARGIN = 5.0  # seconds beyond its own timeout that a command may take
 _DELETION_PATIENCE = 1.0  # seconds for a sandbox's task to go, before containerd is told to end it
-_LATER = 1  # seconds after the grace period at which containerd kills what this agent has not
+_PAUSES = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)  # seconds between looks at a container's end
+_OWN_PROCESSES = "io.containerd.runc.v2"  # the shim of runtimes whose processes are containers'
 _RUNC = "runc"  # crun mounts volumes anew, and programs on images could be run
 _APP_ARMOR = Path("/sys/module/apparmor/parameters/enabled")
 _NO_RESOLVER = Resolver([], [], [])
+
+
+class _ContainerInfo(msgspec.Struct):
+    """The page ``info`` of containerd's verbose status of a container."""
+
+    pid: int = 0
+    runtimeType: str = ""
 
 
 class CRIRuntime(CRIImages, CRILogs):
@@ -82,6 +106,7 @@ class CRIRuntime(CRIImages, CRILogs):
         self._tasks = TaskGroup("cri")
         self._processes = Processes()
         self._swap_behavior = swap_behavior
+        self._page_sizes = tuple(hugepages.set_aside())
         self.name = "containerd://unknown"
         self.applies_cdi = False
         self.abilities = RuntimeAbilities()
@@ -202,6 +227,7 @@ class CRIRuntime(CRIImages, CRILogs):
     async def reserve(self, pod: core_v1.Pod, spec: core_v1.PodSpec, growing: bool = False) -> None:
         qos = pod.status.qos_class
         limits = group_limits(spec, qos)
+        limits = limits._replace(huge_pages=huge_page_limits(spec, self._page_sizes))
         await asyncio.to_thread(self._groups.hold, pod.metadata.uid, qos, limits, growing)
 
     async def run_sandbox(
@@ -242,7 +268,7 @@ class CRIRuntime(CRIImages, CRILogs):
         return sandbox_config(pod, attempt, resolver, hostname, place)
 
     async def stop_sandbox(self, id: str) -> None:
-        await self._processes.end(id, _DELETION_PATIENCE)  # it only waits
+        await self._processes.end(id, SIGKILL, _DELETION_PATIENCE)  # it only waits
         request = m.StopPodSandboxRequest(pod_sandbox_id=id)
         await self._runtime("StopPodSandbox", request, m.StopPodSandboxResponse)
 
@@ -292,7 +318,11 @@ class CRIRuntime(CRIImages, CRILogs):
     def _container_config(self, pod: core_v1.Pod, plan: ContainerPlan) -> m.ContainerConfig:
         config = container_config(pod, plan)
         resources = config.linux.resources if config.linux is not None else None
-        if self._groups.limits_swap() and resources is not None:
+        if resources is None:
+            return config
+        pages = hugepages.limits(plan.container.resources.limits, self._page_sizes)
+        resources.hugepage_limits = [m.HugepageLimit(size, limit) for size, limit in pages.items()]
+        if self._groups.limits_swap():
             limit = swap_limit(self._swap_behavior, pod, plan.container, machine_memory())
             resources.unified = {SWAP_FILE: str(limit)}
         return config
@@ -323,21 +353,54 @@ class CRIRuntime(CRIImages, CRILogs):
         request = m.UpdateContainerResourcesRequest(container_id=id, linux=linux)
         await self._runtime("UpdateContainerResources", request, m.UpdateContainerResourcesResponse)
 
-    async def stop_container(self, id: str, grace: float) -> None:
+    async def stop_container(self, id: str, grace: float, signal: str = "") -> None:
         seconds = max(0, round(grace))
-        killing = None
-        if seconds and self._processes.knows(id):
-            loop = asyncio.get_running_loop()
-            killing = loop.call_later(seconds, self._processes.kill, id)
-            seconds += _LATER
+        if await self._end(id, grace, signal):
+            if await self._has_exited(id):
+                return
+            seconds = 0
         request = m.StopContainerRequest(container_id=id, timeout=seconds)
+        await self._runtime(
+            "StopContainer", request, m.StopContainerResponse, seconds + _STOP_MARGIN
+        )
+
+    async def _end(self, id: str, grace: float, signal: str) -> bool:
+        """Ends a container's process with signals, without containerd, if it can be found."""
+        request = m.ContainerStatusRequest(container_id=id, verbose=True)
         try:
-            await self._runtime(
-                "StopContainer", request, m.StopContainerResponse, seconds + _STOP_MARGIN
-            )
-        finally:
-            if killing is not None:
-                killing.cancel()
+            answer = await self._runtime("ContainerStatus", request, m.ContainerStatusResponse)
+            info = msgspec.json.decode(answer.info.get("info", ""), type=_ContainerInfo)
+        except (RuntimeFault, msgspec.MsgspecError):
+            return False
+        processes = self._processes
+        if not processes.knows(id) and info.pid and info.runtimeType == _OWN_PROCESSES:
+            processes.adopt(id, info.pid)  # its start was not seen: it is older than this agent
+        if not processes.knows(id):
+            return False
+        if grace > 0:
+            image = answer.status.image_ref if answer.status is not None else ""
+            number = await self._number(signal, image)
+            if number is None:
+                return False
+            if await processes.end(id, number, grace):
+                return True
+        await processes.end(id, SIGKILL, _DELETION_PATIENCE)
+        return True
+
+    async def _number(self, signal: str, image: str) -> int | None:
+        """Of a signal, or of the one that an image asks for; None if only containerd knows."""
+        with contextlib.suppress(RuntimeFault):
+            return system_signal(signal or await self.image_stop_signal(image))
+        return None
+
+    async def _has_exited(self, id: str) -> bool:
+        """Whether containerd says so, too, which it does in a moment."""
+        for pause in _PAUSES:
+            status = await self.container(ContainerState(id, "", 0))
+            if status.state != RUNNING:
+                return True
+            await asyncio.sleep(pause)
+        return False
 
     async def remove_container(self, id: str) -> None:
         self._processes.forget(id)

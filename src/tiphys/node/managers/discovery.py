@@ -4,16 +4,14 @@ socket, one NUMA node and no threads."""
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 
-from tiphys.api.base import format_quantity
 from tiphys.node.managers.cpusets import CPUSet, parse
 from tiphys.node.managers.topology import CPU, Layout, NUMANode, Topology
+from tiphys.node.resources.hugepages import set_aside
 
 SYSTEM = Path("/sys/devices/system")
 _UNCORE_LEVEL = 3  # caches from here on are shared by cores
-_NANO = 10**9
 
 
 def discover(system: Path = SYSTEM) -> Topology:
@@ -61,18 +59,8 @@ def _node(folder: Path) -> NUMANode:
         if len(words) >= 4 and words[2] == "MemTotal:":
             memory = int(words[3]) * 1024
     distances = tuple(int(distance) for distance in _text(folder / "distance").split())
-    return NUMANode(memory, distances, _hugepages(folder / "hugepages"))
-
-
-def _hugepages(folder: Path) -> Mapping[str, int]:
-    """Bytes by resource, of the sizes that pages are set aside of."""
-    sizes: dict[str, int] = {}
-    for pages in sorted(folder.glob("hugepages-*kB")):
-        size = int(pages.name.removeprefix("hugepages-").removesuffix("kB")) * 1024
-        count = int(_text(pages / "nr_hugepages") or 0)
-        if count:
-            sizes[f"hugepages-{format_quantity(size * _NANO, 'binary')}"] = count * size
-    return sizes
+    huge = {name: size for name, size in set_aside(folder / "hugepages").items() if size}
+    return NUMANode(memory, distances, huge)
 
 
 def _whole_machine() -> NUMANode:

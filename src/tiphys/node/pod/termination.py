@@ -67,8 +67,14 @@ class PodTerminator:
         """Runs the container's preStop hook and ends it, within `grace` seconds together. Raises
         RuntimeFault."""
         left = await self._run_pre_stop(container, grace)
+        await self._stop(container, left)
+
+    async def _stop(self, container: ContainerState, grace: float) -> None:
+        spec = self._managed.find_container(container.name)
+        lifecycle = spec.lifecycle if spec is not None else None
+        signal = (lifecycle.stop_signal if lifecycle is not None else None) or ""
         with contextlib.suppress(TimeoutError):
-            await self._managed.node.runtime.stop_container(container.id, left)
+            await self._managed.node.runtime.stop_container(container.id, grace, signal)
 
     async def _run_pre_stop(self, container: ContainerState, grace: float) -> float:
         """Returns the seconds that are left of `grace`."""
@@ -131,8 +137,7 @@ class PodTerminator:
                     async with asyncio.timeout(left):
                         await turn.wait()
                 left = max(min(_AFTER_HOOK, grace), grace - (time.monotonic() - began))
-            with contextlib.suppress(TimeoutError):
-                await self._managed.node.runtime.stop_container(container.id, left)
+            await self._stop(container, left)
 
         async def stop_group(number: int, group: list[ContainerState]) -> None:
             try:
@@ -201,8 +206,8 @@ class PodTerminator:
 
     async def _hurry(self, grace: float) -> None:
         for container in self._managed.state.running():
-            with contextlib.suppress(RuntimeFault, TimeoutError):
-                await self._managed.node.runtime.stop_container(container.id, grace)
+            with contextlib.suppress(RuntimeFault):
+                await self._stop(container, grace)
 
     def _reports_progress(self) -> bool:
         """Whether others want to know which containers of the pod have ended. For a single

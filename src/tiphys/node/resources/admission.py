@@ -11,6 +11,7 @@ from tiphys.api import core_v1
 from tiphys.machinery.footprint import clash, ports_of, requests_of, units
 from tiphys.node.abilities import RuntimeAbilities
 from tiphys.node.profiles import needs_app_armor
+from tiphys.node.resources.hugepages import PREFIX
 from tiphys.node.resources.sysctls import SysctlAllowlist
 
 _COMPUTE = ("cpu", "memory", "ephemeral-storage")
@@ -95,12 +96,13 @@ def shortages(
     pods = Shortage("pods", 1, len(others), units("pods", allocatable["pods"]))
     if pods.missing > 0:
         yield pods
-    for name in _COMPUTE:
+    pages = sorted(name for name in pod.requests if name.startswith(PREFIX))
+    for name in (*_COMPUTE, *pages):
         requested = pod.requests.get(name, 0)
         if not requested:
             continue
         used = sum(other.requests.get(name, 0) for other in others)
-        shortage = Shortage(name, requested, used, units(name, allocatable[name]))
+        shortage = Shortage(name, requested, used, units(name, allocatable.get(name, "0")))
         if shortage.missing > 0:
             yield shortage
 

@@ -13,12 +13,13 @@ from __future__ import annotations
 import contextlib
 import copy
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from tiphys.api import core_v1
 from tiphys.machinery.footprint import requests_of
+from tiphys.node.resources import hugepages
 
 log = logging.getLogger(__name__)
 
@@ -35,12 +36,14 @@ _FOLDERS = {GUARANTEED: "", BURSTABLE: "burstable", BEST_EFFORT: "besteffort"}
 
 class GroupLimits(NamedTuple):
     """What a group gets of a busy machine (`shares`, 1024 for a CPU), and what it has at most:
-    thousandths of a CPU, bytes of memory, processes; None for as much as there is."""
+    thousandths of a CPU, bytes of memory, processes; None for as much as there is. Bytes of huge
+    pages by the kernel's name of their size; of others as much as there is."""
 
     shares: int
     milli_cpu: int | None = None
     memory: int | None = None
     pids: int | None = None
+    huge_pages: tuple[tuple[str, int], ...] = ()
 
     def raised_by(self, other: GroupLimits) -> GroupLimits:
         """The larger of both everywhere: what holds while containers change one by one."""
@@ -49,6 +52,7 @@ class GroupLimits(NamedTuple):
             _larger(self.milli_cpu, other.milli_cpu),
             _larger(self.memory, other.memory),
             _larger(self.pids, other.pids),
+            self.huge_pages,  # which no resize changes
         )
 
 
@@ -82,6 +86,12 @@ def group_limits(spec: core_v1.PodSpec, qos: str) -> GroupLimits:
     milli_cpu = limits.get("cpu", 0) if is_limited(spec, "cpu") else None
     memory = limits.get("memory", 0) if is_limited(spec, "memory") else None
     return GroupLimits(shares(requests_of(spec).get("cpu", 0)), milli_cpu, memory)
+
+
+def huge_page_limits(spec: core_v1.PodSpec, sizes: Iterable[str]) -> tuple[tuple[str, int], ...]:
+    """Of a pod's group, for the machine's `sizes`: none of those that it does not ask for."""
+    requests = requests_of(spec)
+    return tuple((hugepages.kernel_name(size), requests.get(size, 0)) for size in sizes)
 
 
 def is_limited(spec: core_v1.PodSpec, resource: str) -> bool:
@@ -137,7 +147,7 @@ class _Separate:
         self._root = root
 
     def make(self, path: Path) -> None:
-        for controller in ("cpu", "memory", "pids"):
+        for controller in ("cpu", "memory", "pids", "hugetlb"):
             if (self._root / controller).exists():
                 (self._root / controller / path).mkdir(parents=True, exist_ok=True)
 
@@ -151,6 +161,10 @@ class _Separate:
         (memory / "memory.limit_in_bytes").write_text(str(bytes_))
         if limits.pids is not None:
             (self._root / "pids" / path / "pids.max").write_text(str(limits.pids))
+        for size, pages in limits.huge_pages:
+            file = self._root / "hugetlb" / path / f"hugetlb.{size}.limit_in_bytes"
+            if file.exists():  # not every kernel has the controller, nor every machine its tree
+                file.write_text(str(pages))
 
     def has(self, path: Path) -> bool:
         return (self._root / "cpu" / path).exists()
@@ -167,7 +181,7 @@ class _Separate:
 class _Unified:
     """Version 2: one tree, whose groups hand controllers on to those below them."""
 
-    _CONTROLLERS = ("cpu", "memory", "pids", "cpuset")
+    _CONTROLLERS = ("cpu", "memory", "pids", "cpuset", "hugetlb")
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -194,6 +208,10 @@ class _Unified:
         (folder / "memory.max").write_text("max" if limits.memory is None else str(limits.memory))
         if limits.pids is not None:
             (folder / "pids.max").write_text(str(limits.pids))
+        for size, pages in limits.huge_pages:
+            file = folder / f"hugetlb.{size}.max"
+            if file.exists():  # not every kernel has the controller
+                file.write_text(str(pages))
 
     def has(self, path: Path) -> bool:
         return (self._root / path).exists()

@@ -70,7 +70,7 @@ def _on_disk(spec: core_v1.PodSpec, used: DiskUsage) -> int:
     """Bytes of containers and volumes, but for those in memory."""
     total = sum(used.containers.values())
     for volume in spec.volumes:
-        if volume.empty_dir is None or volume.empty_dir.medium != "Memory":
+        if volume.empty_dir is None or not volume.empty_dir.medium:
             total += used.volumes.get(volume.name, 0)
     return total
 

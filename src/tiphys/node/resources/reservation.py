@@ -8,6 +8,7 @@ from typing import Any
 from tiphys.api.base import Quantity, format_quantity
 from tiphys.machinery import quantity
 from tiphys.machinery.footprint import CPU, units
+from tiphys.node.resources.hugepages import PREFIX
 from tiphys.node.resources.pressure import Threshold
 
 _MILLI, _UNIT = 10**6, 10**9  # nano units of each
@@ -30,7 +31,11 @@ def kept_back(
 
 
 def allocatable(capacity: Mapping[str, Any], kept: Mapping[str, int]) -> dict[str, Any]:
-    """What is left for pods, in canonical quantities."""
+    """What is left for pods, in canonical quantities. Memory that is set aside as huge pages is
+    given as these alone."""
+    huge = sum(units(name, total) for name, total in capacity.items() if name.startswith(PREFIX))
+    if huge:
+        kept = {**kept, "memory": kept.get("memory", 0) + huge}
     return {name: _less(name, total, kept.get(name, 0)) for name, total in capacity.items()}
 
 

@@ -61,6 +61,8 @@ def container_status(seen: Observation, container: Any, default_reason: str) -> 
     status.image_id = current.image_ref
     status.container_id = f"{seen.scheme}://{current.id}"
     status.restart_count = current.attempt
+    if container.lifecycle is not None:
+        status.stop_signal = container.lifecycle.stop_signal
     last = seen.state.previous.get(name) or record.removed
     if current.state == RUNNING:
         started_at = timestamps.rfc3339(current.started_at)

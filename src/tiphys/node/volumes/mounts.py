@@ -27,6 +27,13 @@ def mount_tmpfs(path: Path, options: str, executable: bool = True) -> None:
     )
 
 
+def mount_huge_pages(path: Path, page: int) -> None:
+    """Mounts files of huge pages of so many bytes; nothing happens where something is mounted
+    already. Raises OSError."""
+    if not os.path.ismount(path):
+        _mount(b"nodev", path, b"hugetlbfs", _NOSUID | _NODEV, f"pagesize={page}".encode())
+
+
 def mount_read_only(kind: str, source: str, options: list[str], place: Path) -> None:
     """Mounts files that must not be changed, run or used as devices, as upstream shows images.
     Raises OSError.

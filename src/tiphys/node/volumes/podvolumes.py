@@ -18,11 +18,12 @@ from tiphys.node.containers.environment import expand
 from tiphys.node.containers.restartpolicy import is_sidecar
 from tiphys.node.drivervolumes import DriverVolumes, Growth
 from tiphys.node.references import References
+from tiphys.node.resources import hugepages
 from tiphys.node.runtime import DeviceNode, Mount
 from tiphys.node.volumes.hostpaths import ClaimedVolumes, host_path
 from tiphys.node.volumes.kubeletfolder import KubeletFolder
 from tiphys.node.volumes.localdisks import LocalDisks
-from tiphys.node.volumes.mounts import make_shared, mount_tmpfs, unmount_below
+from tiphys.node.volumes.mounts import make_shared, mount_huge_pages, mount_tmpfs, unmount_below
 from tiphys.node.volumes.nesting import places_inside
 from tiphys.node.volumes.podfiles import make_termination_log, write_hosts
 from tiphys.node.volumes.projection import Files, write_files
@@ -127,6 +128,10 @@ class Volumes:
         if source.medium == "Memory":
             _mount_tmpfs(path, f"size={memory_size(pod.spec, source, self._allocatable)}")
             mode |= stat.S_ISVTX  # as the kernel makes a tmpfs, and upstream leaves it
+        elif source.medium.startswith(hugepages.MEDIUM):
+            _mount_huge_pages(path, pod.spec, source.medium)
+        elif source.medium:
+            raise VolumeError(f"unknown storage medium {source.medium!r}")
         group = _group(pod)
         if group is not None:
             mode |= stat.S_ISGID  # what is made in a group's folder belongs to the group, too
@@ -330,6 +335,13 @@ def _mount_tmpfs(path: Path, options: str) -> None:
         mount_tmpfs(path, options)
     except OSError as error:
         raise VolumeError(f"mounting a tmpfs failed: {error}") from None
+
+
+def _mount_huge_pages(path: Path, spec: core_v1.PodSpec, medium: str) -> None:
+    try:
+        mount_huge_pages(path, hugepages.volume_page_size(spec, medium))
+    except (OSError, ValueError) as error:
+        raise VolumeError(f"mounting huge pages failed: {error}") from None
 
 
 def _group(pod: core_v1.Pod) -> int | None:

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 
 from tiphys.api.core_v1 import (
     Container,
-    EmptyDirVolumeSource,
     PodSecurityContext,
     PodSpec,
     SecurityContext,
@@ -25,9 +24,6 @@ def omissions(spec: PodSpec, path: str) -> Iterator[str]:
     """Of a pod, or of a template of pods."""
     if spec.security_context is not None:
         yield from _security(spec.security_context, f"{path}.securityContext")
-    for index, volume in enumerate(spec.volumes):
-        if volume.empty_dir is not None:
-            yield from _empty_dir(volume.empty_dir, f"{path}.volumes[{index}].emptyDir")
     for kind, containers in (
         ("initContainers", spec.init_containers),
         ("containers", spec.containers),
@@ -43,20 +39,13 @@ def _security(context: PodSecurityContext | SecurityContext, path: str) -> Itera
         yield f"{path}.seLinuxOptions: {NOT_CARRIED_OUT}"
 
 
-def _empty_dir(source: EmptyDirVolumeSource, path: str) -> Iterator[str]:
-    if source.medium.startswith("HugePages"):
-        yield f"{path}.medium: {source.medium} {NOT_CARRIED_OUT}"
-
-
 def _is_plain(container: Container) -> bool:
     """Whether there is nothing to warn of, as of nearly all: called for every container that is
     created."""
-    return container.security_context is None and container.lifecycle is None
+    return container.security_context is None
 
 
 def _container(container: Container, path: str) -> Iterator[str]:
     context = container.security_context
     if context is not None:
         yield from _security(context, f"{path}.securityContext")
-    if container.lifecycle is not None and container.lifecycle.stop_signal:
-        yield f"{path}.lifecycle.stopSignal: {NOT_CARRIED_OUT}: the image's signal is sent"
