@@ -17,9 +17,11 @@ from tiphys.node.naming import ClusterDNS, Resolver
 from tiphys.node.nodecontext import NodeContext
 from tiphys.node.pod.lifecycle import PodActions, compute_actions
 from tiphys.node.pod.managedpod import ManagedPod
+from tiphys.node.quiet import Quiet
 from tiphys.node.references import References
 from tiphys.node.resources.resize import Resources
 from tiphys.node.runtime import ContainerPlan
+from tiphys.node.startqueue import StartQueue
 from tiphys.node.states import RUNNING, ContainerState, PodState, SandboxState
 from tiphys.node.status.containerstatus import Observation
 from tiphys.node.status.podstatus import pod_status
@@ -108,14 +110,15 @@ class RecordingRuntime(HollowRuntime):
         self.graces: dict[str, float] = {}
         self.signals: dict[str, str] = {}  # that were asked for
 
-    async def stop_container(self, id: str, grace: float, signal: str = "") -> None:
-        stopped = self._find(id)
-        name = stopped.name if stopped is not None else id
+    async def stop_container(
+        self, container: ContainerState, grace: float, signal: str = ""
+    ) -> None:
+        name = container.name
         self.calls.append(("stop", name))
         self.graces[name] = grace
         if signal:
             self.signals[name] = signal
-        await super().stop_container(id, grace, signal)
+        await super().stop_container(container, grace, signal)
 
     async def stop_sandbox(self, id: str) -> None:
         self.calls.append(("stop sandbox", id))
@@ -177,7 +180,8 @@ def node_context(runtime: HollowRuntime | None = None, client: Any = None, **mor
         dns=ClusterDNS(["10.0.0.10"], "cluster.local"),
         resolver=NO_RESOLVER,
         allocatable={},
-        starting=asyncio.Semaphore(4),
+        starting=StartQueue(4),
+        quiet=Quiet(0),
         now=more.pop("now", lambda: 100.0),
         **more,
     )

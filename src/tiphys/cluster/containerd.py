@@ -101,6 +101,7 @@ disabled_plugins = [
   sandbox_image = "{PAUSE}"
   restrict_oom_score_adj = {restrict}
   disable_apparmor = {apparmor}
+  disable_hugetlb_controller = false
   stream_server_address = "127.0.0.1"
   stream_server_port = "0"
   max_container_log_line_size = 16384

@@ -38,6 +38,7 @@ from tiphys.node.podresources.listing import PodResourceLists
 from tiphys.node.podresources.server import PodResourcesServer
 from tiphys.node.podrunner import PodRunner
 from tiphys.node.profiles import RUNTIME_DEFAULT, UNCONFINED
+from tiphys.node.quiet import PAUSE, Quiet
 from tiphys.node.references import References
 from tiphys.node.registration import BEAT, NodeFacts, Registration
 from tiphys.node.resources.eviction import is_limited
@@ -50,6 +51,7 @@ from tiphys.node.server.access import Access
 from tiphys.node.server.streaming import StreamingServer
 from tiphys.node.shutdown.logind import Logind, LogindWatch
 from tiphys.node.shutdown.nodeshutdown import NOT_READY, Announcements, NodeShutdown
+from tiphys.node.startqueue import StartQueue
 from tiphys.node.states import CREATED, EXITED, RUNNING, PodState, Usage, VolumeUsage
 from tiphys.node.staticpods.folder import ManifestFolder
 from tiphys.node.staticpods.manifests import PodReader, static_pod
@@ -127,7 +129,8 @@ class Agent:
             dns=ClusterDNS(list(options.dns_servers), options.domain),
             resolver=options.resolver,
             allocatable=self._allocatable,
-            starting=asyncio.Semaphore(runtime.parallel_starts),
+            starting=StartQueue(runtime.parallel_starts),
+            quiet=Quiet(PAUSE if runtime.runs_processes else 0),
             isolation=isolation or NoIsolation(),
             shortage=lambda uid, wanted: self._admission.shortage(uid, wanted),
             metrics=self.metrics,

@@ -231,10 +231,15 @@ class HollowRuntime:
 
     async def pin_container(self, id: str, cpus: str) -> None: ...
 
-    async def stop_container(self, id: str, grace: float, signal: str = "") -> None:
-        container = self._find(id)
-        if container is not None:
-            self._finish(container, 0)
+    async def stop_container(
+        self, container: ContainerState, grace: float, signal: str = ""
+    ) -> None:
+        found = self._find(container.id)
+        if found is not None:
+            self._finish(found, 0)
+
+    async def ended(self, container: ContainerState) -> ContainerState:
+        return await self.container(container)
 
     async def remove_container(self, id: str) -> None:
         container = self._find(id)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -21,10 +20,12 @@ from tiphys.node.managers.placement import Placement
 from tiphys.node.metrics import KubeletMetrics
 from tiphys.node.naming import ClusterDNS, Resolver
 from tiphys.node.profiles import UNCONFINED
+from tiphys.node.quiet import Quiet
 from tiphys.node.references import References
 from tiphys.node.resources.admission import Footprint, Rejection
 from tiphys.node.resources.usernamespaces import UserNamespaces
 from tiphys.node.runtime import PodVolumes, Runtime
+from tiphys.node.startqueue import StartQueue
 
 
 def _no_shortage(uid: str, wanted: Footprint) -> Rejection | None:
@@ -37,7 +38,8 @@ class NodeContext:
     services: the services that containers get environment variables of
     resolver: the machine's own
     allocatable: by resource, in canonical quantities
-    starting: bounds how many sandboxes and containers are started at the same time
+    quiet: when what pods have left behind is removed
+    starting: which sandboxes and containers are started, so many at the same time
     now: seconds since the epoch
     shortage: why the pod of a uid cannot grow to a footprint; None if it can
     metrics: what the node counts
@@ -61,7 +63,8 @@ class NodeContext:
     dns: ClusterDNS
     resolver: Resolver
     allocatable: dict[str, str]
-    starting: asyncio.Semaphore
+    starting: StartQueue
+    quiet: Quiet = field(default_factory=Quiet)
     addresses: tuple[str, ...] = ()  # `address`, and one of the other family
     now: Callable[[], float] = time.time
     isolation: Isolation = field(default_factory=NoIsolation)

@@ -273,8 +273,15 @@ class Runtime(Protocol):
         """Has the running container `id` run on these CPUs, as ``0-3``."""
         ...
 
-    async def stop_container(self, id: str, grace: float, signal: str = "") -> None:
+    async def stop_container(
+        self, container: ContainerState, grace: float, signal: str = ""
+    ) -> None:
         """Ends a container with `signal`, or its image's; by force after `grace` seconds."""
+        ...
+
+    async def ended(self, container: ContainerState) -> ContainerState:
+        """As the runtime knows a container that was stopped, once it knows of its end; as it is
+        where that takes too long."""
         ...
 
     async def remove_container(self, id: str) -> None: ...

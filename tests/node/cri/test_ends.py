@@ -12,14 +12,16 @@ from typing import Any
 import pytest
 
 from tests.node.cri.containerd import Containerd, happened, one, plan
+from tiphys.node import states
 from tiphys.node.cri import messages as m
 from tiphys.node.cri import runtime as module
 from tiphys.node.cri.runtime import CRIRuntime
 from tiphys.node.naming import Resolver
+from tiphys.node.states import ContainerState
 
 ID = "c0ffee"
 RUNC = "io.containerd.runc.v2"
-RUNNING, EXITED = 1, 2
+RUNNING, EXITED = 1, 2  # CRI's
 RESOLVER = Resolver(["10.0.0.10"], ["svc"], ["ndots:5"])
 
 
@@ -38,12 +40,12 @@ async def process(runtime: CRIRuntime, tmp_path: Path) -> AsyncIterator[asyncio.
 
 
 async def test_ends_name_what_ends(containerd: Containerd, runtime: CRIRuntime) -> None:
-    await runtime.stop_container("id", 2.6)
+    await runtime.stop_container(container("id"), 2.6)
     assert (containerd.last("StopContainer").container_id, containerd.calls[-1][1].timeout) == (
         "id",
         3,
     )
-    await runtime.stop_container("id", -5)
+    await runtime.stop_container(container("id"), -5)
     assert containerd.last("StopContainer").timeout == 0
     await runtime.remove_container("id")
     await runtime.stop_sandbox("s")
@@ -51,6 +53,10 @@ async def test_ends_name_what_ends(containerd: Containerd, runtime: CRIRuntime) 
     assert containerd.last("RemoveContainer").container_id == "id"
     assert containerd.last("StopPodSandbox").pod_sandbox_id == "s"
     assert containerd.last("RemovePodSandbox").pod_sandbox_id == "s"
+
+
+def container(id: str = ID) -> ContainerState:
+    return ContainerState(id, "c", 0, states.RUNNING, image_ref="sha256:1")
 
 
 def started(containerd: Containerd, process: Any, image: str, kind: str = RUNC) -> list[int]:
@@ -97,7 +103,8 @@ async def test_a_container_gets_the_pods_signal_or_its_images(
 ) -> None:
     codes = started(containerd, process, image)
     reaping = asyncio.create_task(reap(runtime, process, codes))
-    await runtime.stop_container(ID, 60, signal)
+    await runtime.stop_container(container(), 60, signal)
+    assert (await runtime.ended(container())).state == states.EXITED
     assert codes == [code] and "StopContainer" not in containerd.methods()
     await reaping
 
@@ -108,7 +115,8 @@ async def test_a_container_is_killed_when_its_time_is_over(
 ) -> None:
     codes = started(containerd, process, "{}")
     reaping = asyncio.create_task(reap(runtime, process, codes))
-    await runtime.stop_container(ID, grace, "SIGURG")  # which nobody listens to
+    await runtime.stop_container(container(), grace, "SIGURG")  # which nobody listens to
+    assert (await runtime.ended(container())).state == states.EXITED
     assert codes == [-9] and "StopContainer" not in containerd.methods()
     await reaping
 
@@ -143,7 +151,7 @@ async def test_containerd_ends_what_we_cannot(
     started(containerd, process, image, kind)
     if info is not None:
         containerd.answers["ContainerStatus"] = m.ContainerStatusResponse(info={"info": info})
-    await runtime.stop_container(ID, 2.6)
+    await runtime.stop_container(container(), 2.6)
     assert containerd.last("StopContainer").timeout == 3
     assert process.returncode is None
 
@@ -153,10 +161,18 @@ async def test_containerd_kills_what_does_not_end_by_a_signal(
 ) -> None:
     """Its events may be lost: then it is asked to end the container, which waits for that."""
     monkeypatch.setattr(module, "_DELETION_PATIENCE", 0.01)
+    started(containerd, process, "{}")
+    await runtime.stop_container(container(), 0.01, "SIGURG")
+    assert containerd.last("StopContainer").timeout == 0
+
+
+async def test_an_end_that_containerd_does_not_see_is_not_waited_for_for_ever(
+    containerd: Containerd, runtime: CRIRuntime, process: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "_PAUSES", (0.001,) * 3)
     started(containerd, process, "{}")
-    await runtime.stop_container(ID, 0.01, "SIGURG")
-    assert containerd.last("StopContainer").timeout == 0
+    assert (await runtime.ended(container())).state == states.RUNNING
+    assert containerd.methods() == ["ContainerStatus"] * 3
 
 
 async def test_what_was_started_is_trusted_until_it_is_gone(

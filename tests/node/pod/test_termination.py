@@ -22,6 +22,7 @@ from tiphys.node.pod.managedpod import ManagedPod
 from tiphys.node.pod.reporting import StatusReporter
 from tiphys.node.pod.termination import PodTerminator
 from tiphys.node.runtime import RuntimeFault
+from tiphys.node.states import ContainerState
 
 
 def terminator(managed: ManagedPod) -> PodTerminator:
@@ -123,11 +124,12 @@ class Hooked(RecordingRuntime):
         self.result = result
         self.held: asyncio.Event | None = None
 
-    async def stop_container(self, id: str, grace: float, signal: str = "") -> None:
-        container = self._find(id)
-        if self.held is not None and container is not None and container.name == "c":
+    async def stop_container(
+        self, container: ContainerState, grace: float, signal: str = ""
+    ) -> None:
+        if self.held is not None and container.name == "c":
             await self.held.wait()
-        await super().stop_container(id, grace, signal)
+        await super().stop_container(container, grace, signal)
 
     async def exec(self, id: str, command: list[str], timeout: float) -> tuple[int, bytes]:
         self.calls.append(("exec", " ".join(command)))

@@ -17,6 +17,7 @@ from prometheus_client import CollectorRegistry
 from tiphys.api import core_v1
 from tiphys.api.base import Struct
 from tiphys.client.tasks import TaskGroup
+from tiphys.node import hugepages
 from tiphys.node.abilities import HandlerAbilities, IdRange, RuntimeAbilities
 from tiphys.node.cri import listing
 from tiphys.node.cri import messages as m
@@ -36,7 +37,6 @@ from tiphys.node.drivervolumes import DriverVolumes, Growth
 from tiphys.node.metrics import KubeletMetrics
 from tiphys.node.naming import Resolver
 from tiphys.node.references import References
-from tiphys.node.resources import hugepages
 from tiphys.node.resources.capacity import machine_capacity
 from tiphys.node.resources.cgroups import (
     SWAP_FILE,
@@ -65,7 +65,7 @@ _STOP_MARGIN = 60.0  # seconds beyond the grace period that stopping a container
 _CANCELLED_PATIENCE = 10.0  # seconds that a call has whose caller was cancelled
 _EXEC_MARGIN = 5.0  # seconds beyond its own timeout that a command may take
 _DELETION_PATIENCE = 1.0  # seconds for a sandbox's task to go, before containerd is told to end it
-_PAUSES = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)  # seconds between looks at a container's end
+_PAUSES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)  # seconds between looks at a container's end
 _OWN_PROCESSES = "io.containerd.runc.v2"  # the shim of runtimes whose processes are containers'
 _RUNC = "runc"  # crun mounts volumes anew, and programs on images could be run
 _APP_ARMOR = Path("/sys/module/apparmor/parameters/enabled")
@@ -85,7 +85,7 @@ class CRIRuntime(CRIImages, CRILogs):
     much swap as `swap_behavior` lets it."""
 
     runs_processes = True
-    parallel_starts = 6
+    parallel_starts = 4
 
     def __init__(
         self,
@@ -353,39 +353,42 @@ class CRIRuntime(CRIImages, CRILogs):
         request = m.UpdateContainerResourcesRequest(container_id=id, linux=linux)
         await self._runtime("UpdateContainerResources", request, m.UpdateContainerResourcesResponse)
 
-    async def stop_container(self, id: str, grace: float, signal: str = "") -> None:
-        seconds = max(0, round(grace))
-        if await self._end(id, grace, signal):
-            if await self._has_exited(id):
-                return
-            seconds = 0
-        request = m.StopContainerRequest(container_id=id, timeout=seconds)
+    async def stop_container(
+        self, container: ContainerState, grace: float, signal: str = ""
+    ) -> None:
+        left = await self._end(container, grace, signal)
+        if left is None:
+            return
+        seconds = max(0, round(left))
+        request = m.StopContainerRequest(container_id=container.id, timeout=seconds)
         await self._runtime(
             "StopContainer", request, m.StopContainerResponse, seconds + _STOP_MARGIN
         )
 
-    async def _end(self, id: str, grace: float, signal: str) -> bool:
-        """Ends a container's process with signals, without containerd, if it can be found."""
+    async def _end(self, container: ContainerState, grace: float, signal: str) -> float | None:
+        """Ends a container's process with signals, without containerd, if it can be found. Returns
+        the seconds that containerd has to give it; None if it has ended."""
+        id, processes = container.id, self._processes
+        if not processes.knows(id):
+            await self._find_process(id)
+        if not processes.knows(id):
+            return grace
+        if grace > 0:
+            number = await self._number(signal, container.image_ref)
+            if number is None:
+                return grace
+            if await processes.end(id, number, grace):
+                return None
+        return None if await processes.end(id, SIGKILL, _DELETION_PATIENCE) else 0
+
+    async def _find_process(self, id: str) -> None:
+        """Takes note of one whose start was not seen: it is older than this agent."""
         request = m.ContainerStatusRequest(container_id=id, verbose=True)
-        try:
+        with contextlib.suppress(RuntimeFault, msgspec.MsgspecError):
             answer = await self._runtime("ContainerStatus", request, m.ContainerStatusResponse)
             info = msgspec.json.decode(answer.info.get("info", ""), type=_ContainerInfo)
-        except (RuntimeFault, msgspec.MsgspecError):
-            return False
-        processes = self._processes
-        if not processes.knows(id) and info.pid and info.runtimeType == _OWN_PROCESSES:
-            processes.adopt(id, info.pid)  # its start was not seen: it is older than this agent
-        if not processes.knows(id):
-            return False
-        if grace > 0:
-            image = answer.status.image_ref if answer.status is not None else ""
-            number = await self._number(signal, image)
-            if number is None:
-                return False
-            if await processes.end(id, number, grace):
-                return True
-        await processes.end(id, SIGKILL, _DELETION_PATIENCE)
-        return True
+            if info.pid and info.runtimeType == _OWN_PROCESSES:
+                self._processes.adopt(id, info.pid)
 
     async def _number(self, signal: str, image: str) -> int | None:
         """Of a signal, or of the one that an image asks for; None if only containerd knows."""
@@ -393,14 +396,13 @@ class CRIRuntime(CRIImages, CRILogs):
             return system_signal(signal or await self.image_stop_signal(image))
         return None
 
-    async def _has_exited(self, id: str) -> bool:
-        """Whether containerd says so, too, which it does in a moment."""
+    async def ended(self, container: ContainerState) -> ContainerState:
         for pause in _PAUSES:
-            status = await self.container(ContainerState(id, "", 0))
-            if status.state != RUNNING:
-                return True
-            await asyncio.sleep(pause)
-        return False
+            seen = await self.container(container)
+            if seen.state != RUNNING:
+                return seen
+            await asyncio.sleep(pause)  # containerd takes note of an end when all of it is over
+        return seen
 
     async def remove_container(self, id: str) -> None:
         self._processes.forget(id)

@@ -6,9 +6,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from tiphys.node.hugepages import set_aside
 from tiphys.node.managers.cpusets import CPUSet, parse
 from tiphys.node.managers.topology import CPU, Layout, NUMANode, Topology
-from tiphys.node.resources.hugepages import set_aside
 
 SYSTEM = Path("/sys/devices/system")
 _UNCORE_LEVEL = 3  # caches from here on are shared by cores

@@ -119,7 +119,7 @@ class ContainerStarter:
         sandbox = managed.state.sandbox
         assert sandbox is not None
         await node.isolation.isolate(pod, sandbox.ips)
-        async with node.starting:
+        async with node.starting.container():
             state = await node.runtime.start_container(pod, sandbox, plan)
         node.placement.note_applied(state.id, plan.confinement.cpus)
         return state

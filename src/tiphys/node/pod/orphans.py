@@ -52,7 +52,7 @@ class OrphanCollector:
         """Whether nothing of it runs any more. One that does not end keeps no other from it."""
         try:
             for container in state.containers.values():
-                await self._runtime.stop_container(container.id, 0)
+                await self._runtime.stop_container(container, 0)
             for sandbox in state.sandbox_ids():
                 await self._runtime.stop_sandbox(sandbox)
                 await self._runtime.remove_sandbox(sandbox)

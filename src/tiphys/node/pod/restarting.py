@@ -31,7 +31,7 @@ async def restart_all(
         managed.probes.stop(container.name)
         _remember(managed, container)
         if container.state != EXITED:
-            await runtime.stop_container(container.id, 0)
+            await runtime.stop_container(container, 0)
         previous = managed.state.previous.get(container.name)
         if previous is not None:
             await runtime.remove_container(previous.id)

@@ -92,7 +92,7 @@ class SandboxStarter:
                 await managed.set_up_volumes()
             except VolumeError as error:
                 return error, error
-        async with node.starting:
+        async with node.starting.sandbox():
             await managed.reserve()
             return await asyncio.gather(
                 node.runtime.run_sandbox(managed.pod, attempt, resolver, hostname, handler, users),

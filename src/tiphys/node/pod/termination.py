@@ -68,13 +68,14 @@ class PodTerminator:
         RuntimeFault."""
         left = await self._run_pre_stop(container, grace)
         await self._stop(container, left)
+        await self._managed.node.runtime.ended(container)
 
     async def _stop(self, container: ContainerState, grace: float) -> None:
         spec = self._managed.find_container(container.name)
         lifecycle = spec.lifecycle if spec is not None else None
         signal = (lifecycle.stop_signal if lifecycle is not None else None) or ""
         with contextlib.suppress(TimeoutError):
-            await self._managed.node.runtime.stop_container(container.id, grace, signal)
+            await self._managed.node.runtime.stop_container(container, grace, signal)
 
     async def _run_pre_stop(self, container: ContainerState, grace: float) -> float:
         """Returns the seconds that are left of `grace`."""
@@ -117,7 +118,7 @@ class PodTerminator:
             await runtime.stop_sandbox(sandbox.id)
             sandbox.ready = False
         for container in running:
-            managed.state.containers[container.name] = await runtime.container(container)
+            managed.state.containers[container.name] = await runtime.ended(container)
         if interrupted:  # a container may have been created by a start that was cancelled
             await managed.read_state()
         managed.note_exits()
@@ -172,8 +173,12 @@ class PodTerminator:
         managed.holds_room = False
         self.is_deleting = True
         await self._delete()
-        # Nothing runs and the address is released: nothing else waits for what is left on disk.
         managed.leave()
+        # Nothing runs and the address is released: nothing else waits for what is left on disk, and
+        # other pods end sooner. A static pod may come again as the very same.
+        node.quiet.disturb()
+        if managed.mirror is None:
+            await node.quiet.wait()
         await self.clean_up()
 
     async def _kill_within_grace(self) -> None:

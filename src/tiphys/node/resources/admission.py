@@ -10,8 +10,8 @@ from typing import NamedTuple
 from tiphys.api import core_v1
 from tiphys.machinery.footprint import clash, ports_of, requests_of, units
 from tiphys.node.abilities import RuntimeAbilities
+from tiphys.node.hugepages import PREFIX
 from tiphys.node.profiles import needs_app_armor
-from tiphys.node.resources.hugepages import PREFIX
 from tiphys.node.resources.sysctls import SysctlAllowlist
 
 _COMPUTE = ("cpu", "memory", "ephemeral-storage")

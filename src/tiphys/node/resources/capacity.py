@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tiphys.api.base import canonical_quantity
-from tiphys.node.resources import hugepages
+from tiphys.node import hugepages
 
 PODS = 110  # the most pods of one node, as upstream
 

@@ -19,7 +19,7 @@ from typing import NamedTuple, Protocol
 
 from tiphys.api import core_v1
 from tiphys.machinery.footprint import requests_of
-from tiphys.node.resources import hugepages
+from tiphys.node import hugepages
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from typing import Any
 from tiphys.api.base import Quantity, format_quantity
 from tiphys.machinery import quantity
 from tiphys.machinery.footprint import CPU, units
-from tiphys.node.resources.hugepages import PREFIX
+from tiphys.node.hugepages import PREFIX
 from tiphys.node.resources.pressure import Threshold
 
 _MILLI, _UNIT = 10**6, 10**9  # nano units of each

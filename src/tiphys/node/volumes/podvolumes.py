@@ -14,11 +14,11 @@ from typing import Any
 
 from tiphys.api import core_v1
 from tiphys.machinery import handles, quantity
+from tiphys.node import hugepages
 from tiphys.node.containers.environment import expand
 from tiphys.node.containers.restartpolicy import is_sidecar
 from tiphys.node.drivervolumes import DriverVolumes, Growth
 from tiphys.node.references import References
-from tiphys.node.resources import hugepages
 from tiphys.node.runtime import DeviceNode, Mount
 from tiphys.node.volumes.hostpaths import ClaimedVolumes, host_path
 from tiphys.node.volumes.kubeletfolder import KubeletFolder

@@ -9,7 +9,7 @@ import pytest
 
 from tests.builders import pod
 from tiphys.api import core_v1
-from tiphys.node.resources.hugepages import (
+from tiphys.node.hugepages import (
     kernel_name,
     limits,
     page_size,
