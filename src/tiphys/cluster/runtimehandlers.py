@@ -54,7 +54,7 @@ def installed(path: str | None = None) -> list[Handler]:
 
 def default(handlers: list[Handler], raises_limits: bool, cgroups: Path = _CGROUPS) -> str:
     """The name of the one for pods without a RuntimeClass: crun if it is installed and works here,
-    else runc. Each pod is eleven calls of it, and crun's are shorter (decision 0035).
+    else runc. Each pod is ten calls of it, and crun's are shorter (decision 0035).
 
     raises_limits: whether processes here may raise their limits (CAP_SYS_RESOURCE)
     """
