@@ -21,6 +21,7 @@ from tests.e2e.machine import (
     run_pod,
     running,
 )
+from tiphys.cluster import images
 from tiphys.node.resources.cgroups import ROOT, is_unified
 
 
@@ -122,6 +123,32 @@ def test_hooks_and_grace(machine: Machine) -> None:
     gone(machine, "hooked")
     assert time.monotonic() - began < 8
     assert sorted(os.listdir(folder)) == ["started", "stopping", "term"]
+
+
+def test_a_container_is_replaced_when_its_pod_gets_another_image(machine: Machine) -> None:
+    """One that runs, one that waits for its next restart, and one whose image is not there."""
+    other = "tiphys.local/other:1"
+    tar = machine.root / "other.tar"
+    files: dict[str, bytes | str] = {"bin/busybox": Path("/bin/busybox").read_bytes()}
+    files |= {f"bin/{name}": "/bin/busybox" for name in ("sh", "sleep", "test")}
+    images.build(tar, other, files, ["/bin/sh"])
+    machine.tiphys("image", "load", "--name", machine.name, str(tar))
+    run_pod(machine, "moved", "exec sleep 3600", restartPolicy="Never")
+    run_pod(machine, "crashed", "test -e /tmp/never")
+    run_pod(machine, "typo", "exec sleep 3600", container={"image": "tiphys.local/nothing:1"})
+    running(machine, "moved")
+    machine.eventually(lambda: restarts(machine, "crashed") == {"c": 2})  # and the next is in 20 s
+    for name in ("crashed", "moved", "typo"):
+        machine.kubectl("set", "image", f"pod/{name}", f"c={other}")
+    machine.eventually(lambda: restarts(machine, "crashed")["c"] >= 3, 10)
+    machine.eventually(lambda: restarts(machine, "moved") == {"c": 1})
+    running(machine, "moved")
+    running(machine, "typo")
+    event = machine.kubectl("get", "events", "--field-selector=involvedObject.name=moved")
+    assert "Container c definition changed, will be restarted" in event
+    status = machine.get("pod/moved")["status"]
+    assert status["containerStatuses"][0]["lastState"]["terminated"]["exitCode"] != 0
+    discard(machine, "moved", "crashed", "typo")
 
 
 _TELLS = """

@@ -188,6 +188,7 @@ class HollowRuntime:
             started_at=now,
             image=plan.image,
             image_ref=plan.image,
+            asked_image=plan.image,
         )
         state = self._pods[pod.metadata.uid]
         if name in state.containers:

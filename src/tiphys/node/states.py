@@ -73,6 +73,11 @@ class ContainerState:
     image: str = ""
     image_ref: str = ""
     sandbox: str = ""  # id of the sandbox it was created in; "" where the runtime does not say
+    asked_image: str = ""  # as the pod named it; "" of containers that an older release started
+
+    def is_of(self, image: str) -> bool:
+        """Whether it was started from the image that the pod names."""
+        return self.asked_image in ("", image)
 
 
 @dataclass(slots=True)

@@ -293,7 +293,7 @@ def test_a_container_with_devices() -> None:
         ("/dev/null", "/dev/it", "rw")
     ]
     assert [device.name for device in told.CDI_devices] == ["example.com/gpu=one"]
-    assert told.annotations == {"a": "b"}
+    assert told.annotations == {"a": "b", "tiphys.dev/image": "i"}
 
 
 @pytest.mark.parametrize(

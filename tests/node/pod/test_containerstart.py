@@ -96,6 +96,20 @@ async def test_restarts_back_off_but_not_those_for_a_resize(
     assert not managed.records["c"].restart_for_resize
 
 
+@pytest.mark.parametrize(("replaced", "delay"), [(True, 0.0), (False, 10.0)])
+async def test_delays_are_those_of_an_image(replaced: bool, delay: float) -> None:
+    managed, starting = await sandboxed()
+    await start(managed, starting)
+    record = managed.records["c"]
+    record.restarts.delay = record.start_failures.delay = 300.0
+    record.start_failures.failed_at = managed.node.now()
+    record.is_replaced = replaced
+    managed.pod.spec.containers[0].image = "newer"
+    await start(managed, starting, 1)
+    assert managed.state.containers["c"].asked_image == "newer"
+    assert (record.restarts.delay, record.start_failures.delay) == (delay, 0.0)
+
+
 async def test_attempts_before_the_last_are_removed() -> None:
     managed, starting = await sandboxed()
     for attempt in range(3):

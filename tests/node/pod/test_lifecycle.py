@@ -183,6 +183,38 @@ def test_a_container_whose_probe_failed_is_killed(probe: str) -> None:
     assert kill.message == f"Container c failed {probe} probe, will be restarted"
 
 
+@pytest.mark.parametrize("policy", ["Always", "Never"])
+@pytest.mark.parametrize(("asked", "is_replaced"), [("img", False), ("", False), ("older", True)])
+def test_a_container_is_replaced_when_its_pod_names_another_image(
+    asked: str, is_replaced: bool, policy: str
+) -> None:
+    shown = container()
+    shown.asked_image = asked
+    computed = actions(pod(restartPolicy=policy), state(shown), records(failed={"c": "liveness"}))
+    message = "Container c definition changed, will be restarted"
+    replaced = [(kill.replaced, kill.message) for kill in computed.kill if kill.replaced]
+    assert replaced == ([(True, message)] if is_replaced else [])
+    assert len(computed.kill) == 1
+
+
+def test_an_init_container_goes_on_though_its_pod_names_another_image() -> None:
+    inits = [{"name": "a", "image": "i"}, {"name": "b", "image": "i", "restartPolicy": "Always"}]
+    for first, replaced in (("a", []), ("b", ["b"])):
+        shown = container(first)
+        shown.asked_image = "older"
+        one = pod(initContainers=[each for each in inits if each["name"] == first])
+        assert [kill.container.name for kill in actions(one, state(shown)).kill] == replaced
+
+
+def test_a_crash_loop_does_not_wait_for_another_image() -> None:
+    known = records()
+    known["c"].restarts = RestartBackoff(delay=160.0, started_at=90.0)
+    last = container(what=EXITED, code=1, finished=100.0)
+    last.asked_image = "older"
+    computed = actions(pod(restartPolicy="Always"), state(last), known, now=101.0)
+    assert starts(computed) == [("c", 1)] and not computed.waiting
+
+
 def test_ephemeral_containers_start_once() -> None:
     one = pod(ephemeralContainers=[{"name": "e", "image": "i"}], restartPolicy="Always")
     assert starts(actions(one, state(container()))) == [("e", 0)]

@@ -40,6 +40,8 @@ class ContainerRecord:
     probes: their tasks, by kind
     allocated: the resources that the node has granted; None for containers that are not resized
     restart_for_resize: it was ended to be started with other resources
+    is_replaced: it was ended to be started from another image
+    asked_image: that it was last tried to be started from
     next_attempt, removed: what it is started as, and how the attempt before ended, after all
         containers of the pod were removed to be restarted
     """
@@ -57,8 +59,15 @@ class ContainerRecord:
     allocated: core_v1.ResourceRequirements | None = None
     actual: ActualResources | None = None
     restart_for_resize: bool = False
+    is_replaced: bool = False
+    asked_image: str = ""
     next_attempt: int = 0
     removed: ContainerState | None = None
+
+    @property
+    def restart_anyway(self) -> bool:
+        """It is started again, whatever the pod's policy is."""
+        return self.restart_for_resize or self.is_replaced
 
 
 class ContainerRecords(dict[str, ContainerRecord]):

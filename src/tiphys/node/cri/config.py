@@ -27,6 +27,7 @@ POD_LABEL = "io.kubernetes.pod.name"
 NAMESPACE_LABEL = "io.kubernetes.pod.namespace"
 UID_LABEL = "io.kubernetes.pod.uid"
 CONTAINER_LABEL = "io.kubernetes.container.name"
+IMAGE_ANNOTATION = "tiphys.dev/image"  # of containers: as the pod names it
 
 # NamespaceMode of CRI.
 _POD_MODE, _CONTAINER_MODE, _NODE_MODE, _TARGET_MODE = range(4)
@@ -125,7 +126,7 @@ def container_config(pod: core_v1.Pod, plan: ContainerPlan) -> m.ContainerConfig
             for device in plan.devices
         ],
         CDI_devices=[m.CDIDevice(name=name) for name in plan.cdi],
-        annotations=plan.annotations,
+        annotations={**plan.annotations, IMAGE_ANNOTATION: plan.image},
         labels={**pod_labels(PodIdentity.of(pod)), CONTAINER_LABEL: container.name},
         log_path=f"{container.name}/{plan.attempt}.log",
         stdin=container.stdin,

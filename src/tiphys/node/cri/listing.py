@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from tiphys.node.cri import messages as m
-from tiphys.node.cri.config import CONTAINER_LABEL, NAMESPACE_LABEL, POD_LABEL, UID_LABEL
+from tiphys.node.cri.config import (
+    CONTAINER_LABEL,
+    IMAGE_ANNOTATION,
+    NAMESPACE_LABEL,
+    POD_LABEL,
+    UID_LABEL,
+)
 from tiphys.node.states import (
     CREATED,
     EXITED,
@@ -58,6 +64,7 @@ def _container_state(container: m.Container) -> ContainerState:
         _STATES[container.state],
         created_at=container.created_at / _NANOSECONDS,
         sandbox=container.pod_sandbox_id,
+        asked_image=container.annotations.get(IMAGE_ANNOTATION, ""),
     )
 
 
@@ -77,6 +84,7 @@ def with_status(known: ContainerState, status: m.ContainerStatus) -> ContainerSt
         image=status.image.image if status.image is not None else "",
         image_ref=status.image_ref,
         sandbox=known.sandbox,
+        asked_image=status.annotations.get(IMAGE_ANNOTATION, ""),
     )
 
 

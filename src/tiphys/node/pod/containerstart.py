@@ -8,6 +8,7 @@ from typing import Any
 
 from tiphys.client.client import Unreachable
 from tiphys.machinery.errors import StatusError
+from tiphys.node.containers.backoff import RestartBackoff
 from tiphys.node.containers.environment import ContainerFacts, environment, expand
 from tiphys.node.containers.nonroot import must_not_be_root, non_root_violation
 from tiphys.node.containers.records import ContainerRecord
@@ -49,6 +50,9 @@ class ContainerStarter:
         was_made = current is not None and current.attempt >= attempt
         if record.starting is not None or was_made:
             return
+        if record.asked_image not in ("", container.image):
+            record.start_failures.reset()  # they were those of another image
+        record.asked_image = container.image
         pause = record.start_failures.remaining(managed.node.now())
         if pause > 0:
             managed.wake_after(pause + _AFTER_PAUSE)
@@ -159,9 +163,11 @@ class ContainerStarter:
         name = container.name
         record.waiting = None
         managed.resources.set_actual(name, state.id, container.resources)
-        is_resize = record.restart_for_resize
-        record.restart_for_resize = False
+        is_due = not record.restart_anyway
+        record.restart_for_resize = record.is_replaced = False
         before = managed.state.containers.get(name)
+        if before is not None and not before.is_of(container.image):
+            record.restarts = RestartBackoff()
         if before is not None and before.id != state.id:
             older = managed.state.previous.get(name)
             managed.state.previous[name] = before
@@ -169,7 +175,7 @@ class ContainerStarter:
                 managed.tasks.start(self._remove(older), f"remove-{name}")
         managed.state.containers[name] = state
         is_restart = state.attempt > 0 or before is not None
-        if is_restart and not is_resize:
+        if is_restart and is_due:
             record.restarts.record_start(managed.node.now())
 
     async def _mount_images(self, container: Any, paths: dict[str, str]) -> None:

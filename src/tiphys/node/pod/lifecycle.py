@@ -33,10 +33,12 @@ class Start(NamedTuple):
 
 
 class Kill(NamedTuple):
-    """A container to end; the message goes into its Killing event."""
+    """A container to end; the message goes into its Killing event. `replaced`: it is started again
+    at once, whatever the pod's policy is."""
 
     container: ContainerState
     message: str
+    replaced: bool = False
 
 
 @dataclass
@@ -91,7 +93,7 @@ def compute_actions(
     actions.reset = _to_reset(pod, state)
     if actions.reset:
         return actions
-    actions.start = list(_restarts_for_resize(pod, state, records))
+    actions.start = list(_restarts_anyway(pod, state, records))
     if actions.start:
         return actions
     step = _Step(pod, state, records, now, actions)
@@ -120,7 +122,7 @@ def _has_completed(
     current = state.containers.get(container.name)
     if current is None or current.state != EXITED:
         return False
-    if records[container.name].restart_for_resize:
+    if records[container.name].restart_anyway:
         return False
     return not is_restarted(pod.spec.restart_policy, container, current)
 
@@ -139,15 +141,16 @@ def _to_reset(pod: core_v1.Pod, state: PodState) -> list[ContainerState]:
     return [*others, *sources] if sources else []
 
 
-def _restarts_for_resize(
+def _restarts_anyway(
     pod: core_v1.Pod, state: PodState, records: ContainerRecords
 ) -> Iterable[Start]:
-    """Containers that were ended to be started with other resources, whatever their policy is."""
+    """Containers that were ended to be started with other resources or from another image, whatever
+    their policy is."""
     for container in [*pod.spec.containers, *pod.spec.init_containers]:
         current = state.containers.get(container.name)
         if current is None or current.state != EXITED:
             continue
-        if records[container.name].restart_for_resize:
+        if records[container.name].restart_anyway:
             yield Start(container, current.attempt + 1)
 
 
@@ -185,7 +188,7 @@ class _Step:
             if not is_restarted(policy, container, current):
                 self.actions.end_pod()
                 return
-        self.keep(container, policy)
+        self.keep(container, policy, is_replaced=False)
 
     def _must_be_repeated(self, container: Any, policy: str) -> bool:
         """Whether an init container ran in an earlier sandbox only. What it did there may be lost:
@@ -210,15 +213,19 @@ class _Step:
         current = self.state.containers.get(container.name)
         return current is not None and current.state == EXITED and current.exit_code == 0
 
-    def keep(self, container: Any, policy: str) -> None:
+    def keep(self, container: Any, policy: str, is_replaced: bool = True) -> None:
         """Starts a container that does not run, ends one whose probe failed, and waits with one
-        that ended too often."""
+        that ended too often. `is_replaced`: as soon as it has another image, as all but init
+        containers are."""
         current = self.state.containers.get(container.name)
         if current is None:
             attempt = self.records[container.name].next_attempt
             self.actions.start.append(Start(container, attempt))
         elif current.state == RUNNING:
-            if probe := self.records[container.name].failed_probe:
+            if is_replaced and not current.is_of(container.image):
+                message = f"Container {container.name} definition changed, will be restarted"
+                self.actions.kill.append(Kill(current, message, replaced=True))
+            elif probe := self.records[container.name].failed_probe:
                 message = f"Container {container.name} failed {probe} probe, will be restarted"
                 self.actions.kill.append(Kill(current, message))
         elif current.state == EXITED:
@@ -230,7 +237,7 @@ class _Step:
     def _restart(self, container: Any, ended: ContainerState) -> None:
         backoff = self.records[container.name].restarts
         remaining = backoff.remaining(ended.finished_at, self.now)
-        if remaining <= 0:
+        if remaining <= 0 or not ended.is_of(container.image):
             self._start_next(container)
             return
         message = (

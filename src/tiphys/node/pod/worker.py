@@ -246,6 +246,7 @@ class PodWorker:
         managed = self.managed
         name = kill.container.name
         managed.event("Normal", "Killing", kill.message, name)
+        managed.records[name].is_replaced |= kill.replaced
         grace = self._terminator.grace_period(name)
         managed.probes.stop(name)
         await self._terminator.stop_container(kill.container, grace)

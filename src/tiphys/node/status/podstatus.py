@@ -36,7 +36,9 @@ def pod_status(seen: Observation) -> v1.PodStatus:
         start_time=pod.status.start_time or timestamps.rfc3339(seen.now),
     )
     _set_container_statuses(seen, status)
-    is_restarting = any(record.removed is not None for record in seen.records.values())
+    is_restarting = any(
+        record.removed is not None or record.restart_anyway for record in seen.records.values()
+    )
     status.phase = phase(pod, seen.state, is_restarting)
     _set_resources(seen, status)
     if failure := seen.failure or _earlier_failure(pod):
@@ -146,7 +148,7 @@ def _requests(spec: v1.PodSpec) -> dict[str, Quantity]:
 
 def phase(pod: v1.Pod, state: PodState, is_restarting: bool = False) -> str:
     """Pending until every main container has started once; then it depends on those that ended.
-    `is_restarting`: containers were removed to be restarted."""
+    `is_restarting`: containers were removed or ended to be restarted."""
     spec = pod.spec
     if any(_has_failed_for_good(pod, state, container) for container in spec.init_containers):
         return "Failed"
@@ -162,6 +164,8 @@ def phase(pod: v1.Pod, state: PodState, is_restarting: bool = False) -> str:
     for container, main in zip(spec.containers, started, strict=True):
         if main.state == RUNNING or is_restarted(spec.restart_policy, container, main):
             return "Running"
+    if is_restarting:
+        return "Running"
     return "Failed" if any(main.exit_code for main in started) else "Succeeded"
 
 
