@@ -144,14 +144,6 @@ def test_other_reasons_do_not_fail_a_pod() -> None:
 
 
 @pytest.mark.parametrize(("code", "ready"), [(0, True), (1, False)])
-def test_a_pod_whose_last_container_is_replaced_goes_on() -> None:
-    one = pod(restartPolicy="Never")
-    known = records()
-    for is_replaced, expected in ((False, "Failed"), (True, "Running")):
-        known["c"].is_replaced = is_replaced
-        assert status_of(one, state(container(what=EXITED, code=137)), known).phase == expected
-
-
 def test_an_init_container_that_succeeded_is_ready(code: int, ready: bool) -> None:
     one = pod(initContainers=[A])
     [init] = status_of(one, state(container("a", EXITED, code))).init_container_statuses
@@ -161,6 +153,14 @@ def test_an_init_container_that_succeeded_is_ready(code: int, ready: bool) -> No
 def test_a_sidecar_that_ended_is_not_ready() -> None:
     [side] = status_of(lasting_pod("s"), state(container("s", EXITED))).init_container_statuses
     assert not side.ready
+
+
+def test_a_pod_whose_last_container_is_replaced_goes_on() -> None:
+    one = pod(restartPolicy="Never")
+    known = records()
+    for is_replaced, expected in ((False, "Failed"), (True, "Running")):
+        known["c"].is_replaced = is_replaced
+        assert status_of(one, state(container(what=EXITED, code=137)), known).phase == expected
 
 
 @pytest.mark.parametrize(
