@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -166,6 +167,10 @@ class Agent:
         states = (CREATED, RUNNING, EXITED)
         counts = {state: partial(self._workers.count_containers, state) for state in states}
         self.metrics.show_node(self.name, self._workers.count_running, counts)
+        workers = self._workers
+        self.metrics.pods.show_pods(
+            workers.count_pods, workers.count_mirrors, workers.count_ephemeral
+        )
         if self._drivers is not None:
             self.metrics.show_volumes(self.volume_usage)
 
@@ -380,11 +385,13 @@ class Agent:
             await self._stale.wait()
             await asyncio.sleep(_RELIST_PAUSE)
             self._stale.clear()
+            began = time.time()
             try:
                 listed = await self.runtime.pods()
             except (RuntimeFault, TimeoutError) as error:
                 log.info("Containers of node %s cannot be listed: %s", self.name, error)
                 continue
+            self.metrics.pods.relisted(began, time.time())
             self._workers.resync(listed)
 
     async def _keep_house(self) -> None:

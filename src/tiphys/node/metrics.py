@@ -10,6 +10,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from tiphys.client.exposition import exponential_buckets
+from tiphys.node.podmetrics import PodMetrics
 from tiphys.node.states import PodIdentity, VolumeUsage
 
 _START_BUCKETS = (
@@ -119,6 +120,7 @@ class KubeletMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
         self.probes = ProbeMetrics()
+        self.pods = PodMetrics(registry)
         self._node_name = Gauge(
             "kubelet_node_name", "The node's name; always 1.", ("node",), registry=registry
         )

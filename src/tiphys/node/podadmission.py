@@ -92,6 +92,7 @@ class PodAdmission:
             managed.holds_room = False
         self._placer.release(uid)
         await worker.reject(rejection)
+        self._node.metrics.pods.rejected(rejection.reason)
         return bool(worker.pod.metadata.deletion_timestamp)
 
     async def _find_room(self, managed: ManagedPod) -> Rejection | None:

@@ -16,6 +16,7 @@ from tiphys.node.images.pulling import ImagePuller, ImageRequest
 from tiphys.node.pod.managedpod import ManagedPod
 from tiphys.node.pod.runtimehandler import handler_of
 from tiphys.node.pod.termination import PodTerminator
+from tiphys.node.podmetrics import kind_of
 from tiphys.node.probes.prober import Target
 from tiphys.node.profiles import seccomp_of
 from tiphys.node.runtime import Confinement, ContainerPlan, Mount, RuntimeFault
@@ -65,6 +66,7 @@ class ContainerStarter:
         managed = self._managed
         record = managed.records[container.name]
         container = managed.resources.with_allocated(container)
+        managed.node.metrics.pods.start_begun(kind_of(managed.pod, container.name))
         try:
             state = await self._create(container, attempt)
         except RuntimeFault as fault:
@@ -85,6 +87,8 @@ class ContainerStarter:
             managed.resync()
 
     def _failed(self, container: Any, fault: RuntimeFault) -> None:
+        kind = kind_of(self._managed.pod, container.name)
+        self._managed.node.metrics.pods.start_failed(kind, fault.reason)
         # The container may have been created, and then its attempt is used up.
         self._managed.resync()
         self._managed.waiting.start_failed(container, fault)
@@ -157,6 +161,9 @@ class ContainerStarter:
         if seconds:
             now = managed.node.now()
             managed.startup.pulled(now - seconds, now)
+            with contextlib.suppress(RuntimeFault):
+                size = await managed.node.runtime.image_size(request.image)
+                managed.node.metrics.pods.pulled(seconds, size)
 
     def _note_start(self, container: Any, state: ContainerState, record: ContainerRecord) -> None:
         managed = self._managed

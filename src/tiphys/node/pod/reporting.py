@@ -31,11 +31,15 @@ class StatusReporter:
         if finished.is_final(status.phase):
             # Before it is reported: the scheduler may send another pod into the room.
             managed.holds_room = False
+        count = managed.node.metrics.pods.reported
         if managed.mirror is not None:
+            count(pod.status, status)
             managed.mirror.show_status(status)
             managed.pod = _with_status(managed.pod, status)
             return
         written = await self._writer.write(pod, status)
+        if written is not pod:
+            count(pod.status, status)
         if _version(written) > _version(managed.pod):  # else a newer pod has come meanwhile
             managed.pod = written
 

@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 
 from tiphys.api import core_v1
-from tiphys.node.naming import HostNameError, host_and_domain, host_in_kernel, resolver_of
+from tiphys.node.abilities import IdRange
+from tiphys.node.naming import HostNameError, Resolver, host_and_domain, host_in_kernel, resolver_of
 from tiphys.node.pod.managedpod import ManagedPod
 from tiphys.node.pod.reporting import StatusReporter
 from tiphys.node.pod.runtimehandler import handler_of, users_of
@@ -95,7 +96,14 @@ class SandboxStarter:
         async with node.starting.sandbox():
             await managed.reserve()
             return await asyncio.gather(
-                node.runtime.run_sandbox(managed.pod, attempt, resolver, hostname, handler, users),
+                self._run(attempt, resolver, hostname, handler, users),
                 managed.set_up_volumes(),
                 return_exceptions=True,
             )
+
+    async def _run(
+        self, attempt: int, resolver: Resolver, hostname: str, handler: str, users: IdRange | None
+    ) -> SandboxState:
+        node, pod = self._managed.node, self._managed.pod
+        with node.metrics.pods.sandbox(handler):
+            return await node.runtime.run_sandbox(pod, attempt, resolver, hostname, handler, users)

@@ -61,6 +61,7 @@ class PodWorker:
         self._sandbox = SandboxStarter(managed, self._reporter)
         self._starter = ContainerStarter(managed, self._terminator)
         self._pending_since = 0.0
+        self._has_stepped = False
 
     # --- what the agent asks ---
 
@@ -141,6 +142,7 @@ class PodWorker:
         """One step; seconds until the next one is due, or None."""
         identity = self.managed.identity
         retry = _RETRY
+        began = time.monotonic()
         try:
             return await self._step()
         except VolumePending as pending:
@@ -156,11 +158,20 @@ class PodWorker:
         except Exception:  # a bug in one step must not end the pod's only worker
             log.exception("Pod %s is tried again after an unexpected error", identity)
             return _RETRY
+        finally:
+            self._note_step(time.monotonic() - began)
         try:
             await self._reporter.report(is_final=self._terminator.is_terminating)
         except (StatusError, Unreachable) as error:
             log.info("The status of pod %s is not written: %s", identity, error)
         return retry
+
+    def _note_step(self, seconds: float) -> None:
+        operation = "sync" if self._has_stepped else "create"
+        if self._terminator.is_terminating:
+            operation = "terminated"
+        self._has_stepped = True
+        self.managed.node.metrics.pods.worked(operation, seconds)
 
     def _note_pending(self, pending: VolumePending) -> None:
         """Says which volume a pod waits for, as often as upstream, which waits that long."""

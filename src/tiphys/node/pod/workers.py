@@ -103,6 +103,21 @@ class PodWorkers(Mapping[str, PodWorker]):
         """Pods of which a container runs."""
         return sum(bool(worker.state.running()) for worker in list(self._by_uid.values()))
 
+    def count_pods(self, static: bool) -> int:
+        """Those that have not been removed, of the static ones or of the others."""
+        workers = list(self._by_uid.values())
+        return sum((worker.managed.mirror is not None) == static for worker in workers)
+
+    def count_mirrors(self) -> int:
+        """Static pods that the API server shows."""
+        mirrors = [worker.managed.mirror for worker in list(self._by_uid.values())]
+        return sum(mirror is not None and mirror.object is not None for mirror in mirrors)
+
+    def count_ephemeral(self) -> int:
+        """Ephemeral containers that pods have, whether they run or not."""
+        workers = list(self._by_uid.values())
+        return sum(len(worker.pod.spec.ephemeral_containers) for worker in workers)
+
     def count_containers(self, state: str) -> int:
         return sum(
             container.state == state
