@@ -29,6 +29,23 @@ def shown(*, started: bool) -> core_v1.Pod:
     return one
 
 
+def test_cores_are_counted_and_how_pods_get_them() -> None:
+    registry = CollectorRegistry()
+    metrics = KubeletMetrics(registry)
+    metrics.show_cores(lambda: 6, lambda: 2)
+    metrics.placed(0.0002, failed=False)
+    metrics.placed(0.4, failed=True)
+    values = {
+        "topology_manager_admission_requests_total": 2,
+        "topology_manager_admission_errors_total": 1,
+        "topology_manager_admission_duration_ms_sum": 400.2,
+        "cpu_manager_shared_pool_size_millicores": 6000,
+        "cpu_manager_exclusive_cpu_allocation_count": 2,
+    }
+    for name, value in values.items():
+        assert registry.get_sample_value(f"kubelet_{name}") == pytest.approx(value)
+
+
 class Started:
     """A pod that was seen 1 s after its creation, and what was observed of it."""
 

@@ -106,6 +106,9 @@ class Agent:
         self._knows_pods = False  # whether all pods of the node have been seen
         devices = self._make_devices() if runtime.runs_processes else None
         placement = self._make_placement(kept, devices)
+        placement.admitted = self.metrics.placed
+        if placement.pins:
+            self.metrics.show_cores(placement.count_shared_cpus, placement.count_exclusive_cpus)
         self._drivers = (
             self._make_drivers(references, devices, placement) if devices is not None else None
         )

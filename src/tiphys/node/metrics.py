@@ -196,6 +196,33 @@ class KubeletMetrics:
             registry=registry,
         )
 
+        self._placements = Counter(
+            "kubelet_topology_manager_admission_requests_total",
+            "Pods whose cores, memory and devices were aligned.",
+            registry=registry,
+        )
+        self._placement_errors = Counter(
+            "kubelet_topology_manager_admission_errors_total",
+            "Pods whose cores, memory and devices could not be had or aligned.",
+            registry=registry,
+        )
+        self._placement_durations = Histogram(
+            "kubelet_topology_manager_admission_duration_ms",
+            "Milliseconds that aligning a pod took.",
+            buckets=exponential_buckets(0.05, 2, 15),
+            registry=registry,
+        )
+        self._shared_cpus = Gauge(
+            "kubelet_cpu_manager_shared_pool_size_millicores",
+            "Thousandths of CPUs that no container has for itself, under the static policy.",
+            registry=registry,
+        )
+        self._exclusive_cpus = Gauge(
+            "kubelet_cpu_manager_exclusive_cpu_allocation_count",
+            "CPUs that containers have for themselves, under the static policy.",
+            registry=registry,
+        )
+
     def show_node(
         self, name: str, pods: Callable[[], int], containers: Mapping[str, Callable[[], int]]
     ) -> None:
@@ -205,6 +232,19 @@ class KubeletMetrics:
         self._running_pods.set_function(pods)
         for state, count in containers.items():
             self._running_containers.labels(state).set_function(count)
+
+    def show_cores(self, shared: Callable[[], int], exclusive: Callable[[], int]) -> None:
+        """How many CPUs all containers share, and how many are single ones' own. They are called on
+        a thread."""
+        self._shared_cpus.set_function(lambda: 1000 * shared())
+        self._exclusive_cpus.set_function(exclusive)
+
+    def placed(self, seconds: float, failed: bool) -> None:
+        """A pod was given its cores and memory, or was refused for want of them."""
+        self._placements.inc()
+        self._placement_durations.observe(1000 * seconds)
+        if failed:
+            self._placement_errors.inc()
 
     def show_volumes(self, usage: Callable[[], Mapping[str, list[VolumeUsage]]]) -> None:
         """usage: how full volumes are, by pod uid. It is called on a thread."""

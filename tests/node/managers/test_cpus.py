@@ -225,3 +225,13 @@ def test_not_every_machine_can_be_aligned_by_sockets(
     )
     with pytest.raises(ValueError, match=problem):
         place(settings, topology, {"cpu": 1000}, tmp_path)
+
+
+def test_shared_and_exclusive_cores_are_counted(tmp_path: Path) -> None:
+    one = manager(tmp_path, TWO_NODES)
+    before = len(one.shared)
+    pod = guaranteed("a", "2")
+    one.allocate(pod, pod.spec.containers[0], Hint(0b01, True))
+    assert (len(one.shared), one.count_assigned()) == (before - 2, 2)
+    one.release("a")
+    assert (len(one.shared), one.count_assigned()) == (before, 0)

@@ -71,6 +71,7 @@ def test_without_managers_containers_stay_where_they_are() -> None:
     assert nothing.own_cpus("u", "c") == [] and nothing.allocatable_cpus() == []
     assert nothing.memory_blocks("u", "c") == [] and nothing.allocatable_memory() == []
     assert not nothing.has_own_cpus("u", "c")
+    assert nothing.count_shared_cpus() == nothing.count_exclusive_cpus() == 0
 
 
 def test_what_a_container_has_is_shown() -> None:
@@ -87,9 +88,15 @@ def test_a_pod_that_is_let_in_is_saved_and_one_that_is_not_gives_back() -> None:
     cpus, memory = Manager(), Manager()
     one = pod()
     one.metadata.uid = "u"
-    assert placement(cpus, memory).admit(one) is None and cpus.saves == memory.saves == 1
+    told: list[bool] = []
+    made = placement(cpus, memory)
+    made.admitted = lambda seconds, failed: told.append(failed)
+    assert made.admit(one) is None and cpus.saves == memory.saves == 1
     cpus, memory = Manager("u"), Manager()
-    rejection = placement(cpus, memory, refuses=True).admit(one)
+    made = placement(cpus, memory, refuses=True)
+    made.admitted = lambda seconds, failed: told.append(failed)
+    rejection = made.admit(one)
+    assert told == [False, True]
     assert rejection is not None and "there is none" in rejection.message
     assert cpus.released == memory.released == ["u"]
 

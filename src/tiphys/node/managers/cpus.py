@@ -120,6 +120,16 @@ class CPUManager:
         """Those that containers may get for themselves."""
         return self._topology.cpus - self.reserved
 
+    @property
+    def shared(self) -> CPUSet:
+        """Those that no container has for itself."""
+        return self._state.shared
+
+    def count_assigned(self) -> int:
+        """CPUs that containers have for themselves: a main one may have an init container's."""
+        owners = list(self._state.assigned.values())
+        return len(frozenset().union(*(cpus for one in owners for cpus in list(one.values()))))
+
     def cpus(self, uid: str, container: str) -> CPUSet:
         """Those that a container may run on."""
         return self._state.assigned.get(uid, {}).get(container, self._state.shared)

@@ -4,7 +4,8 @@ managers."""
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping
+import time
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,6 +39,8 @@ class Placement:
 
     `providers` are others that have something near a NUMA node, asked before the managers: devices
     are scarcer than cores.
+
+    admitted: called when a pod was given its part or could not be: the seconds, whether it failed
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class Placement:
         memory: MemoryManager | None = None,
         providers: Collection[HintProvider] = (),
     ) -> None:
+        self.admitted: Callable[[float, bool], None] = lambda seconds, failed: None
         self._topology = topology
         self._cpus = cpus
         self._memory = memory
@@ -62,11 +66,14 @@ class Placement:
         has them already keeps them."""
         if self._topology is None:
             return None
+        began = time.monotonic()
         try:
             self._topology.allocate(pod)
         except AllocationError as error:
+            self.admitted(time.monotonic() - began, True)
             self.release(pod.metadata.uid)
             return Rejection(error.reason, str(error))
+        self.admitted(time.monotonic() - began, False)
         self._save()
         return None
 
@@ -120,6 +127,14 @@ class Placement:
         if self._cpus is None or not self._cpus.has_own(uid, container):
             return []
         return sorted(self._cpus.cpus(uid, container))
+
+    def count_shared_cpus(self) -> int:
+        """Those that no container has for itself."""
+        return len(self._cpus.shared) if self._cpus is not None else 0
+
+    def count_exclusive_cpus(self) -> int:
+        """Those that containers have for themselves."""
+        return self._cpus.count_assigned() if self._cpus is not None else 0
 
     def allocatable_cpus(self) -> list[int]:
         """By number: those that containers may get for themselves."""
