@@ -108,6 +108,13 @@ async def test_events_that_cannot_wait_are_dropped_and_nobody_is_held_up(
     assert recorder._queue.qsize() == 1_000
 
 
+async def test_events_that_nobody_wants_to_know_any_more_are_dropped(recording: Recording) -> None:
+    recording.recorder.record(config_map("a"), "Normal", "Reason", "late")
+    recording.time += 61
+    recording.recorder.record(config_map("a"), "Normal", "Reason", "now")
+    await recording.until([("now", 1)])
+
+
 async def test_actions_are_told_in_the_form_of_the_newer_api_and_repeats_are_a_series(
     recording: Recording,
 ) -> None:
@@ -116,7 +123,7 @@ async def test_actions_are_told_in_the_form_of_the_newer_api_and_repeats_are_a_s
         obj.metadata.uid = obj.metadata.name
     say = recording.recorder.record_action
     say(victim, "Normal", "Preempted", "x", "Preempting", preemptor)
-    recording.time += 60.5
+    recording.time += 59.5
     say(victim, "Normal", "Preempted", "x", "Preempting", preemptor)
 
     async def repeated() -> bool:
@@ -127,7 +134,7 @@ async def test_actions_are_told_in_the_form_of_the_newer_api_and_repeats_are_a_s
     assert event.series is not None
     assert (event.series.count, event.series.last_observed_time) == (
         2,
-        "1970-01-01T00:17:40.500000Z",
+        "1970-01-01T00:17:39.500000Z",
     )
     assert event.event_time == "1970-01-01T00:16:40.000000Z" and event.action == "Preempting"
     assert (event.reporting_component, event.reporting_instance) == ("me", "me-here")

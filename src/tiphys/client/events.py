@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 _REMEMBERED = 4096  # events whose repeats are counted; client-go's correlator keeps as many
 _WAITING = 1000  # events that wait to be written
+_LONGEST_WAIT = 60.0  # seconds; later they tell nobody anything
 _LONGEST_MESSAGE = 1024  # characters, as upstream validates
 
 
@@ -170,6 +171,9 @@ class EventRecorder:
         """Writes what was recorded, for ever."""
         while True:
             event = await self._queue.get()
+            if self._now() - event.when > _LONGEST_WAIT:
+                log.debug("Event %s of %s waited too long", event.reason, event.ref.name)
+                continue
             pause = self._budget.wait()
             if pause:
                 await asyncio.sleep(pause)
