@@ -158,8 +158,8 @@ def test_a_printer_column_has_a_name_a_type_and_a_path(
     ("container", "count"),
     [
         ({}, 0),
-        ({"lifecycle": {"stopSignal": "SIGINT"}}, 1),
-        ({"lifecycle": {}}, 0),
+        ({"lifecycle": {"stopSignal": "SIGINT"}}, 0),
+        ({"securityContext": {"seLinuxOptions": {"level": "s0"}}}, 1),
         ({"volumeDevices": [{"name": "v", "devicePath": "/d"}]}, 0),
         ({"securityContext": {"procMount": "Unmasked"}}, 0),
         ({"securityContext": {"procMount": "Default"}}, 0),
