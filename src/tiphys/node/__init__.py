@@ -5,8 +5,10 @@ and reported.
 `runtime.Runtime` is what is asked of a container runtime: `cri` is containerd over CRI, `hollow`
 has no containers and only their life cycle. What they show is in `states`. What the workers share
 is in `nodecontext`: the runtime, `references` to other objects, `naming`, `isolation`. A node's
-settings are in `options` and `configuration`; `podadmission` says which pods it takes. What a pod's
-parts call once it is gone is in `silence`.
+settings are in `options` and `configuration`; `podadmission` says which pods it takes. What is
+started next is in `startqueue`, when what pods leave behind is removed in `quiet`, and what a pod's
+parts call once it is gone in `silence`. `metrics` and `podmetrics` count. `hugepages` says which
+sizes of them the machine has.
 
 The folders, each imports only those below it (`pyproject.toml`):
 

@@ -106,9 +106,6 @@ class Agent:
         self._knows_pods = False  # whether all pods of the node have been seen
         devices = self._make_devices() if runtime.runs_processes else None
         placement = self._make_placement(kept, devices)
-        placement.admitted = self.metrics.placed
-        if placement.pins:
-            self.metrics.show_cores(placement.count_shared_cpus, placement.count_exclusive_cpus)
         self._drivers = (
             self._make_drivers(references, devices, placement) if devices is not None else None
         )
@@ -167,15 +164,20 @@ class Agent:
         self._static_pods = self._make_static_pods() if runtime.runs_processes else None
         self._runner.static_pods = self._static_pods
         self._stale = asyncio.Event()
+        self._show_metrics(placement)
+
+    def _show_metrics(self, placement: Placement) -> None:
+        """What is counted when it is asked for, and how pods get their cores."""
+        metrics, workers = self.metrics, self._workers
         states = (CREATED, RUNNING, EXITED)
-        counts = {state: partial(self._workers.count_containers, state) for state in states}
-        self.metrics.show_node(self.name, self._workers.count_running, counts)
-        workers = self._workers
-        self.metrics.pods.show_pods(
-            workers.count_pods, workers.count_mirrors, workers.count_ephemeral
-        )
+        counts = {state: partial(workers.count_containers, state) for state in states}
+        metrics.show_node(self.name, workers.count_running, counts)
+        metrics.pods.show_pods(workers.count_pods, workers.count_mirrors, workers.count_ephemeral)
+        placement.admitted = metrics.placed
+        if placement.pins:
+            metrics.show_cores(placement.count_shared_cpus, placement.count_exclusive_cpus)
         if self._drivers is not None:
-            self.metrics.show_volumes(self.volume_usage)
+            metrics.show_volumes(self.volume_usage)
 
     def _make_devices(self) -> DriverDevices:
         devices = DriverDevices(

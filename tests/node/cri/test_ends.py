@@ -61,11 +61,14 @@ def container(id: str = ID) -> ContainerState:
 
 def started(containerd: Containerd, process: Any, image: str, kind: str = RUNC) -> list[int]:
     """Container `ID` is `process`, of an image that may name a signal. Returns its exit code, once
-    it has one, and containerd says that it has exited."""
+    it has one. containerd says that it has exited when it is asked again."""
     codes: list[int] = []
+    asked: list[bool] = []
 
     def status(request: m.ContainerStatusRequest) -> m.ContainerStatusResponse:
-        state = EXITED if codes else RUNNING
+        state = EXITED if asked else RUNNING
+        if codes:
+            asked.append(True)
         info = json.dumps({"pid": process.pid, "runtimeType": kind, "config": {"a": 1}})
         known = m.ContainerStatus(id=ID, state=state, image_ref="sha256:1")
         return m.ContainerStatusResponse(known, {"info": info} if request.verbose else {})
@@ -78,10 +81,8 @@ def started(containerd: Containerd, process: Any, image: str, kind: str = RUNC) 
 
 async def reap(runtime: CRIRuntime, process: Any, codes: list[int]) -> None:
     """What containerd does when the process has ended."""
-    code = await process.wait()
+    codes.append(await process.wait())
     runtime._processes.observe(happened("delete", ID))
-    await asyncio.sleep(0.01)  # as it does: its answers follow a little later
-    codes.append(code)
 
 
 @pytest.mark.parametrize(
@@ -119,6 +120,19 @@ async def test_a_container_is_killed_when_its_time_is_over(
     assert (await runtime.ended(container())).state == states.EXITED
     assert codes == [-9] and "StopContainer" not in containerd.methods()
     await reaping
+
+
+async def test_a_containers_end_is_left_to_containerd_when_its_events_break_off(
+    containerd: Containerd, runtime: CRIRuntime, process: Any
+) -> None:
+    started(containerd, process, "{}")
+    stopping = asyncio.create_task(runtime.stop_container(container(), 60, "SIGURG"))
+    while ID not in runtime._processes._awaited:
+        await asyncio.wait({stopping}, timeout=0.01)
+    runtime._processes.close()
+    await asyncio.wait_for(stopping, 5)
+    assert containerd.last("StopContainer").timeout in (59, 60)
+    assert process.returncode is None
 
 
 async def test_the_signal_of_an_image_is_asked_for_once(

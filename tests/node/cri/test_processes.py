@@ -115,6 +115,14 @@ async def test_a_signal_that_may_be_answered_is_sent_once(
     watched.close()
 
 
+async def test_nobody_waits_for_what_is_not_heard_of(watched: Processes) -> None:
+    """The events have broken off: the process may have ended since."""
+    ending = asyncio.create_task(watched.end(ID, signal.SIGCONT, 60))
+    await asyncio.sleep(0)
+    watched.close()
+    assert not await asyncio.wait_for(ending, 5)
+
+
 async def test_all_who_wait_for_an_end_hear_of_it(watched: Processes) -> None:
     first = asyncio.create_task(watched.end(ID, signal.SIGCONT, 60))
     second = asyncio.create_task(watched.end(ID, signal.SIGKILL, 60))

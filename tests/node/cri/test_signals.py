@@ -45,6 +45,8 @@ def test_numbers_are_those_of_cri(name: str, number: int) -> None:
         ("SIGTERM+1", None),
         ("SIGRTMIN+", None),
         ("SIGNONE", None),
+        ("9" * 5000, None),
+        ("SIGRTMIN+" + "9" * 5000, None),
         ("", None),
         ("-9", None),
         ("\u0663", None),

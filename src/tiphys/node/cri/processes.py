@@ -58,6 +58,7 @@ class Processes:
         self._proc = proc
         self._handles: dict[str, int] = {}
         self._trusted: set[str] = set()
+        self._signalled: set[str] = set()  # ids that have got a signal and are not gone yet
         self._awaited: dict[str, asyncio.Event] = {}  # by ids whose deletion is waited for
 
     def observe(self, envelope: bytes) -> bool:
@@ -114,6 +115,7 @@ class Processes:
         """The container is gone."""
         self._trusted.discard(id)
         self._release(id)
+        self._signalled.discard(id)
         if (awaited := self._awaited.pop(id, None)) is not None:
             awaited.set()
 
@@ -131,22 +133,26 @@ class Processes:
 
     async def end(self, id: str, number: int, patience: float) -> bool:
         """Sends the process a signal, if it is known, and waits for containerd to have deleted its
-        task, for `patience` seconds at most. Whether that has happened.
+        task, for `patience` seconds at most, or until `close`. Whether that has happened.
 
         Of signals that a process may answer it gets the first alone, as containerd does: some take
         a second one for an order to hurry.
         """
         if not self.knows(id):
             return False
-        if id not in self._awaited or number == signal.SIGKILL:
+        if id not in self._signalled or number == signal.SIGKILL:
             self.send(id, number)
+            self._signalled.add(id)
         deleted = self._awaited.setdefault(id, asyncio.Event())
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(patience):
                 await deleted.wait()
-        return deleted.is_set()
+        return id not in self._signalled
 
     def close(self) -> None:
-        """Lets go of all handles."""
+        """Lets go of all handles: of what happens from now on nothing is heard."""
         for id in list(self._handles):
             self._release(id)
+        for awaited in self._awaited.values():
+            awaited.set()
+        self._awaited.clear()

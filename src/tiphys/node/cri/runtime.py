@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from signal import SIGKILL
@@ -377,14 +378,18 @@ class CRIRuntime(CRIImages, CRILogs):
             number = await self._number(signal, container.image_ref)
             if number is None:
                 return grace
+            began = time.monotonic()
             if await processes.end(id, number, grace):
                 return None
+            left = grace - (time.monotonic() - began)
+            if left > 0:  # the events broke off: only containerd hears of the end
+                return left
         return None if await processes.end(id, SIGKILL, _DELETION_PATIENCE) else 0
 
     async def _find_process(self, id: str) -> None:
         """Takes note of one whose start was not seen: it is older than this agent."""
         request = m.ContainerStatusRequest(container_id=id, verbose=True)
-        with contextlib.suppress(RuntimeFault, msgspec.MsgspecError):
+        with contextlib.suppress(RuntimeFault, TimeoutError, msgspec.MsgspecError):
             answer = await self._runtime("ContainerStatus", request, m.ContainerStatusResponse)
             info = msgspec.json.decode(answer.info.get("info", ""), type=_ContainerInfo)
             if info.pid and info.runtimeType == _OWN_PROCESSES:
@@ -392,7 +397,7 @@ class CRIRuntime(CRIImages, CRILogs):
 
     async def _number(self, signal: str, image: str) -> int | None:
         """Of a signal, or of the one that an image asks for; None if only containerd knows."""
-        with contextlib.suppress(RuntimeFault):
+        with contextlib.suppress(RuntimeFault, TimeoutError):
             return system_signal(signal or await self.image_stop_signal(image))
         return None
 

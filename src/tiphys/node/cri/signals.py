@@ -17,7 +17,8 @@ _NUMBERS = {
 }
 _RANGE = {"SIGRTMIN": 34, "SIGRTMAX": 64}  # signals beside these are named by the distance
 _LINUX = {**signal.Signals.__members__, **_RANGE}
-_PARTS = re.compile(r"(.*?)([+-]\d+)?$", re.ASCII | re.DOTALL)
+_DIGITS = 3  # of a number that may be a signal's: an image may name any
+_PARTS = re.compile(r"(.*?)([+-]\d{1,2})?$", re.ASCII | re.DOTALL)
 
 
 def signal_number(name: str) -> int:
@@ -30,7 +31,7 @@ def signal_number(name: str) -> int:
 def system_signal(name: str) -> int | None:
     """Linux's of ``SIGTERM``, ``TERM`` or ``15``, ``SIGRTMIN+3`` or ``SIGRTMAX-3``, as images name
     them; None if there is none."""
-    if name.isascii() and name.isdecimal():
+    if name.isascii() and name.isdecimal() and len(name) <= _DIGITS:
         number = int(name)
     else:
         spelled = f"SIG{name.upper().removeprefix('SIG')}"

@@ -8,5 +8,4 @@ pod is let in, and makes one of them.
 
 `topology` says how the machine is built, `discovery` reads that from /sys. `assignment` chooses
 cores, `hints` merges; both are pure. What was given is kept in `checkpoint`s and survives the
-agent. `placement` is what the agent sees of it all: admit, place, release. Imports nothing of the
-node but `resources`."""
+agent. `placement` is what the agent sees of it all: admit, place, release."""

@@ -161,7 +161,7 @@ class ContainerStarter:
         if seconds:
             now = managed.node.now()
             managed.startup.pulled(now - seconds, now)
-            with contextlib.suppress(RuntimeFault):
+            with contextlib.suppress(RuntimeFault, TimeoutError):
                 size = await managed.node.runtime.image_size(request.image)
                 managed.node.metrics.pods.pulled(seconds, size)
 
