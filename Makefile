@@ -48,7 +48,7 @@ test-systems: $(VENV)/.dev test-machine  ## the tests that take minutes
 	@$(PYTHON) -m pytest -m slow tests
 
 VM_TESTS := $(addprefix tests/e2e/,test_cores.py test_containers_*.py test_pressure.py test_devices.py test_staticpods.py \
-  test_shutdown.py test_policy.py test_swap.py) --deselect tests/e2e/test_devices.py::test_the_example_of_a_driver
+  test_shutdown.py test_policy.py test_swap.py test_hugepages.py) --deselect tests/e2e/test_devices.py::test_the_example_of_a_driver
 test-vm: $(VENV)/.dev machine  ## nodes on control groups of version 2, in a virtual machine (root, QEMU)
 	@bash scripts/machine.sh qemu-system-x86 debootstrap
 	@bash scripts/vm.sh $(VENV) $(or $(TESTS),$(VM_TESTS))
